@@ -1,0 +1,38 @@
+# `make demo` and `make test` set everything up by themselves the first time; only Python 3.11 or newer is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test quick check format clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/installed  ## install, then run the sweep of optimizers and write its report
+	$(BIN)/python -m evalbench +sweep=optimizers
+
+test: $(VENV)/installed  ## install, then run the whole test suite
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/installed  ## the tests that take under a minute together
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(VENV)/installed  ## everything that a contribution must pass
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(VENV)/installed  ## format the code and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment and caches, but no results
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
+
+# Two installs are alike: the exact versions that were tested are in constraints.txt.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evalbench needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@

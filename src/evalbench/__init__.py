@@ -1,0 +1,1 @@
+"""Tracked, batched and honest comparisons of deep-learning techniques."""

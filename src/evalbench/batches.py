@@ -1,0 +1,50 @@
+"""Which rows every step of every member sees: a pure function of the members' order seeds.
+
+Shapes: `C` members, `S` steps in a block, `B` rows in a batch, `N` training rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from evalbench.seeds import derive_epoch
+
+
+class Batches:
+    """Epoch after epoch each member's training rows in an order of its own, cut into batches; the last one is kept."""
+
+    def __init__(self, rows: Tensor, batch_size: int, order_seeds: Sequence[int]) -> None:
+        """Take the members' training rows `(C, N)`, the rows per step and a seed per member."""
+        self.rows = rows
+        self.batch_size = batch_size
+        self.order_seeds = tuple(order_seeds)
+        self.steps_per_epoch = -(-rows.shape[1] // batch_size)
+        self._epoch = lru_cache(maxsize=1)(self._order)
+
+    def blocks(self, start: int, stop: int, most_steps: int) -> Iterator[Tensor]:
+        """Yield the batches of steps `start` to `stop` as blocks `(S, C, B)`, `S` at most `most_steps`."""
+        full = self.rows.shape[1] // self.batch_size
+        step = start
+        while step < stop:
+            epoch, place = divmod(step, self.steps_per_epoch)
+            length = 1 if place == full else min(most_steps, full - place, stop - step)
+            first = place * self.batch_size
+            rows = self._epoch(epoch)[:, first : first + length * self.batch_size]  # (C, S*B)
+            yield rows.unflatten(1, (length, -1)).transpose(0, 1).contiguous()
+            step += length
+
+    def examples(self, steps: int) -> int:
+        """Return how many examples a member has seen after so many steps."""
+        epochs, place = divmod(steps, self.steps_per_epoch)
+        return epochs * self.rows.shape[1] + place * self.batch_size
+
+    def _order(self, epoch: int) -> Tensor:
+        if self.steps_per_epoch == 1:
+            return self.rows  # one batch of all rows: their order does not matter, so keep one
+        orders = []
+        for member, seed in enumerate(self.order_seeds):
+            generator = torch.Generator().manual_seed(derive_epoch(seed, epoch))
+            orders.append(self.rows[member, torch.randperm(self.rows.shape[1], generator=generator)])
+        return torch.stack(orders)

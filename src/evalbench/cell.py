@@ -1,0 +1,186 @@
+"""One technique on one workload: train what is not in the store yet, then mirror it."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from evalbench import provenance, workloads
+from evalbench.config import Config
+from evalbench.seeds import Role, derive
+from evalbench.store import Link, Store, StoredTrial
+from evalbench.tracking import NullTracker, Run, Tracker
+from evalbench.trial import State, TrialResult, TrialSpec
+from evalbench.workloads import Dataset, draw_split, references
+
+log = logging.getLogger(__name__)
+
+REFERENCES = {"trivial": references.trivial, "linear": references.linear}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A checked configuration with its data: as many trials as seeds."""
+
+    config: Config
+    dataset: Dataset
+
+    @classmethod
+    def of(cls, config: Config) -> "Cell":
+        """Load the data; raise `InputError` where it cannot be used."""
+        return cls(config, workloads.load(config.dataset))
+
+    @cached_property
+    def specs(self) -> dict[str, TrialSpec]:
+        """The trials by identity, in the order of their seeds."""
+        config = self.config
+        settings = {
+            "data": self.workload_identity,
+            "model": config.model.spec(),
+            "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
+            "optimizer": {**config.optimizer.component.spec(), "batch_size": config.optimizer.batch_size},
+            "budget": config.budget.spec(),
+            "precision": config.precision,
+        }
+        trials = (TrialSpec(self.workload, settings, config.root_seed, seed) for seed in range(config.num_seeds))
+        return {spec.trial_id(): spec for spec in trials}
+
+    @property
+    def id(self) -> str:
+        """The cell's identity, the same for any number of seeds."""
+        return next(iter(self.specs.values())).cell_id()
+
+    @property
+    def workload(self) -> str:
+        """The workload's name: that of its data set."""
+        return self.dataset.name
+
+    @property
+    def workload_identity(self) -> dict[str, Any]:
+        """What determines the rows that every trial sees, beside the seeds."""
+        split = self.config.split
+        return {"fingerprint": self.dataset.fingerprint, "validation": split.validation, "test": split.test}
+
+    @property
+    def workload_id(self) -> str:
+        """The hash that reference rows are stored under."""
+        text = json.dumps([self.workload, self.workload_identity, self.config.root_seed], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def check(cell: Cell) -> None:
+    """Build what the cell would train, so that a wrong setting is refused early; raise `InputError`."""
+    from evalbench import training  # torch and Lightning: only where something is to be trained
+
+    training.check(cell.config, cell.dataset)
+
+
+def run(cell: Cell, store: Store) -> None:
+    """Train the trials that the store lacks; what raises becomes FAILED trials, and the caller goes on."""
+    _complete_references(cell, store)
+    ids = list(cell.specs)
+    if not store.missing(ids):
+        return
+    with store.lease(cell.id) as lease:
+        missing = [cell.specs[trial_id] for trial_id in store.missing(ids)]
+        if not missing:
+            return  # another process trained them while this one waited
+        try:
+            from evalbench import training
+
+            results = training.train(cell.config, cell.dataset, [spec.seed for spec in missing])
+        except Exception as error:
+            log.exception("the cell failed")
+            results = [_failure(error, cell.config)] * len(missing)
+        store.record(zip(missing, results, strict=True), provenance.collect(), lease)
+
+
+def fail(cell: Cell, store: Store, error: Exception) -> None:
+    """Record as FAILED what the cell still lacks, because its job did not live to do so itself."""
+    missing = [cell.specs[trial_id] for trial_id in store.missing(list(cell.specs))]
+    store.record([(spec, _failure(error, cell.config)) for spec in missing], provenance.collect())
+
+
+def mirror(cell: Cell, store: Store, tracker: Tracker, evaluation: str) -> None:
+    """Hand the cell's ended trials to the tracker, each once; a tracker that breaks costs nothing but the mirror."""
+    if isinstance(tracker, NullTracker):
+        return
+    name = tracker_name(cell.config)
+    waiting = [trial_id for trial_id in store.unmirrored(evaluation, name) if trial_id in cell.specs]
+    if not waiting:
+        return
+    trials = store.trials(waiting)
+    done = []
+    try:
+        for link in store.links(evaluation, waiting):
+            tracker.record(_run(cell, evaluation, link, trials[link.trial_id]))
+            done.append(link.trial_id)
+    finally:
+        store.note_mirrored(evaluation, done, name)
+
+
+def tracker_name(config: Config) -> str:
+    """Return a short hash of the tracker's settings: another project or mode is another mirror."""
+    text = json.dumps(config.tracker.spec(), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _complete_references(cell: Cell, store: Store) -> None:
+    known = store.references(cell.workload_id)
+    new = {}
+    for seed in range(cell.config.num_seeds):
+        split_seed = derive(cell.config.root_seed, cell.workload, Role.SPLIT, seed)
+        for name, predictor in REFERENCES.items():
+            if (seed, name) not in known:
+                split = draw_split(cell.dataset, cell.config.split.validation, cell.config.split.test, split_seed)
+                new[seed, name] = predictor(cell.dataset, split)
+    store.record_references(cell.workload_id, new)
+
+
+def _failure(error: Exception, config: Config) -> TrialResult:
+    lines = str(error).strip().splitlines() or ["no message"]
+    folder = config.log_folder
+    return TrialResult(
+        state=State.FAILED,
+        message=f"{type(error).__name__}: {lines[0]}",
+        log=str(folder / "evalbench.log") if folder else None,
+    )
+
+
+def _run(cell: Cell, evaluation: str, link: Link, trial: StoredTrial) -> Run:
+    config, result = cell.config, trial.result
+    parts = [evaluation, link.technique, *link.factors.values(), cell.workload, f"s{trial.seed}"]
+    metric = cell.dataset.metric
+    summary: Mapping[str, float | int | str | None] = {
+        **result.metrics,
+        "state": result.state.value,
+        "best_epoch": result.best_epoch,
+        "diverged_step": result.diverged_step,
+        "cost/steps": result.steps,
+        "cost/examples": result.examples,
+        "cost/flops": result.flops,
+        "cost/parameters": result.parameters,
+    }
+    return Run(
+        id="-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts),
+        group=evaluation,
+        job_type=link.technique,
+        tags=tuple(dict.fromkeys([cell.workload, *config.choices.values(), result.state.value])),
+        config={**config.tree, "trial": trial.id, "seed": trial.seed, "root_seed": config.root_seed},
+        curve=[
+            {
+                "epoch": point.epoch,
+                "step": point.step,
+                "train/loss": point.train_loss,
+                "val/loss": point.val_loss,
+                f"val/{metric.name.split('/')[1]}": point.val_score,
+            }
+            for point in result.curve
+        ],
+        summary=summary,
+        score=f"val/{metric.name.split('/')[1]}",
+        maximize=metric.direction == "maximize",
+    )

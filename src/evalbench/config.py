@@ -1,0 +1,331 @@
+"""Hydra's tree, read once into frozen typed values; every check on a value stands here.
+
+No room below this one sees a `DictConfig`. A value that breaks a rule raises `ConfigError`, which names the key, the
+rule, the value and the remedy.
+"""
+
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import hydra.utils
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from evalbench.errors import ConfigError, InputError
+from evalbench.trial import Budget
+
+PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+OURS = ("max_epochs", "max_steps", "min_epochs", "min_steps", "logger", "callbacks", "enable_checkpointing")
+
+
+@dataclass(frozen=True)
+class Component:
+    """An object that the user chose by `_target_`: its config group, dotted path and keyword arguments."""
+
+    group: str
+    target: str
+    arguments: Mapping[str, Any]
+
+    def build(self, *args: Any, **more: Any) -> Any:
+        """Call the target with its settings and what is given here; a complaint of it becomes one line."""
+        try:
+            settings = {"_target_": self.target, "_partial_": True, **self.arguments}
+            return hydra.utils.instantiate(settings, _convert_="all")(*args, **more)
+        except InputError:
+            raise
+        except InstantiationException as error:
+            raise self._refused(error.__cause__ or error) from error
+        except (TypeError, ValueError) as error:
+            raise self._refused(error) from error
+
+    def locate(self) -> Any:
+        """Return the target itself, not called."""
+        try:
+            return pkgutil.resolve_name(self.target)
+        except Exception as error:  # importing a user's module may raise anything
+            reason = str(error).strip().splitlines()[-1]
+            raise ConfigError(f"{self.group}._target_", "must be importable", self.target, reason) from error
+
+    def spec(self) -> dict[str, Any]:
+        """Return the part of a trial's identity."""
+        return {"_target_": self.target, **self.arguments}
+
+    def _refused(self, error: BaseException) -> ConfigError:
+        reason = str(error).strip().splitlines()[-1]
+        return ConfigError(self.group, f"must hold settings that {self.target} accepts", dict(self.arguments), reason)
+
+
+@dataclass(frozen=True)
+class ActivationConfig:
+    """A non-linearity, and the gain that initial weights behind it are scaled by."""
+
+    module: Component
+    gain: float
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """An optimizer class with its hyperparameters, and how many examples each of its steps sees."""
+
+    component: Component
+    batch_size: int | Literal["full"]
+
+    def rows_per_step(self, num_train: int) -> int:
+        """Return the batch size in rows."""
+        return num_train if self.batch_size == "full" else min(self.batch_size, num_train)
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Shares of the rows; what is left is for training."""
+
+    validation: float
+    test: float
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What one evaluation asks."""
+
+    name: str
+    question: str | None
+    factor: str | None
+    baseline: str | None
+
+
+@dataclass(frozen=True)
+class Config:
+    """The configuration of one cell."""
+
+    dataset: Component
+    model: Component
+    activation: ActivationConfig
+    optimizer: OptimizerConfig
+    budget: Budget
+    split: SplitConfig
+    precision: str
+    trainer: Mapping[str, Any]
+    tracker: Component
+    store_url: str
+    reports: Path
+    evaluation: EvaluationConfig
+    root_seed: int
+    num_seeds: int
+    choices: Mapping[str, str]
+    """Config group to chosen option."""
+    overrides: Mapping[str, str]
+    """Key to value, as this cell's command line says it."""
+    log_folder: Path | None
+    tree: Mapping[str, Any]
+    """The whole resolved tree as plain values, for display only."""
+
+    @cached_property
+    def technique(self) -> str:
+        """The label of what is being judged: the factor's value in this cell."""
+        factor = self.evaluation.factor
+        return self.label(factor) if factor else f"{self.choices['model']}-{self.choices['optimizer']}"
+
+    def label(self, factor: str) -> str:
+        """Return the value of a factor in this cell: a group's option or a key's value."""
+        if factor in self.choices:
+            return self.choices[factor]
+        value: Any = self.tree
+        for part in factor.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise ConfigError("evaluation.factor", "must be a config group or a key", factor, _suggest(self.choices))
+            value = value[part]
+        return str(value)
+
+
+def parse(tree: DictConfig, hydra: DictConfig) -> Config:
+    """Read and check the configuration that Hydra composed for one job, given its own part of the tree beside it.
+
+    Raises `ConfigError` for the first value that breaks a rule.
+    """
+    choices = {str(key): str(value) for key, value in hydra.runtime.choices.items() if "hydra/" not in str(key)}
+    folder = hydra.runtime.get("output_dir")
+    try:
+        plain = OmegaConf.to_container(OmegaConf.masked_copy(tree, [k for k in tree if k != "hydra"]), resolve=True)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(error.full_key or "config", "must be resolvable", reason, "correct the reference") from error
+    assert isinstance(plain, dict)
+    overrides = _overrides(hydra.overrides.task)
+    return parse_plain({str(k): v for k, v in plain.items()}, choices, overrides, Path(folder) if folder else None)
+
+
+def parse_plain(
+    tree: Mapping[str, Any],
+    choices: Mapping[str, str],
+    overrides: Mapping[str, str],
+    log_folder: Path | None = None,
+) -> Config:
+    """Read and check a resolved tree of plain values; see `parse`."""
+    for key, value in _leaves(tree):
+        if value == "???":
+            raise ConfigError(key, "must be given", value, f"add {key}=VALUE to the command line")
+    top = _Section(tree, "")
+    optimizer, activation = top.section("optimizer"), top.section("activation")
+    trainer, store, evaluation = top.section("trainer"), top.section("store"), top.section("evaluation")
+    precision = trainer.choice("precision", PRECISIONS)
+    if trainer.rest.get("devices") not in (1, "1", "auto") or trainer.rest.get("num_nodes", 1) != 1:
+        devices = trainer.rest.get("devices")
+        raise ConfigError("trainer.devices", "must be 1 in this version", devices, "leave it out")
+    for key in OURS:
+        if key in trainer.rest:
+            raise ConfigError(f"trainer.{key}", "is decided by evalbench", trainer.rest[key], "use budget=… or tracker=…")
+    config = Config(
+        dataset=top.section("dataset").component(),
+        model=top.section("model").component(),
+        activation=ActivationConfig(gain=activation.number("gain", above=0.0), module=activation.component()),
+        optimizer=OptimizerConfig(batch_size=_batch_size(optimizer), component=optimizer.component()),
+        budget=_budget(top.section("budget")),
+        split=_split(top.section("split")),
+        precision=precision,
+        trainer=dict(trainer.rest),
+        tracker=top.section("tracker").component(),
+        store_url=store.text("url"),
+        reports=Path(top.text("reports")),
+        evaluation=EvaluationConfig(
+            name=_folder_name(evaluation),
+            question=evaluation.optional_text("question"),
+            factor=evaluation.optional_text("factor"),
+            baseline=evaluation.optional_text("baseline"),
+        ),
+        root_seed=top.integer("seed", least=0),
+        num_seeds=top.integer("num_seeds", least=1),
+        choices=choices,
+        overrides=overrides,
+        log_folder=log_folder,
+        tree=tree,
+    )
+    for section in (top, store, evaluation):
+        section.finish()
+    _check_components(config)
+    return config
+
+
+def _batch_size(optimizer: "_Section") -> int | Literal["full"]:
+    if optimizer.rest.get("batch_size") == "full":
+        del optimizer.rest["batch_size"]
+        return "full"
+    return optimizer.integer("batch_size", least=1, remedy="use a whole number of at least 1, or full")
+
+
+def _budget(section: "_Section") -> Budget:
+    if ("epochs" in section.rest) == ("steps" in section.rest):
+        raise ConfigError("budget", "must be in epochs or in steps", section.rest, "choose budget=epochs or budget=steps")
+    if "epochs" in section.rest:
+        budget = Budget(epochs=section.integer("epochs", least=1))
+    else:
+        budget = Budget(
+            steps=section.integer("steps", least=1), validations=section.integer("validations", least=1)
+        )
+    section.finish()
+    return budget
+
+
+def _split(section: "_Section") -> SplitConfig:
+    split = SplitConfig(section.number("validation", above=0.0), section.number("test", above=0.0))
+    section.finish()
+    if split.validation + split.test >= 1:
+        total = split.validation + split.test
+        raise ConfigError("split", "must leave rows for training", total, "make validation + test less than 1")
+    return split
+
+
+def _folder_name(evaluation: "_Section") -> str:
+    name = evaluation.text("name")
+    if not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        rule = "must be usable as the name of a folder"
+        raise ConfigError("evaluation.name", rule, name, "use letters, digits, '-', '_' and '.'")
+    return name
+
+
+def _check_components(config: Config) -> None:
+    """Everything chosen by `_target_` must exist; heavy libraries are not imported for that."""
+    for component in (config.dataset, config.tracker):
+        if not callable(component.locate()):
+            key = f"{component.group}._target_"
+            raise ConfigError(key, "must be callable", component.target, "name a class or a function")
+
+
+def _overrides(task: Sequence[str]) -> dict[str, str]:
+    pairs = (text.lstrip("+~").split("=", 1) for text in task)
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def _leaves(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if not isinstance(tree, Mapping):
+        return [(prefix, tree)]
+    return [leaf for key, value in tree.items() for leaf in _leaves(value, f"{prefix}.{key}" if prefix else str(key))]
+
+
+def _suggest(names: Mapping[str, Any]) -> str:
+    return "for example " + ", ".join(sorted(names)[:4]) + ", model.depth"
+
+
+class _Section:
+    """A part of the tree whose values are taken out one by one, so that what is left over is unknown."""
+
+    def __init__(self, tree: Mapping[str, Any], name: str) -> None:
+        self.name = name
+        self.rest = dict(tree)
+
+    def section(self, key: str) -> "_Section":
+        value = self._take(key)
+        if not isinstance(value, Mapping):
+            raise ConfigError(self._full(key), "must be a group of settings", value, f"choose one: {key}=OPTION")
+        return _Section(value, self._full(key))
+
+    def component(self) -> Component:
+        target = self.text("_target_")
+        return Component(self.name, target, dict(self.rest))
+
+    def integer(self, key: str, least: int, remedy: str | None = None) -> int:
+        value = self._take(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            rule = f"must be a whole number of at least {least}"
+            raise ConfigError(self._full(key), rule, value, remedy or f"for example {self._full(key)}={max(least, 10)}")
+        return value
+
+    def number(self, key: str, above: float) -> float:
+        value = self._take(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < float("inf"):
+            rule = f"must be a number above {above:g}"
+            raise ConfigError(self._full(key), rule, value, f"for example {self._full(key)}={above + 0.2:g}")
+        return float(value)
+
+    def text(self, key: str) -> str:
+        value = self._take(key)
+        if not isinstance(value, str) or not value:
+            raise ConfigError(self._full(key), "must be text", value, "quote it if it looks like a number")
+        return value
+
+    def optional_text(self, key: str) -> str | None:
+        value = self._take(key)
+        return None if value is None else str(value)
+
+    def choice(self, key: str, options: Sequence[str]) -> str:
+        value = self._take(key)
+        if value not in options:
+            raise ConfigError(self._full(key), "must be one of " + ", ".join(options), value, "choose one of them")
+        return str(value)
+
+    def finish(self) -> None:
+        if self.rest:
+            key, value = next(iter(self.rest.items()))
+            raise ConfigError(self._full(key), "is not a setting of evalbench", value, "remove it or correct its name")
+
+    def _take(self, key: str) -> Any:
+        if key not in self.rest:
+            raise ConfigError(self._full(key), "must be given", None, f"add {self._full(key)}=VALUE")
+        return self.rest.pop(key)
+
+    def _full(self, key: str) -> str:
+        return f"{self.name}.{key}" if self.name else key

@@ -1,0 +1,30 @@
+"""What a technique costs, counted rather than timed."""
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+from evalbench.workloads.dataset import Kind
+from evalbench.workloads.losses import loss_function
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of trainable parameters, shared ones once."""
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def flops_per_step(network: nn.Module, kind: Kind, rows: int, features: int) -> int:
+    """Return the FLOPs of one forward and backward pass over a batch, matrix products only (`torch.utils.flop_counter`).
+
+    Nothing is computed: the shapes alone are followed, on the meta device. The optimizer's update is not counted.
+    """
+    network = network.train()
+    state = {name: torch.empty_like(value, device="meta") for name, value in network.state_dict().items()}
+    for name, _ in network.named_parameters():
+        state[name].requires_grad_()
+    inputs = torch.empty(rows, features, device="meta")
+    targets = torch.empty(rows, device="meta", dtype=torch.int64 if kind is Kind.MULTICLASS else torch.float32)
+    with FlopCounterMode(display=False) as counter:
+        loss_function(kind)(functional_call(network, state, (inputs,)), targets).backward()
+    return int(counter.get_total_flops())

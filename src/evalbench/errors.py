@@ -1,0 +1,39 @@
+"""Every error that evalbench raises on purpose.
+
+    EvalbenchError
+    ├── InputError        what the user gave cannot be used: exit code 2
+    │   ├── ConfigError       a value in the configuration
+    │   ├── DataError         a data set, or a file of results
+    │   └── TableError        a table of results or a report folder
+    └── LeaseLost         another process took this cell over
+
+An `InputError` says, in one line, the rule, the value and the remedy.
+"""
+
+
+class EvalbenchError(Exception):
+    """Whatever evalbench raises on purpose."""
+
+
+class InputError(EvalbenchError):
+    """What the user gave cannot be used; the message is one line for them."""
+
+
+class ConfigError(InputError):
+    """A value in the configuration breaks a rule."""
+
+    def __init__(self, key: str, rule: str, value: object, remedy: str) -> None:
+        super().__init__(f"{key} {rule}, not {value!r}: {remedy}")
+        self.key = key
+
+
+class DataError(InputError):
+    """A data set cannot be used as it is."""
+
+
+class TableError(InputError):
+    """A table of results, or the folder of a report, cannot be used as it is."""
+
+
+class LeaseLost(EvalbenchError):
+    """The lease on a cell ran out and another process took the cell over."""

@@ -1,0 +1,216 @@
+"""One whole evaluation: its cells planned and checked before the first one trains, its folder and report at the end."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evalbench import cell as cells
+from evalbench import export, provenance, report
+from evalbench.cell import Cell
+from evalbench.config import Config
+from evalbench.errors import ConfigError
+from evalbench.store import Link, Store
+from evalbench.trial import State
+
+WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
+NEUTRAL_KEYS = ("sweep", "num_seeds", "evaluation", "store", "reports", "tracker", "trainer", "hydra")
+"""Overrides that leave an evaluation what it is, with all keys below them (but not the precision)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The checked cells of one evaluation."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    factor: str | None
+    baseline: str | None
+    factors: Mapping[str, tuple[str, ...]]
+    """The other factors that vary, with their levels in order."""
+
+    @property
+    def config(self) -> Config:
+        """What all cells share."""
+        return self.cells[0].config
+
+    @cached_property
+    def techniques(self) -> tuple[str, ...]:
+        """The techniques in the order of the sweep."""
+        return tuple(dict.fromkeys(self.technique(cell) for cell in self.cells))
+
+    def technique(self, cell: Cell) -> str:
+        """Return what the cell is judged as."""
+        return cell.config.label(self.factor) if self.factor else cell.config.technique
+
+    def links(self) -> list[Link]:
+        """Return every trial's place in the evaluation."""
+        return [
+            Link(trial_id, self.technique(cell), {key: cell.config.label(key) for key in self.factors})
+            for cell in self.cells
+            for trial_id in cell.specs
+        ]
+
+    @property
+    def folder(self) -> Path:
+        """Where the report goes."""
+        return self.config.reports / self.name
+
+
+def plan(configs: Sequence[Config]) -> Plan:
+    """Load all data and check everything about the evaluation that can be checked without training.
+
+    Raises `InputError`.
+    """
+    chosen = [Cell.of(config) for config in configs]
+    shared = configs[0].evaluation
+    varying = _varying(configs)
+    factor, baseline = shared.factor, shared.baseline
+    if factor is None and varying:
+        factor = next(iter(varying))  # an ad-hoc sweep: its first list is what is compared
+        baseline = varying[factor][0]
+    if factor in WORKLOAD_KEYS:
+        remedy = "leave it null to describe the data sets"
+        raise ConfigError("evaluation.factor", "must not be the data set: techniques are compared on it", factor, remedy)
+    factors = {key: levels for key, levels in varying.items() if key != factor}
+    result = Plan(shared.name, tuple(chosen), factor, baseline, factors)
+    if factor is not None:
+        _check_techniques(result)
+    _check_distinct(chosen, factor)
+    return result
+
+
+def check_trainable(plan: Plan, store: Store) -> None:
+    """Build every cell that has something left to train, so that a wrong setting is refused now."""
+    for cell in plan.cells:
+        if store.missing(list(cell.specs)):
+            cells.check(cell)
+
+
+def name_for(name: str, overrides: Iterable[str]) -> str:
+    """Return the evaluation's name, with a suffix where the command line made it another evaluation.
+
+    `overrides` are the command line's, such as `optimizer=sgd,adam`; one that names the evaluation decides.
+    """
+    changes = []
+    for text in overrides:
+        key = text.split("=", 1)[0].lstrip("+~").split("@")[0]
+        if key == "evaluation.name":
+            return name
+        if key.split(".")[0] not in NEUTRAL_KEYS or key == "trainer.precision" or key.startswith("evaluation."):
+            changes.append(text)
+    if not changes:
+        return name
+    return f"{name}-{hashlib.sha256(json.dumps(sorted(changes)).encode()).hexdigest()[:6]}"
+
+
+def link(plan: Plan, store: Store, command: str) -> None:
+    """Write into the store which trials the evaluation is made of, and how it was asked for."""
+    store.link(plan.name, _design(plan, command), plan.links())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an evaluation stands: its trials by state, and its report where all of them ended."""
+
+    states: Mapping[State, int]
+    num_trials: int
+    report: Path | None
+    failures: tuple[Mapping[str, Any], ...]
+    unmirrored: int
+
+    @property
+    def num_ended(self) -> int:
+        """Trials that are in the store, failed ones included."""
+        return sum(self.states.values())
+
+
+def conclude(plan: Plan, store: Store) -> Outcome:
+    """Write the evaluation's folder and report, if every trial has ended one way or another."""
+    states = store.count_states(plan.name)
+    links = store.links(plan.name)
+    tracker = cells.tracker_name(plan.config)
+    mirrored = plan.config.tracker.target.endswith("NullTracker")
+    waiting = 0 if mirrored else len(store.unmirrored(plan.name, tracker))
+    outcome = Outcome(states, len(links), None, (), waiting)
+    if outcome.num_ended < len(links):
+        return outcome
+    trials = store.trials([link.trial_id for link in links])
+    workloads = {cell.workload: cell for cell in plan.cells}
+    references = {name: store.references(cell.workload_id) for name, cell in workloads.items()}
+    datasets = {name: cell.dataset for name, cell in workloads.items()}
+    design = store.design(plan.name)
+    failures = export.write(plan.folder, design, datasets, links, trials, references, plan.config.num_seeds)
+    return replace(outcome, report=report.write(plan.folder), failures=failures)
+
+
+def _varying(configs: Sequence[Config]) -> dict[str, tuple[str, ...]]:
+    """Return the overridden keys that differ between cells, the workload's aside, with their values in order."""
+    keys = dict.fromkeys(key for config in configs for key in config.overrides)
+    values = {
+        key: tuple(dict.fromkeys(config.label(key) for config in configs))
+        for key in keys
+        if key not in WORKLOAD_KEYS and key.split(".")[0] not in (*NEUTRAL_KEYS, "+sweep")
+    }
+    return {key: levels for key, levels in values.items() if len(levels) > 1}
+
+
+def _check_techniques(plan: Plan) -> None:
+    if len(plan.techniques) < 2:
+        remedy = f"give at least two, for example {plan.factor}=A,B, or evaluation.factor=null to describe one"
+        raise ConfigError(str(plan.factor), "must take at least two values to compare", plan.techniques[0], remedy)
+    if plan.baseline not in plan.techniques:
+        choices = ", ".join(plan.techniques)
+        rule = f"must be one of the compared techniques ({choices})"
+        raise ConfigError("evaluation.baseline", rule, plan.baseline, "add evaluation.baseline=NAME")
+
+
+def _check_distinct(chosen: Sequence[Cell], factor: str | None) -> None:
+    seen: dict[str, Cell] = {}
+    fingerprints: dict[str, str] = {}
+    for cell in chosen:
+        if cell.id in seen:
+            rule = "must differ from cell to cell"
+            raise ConfigError(factor or "sweep", rule, cell.config.technique, "remove what is listed twice")
+        seen[cell.id] = cell
+        if fingerprints.setdefault(cell.workload, cell.dataset.fingerprint) != cell.dataset.fingerprint:
+            rule = "must name one data set each"
+            raise ConfigError("dataset.name", rule, cell.workload, "give dataset.name another value for one of them")
+
+
+def _design(plan: Plan, command: str) -> dict[str, Any]:
+    config = plan.config
+    groups = {
+        "optimizer": lambda c: {
+            **c.config.optimizer.component.spec(),
+            "batch_size": c.config.optimizer.batch_size,
+        },
+        "activation": lambda c: {**c.config.activation.module.spec(), "gain": c.config.activation.gain},
+        "model": lambda c: c.config.model.spec(),
+    }
+    return {
+        "name": plan.name,
+        "question": config.evaluation.question,
+        "factor": plan.factor,
+        "baseline": plan.baseline,
+        "techniques": list(plan.techniques),
+        "factors": {key: list(levels) for key, levels in plan.factors.items()},
+        "settings": {
+            group: {cell.config.choices.get(group, group): spec(cell) for cell in plan.cells}
+            for group, spec in groups.items()
+        },
+        "budget": {key: value for key, value in config.budget.spec().items() if key != "validations"},
+        "splits": {
+            "train": round(1 - config.split.validation - config.split.test, 10),
+            "validation": config.split.validation,
+            "test": config.split.test,
+        },
+        "precision": config.precision,
+        "root_seed": config.root_seed,
+        "confidence": 0.95,
+        "command": command,
+        "versions": provenance.versions(),
+    }

@@ -1,0 +1,45 @@
+"""The multilayer perceptron."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from evalbench.errors import ConfigError
+
+
+class MLP(nn.Module):
+    """`depth` hidden layers of `width` units, each followed by the activation, and a linear output layer.
+
+    Weights start as normal draws of standard deviation `gain / sqrt(inputs of the layer)`, with gain 1 for the first
+    layer, whose inputs are scaled data, and the activation's own for the others: the variance of the units stays
+    near 1 through any depth (He et al. 2015, for any activation). Biases start at 0. Techniques that differ in the
+    activation alone share the draws.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        activation: Callable[[], nn.Module],
+        gain: float,
+        depth: int = 2,
+        width: int = 64,
+    ) -> None:
+        super().__init__()
+        for name, value in (("depth", depth), ("width", width)):
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"model.{name}", "must be a whole number of at least 1", value, f"use model.{name}=2")
+        layers: list[nn.Module] = []
+        for layer, (fan_in, fan_out) in enumerate(
+            zip([in_features, *[width] * depth], [*[width] * depth, out_features], strict=True)
+        ):
+            linear = nn.Linear(fan_in, fan_out)
+            nn.init.normal_(linear.weight, std=(gain if layer else 1.0) / fan_in**0.5)
+            nn.init.zeros_(linear.bias)
+            layers += [linear, activation()] if layer < depth else [linear]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map `(B, in_features)` to `(B, out_features)`."""
+        outputs: Tensor = self.layers(inputs)
+        return outputs

@@ -1,0 +1,380 @@
+"""The truth: every trial's record, in SQL through SQLAlchemy (SQLite by default, any other database by URL).
+
+Trials belong to no evaluation: evaluations link to the trials that they use. A cell is trained under a lease, so that two
+processes never train the same trial; a lease expires when its owner stops renewing it.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError
+
+from evalbench.errors import ConfigError, LeaseLost
+from evalbench.trial import CurvePoint, State, TrialResult, TrialSpec
+
+SCHEMA_VERSION = 1
+LEASE_SECONDS = 60.0
+ENDED = (State.COMPLETE, State.DIVERGED, State.PRUNED)
+"""States that a rerun leaves alone; FAILED is tried again."""
+
+_metadata = sa.MetaData()
+_schema = sa.Table("schema", _metadata, sa.Column("version", sa.Integer, primary_key=True))
+_trials = sa.Table(
+    "trials",
+    _metadata,
+    sa.Column("id", sa.String(40), primary_key=True),
+    sa.Column("cell_id", sa.String(40), nullable=False, index=True),
+    sa.Column("workload", sa.String, nullable=False),
+    sa.Column("root_seed", sa.BigInteger, nullable=False),
+    sa.Column("seed", sa.Integer, nullable=False),
+    sa.Column("settings", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("result", sa.JSON, nullable=False),
+    sa.Column("provenance", sa.JSON, nullable=False),
+)
+_evaluations = sa.Table(
+    "evaluations",
+    _metadata,
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("design", sa.JSON, nullable=False),
+)
+_links = sa.Table(
+    "links",
+    _metadata,
+    sa.Column("evaluation", sa.String(200), primary_key=True),
+    sa.Column("trial_id", sa.String(40), primary_key=True),
+    sa.Column("technique", sa.String, nullable=False),
+    sa.Column("factors", sa.JSON, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+)
+_mirrors = sa.Table(
+    "mirrors",
+    _metadata,
+    sa.Column("evaluation", sa.String(200), primary_key=True),
+    sa.Column("trial_id", sa.String(40), primary_key=True),
+    sa.Column("tracker", sa.String(40), primary_key=True),
+)
+_references = sa.Table(
+    "reference_rows",
+    _metadata,
+    sa.Column("workload_id", sa.String(40), primary_key=True),
+    sa.Column("seed", sa.Integer, primary_key=True),
+    sa.Column("reference", sa.String(40), primary_key=True),
+    sa.Column("metrics", sa.JSON, nullable=False),
+)
+_leases = sa.Table(
+    "leases",
+    _metadata,
+    sa.Column("cell_id", sa.String(40), primary_key=True),
+    sa.Column("owner", sa.String(200), nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Link:
+    """One trial's place in an evaluation: its technique and its values of the other factors."""
+
+    trial_id: str
+    technique: str
+    factors: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StoredTrial:
+    """A trial as the store keeps it."""
+
+    id: str
+    workload: str
+    seed: int
+    settings: Mapping[str, Any]
+    result: TrialResult
+    provenance: Mapping[str, Any]
+
+
+class Store:
+    """One database. Cheap to open; safe to use from several processes."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database and make its tables where they are missing; raise `ConfigError` where that fails."""
+        try:
+            parsed = make_url(url)
+            if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
+                Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+            self._engine = sa.create_engine(parsed)
+            if parsed.get_backend_name() == "sqlite":
+                sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            _create_tables(self._engine)
+            with self._engine.connect() as connection:
+                version = connection.scalar(sa.select(_schema.c.version))
+        except (ArgumentError, NoSuchModuleError, DatabaseError, ImportError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError("store.url", "must be a database that can be opened", url, reason) from error
+        if version != SCHEMA_VERSION:
+            remedy = "give another store.url, or use the version of evalbench that wrote it"
+            raise ConfigError("store.url", f"must hold a store of version {SCHEMA_VERSION}", url, remedy)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    # ── trials ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def states(self, trial_ids: Sequence[str]) -> dict[str, State]:
+        """Return the states of those trials that the store knows."""
+        query = sa.select(_trials.c.id, _trials.c.state)
+        with self._engine.connect() as connection:
+            return {
+                row.id: State(row.state)
+                for chunk in _chunks(trial_ids)
+                for row in connection.execute(query.where(_trials.c.id.in_(chunk)))
+            }
+
+    def missing(self, trial_ids: Sequence[str]) -> list[str]:
+        """Return, in order, those trials that are still to be trained: unknown or failed ones."""
+        states = self.states(trial_ids)
+        return [trial_id for trial_id in trial_ids if states.get(trial_id) not in ENDED]
+
+    def trials(self, trial_ids: Sequence[str]) -> dict[str, StoredTrial]:
+        """Return those trials that the store knows, by identity."""
+        with self._engine.connect() as connection:
+            rows = [
+                row
+                for chunk in _chunks(trial_ids)
+                for row in connection.execute(sa.select(_trials).where(_trials.c.id.in_(chunk)))
+            ]
+        return {
+            row.id: StoredTrial(
+                row.id, row.workload, row.seed, row.settings, _result(row.state, row.result), row.provenance
+            )
+            for row in rows
+        }
+
+    def record(
+        self,
+        results: Iterable[tuple[TrialSpec, TrialResult]],
+        provenance: Mapping[str, Any],
+        lease: "Lease | None" = None,
+    ) -> None:
+        """Write trials in one transaction, over what is there of them; under a lease, only while it is still held.
+
+        Raises `LeaseLost`.
+        """
+        rows = [
+            {
+                "id": spec.trial_id(),
+                "cell_id": spec.cell_id(),
+                "workload": spec.workload,
+                "root_seed": spec.root_seed,
+                "seed": spec.seed,
+                "settings": dict(spec.settings),
+                "state": result.state.value,
+                "result": asdict(result),
+                "provenance": dict(provenance),
+            }
+            for spec, result in results
+        ]
+        with self._engine.begin() as connection:
+            if lease is not None:
+                lease.renew(connection)
+            for chunk in _chunks([row["id"] for row in rows]):
+                connection.execute(sa.delete(_trials).where(_trials.c.id.in_(chunk)))
+            connection.execute(sa.insert(_trials), rows)
+
+    # ── evaluations ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def link(self, evaluation: str, design: Mapping[str, Any], links: Sequence[Link]) -> None:
+        """Say which trials an evaluation is made of, in place of what was said before."""
+        rows = [
+            {"evaluation": evaluation, "position": position, **asdict(link)} for position, link in enumerate(links)
+        ]
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_links).where(_links.c.evaluation == evaluation))
+            connection.execute(sa.delete(_evaluations).where(_evaluations.c.name == evaluation))
+            connection.execute(sa.insert(_evaluations).values(name=evaluation, design=dict(design)))
+            connection.execute(sa.insert(_links), rows)
+
+    def design(self, evaluation: str) -> dict[str, Any]:
+        """Return what `link` was told about the evaluation."""
+        with self._engine.connect() as connection:
+            query = sa.select(_evaluations.c.design).where(_evaluations.c.name == evaluation)
+            return dict(connection.execute(query).scalar_one())
+
+    def links(self, evaluation: str, trial_ids: Sequence[str] | None = None) -> list[Link]:
+        """Return the evaluation's links in the order in which they were given, all or those of some trials."""
+        query = sa.select(_links).where(_links.c.evaluation == evaluation).order_by(_links.c.position)
+        with self._engine.connect() as connection:
+            links = [Link(row.trial_id, row.technique, row.factors) for row in connection.execute(query)]
+        return links if trial_ids is None else [link for link in links if link.trial_id in set(trial_ids)]
+
+    def count_states(self, evaluation: str) -> dict[State, int]:
+        """Return how many of an evaluation's trials are in each state; those never trained are not counted."""
+        query = (
+            sa.select(_trials.c.state, sa.func.count())
+            .join(_links, _links.c.trial_id == _trials.c.id)
+            .where(_links.c.evaluation == evaluation)
+            .group_by(_trials.c.state)
+        )
+        with self._engine.connect() as connection:
+            return {State(state): count for state, count in connection.execute(query)}
+
+    def unmirrored(self, evaluation: str, tracker: str) -> list[str]:
+        """Return the evaluation's ended trials that a tracker, named by a hash, does not have yet."""
+        query = (
+            sa.select(_links.c.trial_id)
+            .join(_trials, _links.c.trial_id == _trials.c.id)
+            .outerjoin(
+                _mirrors,
+                (_mirrors.c.evaluation == _links.c.evaluation)
+                & (_mirrors.c.trial_id == _links.c.trial_id)
+                & (_mirrors.c.tracker == tracker),
+            )
+            .where(_links.c.evaluation == evaluation, _trials.c.state.in_(ENDED), _mirrors.c.trial_id.is_(None))
+            .order_by(_links.c.position)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.scalars(query))
+
+    def note_mirrored(self, evaluation: str, trial_ids: Sequence[str], tracker: str) -> None:
+        """Remember that a tracker has these trials."""
+        rows = [{"evaluation": evaluation, "trial_id": trial_id, "tracker": tracker} for trial_id in trial_ids]
+        self._insert_new(_mirrors, rows)
+
+    # ── reference rows ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def references(self, workload_id: str) -> dict[tuple[int, str], dict[str, float]]:
+        """Return the metrics of a workload's reference predictors, by seed and reference."""
+        query = sa.select(_references).where(_references.c.workload_id == workload_id)
+        with self._engine.connect() as connection:
+            return {(row.seed, row.reference): row.metrics for row in connection.execute(query)}
+
+    def record_references(self, workload_id: str, metrics: Mapping[tuple[int, str], Mapping[str, float]]) -> None:
+        """Write reference rows; one that is there already is left alone, being the same."""
+        rows = [
+            {"workload_id": workload_id, "seed": seed, "reference": reference, "metrics": dict(values)}
+            for (seed, reference), values in metrics.items()
+        ]
+        self._insert_new(_references, rows)
+
+    def _insert_new(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Insert rows, each in a savepoint, passing over those that another process has inserted meanwhile."""
+        with self._engine.begin() as connection:
+            for row in rows:
+                with suppress(IntegrityError), connection.begin_nested():
+                    connection.execute(sa.insert(table).values(**row))
+
+    # ── leases ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @contextmanager
+    def lease(self, cell_id: str, poll_seconds: float = 0.5) -> Iterator["Lease"]:
+        """Hold a cell for this process, waiting until nobody else does; renewed in the background until the end."""
+        lease = Lease(self._engine, cell_id)
+        while not lease.claim():
+            time.sleep(poll_seconds)
+        stop = threading.Event()
+        thread = threading.Thread(target=lease.keep, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield lease
+        finally:
+            stop.set()
+            thread.join()
+            lease.release()
+
+
+class Lease:
+    """This process's hold on one cell."""
+
+    def __init__(self, engine: sa.Engine, cell_id: str, seconds: float = LEASE_SECONDS) -> None:
+        self._engine = engine
+        self._mine = _leases.c.cell_id == cell_id
+        self._cell_id = cell_id
+        self._seconds = seconds
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex}"
+
+    def claim(self) -> bool:
+        """Take the cell if it is free, its lease has expired, or its owner on this machine is dead."""
+        with self._engine.begin() as connection:
+            held = connection.execute(sa.select(_leases).where(self._mine)).one_or_none()
+            if held is None:
+                try:
+                    with connection.begin_nested():
+                        connection.execute(sa.insert(_leases).values(cell_id=self._cell_id, **self._values()))
+                except IntegrityError:
+                    return False
+                return True
+            if held.expires > time.time() and not _is_dead(held.owner):
+                return False
+            same = self._mine & (_leases.c.owner == held.owner) & (_leases.c.expires == held.expires)
+            return connection.execute(sa.update(_leases).where(same).values(**self._values())).rowcount == 1
+
+    def renew(self, connection: sa.Connection) -> None:
+        """Extend the lease within a transaction; raise `LeaseLost` where another process has taken the cell."""
+        mine = self._mine & (_leases.c.owner == self.owner)
+        if connection.execute(sa.update(_leases).where(mine).values(**self._values())).rowcount != 1:
+            raise LeaseLost(f"cell {self._cell_id} was taken over by another process after {self._seconds:g} s")
+
+    def keep(self, stop: threading.Event) -> None:
+        """Renew again and again until told to stop; a lost lease is noticed when the results are written."""
+        while not stop.wait(self._seconds / 4):
+            with suppress(LeaseLost, DatabaseError), self._engine.begin() as connection:
+                self.renew(connection)
+
+    def release(self) -> None:
+        """Free the cell, if it is still held."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_leases).where(self._mine & (_leases.c.owner == self.owner)))
+
+    def _values(self) -> dict[str, Any]:
+        return {"owner": self.owner, "expires": time.time() + self._seconds}
+
+
+def _is_dead(owner: str) -> bool:
+    host, pid, _ = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    """Readers do not wait for the writer, writers wait for each other."""
+    for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=NORMAL"):
+        connection.execute(f"PRAGMA {pragma}").close()
+    connection.isolation_level = None  # let SQLAlchemy's BEGIN below take the lock at once
+
+
+def _create_tables(engine: sa.Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        # A transaction that reads and then writes must not find the lock taken in between.
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    with engine.begin() as connection:
+        _metadata.create_all(connection)
+        if connection.scalar(sa.select(_schema.c.version)) is None:
+            connection.execute(sa.insert(_schema).values(version=SCHEMA_VERSION))
+
+
+def _result(state: str, stored: Mapping[str, Any]) -> TrialResult:
+    values = {**stored, "state": State(state), "curve": tuple(CurvePoint(**point) for point in stored["curve"])}
+    return TrialResult(**values)
+
+
+def _chunks(values: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:
+    """Databases limit the number of values in one statement."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -1,0 +1,241 @@
+"""What a person at a terminal sees: refusals, progress, the result, and the exit code.
+
+Exit codes: 0 all trials ended, 1 a cell failed, 2 the input was refused, 130 interrupted.
+"""
+
+import logging
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+import numpy as np
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from evalbench import cell as cells
+from evalbench import evaluation
+from evalbench.cell import Cell
+from evalbench.config import Config, parse
+from evalbench.errors import InputError
+from evalbench.evaluation import Outcome, Plan
+from evalbench.statistics.intervals import t_interval
+from evalbench.store import Store, StoredTrial
+from evalbench.tracking import Tracker
+from evalbench.trial import State
+
+log = logging.getLogger(__name__)
+_broken_trackers: set[str] = set()
+
+
+def command() -> str:
+    """Return the command line as the user typed it, as far as it can be told."""
+    return shlex.join(["python", "-m", "evalbench", *(text for text in sys.argv[1:] if text != "--multirun")])
+
+
+def refuse(error: InputError) -> NoReturn:
+    """Say in one line what cannot be used, and leave."""
+    print(f"evalbench: {' '.join(str(error).split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def run_job(tree: DictConfig) -> None:
+    """Hydra's task function: one cell of a sweep, or a cell by itself."""
+    hydra = HydraConfig.get()
+    try:
+        config = parse(tree, hydra)
+        if hydra.mode == RunMode.MULTIRUN:
+            _run_cell(Cell.of(config), Store(config.store_url))
+        else:
+            _run_alone(config)
+    except InputError as error:
+        refuse(error)
+
+
+def evaluation_name(name: str, overrides: Sequence[str]) -> str:
+    """Return the override that names the evaluation that the command line describes."""
+    return f"evaluation.name={evaluation.name_for(name, overrides)}"
+
+
+def run_sweep(trees: Sequence[DictConfig], launch: Callable[[], Sequence[JobReturn]]) -> None:
+    """Check all cells, launch them, and end with the report, also when a cell failed or the sweep was interrupted."""
+    console = Console()
+    try:
+        plan = evaluation.plan([parse(tree, tree.hydra) for tree in trees])
+        store = Store(plan.config.store_url)
+        evaluation.check_trainable(plan, store)
+    except InputError as error:
+        refuse(error)
+    evaluation.link(plan, store, command())
+    interrupted = False
+    try:
+        with _progress(console, plan, store):
+            returns = launch()
+        _note_lost_jobs(plan, store, returns)
+    except KeyboardInterrupt:
+        interrupted = True
+    _conclude(console, plan, store, interrupted)
+
+
+def _run_alone(config: Config) -> None:
+    console = Console()
+    plan = evaluation.plan([config])
+    store = Store(config.store_url)
+    evaluation.check_trainable(plan, store)
+    evaluation.link(plan, store, command())
+    with _progress(console, plan, store):
+        _run_cell(plan.cells[0], store)
+    _conclude(console, plan, store, interrupted=False)
+
+
+def _run_cell(cell: Cell, store: Store) -> None:
+    cells.run(cell, store)
+    name = cells.tracker_name(cell.config)
+    if name in _broken_trackers:
+        return
+    tracker: Tracker = cell.config.tracker.build()
+    try:
+        cells.mirror(cell, store, tracker, cell.config.evaluation.name)
+        tracker.close()
+    except Exception as error:  # whatever a tracker raises, the results are in the store
+        _broken_trackers.add(name)
+        log.warning("the tracker stopped working (%s: %s); no result is lost", type(error).__name__, error)
+
+
+def _note_lost_jobs(plan: Plan, store: Store, returns: Sequence[JobReturn]) -> None:
+    """A job that ended without a word, killed perhaps, becomes FAILED trials like any other failure."""
+    for cell, job in zip(plan.cells, returns, strict=True):
+        if job.status is not JobStatus.COMPLETED:
+            reason = job._return_value
+            cells.fail(cell, store, reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}"))
+
+
+# ── progress ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:.1f} trials/s", style="progress.data.speed")
+
+
+@contextmanager
+def _progress(console: Console, plan: Plan, store: Store, period_seconds: float = 0.5) -> Iterator[None]:
+    """Show a live bar, told by the store, so that it is right under any launcher; nothing where nobody watches."""
+    if not console.is_terminal:
+        yield
+        return
+    total = sum(len(cell.specs) for cell in plan.cells)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("trials"),
+        _Rate(),
+        TextColumn("time left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=60) as progress:
+        task = progress.add_task(f"{plan.name}: {len(plan.cells)} cells", total=total, completed=_ended(plan, store))
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(period_seconds):
+                progress.update(task, completed=_ended(plan, store))
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _ended(plan: Plan, store: Store) -> int:
+    return sum(store.count_states(plan.name).values())
+
+
+# ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _conclude(console: Console, plan: Plan, store: Store, interrupted: bool) -> None:
+    outcome = evaluation.conclude(plan, store)
+    if outcome.num_ended < outcome.num_trials:
+        console.print(
+            f"{'Interrupted: ' if interrupted else ''}{outcome.num_ended} of {outcome.num_trials} trials are in the "
+            "store; the same command goes on from there.",
+            highlight=False,
+        )
+        raise SystemExit(130 if interrupted else 1)
+    _print_summary(console, plan, store, outcome)
+    if outcome.failures:
+        raise SystemExit(1)
+
+
+def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) -> None:
+    console.print(_summary_table(plan, store))
+    states = ", ".join(f"{count} {state.value.lower()}" for state, count in sorted(outcome.states.items()))
+    console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)
+    for failure in outcome.failures:
+        where = ", ".join([failure["technique"], failure["workload"], *failure["factors"].values()])
+        console.print(f"FAILED   {where}: {failure['message']}", style="red", markup=False, highlight=False)
+        if failure["log"]:
+            console.print(f"         log: {failure['log']}", markup=False, highlight=False, soft_wrap=True)
+    if outcome.report:
+        console.print(f"Report   {outcome.report}", highlight=False, soft_wrap=True)
+    how_to_see = plan.config.tracker.build().how_to_see()
+    for line in (how_to_see or "").splitlines():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if outcome.unmirrored:
+        console.print(
+            f"{outcome.unmirrored} trials are not in the tracker; the same command sends them again.", highlight=False
+        )
+
+
+def _summary_table(plan: Plan, store: Store) -> Table:
+    """One row per workload, one column per technique: mean and half the 95 % interval over seeds, in points."""
+    trials = store.trials([link.trial_id for link in plan.links()])
+    title = f"{plan.name}: test score in points, mean ± 95 % interval"
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table.add_column("workload")
+    table.add_column("metric")
+    for technique in plan.techniques:
+        table.add_column(technique + (" (baseline)" if technique == plan.baseline else ""), justify="right")
+    table.add_column("linear", justify="right", style="dim")
+    table.add_column("trivial", justify="right", style="dim")
+    for workload, dataset in {cell.workload: cell.dataset for cell in plan.cells}.items():
+        metric = dataset.metric.name
+        here = [cell for cell in plan.cells if cell.workload == workload]
+        row = [workload, metric.split("/")[1]]
+        for technique in plan.techniques:
+            ids = [trial_id for cell in here if plan.technique(cell) == technique for trial_id in cell.specs]
+            row.append(_mean_text([trials[trial_id] for trial_id in ids], metric))
+        references = store.references(here[0].workload_id)
+        for name in ("linear", "trivial"):
+            scores = [m[metric] for (seed, ref), m in references.items() if ref == name and seed < plan.config.num_seeds]
+            row.append(f"{100 * np.mean(scores):.1f}")
+        table.add_row(*row)
+    return table
+
+
+def _mean_text(trials: Sequence[StoredTrial], metric: str) -> str:
+    scored = [trial for trial in trials if metric in trial.result.metrics]
+    if not scored:
+        return "failed"
+    first = scored[0].result
+    by_seed: dict[int, list[float]] = {}
+    for trial in scored:
+        by_seed.setdefault(trial.seed, []).append(trial.result.metrics[metric])
+    scores = [100 * float(np.mean(values)) for values in by_seed.values()]
+    interval = t_interval(scores, 0.95, rho=(first.num_test or 0) / (first.num_train or 1))
+    marks = "*" if any(trial.result.state is State.DIVERGED for trial in scored) else ""
+    half = "" if len(scores) < 2 else f" ± {(interval.high - interval.low) / 2:.1f}"
+    return f"{interval.mean:.1f}{half}{marks}"

@@ -1,0 +1,115 @@
+"""The frozen records that all rooms pass around: what a trial is, and what came of it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+TRAINING_VERSION = 1
+"""Raised by hand whenever a change of the training code changes results; part of every trial's identity."""
+
+
+class State(StrEnum):
+    """How a trial ended, or that it has not."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    DIVERGED = "DIVERGED"  # a finding about the technique
+    FAILED = "FAILED"  # our fault, or the user's code's
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named measured quantity; its direction and unit are declared, never guessed."""
+
+    name: str
+    direction: Literal["minimize", "maximize"]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a trial may spend: passes over the training rows, or optimizer steps. Exactly one of the two."""
+
+    epochs: int | None = None
+    steps: int | None = None
+    validations: int = 20
+    """With a budget in steps: at how many equally spaced points to validate. With epochs: after each of them."""
+
+    def validation_steps(self, steps_per_epoch: int) -> list[int]:
+        """Return the steps after which to validate, ascending; the last one ends the trial."""
+        if self.epochs is not None:
+            return [steps_per_epoch * (epoch + 1) for epoch in range(self.epochs)]
+        assert self.steps is not None
+        points = min(self.validations, self.steps)
+        return [round(self.steps * (point + 1) / points) for point in range(points)]
+
+    def spec(self) -> dict[str, int]:
+        """Return the part of a trial's identity."""
+        return {"epochs": self.epochs} if self.epochs else {"steps": self.steps or 0, "validations": self.validations}
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """All that determines the result of one training, and nothing else (no device, no display, no name of a file)."""
+
+    workload: str
+    settings: Mapping[str, Any]
+    """Plain values: data fingerprint and split, model, activation, optimizer, budget, precision."""
+    root_seed: int
+    seed: int
+
+    def cell_id(self) -> str:
+        """Return the identity of the cell: that of its trials without the seed index."""
+        return _digest({**self._content(), "seed": None})
+
+    def trial_id(self) -> str:
+        """Return the identity of the trial, 20 hexadecimal digits."""
+        return _digest(self._content())
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "training_version": TRAINING_VERSION,
+            "workload": self.workload,
+            "settings": self.settings,
+            "root_seed": self.root_seed,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One validation on the way."""
+
+    epoch: float
+    step: int
+    train_loss: float
+    val_loss: float
+    val_score: float
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What came of one trial. A diverged one carries the trivial predictor's metrics."""
+
+    state: State
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: tuple[CurvePoint, ...] = ()
+    best_epoch: float | None = None
+    diverged_step: int | None = None
+    steps: int | None = None
+    examples: int | None = None
+    flops: int | None = None
+    parameters: int | None = None
+    num_train: int | None = None
+    num_test: int | None = None
+    message: str | None = None
+    log: str | None = None
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]

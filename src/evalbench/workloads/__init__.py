@@ -1,0 +1,27 @@
+"""Workloads: data, splits, loss and metrics. One file per source of data; a loader returns a `Dataset`."""
+
+import json
+
+from evalbench.config import Component
+from evalbench.errors import ConfigError
+from evalbench.workloads.dataset import Dataset, Kind
+from evalbench.workloads.splits import Scaling, Split, draw_split, fit_scaling
+
+__all__ = ["Dataset", "Kind", "Scaling", "Split", "draw_split", "fit_scaling", "load"]
+
+_loaded: dict[str, Dataset] = {}
+
+
+def load(component: Component) -> Dataset:
+    """Load the data set that the configuration names, once per process.
+
+    Raises `DataError` or `ConfigError` where it cannot be used.
+    """
+    key = json.dumps(component.spec(), sort_keys=True, default=str)
+    if key not in _loaded:
+        dataset = component.build()
+        if not isinstance(dataset, Dataset):
+            rule = "must return an evalbench.workloads.Dataset"
+            raise ConfigError("dataset._target_", rule, component.target, "wrap the arrays in one")
+        _loaded[key] = dataset
+    return _loaded[key]

@@ -1,0 +1,93 @@
+"""What a source of data hands over: a table of numbers, what they mean, and a fingerprint of its content."""
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalbench.errors import DataError
+from evalbench.trial import Metric
+
+MIN_ROWS = 10
+MIN_ROWS_PER_CLASS = 5
+
+
+class Kind(StrEnum):
+    """The kind of problem: it fixes the loss, the number of outputs and the metrics."""
+
+    BINARY = "binary"
+    MULTICLASS = "multiclass"
+    REGRESSION = "regression"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A supervised table; `N` rows, `D` columns.
+
+    `inputs` is `(N, D)` float32, NaN where a value is missing; `targets` is `(N,)`: class indices (int64) or numbers
+    (float32). `numeric` is `(D,)`: whether a column is scaled and its missing values are filled, both from the training
+    rows; the others are 0/1 indicators of categories. Raises `DataError` where no split of it could be used.
+    """
+
+    name: str
+    kind: Kind
+    inputs: NDArray[np.float32]
+    targets: NDArray[np.int64] | NDArray[np.float32]
+    features: tuple[str, ...]
+    numeric: NDArray[np.bool_]
+    classes: tuple[str, ...] = ()
+    generated: bool = False
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        rows, columns = self.inputs.shape
+        if rows < MIN_ROWS:
+            raise DataError(f"{self.name}: at least {MIN_ROWS} rows are needed, not {rows}: give more data")
+        if columns == 0:
+            raise DataError(f"{self.name}: at least one input column is needed, not 0: give a table with more columns")
+        if not self.is_classification:
+            if not np.isfinite(self.targets).all():
+                raise DataError(f"{self.name}: a regression target must be finite everywhere: remove those rows")
+            if np.ptp(self.targets) == 0:
+                raise DataError(f"{self.name}: the target has one value only: nothing can be learned from it")
+            return
+        if len(self.classes) < 2:
+            raise DataError(f"{self.name}: the target has one class only ({self.classes}): at least two are needed")
+        counts = np.bincount(self.targets.astype(np.int64), minlength=len(self.classes))
+        if counts.min() < MIN_ROWS_PER_CLASS:
+            rare = self.classes[int(counts.argmin())]
+            hint = "" if len(self.classes) < 20 else " (dataset.kind=regression, if the target is a number)"
+            raise DataError(
+                f"{self.name}: every class needs at least {MIN_ROWS_PER_CLASS} rows to appear in every split, not "
+                f"{counts.min()} ({rare!r}): merge or remove rare classes{hint}"
+            )
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether targets are classes."""
+        return self.kind is not Kind.REGRESSION
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs that a network needs: one logit for two classes, one per class for more, one number for regression."""
+        return len(self.classes) if self.kind is Kind.MULTICLASS else 1
+
+    @property
+    def metric(self) -> Metric:
+        """The primary metric, read once on the test rows."""
+        if self.is_classification:
+            return Metric("test/accuracy", "maximize", "fraction")
+        return Metric("test/r2", "maximize", "R²")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the content, 16 hexadecimal digits: other data is another workload."""
+        digest = hashlib.sha256()
+        for part in (self.inputs, self.targets, self.numeric):
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        digest.update(repr((self.kind.value, self.features, self.classes)).encode())
+        return digest.hexdigest()[:16]
