@@ -1,11 +1,15 @@
 """The command line: `python -m evalbench`, or `evalbench`."""
 
+import difflib
+import os
 import re
 import sys
 from pathlib import Path
 
 import hydra
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 _LOOKING = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "-sc")
 
@@ -32,10 +36,29 @@ def _job(tree: DictConfig) -> None:
     terminal.run_job(tree)
 
 
+def refusal(error: Exception) -> str:
+    """Return one line for what Hydra would not compose: the mistake, and the choices there are."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group} has no option {option!r}: choose one of {', '.join(error.options)}"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
+        known = sorted(str(key) for key in cause.parent_node if key != "hydra")
+        close = difflib.get_close_matches(str(cause.key), known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"there is no key {str(cause.full_key)!r}: {hint}there are {', '.join(known)}"
+    return " ".join(f"{error} {cause or ''}".split())
+
+
 def main() -> None:
     """Run evalbench; what Hydra itself refuses is bad input too, and exits with 2."""
     sys.argv[1:] = add_multirun(sys.argv[1:])
-    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_job)()
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_job)()
+    except HydraException as error:
+        print(f"evalbench: {refusal(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def parse_plain(
     """Read and check a resolved tree of plain values; see `parse`."""
     for key, value in _leaves(tree):
         if value == "???":
-            raise ConfigError(key, "must be given", value, f"add {key}=VALUE to the command line")
+            raise ConfigError(key, "must be given", remedy=f"add {key}=VALUE to the command line")
     top = _Section(tree, "")
     optimizer, activation = top.section("optimizer"), top.section("activation")
     trainer, store, evaluation = top.section("trainer"), top.section("store"), top.section("evaluation")
@@ -182,7 +182,7 @@ def parse_plain(
     config = Config(
         dataset=top.section("dataset").component(),
         model=top.section("model").component(),
-        activation=ActivationConfig(gain=activation.number("gain", above=0.0), module=activation.component()),
+        activation=ActivationConfig(gain=activation.positive("gain", example=1.0), module=activation.component()),
         optimizer=OptimizerConfig(batch_size=_batch_size(optimizer), component=optimizer.component()),
         budget=_budget(top.section("budget")),
         split=_split(top.section("split")),
@@ -231,7 +231,7 @@ def _budget(section: "_Section") -> Budget:
 
 
 def _split(section: "_Section") -> SplitConfig:
-    split = SplitConfig(section.number("validation", above=0.0), section.number("test", above=0.0))
+    split = SplitConfig(section.positive("validation", 0.2), section.positive("test", 0.2))
     section.finish()
     if split.validation + split.test >= 1:
         total = split.validation + split.test
@@ -294,11 +294,10 @@ class _Section:
             raise ConfigError(self._full(key), rule, value, remedy or f"for example {self._full(key)}={max(least, 10)}")
         return value
 
-    def number(self, key: str, above: float) -> float:
+    def positive(self, key: str, example: float) -> float:
         value = self._take(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < float("inf"):
-            rule = f"must be a number above {above:g}"
-            raise ConfigError(self._full(key), rule, value, f"for example {self._full(key)}={above + 0.2:g}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise ConfigError(self._full(key), "must be a number above 0", value, f"for example {self._full(key)}={example}")
         return float(value)
 
     def text(self, key: str) -> str:
@@ -319,12 +318,12 @@ class _Section:
 
     def finish(self) -> None:
         if self.rest:
-            key, value = next(iter(self.rest.items()))
-            raise ConfigError(self._full(key), "is not a setting of evalbench", value, "remove it or correct its name")
+            remedy = "remove it, or correct its name"
+            raise ConfigError(self._full(next(iter(self.rest))), "is not a setting of evalbench", remedy=remedy)
 
     def _take(self, key: str) -> Any:
         if key not in self.rest:
-            raise ConfigError(self._full(key), "must be given", None, f"add {self._full(key)}=VALUE")
+            raise ConfigError(self._full(key), "must be given", remedy=f"add {self._full(key)}=VALUE")
         return self.rest.pop(key)
 
     def _full(self, key: str) -> str:

@@ -20,10 +20,11 @@ class InputError(EvalbenchError):
 
 
 class ConfigError(InputError):
-    """A value in the configuration breaks a rule."""
+    """A value in the configuration breaks a rule; `value` is left out where there is none."""
 
-    def __init__(self, key: str, rule: str, value: object, remedy: str) -> None:
-        super().__init__(f"{key} {rule}, not {value!r}: {remedy}")
+    def __init__(self, key: str, rule: str, value: object = None, remedy: str = "") -> None:
+        wrong = "" if value is None else f", not {value!r}"
+        super().__init__(f"{key} {rule}{wrong}: {remedy}")
         self.key = key
 
 

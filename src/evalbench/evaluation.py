@@ -18,7 +18,8 @@ from evalbench.trial import State
 
 WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
 NEUTRAL_KEYS = ("sweep", "num_seeds", "evaluation", "store", "reports", "tracker", "trainer", "hydra")
-"""Overrides that leave an evaluation what it is, with all keys below them (but not the precision)."""
+"""Overrides that leave an evaluation what it is, with all keys below them."""
+NOT_NEUTRAL = ("evaluation.factor", "evaluation.baseline", "trainer.precision")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def name_for(name: str, overrides: Iterable[str]) -> str:
         key = text.split("=", 1)[0].lstrip("+~").split("@")[0]
         if key == "evaluation.name":
             return name
-        if key.split(".")[0] not in NEUTRAL_KEYS or key == "trainer.precision" or key.startswith("evaluation."):
+        if key.split(".")[0] not in NEUTRAL_KEYS or key in NOT_NEUTRAL:
             changes.append(text)
     if not changes:
         return name
@@ -153,7 +154,7 @@ def _varying(configs: Sequence[Config]) -> dict[str, tuple[str, ...]]:
     values = {
         key: tuple(dict.fromkeys(config.label(key) for config in configs))
         for key in keys
-        if key not in WORKLOAD_KEYS and key.split(".")[0] not in (*NEUTRAL_KEYS, "+sweep")
+        if key not in WORKLOAD_KEYS and key.split(".")[0] not in NEUTRAL_KEYS
     }
     return {key: levels for key, levels in values.items() if len(levels) > 1}
 

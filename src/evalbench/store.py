@@ -146,19 +146,20 @@ class Store:
         return [trial_id for trial_id in trial_ids if states.get(trial_id) not in ENDED]
 
     def trials(self, trial_ids: Sequence[str]) -> dict[str, StoredTrial]:
-        """Return those trials that the store knows, by identity."""
+        """Return those trials that the store knows, by identity, in the order asked for."""
         with self._engine.connect() as connection:
             rows = [
                 row
                 for chunk in _chunks(trial_ids)
                 for row in connection.execute(sa.select(_trials).where(_trials.c.id.in_(chunk)))
             ]
-        return {
+        known = {
             row.id: StoredTrial(
                 row.id, row.workload, row.seed, row.settings, _result(row.state, row.result), row.provenance
             )
             for row in rows
         }
+        return {trial_id: known[trial_id] for trial_id in trial_ids if trial_id in known}
 
     def record(
         self,

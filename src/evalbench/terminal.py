@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -181,7 +182,10 @@ def _conclude(console: Console, plan: Plan, store: Store, interrupted: bool) -> 
 
 
 def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) -> None:
-    console.print(_summary_table(plan, store))
+    table = _summary_table(plan, store)
+    if console.measure(table).maximum > console.width:
+        table = _summary_table(plan, store, halves=False)
+    console.print(table)
     states = ", ".join(f"{count} {state.value.lower()}" for state, count in sorted(outcome.states.items()))
     console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)
     for failure in outcome.failures:
@@ -200,24 +204,24 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
         )
 
 
-def _summary_table(plan: Plan, store: Store) -> Table:
-    """One row per workload, one column per technique: mean and half the 95 % interval over seeds, in points."""
+def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
+    """One row per workload, one column per technique: mean over seeds, and half its 95 % interval where asked."""
     trials = store.trials([link.trial_id for link in plan.links()])
-    title = f"{plan.name}: test score in points, mean ± 95 % interval"
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    table.add_column("workload")
-    table.add_column("metric")
+    title = f"{plan.name}: test score in points, mean{' ± 95 % interval' if halves else ''}"
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    table.add_column("workload", no_wrap=True)
     for technique in plan.techniques:
-        table.add_column(technique + (" (baseline)" if technique == plan.baseline else ""), justify="right")
-    table.add_column("linear", justify="right", style="dim")
-    table.add_column("trivial", justify="right", style="dim")
+        mark = "\n(baseline)" if technique == plan.baseline else ""
+        table.add_column(technique + mark, justify="right", no_wrap=True)
+    for reference in ("linear", "trivial"):
+        table.add_column(reference, justify="right", style="dim", no_wrap=True)
     for workload, dataset in {cell.workload: cell.dataset for cell in plan.cells}.items():
         metric = dataset.metric.name
         here = [cell for cell in plan.cells if cell.workload == workload]
-        row = [workload, metric.split("/")[1]]
+        row = [workload if dataset.is_classification else f"{workload} (R²)"]
         for technique in plan.techniques:
             ids = [trial_id for cell in here if plan.technique(cell) == technique for trial_id in cell.specs]
-            row.append(_mean_text([trials[trial_id] for trial_id in ids], metric))
+            row.append(_mean_text([trials[trial_id] for trial_id in ids], metric, halves))
         references = store.references(here[0].workload_id)
         for name in ("linear", "trivial"):
             scores = [m[metric] for (seed, ref), m in references.items() if ref == name and seed < plan.config.num_seeds]
@@ -226,7 +230,7 @@ def _summary_table(plan: Plan, store: Store) -> Table:
     return table
 
 
-def _mean_text(trials: Sequence[StoredTrial], metric: str) -> str:
+def _mean_text(trials: Sequence[StoredTrial], metric: str, half: bool) -> str:
     scored = [trial for trial in trials if metric in trial.result.metrics]
     if not scored:
         return "failed"
@@ -236,6 +240,5 @@ def _mean_text(trials: Sequence[StoredTrial], metric: str) -> str:
         by_seed.setdefault(trial.seed, []).append(trial.result.metrics[metric])
     scores = [100 * float(np.mean(values)) for values in by_seed.values()]
     interval = t_interval(scores, 0.95, rho=(first.num_test or 0) / (first.num_train or 1))
-    marks = "*" if any(trial.result.state is State.DIVERGED for trial in scored) else ""
-    half = "" if len(scores) < 2 else f" ± {(interval.high - interval.low) / 2:.1f}"
-    return f"{interval.mean:.1f}{half}{marks}"
+    width = f" ± {(interval.high - interval.low) / 2:.1f}" if half and interval.computed else ""
+    return f"{interval.mean:.1f}{width}"

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from evalbench import cost, models
 from evalbench.batches import Batches
 from evalbench.cohort import Cohort, Member
 from evalbench.config import Config
+from evalbench.errors import ConfigError
 from evalbench.optimizers import CohortOptimizer, check_class
 from evalbench.seeds import Role, derive
 from evalbench.trial import CurvePoint, State, TrialResult
@@ -21,13 +23,19 @@ for _library in ("pytorch_lightning", "lightning_fabric"):
 
 
 def check(config: Config, dataset: Dataset) -> None:
-    """Build the network and the optimizer once, so that a wrong setting is refused before anything trains.
+    """Build the network, the optimizer and the trainer once, so that a wrong setting is refused before anything trains.
 
     Raises `ConfigError`.
     """
     network = models.build_seeded(0, config.model, config.activation, _shape(dataset))
     check_class(config.optimizer.component)
     CohortOptimizer(config.optimizer.component, {n: torch.nn.Parameter(p[None]) for n, p in network.named_parameters()})
+    try:
+        _trainer(config, epochs=1)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        rule = "must hold settings that Lightning's Trainer accepts here"
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
 
 
 def train(config: Config, dataset: Dataset, seeds: Sequence[int]) -> list[TrialResult]:
@@ -77,18 +85,19 @@ def train(config: Config, dataset: Dataset, seeds: Sequence[int]) -> list[TrialR
 def _fit(cohort: Cohort, config: Config) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
-        trainer = pl.Trainer(
-            max_epochs=len(cohort.validation_steps),
-            precision=config.precision,  # type: ignore[arg-type]
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            **config.trainer,
-        )
-        trainer.fit(cohort)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        _trainer(config, epochs=len(cohort.validation_steps)).fit(cohort)
+
+
+def _trainer(config: Config, epochs: int) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=epochs,
+        precision=config.precision,  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **config.trainer,
+    )
 
 
 def _curve(member: Member, batches: Batches, validation_steps: Sequence[int]) -> tuple[CurvePoint, ...]:

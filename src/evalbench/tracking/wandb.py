@@ -67,6 +67,6 @@ class WandbTracker:
         if self.mode == "disabled":
             return None
         if self.mode == "online":
-            return f"W&B project {'/'.join(filter(None, (self.entity, self.project)))}"
+            return f"W&B      project {'/'.join(filter(None, (self.entity, self.project)))}"
         runs = self.folder / "wandb"
-        return f"look: wandb leet {runs}   send: wandb sync {runs}/offline-run-*"
+        return f"W&B      look at the runs: wandb leet {runs}\n         send them:        wandb sync {runs}/offline-run-*"

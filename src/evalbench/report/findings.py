@@ -1,0 +1,379 @@
+"""What the tables of a folder say: every number of the report, as data, before a word is written."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from evalbench.errors import TableError
+from evalbench.report.folder import COSTS, REFERENCES, Folder
+from evalbench.report.units import SKILL, Unit, unit_of
+from evalbench.statistics.intervals import Interval, family_confidence, t_interval
+from evalbench.statistics.overall import best_possible, overall_effect
+from evalbench.statistics.paired import MEASURED, PairedEffect, pair, paired_effect
+from evalbench.statistics.settings import average_settings
+
+LINEAR, TRIVIAL = REFERENCES["linear"], REFERENCES["trivial"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one technique, or one reference, scored on one workload; scores as stored, not oriented."""
+
+    workload: str
+    name: str
+    reference: bool
+    interval: Interval
+    num_trials: int  # planned
+    num_diverged: int  # counted with the score of the trivial predictor
+    num_failed: int  # left out
+    best: bool  # better than every other technique, each by a paired interval that excludes zero
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A candidate against its comparator on one workload; positive is better for the candidate."""
+
+    workload: str
+    candidate: str
+    comparator: str
+    effect: PairedEffect  # in the unit of the workload's metric
+    common: Interval  # in the unit that all workloads share
+    num_left_out: int  # pairs without two scores
+
+
+@dataclass(frozen=True)
+class Overall:
+    """A candidate against its comparator over the data sets, in the unit that all workloads share."""
+
+    candidate: str
+    comparator: str
+    interval: Interval | None  # None for fewer than two data sets
+    workloads: tuple[str, ...]  # the data sets that were averaged
+
+
+@dataclass(frozen=True)
+class LevelEffect:
+    """A difference at one level of one other factor; `workload` is None for the mean over the data sets."""
+
+    factor: str
+    level: str
+    workload: str | None
+    candidate: str
+    comparator: str
+    interval: Interval  # at the plain level: exploratory
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one completed trial of a technique spent on one workload, on average."""
+
+    workload: str
+    technique: str
+    num_trials: int  # completed ones: a diverged trial stops early
+    steps: float
+    examples: float
+    flops: float
+    parameters: float
+
+
+@dataclass(frozen=True)
+class LinearAhead:
+    """A workload on which the linear model has a better mean than every technique, on the same splits."""
+
+    workload: str
+    supported: bool  # every one of the paired intervals lies below zero
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All the numbers of one report."""
+
+    folder: Folder
+    units: Mapping[str, Unit]  # of each workload
+    common: Unit  # in which workloads are averaged and drawn side by side
+    rho: Mapping[str, float]  # num_test / num_train of each workload
+    family: float  # level of each paired interval, so that all of them hold together
+    num_comparisons: int
+    comparisons: tuple[tuple[str, str], ...]  # (candidate, comparator)
+    data_sets: tuple[str, ...]  # workloads that count as data sets: those that were not generated
+    scores: tuple[Score, ...]
+    differences: tuple[Difference, ...]
+    overall: tuple[Overall, ...]
+    levels: tuple[LevelEffect, ...]
+    costs: tuple[Cost, ...]
+    linear_ahead: tuple[LinearAhead, ...] | None  # None where there is no linear model to compare with
+    left_out: pd.DataFrame  # candidate, comparator, workload, reason, count of pairs
+
+
+def find(folder: Folder) -> Findings:
+    """Compute every number of the report.
+
+    Raises:
+        TableError: pairs are missing or repeated, or a reference is missing.
+    """
+    evaluation = folder.evaluation
+    results = folder.results
+    measured = results[results["state"].isin(MEASURED)]
+    units = {
+        name: unit_of(workload.metric, workload.unit, _typical(measured, name))
+        for name, workload in evaluation.workloads.items()
+    }
+    rho = _rho(measured)
+    comparisons = _comparisons(folder)
+    family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
+    data_sets = tuple(name for name, workload in evaluation.workloads.items() if not workload.generated)
+    common = _common_unit(units)
+    contrasts = _contrasts(folder, comparisons, common is SKILL)
+    differences, left_out = _differences(contrasts, folder, rho, family)
+    return Findings(
+        folder=folder,
+        units=units,
+        common=common,
+        rho=rho,
+        family=family,
+        num_comparisons=len(comparisons),
+        comparisons=comparisons,
+        data_sets=data_sets,
+        scores=_scores(folder, rho),
+        differences=differences,
+        overall=_overall(differences, comparisons, data_sets, family),
+        levels=_levels(contrasts, folder, rho, data_sets),
+        costs=_costs(folder),
+        linear_ahead=_linear_ahead(folder, rho),
+        left_out=left_out,
+    )
+
+
+def _typical(measured: pd.DataFrame, workload: str) -> float:
+    scores = measured.loc[measured["workload"] == workload, "score"]
+    return float(scores.abs().median()) if len(scores) else math.nan
+
+
+def _rho(measured: pd.DataFrame) -> dict[str, float]:
+    shares = measured["num_test"] / measured["num_train"]
+    return {str(name): float(group.mean()) for name, group in shares.groupby(measured["workload"])}
+
+
+def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:
+    """Every technique against the baseline; without a baseline, every technique against the references."""
+    evaluation = folder.evaluation
+    if evaluation.baseline is not None:
+        return tuple((name, evaluation.baseline) for name in evaluation.techniques if name != evaluation.baseline)
+    present = set(folder.references["reference"])
+    references = [name for name in REFERENCES.values() if name in present]
+    return tuple(itertools.product(evaluation.techniques, references))
+
+
+def _common_unit(units: Mapping[str, Unit]) -> Unit:
+    """Accuracy points where every workload has them, skill where metrics are mixed; one workload keeps its own unit."""
+    if len(units) == 1 or all(unit.metric == "accuracy" for unit in units.values()):
+        return next(iter(units.values()))
+    return SKILL
+
+
+@dataclass(frozen=True)
+class _Contrast:
+    """The pairs of one comparison, a row per workload, setting and seed; `common` is the difference in that unit."""
+
+    candidate: str
+    comparator: str
+    table: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+def _contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill: bool) -> list[_Contrast]:
+    factors = list(folder.evaluation.factors)
+    keys = ["workload", "seed", *factors]
+    trials = _with_references(folder)
+    scales = _skill_scales(folder) if in_skill else None
+    contrasts = []
+    for candidate, comparator in comparisons:
+        pairs = pair(trials, candidate, comparator, keys)
+        table = pairs.table.assign(common=pairs.table["difference"])
+        if scales is not None:
+            table = table.merge(scales, on=["workload", "seed"], how="left", sort=False)
+            table["common"] = table["difference"] / table["scale"]
+        contrasts.append(_Contrast(candidate, comparator, table, pairs.left_out))
+    return contrasts
+
+
+def _with_references(folder: Folder) -> pd.DataFrame:
+    """Trials, and the references as if they were techniques: the same score at every setting of the other factors."""
+    factors = list(folder.evaluation.factors)
+    settings = folder.results[["workload", *factors, "seed"]].drop_duplicates()
+    references = settings.merge(
+        folder.references.rename(columns={"reference": "technique"}), on=["workload", "seed"], how="inner", sort=False
+    ).assign(state="COMPLETE")
+    columns = ["technique", "workload", *factors, "seed", "state", "direction", "score"]
+    return pd.concat([folder.results[columns], references[columns]], ignore_index=True)
+
+
+def _skill_scales(folder: Folder) -> pd.DataFrame:
+    """Columns workload, seed and scale: the distance from the trivial predictor to a perfect one on that split."""
+    trivial = folder.references[folder.references["reference"] == TRIVIAL]
+    best = trivial["metric"].map({metric: best_possible(metric) for metric in sorted(set(trivial["metric"]))})
+    scales = trivial[["workload", "seed"]].assign(scale=(best - trivial["score"]).abs())
+    wanted = folder.results[["workload", "seed"]].drop_duplicates()
+    scales = wanted.merge(scales, on=["workload", "seed"], how="left", sort=False)
+    lacking = scales[~(scales["scale"] > 1e-12)]
+    if len(lacking):
+        first = lacking.sort_values(["workload", "seed"]).iloc[0]
+        raise TableError(
+            "skill needs a trivial predictor that is not perfect for every split:"
+            f" references.csv has none for workload {first['workload']}, seed {first['seed']}"
+        )
+    return scales
+
+
+def _differences(
+    contrasts: list[_Contrast], folder: Folder, rho: Mapping[str, float], family: float
+) -> tuple[tuple[Difference, ...], pd.DataFrame]:
+    factors = list(folder.evaluation.factors)
+    values = ["candidate", "baseline", "common"]
+    found, notices = [], []
+    for workload in folder.evaluation.workloads:
+        for contrast in contrasts:
+            table = contrast.table[contrast.table["workload"] == workload]
+            lost = contrast.left_out[contrast.left_out["workload"] == workload]
+            seeds, unbalanced = average_settings(table, factors, values)
+            names = {"workload": workload, "candidate": contrast.candidate, "comparator": contrast.comparator}
+            effect = paired_effect(seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0))
+            common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0))
+            found.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
+            for reason, count in lost["reason"].value_counts().sort_index().items():
+                notices.append({**names, "reason": str(reason), "count": int(count)})
+            for seed in unbalanced["seed"]:
+                notices.append({**names, "reason": f"seed {seed} lacks a setting of the other factors", "count": 1})
+    columns = ["workload", "candidate", "comparator", "reason", "count"]
+    return tuple(found), pd.DataFrame(notices, columns=columns)
+
+
+def _overall(
+    differences: tuple[Difference, ...],
+    comparisons: tuple[tuple[str, str], ...],
+    data_sets: tuple[str, ...],
+    family: float,
+) -> tuple[Overall, ...]:
+    overall = []
+    for comparison in comparisons:
+        counted = [
+            difference
+            for difference in differences
+            if (difference.candidate, difference.comparator) == comparison
+            and difference.workload in data_sets
+            and difference.effect.count
+        ]
+        interval = overall_effect([difference.common.mean for difference in counted], family)
+        overall.append(Overall(*comparison, interval, tuple(difference.workload for difference in counted)))
+    return tuple(overall)
+
+
+def _levels(
+    contrasts: list[_Contrast], folder: Folder, rho: Mapping[str, float], data_sets: tuple[str, ...]
+) -> tuple[LevelEffect, ...]:
+    evaluation = folder.evaluation
+    effects = []
+    for factor, levels in evaluation.factors.items():
+        others = [name for name in evaluation.factors if name != factor]
+        for contrast, level in itertools.product(contrasts, levels):
+            names = {"factor": factor, "level": level}
+            sides = {"candidate": contrast.candidate, "comparator": contrast.comparator}
+            means = []
+            for workload in evaluation.workloads:
+                at = (contrast.table["workload"] == workload) & (contrast.table[factor] == level)
+                seeds, _ = average_settings(contrast.table[at], others, ["common"])
+                interval = t_interval(seeds["common"].to_numpy(), evaluation.confidence, rho.get(workload, 0.0))
+                effects.append(LevelEffect(**names, workload=workload, **sides, interval=interval))
+                if workload in data_sets and interval.count:
+                    means.append(interval.mean)
+            overall = overall_effect(means, evaluation.confidence)
+            if overall is not None:
+                effects.append(LevelEffect(**names, workload=None, **sides, interval=overall))
+    return tuple(effects)
+
+
+def _scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
+    evaluation, results = folder.evaluation, folder.results
+    factors = list(evaluation.factors)
+    scores = []
+    for workload in evaluation.workloads:
+        best = _best(folder, workload, rho.get(workload, 0.0))
+        for technique in evaluation.techniques:
+            trials = results[(results["workload"] == workload) & (results["technique"] == technique)]
+            seeds, _ = average_settings(trials[trials["state"].isin(MEASURED)], factors, ["score"])
+            scores.append(
+                Score(
+                    workload=workload,
+                    name=technique,
+                    reference=False,
+                    interval=t_interval(seeds["score"].to_numpy(), evaluation.confidence, rho.get(workload, 0.0)),
+                    num_trials=len(trials),
+                    num_diverged=int((trials["state"] == "DIVERGED").sum()),
+                    num_failed=int((trials["state"] == "FAILED").sum()),
+                    best=technique == best,
+                )
+            )
+        references = folder.references[folder.references["workload"] == workload]
+        for name, group in references.groupby("reference", sort=False):
+            interval = t_interval(group["score"].to_numpy(), evaluation.confidence, rho.get(workload, 0.0))
+            scores.append(Score(workload, str(name), True, interval, len(group), 0, 0, False))
+    return tuple(scores)
+
+
+def _best(folder: Folder, workload: str, rho: float) -> str | None:
+    """The technique that beats every other one on a workload, each by its paired interval; None where none does.
+
+    The best one is chosen after looking, so the level allows for all pairs: `1 - α / (k (k - 1) / 2)`.
+    """
+    evaluation = folder.evaluation
+    factors = list(evaluation.factors)
+    techniques = evaluation.techniques
+    if len(techniques) < 2:
+        return None
+    level = family_confidence(evaluation.confidence, len(techniques) * (len(techniques) - 1) // 2)
+    trials = folder.results[folder.results["workload"] == workload]
+    beaten: dict[str, int] = dict.fromkeys(techniques, 0)
+    for a, b in itertools.combinations(techniques, 2):
+        table = pair(trials, a, b, ["workload", "seed", *factors]).table
+        seeds, _ = average_settings(table, factors, ["candidate", "baseline"])
+        side = paired_effect(seeds["candidate"], seeds["baseline"], level, rho).interval.side
+        beaten[a] += side > 0
+        beaten[b] += side < 0
+    return next((name for name, count in beaten.items() if count == len(techniques) - 1), None)
+
+
+def _linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead, ...] | None:
+    evaluation = folder.evaluation
+    if LINEAR not in set(folder.references["reference"]):
+        return None
+    keys = ["workload", "seed", *evaluation.factors]
+    level = family_confidence(evaluation.confidence, len(evaluation.techniques))
+    trials = _with_references(folder)
+    tables = [pair(trials, technique, LINEAR, keys).table for technique in evaluation.techniques]
+    ahead = []
+    for workload in evaluation.workloads:
+        intervals = []
+        for table in tables:
+            mine = table[table["workload"] == workload]
+            seeds, _ = average_settings(mine, list(evaluation.factors), ["candidate", "baseline"])
+            effect = paired_effect(seeds["candidate"], seeds["baseline"], level, rho.get(workload, 0.0))
+            intervals.append(effect.interval)
+        if all(interval.mean < 0 for interval in intervals):  # nan where a technique has no pair: no claim
+            ahead.append(LinearAhead(workload, all(interval.side < 0 for interval in intervals)))
+    return tuple(ahead)
+
+
+def _costs(folder: Folder) -> tuple[Cost, ...]:
+    complete = folder.results[folder.results["state"] == "COMPLETE"]
+    found = []
+    for workload, technique in itertools.product(folder.evaluation.workloads, folder.evaluation.techniques):
+        trials = complete[(complete["workload"] == workload) & (complete["technique"] == technique)]
+        means = {name: float(trials[name].mean()) if trials[name].notna().any() else np.nan for name in COSTS}
+        found.append(Cost(workload, technique, len(trials), **means))
+    return tuple(found)

@@ -1,0 +1,334 @@
+"""The sentences of a report that depend on what was found: the answer, the scope, and the caveats that hold."""
+
+from __future__ import annotations
+
+import math
+
+from evalbench.report.findings import Difference, Findings, Overall, Score
+from evalbench.report.tables import code, named
+from evalbench.report.units import Unit, listed, percent, plural, times
+from evalbench.statistics.intervals import Interval, family_confidence, fewest_decisive
+
+FEW_DATA_SETS = 6  # below it, no test over data sets can reach .05
+
+
+def answer(found: Findings) -> str:
+    """The answer to the question, in one paragraph."""
+    sentences = [_scope(found)]
+    sentences += [_compared(found, overall) for overall in found.overall]
+    if found.num_comparisons > 1:
+        level = percent(found.family)
+        sentences.append(f"The {found.num_comparisons} comparisons share one error rate: each interval is at {level}.")
+    sentences += [text for text in (_unequal_updates(found), _linear(found)) if text]
+    sentences.append(_endings(found))
+    return " ".join(sentences)
+
+
+def budget(found: Findings) -> str:
+    """The budget of a trial: `20 epochs`."""
+    parts = []
+    for name, value in found.folder.evaluation.budget.items():
+        amount = f"{value:,g}" if float(value) % 1 else f"{value:,.0f}"
+        parts.append(f"{amount} {name.rstrip('s') if value == 1 else name}")
+    return listed(parts)
+
+
+def _scope(found: Findings) -> str:
+    evaluation = found.folder.evaluation
+    trials = plural(len(found.folder.results), "trial")
+    single = code(next(iter(evaluation.workloads)))
+    where = plural(len(evaluation.workloads), "workload") if len(evaluation.workloads) > 1 else single
+    seeds = f"{plural(evaluation.num_seeds, 'seed')} each ({trials})"
+    if evaluation.factor is None:
+        techniques = listed([code(name) for name in evaluation.techniques])
+        verb = "was" if len(evaluation.techniques) == 1 else "were"
+        return f"{techniques} {verb} trained for {budget(found)} on {where}, {seeds}."
+    values = plural(len(evaluation.techniques), "value")
+    given = f"At {budget(found)} per trial and the settings listed below"
+    return f"{given}, {values} of {code(evaluation.factor)} were compared on {where}, {seeds}."
+
+
+def _compared(found: Findings, overall: Overall) -> str:
+    """What one candidate did against its comparator: the overall effect where there is one, then the counts."""
+    candidate, comparator = _the(overall.candidate), _the(overall.comparator)
+    mine = [d for d in found.differences if (d.candidate, d.comparator) == (overall.candidate, overall.comparator)]
+    if overall.interval is not None:
+        data_sets = plural(len(overall.workloads), "data set")
+        effect = _effect(found.common, overall.interval, candidate, comparator, "data set")
+        return f"Averaged over {data_sets}, {effect}; {_counts(mine)}."
+    if len(mine) == 1:
+        only = mine[0]
+        effect = _effect(found.units[only.workload], only.effect.interval, candidate, comparator, "pair")
+        wins = f", better in {only.effect.wins} of {plural(only.effect.count, 'pair')}" if only.effect.count else ""
+        return f"On {code(only.workload)}, {effect}{wins}."
+    few = "there are too few data sets for a mean over them"
+    return f"For {candidate} against {comparator}, {few}; {_counts(mine)}."
+
+
+def _the(name: str) -> str:
+    """A technique as code, a reference with its article."""
+    return named(name) if named(name) != name else f"the {name}"
+
+
+def _effect(unit: Unit, interval: Interval, candidate: str, comparator: str, each: str) -> str:
+    if not interval.count:
+        return f"{candidate} and {comparator} have no pair to compare"
+    size = f"{unit.change(interval.mean)} {unit.difference}"
+    if not interval.computed:
+        why = "they differ by the same in each" if interval.count > 1 else "one is not enough"
+        return (
+            f"{candidate} minus {comparator} is {size} over {plural(interval.count, each)}, without an interval ({why})"
+        )
+    ends = f"{size} ({percent(interval.confidence)} interval {unit.change_interval(interval)})"
+    if interval.side == 0:
+        return f"the difference between {candidate} and {comparator} is not resolved: {ends}"
+    return f"{candidate} was {'better' if interval.side > 0 else 'worse'} than {comparator}: {ends}"
+
+
+def _counts(differences: list[Difference]) -> str:
+    intervals = [difference.effect.interval for difference in differences]
+    sides = [interval.side for interval in intervals if interval.computed]
+    parts = [f"above zero on {sides.count(1)}", f"below zero on {sides.count(-1)}", f"across zero on {sides.count(0)}"]
+    if len(sides) < len(intervals):
+        parts.append(f"not computed on {len(intervals) - len(sides)}")
+    return f"by workload, the interval lies {listed(parts)} of {len(intervals)}"
+
+
+def _unequal_updates(found: Findings) -> str:
+    """The largest ratio of optimizer steps (or of examples) between two techniques, where it is not one."""
+    evaluation = found.folder.evaluation
+    if evaluation.factor is None:
+        return ""
+    equal = "epochs" if "epochs" in evaluation.budget else "steps"
+    several = len(evaluation.workloads) > 1
+    parts = []
+    for name, words in (("steps", "as many optimizer steps"), ("examples", "as many examples")):
+        most = _largest_ratio(found, name)
+        if most is not None:
+            ratio, workload, more, less = most
+            much = f"{'up to ' if several else ''}{times(ratio)} times {words}"
+            parts.append(f"{code(more)} took {much} as {code(less)}" + (f" (on {code(workload)})" if several else ""))
+    return f"Equal {equal} are not equal work: {listed(parts)}." if parts else ""
+
+
+def _largest_ratio(found: Findings, name: str) -> tuple[float, str, str, str] | None:
+    best: tuple[float, str, str, str] | None = None
+    for workload in found.folder.evaluation.workloads:
+        costs = [c for c in found.costs if c.workload == workload and math.isfinite(getattr(c, name))]
+        if len(costs) < 2:
+            continue
+        less = min(costs, key=lambda c: float(getattr(c, name)))
+        more = max(costs, key=lambda c: float(getattr(c, name)))
+        ratio = getattr(more, name) / getattr(less, name) if getattr(less, name) else math.nan
+        if ratio > 1.01 and (best is None or ratio > best[0]):
+            best = (ratio, workload, more.technique, less.technique)
+    return best
+
+
+def _linear(found: Findings) -> str:
+    """Whether the linear model has a better mean than every technique somewhere, and whether the intervals say so."""
+    if found.linear_ahead is None:
+        return ""
+    total = len(found.folder.evaluation.workloads)
+    every = "every technique" if len(found.folder.evaluation.techniques) > 1 else "the network"
+    if not found.linear_ahead:
+        return f"On no workload was the mean score of the linear model better than that of {every}."
+    where = [code(ahead.workload) for ahead in found.linear_ahead]
+    sure = [code(ahead.workload) for ahead in found.linear_ahead if ahead.supported]
+    support = f"on {listed(sure)} by intervals that exclude zero" if sure else "on none by intervals that exclude zero"
+    return (
+        f"The mean score of the linear model was better than that of {every}"
+        f" on {len(where)} of {plural(total, 'workload')} ({listed(where)}), {support}."
+    )
+
+
+def _endings(found: Findings) -> str:
+    states = found.folder.results["state"]
+    diverged, failed = int((states == "DIVERGED").sum()), int((states == "FAILED").sum())
+    if not diverged and not failed:
+        return "No trial diverged and none failed."
+    first = (
+        f"{plural(diverged, 'trial')} diverged and counted with the score of the trivial predictor"
+        if diverged
+        else "No trial diverged"
+    )
+    second = f"{failed} failed and {'is' if failed == 1 else 'are'} left out" if failed else "none failed"
+    return f"{first}; {second}."
+
+
+def what_is_compared(found: Findings) -> str:
+    """Factor, techniques and baseline in one line."""
+    evaluation = found.folder.evaluation
+    techniques = ", ".join(code(name) for name in evaluation.techniques)
+    if evaluation.factor is None:
+        return f"Nothing is compared with a baseline: {techniques} is described, next to two references."
+    line = f"{code(evaluation.factor)}: {techniques}."
+    return (
+        f"{line} The baseline is {code(evaluation.baseline)}."
+        if evaluation.baseline
+        else f"{line} No baseline was declared."
+    )
+
+
+def other_factors(found: Findings) -> list[str]:
+    """The other factors of the sweep with their levels."""
+    return [f"{code(name)}: {', '.join(map(code, levels))}" for name, levels in found.folder.evaluation.factors.items()]
+
+
+def splits(found: Findings) -> str:
+    """The shares of the splits and the seeds that draw them."""
+    evaluation = found.folder.evaluation
+    shares = ", ".join(f"{percent(share)} {name}" for name, share in evaluation.splits.items())
+    many = f"each of {evaluation.num_seeds} seeds" if evaluation.num_seeds > 1 else "the one seed"
+    return f"{shares} of the rows, drawn anew for {many} (root seed {evaluation.root_seed})"
+
+
+def common_unit(found: Findings) -> str:
+    """On which scale workloads are averaged and drawn side by side."""
+    if found.common.metric == "skill":
+        return (
+            "The workloads have different metrics, so they are averaged and drawn side by side in **skill**:"
+            " (score − trivial) / (best possible − trivial) on each split; 0 is the trivial predictor, 1 is perfect."
+        )
+    if len(found.folder.evaluation.workloads) == 1:
+        return ""
+    return f"Workloads are averaged and drawn side by side in **{found.common.difference}** (percentage points)."
+
+
+def how_differences(found: Findings) -> str:
+    """How the paired differences and their intervals were made."""
+    evaluation = found.folder.evaluation
+    family = (
+        f" The {found.num_comparisons} comparisons are one family: the level is"
+        f" 1 − {1 - evaluation.confidence:.3g}/{found.num_comparisons} = {percent(found.family)} (Bonferroni)."
+        if found.num_comparisons > 1
+        else ""
+    )
+    averaged = (
+        " Differences are taken within each setting of the other factors and averaged over the settings of a seed."
+        if evaluation.factors
+        else ""
+    )
+    return (
+        "Trials are paired by workload"
+        + (", seed and setting of the other factors" if evaluation.factors else " and seed")
+        + "; a positive difference is better for the first of the two."
+        + averaged
+        + " The interval is a t interval over seeds, widened because every seed draws its split from the same rows;"
+        " it is the one to decide by. *These rows only* leaves the widening out and says nothing about new rows."
+        " *Wins* counts the pairs that the first one won; P(better) is the probability to win a pair, with its exact"
+        " interval (a tie counts half)." + family
+    )
+
+
+def caveats(found: Findings) -> list[str]:
+    """What limits this evaluation; each one only where it holds."""
+    evaluation = found.folder.evaluation
+    notes = ["No technique was tuned here: the differences hold at the settings listed above, and may turn at others."]
+    notes += _about_data_sets(found)
+    if _unequal_updates(found):
+        notes.append(
+            "The techniques did unequal work (see the answer): a difference in score may come from that alone."
+        )
+    notes.append(_about_splits(found))
+    notes += _about_seeds(found)
+    if any(_passes_bounds(found, score) for score in found.scores):
+        notes.append("Some t intervals pass 0 or 100 %: the t interval does not know the bounds of an accuracy.")
+    states = found.folder.results["state"]
+    if (states == "DIVERGED").any():
+        notes.append(
+            "A diverged trial counts with the score of the trivial predictor: one is enough to widen an interval."
+        )
+    if (states == "FAILED").any():
+        notes.append(
+            "Failed trials are left out together with their partners: the pairs that remain may be easier ones."
+        )
+    if len(evaluation.provenance["machines"]) > 1:
+        notes.append("The trials ran on different machines, which may change results in the last digits.")
+    if evaluation.factors:
+        notes.append("The effects per level of the other factors are exploratory: their intervals allow for no family.")
+    return notes
+
+
+def _about_data_sets(found: Findings) -> list[str]:
+    evaluation = found.folder.evaluation
+    count = len(found.data_sets)
+    notes = []
+    generated = [code(name) for name, workload in evaluation.workloads.items() if workload.generated]
+    if generated:
+        verb = "is" if len(generated) == 1 else "are"
+        notes.append(f"{listed(generated)} {verb} generated, and left out of every mean over data sets.")
+    if count == 0:
+        notes.append("There is no real data set here: nothing can be said about one.")
+    elif count == 1:
+        notes.append("There is one data set: nothing can be said about others.")
+    elif count < FEW_DATA_SETS:
+        notes.append(f"{count} data sets are few: the mean over them has a wide interval, and others may differ.")
+    else:
+        notes.append(
+            f"The mean over {count} data sets speaks for data sets like these, which were not drawn at random."
+        )
+    return notes
+
+
+def _about_splits(found: Findings) -> str:
+    shares = sorted(set(found.rho.values()))
+    rho = f"{shares[0]:.2f}" if f"{shares[0]:.2f}" == f"{shares[-1]:.2f}" else f"{shares[0]:.2f} to {shares[-1]:.2f}"
+    return (
+        "Every seed redraws its split from one pool of rows, so the seeds are not independent. The intervals add"
+        f" test rows / training rows (here {rho}) to 1/n for this (Nadeau and Bengio, 2003): more seeds cannot"
+        " shrink them beyond that, only more rows can."
+    )
+
+
+def _about_seeds(found: Findings) -> list[str]:
+    seeds = found.folder.evaluation.num_seeds
+    if seeds < 2:
+        return ["With one seed no interval can be computed: nothing here separates an effect from chance."]
+    notes = []
+    if seeds < 10:
+        notes.append(
+            f"With {seeds} seeds only large differences can be resolved, and the t interval leans on normality."
+        )
+    needed = fewest_decisive(found.family)
+    if found.comparisons and seeds < needed:
+        notes.append(
+            f"With {seeds} seeds the exact interval of P(better) includes one half even if every pair is won"
+            f" ({needed} would be needed): it cannot decide here."
+        )
+    return notes
+
+
+def _passes_bounds(found: Findings, score: Score) -> bool:
+    unit = found.units[score.workload]
+    return unit.scale == 100 and score.interval.computed and (score.interval.low < 0 or score.interval.high > 1)
+
+
+def bold(found: Findings) -> str:
+    """What bold means in the table of scores, and how often it applies."""
+    count = len(found.folder.evaluation.techniques)
+    if count < 2:
+        return ""
+    level = percent(family_confidence(found.folder.evaluation.confidence, count * (count - 1) // 2))
+    marked = sum(score.best for score in found.scores)
+    total = plural(len(found.folder.evaluation.workloads), "workload")
+    met = f"That holds on {marked} of {total}." if marked else "None is."
+    others = "the other technique says" if count == 2 else "all other techniques say"
+    interval = "interval" if count == 2 else "intervals"
+    allows = "" if count == 2 else ", which allows for all pairs"
+    return f"A mean is bold where its paired {interval} against {others} that it is better (at {level}{allows}). {met}"
+
+
+def figure_text(found: Findings, name: str) -> str:
+    """The alternative text of a figure."""
+    evaluation = found.folder.evaluation
+    techniques = ", ".join(evaluation.techniques)
+    names = ", ".join(evaluation.workloads)
+    texts = {
+        "scores": f"Scores of every trial of {techniques} on {names}, with means, intervals and references",
+        "differences": f"Paired differences {', '.join(f'{a} minus {b}' for a, b in found.comparisons)} on {names},"
+        " with intervals",
+        "curves_epochs": f"Validation score of {techniques} over the epochs on {names}",
+        "curves_steps": f"Validation score of {techniques} over optimizer steps, log scale, on {names}",
+    }
+    return texts[name].replace("[", "(").replace("]", ")")

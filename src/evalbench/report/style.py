@@ -1,0 +1,107 @@
+"""How figures look: sizes, colours and markers, and how one becomes the same bytes every time."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH = 9.0  # inches; a column of GitHub's markdown
+DPI = 150
+
+# Okabe and Ito's palette, which people with any colour vision can tell apart, without its yellow (too pale on white).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+GREY = "#595959"
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
+    "font.size": 9,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": "#D9D9D9",
+    "grid.linewidth": 0.6,
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.w_pad": 0.06,
+    "figure.constrained_layout.hspace": 0.04,
+    "figure.constrained_layout.wspace": 0.03,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Matplotlib's own defaults and `STYLE`, whatever the user's settings are; nothing of it lasts."""
+    settings: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if "backend" not in key}
+    with mpl.rc_context(settings | STYLE):
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG without the version of the software in it."""
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def colour(place: int) -> str:
+    """Colour of the technique at a place of the evaluation's list."""
+    return COLOURS[place % len(COLOURS)]
+
+
+def marker(place: int) -> str:
+    """Marker of that technique, so that a black-and-white print still tells them apart."""
+    return MARKERS[place % len(MARKERS)]
+
+
+def dashes(place: int) -> Any:
+    """Line style of that technique; with the colour it tells 28 techniques apart."""
+    return DASHES[(place + place // len(COLOURS)) % len(DASHES)]
+
+
+def wrapped(name: str, width: int = 20) -> str:
+    """A long name on several lines, broken at spaces, dashes or dots before anywhere else."""
+    if len(name) <= width:
+        return name
+    spaced = name.replace("_", "_\u200b").replace(".", ".\u200b").replace("/", "/\u200b").replace("\u200b", " \u200b")
+    lines = textwrap.wrap(spaced, width, break_long_words=True)
+    return "\n".join(line.replace(" \u200b", "").replace("\u200b", "") for line in lines)
+
+
+def panels(count: int, height: float, most: int = 3, extra: float = 0.45) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows of at most `most`, each `height` inches high, and room for a legend."""
+    columns = min(count, most)
+    # Four panels look better as two by two than as three and one.
+    columns = 2 if count == 4 and most == 3 else columns
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH, rows * height + extra))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in axes[count:]:
+        unused.remove()
+    return figure, axes[:count]
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> None:
+    """One legend for all panels, under them, where it covers no data."""
+    if handles:
+        figure.legend(handles=list(handles), loc="outside lower center", ncols=min(columns, len(handles)))

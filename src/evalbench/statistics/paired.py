@@ -1,0 +1,150 @@
+"""Paired effects: a candidate minus its comparator, matched by key and never by row order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from evalbench.errors import TableError
+from evalbench.statistics.intervals import ROUNDING, Interval, clopper_pearson, t_interval
+
+MEASURED = ("COMPLETE", "DIVERGED")  # the states that carry a score
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The complete pairs of two techniques, and the keys that had to be left out.
+
+    table: one row per pair: the keys, `candidate` and `baseline` (scores oriented so that larger is better) and
+        `difference` (candidate minus baseline).
+    left_out: one row per key without two scores: the keys and the `reason`.
+    """
+
+    table: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class PairedEffect:
+    """What n pairs say about a candidate against its baseline; larger is better for the candidate."""
+
+    interval: Interval  # of the mean difference, widened for redrawn splits: this one decides
+    rows_only: Interval  # the same without the widening: holds for these rows, not for new ones
+    wins: int
+    ties: int
+    losses: int
+    win_probability: float  # P(candidate > baseline), a tie counting half; nan without pairs
+    win_interval: tuple[float, float]  # exact (Clopper-Pearson) interval of it
+    correlation: float  # of the two scores over the pairs; nan where one of them does not vary
+
+    @property
+    def count(self) -> int:
+        """Number of pairs."""
+        return self.wins + self.ties + self.losses
+
+
+def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str]) -> Pairs:
+    """Match the trials of two techniques by key.
+
+    Args:
+        trials: columns `technique`, `state`, `direction`, `score` and the keys; a row per trial.
+        candidate: the technique whose gain is positive.
+        baseline: the technique that it is compared with.
+        keys: what makes two trials comparable, such as workload, seed and the other factors.
+
+    Raises:
+        TableError: a key occurs twice for a technique, or occurs for one of the two and not for the other. A trial
+            that failed must be present as a row with its state; such pairs are listed in `left_out`.
+    """
+    on = list(keys)
+    sides = [_side(trials, technique, on) for technique in (candidate, baseline)]
+    both = sides[0].merge(sides[1], on=on, how="outer", suffixes=("_a", "_b"), indicator="found", sort=False)
+    both = both.sort_values(on, kind="stable", ignore_index=True)
+    for label, technique in (("right_only", candidate), ("left_only", baseline)):
+        missing = both.loc[both["found"] == label, on]
+        if len(missing):
+            raise TableError(
+                f"results have no trial of {technique!r} for {_names(missing)}: every pair needs both techniques"
+                " (a trial that failed is a row with state FAILED)"
+            )
+    reasons = []
+    for state_a, state_b in zip(both["state_a"], both["state_b"], strict=True):
+        states = ((candidate, state_a), (baseline, state_b))
+        reasons.append(" and ".join(f"{name} {state}" for name, state in states if state not in MEASURED))
+    both["reason"] = reasons
+    complete = both["reason"] == ""
+    sign = np.where(both["direction_a"] == "minimize", -1.0, 1.0)
+    table = both[on].copy()
+    table["candidate"] = sign * both["score_a"]
+    table["baseline"] = sign * both["score_b"]
+    table["difference"] = table["candidate"] - table["baseline"]
+    return Pairs(table[complete].reset_index(drop=True), both.loc[~complete, [*on, "reason"]].reset_index(drop=True))
+
+
+def paired_effect(
+    candidate: npt.ArrayLike, baseline: npt.ArrayLike, confidence: float, rho: float = 0.0
+) -> PairedEffect:
+    """Effect of a candidate over n pairs.
+
+    Args:
+        candidate, baseline: shape (n,), the scores of the pairs, oriented so that larger is better; n may be 0.
+        confidence: level of every interval here, already adjusted for the family.
+        rho: see `t_interval`.
+
+    Differences that are rounding alone count as ties.
+    """
+    a, b = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    difference = a - b
+    scale = float(np.abs(np.concatenate([a, b])).max()) if a.size else 0.0
+    difference[np.abs(difference) <= ROUNDING * scale] = 0.0
+    wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+    n = int(difference.size)
+    ties = n - wins - losses
+    return PairedEffect(
+        interval=t_interval(difference, confidence, rho),
+        rows_only=t_interval(difference, confidence),
+        wins=wins,
+        ties=ties,
+        losses=losses,
+        win_probability=(wins + ties / 2) / n if n else math.nan,
+        win_interval=clopper_pearson(wins + ties / 2, n, confidence) if n else (math.nan, math.nan),
+        correlation=correlation(a, b),
+    )
+
+
+def correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+    """Pearson correlation of two arrays of shape (n,); nan for n < 2 or where one of them does not vary."""
+    if a.size < 2:
+        return math.nan
+    x, y = a - a.mean(), b - b.mean()
+    if min(_spread(x, a), _spread(y, b)) <= ROUNDING:
+        return math.nan
+    return float((x @ y) / math.sqrt(float(x @ x) * float(y @ y)))
+
+
+def _spread(centred: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float:
+    largest = float(np.abs(values).max())
+    return float(np.abs(centred).max()) / largest if largest else 0.0
+
+
+def _side(trials: pd.DataFrame, technique: str, on: list[str]) -> pd.DataFrame:
+    side = trials.loc[trials["technique"] == technique, [*on, "state", "direction", "score"]]
+    twice = side.loc[side.duplicated(on), on]
+    if len(twice):
+        raise TableError(f"results have more than one trial of {technique!r} for {_names(twice)}: keep one of each")
+    return side
+
+
+def _names(keys: pd.DataFrame, most: int = 3) -> str:
+    """The first few keys in words: `workload digits, seed 3`."""
+    ordered = keys.drop_duplicates().sort_values(list(keys.columns), kind="stable")
+    texts = [
+        ", ".join(f"{name} {value}" for name, value in row.items()) for row in ordered.head(most).to_dict("records")
+    ]
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return "; ".join(texts) + more

@@ -1,0 +1,49 @@
+"""What tests share: configurations composed as on the command line, and the command line itself."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from evalbench.__main__ import conf_folder
+from evalbench.cell import Cell
+from evalbench.config import Config, parse
+
+Compose = Callable[..., Config]
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def compose_config(*overrides: str) -> Config:
+    """Return the checked configuration of one cell, as the command line would make it."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        tree = compose("config", overrides=["tracker=none", *overrides], return_hydra_config=True)
+    return parse(tree, tree.hydra)
+
+
+def make_cell(*overrides: str) -> Cell:
+    """Return a cell with its data."""
+    return Cell.of(compose_config(*overrides))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, with W&B's own files kept inside it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("CACHE", "CONFIG", "DATA"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / f"wandb-{name.lower()}"))
+    return tmp_path
+
+
+@pytest.fixture
+def cli(workspace: Path) -> Cli:
+    """Run `python -m evalbench ARGUMENTS` in the workspace and return the finished process."""
+
+    def run(*arguments: str, module: str = "evalbench") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.run(command, cwd=workspace, env=os.environ, capture_output=True, text=True, timeout=240)
+
+    return run

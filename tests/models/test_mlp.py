@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+from conftest import compose_config
+from scipy.integrate import quad
+from scipy.stats import norm
+from torch import nn
+
+from evalbench import models
+from evalbench.errors import ConfigError
+
+ACTIVATIONS = ["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu"]
+
+
+def network(seed: int, *overrides: str) -> nn.Module:
+    config = compose_config(*overrides)
+    return models.build_seeded(seed, config.model, config.activation, (64, 10))
+
+
+def test_depth_and_width_are_what_they_say() -> None:
+    layers = [layer for layer in network(0, "model.depth=3", "model.width=16").modules() if isinstance(layer, nn.Linear)]
+    assert [(layer.in_features, layer.out_features) for layer in layers] == [(64, 16), (16, 16), (16, 16), (16, 10)]
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_shipped_gain_keeps_the_second_moment_at_one(name: str) -> None:
+    activation = compose_config(f"activation={name}").activation
+    function = activation.module.build()
+
+    def weighted(z: float) -> float:
+        return float(function(torch.tensor(z, dtype=torch.float64))) ** 2 * norm.pdf(z)
+
+    second_moment = quad(weighted, -10, 0)[0] + quad(weighted, 0, 10)[0]
+    assert activation.gain == pytest.approx(1 / np.sqrt(second_moment), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
+def test_signals_keep_their_size_through_eight_layers(name: str) -> None:
+    inputs = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
+    outputs = network(0, f"activation={name}", "model.depth=8", "model.width=256")(inputs)
+    assert 0.2 < outputs.square().mean() < 5  # without the gain it would be 0.004 for ReLU
+
+
+def test_activations_share_the_draws_of_the_initial_weights() -> None:
+    relu, tanh = (network(1, f"activation={name}") for name in ("relu", "tanh"))
+    for one, other in zip(relu.parameters(), tanh.parameters(), strict=True):
+        if one.ndim == 2:
+            assert torch.allclose(one / one.std(), other / other.std(), atol=1e-5)
+
+
+def test_building_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    network(1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_network_gets_what_its_constructor_names() -> None:
+    config = compose_config("model._target_=torch.nn.Linear", "~model.depth", "~model.width")
+    assert isinstance(models.build(config.model, config.activation, 4, 2), nn.Linear)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [("model.depth=0", r"model\.depth"), ("model._target_=collections.Counter", "must build a torch.nn.Module")],
+)
+def test_a_network_that_cannot_be_built_is_refused(override: str, reason: str) -> None:
+    config = compose_config(override)
+    with pytest.raises(ConfigError, match=reason):
+        models.build(config.model, config.activation, 4, 2)

@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import pytest
+from conftest import compose_config, make_cell
+
+from evalbench import cell as cells
+from evalbench import evaluation, training
+from evalbench.cell import Cell
+from evalbench.store import Store
+from evalbench.tracking import MemoryTracker, Run
+from evalbench.trial import State
+
+SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{tmp_path}/store.sqlite")
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Return the seeds of every training that really happens."""
+    calls: list[list[int]] = []
+    real = training.train
+
+    def train(config, dataset, seeds):  # type: ignore[no-untyped-def]
+        calls.append(list(seeds))
+        return real(config, dataset, seeds)
+
+    monkeypatch.setattr(training, "train", train)
+    return calls
+
+
+def test_a_cell_trains_what_the_store_lacks_and_nothing_else(store: Store, trained: list[list[int]]) -> None:
+    cells.run(make_cell(*SMALL), store)
+    cells.run(make_cell(*SMALL), store)
+    cells.run(make_cell(*SMALL, "num_seeds=5"), store)
+    cells.run(make_cell(*SMALL, "optimizer.lr=0.01"), store)
+    assert trained == [[0, 1, 2], [3, 4], [0, 1, 2]]
+
+
+def test_more_seeds_give_the_same_numbers_for_the_old_ones(tmp_path: Path, store: Store) -> None:
+    cells.run(make_cell(*SMALL), store)
+    cells.run(make_cell(*SMALL, "num_seeds=5"), store)
+    whole, other = make_cell(*SMALL, "num_seeds=5"), Store(f"sqlite:///{tmp_path}/other.sqlite")
+    cells.run(whole, other)
+    one, two = store.trials(list(whole.specs)), other.trials(list(whole.specs))
+    for trial_id in whole.specs:
+        assert one[trial_id].result.metrics == pytest.approx(two[trial_id].result.metrics, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [
+        ("num_seeds=7", True),
+        ("reports=elsewhere", True),
+        ("store.url=sqlite:///x.sqlite", True),
+        ("evaluation.name=other", True),
+        ("trainer.accelerator=cpu", True),
+        ("trainer.precision=64-true", False),
+        ("optimizer.lr=0.1", False),
+        ("optimizer.batch_size=8", False),
+        ("activation=gelu", False),
+        ("activation.gain=1.0", False),
+        ("model.depth=3", False),
+        ("budget.epochs=3", False),
+        ("split.test=0.3", False),
+        ("seed=1", False),
+        ("dataset=wine", False),
+        ("dataset.name=wine", False),
+    ],
+)
+def test_the_identity_holds_what_determines_the_result(override: str, same: bool) -> None:
+    assert (make_cell(*SMALL).id == make_cell(*SMALL, override).id) is same
+
+
+def test_what_raises_becomes_failed_trials_that_a_rerun_tries_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, trained: list[list[int]]
+) -> None:
+    cell = make_cell(*SMALL)
+    with monkeypatch.context() as broken:
+        broken.setattr(training, "train", lambda *_: 1 / 0)
+        cells.run(cell, store)
+    results = [trial.result for trial in store.trials(list(cell.specs)).values()]
+    assert [(result.state, result.message) for result in results] == [
+        (State.FAILED, "ZeroDivisionError: division by zero")
+    ] * 3
+    cells.run(cell, store)
+    assert trained == [[0, 1, 2]]
+    assert set(store.states(list(cell.specs)).values()) == {State.COMPLETE}
+
+
+def test_references_are_there_for_every_seed(store: Store) -> None:
+    cell = make_cell(*SMALL)
+    cells.run(cell, store)
+    references = store.references(cell.workload_id)
+    assert references.keys() == {(seed, name) for seed in range(3) for name in ("trivial", "linear")}
+    assert all(metrics["test/accuracy"] >= 0.3 for metrics in references.values())
+
+
+# ── the mirror ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class BrokenTracker(MemoryTracker):
+    """Takes two runs and then no more."""
+
+    def record(self, run: Run) -> None:
+        if len(self.runs) == 2:
+            raise ConnectionError("the other side hung up")
+        super().record(run)
+
+
+def linked(store: Store) -> Cell:
+    """A trained cell as part of an evaluation, to be mirrored to a tracker that is not the null tracker."""
+    plan = evaluation.plan([compose_config(*SMALL, "tracker=wandb", "evaluation.name=e")])
+    evaluation.link(plan, store, "command")
+    cells.run(plan.cells[0], store)
+    return plan.cells[0]
+
+
+def test_every_trial_is_mirrored_once_with_what_the_store_holds(store: Store) -> None:
+    cell, tracker = linked(store), MemoryTracker()
+    cells.mirror(cell, store, tracker, "e")
+    cells.mirror(cell, store, tracker, "e")
+    trials = store.trials(list(cell.specs))
+    assert list(tracker.runs) == [f"e-mlp-adam-iris-s{seed}" for seed in range(3)]
+    for run, trial in zip(tracker.runs.values(), trials.values(), strict=True):
+        assert (run.group, run.job_type, run.config["trial"]) == ("e", "mlp-adam", trial.id)
+        assert run.config["optimizer"]["lr"] == 0.001
+        assert [point["val/accuracy"] for point in run.curve] == [point.val_score for point in trial.result.curve]
+        assert run.summary["test/accuracy"] == trial.result.metrics["test/accuracy"]
+    again = MemoryTracker()
+    cells.mirror(cell, store, again, "e")
+    assert not again.runs
+
+
+def test_what_a_broken_tracker_did_not_take_is_sent_the_next_time(store: Store) -> None:
+    cell, healthy = linked(store), MemoryTracker()
+    with pytest.raises(ConnectionError):
+        cells.mirror(cell, store, BrokenTracker(), "e")
+    cells.mirror(cell, store, healthy, "e")
+    assert list(healthy.runs) == ["e-mlp-adam-iris-s2"]

@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import compose_config
+
+from evalbench.__main__ import add_multirun, conf_folder
+from evalbench.errors import ConfigError
+from evalbench.trial import Budget
+
+OPTIONS = [
+    f"{folder.name}={file.stem}"
+    for folder in sorted(conf_folder().iterdir())
+    if folder.is_dir() and folder.name not in ("hydra", "sweep")
+    for file in sorted(folder.glob("*.yaml"))
+]
+SWEEPS = sorted((conf_folder() / "sweep").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_shipped_option_is_accepted(option: str) -> None:
+    more = ["dataset.path=x.csv"] if option == "dataset=csv" else []
+    group, name = option.split("=")
+    assert compose_config(option, *more).choices[group] == name
+
+
+def test_values_arrive_typed() -> None:
+    config = compose_config("optimizer=bgd", "budget=steps", "budget.steps=7", "seed=4")
+    assert config.optimizer.batch_size == "full"
+    assert config.optimizer.rows_per_step(123) == 123
+    assert config.optimizer.component.arguments == {"lr": 0.1}
+    assert config.budget == Budget(steps=7, validations=20)
+    assert (config.root_seed, config.num_seeds) == (4, 10)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("num_seeds=0", "num_seeds"),
+        ("num_seeds=true", "num_seeds"),
+        ("seed=-1", "seed"),
+        ("optimizer.batch_size=0", "optimizer.batch_size"),
+        ("optimizer.batch_size=all", "optimizer.batch_size"),
+        ("budget.epochs=1.5", "budget.epochs"),
+        ("+budget.steps=3", "budget"),
+        ("activation.gain=0", "activation.gain"),
+        ("split.test=0", "split.test"),
+        ("split.test=0.9", "split"),
+        ("trainer.precision=16-mixed", "trainer.precision"),
+        ("trainer.devices=2", "trainer.devices"),
+        ("+trainer.max_epochs=3", "trainer.max_epochs"),
+        ("evaluation.name=a/b", "evaluation.name"),
+        ("dataset=csv", "dataset.path"),
+        ("dataset._target_=nowhere.load", "dataset._target_"),
+        ("tracker._target_=evalbench.trial.TRAINING_VERSION", "tracker._target_"),
+        ("+surprise=1", "surprise"),
+        ("+evaluation.rope=1", "evaluation.rope"),
+        ("model.depth=${nothing}", "model.depth"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_the_name_of_its_key(override: str, key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        compose_config(override)
+    assert refused.value.key == key
+
+
+def test_a_refusal_names_rule_value_and_remedy() -> None:
+    with pytest.raises(ConfigError, match=r"^num_seeds must be a whole number of at least 1, not 0: for example num_se"):
+        compose_config("num_seeds=0")
+
+
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+def test_swept_values_are_strings_because_hydra_takes_a_list_for_one_value(file: Path) -> None:
+    swept = yaml.safe_load(file.read_text())["hydra"]["sweeper"]["params"]
+    assert swept
+    assert all(isinstance(value, str) for value in swept.values())
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["+sweep=grid", "seed=1"], ["--multirun", "+sweep=grid", "seed=1"]),
+        (["+sweep=grid", "-m"], ["+sweep=grid", "-m"]),
+        (["+sweep=grid", "--cfg", "job"], ["+sweep=grid", "--cfg", "job"]),
+        (["seed=1"], ["seed=1"]),
+    ],
+)
+def test_a_sweep_means_multirun(given: list[str], expected: list[str]) -> None:
+    assert add_multirun(given) == expected

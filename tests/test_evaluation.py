@@ -1,0 +1,116 @@
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import compose_config
+
+from evalbench import cell as cells
+from evalbench import evaluation
+from evalbench.config import Config, parse_plain
+from evalbench.errors import ConfigError
+from evalbench.store import Store
+from evalbench.trial import State
+
+SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3")
+
+
+def cell_of(*overrides: str) -> Config:
+    """Return a cell's configuration that remembers its overrides, as a sweep's do."""
+    config = compose_config(*SMALL, *overrides)
+    pairs = dict(text.split("=", 1) for text in overrides)
+    return parse_plain(config.tree, config.choices, pairs)
+
+
+COMPARED = ("evaluation.name=small", "evaluation.factor=optimizer", "evaluation.baseline=sgd")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "same"),
+    [
+        ((), True),
+        (("+sweep=optimizers", "num_seeds=20", "tracker=none", "store.url=x", "trainer.accelerator=cpu"), True),
+        (("reports=elsewhere", "evaluation.question=Why?"), True),
+        (("optimizer=sgd,adam",), False),
+        (("dataset=iris",), False),
+        (("budget.epochs=3",), False),
+        (("trainer.precision=64-true",), False),
+        (("evaluation.factor=activation",), False),
+        (("optimizer=sgd,adam", "evaluation.name=optimizers"), True),
+    ],
+)
+def test_a_sweep_that_was_changed_is_another_evaluation(overrides: tuple[str, ...], same: bool) -> None:
+    name = evaluation.name_for("optimizers", overrides)
+    assert (name == "optimizers") is same
+    assert name.startswith("optimizers")
+    assert name == evaluation.name_for("optimizers", reversed(overrides))
+
+
+def test_the_plan_knows_techniques_and_the_other_factors() -> None:
+    plan = evaluation.plan(
+        [
+            cell_of(*COMPARED, f"optimizer={optimizer}", f"model.depth={depth}")
+            for optimizer in ("sgd", "adam")
+            for depth in (1, 2)
+        ]
+    )
+    assert plan.techniques == ("sgd", "adam")
+    assert plan.factors == {"model.depth": ("1", "2")}
+    assert len(plan.links()) == 12
+
+
+def test_without_a_declared_factor_the_first_that_varies_is_compared() -> None:
+    plan = evaluation.plan([cell_of("activation=relu"), cell_of("activation=tanh")])
+    assert (plan.factor, plan.baseline, plan.techniques) == ("activation", "relu", ("relu", "tanh"))
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "more", "key"),
+    [
+        (("adam", "adamw"), (), "evaluation.baseline"),
+        (("sgd",), (), "optimizer"),
+        (("sgd", "adam", "sgd"), (), "optimizer"),
+        (("sgd", "adam"), ("evaluation.factor=dataset",), "evaluation.factor"),
+        (("sgd", "adam"), ("evaluation.factor=nothing",), "evaluation.factor"),
+    ],
+)
+def test_a_comparison_that_makes_no_sense_is_refused(optimizers: tuple[str, ...], more: tuple[str, ...], key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        evaluation.plan([cell_of(*COMPARED, *more, f"optimizer={name}") for name in optimizers])
+    assert refused.value.key == key
+
+
+def test_two_data_sets_of_one_name_are_refused(tmp_path: Path) -> None:
+    for folder, last in (("a", 0), ("b", 1)):
+        (tmp_path / folder).mkdir()
+        lines = [f"{row},{row % 2}" for row in range(20)] + [f"5,{last}"]
+        (tmp_path / folder / "same.csv").write_text("\n".join(["x,y", *lines]))
+    with pytest.raises(ConfigError, match=r"^dataset\.name"):
+        evaluation.plan([cell_of("dataset=csv", f"dataset.path={tmp_path}/{folder}/same.csv") for folder in "ab"])
+
+
+def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    configs = [cell_of(*COMPARED, f"reports={tmp_path}", f"optimizer={name}") for name in ("sgd", "adam")]
+    plan = evaluation.plan(configs)
+    evaluation.link(plan, store, "python -m evalbench")
+    assert evaluation.conclude(plan, store).report is None  # nothing has ended yet
+    cells.run(plan.cells[0], store)
+    cells.fail(plan.cells[1], store, RuntimeError("killed by signal 9"))
+    outcome = evaluation.conclude(plan, store)
+
+    assert outcome.states == {State.COMPLETE: 3, State.FAILED: 3}
+    assert [failure["technique"] for failure in outcome.failures] == ["adam"]
+    content = json.loads((tmp_path / "small" / "evaluation.json").read_text())
+    assert (content["techniques"], content["baseline"]) == (["sgd", "adam"], "sgd")
+    assert content["settings"]["optimizer"]["adam"]["lr"] == 0.001
+    results = pd.read_csv(tmp_path / "small" / "results.csv")
+    trials = store.trials([link.trial_id for link in plan.links()])
+    assert results["score"].dropna().tolist() == [
+        trial.result.metrics["test/accuracy"] for trial in trials.values() if trial.result.state is State.COMPLETE
+    ]
+    assert results["state"].tolist() == ["COMPLETE"] * 3 + ["FAILED"] * 3
+    assert len(pd.read_csv(tmp_path / "small" / "curves.csv")) == 3 * 2
+    assert len(pd.read_csv(tmp_path / "small" / "references.csv")) == 3 * 2
+    assert outcome.report is not None
+    assert "killed by signal 9" in outcome.report.read_text()

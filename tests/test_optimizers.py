@@ -1,0 +1,62 @@
+"""One step for C members equals C lone steps, for every optimizer class, fast path or not."""
+
+import pytest
+import torch
+from conftest import compose_config
+from torch import Tensor, nn, optim
+
+from evalbench.config import Component
+from evalbench.errors import ConfigError
+from evalbench.optimizers import ELEMENTWISE, CohortOptimizer
+
+C = 3
+SHAPES = {"weight": (4, 5), "bias": (4,)}
+SETTINGS = {
+    "SGD": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    "Adam": {"lr": 0.1, "amsgrad": True, "weight_decay": 0.01},
+    "RMSprop": {"lr": 0.1, "momentum": 0.5, "centered": True},
+}
+
+
+def gradients(parameters: dict[str, nn.Parameter], step: int) -> dict[str, Tensor]:
+    """Gradients that depend on the parameters, as real ones do, and differ between members."""
+    return {name: torch.sin(3 * value.detach() + step) + 0.1 * value.detach() for name, value in parameters.items()}
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(kind.__name__ for kind in ELEMENTWISE), "Adafactor", "ASGD"], ids=lambda name: name
+)
+def test_c_members_move_like_c_lone_parameters(name: str) -> None:
+    component = Component("optimizer", f"torch.optim.{name}", SETTINGS.get(name, {"lr": 0.1}))
+    generator = torch.Generator().manual_seed(0)
+    start = {key: torch.randn(C, *shape, generator=generator) for key, shape in SHAPES.items()}
+    stacked = {key: nn.Parameter(value.clone()) for key, value in start.items()}
+    cohort = CohortOptimizer(component, stacked)
+    assert len(cohort.optimizers) == (1 if getattr(optim, name) in ELEMENTWISE else C)
+    for step in range(50):
+        cohort.step(gradients(stacked, step))
+
+    for member in range(C):
+        lone = {key: nn.Parameter(value[member].clone()) for key, value in start.items()}
+        optimizer = component.build(list(lone.values()))
+        for step in range(50):
+            for key, gradient in gradients(lone, step).items():
+                lone[key].grad = gradient
+            optimizer.step()
+        for key in SHAPES:
+            assert torch.allclose(stacked[key][member], lone[key], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("optimizer._target_=torch.optim.LBFGS", "steps without a closure"),
+        ("optimizer._target_=torch.nn.Linear", r"must be a torch.optim.Optimizer"),
+        ("optimizer.lr=-1", "Invalid learning rate"),
+        ("+optimizer.lrr=1", "unexpected keyword argument 'lrr'"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_reason(override: str, reason: str) -> None:
+    component = compose_config(override).optimizer.component
+    with pytest.raises(ConfigError, match=reason):
+        CohortOptimizer(component, {"weight": nn.Parameter(torch.zeros(2, 3))})
