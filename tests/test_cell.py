@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import compose_config, make_cell
 
+from conftest import compose_config, make_cell
 from evalbench import cell as cells
 from evalbench import evaluation, training
 from evalbench.cell import Cell

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import compose_config
 
+from conftest import compose_config
 from evalbench import cell as cells
 from evalbench import evaluation
 from evalbench.config import Config, parse_plain
@@ -74,7 +74,9 @@ def test_without_a_declared_factor_the_first_that_varies_is_compared() -> None:
         (("sgd", "adam"), ("evaluation.factor=nothing",), "evaluation.factor"),
     ],
 )
-def test_a_comparison_that_makes_no_sense_is_refused(optimizers: tuple[str, ...], more: tuple[str, ...], key: str) -> None:
+def test_a_comparison_that_makes_no_sense_is_refused(
+    optimizers: tuple[str, ...], more: tuple[str, ...], key: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         evaluation.plan([cell_of(*COMPARED, *more, f"optimizer={name}") for name in optimizers])
     assert refused.value.key == key

@@ -1,17 +1,17 @@
 """One step of the textbook's three optimizers on a tiny network, against the update worked out by hand.
 
-The network is 2-2-1: hidden h = max(0, W x + b), logit z = v·h + c, p = 1 / (1 + exp(-z)), and the loss of an example is
-the cross-entropy -(y log p + (1 - y) log(1 - p)). By the chain rule, with the error e = p - y:
+The network is 2-2-1: hidden h = max(0, W x + b), logit z = v·h + c, p = 1 / (1 + exp(-z)), and the loss of an example
+is the cross-entropy -(y log p + (1 - y) log(1 - p)). By the chain rule, with the error e = p - y:
 dL/dc = e, dL/dv = e h, dL/db = e v [h > 0], dL/dW = (e v [h > 0]) xᵀ; a batch takes the mean over its examples.
 """
 
 import numpy as np
 import pytest
 import torch
-from conftest import compose_config
 from numpy.typing import NDArray
 from torch import nn
 
+from conftest import compose_config
 from evalbench.batches import Batches
 from evalbench.cohort import Cohort
 from evalbench.optimizers import CohortOptimizer
@@ -37,7 +37,9 @@ def by_hand(parameters: list[Array], rows: list[int]) -> list[Array]:
         hidden = np.maximum(0.0, w @ x + b)
         error = 1 / (1 + np.exp(-(v[0] @ hidden + c[0]))) - TARGETS[row]
         at_hidden = error * v[0] * (hidden > 0)
-        for total, part in zip(gradients, (np.outer(at_hidden, x), at_hidden, error * hidden[None], [error]), strict=True):
+        for total, part in zip(
+            gradients, (np.outer(at_hidden, x), at_hidden, error * hidden[None], [error]), strict=True
+        ):
             total += np.asarray(part) / len(rows)
     return gradients
 

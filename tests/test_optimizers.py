@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import compose_config
 from torch import Tensor, nn, optim
 
+from conftest import compose_config
 from evalbench.config import Component
 from evalbench.errors import ConfigError
 from evalbench.optimizers import ELEMENTWISE, CohortOptimizer

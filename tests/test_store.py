@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evalbench.errors import ConfigError, LeaseLost
+from evalbench.errors import ConfigError, LeaseLostError
 from evalbench.store import Lease, Link, Store
 from evalbench.trial import CurvePoint, State, TrialResult, TrialSpec
 
@@ -121,7 +121,7 @@ def test_a_lease_that_is_not_renewed_expires_and_its_results_are_refused(url: st
     assert one.claim()
     time.sleep(0.1)
     assert two.claim()
-    with pytest.raises(LeaseLost):
+    with pytest.raises(LeaseLostError):
         Store(url).record([(SPECS[0], COMPLETE)], PROVENANCE, one)
     assert Store(url).missing(IDS) == IDS
 

@@ -5,9 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import make_cell
 from torch.nn import functional as F
 
+from conftest import make_cell
 from evalbench import models, training
 from evalbench.batches import Batches
 from evalbench.cell import Cell
@@ -50,7 +50,7 @@ def plain_loop(cell: Cell, seed: int) -> tuple[list[CurvePoint], dict[str, float
     for epoch, stop in enumerate(config.budget.validation_steps(batches.steps_per_epoch)):
         for block in batches.blocks(stop - batches.steps_per_epoch, stop, 1):
             optimizer.zero_grad()
-            loss_of(block[0, 0])[1].backward()
+            loss_of(block[0, 0])[1].backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with torch.no_grad():
             outputs, loss = loss_of(torch.as_tensor(split.validation))
@@ -155,5 +155,5 @@ def test_precisions_train(precision: str) -> None:
 @pytest.mark.parametrize("override", ["trainer.accelerator=abacus", "+trainer.nonsense=1"])
 def test_a_trainer_that_lightning_refuses_is_refused_early(override: str) -> None:
     cell = make_cell(override)
-    with pytest.raises(ConfigError, match="^trainer must hold settings that Lightning's Trainer accepts"):
+    with pytest.raises(ConfigError, match=r"^trainer must hold settings that Lightning's Trainer accepts"):
         training.check(cell.config, cell.dataset)

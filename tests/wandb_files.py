@@ -31,7 +31,7 @@ def records(path: Path) -> Iterator[Any]:
         parts += data[start : start + length]
         place = start + length
         if kind in ENDS_RECORD:
-            record = wandb_internal_pb2.Record()
+            record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
             record.ParseFromString(parts)
             parts = b""
             yield record

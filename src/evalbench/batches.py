@@ -32,7 +32,7 @@ class Batches:
             length = 1 if place == full else min(most_steps, full - place, stop - step)
             first = place * self.batch_size
             rows = self._epoch(epoch)[:, first : first + length * self.batch_size]  # (C, S*B)
-            yield rows.unflatten(1, (length, -1)).transpose(0, 1).contiguous()
+            yield rows.reshape(len(rows), length, -1).transpose(0, 1).contiguous()
             step += length
 
     def examples(self, steps: int) -> int:

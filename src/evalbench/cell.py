@@ -36,8 +36,15 @@ class Cell:
     @cached_property
     def specs(self) -> dict[str, TrialSpec]:
         """The trials by identity, in the order of their seeds."""
+        root, seeds = self.config.root_seed, range(self.config.num_seeds)
+        trials = (TrialSpec(self.workload, self.settings, root, seed) for seed in seeds)
+        return {spec.trial_id(): spec for spec in trials}
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What determines a trial's result beside its seeds: plain values."""
         config = self.config
-        settings = {
+        return {
             "data": self.workload_identity,
             "model": config.model.spec(),
             "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
@@ -45,8 +52,6 @@ class Cell:
             "budget": config.budget.spec(),
             "precision": config.precision,
         }
-        trials = (TrialSpec(self.workload, settings, config.root_seed, seed) for seed in range(config.num_seeds))
-        return {spec.trial_id(): spec for spec in trials}
 
     @property
     def id(self) -> str:
@@ -88,6 +93,7 @@ def run(cell: Cell, store: Store) -> None:
         missing = [cell.specs[trial_id] for trial_id in store.missing(ids)]
         if not missing:
             return  # another process trained them while this one waited
+        log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, [spec.seed for spec in missing])
         try:
             from evalbench import training
 

@@ -1,7 +1,7 @@
 """C trials trained as one batched model in one Lightning fit.
 
-The step of one trial is a pure function; `vmap` adds the member axis, and the result is traced once per batch shape into
-a graph of plain tensor operations, which is replayed: neither autograd nor vmap is paid for in each step.
+The step of one trial is a pure function; `vmap` adds the member axis, and the result is traced once per batch shape
+into a graph of plain tensor operations, which is replayed: neither autograd nor vmap is paid for in each step.
 
 Shapes: `C` members, `S` steps in a block, `B` rows in a batch, `D` features, `K` outputs, `N` rows of the data set.
 """
@@ -46,7 +46,16 @@ class Member:
 
 
 class Cohort(pl.LightningModule):
-    """The members' networks, stacked; a Lightning batch is a block of steps, a Lightning epoch ends with a validation."""
+    """The members' networks, stacked; a Lightning batch is a block of steps, a Lightning epoch ends in a validation."""
+
+    inputs: Tensor  # (N, D)
+    targets: Tensor  # (N,)
+    mean: Tensor  # (C, D), as is the next
+    std: Tensor
+    target_mean: Tensor  # (C,), as is the next
+    target_std: Tensor
+    validation_rows: Tensor  # (C, rows), as is the next
+    test_rows: Tensor
 
     def __init__(
         self,
@@ -65,7 +74,7 @@ class Cohort(pl.LightningModule):
         self.validation_steps = list(validation_steps)
         self.members = [Member() for _ in networks]
         self._component = optimizer
-        parameters, buffers = stack_module_state(list(networks))  # type: ignore[arg-type]
+        parameters, buffers = stack_module_state(list(networks))
         self._names = list(parameters)
         self._buffer_names = list(buffers)
         self._stacked = nn.ParameterList(nn.Parameter(value.detach()) for value in parameters.values())
@@ -81,17 +90,17 @@ class Cohort(pl.LightningModule):
         """The data lie on the device once; a batch is an index, scaled by its member's own statistics at the gather."""
         scalings = [fit_scaling(dataset, split.train) for split in splits]
         floats = {
-            "inputs": dataset.inputs,  # (N, D)
-            "mean": np.stack([scaling.mean for scaling in scalings]),  # (C, D)
-            "std": np.stack([scaling.std for scaling in scalings]),  # (C, D)
-            "target_mean": np.array([scaling.target_mean for scaling in scalings]),  # (C,)
-            "target_std": np.array([scaling.target_std for scaling in scalings]),  # (C,)
+            "inputs": dataset.inputs,
+            "mean": np.stack([scaling.mean for scaling in scalings]),
+            "std": np.stack([scaling.std for scaling in scalings]),
+            "target_mean": np.array([scaling.target_mean for scaling in scalings]),
+            "target_std": np.array([scaling.target_std for scaling in scalings]),
         }
         for name, value in floats.items():
             self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32), persistent=False)
-        self.register_buffer("targets", torch.as_tensor(dataset.targets), persistent=False)  # (N,)
-        self.register_buffer("validation_rows", _stack(splits, "validation"), persistent=False)  # (C, rows)
-        self.register_buffer("test_rows", _stack(splits, "test"), persistent=False)  # (C, rows)
+        self.register_buffer("targets", torch.as_tensor(dataset.targets), persistent=False)
+        self.register_buffer("validation_rows", _stack(splits, "validation"), persistent=False)
+        self.register_buffer("test_rows", _stack(splits, "test"), persistent=False)
         self._has_missing = bool(np.isnan(dataset.inputs).any())
 
     # ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -102,9 +111,7 @@ class Cohort(pl.LightningModule):
 
     def configure_optimizers(self) -> list[optim.Optimizer]:
         """Build the optimizer when the parameters are on their device."""
-        self._cohort_optimizer = CohortOptimizer(
-            self._component, dict(zip(self._names, self._stacked, strict=True))
-        )
+        self._cohort_optimizer = CohortOptimizer(self._component, dict(zip(self._names, self._stacked, strict=True)))
         self._best = [value.detach().clone() for value in self._state()]
         return self._cohort_optimizer.optimizers
 
@@ -214,7 +221,8 @@ class Cohort(pl.LightningModule):
             return outputs
 
         parts = [
-            vmap(forward)(list(state), self.gather(part[None])[0][0]) for part in rows.split(EVALUATION_ROWS, dim=1)
+            vmap(forward)(list(state), self.gather(part[None])[0][0])
+            for part in torch.split(rows, EVALUATION_ROWS, dim=1)
         ]
         return torch.cat(parts, dim=1).float()
 

@@ -137,12 +137,14 @@ class Config:
         value: Any = self.tree
         for part in factor.split("."):
             if not isinstance(value, Mapping) or part not in value:
-                raise ConfigError("evaluation.factor", "must be a config group or a key", factor, _suggest(self.choices))
+                raise ConfigError(
+                    "evaluation.factor", "must be a config group or a key", factor, _suggest(self.choices)
+                )
             value = value[part]
         return str(value)
 
 
-def parse(tree: DictConfig, hydra: DictConfig) -> Config:
+def parse(tree: DictConfig, hydra: Any) -> Config:
     """Read and check the configuration that Hydra composed for one job, given its own part of the tree beside it.
 
     Raises `ConfigError` for the first value that breaks a rule.
@@ -150,7 +152,9 @@ def parse(tree: DictConfig, hydra: DictConfig) -> Config:
     choices = {str(key): str(value) for key, value in hydra.runtime.choices.items() if "hydra/" not in str(key)}
     folder = hydra.runtime.get("output_dir")
     try:
-        plain = OmegaConf.to_container(OmegaConf.masked_copy(tree, [k for k in tree if k != "hydra"]), resolve=True)
+        plain = OmegaConf.to_container(
+            OmegaConf.masked_copy(tree, [str(k) for k in tree if k != "hydra"]), resolve=True
+        )
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(error.full_key or "config", "must be resolvable", reason, "correct the reference") from error
@@ -178,7 +182,9 @@ def parse_plain(
         raise ConfigError("trainer.devices", "must be 1 in this version", devices, "leave it out")
     for key in OURS:
         if key in trainer.rest:
-            raise ConfigError(f"trainer.{key}", "is decided by evalbench", trainer.rest[key], "use budget=… or tracker=…")
+            raise ConfigError(
+                f"trainer.{key}", "is decided by evalbench", trainer.rest[key], "use budget=… or tracker=…"
+            )
     config = Config(
         dataset=top.section("dataset").component(),
         model=top.section("model").component(),
@@ -219,13 +225,13 @@ def _batch_size(optimizer: "_Section") -> int | Literal["full"]:
 
 def _budget(section: "_Section") -> Budget:
     if ("epochs" in section.rest) == ("steps" in section.rest):
-        raise ConfigError("budget", "must be in epochs or in steps", section.rest, "choose budget=epochs or budget=steps")
+        raise ConfigError(
+            "budget", "must be in epochs or in steps", section.rest, "choose budget=epochs or budget=steps"
+        )
     if "epochs" in section.rest:
         budget = Budget(epochs=section.integer("epochs", least=1))
     else:
-        budget = Budget(
-            steps=section.integer("steps", least=1), validations=section.integer("validations", least=1)
-        )
+        budget = Budget(steps=section.integer("steps", least=1), validations=section.integer("validations", least=1))
     section.finish()
     return budget
 
@@ -297,7 +303,9 @@ class _Section:
     def positive(self, key: str, example: float) -> float:
         value = self._take(key)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-            raise ConfigError(self._full(key), "must be a number above 0", value, f"for example {self._full(key)}={example}")
+            raise ConfigError(
+                self._full(key), "must be a number above 0", value, f"for example {self._full(key)}={example}"
+            )
         return float(value)
 
     def text(self, key: str) -> str:

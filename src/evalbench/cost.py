@@ -15,7 +15,7 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def flops_per_step(network: nn.Module, kind: Kind, rows: int, features: int) -> int:
-    """Return the FLOPs of one forward and backward pass over a batch, matrix products only (`torch.utils.flop_counter`).
+    """Return the FLOPs of one forward and backward pass over a batch: matrix products, by `torch.utils.flop_counter`.
 
     Nothing is computed: the shapes alone are followed, on the meta device. The optimizer's update is not counted.
     """
@@ -26,5 +26,5 @@ def flops_per_step(network: nn.Module, kind: Kind, rows: int, features: int) -> 
     inputs = torch.empty(rows, features, device="meta")
     targets = torch.empty(rows, device="meta", dtype=torch.int64 if kind is Kind.MULTICLASS else torch.float32)
     with FlopCounterMode(display=False) as counter:
-        loss_function(kind)(functional_call(network, state, (inputs,)), targets).backward()
+        loss_function(kind)(functional_call(network, state, (inputs,)), targets).backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())

@@ -5,7 +5,7 @@
     │   ├── ConfigError       a value in the configuration
     │   ├── DataError         a data set, or a file of results
     │   └── TableError        a table of results or a report folder
-    └── LeaseLost         another process took this cell over
+    └── LeaseLostError    another process took this cell over
 
 An `InputError` says, in one line, the rule, the value and the remedy.
 """
@@ -36,5 +36,5 @@ class TableError(InputError):
     """A table of results, or the folder of a report, cannot be used as it is."""
 
 
-class LeaseLost(EvalbenchError):
+class LeaseLostError(EvalbenchError):
     """The lease on a cell ran out and another process took the cell over."""

@@ -75,7 +75,9 @@ def plan(configs: Sequence[Config]) -> Plan:
         baseline = varying[factor][0]
     if factor in WORKLOAD_KEYS:
         remedy = "leave it null to describe the data sets"
-        raise ConfigError("evaluation.factor", "must not be the data set: techniques are compared on it", factor, remedy)
+        raise ConfigError(
+            "evaluation.factor", "must not be the data set: techniques are compared on it", factor, remedy
+        )
     factors = {key: levels for key, levels in varying.items() if key != factor}
     result = Plan(shared.name, tuple(chosen), factor, baseline, factors)
     if factor is not None:
@@ -184,14 +186,6 @@ def _check_distinct(chosen: Sequence[Cell], factor: str | None) -> None:
 
 def _design(plan: Plan, command: str) -> dict[str, Any]:
     config = plan.config
-    groups = {
-        "optimizer": lambda c: {
-            **c.config.optimizer.component.spec(),
-            "batch_size": c.config.optimizer.batch_size,
-        },
-        "activation": lambda c: {**c.config.activation.module.spec(), "gain": c.config.activation.gain},
-        "model": lambda c: c.config.model.spec(),
-    }
     return {
         "name": plan.name,
         "question": config.evaluation.question,
@@ -200,8 +194,8 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         "techniques": list(plan.techniques),
         "factors": {key: list(levels) for key, levels in plan.factors.items()},
         "settings": {
-            group: {cell.config.choices.get(group, group): spec(cell) for cell in plan.cells}
-            for group, spec in groups.items()
+            group: {cell.config.choices.get(group, group): cell.settings[group] for cell in plan.cells}
+            for group in ("optimizer", "activation", "model")
         },
         "budget": {key: value for key, value in config.budget.spec().items() if key != "validations"},
         "splits": {

@@ -65,7 +65,9 @@ def check_class(component: Component) -> type[optim.Optimizer]:
     """Return the optimizer class that the configuration names; raise `ConfigError` where it cannot be used."""
     kind = component.locate()
     if not (isinstance(kind, type) and issubclass(kind, optim.Optimizer)):
-        raise ConfigError("optimizer._target_", "must be a torch.optim.Optimizer", component.target, "name such a class")
+        raise ConfigError(
+            "optimizer._target_", "must be a torch.optim.Optimizer", component.target, "name such a class"
+        )
     closure = inspect.signature(kind.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         rule = "must be an optimizer that steps without a closure"

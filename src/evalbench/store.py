@@ -1,7 +1,7 @@
 """The truth: every trial's record, in SQL through SQLAlchemy (SQLite by default, any other database by URL).
 
-Trials belong to no evaluation: evaluations link to the trials that they use. A cell is trained under a lease, so that two
-processes never train the same trial; a lease expires when its owner stops renewing it.
+Trials belong to no evaluation: evaluations link to the trials that they use. A cell is trained under a lease, so that
+two processes never train the same trial; a lease expires when its owner stops renewing it.
 """
 
 import os
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, NoSuchModuleError
 
-from evalbench.errors import ConfigError, LeaseLost
+from evalbench.errors import ConfigError, LeaseLostError
 from evalbench.trial import CurvePoint, State, TrialResult, TrialSpec
 
 SCHEMA_VERSION = 1
@@ -169,7 +169,7 @@ class Store:
     ) -> None:
         """Write trials in one transaction, over what is there of them; under a lease, only while it is still held.
 
-        Raises `LeaseLost`.
+        Raises `LeaseLostError`.
         """
         rows = [
             {
@@ -196,9 +196,7 @@ class Store:
 
     def link(self, evaluation: str, design: Mapping[str, Any], links: Sequence[Link]) -> None:
         """Say which trials an evaluation is made of, in place of what was said before."""
-        rows = [
-            {"evaluation": evaluation, "position": position, **asdict(link)} for position, link in enumerate(links)
-        ]
+        rows = [{"evaluation": evaluation, "position": position, **asdict(link)} for position, link in enumerate(links)]
         with self._engine.begin() as connection:
             connection.execute(sa.delete(_links).where(_links.c.evaluation == evaluation))
             connection.execute(sa.delete(_evaluations).where(_evaluations.c.name == evaluation))
@@ -320,15 +318,15 @@ class Lease:
             return connection.execute(sa.update(_leases).where(same).values(**self._values())).rowcount == 1
 
     def renew(self, connection: sa.Connection) -> None:
-        """Extend the lease within a transaction; raise `LeaseLost` where another process has taken the cell."""
+        """Extend the lease within a transaction; raise `LeaseLostError` where another process has taken the cell."""
         mine = self._mine & (_leases.c.owner == self.owner)
         if connection.execute(sa.update(_leases).where(mine).values(**self._values())).rowcount != 1:
-            raise LeaseLost(f"cell {self._cell_id} was taken over by another process after {self._seconds:g} s")
+            raise LeaseLostError(f"cell {self._cell_id} was taken over by another process after {self._seconds:g} s")
 
     def keep(self, stop: threading.Event) -> None:
         """Renew again and again until told to stop; a lost lease is noticed when the results are written."""
         while not stop.wait(self._seconds / 4):
-            with suppress(LeaseLost, DatabaseError), self._engine.begin() as connection:
+            with suppress(LeaseLostError, DatabaseError), self._engine.begin() as connection:
                 self.renew(connection)
 
     def release(self) -> None:

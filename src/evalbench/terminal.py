@@ -31,7 +31,6 @@ from evalbench.evaluation import Outcome, Plan
 from evalbench.statistics.intervals import t_interval
 from evalbench.store import Store, StoredTrial
 from evalbench.tracking import Tracker
-from evalbench.trial import State
 
 log = logging.getLogger(__name__)
 _broken_trackers: set[str] = set()
@@ -116,7 +115,9 @@ def _note_lost_jobs(plan: Plan, store: Store, returns: Sequence[JobReturn]) -> N
     for cell, job in zip(plan.cells, returns, strict=True):
         if job.status is not JobStatus.COMPLETED:
             reason = job._return_value
-            cells.fail(cell, store, reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}"))
+            cells.fail(
+                cell, store, reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}")
+            )
 
 
 # ── progress ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -224,7 +225,9 @@ def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
             row.append(_mean_text([trials[trial_id] for trial_id in ids], metric, halves))
         references = store.references(here[0].workload_id)
         for name in ("linear", "trivial"):
-            scores = [m[metric] for (seed, ref), m in references.items() if ref == name and seed < plan.config.num_seeds]
+            scores = [
+                m[metric] for (seed, ref), m in references.items() if ref == name and seed < plan.config.num_seeds
+            ]
             row.append(f"{100 * np.mean(scores):.1f}")
         table.add_row(*row)
     return table

@@ -14,8 +14,8 @@ _RESHAPES = {_aten.expand.default, _aten.view.default, _aten._unsafe_view.defaul
 def trace(function: Callable[..., Any], arguments: Sequence[Tensor]) -> Callable[..., Any]:
     """Return a program equal to `function` for tensors of these shapes, dtypes and device.
 
-    Transforms inside the function (`grad`, `vmap`, autocast) are unrolled into plain operations, whose results are those
-    of the function bit for bit. Control flow that depends on values cannot be traced and raises.
+    Transforms inside the function (`grad`, `vmap`, autocast) are unrolled into plain operations, whose results are
+    those of the function bit for bit. Control flow that depends on values cannot be traced and raises.
     """
     program = make_fx(function)(*arguments)
     _drop_reshapes_to_the_same_shape(program.graph)

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from conftest import compose_config
 from scipy.integrate import quad
 from scipy.stats import norm
 from torch import nn
 
+from conftest import compose_config
 from evalbench import models
 from evalbench.errors import ConfigError
 
@@ -18,7 +18,9 @@ def network(seed: int, *overrides: str) -> nn.Module:
 
 
 def test_depth_and_width_are_what_they_say() -> None:
-    layers = [layer for layer in network(0, "model.depth=3", "model.width=16").modules() if isinstance(layer, nn.Linear)]
+    layers = [
+        layer for layer in network(0, "model.depth=3", "model.width=16").modules() if isinstance(layer, nn.Linear)
+    ]
     assert [(layer.in_features, layer.out_features) for layer in layers] == [(64, 16), (16, 16), (16, 16), (16, 10)]
 
 

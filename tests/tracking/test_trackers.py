@@ -2,12 +2,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from contracts.tracker import RUN, TrackerContract
-from wandb_files import read_run
 
+from contracts.tracker import RUN, TrackerContract
 from evalbench.errors import ConfigError
 from evalbench.tracking import MemoryTracker, NullTracker, Run, Tracker
 from evalbench.tracking.wandb import WandbTracker
+from wandb_files import read_run
 
 
 class TestMemory(TrackerContract):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from conftest import make_cell
 
+from conftest import make_cell
 from evalbench.workloads import draw_split, references
 from evalbench.workloads.metrics import evaluate
 

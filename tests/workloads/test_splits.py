@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from conftest import make_cell
 
+from conftest import make_cell
 from evalbench.workloads import Dataset, Kind, draw_split, fit_scaling
 
 BUNDLED = ["breast_cancer", "diabetes", "digits", "iris", "moons", "wine"]

@@ -69,4 +69,6 @@ class WandbTracker:
         if self.mode == "online":
             return f"W&B      project {'/'.join(filter(None, (self.entity, self.project)))}"
         runs = self.folder / "wandb"
-        return f"W&B      look at the runs: wandb leet {runs}\n         send them:        wandb sync {runs}/offline-run-*"
+        return (
+            f"W&B      look at the runs: wandb leet {runs}\n         send them:        wandb sync {runs}/offline-run-*"
+        )

@@ -22,14 +22,11 @@ def load(name: str) -> Dataset:
     source = getattr(datasets, f"load_{name}")()
     regression = name == "diabetes"
     classes = () if regression else tuple(str(label) for label in source.target_names)
-    if regression:
-        kind = Kind.REGRESSION
-    else:
-        kind = Kind.BINARY if len(classes) == 2 else Kind.MULTICLASS
+    kinds = {0: Kind.REGRESSION, 2: Kind.BINARY}
     inputs = source.data.astype(np.float32)
     return Dataset(
         name=name,
-        kind=kind,
+        kind=kinds.get(len(classes), Kind.MULTICLASS),
         inputs=inputs,
         targets=source.target.astype(np.float32 if regression else np.int64),
         features=tuple(str(feature) for feature in source.feature_names),

@@ -33,7 +33,7 @@ def load(
     column = str(table.columns[-1] if target is None else target)
     for wanted in (column, *drop):
         if wanted not in table.columns:
-            raise DataError(f"{path}: no column {wanted!r}: its columns are {_listed(table.columns)}")
+            raise DataError(f"{path}: no column {wanted!r}: its columns are {_listed(list(table.columns))}")
     labels = table[column]
     if labels.isna().any():
         line = int(np.flatnonzero(labels.isna())[0]) + 2

@@ -72,7 +72,7 @@ class Dataset:
 
     @property
     def num_outputs(self) -> int:
-        """Outputs that a network needs: one logit for two classes, one per class for more, one number for regression."""
+        """Outputs that a network needs: one logit for two classes, one per class for more, one for regression."""
         return len(self.classes) if self.kind is Kind.MULTICLASS else 1
 
     @property

@@ -38,7 +38,7 @@ def draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> S
 
 @dataclass(frozen=True, eq=False)
 class Scaling:
-    """`(x - mean) / std`, fitted on training rows; missing values become the mean. Shapes `(D,)`; `y` for regression."""
+    """`(x - mean) / std`, fitted on training rows; missing values become the mean. `mean` and `std` are `(D,)`."""
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]

@@ -43,14 +43,18 @@ class EvaluationSweeper(Sweeper):
 
         from evalbench import terminal
 
-        loader = self.hydra_context.config_loader
+        assert self.hydra_context is not None
+        assert self.config is not None
+        config, loader = self.config, self.hydra_context.config_loader
         swept = [f"{key}={value}" for key, value in self.params.items()]
         overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
         (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        name = terminal.evaluation_name(self.config.evaluation.name, arguments)
+        name = terminal.evaluation_name(config.evaluation.name, arguments)
         jobs = [[*(text for text in job if not text.startswith("evaluation.name=")), name] for job in jobs]
-        folder = Path(self.config.hydra.sweep.dir)
+        folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
-        trees = [loader.load_sweep_config(self.config, list(job)) for job in jobs]
-        return terminal.run_sweep(trees, lambda: self.launcher.launch(jobs, initial_job_idx=0))
+        OmegaConf.save(config, folder / "multirun.yaml")
+        trees = [loader.load_sweep_config(config, list(job)) for job in jobs]
+        launcher = self.launcher
+        assert launcher is not None
+        return terminal.run_sweep(trees, lambda: launcher.launch(jobs, initial_job_idx=0))

@@ -1,0 +1,263 @@
+"""The program as its users run it: whole processes, small sweeps."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import Cli
+from evalbench.store import Store
+from wandb_files import read_run
+
+SMALL = ("budget.epochs=3", "model.width=8", "num_seeds=3", "dataset=iris,wine")
+SWEEP = ("+sweep=optimizers", *SMALL, "evaluation.name=small", "tracker=none")
+
+
+def results(folder: Path, name: str = "small") -> pd.DataFrame:
+    return pd.read_csv(folder / "reports" / name / "results.csv")
+
+
+def trained_cells(folder: Path) -> int:
+    """Return how often a cell was really trained, by the jobs' logs."""
+    logs = (folder / "outputs" / "logs").rglob("evalbench.log")
+    return sum(line.count(": training ") for log in logs for line in log.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["num_seed=5"], ["no key 'num_seed'", "did you mean 'num_seeds'?"]),
+        (["optimizer.lrr=1"], ["no key 'optimizer.lrr'", "batch_size"]),
+        (["optimizer=adan"], ["optimizer has no option 'adan'", "adam, adamw, bgd"]),
+        (["+sweep=optimisers"], ["sweep has no option 'optimisers'", "optimizers"]),
+        (["optimizer=sgd,adam"], ["Ambiguous value", "--multirun"]),
+        (["num_seeds=many"], ["num_seeds must be a whole number of at least 1, not 'many'"]),
+        (["optimizer.lr=-1"], ["torch.optim.Adam accepts", "Invalid learning rate: -1"]),
+        (["dataset=csv", "dataset.path=none.csv"], ["none.csv: no such file"]),
+        (["+sweep=optimizers", "model.depth=2,0"], ["model.depth must be a whole number of at least 1, not 0"]),
+        (["+sweep=optimizers", "evaluation.baseline=lion"], ["evaluation.baseline", "sgd, bgd, adam", "'lion'"]),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(
+    cli: Cli, workspace: Path, arguments: list[str], words: list[str]
+) -> None:
+    process = cli(*arguments)
+    assert process.returncode == 2
+    (line,) = process.stderr.strip().splitlines()
+    assert line.startswith("evalbench: ")
+    assert all(word in line for word in words)
+    assert not list(workspace.rglob("report.md"))
+
+
+def test_help_is_written_for_this_program(cli: Cli) -> None:
+    text = cli("--help").stdout
+    for word in (
+        "python -m evalbench +sweep=optimizers",
+        "optimizer: adam, adamw, bgd",
+        "num_seeds: 10",
+        "--config-dir",
+    ):
+        assert word in text
+
+
+@pytest.mark.slow
+def test_one_cell_prints_its_result(cli: Cli, workspace: Path) -> None:
+    process = cli("dataset=iris", "num_seeds=2", "budget.epochs=2")
+    assert process.returncode == 0, process.stderr
+    assert "mlp-adam" in process.stdout
+    assert "2 complete" in process.stdout
+    assert "wandb sync" in process.stdout
+    assert not process.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(cli: Cli, workspace: Path) -> None:
+    arguments = [text for text in SWEEP if text != "tracker=none"]
+    first = cli(*arguments)
+    assert first.returncode == 0, first.stderr
+    assert "reports/small/report.md" in first.stdout
+    table = results(workspace)
+    assert len(table) == table[["technique", "workload", "seed"]].drop_duplicates().shape[0] == 18
+    assert set(table["state"]) == {"COMPLETE"}
+    report = (workspace / "reports/small/report.md").read_text()
+
+    runs = [read_run(path)[0] for path in workspace.glob("outputs/wandb/wandb/offline-run-*/*.wandb")]
+    by_id = {run.id: run for run in runs}
+    assert len(runs) == len(by_id) == 18
+    curves = pd.read_csv(workspace / "reports/small/curves.csv").set_index(["technique", "workload", "seed"])
+    for row in table.itertuples():
+        run = by_id[f"small-{row.technique}-{row.workload}-s{row.seed}"]
+        assert (run.group, run.job_type) == ("small", row.technique)
+        assert run.summary["test/accuracy"] == pytest.approx(row.score)
+        curve = curves.loc[curves.index == (row.technique, row.workload, row.seed)]
+        assert [point["val/loss"] for point in run.curve] == pytest.approx(curve["val_loss"].tolist())
+
+    before = trained_cells(workspace)
+    assert before == 6
+    assert cli(*arguments).returncode == 0
+    assert trained_cells(workspace) == before
+    assert len(list(workspace.glob("outputs/wandb/wandb/offline-run-*"))) == 18
+    assert (workspace / "reports/small/report.md").read_text() == report
+    assert cli(str(workspace / "reports/small"), module="evalbench.report").returncode == 0
+    assert (workspace / "reports/small/report.md").read_text() == report
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(cli: Cli, workspace: Path) -> None:
+    whole = workspace / "whole"
+    assert cli(*SWEEP, f"reports={whole}", f"store.url=sqlite:///{whole}/store.sqlite").returncode == 0
+    command = [sys.executable, "-m", "evalbench", *SWEEP]
+    process = subprocess.Popen(command, cwd=workspace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while _stored(workspace) < 6:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 6 <= _stored(workspace) < 18
+    again = cli(*SWEEP)
+    assert again.returncode == 0, again.stderr
+    assert (workspace / "reports/small/results.csv").read_bytes() == (whole / "small/results.csv").read_bytes()
+    assert (workspace / "reports/small/curves.csv").read_bytes() == (whole / "small/curves.csv").read_bytes()
+    assert len(results(workspace)) == 18
+
+
+def _stored(folder: Path) -> int:
+    path = folder / "outputs" / "store.sqlite"
+    if not path.exists():
+        return 0
+    try:
+        with sqlite3.connect(path) as connection:
+            return int(connection.execute("select count(*) from trials").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0  # the tables are not there yet
+    finally:
+        connection.close()
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_store_train_every_cell_once(cli: Cli, workspace: Path) -> None:
+    commands = [
+        [
+            sys.executable,
+            "-m",
+            "evalbench",
+            *SWEEP,
+            f"evaluation.name=small{number}",
+            f"hydra.sweep.dir=outputs/logs/{number}",
+        ]
+        for number in range(2)
+    ]
+    processes = [subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE) for command in commands]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert trained_cells(workspace) == 6
+    assert results(workspace, "small0").equals(results(workspace, "small1"))
+
+
+EXPLODING = """
+from torch import nn
+
+class Exploding(nn.Module):
+    def __init__(self, in_features, out_features, fuse):
+        super().__init__()
+        self.layer, self.fuse = nn.Linear(in_features, out_features), fuse
+
+    def forward(self, inputs):
+        if self.fuse and inputs.shape[-1] == 13:
+            raise RuntimeError("thirteen features")
+        return self.layer(inputs)
+"""
+
+
+@pytest.mark.slow
+def test_a_cell_that_raises_is_reported_and_tried_again(cli: Cli, workspace: Path) -> None:
+    (workspace / "exploding.py").write_text(EXPLODING)
+    (workspace / "mine" / "model").mkdir(parents=True)
+    (workspace / "mine" / "model" / "exploding.yaml").write_text("_target_: exploding.Exploding\nfuse: true\n")
+    arguments = ["--config-dir", "mine", *[text for text in SWEEP if "width" not in text], "model=exploding"]
+    process = cli(*arguments)
+    assert process.returncode == 1
+    assert "FAILED   adam, wine: RuntimeError: thirteen features" in process.stdout
+    (log,) = {line.split("log: ")[1] for line in process.stdout.splitlines() if "log: " in line and "/5/" in line}
+    assert "Traceback" in (workspace / log).read_text()
+    table = results(workspace)
+    assert table.groupby("workload")["state"].unique().map(list).to_dict() == {"iris": ["COMPLETE"], "wine": ["FAILED"]}
+    assert "thirteen features" in (workspace / "reports/small/report.md").read_text()
+    (workspace / "exploding.py").write_text(EXPLODING.replace("self.fuse and", "False and"))
+    assert cli(*arguments).returncode == 0
+    assert set(results(workspace)["state"]) == {"COMPLETE"}
+
+
+@pytest.mark.slow
+def test_a_broken_tracker_costs_nothing_but_the_mirror(cli: Cli, workspace: Path) -> None:
+    (workspace / "blocked").write_text("a file where a folder should be")
+    arguments = [text for text in SWEEP if text != "tracker=none"]
+    process = cli(*arguments, "tracker.folder=blocked")
+    assert process.returncode == 0
+    assert "the tracker stopped working" in process.stdout + process.stderr
+    assert "18 trials are not in the tracker" in process.stdout
+    assert set(results(workspace)["state"]) == {"COMPLETE"}
+    (workspace / "blocked").unlink()
+    assert "not in the tracker" not in cli(*arguments, "tracker.folder=blocked").stdout
+    assert len(list(workspace.glob("blocked/wandb/offline-run-*"))) == 18
+
+
+@pytest.mark.slow
+def test_a_changed_sweep_leaves_the_first_ones_report_alone(cli: Cli, workspace: Path) -> None:
+    small = ("dataset=iris", "num_seeds=2", "tracker=none")
+    assert cli("+sweep=activations", "activation=relu,tanh", "budget.epochs=1", *small).returncode == 0
+    assert cli("+sweep=activations", "activation=relu,tanh", "budget.epochs=2", *small).returncode == 0
+    assert cli("+sweep=activations", "activation=relu,tanh", "budget.epochs=2", *small, "num_seeds=3").returncode == 0
+    names = sorted(path.name for path in (workspace / "reports").iterdir())
+    assert len(names) == 2
+    assert all(name.startswith("activations-") for name in names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["+sweep=depths", "model.depth=1,2"], ["`model.depth`: `1`, `2`"]),
+        (["+sweep=datasets"], ["linear model", "trivial predictor"]),
+        (
+            ["+sweep=grid", "activation=relu,tanh", "optimizer=adam,momentum", "model.depth=1"],
+            ["`activation`", "`optimizer`", "momentum"],
+        ),
+    ],
+)
+def test_other_sweeps_say_what_they_compared(cli: Cli, workspace: Path, arguments: list[str], words: list[str]) -> None:
+    process = cli(*arguments, *SMALL, "evaluation.name=small", "tracker=none")
+    assert process.returncode == 0, process.stderr
+    report = (workspace / "reports/small/report.md").read_text()
+    assert all(word in report for word in words)
+    content = json.loads((workspace / "reports/small/evaluation.json").read_text())
+    assert list(content["workloads"]) == ["iris", "wine"]
+
+
+@pytest.mark.slow
+def test_a_table_of_the_users_own_runs_as_the_textbook_says(cli: Cli, workspace: Path) -> None:
+    lines = [f"{row % 7},{'red' if row % 3 else ''},{row * 1.5},{int(row % 7 > 3)}" for row in range(100)]
+    (workspace / "mine.csv").write_text("\n".join(["a,colour,b,label", *lines]))
+    process = cli("dataset=csv", "dataset.path=mine.csv", "budget.epochs=10", "tracker=none")
+    assert process.returncode == 0, process.stderr
+    (trial, *_) = (
+        Store(f"sqlite:///{workspace}/outputs/store.sqlite")
+        .trials([link.trial_id for link in Store(f"sqlite:///{workspace}/outputs/store.sqlite").links("single")])
+        .values()
+    )
+    assert trial.workload == "mine"
+    assert trial.settings["optimizer"] == {
+        "_target_": "torch.optim.Adam", "lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-8, "batch_size": 32
+    }  # fmt: skip
+    widths = [(4, 64), (64, 64), (64, 1)]  # a, colour missing, colour red, b; one logit
+    assert trial.result.parameters == sum(inputs * outputs + outputs for inputs, outputs in widths)
+    assert trial.result.metrics["test/accuracy"] > 0.7
