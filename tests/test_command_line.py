@@ -30,6 +30,7 @@ def trained_cells(folder: Path) -> int:
     return sum(line.count(": training ") for log in logs for line in log.read_text().splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -126,6 +127,20 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(cli
     assert (workspace / "reports/small/results.csv").read_bytes() == (whole / "small/results.csv").read_bytes()
     assert (workspace / "reports/small/curves.csv").read_bytes() == (whole / "small/curves.csv").read_bytes()
     assert len(results(workspace)) == 18
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_says_how_far_it_came(workspace: Path) -> None:
+    command = [sys.executable, "-m", "evalbench", *SWEEP, "budget.epochs=200"]
+    process = subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while _stored(workspace) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "of 18 trials are in the store; the same command goes on from there" in output
+    assert not (workspace / "reports").exists()
 
 
 def _stored(folder: Path) -> int:

@@ -91,9 +91,13 @@ def _run_alone(config: Config) -> None:
     store = Store(config.store_url)
     evaluation.check_trainable(plan, store)
     evaluation.link(plan, store, command())
-    with _progress(console, plan, store):
-        _run_cell(plan.cells[0], store)
-    _conclude(console, plan, store, interrupted=False)
+    interrupted = False
+    try:
+        with _progress(console, plan, store):
+            _run_cell(plan.cells[0], store)
+    except KeyboardInterrupt:
+        interrupted = True
+    _conclude(console, plan, store, interrupted)
 
 
 def _run_cell(cell: Cell, store: Store) -> None:
@@ -175,6 +179,7 @@ def _conclude(console: Console, plan: Plan, store: Store, interrupted: bool) -> 
             f"{'Interrupted: ' if interrupted else ''}{outcome.num_ended} of {outcome.num_trials} trials are in the "
             "store; the same command goes on from there.",
             highlight=False,
+            soft_wrap=True,
         )
         raise SystemExit(130 if interrupted else 1)
     _print_summary(console, plan, store, outcome)

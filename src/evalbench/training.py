@@ -1,6 +1,7 @@
 """Trains one cohort with a Lightning `Trainer`; results out, in member order."""
 
 import logging
+import signal
 import warnings
 from collections.abc import Sequence
 
@@ -85,7 +86,11 @@ def train(config: Config, dataset: Dataset, seeds: Sequence[int]) -> list[TrialR
 def _fit(cohort: Cohort, config: Config) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
-        _trainer(config, epochs=len(cohort.validation_steps)).fit(cohort)
+        try:
+            _trainer(config, epochs=len(cohort.validation_steps)).fit(cohort)
+        except SystemExit:  # Lightning's answer to Ctrl-C, which the sweep wants to hear of
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
 
 
 def _trainer(config: Config, epochs: int) -> pl.Trainer:
