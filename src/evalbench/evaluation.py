@@ -184,6 +184,20 @@ def _check_distinct(chosen: Sequence[Cell], factor: str | None) -> None:
             raise ConfigError("dataset.name", rule, cell.workload, "give dataset.name another value for one of them")
 
 
+def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
+    """Return the settings of each option of a config group; one that varies within an option lists its values."""
+    options: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in plan.cells:
+        options.setdefault(cell.config.choices.get(group, group), []).append(cell.settings[group])
+    merged: dict[str, dict[str, Any]] = {}
+    for option, specs in options.items():
+        for key in dict.fromkeys(key for spec in specs for key in spec):
+            values = list(dict.fromkeys(json.dumps(spec.get(key)) for spec in specs))
+            one = json.loads(values[0]) if len(values) == 1 else f"{', '.join(values)} (varied)"
+            merged.setdefault(option, {})[key] = one
+    return merged
+
+
 def _design(plan: Plan, command: str) -> dict[str, Any]:
     config = plan.config
     return {
@@ -193,10 +207,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         "baseline": plan.baseline,
         "techniques": list(plan.techniques),
         "factors": {key: list(levels) for key, levels in plan.factors.items()},
-        "settings": {
-            group: {cell.config.choices.get(group, group): cell.settings[group] for cell in plan.cells}
-            for group in ("optimizer", "activation", "model")
-        },
+        "settings": {group: _settings(plan, group) for group in ("optimizer", "activation", "model")},
         "budget": {key: value for key, value in config.budget.spec().items() if key != "validations"},
         "splits": {
             "train": round(1 - config.split.validation - config.split.test, 10),

@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -188,9 +189,11 @@ def _conclude(console: Console, plan: Plan, store: Store, interrupted: bool) -> 
 
 
 def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) -> None:
-    table = _summary_table(plan, store)
-    if console.measure(table).maximum > console.width:
-        table = _summary_table(plan, store, halves=False)
+    table, content = _summary_table(plan, store), "mean ± 95 % interval"
+    if Measurement.get(console, console.options.update(max_width=1000), table).maximum > console.width:
+        table, content = _summary_table(plan, store, halves=False), "mean"
+    legend = ", * baseline" if plan.baseline else ""
+    console.print(f"{plan.name}: test score in points, {content}{legend}", style="bold", highlight=False)
     console.print(table)
     states = ", ".join(f"{count} {state.value.lower()}" for state, count in sorted(outcome.states.items()))
     console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)
@@ -213,11 +216,10 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
 def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
     """One row per workload, one column per technique: mean over seeds, and half its 95 % interval where asked."""
     trials = store.trials([link.trial_id for link in plan.links()])
-    title = f"{plan.name}: test score in points, mean{' ± 95 % interval' if halves else ''}"
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("workload", no_wrap=True)
     for technique in plan.techniques:
-        mark = "\n(baseline)" if technique == plan.baseline else ""
+        mark = "*" if technique == plan.baseline else ""
         table.add_column(technique + mark, justify="right", no_wrap=True)
     for reference in ("linear", "trivial"):
         table.add_column(reference, justify="right", style="dim", no_wrap=True)
