@@ -263,7 +263,7 @@ def test_a_table_of_the_users_own_runs_as_the_textbook_says(cli: Cli, workspace:
     lines = [f"{row % 7},{'red' if row % 3 else ''},{row * 1.5},{int(row % 7 > 3)}" for row in range(100)]
     (workspace / "mine.csv").write_text("\n".join(["a,colour,b,label", *lines]))
     process = cli("dataset=csv", "dataset.path=mine.csv", "budget.epochs=10", "tracker=none")
-    assert process.returncode == 0, process.stderr
+    assert (process.returncode, process.stderr) == (0, "")
     (trial, *_) = (
         Store(f"sqlite:///{workspace}/outputs/store.sqlite")
         .trials([link.trial_id for link in Store(f"sqlite:///{workspace}/outputs/store.sqlite").links("single")])

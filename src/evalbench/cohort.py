@@ -97,8 +97,8 @@ class Cohort(pl.LightningModule):
             "target_std": np.array([scaling.target_std for scaling in scalings]),
         }
         for name, value in floats.items():
-            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32), persistent=False)
-        self.register_buffer("targets", torch.as_tensor(dataset.targets), persistent=False)
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
+        self.register_buffer("targets", torch.tensor(dataset.targets), persistent=False)
         self.register_buffer("validation_rows", _stack(splits, "validation"), persistent=False)
         self.register_buffer("test_rows", _stack(splits, "test"), persistent=False)
         self._has_missing = bool(np.isnan(dataset.inputs).any())

@@ -62,8 +62,8 @@ def run_job(tree: DictConfig) -> None:
 
 
 def evaluation_name(name: str, overrides: Sequence[str]) -> str:
-    """Return the override that names the evaluation that the command line describes."""
-    return f"evaluation.name={evaluation.name_for(name, overrides)}"
+    """Return the override that names the evaluation that the command line describes; without a sweep file, `sweep-…`."""
+    return f"evaluation.name={evaluation.name_for('sweep' if name == 'single' else name, overrides)}"
 
 
 def run_sweep(trees: Sequence[DictConfig], launch: Callable[[], Sequence[JobReturn]]) -> None:
