@@ -62,7 +62,7 @@ def run_job(tree: DictConfig) -> None:
 
 
 def evaluation_name(name: str, overrides: Sequence[str]) -> str:
-    """Return the override that names the evaluation that the command line describes; without a sweep file, `sweep-…`."""
+    """Return the override that names the evaluation of a command line: `sweep-…` where no sweep file names it."""
     return f"evaluation.name={evaluation.name_for('sweep' if name == 'single' else name, overrides)}"
 
 
