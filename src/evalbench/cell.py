@@ -10,6 +10,7 @@ from typing import Any
 
 from evalbench import provenance, workloads
 from evalbench.config import Config
+from evalbench.errors import LeaseLostError
 from evalbench.seeds import Role, derive
 from evalbench.store import Link, Store, StoredTrial
 from evalbench.tracking import NullTracker, Run, Tracker
@@ -48,7 +49,9 @@ class Cell:
             "data": self.workload_identity,
             "model": config.model.spec(),
             "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
-            "optimizer": {**config.optimizer.component.spec(), "batch_size": config.optimizer.batch_size},
+            "optimizer": config.optimizer.spec(),
+            "schedule": None if config.schedule is None else config.schedule.spec(),
+            "label_smoothing": config.label_smoothing,
             "budget": config.budget.spec(),
             "precision": config.precision,
         }
@@ -94,14 +97,19 @@ def run(cell: Cell, store: Store) -> None:
         if not missing:
             return  # another process trained them while this one waited
         log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, [spec.seed for spec in missing])
+        by_seed = {spec.seed: spec for spec in missing}
         try:
             from evalbench import training
 
-            results = training.train(cell.config, cell.dataset, [spec.seed for spec in missing])
+            for seeds, results in training.train_all(cell.config, cell.dataset, list(by_seed), cell.id):
+                trained = [by_seed.pop(seed) for seed in seeds]
+                store.record(zip(trained, results, strict=True), provenance.collect(), lease)
+        except LeaseLostError:
+            raise
         except Exception as error:
             log.exception("the cell failed")
-            results = [_failure(error, cell.config)] * len(missing)
-        store.record(zip(missing, results, strict=True), provenance.collect(), lease)
+            failed = [(spec, _failure(error, cell.config)) for spec in by_seed.values()]
+            store.record(failed, provenance.collect(), lease)
 
 
 def fail(cell: Cell, store: Store, error: Exception) -> None:

@@ -20,9 +20,9 @@ def flops_per_step(network: nn.Module, kind: Kind, rows: int, features: int) -> 
     Nothing is computed: the shapes alone are followed, on the meta device. The optimizer's update is not counted.
     """
     network = network.train()
-    state = {name: torch.empty_like(value, device="meta") for name, value in network.state_dict().items()}
-    for name, _ in network.named_parameters():
-        state[name].requires_grad_()
+    state = {name: torch.empty_like(value, device="meta") for name, value in network.named_buffers()}
+    for name, value in network.named_parameters():  # tied ones once
+        state[name] = torch.empty_like(value, device="meta").requires_grad_()
     inputs = torch.empty(rows, features, device="meta")
     targets = torch.empty(rows, device="meta", dtype=torch.int64 if kind is Kind.MULTICLASS else torch.float32)
     with FlopCounterMode(display=False) as counter:

@@ -185,6 +185,8 @@ class Store:
             }
             for spec, result in results
         ]
+        if not rows:
+            return
         with self._engine.begin() as connection:
             if lease is not None:
                 lease.renew(connection)

@@ -17,6 +17,19 @@ def loss_function(kind: Kind) -> Callable[[Tensor, Tensor], Tensor]:
     return {Kind.BINARY: _binary, Kind.MULTICLASS: _multiclass, Kind.REGRESSION: _regression}[kind]
 
 
+def training_loss(kind: Kind, label_smoothing: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the loss to train on; smoothing moves targets that share of the way to uniform (Szegedy et al. 2016)."""
+    if label_smoothing == 0 or kind is Kind.REGRESSION:
+        return loss_function(kind)
+
+    def smoothed(outputs: Tensor, targets: Tensor) -> Tensor:
+        if kind is Kind.BINARY:
+            return _binary(outputs, targets * (1 - label_smoothing) + label_smoothing / 2)
+        return F.cross_entropy(outputs, targets, label_smoothing=label_smoothing)
+
+    return smoothed
+
+
 def score(kind: Kind, outputs: Tensor, targets: Tensor) -> Tensor:
     """Return what is watched on validation rows: accuracy, or R². Outputs `(..., B, K)`, result `(...)`."""
     if kind is Kind.REGRESSION:
