@@ -17,7 +17,7 @@ from evalbench.errors import ConfigError
 from evalbench.optimizers import CohortOptimizer, check_class
 from evalbench.seeds import Role, derive
 from evalbench.trial import CurvePoint, State, TrialResult
-from evalbench.workloads import Dataset, draw_split, metrics, references
+from evalbench.workloads import Dataset, Kind, draw_split, metrics, references
 
 for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)
@@ -29,6 +29,9 @@ def check(config: Config, dataset: Dataset) -> None:
     Raises `ConfigError`.
     """
     network = models.build_seeded(0, config.model, config.activation, _shape(dataset))
+    models.check_outputs(network, *_example(dataset))
+    rows = draw_split(dataset, config.split.validation, config.split.test, 0).train
+    models.check_batches(network, len(rows), config.optimizer.rows_per_step(len(rows)))
     check_class(config.optimizer.component)
     CohortOptimizer(config.optimizer.component, {n: torch.nn.Parameter(p[None]) for n, p in network.named_parameters()})
     try:
@@ -57,7 +60,8 @@ def train(config: Config, dataset: Dataset, seeds: Sequence[int]) -> list[TrialR
     cohort = Cohort(networks, dataset, splits, batches, validation_steps, config.optimizer.component)
     _fit(cohort, config)
 
-    step_flops = cost.flops_per_step(networks[0], dataset.kind, batch_size, dataset.inputs.shape[1])
+    features, tokens = dataset.inputs.shape[1], dataset.vocabulary is not None
+    step_flops = cost.flops_per_step(networks[0], dataset.kind, batch_size, features, tokens)
     results = []
     for member, split, predictions in zip(cohort.members, splits, cohort.test_predictions(), strict=True):
         steps = member.diverged_step or validation_steps[-1]
@@ -114,5 +118,12 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
     return None if best_round is None else validation_steps[best_round] / batches.steps_per_epoch
 
 
-def _shape(dataset: Dataset) -> tuple[int, int]:
-    return dataset.inputs.shape[1], dataset.num_outputs
+def _shape(dataset: Dataset) -> models.Shape:
+    return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)
+
+
+def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """Return inputs of two examples, and the shape of the outputs that a network must have for them."""
+    inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
+    places = inputs.shape if dataset.kind is Kind.LANGUAGE else (2,)
+    return inputs, (*places, dataset.num_outputs)
