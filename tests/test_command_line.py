@@ -187,7 +187,7 @@ class Exploding(nn.Module):
         self.layer, self.fuse = nn.Linear(in_features, out_features), fuse
 
     def forward(self, inputs):
-        if self.fuse and inputs.shape[-1] == 13:
+        if self.training and self.fuse and inputs.shape[-1] == 13:
             raise RuntimeError("thirteen features")
         return self.layer(inputs)
 """
@@ -207,7 +207,7 @@ def test_a_cell_that_raises_is_reported_and_tried_again(cli: Cli, workspace: Pat
     table = results(workspace)
     assert table.groupby("workload")["state"].unique().map(list).to_dict() == {"iris": ["COMPLETE"], "wine": ["FAILED"]}
     assert "thirteen features" in (workspace / "reports/small/report.md").read_text()
-    (workspace / "exploding.py").write_text(EXPLODING.replace("self.fuse and", "False and"))
+    (workspace / "exploding.py").write_text(EXPLODING.replace("self.training and", "False and"))
     assert cli(*arguments).returncode == 0
     assert set(results(workspace)["state"]) == {"COMPLETE"}
 

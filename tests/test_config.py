@@ -19,7 +19,7 @@ SWEEPS = sorted((conf_folder() / "sweep").glob("*.yaml"))
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_shipped_option_is_accepted(option: str) -> None:
-    more = ["dataset.path=x.csv"] if option == "dataset=csv" else []
+    more = ["dataset.path=x"] if option in ("dataset=csv", "dataset=text") else []
     group, name = option.split("=")
     assert compose_config(option, *more).choices[group] == name
 

@@ -72,8 +72,8 @@ class Cohort(pl.LightningModule):
     dropped from the stack when enough others have, and its place in `members` keeps its record.
     """
 
-    inputs: Tensor  # (N, D)
-    targets: Tensor  # (N,)
+    inputs: Tensor  # (N, D), whole numbers where they are tokens
+    targets: Tensor  # (N,), or (N, D) for language
     mean: Tensor  # (C, D), as is the next
     std: Tensor
     target_mean: Tensor  # (C,), as is the next
@@ -127,7 +127,6 @@ class Cohort(pl.LightningModule):
         """The data lie on the device once; a batch is an index, scaled by its member's own statistics at the gather."""
         scalings = [fit_scaling(dataset, split.train) for split in splits]
         floats = {
-            "inputs": dataset.inputs,
             "mean": np.stack([scaling.mean for scaling in scalings]),
             "std": np.stack([scaling.std for scaling in scalings]),
             "target_mean": np.array([scaling.target_mean for scaling in scalings]),
@@ -135,6 +134,9 @@ class Cohort(pl.LightningModule):
         }
         for name, value in floats.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
+        self._has_tokens = dataset.vocabulary is not None
+        kind = torch.int64 if self._has_tokens else torch.float32
+        self.register_buffer("inputs", torch.tensor(dataset.inputs, dtype=kind), persistent=False)
         self.register_buffer("targets", torch.tensor(dataset.targets), persistent=False)
         self.register_buffer("validation_rows", _stack(splits, "validation"), persistent=False)
         self.register_buffer("test_rows", _stack(splits, "test"), persistent=False)
@@ -290,7 +292,8 @@ class Cohort(pl.LightningModule):
     def test_predictions(self) -> list[NDArray[np.float64]]:
         """Return every member's predictions on its test rows, from the state with the lowest validation loss.
 
-        Class probabilities `(rows, classes)`, or numbers `(rows,)` in the target's own unit.
+        Class probabilities `(rows, classes)`, token probabilities `(rows, D, tokens)`, or numbers `(rows,)` in the
+        target's own unit.
         """
         everyone = range(len(self.members))
         outputs = losses.predict(self.kind, self._evaluate(self._best, self.test_rows, everyone))
@@ -363,15 +366,23 @@ class Cohort(pl.LightningModule):
     # ── data ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def gather(self, rows: Tensor, places: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
-        """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)`."""
+        """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)`.
+
+        Tokens are not scaled; the targets of language are `(S, C, B, D)`.
+        """
         places = self.places if places is None else places
+        if self._has_tokens:
+            return self.inputs[rows], self._targets(rows, places)
         inputs = (self.inputs[rows] - self._of(self.mean, places)[:, None]) / self._of(self.std, places)[:, None]
         if self._has_missing:
             inputs = torch.nan_to_num(inputs, nan=0.0)
         return inputs, self._targets(rows, places)
 
     def _targets(self, rows: Tensor, places: Sequence[int]) -> Tensor:
-        """Return the targets, scaled for regression, in the shape of `rows`, whose last axes are `(C, B)`."""
+        """Return the targets, scaled for regression, in the shape of `rows`, whose last axes are `(C, B)`.
+
+        For language an axis of places follows.
+        """
         targets = self.targets[rows]
         if self.kind == "regression":
             return (targets - self._of(self.target_mean, places)[:, None]) / self._of(self.target_std, places)[:, None]

@@ -15,6 +15,7 @@ METRICS = (
     "test/accuracy",
     "test/macro_f1",
     "test/log_loss",
+    "test/perplexity",
     "test/auroc",
     "test/r2",
     "test/rmse",

@@ -18,7 +18,7 @@ from evalbench.config import Config
 from evalbench.errors import ConfigError
 from evalbench.seeds import Role, derive
 from evalbench.trial import CurvePoint, State, TrialResult
-from evalbench.workloads import Dataset, Split, draw_split, metrics, references
+from evalbench.workloads import Dataset, Kind, Split, draw_split, metrics, references
 
 log = logging.getLogger(__name__)
 for _library in ("pytorch_lightning", "lightning_fabric"):
@@ -31,6 +31,9 @@ def check(config: Config, dataset: Dataset) -> None:
     Raises `ConfigError`.
     """
     network = models.build_seeded(0, config.model, config.activation, _shape(dataset))
+    models.check_outputs(network, *_example(dataset))
+    num_train = len(draw_split(dataset, config.split.validation, config.split.test, 0).train)
+    models.check_batches(network, num_train, config.optimizer.rows_per_step(num_train))
     stacked = {name: torch.nn.Parameter(value[None]) for name, value in network.named_parameters()}
     optimizers.build(config.optimizer, stacked)
     schedules.table(config.schedule, config.optimizer.component, {}, 2)
@@ -121,7 +124,8 @@ def _most_members(config: Config, dataset: Dataset, wanted: int) -> int:
 def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[Split]) -> list[TrialResult]:
     validation_steps, batches = cohort.recipe.validation_steps, cohort.batches
     network = models.build_seeded(0, config.model, config.activation, _shape(dataset))
-    step_flops = cost.flops_per_step(network, dataset.kind, batches.batch_size, dataset.inputs.shape[1])
+    features, tokens = dataset.inputs.shape[1], dataset.vocabulary is not None
+    step_flops = cost.flops_per_step(network, dataset.kind, batches.batch_size, features, tokens)
     results = []
     for member, split, predictions in zip(cohort.members, splits, cohort.test_predictions(), strict=True):
         steps = member.diverged_step or validation_steps[len(member.val_losses) - 1]
@@ -178,5 +182,12 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
     return None if best_round is None else validation_steps[best_round] / batches.steps_per_epoch
 
 
-def _shape(dataset: Dataset) -> tuple[int, int]:
-    return dataset.inputs.shape[1], dataset.num_outputs
+def _shape(dataset: Dataset) -> models.Shape:
+    return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)
+
+
+def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """Return inputs of two examples, and the shape of the outputs that a network must have for them."""
+    inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
+    places = inputs.shape if dataset.kind is Kind.LANGUAGE else (2,)
+    return inputs, (*places, dataset.num_outputs)
