@@ -5,12 +5,12 @@ PyTorch loop; validation losses agree within 2e-4 relative (float32 sums in anot
 """
 
 import pytest
-from conftest import make_cell
-from plain import train as train_plainly
 
+from conftest import make_cell
 from evalbench import training
 from evalbench.cell import Cell
 from evalbench.trial import TrialResult
+from plain import train as train_plainly
 
 TOLERANCE = 2e-4
 MODELS = {
@@ -46,7 +46,7 @@ TRAITS = {
 }
 CASES = {
     **{f"{model} with {name}": (*MODELS[model], *more) for model in MODELS for name, more in OPTIMIZERS.items()},
-    **{name: more for name, more in TRAITS.items()},
+    **TRAITS,
 }
 # A batch of one row has no variance to normalise by: that pair is refused.
 del CASES["batch norm with sgd"]

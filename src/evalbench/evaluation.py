@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,31 @@ def link(plan: Plan, store: Store, command: str) -> None:
     store.link(plan.name, _design(plan, command), plan.links())
 
 
+def measure_costs(plan: Plan, store: Store) -> None:
+    """Time every technique alone on every workload, unless the store has it for this machine; needs a quiet machine."""
+    if plan.factor is None:
+        return
+    for workload in dict.fromkeys(cell.workload for cell in plan.cells):
+        here = {cell.id: cell for cell in plan.cells if cell.workload == workload}
+        if store.costs(list(here), provenance.machine()) is None:
+            from evalbench import cost  # torch and Lightning: only where something is to be measured
+
+            measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()])
+            rounds = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
+            store.record_costs(rounds, provenance.machine())
+
+
+def _cost_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """Return a row per technique, workload, setting of the other factors and round."""
+    rows = []
+    for cell in plan.cells:
+        for one in (store.costs([cell.id], provenance.machine()) or {}).get(cell.id, []):
+            key = {"technique": plan.technique(cell), "workload": cell.workload}
+            factors = {name: cell.config.label(name) for name in plan.factors}
+            rows.append({**key, **factors, **one, "machine": provenance.machine()})
+    return rows
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How an evaluation stands: its trials by state, and its report where all of them ended."""
@@ -147,6 +172,7 @@ def conclude(plan: Plan, store: Store) -> Outcome:
     datasets = {name: cell.dataset for name, cell in workloads.items()}
     design = store.design(plan.name)
     failures = export.write(plan.folder, design, datasets, links, trials, references, plan.config.num_seeds)
+    export.write_costs(plan.folder, _cost_rows(plan, store))
     return replace(outcome, report=report.write(plan.folder), failures=failures)
 
 

@@ -53,6 +53,15 @@ def write(
     return tuple(failures)
 
 
+def write_costs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `costs.csv`, one row per cell and round; none where nothing was measured."""
+    path = folder / "costs.csv"
+    if rows:
+        _write_csv(path, rows)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _result_row(link: Link, trial: StoredTrial, dataset: Dataset) -> dict[str, Any]:
     result, metric = trial.result, dataset.metric
     return {

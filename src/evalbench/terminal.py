@@ -81,6 +81,7 @@ def run_sweep(trees: Sequence[DictConfig], launch: Callable[[], Sequence[JobRetu
         with _progress(console, plan, store):
             returns = launch()
         _note_lost_jobs(plan, store, returns)
+        evaluation.measure_costs(plan, store)
     except KeyboardInterrupt:
         interrupted = True
     _conclude(console, plan, store, interrupted)

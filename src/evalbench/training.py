@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from evalbench import checkpoints, cost, memory, models, optimizers, schedules
+from evalbench import checkpoints, counting, memory, models, optimizers, schedules
 from evalbench.batches import Batches
 from evalbench.cohort import Cohort, Member, Recipe
 from evalbench.config import Config
@@ -30,7 +30,7 @@ def check(config: Config, dataset: Dataset) -> None:
 
     Raises `ConfigError`.
     """
-    network = models.build_seeded(0, config.model, config.activation, _shape(dataset))
+    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
     models.check_outputs(network, *_example(dataset))
     num_train = len(draw_split(dataset, config.split.validation, config.split.test, 0).train)
     models.check_batches(network, num_train, config.optimizer.rows_per_step(num_train))
@@ -90,7 +90,7 @@ def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int]) -> tuple
 
     splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
     networks = [
-        models.build_seeded(seed, config.model, config.activation, _shape(dataset)) for seed in seeds_of(Role.INIT)
+        models.build_seeded(seed, config.model, config.activation, shape_of(dataset)) for seed in seeds_of(Role.INIT)
     ]
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
     batch_size = config.optimizer.rows_per_step(train_rows.shape[1])
@@ -123,9 +123,9 @@ def _most_members(config: Config, dataset: Dataset, wanted: int) -> int:
 
 def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[Split]) -> list[TrialResult]:
     validation_steps, batches = cohort.recipe.validation_steps, cohort.batches
-    network = models.build_seeded(0, config.model, config.activation, _shape(dataset))
+    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
     features, tokens = dataset.inputs.shape[1], dataset.vocabulary is not None
-    step_flops = cost.flops_per_step(network, dataset.kind, batches.batch_size, features, tokens)
+    step_flops = counting.flops_per_step(network, dataset.kind, batches.batch_size, features, tokens)
     results = []
     for member, split, predictions in zip(cohort.members, splits, cohort.test_predictions(), strict=True):
         steps = member.diverged_step or validation_steps[len(member.val_losses) - 1]
@@ -143,7 +143,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
                 steps=steps,
                 examples=examples,
                 flops=round(step_flops * examples / batches.batch_size),
-                parameters=cost.count_parameters(network),
+                parameters=counting.count_parameters(network),
                 num_train=len(split.train),
                 num_test=len(split.test),
             )
@@ -182,7 +182,8 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
     return None if best_round is None else validation_steps[best_round] / batches.steps_per_epoch
 
 
-def _shape(dataset: Dataset) -> models.Shape:
+def shape_of(dataset: Dataset) -> models.Shape:
+    """Return what the data set asks of a network."""
     return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)
 
 
