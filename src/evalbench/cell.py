@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from evalbench import provenance, workloads
+from evalbench import provenance, ranks, workloads
 from evalbench.config import Config
 from evalbench.seeds import Role, derive
 from evalbench.store import Link, Store, StoredTrial
@@ -84,7 +84,13 @@ def check(cell: Cell) -> None:
 
 
 def run(cell: Cell, store: Store) -> None:
-    """Train the trials that the store lacks; what raises becomes FAILED trials, and the caller goes on."""
+    """Train the trials that the store lacks; what raises becomes FAILED trials, and the caller goes on.
+
+    In a group of ranks, rank zero does all this; the others help it to train, and what they raise ends the group.
+    """
+    if ranks.here().index:
+        _train(cell, [])
+        return
     _complete_references(cell, store)
     ids = list(cell.specs)
     if not store.missing(ids):
@@ -95,13 +101,24 @@ def run(cell: Cell, store: Store) -> None:
             return  # another process trained them while this one waited
         log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, [spec.seed for spec in missing])
         try:
-            from evalbench import training
-
-            results = training.train(cell.config, cell.dataset, [spec.seed for spec in missing])
+            results = _train(cell, [spec.seed for spec in missing])
         except Exception as error:
             log.exception("the cell failed")
             results = [_failure(error, cell.config)] * len(missing)
         store.record(zip(missing, results, strict=True), provenance.collect(), lease)
+
+
+def _train(cell: Cell, seeds: list[int]) -> list[TrialResult]:
+    """Return the results of the seeds that rank zero names, in rank zero; every rank of the group calls this."""
+    from evalbench import training
+
+    group = ranks.here()
+    seeds = group.agree(seeds)
+    if cell.config.trainer_split == "data":
+        return training.train(cell.config, cell.dataset, seeds)
+    mine = seeds[group.index :: group.count]
+    shares = group.gather(training.train(cell.config, cell.dataset, mine) if mine else [])
+    return [shares[place % group.count][place // group.count] for place in range(len(seeds) if shares else 0)]
 
 
 def fail(cell: Cell, store: Store, error: Exception) -> None:

@@ -3,13 +3,14 @@
 import logging
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from evalbench import cost, models
+from evalbench import cost, models, ranks
 from evalbench.batches import Batches
 from evalbench.cohort import Cohort, Member
 from evalbench.config import Config
@@ -32,7 +33,7 @@ def check(config: Config, dataset: Dataset) -> None:
     check_class(config.optimizer.component)
     CohortOptimizer(config.optimizer.component, {n: torch.nn.Parameter(p[None]) for n, p in network.named_parameters()})
     try:
-        _trainer(config, epochs=1)
+        _trainer(config, 1, _devices(config))
     except (MisconfigurationException, TypeError, ValueError) as error:
         rule = "must hold settings that Lightning's Trainer accepts here"
         reason = str(error).strip().splitlines()[0]
@@ -87,13 +88,26 @@ def _fit(cohort: Cohort, config: Config) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
         try:
-            _trainer(config, epochs=len(cohort.validation_steps)).fit(cohort)
+            _trainer(config, len(cohort.validation_steps), _own_devices(config)).fit(cohort)
         except SystemExit:  # Lightning's answer to Ctrl-C, which the sweep wants to hear of
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
 
 
-def _trainer(config: Config, epochs: int) -> pl.Trainer:
+def _devices(config: Config) -> dict[str, Any]:
+    """Return all devices of the group, as Lightning's Trainer takes them; one device needs no strategy."""
+    return {"devices": config.devices, "strategy": "auto" if config.devices == 1 else config.strategy}
+
+
+def _own_devices(config: Config) -> dict[str, Any]:
+    """Return what this process trains on: one device of its own where ranks share the members out."""
+    if config.trainer_split == "data" or config.devices == 1:
+        return _devices(config)
+    on_gpu = config.trainer.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return {"devices": [ranks.here().index] if on_gpu else 1, "strategy": "auto"}
+
+
+def _trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trainer:
     return pl.Trainer(
         max_epochs=epochs,
         precision=config.precision,  # type: ignore[arg-type]
@@ -101,6 +115,7 @@ def _trainer(config: Config, epochs: int) -> pl.Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **devices,
         **config.trainer,
     )
 
