@@ -18,6 +18,11 @@ from evalbench import ranks
 SIGNS = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
 
 
+def kill_the_server() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+
+
 def act(tree: DictConfig) -> None:
     """Leave a note of where this runs, then do what the configuration says."""
     here = ranks.here()
@@ -39,7 +44,7 @@ def act(tree: DictConfig) -> None:
         "exit": lambda: os._exit(3),
         "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "crash": lambda: ctypes.string_at(0),
-        "kill the server": lambda: (os.kill(os.getppid(), signal.SIGKILL), time.sleep(600)),
+        "kill the server": kill_the_server,
         "stay": lambda: time.sleep(600),
         "listen": lambda: here.gather(None),
     }
