@@ -12,8 +12,8 @@ import evalbench
 
 SOURCE = Path(evalbench.__file__).parent
 LEVELS = (
-    ("errors", "seeds", "trial", "provenance"),
-    ("config",),
+    ("errors", "seeds", "trial", "provenance", "ranks"),
+    ("config", "processes"),
     ("store", "tracking"),
     ("workloads",),
     ("models", "batches", "tracing", "noise", "schedules", "optimizers", "counting"),
@@ -50,7 +50,7 @@ HEAVY = {
     "matplotlib": {"report"},
     "sqlalchemy": {"store"},
     "sklearn": {"workloads"},
-    "hydra": {"config", "terminal", "__main__"},
+    "hydra": {"config", "processes", "terminal", "__main__"},
 }
 FILES = sorted(SOURCE.rglob("*.py"))
 

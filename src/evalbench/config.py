@@ -20,6 +20,7 @@ from evalbench.errors import ConfigError, InputError
 from evalbench.trial import Budget
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+TRAINER_SPLITS = ("data", "members")
 OURS = ("max_epochs", "max_steps", "min_epochs", "min_steps", "logger", "callbacks", "enable_checkpointing")
 
 
@@ -121,6 +122,12 @@ class Config:
     budget: Budget
     split: SplitConfig
     precision: str
+    devices: int
+    """Processes that train the cell together, one per device."""
+    trainer_split: Literal["data", "members"]
+    """What they share out: every batch, or the members of the cohort."""
+    strategy: str
+    """Lightning's, where there are several devices."""
     trainer: Mapping[str, Any]
     """Settings that Lightning's `Trainer` takes as they are."""
     microbatch_size: int | None
@@ -195,9 +202,11 @@ def parse_plain(
     optimizer, activation = top.section("optimizer"), top.section("activation")
     trainer, store, evaluation = top.section("trainer"), top.section("store"), top.section("evaluation")
     precision = trainer.choice("precision", PRECISIONS)
-    if trainer.rest.get("devices") not in (1, "1", "auto") or trainer.rest.get("num_nodes", 1) != 1:
-        devices = trainer.rest.get("devices")
-        raise ConfigError("trainer.devices", "must be 1 in this version", devices, "leave it out")
+    devices, trainer_split = trainer.integer("devices", least=1), trainer.choice("split", TRAINER_SPLITS)
+    strategy = trainer.text("strategy")
+    _check_devices(devices, trainer_split, strategy)
+    if trainer.rest.get("num_nodes", 1) != 1:
+        raise ConfigError("trainer.num_nodes", "must be 1 in this version", trainer.rest["num_nodes"], "leave it out")
     for key in OURS:
         if key in trainer.rest:
             raise ConfigError(
@@ -211,6 +220,9 @@ def parse_plain(
         schedule=_schedule(top.section("schedule")),
         budget=_budget(top.section("budget")),
         split=_split(top.section("split")),
+        devices=devices,
+        trainer_split="members" if trainer_split == "members" else "data",
+        strategy=strategy,
         microbatch_size=_microbatch_size(trainer),
         checkpoint_minutes=trainer.positive("checkpoint_minutes", example=5),
         checkpoint_folder=Path(trainer.text("checkpoint_folder")),
@@ -255,6 +267,15 @@ def _schedule(section: "_Section") -> Component | None:
         section.finish()
         return None
     return section.component()
+
+
+def _check_devices(devices: int, split: str, strategy: str) -> None:
+    if split == "members" and strategy != "auto":
+        remedy = "members are trained without any communication: leave trainer.strategy out"
+        raise ConfigError("trainer.strategy", "must be auto with trainer.split=members", strategy, remedy)
+    if split == "data" and devices > 1 and strategy != "ddp":
+        remedy = "add trainer.strategy=ddp, or trainer.split=members"
+        raise ConfigError("trainer.strategy", "must be ddp on several devices", strategy, remedy)
 
 
 def _batch_size(optimizer: "_Section") -> int | Literal["full"]:

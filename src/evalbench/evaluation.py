@@ -86,11 +86,15 @@ def plan(configs: Sequence[Config]) -> Plan:
     return result
 
 
+def untrained(plan: Plan, store: Store) -> list[Cell]:
+    """Return the cells that have something left to train."""
+    return [cell for cell in plan.cells if store.missing(list(cell.specs))]
+
+
 def check_trainable(plan: Plan, store: Store) -> None:
     """Build every cell that has something left to train, so that a wrong setting is refused now."""
-    for cell in plan.cells:
-        if store.missing(list(cell.specs)):
-            cells.check(cell)
+    for cell in untrained(plan, store):
+        cells.check(cell)
 
 
 def name_for(name: str, overrides: Iterable[str]) -> str:

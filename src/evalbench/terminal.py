@@ -24,10 +24,10 @@ from rich.table import Table
 from rich.text import Text
 
 from evalbench import cell as cells
-from evalbench import evaluation
+from evalbench import evaluation, processes, ranks
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
-from evalbench.errors import InputError
+from evalbench.errors import ConfigError, InputError
 from evalbench.evaluation import Outcome, Plan
 from evalbench.statistics.intervals import t_interval
 from evalbench.store import Store, StoredTrial
@@ -53,10 +53,11 @@ def run_job(tree: DictConfig) -> None:
     hydra = HydraConfig.get()
     try:
         config = parse(tree, hydra)
-        if hydra.mode == RunMode.MULTIRUN:
+        if hydra.mode == RunMode.MULTIRUN or ranks.here().count > 1:
+            _check_launcher(config, ranks.here().count == config.devices)
             _run_cell(Cell.of(config), Store(config.store_url))
         else:
-            _run_alone(config)
+            _run_alone(config, processes.Job.of(run_job, tree, hydra))
     except InputError as error:
         refuse(error)
 
@@ -66,12 +67,24 @@ def evaluation_name(name: str, overrides: Sequence[str]) -> str:
     return f"evaluation.name={evaluation.name_for('sweep' if name == 'single' else name, overrides)}"
 
 
-def run_sweep(trees: Sequence[DictConfig], launch: Callable[[], Sequence[JobReturn]]) -> None:
-    """Check all cells, launch them, and end with the report, also when a cell failed or the sweep was interrupted."""
+def run_sweep(
+    trees: Sequence[DictConfig],
+    launch: Callable[[], Sequence[JobReturn]],
+    warm_up: Callable[[], None] | None = None,
+) -> None:
+    """Check all cells, launch them, and end with the report, also when a cell failed or the sweep was interrupted.
+
+    Our own launcher gives a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
+    """
     console = Console()
     try:
-        plan = evaluation.plan([parse(tree, tree.hydra) for tree in trees])
+        configs = [parse(tree, tree.hydra) for tree in trees]
+        for config in configs:
+            _check_launcher(config, warm_up is not None)
+        plan = evaluation.plan(configs)
         store = Store(plan.config.store_url)
+        if warm_up is not None and evaluation.untrained(plan, store):
+            warm_up()
         evaluation.check_trainable(plan, store)
     except InputError as error:
         refuse(error)
@@ -87,16 +100,27 @@ def run_sweep(trees: Sequence[DictConfig], launch: Callable[[], Sequence[JobRetu
     _conclude(console, plan, store, interrupted)
 
 
-def _run_alone(config: Config) -> None:
+def _check_launcher(config: Config, gives_ranks: bool) -> None:
+    if config.devices > 1 and not gives_ranks:
+        rule = "must be 1 under a launcher that starts one process per job"
+        raise ConfigError("trainer.devices", rule, config.devices, "add hydra/launcher=processes")
+
+
+def _run_alone(config: Config, job: processes.Job) -> None:
     console = Console()
     plan = evaluation.plan([config])
     store = Store(config.store_url)
+    if config.devices > 1 and evaluation.untrained(plan, store):
+        processes.warm_up()
     evaluation.check_trainable(plan, store)
     evaluation.link(plan, store, command())
     interrupted = False
     try:
         with _progress(console, plan, store):
-            _run_cell(plan.cells[0], store)
+            if config.devices > 1:
+                _note_lost_jobs(plan, store, processes.run([job], num_jobs=1))
+            else:
+                _run_cell(plan.cells[0], store)
     except KeyboardInterrupt:
         interrupted = True
     _conclude(console, plan, store, interrupted)
@@ -104,6 +128,8 @@ def _run_alone(config: Config) -> None:
 
 def _run_cell(cell: Cell, store: Store) -> None:
     cells.run(cell, store)
+    if ranks.here().index:
+        return
     name = cells.tracker_name(cell.config)
     if name in _broken_trackers:
         return

@@ -4,14 +4,15 @@ import gc
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from evalbench import checkpoints, counting, memory, models, optimizers, schedules
+from evalbench import checkpoints, counting, memory, models, optimizers, ranks, schedules
 from evalbench.batches import Batches
 from evalbench.cohort import Cohort, Member, Recipe
 from evalbench.config import Config
@@ -33,16 +34,32 @@ def check(config: Config, dataset: Dataset) -> None:
     network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
     models.check_outputs(network, *_example(dataset))
     num_train = len(draw_split(dataset, config.split.validation, config.split.test, 0).train)
-    models.check_batches(network, num_train, config.optimizer.rows_per_step(num_train))
+    _check_batches(config, network, num_train)
     stacked = {name: torch.nn.Parameter(value[None]) for name, value in network.named_parameters()}
     optimizers.build(config.optimizer, stacked)
     schedules.table(config.schedule, config.optimizer.component, {}, 2)
     try:
-        _trainer(config, epochs=1)
+        _trainer(config, 1, _devices(config))
     except (MisconfigurationException, TypeError, ValueError) as error:
         rule = "must hold settings that Lightning's Trainer accepts here"
         reason = str(error).strip().splitlines()[0]
         raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
+
+
+def _check_batches(config: Config, network: torch.nn.Module, num_train: int) -> None:
+    """Refuse batches that cannot be cut as the configuration says."""
+    batch_size = config.optimizer.rows_per_step(num_train)
+    models.check_batches(network, num_train, batch_size)
+    slices = config.devices if config.trainer_split == "data" else 1
+    smallest = num_train % batch_size or batch_size
+    if smallest < slices:
+        rule = f"must not be more than the rows of the smallest batch, which has {smallest}"
+        raise ConfigError("trainer.devices", rule, config.devices, "use fewer devices, or trainer.split=members")
+    cut = slices > 1 or (config.microbatch_size or batch_size) < batch_size
+    if cut and models.has_batch_norm(network):
+        rule = "must see whole batches for BatchNorm, which normalises over them"
+        key = "trainer.devices" if slices > 1 else "trainer.microbatch_size"
+        raise ConfigError(key, rule, remedy="use GroupNorm (model.norm=group in the shipped cnn)")
 
 
 def train_all(
@@ -53,21 +70,24 @@ def train_all(
     A cohort that runs out of memory all the same is halved. Its checkpoint, whose file begins with `name`, is kept
     until the caller has taken the results.
     """
-    waiting = memory.split(seeds, _most_members(config, dataset, len(seeds)))
+    together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
+    waiting = memory.split(seeds, _most_members(config, dataset, len(seeds))) if seeds else []
+    waiting = ranks.here().agree(waiting) if together else waiting
     while waiting:
         now = waiting.pop(0)
         path = config.checkpoint_folder / f"{name}-{now[0]}-{now[-1]}-{len(now)}.pt"
         try:
             results = train(config, dataset, now, path)
         except Exception as error:
-            if not memory.is_out_of_memory(error) or len(now) == 1:
+            if together or not memory.is_out_of_memory(error) or len(now) == 1:
                 raise
             log.warning("%d members ran out of memory; going on with half of them at a time", len(now))
             gc.collect()
             waiting = [part for group in (now, *waiting) for part in memory.split(group, -(-len(now) // 2))]
             continue
         yield now, results
-        path.unlink(missing_ok=True)
+        if not (together and ranks.here().index):
+            path.unlink(missing_ok=True)
 
 
 def train(config: Config, dataset: Dataset, seeds: Sequence[int], checkpoint: Path | None = None) -> list[TrialResult]:
@@ -155,13 +175,27 @@ def _fit(cohort: Cohort, config: Config) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
         try:
-            _trainer(config, epochs=len(cohort.recipe.validation_steps) - cohort.first_round).fit(cohort)
+            epochs = len(cohort.recipe.validation_steps) - cohort.first_round
+            _trainer(config, epochs, _own_devices(config)).fit(cohort)
         except SystemExit:  # Lightning's answer to Ctrl-C, which the sweep wants to hear of
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
 
 
-def _trainer(config: Config, epochs: int) -> pl.Trainer:
+def _devices(config: Config) -> dict[str, Any]:
+    """Return all devices of the group, as Lightning's Trainer takes them; one device needs no strategy."""
+    return {"devices": config.devices, "strategy": "auto" if config.devices == 1 else config.strategy}
+
+
+def _own_devices(config: Config) -> dict[str, Any]:
+    """Return what this process trains on: one device of its own where ranks share the members out."""
+    if config.trainer_split == "data" or config.devices == 1:
+        return _devices(config)
+    on_gpu = config.trainer.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return {"devices": [ranks.here().index] if on_gpu else 1, "strategy": "auto"}
+
+
+def _trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trainer:
     return pl.Trainer(
         max_epochs=epochs,
         precision=config.precision,  # type: ignore[arg-type]
@@ -169,6 +203,7 @@ def _trainer(config: Config, epochs: int) -> pl.Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **devices,
         **config.trainer,
     )
 
