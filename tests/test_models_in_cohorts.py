@@ -31,8 +31,8 @@ CASES = {
     "encoder, regression": ("model=encoder", "dataset=diabetes", *ATTENTION),
 }
 BUDGET = ("budget=steps", "budget.steps=12", "budget.validations=3")
-TOLERANCE = 2e-4
-"""Relative, of losses after 12 steps in 32 bits: sums are taken in another order."""
+TOLERANCE = 1e-5
+"""Relative, of losses after 12 steps in 32 bits: sums are taken in another order, about 1e-7; an undone tie is 3e-4."""
 
 
 def cell_of(case: str, optimizer: str) -> Cell:
@@ -101,7 +101,7 @@ def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: 
         assert [point.val_loss for point in result.curve] == pytest.approx(val_losses, rel=TOLERANCE)
         assert result.metrics == pytest.approx(tested, rel=TOLERANCE)
     assert together[0].metrics != together[1].metrics
-    assert val_losses[-1] != pytest.approx(val_losses[0], rel=100 * TOLERANCE)  # it has learned something
+    assert val_losses[-1] != pytest.approx(val_losses[0], rel=1e-3)  # it has learned something
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
