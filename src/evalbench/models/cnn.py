@@ -7,9 +7,18 @@ from torch import Tensor, nn
 
 from evalbench.errors import ConfigError
 
+
+class BatchNorm(nn.BatchNorm2d):
+    """PyTorch's, in the precision of its own weights: in a cohort its kernel for the CPU takes no mixed ones."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map `(B, channels, height, width)` to the same."""
+        return super().forward(inputs.to(self.weight.dtype))
+
+
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group": lambda width: nn.GroupNorm(math.gcd(width, 8), width),
-    "batch": nn.BatchNorm2d,
+    "batch": BatchNorm,
     "none": lambda width: nn.Identity(),
 }
 """By name: GroupNorm in 8 groups of channels or as many as divide the width (Wu & He 2018), BatchNorm, nothing."""

@@ -97,7 +97,8 @@ class Embedding(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.tokens.weight, std=width**-0.5)
-        self.positions = nn.Parameter(torch.randn(length, width))
+        # A tenth of a token's size: as loud as the tokens, positions slow the first steps down.
+        self.positions = nn.Parameter(0.1 * torch.randn(length, width))
         self.scale = width**0.5
 
     def forward(self, inputs: Tensor) -> Tensor:
