@@ -118,7 +118,7 @@ def run(cell: Cell, store: Store) -> None:
 
 
 def _train(cell: Cell, seeds: list[int]) -> Iterator[tuple[list[int], list[TrialResult]]]:
-    """Yield cohort by cohort the seeds that rank zero names and their results; every rank of a group goes through it."""
+    """Yield, cohort by cohort, the seeds that rank zero names and their results; every rank of a group does so."""
     from evalbench import training
 
     group = ranks.here()
