@@ -276,7 +276,8 @@ class Cohort(pl.LightningModule):
             self.trainer.should_stop = True
         elif len(going) < COMPACT_BELOW * len(self.places):
             self._compact(going)
-        if self.on_round_end is not None and going:
+        more = self.round + 1 < len(self.recipe.validation_steps)
+        if self.on_round_end is not None and going and more:
             self.on_round_end(self, self.round + 1)
 
     def _compact(self, keep: list[int]) -> None:

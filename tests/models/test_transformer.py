@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from conftest import compose_config, make_cell
-from evalbench import cost, models, training
+from evalbench import counting, models, training
 from evalbench.errors import ConfigError
 from evalbench.workloads import Kind
 
@@ -63,7 +63,7 @@ def test_activations_share_the_draws_of_the_initial_weights() -> None:
 def test_tied_weights_are_one_parameter() -> None:
     free, tied = (network("transformer", TEXT, f"model.tie={tie}") for tie in ("false", "true"))
     assert tied.get_parameter("output.weight") is tied.get_parameter("embedding.tokens.weight")
-    assert cost.count_parameters(free) - cost.count_parameters(tied) == 9 * 16
+    assert counting.count_parameters(free) - counting.count_parameters(tied) == 9 * 16
 
 
 def test_dropout_is_off_by_default_and_on_where_asked_for() -> None:
@@ -80,7 +80,7 @@ def test_flops_by_hand(tie: str) -> None:
     linear = rows * places * (3 * width * width + width * width + 8 * width * width + width * vocabulary)
     attention = 2 * rows * places * places * width  # scores, and the mean over values, all heads together
     forward = 2 * (linear + attention)
-    assert cost.flops_per_step(built, Kind.LANGUAGE, rows, places) == 3 * forward
+    assert counting.flops_per_step(built, Kind.LANGUAGE, rows, places) == 3 * forward
 
 
 @pytest.mark.parametrize(
