@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from evalbench import models, noise
+from evalbench import models, noise, training
 from evalbench.batches import Batches
 from evalbench.cell import Cell
 from evalbench.seeds import Role, derive
@@ -32,9 +32,12 @@ def train(cell: Cell, seed: int) -> PlainResult:
 
     split = draw_split(dataset, config.split.validation, config.split.test, seed_of(Role.SPLIT))
     scaling = fit_scaling(dataset, split.train)
-    inputs = torch.tensor(scaling.inputs(dataset, np.arange(len(dataset.targets))), dtype=torch.float32)
+    if dataset.vocabulary is None:
+        inputs = torch.tensor(scaling.inputs(dataset, np.arange(len(dataset.targets))), dtype=torch.float32)
+    else:
+        inputs = torch.tensor(dataset.inputs)
     targets = torch.as_tensor((dataset.targets - scaling.target_mean) / scaling.target_std, dtype=torch.float32)
-    shape = (inputs.shape[1], dataset.num_outputs)
+    shape = training.shape_of(dataset)
     network = models.build_seeded(seed_of(Role.INIT), config.model, config.activation, shape)
     parameters = list(network.parameters())
     if config.optimizer.others is None:
@@ -45,8 +48,9 @@ def train(cell: Cell, seed: int) -> PlainResult:
         optimizers = [config.optimizer.component.build(matrices), config.optimizer.others.build(rest)]
 
     def loss_of(outputs: Tensor, rows: Tensor, smoothing: float) -> Tensor:
-        if dataset.kind is Kind.MULTICLASS:
-            return F.cross_entropy(outputs, targets[rows].long(), label_smoothing=smoothing)
+        if dataset.kind in (Kind.MULTICLASS, Kind.LANGUAGE):
+            classes = outputs.flatten(0, -2)
+            return F.cross_entropy(classes, targets[rows].long().flatten(), label_smoothing=smoothing)
         if dataset.kind is Kind.BINARY:
             return F.binary_cross_entropy_with_logits(outputs[:, 0], targets[rows] * (1 - smoothing) + smoothing / 2)
         return F.mse_loss(outputs[:, 0], targets[rows])
@@ -93,7 +97,7 @@ def train(cell: Cell, seed: int) -> PlainResult:
     network.load_state_dict(best)
     with torch.no_grad():
         outputs = network(inputs[torch.as_tensor(split.test)]).double()
-    if dataset.kind is Kind.MULTICLASS:
+    if dataset.kind in (Kind.MULTICLASS, Kind.LANGUAGE):
         predictions = outputs.softmax(-1).numpy()
     elif dataset.kind is Kind.BINARY:
         predictions = torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], 1).numpy()

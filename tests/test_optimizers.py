@@ -1,5 +1,7 @@
 """One step for C members equals C lone steps, for every optimizer class, fast path or not."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn, optim
@@ -47,7 +49,7 @@ def test_c_members_move_like_c_lone_parameters(name: str) -> None:
             assert torch.allclose(stacked[key][member], lone[key], rtol=1e-5, atol=1e-6)
 
 
-MEMBERS = {
+MEMBERS: dict[str, tuple[str, list[dict[str, Any]], int]] = {
     "SGD, lr": ("SGD", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], 1),
     "AdamW, lr": ("AdamW", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], 1),
     "SGD, momentum": ("SGD", [{"momentum": 0.1}, {"momentum": 0.9}, {"lr": 0.02}], C),
@@ -95,6 +97,7 @@ def test_clipping_is_per_member() -> None:
             parameter.grad = gradient[member].clone()
         nn.utils.clip_grad_norm_(lone, 1.0)
         for parameter, gradient in zip(lone, clipped.values(), strict=True):
+            assert parameter.grad is not None
             assert torch.allclose(gradient[member], parameter.grad, rtol=1e-5)
 
 
