@@ -58,7 +58,9 @@ def test_no_number_of_seeds_makes_up_for_rows() -> None:
 
 def test_seeds_or_data_sets_over_several_data_sets() -> None:
     assert more_datasets(0.0, 0.01**2, 10, 8, 0.01) == 0
-    assert more_datasets(0.01**2, 0.01**2, 10, 4, 0.01) == 3  # t_6 sqrt(.00011 / 7) is .0097, t_5 sqrt(.00011 / 6) .0110
+    assert (
+        more_datasets(0.01**2, 0.01**2, 10, 4, 0.01) == 3
+    )  # t_6 sqrt(.00011 / 7) is .0097, t_5 sqrt(.00011 / 6) .0110
     assert more_datasets(1.0, 0.0, 5, 6, 0.001) is None
     assert more_seeds_each(0.01**2, 0.01**2, 10, 4, 0.01) is None  # the variance between data sets alone is too large
     extra = more_seeds_each(0.0, 0.03**2, 5, 6, 0.01)

@@ -39,12 +39,13 @@ def limit(rate: float, rates: Rates, trials: int = 1) -> float:
 def false_claims_hold(setup: Setup, narrower: float = 1.0) -> bool:
     """No true difference: the family errs at most 5 % of the time, and each candidate gains at most 2.5 %/m."""
     # A ROPE of almost nothing is the hardest case for SUPERIOR and INFERIOR, the declared one is the real case.
-    strict, real = (run(replace(setup, difference=0.0, rope=rope), narrower) for rope in (1e-6, 0.5))
+    # Where true effects vary much between data sets, that case has true effects to find on single ones: docs/validity.md.
+    smallest = 1e-6 if setup.between <= 1 else 0.5
+    strict, real = (run(replace(setup, difference=0.0, rope=rope), narrower) for rope in (smallest, 0.5))
     each = 0.025 / setup.num_candidates
-    return (
-        max(strict.false_claims, real.false_claims) <= limit(0.05, real)
-        and max(strict.better_or_superior, real.better_or_superior) <= limit(each, real)
-    )
+    return max(strict.false_claims, real.false_claims) <= limit(0.05, real) and max(
+        strict.better_or_superior, real.better_or_superior
+    ) <= limit(each, real)
 
 
 def claims_at_the_rope_hold(setup: Setup, narrower: float = 1.0) -> bool:

@@ -93,13 +93,16 @@ def score_profile(scores: npt.ArrayLike, thresholds: npt.ArrayLike) -> Floats:
     return above
 
 
-def probability_best(scores: npt.ArrayLike, generator: np.random.Generator, num_draws: int = 2000) -> Floats:
+def probability_best(
+    scores: npt.ArrayLike, generator: np.random.Generator, redraw_sets: bool = False, num_draws: int = 2000
+) -> Floats:
     """How often each technique has the best equal-weight mean over resamples of the shared seeds.
 
     Args:
         scores: shape (k, S, W), comparable over the data sets; a seed (row of S) is shared by all techniques, and is
             drawn for all of them at once, within each data set.
         generator: source of the draws.
+        redraw_sets: draw the data sets anew too ("data sets like these"); otherwise the answer is about these alone.
         num_draws: resamples.
 
     Returns:
@@ -112,7 +115,8 @@ def probability_best(scores: npt.ArrayLike, generator: np.random.Generator, num_
     while left:
         part = min(left, max(1, 2_000_000 // table.size))
         picks = generator.integers(0, S, (part, S, W))
-        means = table[:, picks, np.arange(W)].mean(axis=(2, 3))
+        sets = generator.integers(0, W, (part, 1, W)) if redraw_sets else np.arange(W)
+        means = table[:, picks, sets].mean(axis=(2, 3))
         first = np.isclose(means, means.max(axis=0), rtol=1e-12, atol=0)
         wins += (first / first.sum(axis=0)).sum(axis=1)
         left -= part

@@ -46,6 +46,4 @@ def cost_ratio(candidate: npt.ArrayLike, baseline: npt.ArrayLike, confidence: fl
         return UNKNOWN
     logs = np.log(a / b).mean(axis=1)
     interval = t_interval(logs, confidence)
-    return Ratio(
-        math.exp(interval.mean), math.exp(interval.low), math.exp(interval.high), interval.count, confidence
-    )
+    return Ratio(math.exp(interval.mean), math.exp(interval.low), math.exp(interval.high), interval.count, confidence)

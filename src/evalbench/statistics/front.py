@@ -26,7 +26,11 @@ def on_front(quality: npt.ArrayLike, cost: npt.ArrayLike) -> npt.NDArray[np.bool
 
 
 def front_probability(
-    scores: npt.ArrayLike, costs: npt.ArrayLike, generator: np.random.Generator, num_draws: int = 2000
+    scores: npt.ArrayLike,
+    costs: npt.ArrayLike,
+    generator: np.random.Generator,
+    redraw_sets: bool = False,
+    num_draws: int = 2000,
 ) -> Floats:
     """How often each technique is on the front over resamples of seeds and of rounds of the cost measurement.
 
@@ -35,6 +39,7 @@ def front_probability(
         costs: shape (k, R): the cost in each interleaved round, rounds drawn for all techniques at once; R = 1 where
             the cost is known without error, such as counted FLOPs.
         generator: source of the draws.
+        redraw_sets: draw the data sets anew too, for a statement on data sets like these.
         num_draws: resamples.
 
     Returns:
@@ -48,7 +53,8 @@ def front_probability(
     while left:
         part = min(left, max(1, 2_000_000 // table.size))
         picks = generator.integers(0, S, (part, S, W))
-        quality = table[:, picks, np.arange(W)].mean(axis=(2, 3))
+        sets = generator.integers(0, W, (part, 1, W)) if redraw_sets else np.arange(W)
+        quality = table[:, picks, sets].mean(axis=(2, 3))
         cost = price[:, generator.integers(0, R, (part, R))].mean(axis=2)
         hits += on_front(quality.T, cost.T).sum(axis=0)
         left -= part

@@ -87,14 +87,18 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
 
 
 def paired_effect(
-    candidate: npt.ArrayLike, baseline: npt.ArrayLike, confidence: float, rho: float = 0.0
+    candidate: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    confidence: float,
+    rho: float = 0.0,
+    num_pilot: int | None = None,
 ) -> PairedEffect:
     """Effect of a candidate over n pairs.
 
     Args:
         candidate, baseline: shape (n,), the scores of the pairs, oriented so that larger is better; n may be 0.
         confidence: level of every interval here, already adjusted for the family.
-        rho: see `t_interval`.
+        rho, num_pilot: see `t_interval`.
 
     Differences that are rounding alone count as ties.
     """
@@ -106,8 +110,8 @@ def paired_effect(
     n = int(difference.size)
     ties = n - wins - losses
     return PairedEffect(
-        interval=t_interval(difference, confidence, rho),
-        rows_only=t_interval(difference, confidence),
+        interval=t_interval(difference, confidence, rho, num_pilot),
+        rows_only=t_interval(difference, confidence, 0.0, num_pilot),
         wins=wins,
         ties=ties,
         losses=losses,

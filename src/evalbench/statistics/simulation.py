@@ -130,7 +130,9 @@ def _pool(setup: Setup, seeds: int, count: int, generator: np.random.Generator) 
         order = np.argsort(generator.random((count, 1, W, POOL_ROWS), dtype=np.float32), axis=-1)
         test, train = order[..., :TEST_ROWS], order[..., TEST_ROWS : TEST_ROWS + TRAIN_ROWS]
         d[:, :, seed] = np.take_along_axis(tested, np.broadcast_to(test, (count, m, W, TEST_ROWS)), -1).mean(axis=-1)
-        d[:, :, seed] += np.take_along_axis(trained, np.broadcast_to(train, (count, m, W, TRAIN_ROWS)), -1).mean(axis=-1)
+        d[:, :, seed] += np.take_along_axis(trained, np.broadcast_to(train, (count, m, W, TRAIN_ROWS)), -1).mean(
+            axis=-1
+        )
     noise = generator.standard_normal(d.shape) * np.sqrt(0.4)
     result: Floats = (d + noise) * _noise(setup) + _effects(setup, count, generator)
     return result

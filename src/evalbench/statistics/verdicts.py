@@ -108,7 +108,9 @@ def classify(
     return np.asarray(chosen, dtype=np.intp)
 
 
-def quality(low: float, high: float, low_tost: float, high_tost: float, rope: float, equivalence: bool = True) -> Quality:
+def quality(
+    low: float, high: float, low_tost: float, high_tost: float, rope: float, equivalence: bool = True
+) -> Quality:
     """The quality class of one comparison; see `classify`."""
     return QUALITIES[int(classify(low, high, low_tost, high_tost, rope, equivalence))]
 
