@@ -7,7 +7,7 @@ import math
 from evalbench.report.findings import Findings
 from evalbench.report.spending import Matched
 from evalbench.report.tables import code
-from evalbench.report.units import counted, flops, listed, percent, plural, times
+from evalbench.report.units import counted, flops, listed, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Ring
 
@@ -87,8 +87,8 @@ def _cost(verdict: Verdict) -> str:
     if not math.isfinite(cost.value):
         return "cost not measured in isolation"
     if not math.isfinite(cost.low):
-        return f"at {cost.value:.2f}× cost (no interval)"
-    return f"at {cost.value:.2f}× cost ({percent(cost.confidence)} CI {cost.low:.2f} to {cost.high:.2f})"
+        return f"at {ratio(cost.value)}× cost (no interval)"
+    return f"at {ratio(cost.value)}× cost ({percent(cost.confidence)} CI {ratio(cost.low)} to {ratio(cost.high)})"
 
 
 def work(found: Findings, candidate: str) -> str:
@@ -114,8 +114,9 @@ def spent(found: Findings, technique: str) -> dict[str, float]:
 
 def _matched(found: Findings, match: Matched) -> str:
     if match.effect is None:
-        first = "no workload has a validation score of both within the updates" if match.by == "updates" else "none has"
-        return f"At equal {match.by} they cannot be compared: {first} that both had."
+        return (
+            f"At equal {match.by} they cannot be compared: the shorter of the two ended before the other was validated."
+        )
     unit = found.common
     where = "" if not match.missing else f" (not on {listed([code(name) for name in match.missing])}: no overlap)"
     interval = unit.change_interval(match.effect)
@@ -162,6 +163,9 @@ def next_step(found: Findings, verdict: Verdict) -> str:
     if step.what == "seeds":
         return f"Next: run {plural(step.count, 'more seed')} (num_seeds={have + step.count}), once, then decide."
     if step.what == "datasets":
+        assert found.judged is not None  # there is a verdict
+        if found.judged.design.one_score:
+            return f"Next: add {plural(step.count, 'data set')}."
         reason = "the effect varies more between data sets than seeds could average out"
         return f"Next: add {plural(step.count, 'data set')}, not seeds: {reason}."
     if step.what == "rows":

@@ -31,7 +31,7 @@ def curve_table(folder: Folder, rho: Mapping[str, float]) -> pd.DataFrame:
         trivial = folder.references[
             (folder.references["workload"] == workload.name) & (folder.references["reference"] == TRIVIAL)
         ].set_index("seed")["score"]
-        fill = trivial if workload.metric.rsplit("/", 1)[-1] in SAME_SCALE else trivial.iloc[:0]
+        fill = trivial if workload.measure in SAME_SCALE else trivial.iloc[:0]
         cells = {name: _cell(folder, workload.name, name, fill) for name in evaluation.techniques}
         base = cells.get(str(evaluation.baseline))
         for technique, cell in cells.items():

@@ -30,6 +30,11 @@ class Workload:
     description: str
     target: float | None = None  # the value of the metric that counts as solved, declared before the results
 
+    @property
+    def measure(self) -> str:
+        """The metric without its split: `accuracy` of `test/accuracy`."""
+        return self.metric.rsplit("/", 1)[-1]
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -62,6 +67,7 @@ class Evaluation:
     failures: tuple[Failure, ...]
     provenance: Mapping[str, Any]
     rope: Mapping[str, float] = field(default_factory=lambda: dict(ROPE))  # half its width, by unit
+    rope_declared: bool = True  # False where it is evalbench's default
     tuning: Mapping[str, Any] | None = None  # None: nobody tuned
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
 
@@ -106,6 +112,7 @@ def read_evaluation(path: Path) -> Evaluation:
             failures=tuple(_failure(failure) for failure in raw["failures"]),
             provenance=raw["provenance"],
             rope={str(unit): float(width) for unit, width in raw.get("rope", ROPE).items()},
+            rope_declared="rope" in raw,
             tuning=raw.get("tuning"),
         )
     except (KeyError, TypeError, AttributeError) as error:

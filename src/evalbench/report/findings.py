@@ -195,12 +195,11 @@ def _common_unit(units: Mapping[str, Unit], folder: Folder) -> Unit:
     A metric that all workloads share keeps its own unit where the ROPE is declared in it, or where nobody knows the
     trivial predictor's scores.
     """
-    metrics = {unit.metric for unit in units.values()}
-    own = next(iter(units.values()))
+    metrics = {workload.measure for workload in folder.evaluation.workloads.values()}
     if len(metrics) == 1:
-        declared = own.metric in folder.evaluation.rope
-        if own.metric == "accuracy" or declared or folder.references.empty:
-            return own
+        metric = next(iter(metrics))
+        if metric == "accuracy" or metric in folder.evaluation.rope or folder.references.empty:
+            return next(iter(units.values()))
     return SKILL
 
 

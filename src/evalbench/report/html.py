@@ -16,7 +16,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --text: #e6edf3; --page: #0d1117; --line: #3d444d; --soft: #161b22; --link: #58a6ff; }
 }
-body { color: var(--text); background: var(--page); margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem;
+body { color: var(--text); background: var(--page); margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 4rem;
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 h1, h2, h3 { line-height: 1.25; margin: 2rem 0 0.75rem; }
 h1 { margin-top: 0.5rem; } h2 { border-bottom: 1px solid var(--line); padding-bottom: 0.3rem; }
@@ -24,13 +24,14 @@ a { color: var(--link); }
 code { background: var(--soft); border-radius: 4px; padding: 0.1em 0.35em; font-size: 0.88em; }
 pre { background: var(--soft); border-radius: 6px; overflow-x: auto; padding: 0.8rem 1rem; } pre code { padding: 0; }
 .wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; }
-th, td { border: 1px solid var(--line); padding: 0.35rem 0.6rem; white-space: nowrap; }
-td:not([style]), th { white-space: normal; } th { background: var(--soft); text-align: left; vertical-align: bottom; }
-td.text { white-space: normal; min-width: 8rem; }
-figure, p > img { display: block; margin: 1rem 0 0.25rem; }
+table { border-collapse: collapse; font-size: 0.82rem; font-variant-numeric: tabular-nums; }
+th, td { border: 1px solid var(--line); padding: 0.35rem 0.5rem; white-space: nowrap; }
+td[style="text-align:left"], td:not([style]), th { white-space: normal; } th { background: var(--soft); text-align: left; vertical-align: bottom; }
+p > img { display: block; margin: 1rem 0 0.25rem; }
 img { background: #ffffff; border-radius: 6px; max-width: 100%; height: auto; }
-@media print { body { max-width: none; font-size: 10pt; } h2, h3 { break-after: avoid; } img, table { break-inside: avoid; } }
+@media print {
+  body { max-width: none; font-size: 10pt; } h2, h3 { break-after: avoid; } img, table { break-inside: avoid; }
+}
 """
 
 

@@ -75,7 +75,7 @@ def judgement(
     """
     evaluation = folder.evaluation
     workloads = tuple(evaluation.workloads)
-    rope_unit = "skill" if common is SKILL else common.metric
+    rope_unit = "skill" if common is SKILL else next(iter(evaluation.workloads.values())).measure
     design = Design(
         rope=_rope(folder, rope_unit),
         rho=np.array([rho.get(name, 0.0) for name in workloads]),
@@ -137,7 +137,7 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
         base = mine[mine["technique"] == evaluation.baseline]
         num_test = float(base["num_test"].mean()) if len(base) else math.nan
         score = float(base["score"].mean()) if len(base) else math.nan
-        metric = workload.metric.rsplit("/", 1)[-1]
+        metric = workload.measure
         floor = math.nan
         if math.isfinite(num_test) and math.isfinite(score) and metric in ("accuracy", "r2"):
             formula = accuracy_floor if metric == "accuracy" else r2_floor

@@ -46,7 +46,7 @@ def milestones(folder: Folder) -> Milestones | None:
     targets = {
         name: float(workload.target)
         for name, workload in evaluation.workloads.items()
-        if workload.target is not None and workload.metric.rsplit("/", 1)[-1] in SAME_SCALE
+        if workload.target is not None and workload.measure in SAME_SCALE
     }
     if not targets or folder.curves.empty:
         return None

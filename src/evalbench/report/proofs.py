@@ -7,7 +7,7 @@ import math
 from evalbench.report.advice import work_cells
 from evalbench.report.findings import Findings
 from evalbench.report.tables import code, markdown
-from evalbench.report.units import fixed, flops, percent, times
+from evalbench.report.units import fixed, flops, percent, ratio, times
 from evalbench.statistics.judging import Verdict
 
 
@@ -55,8 +55,8 @@ def _ratio(verdict: Verdict) -> str:
     cost = verdict.cost
     if not math.isfinite(cost.value):
         return "not measured"
-    ends = f" [{cost.low:.2f}, {cost.high:.2f}]" if math.isfinite(cost.low) else ""
-    return f"{cost.value:.2f}{ends}"
+    ends = f" [{ratio(cost.low)}, {ratio(cost.high)}]" if math.isfinite(cost.low) else ""
+    return f"{ratio(cost.value)}{ends}"
 
 
 def evidence(found: Findings) -> str:
@@ -148,11 +148,31 @@ def leave_one_out(found: Findings) -> str:
     if not verdicts:
         return ""
     unit = found.common
+    rows = [["*none*", *(unit.change(v.effect.mean) for v in verdicts)]]
+    rows += [[code(n), *(unit.change(v.leave_one_out[n]) for v in verdicts)] for n in verdicts[0].leave_one_out]
+    return markdown(["left out", *(code(v.candidate) for v in verdicts)], rows, 1)
+
+
+def one_score(found: Findings) -> str:
+    """The scores of a table with one per technique and data set: a row per data set."""
+    names = found.folder.evaluation.techniques
+    cells = {(s.workload, s.name): found.units[s.workload].score(s.interval.mean) for s in found.scores}
+    references = list(dict.fromkeys(s.name for s in found.scores if s.reference))
+    rows = [[code(w), *(cells.get((w, n), "–") for n in (*names, *references))] for w in found.units]
+    return markdown(["workload", *map(code, names), *(f"*{name}*" for name in references)], rows, 1)
+
+
+def one_score_differences(found: Findings) -> str:
+    """Their differences from the baseline: a row per data set, and the mean with its interval."""
+    assert found.judged is not None  # the template asks only then
+    unit, verdicts = found.common, found.judged.verdicts
     rows = [
-        [code(v.candidate), unit.change(v.effect.mean), *(unit.change(x) for x in v.leave_one_out.values())]
-        for v in verdicts
+        [code(e.workload), *(unit.change(v.sets[place].interval.mean) for v in verdicts)]
+        for place, e in enumerate(verdicts[0].sets if verdicts else ())
     ]
-    return markdown(["technique", "all", *(f"without {code(n)}" for n in verdicts[0].leave_one_out)], rows, 1)
+    mean = [f"{unit.change(v.effect.mean)} {unit.change_interval(v.effect)}" for v in verdicts]
+    rows.append([f"**mean, {percent(found.family)} interval**", *mean])
+    return markdown(["workload", *(code(v.candidate) for v in verdicts)], rows, 1)
 
 
 def all_pairs(found: Findings) -> str:
@@ -249,12 +269,12 @@ def front(found: Findings) -> str:
     for place in found.front:
         mean, low, high = place.effect
         ends = f" [{unit.change(low)}, {unit.change(high)}]" if mean or low else ""
-        cost = f" [{place.cost[1]:.2f}, {place.cost[2]:.2f}]" if place.cost[1] < place.cost[2] else ""
+        cost = f" [{ratio(place.cost[1])}, {ratio(place.cost[2])}]" if place.cost[1] < place.cost[2] else ""
         rows.append(
             [
                 code(place.technique),
                 f"{unit.change(mean)}{ends}",
-                f"{times(place.cost[0]) if place.cost[0] < 0.1 else f'{place.cost[0]:.2f}'}{cost}",
+                f"{ratio(place.cost[0])}{cost}",
                 "yes" if place.front else "no",
                 f"{place.probability:.2f}",
             ]
@@ -299,7 +319,7 @@ def speed_ups(found: Findings) -> str:
         misses = f"only it: {gain.only_candidate}, only the baseline: {gain.only_baseline}, neither: {gain.neither}"
         if gain.both:
             where = f"over the {gain.both} targets that both reach"
-            parts.append(f"{code(name)} needs {times(1 / gain.ratio)} times the baseline's {where} ({misses})")
+            parts.append(f"{code(name)} needs {times(1 / gain.ratio)} times the baseline's time {where} ({misses})")
         else:
             parts.append(f"{code(name)} and the baseline reach no target both ({misses})")
     text = f"Counted in {found.milestones.measured_by}: " + "; ".join(parts) + "."

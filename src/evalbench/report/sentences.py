@@ -38,10 +38,13 @@ def how_to_read(found: Findings) -> str:
     baseline = code(found.judged.baseline)
     number = found.num_comparisons
     family = f", which allows for {number} comparisons" if number > 1 else ""
+    source = (
+        "declared beforehand" if found.folder.evaluation.rope_declared else "evalbench's default: none was declared"
+    )
     unit = f"{found.common.difference}, averaged over data sets of equal weight" if len(found.data_sets) > 1 else ""
     return (
         f"Effect: technique minus {baseline} in {unit or found.common.difference}, with the"
-        f" {percent(found.family)} interval{family}. A difference within ±{rope} (the ROPE, declared beforehand) is"
+        f" {percent(found.family)} interval{family}. A difference within ±{rope} (the ROPE, {source}) is"
         f" too small to matter. Techniques that cannot be told apart share a rank. Cost: time relative to {baseline}."
     )
 
@@ -55,7 +58,8 @@ def declared(found: Findings) -> str:
         for name, workload in found.folder.evaluation.workloads.items()
         if workload.target is not None
     ]
-    text = f"ROPE ±{rope} {found.common.difference}"
+    default = "" if found.folder.evaluation.rope_declared else " (evalbench's default)"
+    text = f"ROPE ±{rope} {found.common.difference}{default}"
     return text + (f"; targets {', '.join(targets)}" if targets else "; no targets")
 
 
@@ -284,7 +288,8 @@ def common_unit(found: Findings) -> str:
         )
     if len(found.folder.evaluation.workloads) == 1:
         return ""
-    return f"Workloads are averaged and drawn side by side in **{found.common.difference}** (percentage points)."
+    points = " (percentage points)" if found.common.scale == 100 else ""
+    return f"Workloads are averaged and drawn side by side in **{found.common.difference}**{points}."
 
 
 def how_differences(found: Findings) -> str:

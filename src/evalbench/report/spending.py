@@ -87,7 +87,7 @@ def step_seconds(folder: Folder) -> dict[tuple[str, str], float]:
 
 
 def matched(folder: Folder, common: Unit, rho: Mapping[str, float], level: float) -> tuple[Matched, ...]:
-    """Each candidate at equal updates, and where FLOPs differ at equal FLOPs, if the budget does not make them equal."""
+    """Each candidate at equal updates and at equal FLOPs, where the budget does not make them equal."""
     evaluation = folder.evaluation
     if evaluation.baseline is None or folder.curves.empty:
         return ()
@@ -118,7 +118,7 @@ def _curves(folder: Folder, in_skill: bool) -> pd.DataFrame:
     evaluation = folder.evaluation
     keys = ["technique", "workload", *evaluation.factors, "seed"]
     comparable = [
-        name for name, w in evaluation.workloads.items() if w.metric.rsplit("/", 1)[-1] in SAME_SCALE
+        name for name, w in evaluation.workloads.items() if w.measure in SAME_SCALE
     ]  # fmt: skip
     curves = folder.curves[folder.curves["workload"].isin(comparable) & np.isfinite(folder.curves["val_score"])]
     trials = folder.results[folder.results["state"] == "COMPLETE"][[*keys, "steps", "flops"]]

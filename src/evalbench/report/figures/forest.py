@@ -1,4 +1,4 @@
-"""The forest plot: paired differences per workload with the ROPE, and the overall effect with its prediction interval."""
+"""The forest plot: paired differences per workload with the ROPE, and the overall effect with its prediction."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def targets(findings: Findings) -> Figure:
     axis.set_xscale("log")
     axis.set_xlim(1, end)
     ticks = [t for t in (1, 1.5, 2, 3, 4, 6, 10, 20, 50, 100, 300, 1000, 3000, 10000) if t <= end]
-    axis.xaxis.set_major_locator(FixedLocator(ticks))
+    axis.xaxis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // 9)]))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axis.xaxis.set_minor_formatter(NullFormatter())

@@ -70,9 +70,9 @@ def tradeoff(findings: Findings) -> Figure:
     costs = [x for p in findings.front for x in p.cost if np.isfinite(x)]
     low, high = min([0.8, *costs]), max([1.25, *costs])
     axis.set_xlim(low / 1.15, high * 1.15)
-    ticks = [t for t in _ticks() if low / 1.15 <= t <= high * 1.15]
+    ticks = _ticks(low / 1.15, high * 1.15)
     axis.set_xticks(ticks)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}×"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
@@ -111,5 +111,10 @@ def _names(findings: Findings, axis: Axes, scale: float, names: list[str]) -> No
         )
 
 
-def _ticks() -> list[float]:
-    return [m * 10.0**e for e in range(-6, 7) for m in (1, 1.25, 1.5, 2, 3, 5, 8)]
+def _ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Round ratios within the axis, as fine as they fit without crowding; always with 1."""
+    for steps in ((1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:: -(-len(ticks) // most)]
