@@ -21,6 +21,7 @@ LEVELS = (
     ("training",),
     ("cell", "statistics"),
     ("report", "export"),
+    ("compare",),
     ("evaluation",),
     ("terminal",),
     ("__main__",),

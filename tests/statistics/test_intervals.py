@@ -48,10 +48,10 @@ def test_rounding_is_no_spread() -> None:
     assert not t_interval([0.3 - 0.1, 0.2, 0.4 - 0.2], 0.95).computed
 
 
-@pytest.mark.parametrize("bad", [{"confidence": 1.0}, {"confidence": 0.95, "rho": -0.1}])
-def test_bad_arguments_are_refused(bad: dict[str, float]) -> None:
+@pytest.mark.parametrize(("confidence", "rho"), [(1.0, 0.0), (0.95, -0.1)])
+def test_bad_arguments_are_refused(confidence: float, rho: float) -> None:
     with pytest.raises(ValueError, match="confidence must be inside"):
-        t_interval([1.0, 2.0], **bad)
+        t_interval([1.0, 2.0], confidence, rho)
 
 
 def test_missing_values_are_refused() -> None:

@@ -49,6 +49,13 @@ def test_two_levels() -> None:
     assert wilcoxon(d.means) == 0.0078125
 
 
+def test_data_sets_that_agree_too_well_have_no_negative_variance() -> None:
+    pooled = random_effects([0.1, 0.1001, 0.0999], [0.01, 0.01, 0.01])
+    assert pooled is not None
+    assert pooled.tau2 == 0
+    assert pooled.mean == pooled.fixed_mean == pytest.approx(0.1)
+
+
 def test_too_little_to_pool() -> None:
     assert random_effects([0.1], [0.01]) is None
     assert random_effects([0.1, 0.2], [0.01, 0.0]) is None

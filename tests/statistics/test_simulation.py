@@ -39,7 +39,7 @@ def limit(rate: float, rates: Rates, trials: int = 1) -> float:
 def false_claims_hold(setup: Setup, narrower: float = 1.0) -> bool:
     """No true difference: the family errs at most 5 % of the time, and each candidate gains at most 2.5 %/m."""
     # A ROPE of almost nothing is the hardest case for SUPERIOR and INFERIOR, the declared one is the real case.
-    # Where true effects vary much between data sets, that case has true effects to find on single ones: docs/validity.md.
+    # Where true effects vary much between data sets, single ones have true effects to find: see docs/validity.md.
     smallest = 1e-6 if setup.between <= 1 else 0.5
     strict, real = (run(replace(setup, difference=0.0, rope=rope), narrower) for rope in (smallest, 0.5))
     each = 0.025 / setup.num_candidates

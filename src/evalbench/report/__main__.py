@@ -11,6 +11,7 @@ from pathlib import Path
 from evalbench.errors import InputError, TableError
 from evalbench.report.findings import find
 from evalbench.report.foreign import Options, load_table
+from evalbench.report.index import write_index
 from evalbench.report.writing import write, write_findings
 
 
@@ -19,16 +20,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     asked = _parser().parse_args(given)
     try:
-        print(_write_table(asked, given) if asked.source.is_file() else _write_folder(asked))
+        if asked.index:
+            print(_write_index(asked))
+        else:
+            print(_write_table(asked, given) if asked.source.is_file() else _write_folder(asked))
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
 
+def _write_index(asked: argparse.Namespace) -> Path:
+    if not asked.source.is_dir():
+        raise TableError(f"{asked.source} is not a folder: --index takes the folder of all reports, such as reports")
+    return write_index(asked.source)
+
+
 def _write_folder(asked: argparse.Namespace) -> Path:
     if asked.baseline is not None or asked.wide:
-        raise TableError(f"{asked.source} is not a table: --baseline and --wide belong to a CSV file of results")
+        raise TableError(
+            f"{asked.source} is not a table that exists: --baseline and --wide belong to a CSV file of results"
+        )
     return write(asked.source)
 
 
@@ -60,6 +72,7 @@ def _positive(text: str) -> float:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evalbench.report", description=__doc__)
     parser.add_argument("source", type=Path, metavar="FOLDER|TABLE", help="the folder of an evaluation, or a CSV table")
+    parser.add_argument("--index", action="store_true", help="list all reports of a folder in its index.md instead")
     parser.add_argument("--baseline", help="table: the technique that all others are compared with")
     parser.add_argument("--out", type=Path, help="table: the folder of the report (default: reports/NAME)")
     parser.add_argument("--wide", action="store_true", help="table: one row per workload, one column per technique")

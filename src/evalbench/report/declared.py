@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -68,6 +69,7 @@ class Evaluation:
     provenance: Mapping[str, Any]
     rope: Mapping[str, float] = field(default_factory=lambda: dict(ROPE))  # half its width, by unit
     rope_declared: bool = True  # False where it is evalbench's default
+    declared: str | None = None  # hash of what was fixed before the results
     tuning: Mapping[str, Any] | None = None  # None: nobody tuned
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
 
@@ -80,6 +82,15 @@ class Evaluation:
     def tuning_parity(self) -> bool:
         """Whether all techniques were tuned with the same budget; so it is where nobody was tuned."""
         return self.tuning is None or bool(self.tuning.get("parity", True))
+
+
+def declaration(raw: Mapping[str, Any]) -> str:
+    """A short hash of what must be fixed before the results: what is compared, the ROPE, the level, the targets."""
+    fixed = {
+        **{key: raw.get(key) for key in ("factor", "baseline", "rope", "confidence")},
+        "targets": {name: workload.get("target") for name, workload in raw["workloads"].items()},
+    }
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def read_evaluation(path: Path) -> Evaluation:
@@ -95,6 +106,8 @@ def read_evaluation(path: Path) -> Evaluation:
     except (OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read as JSON: {error}") from None
     try:
+        if raw.get("declared") not in (None, declaration(raw)):
+            raise TableError(f"{path}: what was declared before the results (ROPE, baseline, targets) was altered")
         return Evaluation(
             name=raw["name"],
             question=raw["question"],
@@ -113,6 +126,7 @@ def read_evaluation(path: Path) -> Evaluation:
             provenance=raw["provenance"],
             rope={str(unit): float(width) for unit, width in raw.get("rope", ROPE).items()},
             rope_declared="rope" in raw,
+            declared=raw.get("declared"),
             tuning=raw.get("tuning"),
         )
     except (KeyError, TypeError, AttributeError) as error:

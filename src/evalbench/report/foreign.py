@@ -100,7 +100,7 @@ def _long(path: Path, options: Options) -> pd.DataFrame:
 
 def _completed(table: pd.DataFrame, options: Options) -> pd.DataFrame:
     """Fill in the columns that the table may leave out."""
-    defaults: dict[str, object] = {
+    defaults = {
         "state": "COMPLETE",
         "metric": options.metric,
         "direction": options.direction,

@@ -26,7 +26,8 @@ pre { background: var(--soft); border-radius: 6px; overflow-x: auto; padding: 0.
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 0.82rem; font-variant-numeric: tabular-nums; }
 th, td { border: 1px solid var(--line); padding: 0.35rem 0.5rem; white-space: nowrap; }
-td[style="text-align:left"], td:not([style]), th { white-space: normal; } th { background: var(--soft); text-align: left; vertical-align: bottom; }
+td[style="text-align:left"], td:not([style]), th { white-space: normal; }
+th { background: var(--soft); text-align: left; vertical-align: bottom; }
 p > img { display: block; margin: 1rem 0 0.25rem; }
 img { background: #ffffff; border-radius: 6px; max-width: 100%; height: auto; }
 @media print {

@@ -18,6 +18,7 @@ def write(found: Findings, folder: Path) -> tuple[str, ...]:
     """Write the tables that have a row, and return their names."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
+        "evaluation": evaluation(found),
         "verdicts": verdicts(found),
         "effects": effects(found),
         "pairs": pairs(found),
@@ -36,6 +37,24 @@ def write(found: Findings, folder: Path) -> tuple[str, ...]:
             table.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g", lineterminator="\n")
             written.append(name)
     return tuple(written)
+
+
+def evaluation(found: Findings) -> pd.DataFrame:
+    """One row: what the index of all evaluations lists."""
+    e = found.folder.evaluation
+    rope = found.judged.design.rope * found.common.scale if found.judged else math.nan
+    row = {
+        "name": e.name,
+        "question": e.question,
+        "date": e.provenance.get("trained_until", ""),
+        "baseline": e.baseline or "",
+        "unit": found.common.difference,
+        "rope": rope,
+        "declared": e.declared or "",
+        "num_datasets": len(found.data_sets),
+        "num_trials": len(found.folder.results),
+    }
+    return pd.DataFrame([row])
 
 
 def verdicts(found: Findings) -> pd.DataFrame:

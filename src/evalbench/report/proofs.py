@@ -234,14 +234,15 @@ def aggregates(found: Findings) -> str:
     unit, rows = found.common, []
     for name, value in found.appendix.iqm.items():
         these, like = value.these, value.like_these
+        runs = not (found.judged and found.judged.design.one_score)  # without them there is nothing to draw anew
         best = found.appendix.best[name]
         rows.append(
             [
                 code(name),
                 unit.score(value.value),
-                f"[{unit.score(these[0])}, {unit.score(these[1])}]",
+                f"[{unit.score(these[0])}, {unit.score(these[1])}]" if runs else "–",
                 f"[{unit.score(like[0])}, {unit.score(like[1])}]",
-                f"{best[0]:.2f}",
+                f"{best[0]:.2f}" if runs else "–",
                 f"{best[1]:.2f}",
             ]
         )

@@ -60,7 +60,9 @@ def declared(found: Findings) -> str:
     ]
     default = "" if found.folder.evaluation.rope_declared else " (evalbench's default)"
     text = f"ROPE ±{rope} {found.common.difference}{default}"
-    return text + (f"; targets {', '.join(targets)}" if targets else "; no targets")
+    text += f"; targets {', '.join(targets)}" if targets else "; no targets"
+    declaration = found.folder.evaluation.declared
+    return text + (f" (declaration {code(declaration)})" if declaration else "")
 
 
 def how_rings(found: Findings) -> str:
@@ -295,6 +297,11 @@ def common_unit(found: Findings) -> str:
 def how_differences(found: Findings) -> str:
     """How the paired differences and their intervals were made."""
     evaluation = found.folder.evaluation
+    if found.judged is not None and found.judged.design.one_score:
+        return (
+            "Scores are paired by workload; a positive difference is better than the baseline. The interval is a t"
+            f" interval over the data sets, at {percent(found.family)} so that the family holds together."
+        )
     family = (
         f" The {found.num_comparisons} comparisons are one family: the level is"
         f" 1 − {1 - evaluation.confidence:.3g}/{found.num_comparisons} = {percent(found.family)} (Bonferroni)."

@@ -83,7 +83,7 @@ def step_seconds(folder: Folder) -> dict[tuple[str, str], float]:
     if folder.costs.empty:
         return {}
     medians = folder.costs.groupby(["technique", "workload"], sort=False)["step_seconds"].median()
-    return {(str(technique), str(workload)): float(value) for (technique, workload), value in medians.items()}  # type: ignore[misc]
+    return {(str(key[0]), str(key[1])): float(value) for key, value in zip(medians.index, medians, strict=True)}
 
 
 def matched(folder: Folder, common: Unit, rho: Mapping[str, float], level: float) -> tuple[Matched, ...]:
@@ -127,7 +127,7 @@ def _curves(folder: Folder, in_skill: bool) -> pd.DataFrame:
     curves["common"] = curves["val_score"]
     if in_skill:
         trivial = folder.references[folder.references["reference"] == TRIVIAL][["workload", "seed", "score"]]
-        curves = curves.merge(trivial.rename(columns={"score": "trivial"}), on=["workload", "seed"], how="left")
+        curves = pd.merge(curves, trivial.rename(columns={"score": "trivial"}), on=["workload", "seed"], how="left")
         best = curves["workload"].map({name: best_possible(w.metric) for name, w in evaluation.workloads.items()})
         curves["common"] = (curves["val_score"] - curves["trivial"]) / (best - curves["trivial"]).abs()
     return curves
@@ -146,7 +146,7 @@ def _matched(
     keys = ["workload", *evaluation.factors, "seed"]
     sides = [curves[curves["technique"] == name] for name in (candidate, str(evaluation.baseline))]
     ends = [side.groupby(keys)[column].max() for side in sides]
-    limit = np.minimum(*ends[0].align(ends[1], join="inner")).rename("limit")
+    limit = pd.concat(ends, axis=1, join="inner").min(axis=1).rename("limit")
     reached = []
     for side in sides:
         within = side.merge(limit, left_on=keys, right_index=True, how="inner")
@@ -199,14 +199,14 @@ def front(folder: Folder, judged: Judgement) -> tuple[FrontPlace, ...]:
 
 
 def _round_costs(folder: Folder, names: list[str]) -> Floats | None:
-    """Geometric mean cost over the workloads, shape (k, R), relative to the baseline's in the same round; None where
-    neither seconds nor FLOPs are known for all."""
+    """Geometric mean cost over the workloads, shape (k, R), measured if all were, else counted; None where
+    neither is known for all."""
     if not folder.costs.empty:
         seconds = _seconds(folder)
         if all(name in seconds for name in names):
             logs = [np.log(seconds[name].to_numpy(dtype=float)) for name in names]
             if len({log.shape for log in logs}) == 1 and np.isfinite(logs).all():
-                return np.exp(np.stack([log.mean(axis=1) for log in logs]))
+                return np.asarray(np.exp(np.stack([log.mean(axis=1) for log in logs])), dtype=np.float64)
     complete = folder.results[folder.results["state"] == "COMPLETE"]
     means = complete.groupby(["technique", "workload"])["flops"].mean().unstack("workload").reindex(names)
     if means.isna().any(axis=None) or not (means > 0).all(axis=None):

@@ -54,7 +54,7 @@ def iqm_interval(
             part = min(left, max(1, 2_000_000 // table.size))
             sets = generator.integers(0, W, (part, 1, W)) if redraw_sets else np.arange(W)
             drawn = table[generator.integers(0, S, (part, S, W)), sets].reshape(part, -1)
-            means.append(stats.trim_mean(drawn, 0.25, axis=1))
+            means.append(np.asarray(stats.trim_mean(drawn, 0.25, axis=1)))
             left -= part
         low, high = np.quantile(np.concatenate(means), tails)
         ends.append((float(low), float(high)))

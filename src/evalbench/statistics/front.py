@@ -21,8 +21,7 @@ def on_front(quality: npt.ArrayLike, cost: npt.ArrayLike) -> npt.NDArray[np.bool
     q, c = np.asarray(quality, dtype=np.float64), np.asarray(cost, dtype=np.float64)
     better, cheaper = q[..., None, :] >= q[..., :, None], c[..., None, :] <= c[..., :, None]
     strictly = (q[..., None, :] > q[..., :, None]) | (c[..., None, :] < c[..., :, None])
-    front: npt.NDArray[np.bool_] = ~(better & cheaper & strictly).any(axis=-1)
-    return front
+    return np.asarray(~(better & cheaper & strictly).any(axis=-1), dtype=np.bool_)
 
 
 def front_probability(

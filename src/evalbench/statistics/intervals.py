@@ -113,6 +113,28 @@ def narrower(interval: Interval, confidence: float, num_known: int | None = None
     return Interval(mean, mean - half, mean + half, interval.sd, interval.count, confidence)
 
 
+def welch_intervals(a: Floats, b: Floats, alpha: float, rho: float = 0.0) -> tuple[float, float, float, float]:
+    """Ends of the (1 - α) and the (1 - 2α) interval of mean(a) - mean(b), independent runs of shapes (n_a,) and (n_b,).
+
+    `(a - b) ± t_ν sqrt(s_a² (1/n_a + rho) + s_b² (1/n_b + rho))`, ν by Welch and Satterthwaite; nan without spread.
+
+    Raises:
+        ValueError: a side has fewer than two values.
+
+    Source: Welch, Biometrika 34 (1947); `rho` as in `t_interval`.
+    """
+    if min(a.size, b.size) < 2:
+        raise ValueError("Welch's interval needs two values on each side")
+    parts = [float(side.var(ddof=1)) * (1 / side.size + rho) for side in (a, b)]
+    total = sum(parts)
+    if not total > 0:
+        return math.nan, math.nan, math.nan, math.nan
+    freedom = total**2 / (parts[0] ** 2 / (a.size - 1) + parts[1] ** 2 / (b.size - 1))
+    mean = float(a.mean() - b.mean())
+    wide, narrow = (float(stats.t.ppf(1 - tail, freedom)) * math.sqrt(total) for tail in (alpha / 2, alpha))
+    return mean - wide, mean + wide, mean - narrow, mean + narrow
+
+
 def clopper_pearson(wins: float, count: int, confidence: float) -> tuple[float, float]:
     """Exact interval of a probability from `wins` out of `count`: quantiles of two beta distributions.
 

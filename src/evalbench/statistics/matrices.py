@@ -38,7 +38,9 @@ class Matrix:
         """Mean over the seeds of each workload, shape (W,); nan where there is none."""
         counts = np.isfinite(self.values).sum(axis=0)
         sums = np.nansum(self.values, axis=0)
-        return np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+        means = np.full(counts.shape, np.nan)
+        np.divide(sums, counts, out=means, where=counts > 0)
+        return means
 
     def sds(self, seeds: Sequence[int] | None = None) -> Floats:
         """Standard deviation over the seeds of each workload, shape (W,), over some of the seeds if given.

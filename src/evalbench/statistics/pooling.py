@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from statsmodels.stats.meta_analysis import combine_effects
 
 from evalbench.statistics.intervals import Interval, t_interval
 
@@ -48,12 +47,16 @@ def random_effects(means: npt.ArrayLike, variances: npt.ArrayLike, confidence: f
     D = effect.size
     if D < 2 or not (np.isfinite(effect) & (variance > 0)).all():
         return None
-    found = combine_effects(effect, variance, method_re="dl", use_t=True)
-    se, plain = float(np.sqrt(found.var_hksj_re)), float(np.sqrt(found.var_eff_w_re))
-    mean, tau2 = float(found.mean_effect_re), max(0.0, float(found.tau2))
+    # By hand: statsmodels' `combine_effects` lets tau² fall below zero where the data sets agree too well.
+    w = 1 / variance
+    fixed = float((w * effect).sum() / w.sum())
+    q = float((w * (effect - fixed) ** 2).sum())
+    tau2 = max(0.0, (q - (D - 1)) / float(w.sum() - (w**2).sum() / w.sum()))
+    w_re = 1 / (variance + tau2)
+    mean, plain = float((w_re * effect).sum() / w_re.sum()), float(1 / np.sqrt(w_re.sum()))
+    se = math.sqrt(float((w_re * (effect - mean) ** 2).sum()) / (D - 1) / float(w_re.sum()))
     half = float(stats.t.ppf((1 + confidence) / 2, D - 1)) * se
     wide = float(stats.t.ppf((1 + confidence) / 2, D - 2)) * math.sqrt(tau2 + plain**2) if D > 2 else math.nan
-    q = float(found.q)
     return RandomEffects(
         mean=mean,
         se=se,
@@ -63,8 +66,8 @@ def random_effects(means: npt.ArrayLike, variances: npt.ArrayLike, confidence: f
         q=q,
         i2=max(0.0, (q - (D - 1)) / q) if q > 0 else 0.0,
         prediction=(mean - wide, mean + wide),
-        fixed_mean=float(found.mean_effect_fe),
-        fixed_se=float(found.sd_eff_w_fe),
+        fixed_mean=fixed,
+        fixed_se=float(1 / np.sqrt(w.sum())),
         se_plain=plain,
     )
 

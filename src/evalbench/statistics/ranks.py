@@ -38,8 +38,8 @@ class RankTest:
 def iman_davenport(ranks: npt.ArrayLike) -> RankTest:
     """Test on ranks of shape (D, k), D ≥ 2, k ≥ 2.
 
-    `chi2 = 12 D / (k (k+1)) [Σ R_j² - k (k+1)² / 4]`, `F = (D - 1) chi2 / (D (k - 1) - chi2)` on (k - 1, (k - 1)(D - 1))
-    degrees of freedom.
+    `chi2 = 12 D / (k (k+1)) [Σ R_j² - k (k+1)² / 4]`, `F = (D - 1) chi2 / (D (k - 1) - chi2)` on k - 1 and
+    (k - 1)(D - 1) degrees of freedom.
 
     Raises:
         ValueError: fewer than two data sets or techniques.

@@ -44,13 +44,13 @@ def variance_shares(table: pd.DataFrame, factors: Sequence[str], value: str, blo
     if len(counts) < full or counts.nunique() > 1:
         raise ValueError("variance shares need as many trials at every setting")
     centred = table[value] - table.groupby(block)[value].transform("mean")
-    total = float(centred @ centred)
+    total = float((centred**2).sum())
     if total <= 0:
-        return tuple(Share((name,), 0.0) for name in names) + (Share((RESIDUAL,), 0.0),)
+        return tuple(Share((name,), 0.0) for name in [*names, RESIDUAL])
 
     def squares(of: list[str]) -> float:
         fitted = centred.groupby([table[name] for name in of]).transform("mean")
-        return float(fitted @ fitted)
+        return float((fitted**2).sum())
 
     single = {name: squares([name]) for name in names}
     shares = [Share((name,), amount / total) for name, amount in single.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,7 @@ EXACT_SIGNS = 16  # up to 2^16 sign vectors are enumerated; beyond, the same num
 
 def _differences(values: npt.ArrayLike) -> Floats:
     # Differences of equal scores differ in their last bits: without rounding Wilcoxon sees ranks where there are ties.
-    rounded: Floats = np.round(np.asarray(values, dtype=np.float64), 10)
-    return rounded
+    return np.asarray(np.round(np.asarray(values, dtype=np.float64), 10), dtype=np.float64)
 
 
 def paired_t(differences: npt.ArrayLike) -> float:
@@ -59,7 +59,7 @@ def sign_flip(differences: npt.ArrayLike, generator: np.random.Generator | None 
     return (hits + extra) / (len(signs) + extra)
 
 
-def wilcoxon(differences: npt.ArrayLike, zeros: str = "zsplit") -> float:
+def wilcoxon(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "zsplit") -> float:
     """Two-sided p of Wilcoxon's signed rank test on differences of shape (n,), rounded to 10 decimals.
 
     `zeros`: `zsplit` shares the ranks of zero differences between the two sides (Demšar); `wilcox` drops them. Exact
@@ -124,7 +124,8 @@ def failure_rates(failed_a: int, count_a: int, failed_b: int, count_b: int) -> f
 
     Source: Fisher, Statistical Methods for Research Workers (1934).
     """
-    return float(stats.fisher_exact([[failed_a, count_a - failed_a], [failed_b, count_b - failed_b]])[1])
+    table = np.array([[failed_a, count_a - failed_a], [failed_b, count_b - failed_b]])
+    return float(stats.fisher_exact(table)[1])
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

@@ -49,7 +49,9 @@ def relative_times(times: npt.ArrayLike) -> Floats:
     """
     table = np.asarray(times, dtype=np.float64)
     best = table.min(axis=0)
-    return np.divide(table, best, out=np.full(table.shape, np.inf), where=np.isfinite(table) & (best > 0))
+    relative = np.full(table.shape, np.inf)
+    np.divide(table, best, out=relative, where=np.isfinite(table) & (best > 0))
+    return relative
 
 
 def algoperf_score(times: npt.ArrayLike) -> Floats | None:

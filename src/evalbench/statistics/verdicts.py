@@ -149,8 +149,8 @@ def vote(overall: Any, claims: npt.NDArray[np.intp], plain: npt.NDArray[np.intp]
         return found
 
     def nowhere(*names: Quality) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = ~np.isin(plain, [QUALITIES.index(name) for name in names]).any(axis=-1)
-        return found
+        there = np.isin(plain, [QUALITIES.index(name) for name in names])
+        return np.asarray(~there.any(axis=-1), dtype=np.bool_)
 
     open_ = overall == QUALITIES.index(Quality.INCONCLUSIVE)
     worse = open_ & many(Quality.INFERIOR) & nowhere(Quality.BETTER, Quality.SUPERIOR)
