@@ -53,14 +53,14 @@ def verdicts(found: Findings) -> dict[str, tuple[object, ...]]:
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(tables(), st.integers(0, 100))
 def test_neither_row_order_nor_extra_columns_matter(rows: pd.DataFrame, seed: int) -> None:
     shuffled = rows.sample(frac=1, random_state=seed).assign(message="noted", best_epoch=3)
     assert verdicts(judged(shuffled)) == verdicts(judged(rows))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(tables())
 def test_names_do_not_matter(rows: pd.DataFrame) -> None:
     names = {"base": "zeta", "one": "A | b", "two": "none"}
@@ -68,7 +68,7 @@ def test_names_do_not_matter(rows: pd.DataFrame) -> None:
     assert verdicts(renamed) == {names[name]: verdict for name, verdict in verdicts(judged(rows)).items()}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(tables())
 def test_flipping_the_direction_flips_the_verdict(rows: pd.DataFrame) -> None:
     up, down = judged(rows).judged, judged(rows, direction="minimize").judged

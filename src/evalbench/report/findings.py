@@ -272,53 +272,55 @@ def _levels(
 
 
 def _scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
-    evaluation, results = folder.evaluation, folder.results
+    evaluation = folder.evaluation
     factors = list(evaluation.factors)
+    cells = dict(tuple(folder.results.groupby(["workload", "technique"], sort=False)))
     scores = []
     for workload in evaluation.workloads:
-        best = _best(folder, workload, rho.get(workload, 0.0))
+        rho_here = rho.get(workload, 0.0)
+        seeds: dict[str, pd.Series[float]] = {}
         for technique in evaluation.techniques:
-            trials = results[(results["workload"] == workload) & (results["technique"] == technique)]
-            seeds, _ = average_settings(trials[trials["state"].isin(MEASURED)], factors, ["score"])
+            trials = cells.get((workload, technique), folder.results.iloc[:0])
+            mine, _ = average_settings(trials[trials["state"].isin(MEASURED)], factors, ["score"])
+            seeds[technique] = mine.set_index("seed")["score"]
+        best = _best(seeds, evaluation.workloads[workload].direction, evaluation.confidence, rho_here)
+        for technique in evaluation.techniques:
+            states = cells[workload, technique]["state"] if (workload, technique) in cells else pd.Series(dtype=str)
             scores.append(
                 Score(
                     workload=workload,
                     name=technique,
                     reference=False,
-                    interval=t_interval(seeds["score"].to_numpy(), evaluation.confidence, rho.get(workload, 0.0)),
-                    num_trials=len(trials),
-                    num_diverged=int((trials["state"] == "DIVERGED").sum()),
-                    num_failed=int((trials["state"] == "FAILED").sum()),
+                    interval=t_interval(seeds[technique].to_numpy(), evaluation.confidence, rho_here),
+                    num_trials=len(states),
+                    num_diverged=int((states == "DIVERGED").sum()),
+                    num_failed=int((states == "FAILED").sum()),
                     best=technique == best,
                 )
             )
         references = folder.references[folder.references["workload"] == workload]
         for name, group in references.groupby("reference", sort=False):
-            interval = t_interval(group["score"].to_numpy(), evaluation.confidence, rho.get(workload, 0.0))
+            interval = t_interval(group["score"].to_numpy(), evaluation.confidence, rho_here)
             scores.append(Score(workload, str(name), True, interval, len(group), 0, 0, False))
     return tuple(scores)
 
 
-def _best(folder: Folder, workload: str, rho: float) -> str | None:
+def _best(seeds: Mapping[str, pd.Series[float]], direction: str, confidence: float, rho: float) -> str | None:
     """The technique that beats every other one on a workload, each by its paired interval; None where none does.
 
     The best one is chosen after looking, so the level allows for all pairs: `1 - α / (k (k - 1) / 2)`.
     """
-    evaluation = folder.evaluation
-    factors = list(evaluation.factors)
-    techniques = evaluation.techniques
-    if len(techniques) < 2:
+    if len(seeds) < 2:
         return None
-    level = family_confidence(evaluation.confidence, len(techniques) * (len(techniques) - 1) // 2)
-    trials = folder.results[folder.results["workload"] == workload]
-    beaten: dict[str, int] = dict.fromkeys(techniques, 0)
-    for a, b in itertools.combinations(techniques, 2):
-        table = pair(trials, a, b, ["workload", "seed", *factors]).table
-        seeds, _ = average_settings(table, factors, ["candidate", "baseline"])
-        side = paired_effect(seeds["candidate"], seeds["baseline"], level, rho).interval.side
-        beaten[a] += side > 0
-        beaten[b] += side < 0
-    return next((name for name, count in beaten.items() if count == len(techniques) - 1), None)
+    level = family_confidence(confidence, len(seeds) * (len(seeds) - 1) // 2)
+    sign = 1 if direction == "maximize" else -1
+    ordered = sorted(seeds, key=lambda name: -sign * float(seeds[name].mean()) if len(seeds[name]) else math.inf)
+    first = ordered[0]  # nobody else can beat the one with the best mean
+    for other in ordered[1:]:
+        a, b = seeds[first].align(seeds[other], join="inner")
+        if not len(a) or sign * paired_effect(a.to_numpy(), b.to_numpy(), level, rho).interval.side <= 0:
+            return None
+    return first
 
 
 def _linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead, ...] | None:

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from evalbench.statistics.intervals import ROUNDING, Floats
 
@@ -105,7 +104,11 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     values = np.asarray(p_values, dtype=np.float64)
     if not values.size:
         return ()
-    adjusted = multipletests(np.where(np.isnan(values), 1.0, values), method="holm")[1]
+    known = np.where(np.isnan(values), 1.0, values)
+    order = np.argsort(known, kind="stable")
+    steps = known[order] * np.arange(values.size, 0, -1)
+    adjusted = np.empty(values.size)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
     return tuple(float(x) for x in np.where(np.isnan(values), math.nan, adjusted))
 
 
