@@ -1,4 +1,4 @@
-"""How often the verdicts err: `python benchmarks/validity.py` prints the tables of docs/validity.md (about a minute)."""
+"""How often the verdicts err: `python benchmarks/validity.py` prints the tables of docs/validity.md (a minute)."""
 
 from __future__ import annotations
 

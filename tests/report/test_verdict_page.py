@@ -198,7 +198,7 @@ def test_every_number_of_the_verdict_table_is_in_its_csv(tmp_path: Path, make_fo
     shown = f"| {adam['effect']:+.2f} [{adam['low']:+.2f}, {adam['high']:+.2f}] |".replace("-", "−")
     assert shown in said
     assert f"| {adam['wins']:.0f}/12" in said
-    assert adam["sentence"] in said
+    assert str(adam["sentence"]) in said
 
 
 def test_the_page_is_one_file(tmp_path: Path, make_folder: Make) -> None:

@@ -207,7 +207,7 @@ def _differences(
     contrasts: list[Contrast], folder: Folder, rho: Mapping[str, float], family: float
 ) -> tuple[tuple[Difference, ...], pd.DataFrame]:
     factors = list(folder.evaluation.factors)
-    values = ["candidate", "baseline", "common"]
+    values = ["candidate", "baseline", "common", "decided"]
     found, notices = [], []
     for workload in folder.evaluation.workloads:
         for contrast in contrasts:
@@ -216,7 +216,9 @@ def _differences(
             seeds, unbalanced = average_settings(table, factors, values)
             names = {"workload": workload, "candidate": contrast.candidate, "comparator": contrast.comparator}
             pilot = None if folder.num_pilot is None else int((seeds["seed"] < folder.num_pilot).sum())
-            effect = paired_effect(seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), pilot)
+            effect = paired_effect(
+                seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), pilot, seeds["decided"]
+            )
             common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0), pilot)
             found.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
             for reason, count in lost["reason"].value_counts().sort_index().items():
@@ -291,7 +293,7 @@ def _scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
                     workload=workload,
                     name=technique,
                     reference=False,
-                    interval=t_interval(seeds[technique].to_numpy(), evaluation.confidence, rho_here),
+                    interval=t_interval(seeds[technique].tolist(), evaluation.confidence, rho_here),
                     num_trials=len(states),
                     num_diverged=int((states == "DIVERGED").sum()),
                     num_failed=int((states == "FAILED").sum()),

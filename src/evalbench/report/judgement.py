@@ -99,6 +99,7 @@ def judgement(
             cost=costs.get(contrast.candidate, UNKNOWN),
             complete=contrast.candidate not in incomplete,
             failures_ok=failures_are_ok(*diverged[contrast.candidate], *diverged[contrast.comparator]),
+            decided=_differences(contrast.table, folder, "decided"),
         )
         for contrast in contrasts
     ]
@@ -157,9 +158,9 @@ def _diverged(folder: Folder) -> dict[str, tuple[int, int]]:
     return {str(name): (int(row["sum"]), int(row["size"])) for name, row in gone.iterrows()}
 
 
-def _differences(table: pd.DataFrame, folder: Folder) -> Matrix:
-    seeds, _ = average_settings(table, list(folder.evaluation.factors), ["common"])
-    return matrix(seeds, "common", tuple(folder.evaluation.workloads))
+def _differences(table: pd.DataFrame, folder: Folder, value: str = "common") -> Matrix:
+    seeds, _ = average_settings(table, list(folder.evaluation.factors), [value])
+    return matrix(seeds, value, tuple(folder.evaluation.workloads))
 
 
 def _comparable(differences: Matrix, design: Design) -> bool:
@@ -185,7 +186,7 @@ def _survivors(
             continue
         kept = contrast.table.merge(lost, on=keys, how="left", indicator="lost", sort=False)
         kept = kept[kept["lost"] == "left_only"].drop(columns="lost")
-        reduced.append(replace(candidate, differences=_differences(kept, folder)))
+        reduced.append(replace(candidate, differences=_differences(kept, folder), decided=None))
         changed.append(candidate.name)
     judged = [c for c in reduced if c.name in names and _comparable(c.differences, design)]
     found = judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))

@@ -98,6 +98,23 @@ def how_proofs(found: Findings) -> str:
     return text
 
 
+def difference_caption(found: Findings) -> str:
+    """How to read the forest plot."""
+    rope = "; within the shaded ROPE the difference is too small to matter" if found.judged is not None else ""
+    thick = " Thin: the interval that decides; thick: the same for these rows only." if any(found.rho.values()) else ""
+    scales = " Scales differ between the panels." if found.num_comparisons > 1 else ""
+    return f"Right of zero is better for the first of the two{rope}.{thick}{scales}"
+
+
+def score_caption(found: Findings) -> str:
+    """How to read the raw runs."""
+    if found.judged is not None and found.judged.design.one_score:
+        return "Every score is a point."
+    scales = " Scales differ between the panels." if len(found.units) > 1 else ""
+    arrows = " Arrows name references outside a panel." if not found.folder.references.empty else ""
+    return f"Every trial is a point; a diamond is the mean of a technique with its interval.{scales}{arrows}"
+
+
 def curve_caption(found: Findings) -> str:
     """What the bands of the learning curves are."""
     level = percent(found.folder.evaluation.confidence)

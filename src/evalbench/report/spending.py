@@ -120,9 +120,9 @@ def _curves(folder: Folder, in_skill: bool) -> pd.DataFrame:
     comparable = [
         name for name, w in evaluation.workloads.items() if w.measure in SAME_SCALE
     ]  # fmt: skip
-    curves = folder.curves[folder.curves["workload"].isin(comparable) & np.isfinite(folder.curves["val_score"])]
+    there = folder.curves[folder.curves["workload"].isin(comparable) & np.isfinite(folder.curves["val_score"])]
     trials = folder.results[folder.results["state"] == "COMPLETE"][[*keys, "steps", "flops"]]
-    curves = curves.merge(trials, on=keys, how="inner", sort=False)
+    curves: pd.DataFrame = pd.merge(there, trials, on=keys, how="inner", sort=False)
     curves["spent"] = curves["flops"] / curves["steps"] * curves["step"]
     curves["common"] = curves["val_score"]
     if in_skill:

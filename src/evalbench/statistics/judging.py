@@ -58,6 +58,7 @@ class Candidate:
     cost: Ratio = UNKNOWN
     complete: bool = True
     failures_ok: bool = True
+    decided: Matrix | None = None  # below zero where a pair is lost, above where it is won, whatever its scores
 
 
 @dataclass(frozen=True)
@@ -234,6 +235,9 @@ def _verdict(
         confidence=level,
     )
     rounded = np.round(differences.values[:, places], 10)
+    if candidate.decided is not None:
+        decided = candidate.decided.values[:, places]
+        rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
     wins, losses = int((rounded > 0).sum()), int((rounded < 0).sum())
     ties = int((rounded == 0).sum())
     num_pairs = D if design.one_score else int(counts[places].min())

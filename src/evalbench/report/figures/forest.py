@@ -96,8 +96,9 @@ def differences(findings: Findings) -> Figure:
         handles.append(Patch(color=style.ROPE, label=f"ROPE: ±{rope:g}, too small to matter"))
     handles += [
         Line2D([], [], color="black", marker="o", ms=5, lw=1.4, label=f"mean difference, {level} interval"),
-        Line2D([], [], color="black", lw=4.5, alpha=0.35, label="these rows only"),
     ]
+    if any(findings.rho.values()):
+        handles.append(Line2D([], [], color="black", lw=4.5, alpha=0.35, label="these rows only"))
     if any(overall.interval is not None for overall in findings.overall):
         handles.append(Line2D([], [], color="black", marker="D", ms=7, lw=2, label="mean over data sets"))
         handles.append(
@@ -131,7 +132,8 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
             ratio = math.sqrt((1 / common.count) / (1 / common.count + findings.rho[difference.workload]))
             half = (common.high - common.low) / 2 * ratio
             ends = [(common.mean - half) * unit.scale, (common.mean + half) * unit.scale]
-            axis.plot(ends, [place] * 2, "-", color=colour, lw=4.5, alpha=0.35, solid_capstyle="butt", zorder=2)
+            if findings.rho[difference.workload]:
+                axis.plot(ends, [place] * 2, "-", color=colour, lw=4.5, alpha=0.35, solid_capstyle="butt", zorder=2)
             ends = [common.low * unit.scale, common.high * unit.scale]
             axis.plot(ends, [place] * 2, "-", color=colour, lw=1.4, solid_capstyle="butt", zorder=3)
         axis.plot([common.mean * unit.scale], [place], "o", ms=5, color=colour, mec="white", mew=0.5, zorder=4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -58,6 +60,8 @@ def score_numbers(findings: Findings) -> pd.DataFrame:
 def scores(findings: Findings) -> Figure:
     """A panel per workload: every trial as a point, the mean of a technique with its interval, references as lines."""
     evaluation = findings.folder.evaluation
+    if findings.judged is not None and findings.judged.design.one_score and len(set(findings.units.values())) == 1:
+        return _one_score(findings)
     figure, axes = style.panels(len(evaluation.workloads), 1.1 + 0.27 * len(evaluation.techniques))
     lines: set[str] = set()
     for place, (axis, workload) in enumerate(zip(axes, evaluation.workloads, strict=True)):
@@ -77,6 +81,31 @@ def scores(findings: Findings) -> Figure:
         if name in lines
     ]
     style.legend_below(figure, handles, 5)
+    return figure
+
+
+def _one_score(findings: Findings) -> Figure:
+    """One score of each technique on each data set: a row per data set, a marker per technique."""
+    evaluation, scale = findings.folder.evaluation, findings.common.scale
+    names = list(evaluation.workloads)
+    figure = Figure(figsize=(style.WIDTH, 1.0 + 0.26 * len(names)))
+    axis = figure.subplots()
+    results = findings.folder.results
+    step = min(0.18, 0.6 / len(evaluation.techniques))
+    handles: list[Artist] = []
+    for place, technique in enumerate(evaluation.techniques):
+        mine = results[(results["technique"] == technique) & results["state"].isin(MEASURED)]
+        rows = mine["workload"].map(names.index).to_numpy() + step * (place - (len(evaluation.techniques) - 1) / 2)
+        look: dict[str, Any] = {"color": style.colour(place), "marker": style.marker(place), "ls": "", "ms": 5}
+        axis.plot(mine["score"].to_numpy() * scale, rows, mec="white", mew=0.5, **look)
+        handles.append(Line2D([], [], label=technique, **look))
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_yticks(range(len(names)), [style.wrapped(name) for name in names])
+    axis.tick_params(axis="y", length=0)
+    axis.xaxis.set_major_locator(MaxNLocator(8, steps=ROUND_STEPS))
+    axis.grid()
+    axis.set_xlabel(findings.common.label)
+    style.legend_below(figure, handles, 6)
     return figure
 
 
