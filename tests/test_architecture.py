@@ -23,6 +23,7 @@ LEVELS = (
     ("cost",),
     ("cell", "statistics"),
     ("report", "export"),
+    ("compare",),
     ("evaluation",),
     ("terminal",),
     ("__main__",),

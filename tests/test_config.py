@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_values_arrive_typed() -> None:
         ("dataset._target_=nowhere.load", "dataset._target_"),
         ("tracker._target_=evalbench.trial.TRAINING_VERSION", "tracker._target_"),
         ("+surprise=1", "surprise"),
-        ("+evaluation.rope=1", "evaluation.rope"),
+        ("+evaluation.margin=1", "evaluation.margin"),
         ("model.depth=${nothing}", "model.depth"),
     ],
 )
@@ -90,3 +91,21 @@ def test_swept_values_are_strings_because_hydra_takes_a_list_for_one_value(file:
 )
 def test_a_sweep_means_multirun(given: list[str], expected: list[str]) -> None:
     assert add_multirun(given) == expected
+
+
+def test_a_target_is_ours_and_no_part_of_the_data() -> None:
+    config = compose_config("dataset=iris", "dataset.target_score=0.9")
+    assert config.target_score == 0.9
+    assert config.dataset.spec() == compose_config("dataset=iris", "dataset.target_score=null").dataset.spec()
+    assert "target_score" not in config.dataset.arguments
+
+
+def test_the_rope_is_declared_by_unit() -> None:
+    config = compose_config("evaluation.rope.skill=0.02", "+evaluation.rope.rmse=3")
+    assert config.evaluation.rope == {"accuracy": 0.005, "skill": 0.02, "rmse": 3.0}
+
+
+@pytest.mark.parametrize("override", ["evaluation.rope.accuracy=0", "dataset.target_score=good"])
+def test_a_wrong_rope_or_target_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(override.split("=")[0])):
+        compose_config(override)

@@ -125,3 +125,33 @@ def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "small" / "references.csv")) == 3 * 2
     assert outcome.report is not None
     assert "killed by signal 9" in outcome.report.read_text()
+
+
+def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    common = (*COMPARED, f"reports={tmp_path}")
+    plan = evaluation.plan([cell_of(*common, f"optimizer={name}") for name in ("sgd", "adam")])
+    evaluation.link(plan, store, "python -m evalbench")
+    for cell in plan.cells:
+        cells.run(cell, store)
+    evaluation.conclude(plan, store)
+    content = json.loads((tmp_path / "small" / "evaluation.json").read_text())
+    assert content["rope"] == {"accuracy": 0.005, "skill": 0.01}
+    assert content["workloads"]["iris"]["target"] == 0.95
+    assert content["tuning"] is None
+    assert content["declared"]
+    assert set(pd.read_csv(tmp_path / "small" / "results.csv")["stage"]) == {"pilot"}
+    assert "](small/report.md)" in (tmp_path / "index.md").read_text()
+
+    altered = [cell_of(*common, f"optimizer={name}", "evaluation.rope.accuracy=0.05") for name in ("sgd", "adam")]
+    with pytest.raises(ConfigError, match=r"^evaluation\.rope must stay"):
+        evaluation.check_trainable(evaluation.plan(altered), store)
+
+    more = evaluation.plan([cell_of(*common, f"optimizer={name}", "num_seeds=5") for name in ("sgd", "adam")])
+    for _ in range(2):  # asking a second time does not make the extension a pilot
+        evaluation.link(more, store, "python -m evalbench num_seeds=5")
+    for cell in more.cells:
+        cells.run(cell, store)
+    evaluation.conclude(more, store)
+    stages = pd.read_csv(tmp_path / "small" / "results.csv").groupby("seed")["stage"].first()
+    assert stages.tolist() == ["pilot"] * 3 + ["extension"] * 2

@@ -38,7 +38,7 @@ def test_keys_do_not_depend_on_how_steps_are_cut_into_blocks() -> None:
     whole = step_keys(SEEDS, 0, 9)
     assert torch.equal(whole[4:], step_keys(SEEDS, 4, 5))
     assert torch.equal(whole[:, 1], step_keys(SEEDS[1:2], 0, 9)[:, 0])
-    assert len(torch.unique(whole)) == whole.numel()  # type: ignore[no-untyped-call]
+    assert len(torch.unique(whole)) == whole.numel()
 
 
 def test_a_micro_batch_gets_its_rows_of_the_whole_batchs_mask() -> None:

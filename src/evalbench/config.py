@@ -107,6 +107,8 @@ class EvaluationConfig:
     question: str | None
     factor: str | None
     baseline: str | None
+    rope: Mapping[str, float]
+    """Unit to the smallest difference in it that matters."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class Config:
     """The configuration of one cell."""
 
     dataset: Component
+    target_score: float | None
+    """The value of the workload's metric that counts as solved."""
     model: Component
     activation: ActivationConfig
     optimizer: OptimizerConfig
@@ -212,8 +216,11 @@ def parse_plain(
             raise ConfigError(
                 f"trainer.{key}", "is decided by evalbench", trainer.rest[key], "use budget=… or tracker=…"
             )
+    dataset = top.section("dataset")
+    target_score = dataset.optional_number("target_score")  # ours: the loader never sees it
     config = Config(
-        dataset=top.section("dataset").component(),
+        dataset=dataset.component(),
+        target_score=target_score,
         model=top.section("model").component(),
         activation=ActivationConfig(gain=activation.positive("gain", example=1.0), module=activation.component()),
         optimizer=_optimizer(optimizer),
@@ -237,6 +244,7 @@ def parse_plain(
             question=evaluation.optional_text("question"),
             factor=evaluation.optional_text("factor"),
             baseline=evaluation.optional_text("baseline"),
+            rope=_rope(evaluation.section("rope")),
         ),
         root_seed=top.integer("seed", least=0),
         num_seeds=top.integer("num_seeds", least=1),
@@ -317,6 +325,10 @@ def _split(section: "_Section") -> SplitConfig:
     return split
 
 
+def _rope(section: "_Section") -> dict[str, float]:
+    return {unit: section.positive(unit, 0.01) for unit in list(section.rest)}
+
+
 def _folder_name(evaluation: "_Section") -> str:
     name = evaluation.text("name")
     if not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
@@ -395,6 +407,14 @@ class _Section:
     def optional_text(self, key: str) -> str | None:
         value = self._take(key)
         return None if value is None else str(value)
+
+    def optional_number(self, key: str) -> float | None:
+        value = self.rest.pop(key, None)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
+            raise ConfigError(self._full(key), "must be a number", value, f"for example {self._full(key)}=0.95")
+        return float(value)
 
     def choice(self, key: str, options: Sequence[str]) -> str:
         value = self._take(key)

@@ -92,7 +92,11 @@ def untrained(plan: Plan, store: Store) -> list[Cell]:
 
 
 def check_trainable(plan: Plan, store: Store) -> None:
-    """Build every cell that has something left to train, so that a wrong setting is refused now."""
+    """Build every cell that has something left to train, so that a wrong setting is refused now.
+
+    Raises `InputError`, also where the smallest difference that matters is not the one declared before the results.
+    """
+    _check_rope(plan, store)
     for cell in untrained(plan, store):
         cells.check(cell)
 
@@ -115,8 +119,14 @@ def name_for(name: str, overrides: Iterable[str]) -> str:
 
 
 def link(plan: Plan, store: Store, command: str) -> None:
-    """Write into the store which trials the evaluation is made of, and how it was asked for."""
-    store.link(plan.name, _design(plan, command), plan.links())
+    """Write into the store which trials the evaluation is made of, and how it was asked for.
+
+    The number of seeds of the first time is kept: the seeds that came later are an extension, chosen after a look.
+    """
+    design = _design(plan, command)
+    known = store.design(plan.name) if store.has_design(plan.name) else {}
+    design["pilot_seeds"] = min(known.get("pilot_seeds", plan.config.num_seeds), plan.config.num_seeds)
+    store.link(plan.name, design, plan.links())
 
 
 def measure_costs(plan: Plan, store: Store) -> None:
@@ -175,9 +185,12 @@ def conclude(plan: Plan, store: Store) -> Outcome:
     references = {name: store.references(cell.workload_id) for name, cell in workloads.items()}
     datasets = {name: cell.dataset for name, cell in workloads.items()}
     design = store.design(plan.name)
-    failures = export.write(plan.folder, design, datasets, links, trials, references, plan.config.num_seeds)
+    targets = {name: cell.config.target_score for name, cell in workloads.items()}
+    failures = export.write(plan.folder, design, datasets, targets, links, trials, references, plan.config.num_seeds)
     export.write_costs(plan.folder, _cost_rows(plan, store))
-    return replace(outcome, report=report.write(plan.folder), failures=failures)
+    written = report.write(plan.folder)
+    report.write_index(plan.folder.parent)
+    return replace(outcome, report=written, failures=failures)
 
 
 def _varying(configs: Sequence[Config]) -> dict[str, tuple[str, ...]]:
@@ -199,6 +212,17 @@ def _check_techniques(plan: Plan) -> None:
         choices = ", ".join(plan.techniques)
         rule = f"must be one of the compared techniques ({choices})"
         raise ConfigError("evaluation.baseline", rule, plan.baseline, "add evaluation.baseline=NAME")
+
+
+def _check_rope(plan: Plan, store: Store) -> None:
+    """What counts as a difference is fixed once there are results to choose it by."""
+    if not store.has_design(plan.name) or not store.count_states(plan.name):
+        return
+    declared = store.design(plan.name).get("rope")
+    asked = dict(plan.config.evaluation.rope)
+    if declared is not None and declared != asked:
+        rule = f"must stay what it was before the results, {declared}"
+        raise ConfigError("evaluation.rope", rule, asked, "give evaluation.name=OTHER for another question")
 
 
 def _check_distinct(chosen: Sequence[Cell], factor: str | None) -> None:
@@ -247,6 +271,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         "precision": config.precision,
         "root_seed": config.root_seed,
         "confidence": 0.95,
+        "rope": dict(config.evaluation.rope),
         "command": command,
         "versions": provenance.versions(),
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from evalbench.report.declared import declaration
 from evalbench.store import Link, StoredTrial
 from evalbench.trial import TRAINING_VERSION, State
 from evalbench.workloads import Dataset
@@ -28,6 +29,7 @@ def write(
     folder: Path,
     design: Mapping[str, Any],
     datasets: Mapping[str, Dataset],
+    targets: Mapping[str, float | None],
     links: Sequence[Link],
     trials: Mapping[str, StoredTrial],
     references: Mapping[str, Mapping[tuple[int, str], Mapping[str, float]]],
@@ -39,14 +41,17 @@ def write(
     failures = _failures(pairs)
     content = {
         **{key: value for key, value in design.items() if key not in ("command", "versions")},
-        "workloads": {name: _describe(dataset) for name, dataset in datasets.items()},
+        "workloads": {name: {**_describe(dataset), "target": targets[name]} for name, dataset in datasets.items()},
         "num_seeds": num_seeds,
+        "tuning": None,
         "failures": failures,
         "provenance": _provenance(design, [trial for _, trial in pairs]),
     }
+    content["declared"] = declaration(content)
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
-    results = [_result_row(link, trial, datasets[trial.workload]) for link, trial in pairs]
+    pilot = int(design.get("pilot_seeds", num_seeds))
+    results = [_result_row(link, trial, datasets[trial.workload], pilot) for link, trial in pairs]
     _write_csv(folder / "results.csv", results)
     _write_csv(folder / "curves.csv", [row for link, trial in pairs for row in _curve_rows(link, trial)])
     _write_csv(folder / "references.csv", _reference_rows(datasets, references, num_seeds))
@@ -62,10 +67,11 @@ def write_costs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _result_row(link: Link, trial: StoredTrial, dataset: Dataset) -> dict[str, Any]:
+def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, pilot_seeds: int) -> dict[str, Any]:
     result, metric = trial.result, dataset.metric
     return {
         **_key(link, trial),
+        "stage": "pilot" if trial.seed < pilot_seeds else "extension",
         "state": result.state.value,
         "metric": metric.name,
         "direction": metric.direction,

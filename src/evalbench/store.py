@@ -219,6 +219,12 @@ class Store:
             query = sa.select(_evaluations.c.design).where(_evaluations.c.name == evaluation)
             return dict(connection.execute(query).scalar_one())
 
+    def has_design(self, evaluation: str) -> bool:
+        """Whether `link` was ever told about the evaluation."""
+        query = sa.select(_evaluations.c.name).where(_evaluations.c.name == evaluation)
+        with self._engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
     def links(self, evaluation: str, trial_ids: Sequence[str] | None = None) -> list[Link]:
         """Return the evaluation's links in the order in which they were given, all or those of some trials."""
         query = sa.select(_links).where(_links.c.evaluation == evaluation).order_by(_links.c.position)

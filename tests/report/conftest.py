@@ -35,8 +35,14 @@ def make(
     seeds: int = 4,
     diverged: tuple[str, str, int] | None = None,
     failed: tuple[str, str] | None = None,
+    costs: dict[str, float] | None = None,
+    pilot: int | None = None,
 ) -> Path:
-    """Write the four files. A diverged trial stops after its first epoch; a failed cell leaves no row at all."""
+    """Write the files. A diverged trial stops after its first epoch; a failed cell leaves no row at all.
+
+    `costs` holds seconds per step by technique and makes a `costs.csv` of five rounds; seeds from `pilot` on are an
+    extension.
+    """
     factors = factors or {}
     results: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
@@ -53,6 +59,7 @@ def make(
             "classes": None if kind == "regression" else 3,
             "fingerprint": f"{w}0ff1ce",
             "description": f"{workload} | for tests",
+            "target": round(0.9 * base, 3),
             **said,
         }
         for seed in range(seeds):
@@ -70,6 +77,7 @@ def make(
                     {
                         **key,
                         "seed": seed,
+                        "stage": "pilot" if pilot is None or seed < pilot else "extension",
                         "state": "DIVERGED" if gone else "COMPLETE",
                         **said,
                         "score": trivial if gone else score,
@@ -104,6 +112,8 @@ def make(
         "num_seeds": seeds,
         "root_seed": 0,
         "confidence": 0.95,
+        "rope": {"accuracy": 0.005, "skill": 0.01},
+        "tuning": None,
         "failures": [{"technique": failed[0], "workload": failed[1], **failure}] if failed else [],
         "provenance": {
             "command": "python -m evalbench +sweep=optimizers",
@@ -117,6 +127,20 @@ def make(
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "evaluation.json").write_text(json.dumps(evaluation), encoding="utf-8")
+    if costs is not None:
+        measured = [
+            {
+                "technique": technique,
+                "workload": workload,
+                **dict(zip(factors, setting, strict=True)),
+                "round": turn,
+                "step_seconds": seconds * (1 + 0.3 * wave(turn, w)) * (1 + 0.01 * wave(turn, w, t)),
+                "steps": STEPS[technique] * EPOCHS,
+            }
+            for (w, workload), (t, (technique, seconds)) in product(enumerate(workloads), enumerate(costs.items()))
+            for setting, turn in product(product(*factors.values()), range(5))
+        ]
+        pd.DataFrame(measured).to_csv(folder / "costs.csv", index=False)
     for name, rows in (("results", results), ("curves", curves), ("references", references)):
         pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
     return folder

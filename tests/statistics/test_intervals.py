@@ -1,8 +1,16 @@
 import math
+import statistics
 
 import pytest
 
-from evalbench.statistics.intervals import clopper_pearson, family_confidence, fewest_decisive, t_interval
+from evalbench.statistics.intervals import (
+    clopper_pearson,
+    family_confidence,
+    fewest_decisive,
+    narrower,
+    t_interval,
+    wilson,
+)
 
 
 def test_t_interval_of_known_differences() -> None:
@@ -40,10 +48,10 @@ def test_rounding_is_no_spread() -> None:
     assert not t_interval([0.3 - 0.1, 0.2, 0.4 - 0.2], 0.95).computed
 
 
-@pytest.mark.parametrize("bad", [{"confidence": 1.0}, {"confidence": 0.95, "rho": -0.1}])
-def test_bad_arguments_are_refused(bad: dict[str, float]) -> None:
+@pytest.mark.parametrize(("confidence", "rho"), [(1.0, 0.0), (0.95, -0.1)])
+def test_bad_arguments_are_refused(confidence: float, rho: float) -> None:
     with pytest.raises(ValueError, match="confidence must be inside"):
-        t_interval([1.0, 2.0], **bad)
+        t_interval([1.0, 2.0], confidence, rho)
 
 
 def test_missing_values_are_refused() -> None:
@@ -81,3 +89,38 @@ def test_family_of_two() -> None:
 def test_fewest_decisive_is_where_all_wins_exclude_one_half(confidence: float) -> None:
     n = fewest_decisive(confidence)
     assert clopper_pearson(n, n, confidence)[0] > 0.5 >= clopper_pearson(n - 1, n - 1, confidence)[0]
+
+
+@pytest.mark.parametrize(
+    ("wins", "count", "ends"),
+    [
+        (5, 5, (0.5655175352168252, 1.0)),
+        (4, 5, (0.3755346297625252, 0.9637758913675698)),
+        (9, 10, (0.5958499732047614, 0.982123786904927)),
+        (22, 29, (0.5789239838218866, 0.8778157755747992)),
+    ],
+)
+def test_wilson(wins: int, count: int, ends: tuple[float, float]) -> None:
+    assert wilson(wins, count, 0.95) == pytest.approx(ends)
+
+
+def test_a_share_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        wilson(0, 0, 0.95)
+    with pytest.raises(ValueError, match="within"):
+        wilson(3, 2, 0.95)
+
+
+def test_two_stages_keep_the_spread_and_the_freedom_of_the_pilot() -> None:
+    pilot, more = [1.0, 2.0, 4.0], [100.0, -100.0, 50.0]
+    both = t_interval([*pilot, *more], 0.95, num_pilot=3)
+    assert both.mean == pytest.approx(57 / 6)
+    half = 4.302652729911275 * statistics.stdev(pilot) / math.sqrt(6)
+    assert both.high - both.mean == pytest.approx(half)
+
+
+def test_another_level_of_the_same_interval() -> None:
+    wide = t_interval([1.0, 2.0, 4.0, 3.0], 0.95, rho=0.3)
+    direct, found = t_interval([1.0, 2.0, 4.0, 3.0], 0.9, rho=0.3), narrower(wide, 0.9)
+    assert (found.low, found.high) == pytest.approx((direct.low, direct.high))
+    assert not narrower(t_interval([1.0], 0.95), 0.9).computed

@@ -82,3 +82,20 @@ def test_no_pairs_at_all() -> None:
     assert effect.count == 0
     assert math.isnan(effect.win_probability)
     assert effect.interval.why_not == "n = 0"
+
+
+def test_a_diverged_run_is_a_loss_even_where_its_score_is_higher() -> None:
+    table = pd.DataFrame(
+        {
+            "technique": ["a", "a", "b", "b"],
+            "workload": "w",
+            "seed": [0, 1, 0, 1],
+            "state": ["DIVERGED", "COMPLETE", "COMPLETE", "COMPLETE"],
+            "direction": "maximize",
+            "score": [0.0, 0.5, -0.4, 0.1],  # the baseline is below the trivial predictor
+        }
+    )
+    pairs = pair(table, "a", "b", ["workload", "seed"]).table
+    assert pairs["decided"].tolist() == [-1.0, 0.0]
+    effect = paired_effect(pairs["candidate"], pairs["baseline"], 0.95, decided=pairs["decided"])
+    assert (effect.wins, effect.losses) == (1, 1)

@@ -1,5 +1,6 @@
-"""From the folder of an evaluation to its report: `write(folder)` makes `report.md` and `figures/` in it."""
+"""From the folder of an evaluation to its report: `write(folder)` writes it, `read(folder)` gives its numbers."""
 
-from evalbench.report.writing import write
+from evalbench.report.index import write_index
+from evalbench.report.writing import read, write
 
-__all__ = ["write"]
+__all__ = ["read", "write", "write_index"]

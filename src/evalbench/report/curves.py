@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from evalbench.report.findings import TRIVIAL
+from evalbench.report.contrasts import TRIVIAL
 from evalbench.report.folder import Folder
 
 # `val_score` is on the scale of the workload's own score for these metrics only.
@@ -20,7 +21,9 @@ def curve_table(folder: Folder, rho: Mapping[str, float]) -> pd.DataFrame:
     """One row per workload, technique and epoch: `step`, `mean`, `low`, `high`, `count` (seeds), `num_diverged`.
 
     A member that diverged counts as the trivial predictor from then on: to leave it out would show the survivors only.
-    The interval is that of `t_interval`, at each epoch on its own.
+    The band around a candidate's mean is half the interval of its paired difference from the baseline, at each epoch
+    on its own: where it leaves the baseline's line out, the difference is resolved. The baseline has no band. Where
+    nothing is compared, the band is the interval of the mean.
     """
     evaluation = folder.evaluation
     parts = []
@@ -28,16 +31,27 @@ def curve_table(folder: Folder, rho: Mapping[str, float]) -> pd.DataFrame:
         trivial = folder.references[
             (folder.references["workload"] == workload.name) & (folder.references["reference"] == TRIVIAL)
         ].set_index("seed")["score"]
-        fill = trivial if workload.metric.rsplit("/", 1)[-1] in SAME_SCALE else trivial.iloc[:0]
-        for technique in evaluation.techniques:
-            part = _cell(folder, workload.name, technique, fill, rho.get(workload.name, 0.0))
-            if part is not None:
-                parts.append(part)
+        fill = trivial if workload.measure in SAME_SCALE else trivial.iloc[:0]
+        cells = {name: _cell(folder, workload.name, name, fill) for name in evaluation.techniques}
+        base = cells.get(str(evaluation.baseline))
+        for technique, cell in cells.items():
+            if cell is not None:
+                own = evaluation.baseline is None
+                against = None if own or technique == evaluation.baseline or base is None else base.scores
+                rho_here = rho.get(workload.name, 0.0)
+                parts.append(_rows(workload.name, technique, cell, own, against, evaluation.confidence, rho_here))
     columns = ["workload", "technique", "epoch", "step", "mean", "low", "high", "count", "num_diverged"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _cell(folder: Folder, workload: str, technique: str, trivial: pd.Series[float], rho: float) -> pd.DataFrame | None:
+@dataclass(frozen=True)
+class _Cell:
+    scores: pd.DataFrame  # a row per seed, a column per epoch
+    steps: pd.Series[float]  # mean optimizer step of each epoch
+    gone: pd.Series[int]  # trials that had diverged by each epoch
+
+
+def _cell(folder: Folder, workload: str, technique: str, trivial: pd.Series[float]) -> _Cell | None:
     keys = [*folder.evaluation.factors, "seed"]
     mine = [
         table[(table["workload"] == workload) & (table["technique"] == technique)]
@@ -55,19 +69,37 @@ def _cell(folder: Folder, workload: str, technique: str, trivial: pd.Series[floa
     gone = pd.DataFrame(diverged.to_numpy()[:, None] & scores.isna().to_numpy(), scores.index, scores.columns)
     instead = scores.index.get_level_values("seed").map(trivial.to_dict())
     filled = scores.mask(gone, pd.Series(np.asarray(instead, dtype=np.float64), scores.index), axis=0)
-    seeds = filled.groupby(level="seed", sort=True).mean()
-    mean, low, high, count = _bands(seeds.to_numpy(), folder.evaluation.confidence, rho)
+    return _Cell(filled.groupby(level="seed", sort=True).mean(), steps, gone.sum())
+
+
+def _rows(
+    workload: str,
+    technique: str,
+    cell: _Cell,
+    own: bool,
+    against: pd.DataFrame | None,
+    confidence: float,
+    rho: float,
+) -> pd.DataFrame:
+    mean, low, high, count = _bands(cell.scores.to_numpy(), confidence, rho)
+    if against is not None:
+        seeds = cell.scores.index.intersection(against.index)
+        other = against.reindex(index=seeds, columns=cell.scores.columns)
+        middle, lower, _, _ = _bands((cell.scores.loc[seeds] - other).to_numpy(), confidence, rho)
+        low, high = mean - (middle - lower), mean + (middle - lower)
+    elif not own:
+        low, high = np.full(mean.shape, np.nan), np.full(mean.shape, np.nan)
     return pd.DataFrame(
         {
             "workload": workload,
             "technique": technique,
-            "epoch": scores.columns.to_numpy(),
-            "step": steps.to_numpy(),
+            "epoch": cell.scores.columns.to_numpy(),
+            "step": cell.steps.to_numpy(),
             "mean": mean,
             "low": low,
             "high": high,
             "count": count,
-            "num_diverged": gone.sum().to_numpy(),
+            "num_diverged": cell.gone.to_numpy(),
         }
     )
 

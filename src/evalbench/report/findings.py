@@ -10,15 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from evalbench.errors import TableError
+from evalbench.report.appendix import Appendix, Check, appendix, checks
+from evalbench.report.contrasts import LINEAR, Contrast, with_references
+from evalbench.report.contrasts import contrasts as make_contrasts
 from evalbench.report.folder import COSTS, REFERENCES, Folder
+from evalbench.report.judgement import Judgement, judgement
+from evalbench.report.milestones import Milestones, milestones
+from evalbench.report.spending import FrontPlace, Matched, cost_ratios, front, matched
 from evalbench.report.units import SKILL, Unit, unit_of
 from evalbench.statistics.intervals import Interval, family_confidence, t_interval
-from evalbench.statistics.overall import best_possible, overall_effect
+from evalbench.statistics.overall import overall_effect
 from evalbench.statistics.paired import MEASURED, PairedEffect, pair, paired_effect
 from evalbench.statistics.settings import average_settings
-
-LINEAR, TRIVIAL = REFERENCES["linear"], REFERENCES["trivial"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,12 @@ class Findings:
     costs: tuple[Cost, ...]
     linear_ahead: tuple[LinearAhead, ...] | None  # None where there is no linear model to compare with
     left_out: pd.DataFrame  # candidate, comparator, workload, reason, count of pairs
+    judged: Judgement | None  # None where there is no baseline to judge against
+    matched: tuple[Matched, ...]
+    front: tuple[FrontPlace, ...]
+    milestones: Milestones | None
+    appendix: Appendix | None
+    checks: tuple[Check, ...]
 
 
 def find(folder: Folder) -> Findings:
@@ -128,9 +137,12 @@ def find(folder: Folder) -> Findings:
     comparisons = _comparisons(folder)
     family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
     data_sets = tuple(name for name, workload in evaluation.workloads.items() if not workload.generated)
-    common = _common_unit(units)
-    contrasts = _contrasts(folder, comparisons, common is SKILL)
+    common = _common_unit(units, folder)
+    contrasts = make_contrasts(folder, comparisons, common is SKILL)
     differences, left_out = _differences(contrasts, folder, rho, family)
+    judged = None
+    if evaluation.baseline is not None:
+        judged = judgement(folder, contrasts, common, rho, left_out, cost_ratios(folder))
     return Findings(
         folder=folder,
         units=units,
@@ -147,6 +159,12 @@ def find(folder: Folder) -> Findings:
         costs=_costs(folder),
         linear_ahead=_linear_ahead(folder, rho),
         left_out=left_out,
+        judged=judged,
+        matched=matched(folder, common, rho, family),
+        front=front(folder, judged) if judged else (),
+        milestones=milestones(folder),
+        appendix=appendix(folder, judged, common) if judged else None,
+        checks=checks(folder, judged) if judged else (),
     )
 
 
@@ -157,6 +175,7 @@ def _typical(measured: pd.DataFrame, workload: str) -> float:
 
 def _rho(measured: pd.DataFrame) -> dict[str, float]:
     shares = measured["num_test"] / measured["num_train"]
+    shares = shares.fillna(0.0)  # a foreign table that does not say: its test data are taken as fixed or fresh
     return {str(name): float(group.mean()) for name, group in shares.groupby(measured["workload"])}
 
 
@@ -170,72 +189,25 @@ def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:
     return tuple(itertools.product(evaluation.techniques, references))
 
 
-def _common_unit(units: Mapping[str, Unit]) -> Unit:
-    """Accuracy points where every workload has them, skill where metrics are mixed; one workload keeps its own unit."""
-    if len(units) == 1 or all(unit.metric == "accuracy" for unit in units.values()):
-        return next(iter(units.values()))
+def _common_unit(units: Mapping[str, Unit], folder: Folder) -> Unit:
+    """The unit in which workloads are averaged: accuracy points where all have them, otherwise skill.
+
+    A metric that all workloads share keeps its own unit where the ROPE is declared in it, or where nobody knows the
+    trivial predictor's scores.
+    """
+    metrics = {workload.measure for workload in folder.evaluation.workloads.values()}
+    if len(metrics) == 1:
+        metric = next(iter(metrics))
+        if metric == "accuracy" or metric in folder.evaluation.rope or folder.references.empty:
+            return next(iter(units.values()))
     return SKILL
 
 
-@dataclass(frozen=True)
-class _Contrast:
-    """The pairs of one comparison, a row per workload, setting and seed; `common` is the difference in that unit."""
-
-    candidate: str
-    comparator: str
-    table: pd.DataFrame
-    left_out: pd.DataFrame
-
-
-def _contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill: bool) -> list[_Contrast]:
-    factors = list(folder.evaluation.factors)
-    keys = ["workload", "seed", *factors]
-    trials = _with_references(folder)
-    scales = _skill_scales(folder) if in_skill else None
-    contrasts = []
-    for candidate, comparator in comparisons:
-        pairs = pair(trials, candidate, comparator, keys)
-        table = pairs.table.assign(common=pairs.table["difference"])
-        if scales is not None:
-            table = table.merge(scales, on=["workload", "seed"], how="left", sort=False)
-            table["common"] = table["difference"] / table["scale"]
-        contrasts.append(_Contrast(candidate, comparator, table, pairs.left_out))
-    return contrasts
-
-
-def _with_references(folder: Folder) -> pd.DataFrame:
-    """Trials, and the references as if they were techniques: the same score at every setting of the other factors."""
-    factors = list(folder.evaluation.factors)
-    settings = folder.results[["workload", *factors, "seed"]].drop_duplicates()
-    references = settings.merge(
-        folder.references.rename(columns={"reference": "technique"}), on=["workload", "seed"], how="inner", sort=False
-    ).assign(state="COMPLETE")
-    columns = ["technique", "workload", *factors, "seed", "state", "direction", "score"]
-    return pd.concat([folder.results[columns], references[columns]], ignore_index=True)
-
-
-def _skill_scales(folder: Folder) -> pd.DataFrame:
-    """Columns workload, seed and scale: the distance from the trivial predictor to a perfect one on that split."""
-    trivial = folder.references[folder.references["reference"] == TRIVIAL]
-    best = trivial["metric"].map({metric: best_possible(metric) for metric in sorted(set(trivial["metric"]))})
-    scales = trivial[["workload", "seed"]].assign(scale=(best - trivial["score"]).abs())
-    wanted = folder.results[["workload", "seed"]].drop_duplicates()
-    scales = wanted.merge(scales, on=["workload", "seed"], how="left", sort=False)
-    lacking = scales[~(scales["scale"] > 1e-12)]
-    if len(lacking):
-        first = lacking.sort_values(["workload", "seed"]).iloc[0]
-        raise TableError(
-            "skill needs a trivial predictor that is not perfect for every split:"
-            f" references.csv has none for workload {first['workload']}, seed {first['seed']}"
-        )
-    return scales
-
-
 def _differences(
-    contrasts: list[_Contrast], folder: Folder, rho: Mapping[str, float], family: float
+    contrasts: list[Contrast], folder: Folder, rho: Mapping[str, float], family: float
 ) -> tuple[tuple[Difference, ...], pd.DataFrame]:
     factors = list(folder.evaluation.factors)
-    values = ["candidate", "baseline", "common"]
+    values = ["candidate", "baseline", "common", "decided"]
     found, notices = [], []
     for workload in folder.evaluation.workloads:
         for contrast in contrasts:
@@ -243,8 +215,11 @@ def _differences(
             lost = contrast.left_out[contrast.left_out["workload"] == workload]
             seeds, unbalanced = average_settings(table, factors, values)
             names = {"workload": workload, "candidate": contrast.candidate, "comparator": contrast.comparator}
-            effect = paired_effect(seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0))
-            common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0))
+            pilot = None if folder.num_pilot is None else int((seeds["seed"] < folder.num_pilot).sum())
+            effect = paired_effect(
+                seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), pilot, seeds["decided"]
+            )
+            common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0), pilot)
             found.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
             for reason, count in lost["reason"].value_counts().sort_index().items():
                 notices.append({**names, "reason": str(reason), "count": int(count)})
@@ -275,7 +250,7 @@ def _overall(
 
 
 def _levels(
-    contrasts: list[_Contrast], folder: Folder, rho: Mapping[str, float], data_sets: tuple[str, ...]
+    contrasts: list[Contrast], folder: Folder, rho: Mapping[str, float], data_sets: tuple[str, ...]
 ) -> tuple[LevelEffect, ...]:
     evaluation = folder.evaluation
     effects = []
@@ -299,53 +274,55 @@ def _levels(
 
 
 def _scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
-    evaluation, results = folder.evaluation, folder.results
+    evaluation = folder.evaluation
     factors = list(evaluation.factors)
+    cells = dict(tuple(folder.results.groupby(["workload", "technique"], sort=False)))
     scores = []
     for workload in evaluation.workloads:
-        best = _best(folder, workload, rho.get(workload, 0.0))
+        rho_here = rho.get(workload, 0.0)
+        seeds: dict[str, pd.Series[float]] = {}
         for technique in evaluation.techniques:
-            trials = results[(results["workload"] == workload) & (results["technique"] == technique)]
-            seeds, _ = average_settings(trials[trials["state"].isin(MEASURED)], factors, ["score"])
+            trials = cells.get((workload, technique), folder.results.iloc[:0])
+            mine, _ = average_settings(trials[trials["state"].isin(MEASURED)], factors, ["score"])
+            seeds[technique] = mine.set_index("seed")["score"]
+        best = _best(seeds, evaluation.workloads[workload].direction, evaluation.confidence, rho_here)
+        for technique in evaluation.techniques:
+            states = cells[workload, technique]["state"] if (workload, technique) in cells else pd.Series(dtype=str)
             scores.append(
                 Score(
                     workload=workload,
                     name=technique,
                     reference=False,
-                    interval=t_interval(seeds["score"].to_numpy(), evaluation.confidence, rho.get(workload, 0.0)),
-                    num_trials=len(trials),
-                    num_diverged=int((trials["state"] == "DIVERGED").sum()),
-                    num_failed=int((trials["state"] == "FAILED").sum()),
+                    interval=t_interval(seeds[technique].tolist(), evaluation.confidence, rho_here),
+                    num_trials=len(states),
+                    num_diverged=int((states == "DIVERGED").sum()),
+                    num_failed=int((states == "FAILED").sum()),
                     best=technique == best,
                 )
             )
         references = folder.references[folder.references["workload"] == workload]
         for name, group in references.groupby("reference", sort=False):
-            interval = t_interval(group["score"].to_numpy(), evaluation.confidence, rho.get(workload, 0.0))
+            interval = t_interval(group["score"].to_numpy(), evaluation.confidence, rho_here)
             scores.append(Score(workload, str(name), True, interval, len(group), 0, 0, False))
     return tuple(scores)
 
 
-def _best(folder: Folder, workload: str, rho: float) -> str | None:
+def _best(seeds: Mapping[str, pd.Series[float]], direction: str, confidence: float, rho: float) -> str | None:
     """The technique that beats every other one on a workload, each by its paired interval; None where none does.
 
     The best one is chosen after looking, so the level allows for all pairs: `1 - α / (k (k - 1) / 2)`.
     """
-    evaluation = folder.evaluation
-    factors = list(evaluation.factors)
-    techniques = evaluation.techniques
-    if len(techniques) < 2:
+    if len(seeds) < 2:
         return None
-    level = family_confidence(evaluation.confidence, len(techniques) * (len(techniques) - 1) // 2)
-    trials = folder.results[folder.results["workload"] == workload]
-    beaten: dict[str, int] = dict.fromkeys(techniques, 0)
-    for a, b in itertools.combinations(techniques, 2):
-        table = pair(trials, a, b, ["workload", "seed", *factors]).table
-        seeds, _ = average_settings(table, factors, ["candidate", "baseline"])
-        side = paired_effect(seeds["candidate"], seeds["baseline"], level, rho).interval.side
-        beaten[a] += side > 0
-        beaten[b] += side < 0
-    return next((name for name, count in beaten.items() if count == len(techniques) - 1), None)
+    level = family_confidence(confidence, len(seeds) * (len(seeds) - 1) // 2)
+    sign = 1 if direction == "maximize" else -1
+    ordered = sorted(seeds, key=lambda name: -sign * float(seeds[name].mean()) if len(seeds[name]) else math.inf)
+    first = ordered[0]  # nobody else can beat the one with the best mean
+    for other in ordered[1:]:
+        a, b = seeds[first].align(seeds[other], join="inner")
+        if not len(a) or sign * paired_effect(a.to_numpy(), b.to_numpy(), level, rho).interval.side <= 0:
+            return None
+    return first
 
 
 def _linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead, ...] | None:
@@ -354,7 +331,7 @@ def _linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead
         return None
     keys = ["workload", "seed", *evaluation.factors]
     level = family_confidence(evaluation.confidence, len(evaluation.techniques))
-    trials = _with_references(folder)
+    trials = with_references(folder)
     tables = [pair(trials, technique, LINEAR, keys).table for technique in evaluation.techniques]
     ahead = []
     for workload in evaluation.workloads:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from evalbench.errors import TableError
+from evalbench.report.checks import finite, once, one_metric, only, read_table
+from evalbench.report.declared import Evaluation, read_evaluation
 
 STATES = ("COMPLETE", "DIVERGED", "FAILED")
 COSTS = ("steps", "examples", "flops", "parameters")
@@ -29,56 +29,7 @@ TEXTS = {
     "curves.csv": ("technique", "workload"),
     "references.csv": ("reference", "workload", "metric", "direction"),
 }
-NO_NUMBER = ["", "nan", "NaN", "None", "null"]
-
-
-@dataclass(frozen=True)
-class Workload:
-    """One problem of the evaluation."""
-
-    name: str
-    kind: str  # binary, multiclass, regression or language
-    generated: bool  # made by a formula: it does not count as a data set of its own
-    rows: int
-    features: int
-    classes: int | None
-    fingerprint: str
-    metric: str
-    direction: str
-    unit: str
-    description: str
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A cell that failed: our fault, not a finding about the technique."""
-
-    technique: str
-    workload: str
-    factors: Mapping[str, str]
-    message: str
-    log: str
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """`evaluation.json`: what was compared, and how."""
-
-    name: str
-    question: str
-    factor: str | None  # None: nothing is compared, one technique is described
-    baseline: str | None
-    techniques: tuple[str, ...]
-    workloads: Mapping[str, Workload]
-    factors: Mapping[str, tuple[str, ...]]  # the other factors of the sweep and their levels
-    settings: Mapping[str, Mapping[str, Any]]  # factor -> choice -> its settings
-    budget: Mapping[str, float]
-    splits: Mapping[str, float]
-    num_seeds: int
-    root_seed: int
-    confidence: float
-    failures: tuple[Failure, ...]
-    provenance: Mapping[str, Any]
+COST_NUMBERS = ("round", "step_seconds", "steps")
 
 
 @dataclass(frozen=True)
@@ -88,12 +39,16 @@ class Folder:
     results: one row per trial; a trial of a failed cell that left no row has one with state FAILED.
     curves: one row per trial and epoch.
     references: one row per reference, workload and seed; `reference` in the words of `REFERENCES`.
+    costs: one row per technique, workload, setting and round of the isolated measurement; empty where there is none.
+    num_pilot: seeds below it were the pilot, and the others its one extension; None where there was none.
     """
 
     evaluation: Evaluation
     results: pd.DataFrame
     curves: pd.DataFrame
     references: pd.DataFrame
+    costs: pd.DataFrame
+    num_pilot: int | None = None
 
 
 def load(folder: Path) -> Folder:
@@ -103,28 +58,29 @@ def load(folder: Path) -> Folder:
         TableError: a file is missing or unreadable, or a table lacks a column, repeats a trial, or names a technique,
             workload, state or level that the evaluation does not declare.
     """
-    evaluation = _evaluation(folder / "evaluation.json")
+    evaluation = read_evaluation(folder / "evaluation.json")
     factors = list(evaluation.factors)
     results = _table(folder / "results.csv", factors)
     curves = _table(folder / "curves.csv", factors)
     references = _table(folder / "references.csv", [])
+    costs = _costs(folder / "costs.csv", evaluation)
     for name, table in (("results.csv", results), ("curves.csv", curves)):
-        _only(name, table, "technique", evaluation.techniques)
+        only(name, table, "technique", evaluation.techniques)
         for factor, levels in evaluation.factors.items():
-            _only(name, table, factor, levels)
+            only(name, table, factor, levels)
     for name, table in (("results.csv", results), ("curves.csv", curves), ("references.csv", references)):
-        _only(name, table, "workload", evaluation.workloads)
+        only(name, table, "workload", evaluation.workloads)
     for name, table in (("results.csv", results), ("references.csv", references)):
-        _one_metric(name, table, evaluation.workloads)
-    _only("results.csv", results, "state", STATES)
-    _only("references.csv", references, "reference", REFERENCES)
+        one_metric(name, table, evaluation.workloads)
+    only("results.csv", results, "state", STATES)
+    only("references.csv", references, "reference", REFERENCES)
     trial = ["technique", "workload", *factors, "seed"]
-    _once("results.csv", results, trial)
-    _once("curves.csv", curves, [*trial, "epoch"])
-    _once("references.csv", references, ["reference", "workload", "seed"])
+    once("results.csv", results, trial)
+    once("curves.csv", curves, [*trial, "epoch"])
+    once("references.csv", references, ["reference", "workload", "seed"])
     measured = results[results["state"] != "FAILED"]
-    _finite("results.csv", measured, ["score", "num_train", "num_test"], trial)
-    _finite("references.csv", references, ["score"], ["reference", "workload", "seed"])
+    finite("results.csv", measured, ["score", "num_train", "num_test"], trial)
+    finite("references.csv", references, ["score"], ["reference", "workload", "seed"])
     results = _with_failed_cells(results, references, evaluation)
     if results.empty:
         raise TableError(f"{folder / 'results.csv'} has no trial: run the evaluation first")
@@ -134,117 +90,49 @@ def load(folder: Path) -> Folder:
         _ordered(results, evaluation, [*factors, "seed"]),
         _ordered(curves, evaluation, [*factors, "seed", "epoch"]),
         _ordered(references, evaluation, ["reference", "seed"]),
+        costs,
+        pilot_of("results.csv", results),
     )
 
 
-def _evaluation(path: Path) -> Evaluation:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise TableError(f"{path} is missing: give the folder of an evaluation, such as reports/optimizers") from None
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path} cannot be read as JSON: {error}") from None
-    try:
-        return Evaluation(
-            name=raw["name"],
-            question=raw["question"],
-            factor=raw["factor"],
-            baseline=_baseline(path, raw),
-            techniques=tuple(map(str, raw["techniques"])),
-            workloads={name: _workload(name, values) for name, values in raw["workloads"].items()},
-            factors={name: tuple(map(str, levels)) for name, levels in raw["factors"].items()},
-            settings=raw["settings"],
-            budget=raw["budget"],
-            splits=raw["splits"],
-            num_seeds=raw["num_seeds"],
-            root_seed=raw["root_seed"],
-            confidence=raw["confidence"],
-            failures=tuple(_failure(failure) for failure in raw["failures"]),
-            provenance=raw["provenance"],
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise TableError(f"{path} does not describe an evaluation: {type(error).__name__} {error}") from None
-
-
-def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
-    baseline: str | None = raw["baseline"] if raw["factor"] is not None else None
-    if baseline is not None and baseline not in raw["techniques"]:
-        raise TableError(f"{path}: baseline must be one of the techniques {raw['techniques']}, not {baseline!r}")
-    return baseline
-
-
-def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
-    return Workload(name=name, **{field.name: raw[field.name] for field in fields(Workload) if field.name != "name"})
-
-
-def _failure(raw: Mapping[str, Any]) -> Failure:
-    factors = {str(name): str(level) for name, level in raw["factors"].items()}
-    return Failure(raw["technique"], raw["workload"], factors, str(raw["message"]), str(raw["log"] or ""))
-
-
 def _table(path: Path, factors: Sequence[str]) -> pd.DataFrame:
-    """Read one CSV: names stay text (`none` and `1` are levels), and only numbers may be missing."""
-    numbers = NUMBERS[path.name]
     texts = [*TEXTS[path.name], *(factors if path.name != "references.csv" else [])]
-    try:
-        header = pd.read_csv(path, nrows=0).columns
-        table = pd.read_csv(
-            path,
-            dtype={name: str for name in header if name not in numbers},
-            keep_default_na=False,
-            na_values=dict.fromkeys(numbers, NO_NUMBER),
-        )
-    except FileNotFoundError:
-        raise TableError(f"{path} is missing: give the folder of an evaluation, such as reports/optimizers") from None
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path} cannot be read as CSV: {error}") from None
-    absent = [name for name in (*texts, *numbers) if name not in table.columns]
-    if absent:
-        raise TableError(f"{path} has no column {', '.join(absent)}: it has {', '.join(table.columns)}")
-    for name in numbers:
-        try:
-            table[name] = pd.to_numeric(table[name]).astype(np.float64)
-        except ValueError as error:
-            raise TableError(f"{path}: column {name} holds numbers only: {error}") from None
-    if table["seed"].isna().any():
-        raise TableError(f"{path} has a row without a seed")
-    table["seed"] = table["seed"].astype(np.int64)
-    return table
+    return read_table(path, texts, NUMBERS[path.name])
 
 
-def _only(name: str, table: pd.DataFrame, column: str, allowed: Iterable[str]) -> None:
-    unknown = sorted(set(table[column]) - set(allowed))
-    if unknown:
-        known = ", ".join(allowed)
-        raise TableError(f"{name}: {column} must be one of {known}, not {', '.join(map(repr, unknown))}")
+def _costs(path: Path, evaluation: Evaluation) -> pd.DataFrame:
+    """The isolated measurement, with `cost_seconds` (seconds per step times the steps of the budget) in each row."""
+    keys = ["technique", "workload", *evaluation.factors]
+    if not path.is_file():
+        return pd.DataFrame(columns=[*keys, *COST_NUMBERS, "cost_seconds"])
+    table = read_table(path, keys, COST_NUMBERS)
+    only(path.name, table, "technique", evaluation.techniques)
+    only(path.name, table, "workload", evaluation.workloads)
+    once(path.name, table, [*keys, "round"])
+    table["cost_seconds"] = table["step_seconds"] * table["steps"]
+    finite(path.name, table, ["cost_seconds"], [*keys, "round"])
+    if not (table["cost_seconds"] > 0).all():
+        raise TableError(f"{path.name}: step_seconds and steps must be above 0")
+    return table.sort_values([*keys, "round"], kind="stable", ignore_index=True)
 
 
-def _one_metric(name: str, table: pd.DataFrame, workloads: Mapping[str, Workload]) -> None:
-    for workload, metric, direction in set(zip(table["workload"], table["metric"], table["direction"], strict=True)):
-        declared = workloads[workload]
-        if (metric, direction) != (declared.metric, declared.direction):
-            raise TableError(
-                f"{name}: workload {workload!r} declares {declared.direction} {declared.metric},"
-                f" not {direction} {metric}"
-            )
+def pilot_of(name: str, results: pd.DataFrame) -> int | None:
+    """The first seed of the extension, from the column `stage`; None where all seeds are one stage.
 
-
-def _once(name: str, table: pd.DataFrame, keys: list[str]) -> None:
-    twice = table.loc[table.duplicated(keys), keys].sort_values(keys)
-    if len(twice):
-        raise TableError(f"{name} has more than one row for {_words(twice)}: keep one of each")
-
-
-def _finite(name: str, table: pd.DataFrame, columns: list[str], keys: list[str]) -> None:
-    for column in columns:
-        bad = table.loc[~np.isfinite(table[column]), keys].sort_values(keys)
-        if len(bad):
-            raise TableError(f"{name}: {column} must be a finite number for {_words(bad)}")
-
-
-def _words(keys: pd.DataFrame) -> str:
-    first = ", ".join(f"{name} {value}" for name, value in keys.iloc[0].items())
-    return first + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+    Raises:
+        TableError: a stage is neither pilot nor extension, or a seed of the extension comes before one of the pilot.
+    """
+    if "stage" not in results.columns:
+        return None
+    stages = results[results["stage"].notna() & (results["stage"] != "")]
+    only(name, stages, "stage", ("pilot", "extension"))
+    extension = stages.loc[stages["stage"] == "extension", "seed"]
+    pilot = stages.loc[stages["stage"] == "pilot", "seed"]
+    if extension.empty or pilot.empty:
+        return None
+    if pilot.max() >= extension.min():
+        raise TableError(f"{name}: stage: the seeds of the pilot must come before those of the extension")
+    return int(extension.min())
 
 
 def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluation: Evaluation) -> pd.DataFrame:

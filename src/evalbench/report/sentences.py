@@ -24,6 +24,117 @@ def answer(found: Findings) -> str:
     return " ".join(sentences)
 
 
+def context(found: Findings) -> str:
+    """What every reader must know besides the verdicts: the scope, the linear model, how trials ended."""
+    if found.judged is None:
+        return ""
+    return " ".join(text for text in (_scope(found), _linear(found), _endings(found)) if text)
+
+
+def how_to_read(found: Findings) -> str:
+    """How to read the table of verdicts."""
+    assert found.judged is not None  # the template asks only then
+    rope = found.common.change(found.judged.design.rope).lstrip("+")
+    baseline = code(found.judged.baseline)
+    number = found.num_comparisons
+    family = f", which allows for {number} comparisons" if number > 1 else ""
+    source = (
+        "declared beforehand" if found.folder.evaluation.rope_declared else "evalbench's default: none was declared"
+    )
+    unit = f"{found.common.difference}, averaged over data sets of equal weight" if len(found.data_sets) > 1 else ""
+    return (
+        f"Effect: technique minus {baseline} in {unit or found.common.difference}, with the"
+        f" {percent(found.family)} interval{family}. A difference within ±{rope} (the ROPE, {source}) is"
+        f" too small to matter. Techniques that cannot be told apart share a rank. Cost: time relative to {baseline}."
+    )
+
+
+def declared(found: Findings) -> str:
+    """What was fixed before the results: the ROPE and the targets."""
+    assert found.judged is not None  # the template asks only then
+    rope = found.common.change(found.judged.design.rope).lstrip("+")
+    targets = [
+        f"{code(name)} {found.units[name].score(workload.target)}"
+        for name, workload in found.folder.evaluation.workloads.items()
+        if workload.target is not None
+    ]
+    default = "" if found.folder.evaluation.rope_declared else " (evalbench's default)"
+    text = f"ROPE ±{rope} {found.common.difference}{default}"
+    text += f"; targets {', '.join(targets)}" if targets else "; no targets"
+    declaration = found.folder.evaluation.declared
+    return text + (f" (declaration {code(declaration)})" if declaration else "")
+
+
+def how_rings(found: Findings) -> str:
+    """How a ring follows from the classes."""
+    assert found.judged is not None  # the template asks only then
+    several = len(found.data_sets) > 1
+    overall = (
+        " Over several data sets the equal-weight mean decides; where it is INCONCLUSIVE, what at least half of the"
+        " data sets say while none says the opposite."
+        if several
+        else ""
+    )
+    return (
+        "Quality comes from the interval and the ROPE, cost from the interval of the cost ratio (10 % is the same);"
+        f" together they give the ring, and caps lower it.{overall} EQUIVALENT is not given where the ROPE is below the"
+        " noise floor of the test set. The finest difference is half the interval that no number of seeds would"
+        " narrow. The rings at half and at double the ROPE show whether the choice of the ROPE matters."
+    )
+
+
+def how_proofs(found: Findings) -> str:
+    """What the second methods are, and what they can say at all."""
+    assert found.appendix is not None  # the template asks only then
+    by = found.appendix.proofs[0].posterior_by
+    text = f"p-values are the second line: Holm's are adjusted for the family. The last column is the {by}."
+    resolution = found.appendix.proofs[0].resolution
+    if resolution is not None:
+        detectable = found.common.change(resolution.detectable).lstrip("+")
+        text += (
+            f" An exact test of so many pairs cannot give a p below {resolution.smallest_p:.2g}; for"
+            f" {code(found.appendix.proofs[0].candidate)} a true difference of {detectable} is found with 80 % power."
+        )
+    return text
+
+
+def difference_caption(found: Findings) -> str:
+    """How to read the forest plot."""
+    rope = "; within the shaded ROPE the difference is too small to matter" if found.judged is not None else ""
+    thick = " Thin: the interval that decides; thick: the same for these rows only." if any(found.rho.values()) else ""
+    scales = " Scales differ between the panels." if found.num_comparisons > 1 else ""
+    return f"Right of zero is better for the first of the two{rope}.{thick}{scales}"
+
+
+def score_caption(found: Findings) -> str:
+    """How to read the raw runs."""
+    if found.judged is not None and found.judged.design.one_score:
+        return "Every score is a point."
+    scales = " Scales differ between the panels." if len(found.units) > 1 else ""
+    arrows = " Arrows name references outside a panel." if not found.folder.references.empty else ""
+    return f"Every trial is a point; a diamond is the mean of a technique with its interval.{scales}{arrows}"
+
+
+def curve_caption(found: Findings) -> str:
+    """What the bands of the learning curves are."""
+    level = percent(found.folder.evaluation.confidence)
+    if found.judged is None:
+        return f"Mean validation score over the budget with the pointwise {level} interval."
+    return (
+        "Mean validation score over the budget. A band is the pointwise"
+        f" {level} interval of the paired difference from the baseline, drawn around the technique's own line: where it"
+        " leaves the baseline's line out, the difference is resolved at that point."
+    )
+
+
+def measured(found: Findings) -> str:
+    """Whether time was measured."""
+    if found.folder.costs.empty:
+        return "No time was measured in isolation, so that every cost class is UNCLEAR."
+    rounds = int(found.folder.costs.groupby(["technique", "workload"]).size().min())
+    return f"Seconds were measured in isolation, in {rounds} rounds interleaved over the techniques."
+
+
 def budget(found: Findings) -> str:
     """The budget of a trial: `20 epochs`."""
     parts = []
@@ -44,6 +155,10 @@ def _scope(found: Findings) -> str:
         verb = "was" if len(evaluation.techniques) == 1 else "were"
         return f"{techniques} {verb} trained for {budget(found)} on {where}, {seeds}."
     values = plural(len(evaluation.techniques), "value")
+    if evaluation.foreign:
+        sizes = [len(found.folder.results[found.folder.results["workload"] == name]) for name in evaluation.workloads]
+        each = "one score each" if max(sizes) == len(evaluation.techniques) else f"{trials} in all"
+        return f"{values} of {code(evaluation.factor)} were compared on {where}, {each}."
     given = f"At {budget(found)} per trial and the settings listed below"
     return f"{given}, {values} of {code(evaluation.factor)} were compared on {where}, {seeds}."
 
@@ -192,12 +307,18 @@ def common_unit(found: Findings) -> str:
         )
     if len(found.folder.evaluation.workloads) == 1:
         return ""
-    return f"Workloads are averaged and drawn side by side in **{found.common.difference}** (percentage points)."
+    points = " (percentage points)" if found.common.scale == 100 else ""
+    return f"Workloads are averaged and drawn side by side in **{found.common.difference}**{points}."
 
 
 def how_differences(found: Findings) -> str:
     """How the paired differences and their intervals were made."""
     evaluation = found.folder.evaluation
+    if found.judged is not None and found.judged.design.one_score:
+        return (
+            "Scores are paired by workload; a positive difference is better than the baseline. The interval is a t"
+            f" interval over the data sets, at {percent(found.family)} so that the family holds together."
+        )
     family = (
         f" The {found.num_comparisons} comparisons are one family: the level is"
         f" 1 − {1 - evaluation.confidence:.3g}/{found.num_comparisons} = {percent(found.family)} (Bonferroni)."
@@ -214,9 +335,19 @@ def how_differences(found: Findings) -> str:
         + (", seed and setting of the other factors" if evaluation.factors else " and seed")
         + "; a positive difference is better for the first of the two."
         + averaged
-        + " The interval is a t interval over seeds, widened because every seed draws its split from the same rows;"
-        " it is the one to decide by. *These rows only* leaves the widening out and says nothing about new rows."
-        " *Wins* counts the pairs that the first one won; P(better) is the probability to win a pair, with its exact"
+        + " The interval is a t interval over seeds"
+        + (
+            ", widened because every seed draws its split from the same rows;"
+            " it is the one to decide by. *These rows only* leaves the widening out and says nothing about new rows."
+            if any(found.rho.values())
+            else "."
+        )
+        + (
+            f" The seeds from {found.folder.num_pilot} on were added once: intervals use the spread of those before."
+            if found.folder.num_pilot is not None
+            else ""
+        )
+        + " *Wins* counts the pairs that the first one won; P(better) is the probability to win a pair, with its exact"
         " interval (a tie counts half)." + family
     )
 
@@ -224,13 +355,22 @@ def how_differences(found: Findings) -> str:
 def caveats(found: Findings) -> list[str]:
     """What limits this evaluation; each one only where it holds."""
     evaluation = found.folder.evaluation
-    notes = ["No technique was tuned here: the differences hold at the settings listed above, and may turn at others."]
+    notes = []
+    if evaluation.foreign and not evaluation.tuned:
+        notes.append("The table does not say that both sides were tuned alike: every ring is capped at TRIAL.")
+    elif not evaluation.tuned:
+        notes.append(
+            "No technique was tuned here: the differences hold at the settings listed, and may turn at others."
+        )
     notes += _about_data_sets(found)
     if _unequal_updates(found):
         notes.append(
             "The techniques did unequal work (see the answer): a difference in score may come from that alone."
         )
-    notes.append(_about_splits(found))
+    if any(found.rho.values()):
+        notes.append(_about_splits(found))
+    elif evaluation.foreign:
+        notes.append("The table does not say how many rows were trained and tested on: test data are taken as fresh.")
     notes += _about_seeds(found)
     if any(_passes_bounds(found, score) for score in found.scores):
         notes.append("Some t intervals pass 0 or 100 %: the t interval does not know the bounds of an accuracy.")
@@ -243,7 +383,7 @@ def caveats(found: Findings) -> list[str]:
         notes.append(
             "Failed trials are left out together with their partners: the pairs that remain may be easier ones."
         )
-    if len(evaluation.provenance["machines"]) > 1:
+    if len(evaluation.provenance.get("machines", [])) > 1:
         notes.append("The trials ran on different machines, which may change results in the last digits.")
     if evaluation.factors:
         notes.append("The effects per level of the other factors are exploratory: their intervals allow for no family.")
@@ -283,6 +423,8 @@ def _about_splits(found: Findings) -> str:
 
 def _about_seeds(found: Findings) -> list[str]:
     seeds = found.folder.evaluation.num_seeds
+    if found.judged is not None and found.judged.design.one_score:
+        return ["Every data set has one score per technique: the spread between seeds is not known, data sets repeat."]
     if seeds < 2:
         return ["With one seed no interval can be computed: nothing here separates an effect from chance."]
     notes = []
@@ -328,6 +470,10 @@ def figure_text(found: Findings, name: str) -> str:
         "scores": f"Scores of every trial of {techniques} on {names}, with means, intervals and references",
         "differences": f"Paired differences {', '.join(f'{a} minus {b}' for a, b in found.comparisons)} on {names},"
         " with intervals",
+        "tradeoff": f"Effect against cost of {techniques}, relative to the baseline, with intervals and Pareto front",
+        "targets": f"Share of the targets on {names} that {techniques} reach within multiples of the fastest time",
+        "ranks": f"Critical-difference diagram: average ranks of {techniques} over the data sets",
+        "profiles": f"Share of runs of {techniques} above each score",
         "curves_epochs": f"Validation score of {techniques} over the epochs on {names}",
         "curves_steps": f"Validation score of {techniques} over optimizer steps, log scale, on {names}",
     }

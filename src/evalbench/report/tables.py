@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,11 @@ def named(name: str) -> str:
 
 def workloads(found: Findings) -> str:
     """The workloads: what they are and what is measured on them."""
+    if found.folder.evaluation.foreign:
+        names: dict[str, list[str]] = {}
+        for workload in found.folder.evaluation.workloads.values():
+            names.setdefault(f"`{workload.metric}`, {workload.direction}", []).append(code(workload.name))
+        return markdown(["metric", "workloads"], [[metric, ", ".join(mine)] for metric, mine in names.items()], 2)
     rows = []
     for workload in found.folder.evaluation.workloads.values():
         noun = "tokens" if workload.kind == "language" else "classes"
@@ -183,6 +189,8 @@ def costs(found: Findings) -> str:
     base = {cost.workload: cost for cost in found.costs if cost.technique == evaluation.baseline}
     ratios = evaluation.baseline is not None
     rows = []
+    if not any(math.isfinite(cost.steps) or math.isfinite(cost.flops) for cost in found.costs):
+        return ""
     for workload, group in itertools.groupby(found.costs, key=lambda cost: cost.workload):
         for place, cost in enumerate(group):
             row = [

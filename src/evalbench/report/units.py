@@ -118,6 +118,13 @@ def times(ratio: float) -> str:
     return f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
+def ratio(value: float) -> str:
+    """A cost ratio: two decimals, more digits where it is small: `1.03`, `0.021`."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.2g}" if value < 0.1 else f"{value:,.2f}"
+
+
 def plural(count: int, noun: str, many: str | None = None) -> str:
     """`1 trial`, `2 trials`."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"

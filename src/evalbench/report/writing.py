@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from evalbench.errors import TableError
-from evalbench.report import sentences, tables
+from evalbench.report import advice, html, numbers, proofs, sentences, tables
 from evalbench.report.curves import curve_table
-from evalbench.report.figures import draw, drawable
+from evalbench.report.figures import NAMES, draw, drawable
 from evalbench.report.findings import Findings, find
 from evalbench.report.folder import load
 
@@ -19,31 +19,46 @@ TEMPLATE = Path(__file__).with_name("report.md.jinja")
 
 
 def write(folder: Path) -> Path:
-    """Write `report.md` and `figures/` into the folder of an evaluation, and return the path of the report.
+    """Write `report.md`, `report.html`, `figures/` and `numbers/` into the folder of an evaluation.
 
-    A pure function of `evaluation.json` and the three tables: the same folder gives the same bytes.
+    A pure function of `evaluation.json` and the tables beside it: the same folder gives the same bytes.
+
+    Returns:
+        The path of `report.md`.
 
     Raises:
         TableError: the folder or one of its tables cannot be used; the message is one line.
     """
-    findings, curves = _read(folder)
+    return write_findings(read(folder), folder)
+
+
+def write_findings(findings: Findings, folder: Path) -> Path:
+    """Write the report of findings into a folder, which is made if need be; see `write`."""
+    curves = curve_table(findings.folder, findings.rho)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, suffix in product(NAMES, ("png", "csv")):
+        # A figure of an earlier report must not outlive its numbers.
+        (folder / "figures" / f"{name}.{suffix}").unlink(missing_ok=True)
     draw(findings, curves, folder / "figures")
+    numbers.write(findings, folder / "numbers")
     report = folder / "report.md"
-    report.write_text(_fill(findings, drawable(findings, curves)), encoding="utf-8", newline="\n")
+    said = _fill(findings, drawable(findings, curves))
+    report.write_text(said, encoding="utf-8", newline="\n")
+    (folder / "report.html").write_text(html.page(said, folder), encoding="utf-8", newline="\n")
     return report
 
 
 def text(folder: Path) -> str:
     """The text of the report alone, without a figure drawn or a file written; errors as in `write`."""
-    findings, curves = _read(folder)
-    return _fill(findings, drawable(findings, curves))
+    findings = read(folder)
+    return _fill(findings, drawable(findings, curve_table(findings.folder, findings.rho)))
 
 
-def _read(folder: Path) -> tuple[Findings, pd.DataFrame]:
+def read(folder: Path) -> Findings:
+    """Every number of a folder's report, as data; errors as in `write`."""
     if not folder.is_dir():
         raise TableError(f"{folder} is not a folder: give the folder of an evaluation, such as reports/optimizers")
-    findings = find(load(folder))
-    return findings, curve_table(findings.folder, findings.rho)
+    return find(load(folder))
 
 
 def _fill(findings: Findings, figures: tuple[str, ...]) -> str:
@@ -51,5 +66,5 @@ def _fill(findings: Findings, figures: tuple[str, ...]) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    filled = template.render(found=findings, say=sentences, table=tables, figures=figures)
+    filled = template.render(found=findings, say=sentences, advise=advice, table=tables, proof=proofs, figures=figures)
     return re.sub(r"\n{3,}", "\n\n", filled)  # parts that are absent leave no gap

@@ -1,14 +1,17 @@
-"""Intervals: the t interval of a mean, the exact interval of a share, and the level of a family of comparisons."""
+"""Intervals: the t interval of a mean, exact intervals of a share, and the level of a family of comparisons."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+
+Floats = npt.NDArray[np.float64]
 
 # A spread below this fraction of the values is rounding, not variation: 0.3 - 0.1 and 0.4 - 0.2 are one difference.
 ROUNDING = 1e-12
@@ -25,7 +28,7 @@ class Interval:
     mean: float
     low: float
     high: float
-    sd: float  # with n - 1 in the denominator; nan for fewer than two values
+    sd: float  # with n - 1 in the denominator; of the pilot alone in two stages; nan for fewer than two values
     count: int
     confidence: float
 
@@ -47,20 +50,42 @@ class Interval:
         return f"n = {self.count}" if self.count < 2 else "no spread"
 
 
-def t_interval(values: Sequence[float] | npt.NDArray[np.float64], confidence: float, rho: float = 0.0) -> Interval:
+def half_width(sd: Any, count: Any, confidence: float, rho: Any = 0.0, num_pilot: Any = None) -> Any:
+    """Half of a t interval: `t_{1-α/2, n-1} · s · sqrt(1/n + rho)`, elementwise over arrays of any one shape.
+
+    Args:
+        sd: standard deviation of the values; of the pilot's values where there are two stages.
+        count: number n of all values, at least 2.
+        confidence: 1 - α.
+        rho: see `t_interval`.
+        num_pilot: number n_1 of values that `sd` comes from where the sample was extended once; the degrees of freedom
+            are then n_1 - 1. None: all of them.
+
+    Source: Stein, A two-sample test for a linear hypothesis, Annals of Mathematical Statistics 16 (1945).
+    """
+    known = count if num_pilot is None else num_pilot
+    return stats.t.ppf((1 + confidence) / 2, np.asarray(known) - 1) * sd * np.sqrt(1 / np.asarray(count) + rho)
+
+
+def t_interval(
+    values: Sequence[float] | Floats, confidence: float, rho: float = 0.0, num_pilot: int | None = None
+) -> Interval:
     """Mean of n values with the interval `mean ± t_{1-α/2, n-1} · s · sqrt(1/n + rho)`.
 
     Args:
-        values: shape (n,), one value per independent repetition (a seed, or a data set), all finite.
+        values: shape (n,), one value per independent repetition (a seed, or a data set), all finite; the pilot's first
+            where there are two stages.
         confidence: 1 - α, between 0 and 1.
         rho: `num_test / num_train` where every seed redraws its split from one pool of rows, so that the repetitions
             overlap and their spread understates the uncertainty; 0 where they are independent, or where the claim is
             about these rows only.
+        num_pilot: how many of the first values had been seen when the number of the others was chosen. The spread is
+            then the pilot's, so that the look at it costs nothing (Stein's two stages); None for a sample in one go.
 
     Raises:
         ValueError: a value is not finite, the confidence is not inside (0, 1), or rho is negative.
 
-    Source: Nadeau and Bengio, Inference for the generalization error, Machine Learning 52 (2003).
+    Source: Nadeau and Bengio, Inference for the generalization error, Machine Learning 52 (2003); Stein (1945).
     """
     data = np.asarray(values, dtype=np.float64)
     if not np.isfinite(data).all():
@@ -68,12 +93,46 @@ def t_interval(values: Sequence[float] | npt.NDArray[np.float64], confidence: fl
     if not 0 < confidence < 1 or rho < 0:
         raise ValueError(f"confidence must be inside (0, 1) and rho at least 0, not {confidence} and {rho}")
     n = data.size
+    pilot = data if num_pilot is None or not 1 < num_pilot < n else data[:num_pilot]
     mean = float(data.mean()) if n else math.nan
-    sd = float(data.std(ddof=1)) if n > 1 else math.nan
+    sd = float(pilot.std(ddof=1)) if n > 1 else math.nan
     if n < 2 or sd <= ROUNDING * float(np.abs(data).max()):
         return Interval(mean, math.nan, math.nan, 0.0 if n > 1 else math.nan, n, confidence)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd * math.sqrt(1 / n + rho)
+    half = float(half_width(sd, n, confidence, rho, pilot.size))
     return Interval(mean, mean - half, mean + half, sd, n, confidence)
+
+
+def narrower(interval: Interval, confidence: float, num_known: int | None = None) -> Interval:
+    """The same interval at another level; `num_known` values gave its spread (all, if None)."""
+    if not interval.computed:
+        return interval
+    freedom = (interval.count if num_known is None else num_known) - 1
+    ratio = float(stats.t.ppf((1 + confidence) / 2, freedom) / stats.t.ppf((1 + interval.confidence) / 2, freedom))
+    half = (interval.high - interval.low) / 2 * ratio
+    mean = interval.mean
+    return Interval(mean, mean - half, mean + half, interval.sd, interval.count, confidence)
+
+
+def welch_intervals(a: Floats, b: Floats, alpha: float, rho: float = 0.0) -> tuple[float, float, float, float]:
+    """Ends of the (1 - α) and the (1 - 2α) interval of mean(a) - mean(b), independent runs of shapes (n_a,) and (n_b,).
+
+    `(a - b) ± t_ν sqrt(s_a² (1/n_a + rho) + s_b² (1/n_b + rho))`, ν by Welch and Satterthwaite; nan without spread.
+
+    Raises:
+        ValueError: a side has fewer than two values.
+
+    Source: Welch, Biometrika 34 (1947); `rho` as in `t_interval`.
+    """
+    if min(a.size, b.size) < 2:
+        raise ValueError("Welch's interval needs two values on each side")
+    parts = [float(side.var(ddof=1)) * (1 / side.size + rho) for side in (a, b)]
+    total = sum(parts)
+    if not total > 0:
+        return math.nan, math.nan, math.nan, math.nan
+    freedom = total**2 / (parts[0] ** 2 / (a.size - 1) + parts[1] ** 2 / (b.size - 1))
+    mean = float(a.mean() - b.mean())
+    wide, narrow = (float(stats.t.ppf(1 - tail, freedom)) * math.sqrt(total) for tail in (alpha / 2, alpha))
+    return mean - wide, mean + wide, mean - narrow, mean + narrow
 
 
 def clopper_pearson(wins: float, count: int, confidence: float) -> tuple[float, float]:
@@ -87,12 +146,35 @@ def clopper_pearson(wins: float, count: int, confidence: float) -> tuple[float, 
 
     Source: Clopper and Pearson, Biometrika 26 (1934).
     """
-    if not 0 <= wins <= count:
-        raise ValueError(f"wins must be within [0, {count}], not {wins}")
+    _check_wins(wins, count)
     tail = (1 - confidence) / 2
     low = float(stats.beta.ppf(tail, wins, count - wins + 1)) if wins > 0 else 0.0
     high = float(stats.beta.ppf(1 - tail, wins + 1, count - wins)) if wins < count else 1.0
     return low, high
+
+
+def wilson(wins: float, count: int, confidence: float) -> tuple[float, float]:
+    """Wilson's score interval of a probability: `(p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n)`.
+
+    Raises:
+        ValueError: wins is outside [0, count], or count is 0.
+
+    Source: Wilson, Journal of the American Statistical Association 22 (1927).
+    """
+    _check_wins(wins, count)
+    if count == 0:
+        raise ValueError("a share of nothing has no interval")
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    share = wins / count
+    middle = share + z**2 / (2 * count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    scale = 1 + z**2 / count
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def _check_wins(wins: float, count: int) -> None:
+    if not 0 <= wins <= count:
+        raise ValueError(f"wins must be within [0, {count}], not {wins}")
 
 
 def family_confidence(confidence: float, num_comparisons: int) -> float:

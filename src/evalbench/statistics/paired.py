@@ -20,8 +20,9 @@ MEASURED = ("COMPLETE", "DIVERGED")  # the states that carry a score
 class Pairs:
     """The complete pairs of two techniques, and the keys that had to be left out.
 
-    table: one row per pair: the keys, `candidate` and `baseline` (scores oriented so that larger is better) and
-        `difference` (candidate minus baseline).
+    table: one row per pair: the keys, `candidate` and `baseline` (scores oriented so that larger is better),
+        `difference` (candidate minus baseline), and `decided`: -1 where the candidate alone diverged, which is a loss
+        whatever the scores, 1 where the baseline alone did, else 0.
     left_out: one row per key without two scores: the keys and the `reason`.
     """
 
@@ -83,18 +84,26 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
     table["candidate"] = sign * both["score_a"]
     table["baseline"] = sign * both["score_b"]
     table["difference"] = table["candidate"] - table["baseline"]
+    table["decided"] = (both["state_b"] == "DIVERGED").astype(float) - (both["state_a"] == "DIVERGED").astype(float)
     return Pairs(table[complete].reset_index(drop=True), both.loc[~complete, [*on, "reason"]].reset_index(drop=True))
 
 
 def paired_effect(
-    candidate: npt.ArrayLike, baseline: npt.ArrayLike, confidence: float, rho: float = 0.0
+    candidate: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    confidence: float,
+    rho: float = 0.0,
+    num_pilot: int | None = None,
+    decided: npt.ArrayLike = 0.0,
 ) -> PairedEffect:
     """Effect of a candidate over n pairs.
 
     Args:
         candidate, baseline: shape (n,), the scores of the pairs, oriented so that larger is better; n may be 0.
         confidence: level of every interval here, already adjusted for the family.
-        rho: see `t_interval`.
+        rho, num_pilot: see `t_interval`.
+        decided: shape (n,), below zero for a pair that is lost and above zero for one that is won whatever its scores,
+            because one side diverged; zero where the scores decide.
 
     Differences that are rounding alone count as ties.
     """
@@ -102,12 +111,13 @@ def paired_effect(
     difference = a - b
     scale = float(np.abs(np.concatenate([a, b])).max()) if a.size else 0.0
     difference[np.abs(difference) <= ROUNDING * scale] = 0.0
-    wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+    outcome = np.where(np.asarray(decided) != 0, decided, difference)
+    wins, losses = int((outcome > 0).sum()), int((outcome < 0).sum())
     n = int(difference.size)
     ties = n - wins - losses
     return PairedEffect(
-        interval=t_interval(difference, confidence, rho),
-        rows_only=t_interval(difference, confidence),
+        interval=t_interval(difference, confidence, rho, num_pilot),
+        rows_only=t_interval(difference, confidence, 0.0, num_pilot),
         wins=wins,
         ties=ties,
         losses=losses,

@@ -1,0 +1,82 @@
+"""How often the verdicts err: `python benchmarks/validity.py` prints the tables of docs/validity.md (a minute)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from evalbench.statistics.simulation import Rates, Setup, simulate
+
+SEED = 20_260_101
+FRESH, POOL = 20_000, 2_000  # evaluations per row: a pool of rows takes longer to draw
+
+DESIGNS = {
+    "5 seeds, 1 data set": Setup(5, 1),
+    "10 seeds, 1 data set": Setup(10, 1),
+    "20 seeds, 1 data set": Setup(20, 1),
+    "5 seeds, 8 data sets": Setup(5, 8),
+    "10 seeds, 8 data sets": Setup(10, 8),
+    "20 seeds, 8 data sets": Setup(20, 8),
+    "10 seeds, 8 data sets, runs not correlated": Setup(10, 8, correlation=0.0),
+    "10 seeds, 8 data sets, effect varies (0.5 SD)": Setup(10, 8, between=0.5),
+    "10 seeds, 8 data sets, effect varies (2 SD), unequal noise": Setup(10, 8, between=2.0, unequal=True),
+    "10 seeds, then 10 more (two stages), 1 data set": Setup(10, 1, extended=True),
+    "10 seeds, splits redrawn from one pool, 1 data set": Setup(10, 1, pool=True),
+    "20 seeds, splits redrawn from one pool, 1 data set": Setup(20, 1, pool=True),
+}
+
+
+def run(setup: Setup, narrower: float = 1.0) -> Rates:
+    """The rates of one design, the same every time."""
+    return simulate(setup, POOL if setup.pool else FRESH, np.random.default_rng(SEED), narrower)
+
+
+def line(*cells: object) -> str:
+    """One row of a markdown table."""
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def percent(share: float) -> str:
+    """A share in percent with one decimal."""
+    return f"{100 * share:.1f}"
+
+
+def main() -> None:
+    """Print every table."""
+    print("### Errors and coverage, in percent\n")
+    heads = (
+        "design", "false SUPERIOR or INFERIOR (≤ 5)", "the same, ROPE of almost nothing (≤ 5)",
+        "BETTER or SUPERIOR, each of 2 (≤ 1.25)", "SUPERIOR at a difference of the ROPE (≤ 1.25)",
+        "EQUIVALENT at a difference of the ROPE (≤ 5)", "coverage of the 95 % interval",
+    )  # fmt: skip
+    print(line(*heads))
+    print(line(":--", *["--:"] * (len(heads) - 1)))
+    for name, setup in DESIGNS.items():
+        null, strict = run(setup), run(replace(setup, rope=1e-6))
+        edge = run(replace(setup, difference=setup.rope))
+        alone = run(replace(setup, num_candidates=1, difference=0.3))
+        cells = (null.false_claims, strict.false_claims, null.better_or_superior, edge.superior, edge.equivalent)
+        print(line(name, *map(percent, cells), percent(alone.coverage)))
+    print("\n### What is found, in percent of evaluations\n")
+    heads = ("design", "true difference", "SUPERIOR", "BETTER or SUPERIOR", "EQUIVALENT", "not decided")
+    print(line(*heads))
+    print(line(":--", *["--:"] * (len(heads) - 1)))
+    for name in list(DESIGNS)[:6] + list(DESIGNS)[-3:]:
+        for difference in (0.0, 0.5, 1.0, 2.5):
+            r = run(replace(DESIGNS[name], difference=difference))
+            cells = (r.superior, r.better_or_superior, r.equivalent, r.inconclusive)
+            print(line(name, f"{difference:g} SD", *map(percent, cells)))
+    print("\n### The same with intervals 40 % narrower: the tests must notice\n")
+    heads = ("design", "BETTER or SUPERIOR (≤ 1.25)", "SUPERIOR at the ROPE (≤ 1.25)", "coverage (≥ 93.5)")
+    print(line(*heads))
+    print(line(":--", *["--:"] * (len(heads) - 1)))
+    for name in ("10 seeds, 1 data set", "10 seeds, 8 data sets"):
+        setup = DESIGNS[name]
+        null, edge = run(replace(setup, rope=1e-6), 0.6), run(replace(setup, difference=setup.rope), 0.6)
+        alone = run(replace(setup, num_candidates=1, difference=0.3), 0.6)
+        print(line(name, percent(null.better_or_superior), percent(edge.superior), percent(alone.coverage)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""`python -m evalbench.compare old/results.csv new/results.csv [--gate]`: what changed beyond noise."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from evalbench.compare.changes import Change, Comparison, compare
+from evalbench.errors import InputError
+from evalbench.report.foreign import Options
+from evalbench.report.tables import markdown
+from evalbench.report.units import percent, ratio, signed
+
+MOST_PROVENANCE = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the comparison and return the exit code: 0, 1 where the gate is closed, 2 for unusable tables."""
+    asked = _parser().parse_args(arguments)
+    options = None
+    if asked.baseline is not None:
+        options = Options(asked.baseline, asked.metric, asked.direction, rope=asked.rope, wide=asked.wide)
+    try:
+        found = compare(asked.old, asked.new, options)
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print(text(found))
+    if not asked.gate:
+        return 0
+    if found.worse:
+        print(f"\ngate: closed, {', '.join(found.worse)} got worse by more than the ROPE")
+        return 1
+    print("\ngate: open, nothing got worse by more than the ROPE with the evidence to say so")
+    return 0
+
+
+def text(found: Comparison) -> str:
+    """The comparison as markdown."""
+    decimals = 2 if found.scale == 100 else 3
+    rows = [_row(change, found, decimals) for change in found.changes]
+    headers = [
+        "technique", "change", f"new − old ({found.unit}) [{percent(found.confidence)} CI]", "ring", "rank",
+        "cost ratio",
+    ]  # fmt: skip
+    rope = f"{found.rope * found.scale:.{decimals}f}"
+    lines = [
+        markdown(headers, rows, 2),
+        "",
+        f"On {len(found.workloads)} shared workloads; ROPE ±{rope}. "
+        + ("Paired by seed." if all(c.paired for c in found.changes) else "Not paired: the seeds are independent."),
+    ]
+    for title, names in (
+        ("Only in the old one", found.only_old),
+        ("Only in the new one", found.only_new),
+        ("Workloads that only one of them has", found.dropped),
+    ):
+        if names:
+            lines.append(f"{title}: {', '.join(names)}.")
+    if found.provenance:
+        differing = list(found.provenance.items())
+        lines += ["", "Differs in provenance:", ""]
+        lines.append(markdown(["what", "old", "new"], [[k, a, b] for k, (a, b) in differing[:MOST_PROVENANCE]], 3))
+        if len(differing) > MOST_PROVENANCE:
+            lines.append(f"and {len(differing) - MOST_PROVENANCE} more")
+    else:
+        lines += ["", "Nothing differs in what is recorded of their making."]
+    return "\n".join(lines)
+
+
+def _row(change: Change, found: Comparison, decimals: int) -> list[str]:
+    numbers = [signed(value * found.scale, decimals) for value in (change.mean, change.low, change.high)]
+    interval = f" [{numbers[1]}, {numbers[2]}]" if math.isfinite(change.low) else " (no interval)"
+    old, new = change.rings
+    ranks, costs = change.ranks, change.cost
+    return [
+        change.technique,
+        change.words,
+        numbers[0] + interval,
+        new if old == new else f"{old} → {new}",
+        str(ranks[1]) if ranks[0] == ranks[1] else f"{ranks[0]} → {ranks[1]}",
+        ratio(costs[1]) if ratio(costs[0]) == ratio(costs[1]) else f"{ratio(costs[0])} → {ratio(costs[1])}",
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m evalbench.compare", description=__doc__)
+    parser.add_argument("old", type=Path, help="results.csv, or the folder, of the earlier evaluation")
+    parser.add_argument("new", type=Path, help="results.csv, or the folder, of the later one")
+    parser.add_argument("--gate", action="store_true", help="exit with 1 where a technique got worse beyond the ROPE")
+    parser.add_argument("--baseline", help="lone tables: the technique that all others are compared with")
+    parser.add_argument("--wide", action="store_true", help="lone tables: a column per technique")
+    parser.add_argument("--metric", default="score", help="lone tables: what the score is")
+    parser.add_argument("--direction", default="maximize", choices=("maximize", "minimize"))
+    parser.add_argument("--rope", type=float, help="lone tables: the smallest difference that matters")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

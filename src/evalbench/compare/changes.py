@@ -1,0 +1,274 @@
+"""What changed between two evaluations, technique by technique."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evalbench.errors import TableError
+from evalbench.report.findings import Findings, find
+from evalbench.report.folder import load
+from evalbench.report.foreign import Options, load_table
+from evalbench.statistics.decisions import decide
+from evalbench.statistics.intervals import Floats, t_interval, welch_intervals
+from evalbench.statistics.matrices import Matrix
+from evalbench.statistics.verdicts import QUALITIES, Quality, quality
+
+WORSE = (Quality.INFERIOR,)
+BETTER = (Quality.SUPERIOR,)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One technique, new minus old, in the common unit."""
+
+    technique: str
+    mean: float
+    low: float
+    high: float
+    quality: Quality  # of new against old
+    paired: bool  # the same seeds on the same data; otherwise seeds are independent and the interval is Welch's
+    rings: tuple[str, str]  # old and new; "baseline" for the baseline
+    ranks: tuple[int, int]
+    cost: tuple[float, float]  # ratios to the baseline, old and new; nan where not measured
+    worse_on: tuple[str, ...] = ()  # workloads where it got worse beyond the ROPE, corrected for all of them
+
+    @property
+    def words(self) -> str:
+        """The change in a few words."""
+        if self.quality in WORSE:
+            return "got worse"
+        if self.worse_on:
+            return f"got worse on {', '.join(self.worse_on)}"
+        if self.quality in BETTER:
+            return "got better"
+        return {
+            Quality.EQUIVALENT: "practically the same",
+            Quality.BETTER: "slightly better",
+            Quality.WORSE: "slightly worse",
+        }.get(self.quality, "within noise")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two evaluations against each other."""
+
+    changes: tuple[Change, ...]
+    only_old: tuple[str, ...]  # techniques
+    only_new: tuple[str, ...]
+    workloads: tuple[str, ...]  # those that both have
+    dropped: tuple[str, ...]  # workloads that only one of them has
+    provenance: Mapping[str, tuple[str, str]]  # what differs: old and new
+    rope: float
+    unit: str
+    scale: float
+    confidence: float  # of each interval
+
+    @property
+    def worse(self) -> tuple[str, ...]:
+        """Techniques that got worse beyond the ROPE, over the data sets or on one of them, and evidently so."""
+        return tuple(change.technique for change in self.changes if change.quality in WORSE or change.worse_on)
+
+
+def compare(old: Path, new: Path, options: Options | None = None) -> Comparison:
+    """Compare two tables of results, `results.csv` in the folder of an evaluation or any others.
+
+    A technique's scores are compared seed by seed where both evaluations have the same seeds on the same data, data
+    set by data set otherwise; the intervals share one error rate over the techniques.
+
+    Raises:
+        TableError: a table cannot be used, or the two have no technique or workload in common.
+    """
+    sides = [_read(path, options) for path in (old, new)]
+    judged = [side.judged for side in sides if side.judged is not None]
+    if len(judged) < 2:
+        raise TableError("only evaluations that compare techniques with a baseline can be compared with each other")
+    if sides[0].common.difference != sides[1].common.difference:
+        units = " and ".join(side.common.difference for side in sides)
+        raise TableError(f"the two evaluations are in different units ({units}): they cannot be compared")
+    names = [tuple(j.scores) for j in judged]
+    shared = [name for name in names[1] if name in names[0]]
+    workloads = [w for w in sides[1].folder.evaluation.workloads if w in sides[0].folder.evaluation.workloads]
+    if not shared or not workloads:
+        what = "technique" if not shared else "workload"
+        raise TableError(f"the two evaluations have no {what} in common: there is nothing to compare")
+    design = judged[1].design
+    places = {w: place for place, w in enumerate(sides[1].folder.evaluation.workloads)}
+    counting = {sides[1].folder.evaluation.workloads[w].name for w in workloads if design.counted[places[w]]}
+    rho = np.array([design.rho[places[w]] for w in workloads])
+    floors = np.array([design.floors[places[w]] for w in workloads])
+    counted = np.array([w in counting for w in workloads])
+    level = design.alpha / len(shared)
+    changes = []
+    for name in shared:
+        a, b = judged[1].scores[name], judged[0].scores[name]
+        same = _same_data(sides[0], sides[1], workloads)
+        values = _paired(a, b, workloads) if same else None
+        mean, low, high, kind = (
+            _decide(values, design.rope, rho, floors, counted, level)
+            if values is not None
+            else _unpaired(a, b, workloads, counted, design.rope, rho, level)
+        )
+        worse_on = _worse_on(values, workloads, design.rope, rho, level)
+        rings = tuple(_ring(side, name) for side in sides)
+        costs = tuple(_cost(side, name) for side in sides)
+        ranks = (judged[0].ranks[name], judged[1].ranks[name])
+        changes.append(
+            Change(
+                name,
+                mean,
+                low,
+                high,
+                kind,
+                values is not None,
+                (rings[0], rings[1]),
+                ranks,
+                (costs[0], costs[1]),
+                worse_on,
+            )
+        )
+    return Comparison(
+        changes=tuple(changes),
+        only_old=tuple(name for name in names[0] if name not in shared),
+        only_new=tuple(name for name in names[1] if name not in shared),
+        workloads=tuple(workloads),
+        dropped=tuple(sorted(set(sides[0].folder.evaluation.workloads) ^ set(sides[1].folder.evaluation.workloads))),
+        provenance=_provenance(sides[0], sides[1]),
+        rope=design.rope,
+        unit=sides[1].common.difference,
+        scale=sides[1].common.scale,
+        confidence=1 - level,
+    )
+
+
+def _read(path: Path, options: Options | None) -> Findings:
+    folder = path.parent if path.is_file() else path
+    if (folder / "evaluation.json").is_file() and (path.is_dir() or path.name == "results.csv"):
+        return find(load(folder))
+    if not path.is_file():
+        raise TableError(f"{path} is neither a table of results nor the folder of an evaluation")
+    if options is None:
+        raise TableError(f"{path} has no evaluation.json beside it: add --baseline NAME to read it as a lone table")
+    return find(load_table(path, options))
+
+
+def _same_data(old: Findings, new: Findings, workloads: list[str]) -> bool:
+    """Whether the seeds mean the same splits: the data are the same, and so is the root that seeds are derived from."""
+    a, b = old.folder.evaluation, new.folder.evaluation
+    same = all(a.workloads[w].fingerprint == b.workloads[w].fingerprint for w in workloads)
+    return same and a.root_seed == b.root_seed and a.splits == b.splits
+
+
+def _paired(a: Matrix, b: Matrix, workloads: list[str]) -> Floats | None:
+    """Differences on shared seeds, shape (S, W); None where a workload has none."""
+    seeds = [seed for seed in a.seeds if seed in set(b.seeds)]
+    if not seeds:
+        return None
+    sides = [
+        m.values[[m.seeds.index(seed) for seed in seeds]][:, [m.workloads.index(w) for w in workloads]] for m in (a, b)
+    ]
+    d = sides[0] - sides[1]
+    return d if np.isfinite(d).any(axis=0).all() else None
+
+
+def _decide(
+    values: Floats, rope: float, rho: Floats, floors: Floats, counted: Floats, level: float
+) -> tuple[float, float, float, Quality]:
+    if not np.abs(values[np.isfinite(values)]).max() > 1e-12:
+        # The same numbers twice: nothing was run anew, or everything is deterministic.
+        return 0.0, 0.0, 0.0, Quality.EQUIVALENT
+    names = tuple(str(place) for place in range(values.shape[1]))
+    d = Matrix(values, tuple(range(len(values))), names)
+    found = decide(
+        d.means[None],
+        np.nan_to_num(d.sds())[None],
+        np.array(d.counts)[None],
+        rope,
+        rho=rho,
+        floors=floors,
+        counted=counted.astype(bool),
+        alpha=level,
+    )
+    return float(found.mean[0]), float(found.low[0]), float(found.high[0]), QUALITIES[int(found.quality[0])]
+
+
+def _worse_on(values: Floats | None, workloads: list[str], rope: float, rho: Floats, level: float) -> tuple[str, ...]:
+    """A mean over data sets hides what broke on one: the workloads with evidence of their own, Bonferroni over all."""
+    if values is None:
+        return ()
+    worse = []
+    for place, name in enumerate(workloads):
+        column = values[:, place]
+        interval = t_interval(column[np.isfinite(column)], 1 - level / len(workloads), float(rho[place]))
+        if interval.high < -rope:
+            worse.append(name)
+    return tuple(worse)
+
+
+def _unpaired(
+    a: Matrix, b: Matrix, workloads: list[str], counted: Floats, rope: float, rho: Floats, level: float
+) -> tuple[float, float, float, Quality]:
+    """Independent seeds: the data sets repeat where there are several, Welch's interval where there is one."""
+    use = [w for w, counts in zip(workloads, counted, strict=True) if counts] or workloads
+    if len(use) > 1:
+        means = np.array([[float(a.column(w).mean() - b.column(w).mean()) for w in use]])
+        every = np.ones(len(use), dtype=bool)
+        found = decide(means, np.zeros_like(means), np.ones_like(means), rope, counted=every, alpha=level)
+        return float(found.mean[0]), float(found.low[0]), float(found.high[0]), QUALITIES[int(found.quality[0])]
+    x, y = a.column(use[0]), b.column(use[0])
+    mean = float(x.mean() - y.mean())
+    if min(x.size, y.size) < 2:
+        return mean, math.nan, math.nan, Quality.INCONCLUSIVE
+    low, high, low_tost, high_tost = welch_intervals(x, y, level, float(rho[workloads.index(use[0])]))
+    return mean, low, high, quality(low, high, low_tost, high_tost, rope)
+
+
+def _ring(side: Findings, name: str) -> str:
+    assert side.judged is not None  # checked before
+    if name == side.judged.baseline:
+        return "baseline"
+    return next((str(v.ring) for v in side.judged.verdicts if v.candidate == name), "INVALID")
+
+
+def _cost(side: Findings, name: str) -> float:
+    assert side.judged is not None  # checked before
+    if name == side.judged.baseline:
+        return 1.0
+    return next((v.cost.value for v in side.judged.verdicts if v.candidate == name), math.nan)
+
+
+def _provenance(old: Findings, new: Findings) -> dict[str, tuple[str, str]]:
+    """Everything about the making of the two that is not the same."""
+    sides = [_flat(side) for side in (old, new)]
+    return {
+        key: (sides[0].get(key, "–"), sides[1].get(key, "–"))
+        for key in sorted(sides[0].keys() | sides[1].keys())
+        if sides[0].get(key) != sides[1].get(key)
+    }
+
+
+def _flat(side: Findings) -> dict[str, str]:
+    e = side.folder.evaluation
+    versions: Mapping[str, Any] = e.provenance.get("versions", {})
+    flat = {
+        "baseline": str(e.baseline),
+        "budget": json.dumps(dict(e.budget), sort_keys=True),
+        "commit": str(e.provenance.get("commit")),
+        "machines": "; ".join(e.provenance.get("machines", [])),
+        "num_seeds": str(e.num_seeds),
+        "root_seed": str(e.root_seed),
+        "rope": json.dumps(dict(e.rope), sort_keys=True),
+        "splits": json.dumps(dict(e.splits), sort_keys=True),
+        "training_version": str(e.provenance.get("training_version")),
+        **{f"version of {name}": str(version) for name, version in versions.items()},
+        **{f"data of {name}": w.fingerprint for name, w in e.workloads.items() if w.fingerprint},
+    }
+    for factor, choices in e.settings.items():
+        flat |= {f"{factor}={choice}": json.dumps(values, sort_keys=True) for choice, values in choices.items()}
+    return flat

@@ -1,0 +1,202 @@
+"""The sentences of the page that decides: one per technique, its next step, and the comparison at equal work."""
+
+from __future__ import annotations
+
+import math
+
+from evalbench.report.findings import Findings
+from evalbench.report.spending import Matched
+from evalbench.report.tables import code
+from evalbench.report.units import counted, flops, listed, percent, plural, ratio, times
+from evalbench.statistics.judging import Verdict
+from evalbench.statistics.verdicts import CostClass, Ring
+
+RINGS = {
+    Ring.ADOPT: "use it",
+    Ring.TRIAL: "ready to be tried where the risk is bearable",
+    Ring.ASSESS: "worth a closer look, not for use yet",
+    Ring.HOLD: "stay with the baseline",
+    Ring.INSUFFICIENT: "the evidence does not decide",
+    Ring.INVALID: "the comparison cannot be used",
+}
+
+
+def scope(found: Findings) -> str:
+    """What the verdicts are about: `5 data sets (10 seeds each)`."""
+    evaluation = found.folder.evaluation
+    seeds = f"({_seeds(found)})"
+    if len(found.data_sets) > 1:
+        return f"{plural(len(found.data_sets), 'data set')} {seeds}"
+    if found.data_sets:
+        return f"{code(found.data_sets[0])} {seeds}"
+    names = listed([code(name) for name in evaluation.workloads])
+    return f"generated data alone, {names} {seeds}"
+
+
+def _seeds(found: Findings) -> str:
+    assert found.judged is not None  # only where there are verdicts
+    if found.judged.design.one_score:
+        return "one score each"
+    counts = [verdict.num_pairs for verdict in found.judged.verdicts] or [found.folder.evaluation.num_seeds]
+    low, high = min(counts), max(counts)
+    number = str(low) if low == high else f"{low} to {high}"
+    return f"{number} {'seed' if high == 1 else 'seeds'}" + (" each" if len(found.data_sets) > 1 else "")
+
+
+def sentence(found: Findings, verdict: Verdict) -> str:
+    """The verdict on one technique, from the template."""
+    unit, baseline = found.common, str(found.folder.evaluation.baseline)
+    effect = verdict.effect
+    assert found.judged is not None  # there is a verdict
+    rope = f"ROPE ±{unit.change(found.judged.design.rope).lstrip('+')}"
+    if effect.computed:
+        interval = f"{percent(effect.confidence)} CI {unit.change(effect.low)} to {unit.change(effect.high)}; {rope}"
+    else:
+        interval = f"no interval: {effect.why_not}; {rope}"
+    size = f"{unit.change(effect.mean)} {unit.difference} ({interval})"
+    pairs = verdict.wins + verdict.ties + verdict.losses
+    wins = f"better in {verdict.wins} of {plural(pairs, 'pair')}"
+    ring = f"**{verdict.ring}**"
+    caps = listed(list(dict.fromkeys(cap.reason for cap in verdict.advice.caps)))
+    limited = ""
+    if verdict.ring in (Ring.INVALID, Ring.INSUFFICIENT) and caps:
+        limited = f" ({reason_invalid(found, verdict) or caps})"
+    elif caps:
+        limited = f" (at most {verdict.ring}: {caps})"
+    parts = [
+        f"On {scope(found)}, {code(verdict.candidate)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
+        f"{verdict.quality} ({verdict.quality.words}), cost {verdict.cost_class} → {ring}{limited}.",
+        work(found, verdict.candidate),
+        *(_matched(found, match) for match in found.matched if match.candidate == verdict.candidate),
+        _survivors(found, verdict),
+        _conditional(found, verdict),
+        next_step(found, verdict),
+        _sensitive(verdict),
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def reason_invalid(found: Findings, verdict: Verdict) -> str:
+    """Which cells are missing, where that makes a comparison invalid."""
+    assert found.judged is not None  # there is a verdict
+    return found.judged.incomplete.get(verdict.candidate, "") if verdict.ring is Ring.INVALID else ""
+
+
+def _cost(verdict: Verdict) -> str:
+    cost = verdict.cost
+    if not math.isfinite(cost.value):
+        return "cost not measured in isolation"
+    if not math.isfinite(cost.low):
+        return f"at {ratio(cost.value)}× cost (no interval)"
+    return f"at {ratio(cost.value)}× cost ({percent(cost.confidence)} CI {ratio(cost.low)} to {ratio(cost.high)})"
+
+
+def work(found: Findings, candidate: str) -> str:
+    """Whether the budgets that were equal on paper were equal work."""
+    totals = {name: spent(found, name) for name in (candidate, str(found.folder.evaluation.baseline))}
+    mine, base = totals.values()
+    unequal = []
+    for key, words in (("steps", "optimizer updates"), ("examples", "examples"), ("flops", "FLOPs")):
+        a, b = mine[key], base[key]
+        if math.isfinite(a) and math.isfinite(b) and b > 0 and abs(a / b - 1) > 0.01:
+            unequal.append(f"{times(a / b)} times the {words}")
+    return f"Equal budgets were not equal work: it took {listed(unequal)}." if unequal else ""
+
+
+def spent(found: Findings, technique: str) -> dict[str, float]:
+    """Mean updates, examples and FLOPs of a trial, averaged over the workloads; nan where not known."""
+    mine = [cost for cost in found.costs if cost.technique == technique and cost.num_trials]
+    return {
+        key: sum(getattr(cost, key) for cost in mine) / len(mine) if mine else math.nan
+        for key in ("steps", "examples", "flops")
+    }
+
+
+def _matched(found: Findings, match: Matched) -> str:
+    if match.effect is None:
+        return (
+            f"At equal {match.by} they cannot be compared: the shorter of the two ended before the other was validated."
+        )
+    unit = found.common
+    where = "" if not match.missing else f" (not on {listed([code(name) for name in match.missing])}: no overlap)"
+    interval = unit.change_interval(match.effect)
+    size = f"{unit.change(match.effect.mean)} {unit.difference} {interval}"
+    return f"At equal {match.by}, by validation scores on {plural(len(match.workloads), 'workload')}{where}: {size}."
+
+
+def _survivors(found: Findings, verdict: Verdict) -> str:
+    assert found.judged is not None  # there is a verdict
+    other = found.judged.survivors.get(verdict.candidate)
+    if other is None:
+        return ""
+    unit = found.common
+    return (
+        f"Diverged runs count as the trivial predictor; without them: {unit.change(other.effect.mean)}"
+        f" {unit.change_interval(other.effect)}, {other.quality}."
+    )
+
+
+def _conditional(found: Findings, verdict: Verdict) -> str:
+    """Where the effect turns with the level of another factor, by more than the ROPE on both sides."""
+    assert found.judged is not None  # there is a verdict
+    rope = found.judged.design.rope
+    parts = []
+    for factor in found.folder.evaluation.factors:
+        mine = [e for e in found.levels if e.factor == factor and e.candidate == verdict.candidate]
+        overall = [e for e in mine if e.workload is None] or [e for e in mine if e.workload in found.data_sets] or mine
+        ahead = list(dict.fromkeys(code(e.level) for e in overall if e.interval.mean > rope))
+        behind = list(dict.fromkeys(code(e.level) for e in overall if e.interval.mean < -rope))
+        if ahead and behind:
+            parts.append(f"ahead with {code(factor)} = {listed(ahead)}, behind with {listed(behind)}")
+    return f"The conclusion is conditional: {'; '.join(parts)} (exploratory)." if parts else ""
+
+
+def next_step(found: Findings, verdict: Verdict) -> str:
+    """What to do next, in one sentence."""
+    step, effect, unit = verdict.next_step, verdict.effect, found.common
+    if verdict.ring is Ring.INVALID:
+        return "Next: run the missing trials again; the same command does only those."
+    if verdict.ring is not Ring.INSUFFICIENT:
+        return _confirm(verdict)
+    within = f"any true difference lies in [{unit.change(effect.low)}, {unit.change(effect.high)}]"
+    have = verdict.num_pairs
+    if step.what == "seeds":
+        return f"Next: run {plural(step.count, 'more seed')} (num_seeds={have + step.count}), once, then decide."
+    if step.what == "datasets":
+        assert found.judged is not None  # there is a verdict
+        if found.judged.design.one_score:
+            return f"Next: add {plural(step.count, 'data set')}."
+        reason = "the effect varies more between data sets than seeds could average out"
+        return f"Next: add {plural(step.count, 'data set')}, not seeds: {reason}."
+    if step.what == "rows":
+        return f"Not resolvable: more rows or more data sets, not more seeds; {within}."
+    if step.what == "spread":
+        return "All pairs differ by the same amount: check that the seeds change anything."
+    return f"Not resolvable within budget: {within}."
+
+
+def _confirm(verdict: Verdict) -> str:
+    if verdict.ring is Ring.HOLD:
+        return "Next: nothing; there is no reason to switch."
+    steps = []
+    if verdict.cost_class is CostClass.UNCLEAR:
+        steps.append("measure the cost in isolation")
+    if not verdict.guards.tuned:
+        steps.append("tune both sides alike")
+    if verdict.num_datasets < 6:
+        steps.append(f"add {plural(6 - verdict.num_datasets, 'data set')}")
+    if not verdict.guards.failures_ok:
+        steps.append("find out why runs diverge")
+    return f"Next: {listed(steps)}." if steps else "Next: use it."
+
+
+def _sensitive(verdict: Verdict) -> str:
+    if not verdict.rope_sensitive:
+        return ""
+    return f"ROPE-sensitive: with half of it the ring is {verdict.half_rope}, with double {verdict.double_rope}."
+
+
+def work_cells(found: Findings, technique: str) -> list[str]:
+    """Updates, examples and FLOPs of one trial, as cells of the verdict table."""
+    mine = spent(found, technique)
+    return [counted(mine["steps"]), counted(mine["examples"]), flops(mine["flops"])]

@@ -1,0 +1,299 @@
+"""The numbers that prove: omnibus tests, pooled effects, profiles, variance shares, and every assumption's check."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalbench.report.contrasts import common_scores
+from evalbench.report.folder import Folder
+from evalbench.report.judgement import Judgement, difference
+from evalbench.report.spending import complete_scores
+from evalbench.report.units import SKILL, Unit
+from evalbench.statistics.aggregates import (
+    Bootstrapped,
+    iqm_interval,
+    paired_improvement,
+    probability_best,
+    score_profile,
+)
+from evalbench.statistics.effects import (
+    Posterior,
+    Standardised,
+    hodges_lehmann,
+    posterior_signed_rank,
+    posterior_t,
+    standardised,
+)
+from evalbench.statistics.intervals import Floats
+from evalbench.statistics.judging import Verdict, used
+from evalbench.statistics.pooling import RandomEffects, random_effects
+from evalbench.statistics.power import Resolution, resolution
+from evalbench.statistics.ranks import RankTest, critical_difference, iman_davenport, rank_rows
+from evalbench.statistics.shares import Share, variance_shares
+from evalbench.statistics.significance import equivalence, holm, paired_t, sign_flip, wilcoxon
+from evalbench.statistics.verdicts import FEWEST_DATASETS
+
+SEED = 20_260_103
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What else is known of one candidate against the baseline, in the common unit."""
+
+    candidate: str
+    test: str  # which exact test
+    p_t: float  # t test over what repeats: data sets, or the seeds of the only one
+    p_exact: float
+    p_holm: float  # the exact test's, over the family
+    p_equivalence: float
+    hodges_lehmann: float
+    size: Standardised
+    posterior: Posterior
+    posterior_by: str
+    pooled: RandomEffects | None
+    improvement: float  # mean share of pairs won
+    resolution: Resolution | None  # with one data set only
+
+
+@dataclass(frozen=True)
+class Omnibus:
+    """All techniques over the data sets."""
+
+    test: RankTest
+    techniques: tuple[str, ...]
+    ranks: Floats  # shape (D, k)
+    workloads: tuple[str, ...]
+    critical_difference: float  # Nemenyi's, at the level of the evaluation
+    pair_p: Mapping[tuple[str, str], tuple[float, float]]  # Wilcoxon per pair: raw and after Holm over all pairs
+
+
+@dataclass(frozen=True)
+class Appendix:
+    """Everything behind the page that decides."""
+
+    proofs: tuple[Proof, ...]
+    omnibus: Omnibus | None  # with at least two data sets
+    best: Mapping[str, tuple[float, float]]  # how often each ranks first: on these data sets, and on sets like these
+    iqm: Mapping[str, Bootstrapped]
+    thresholds: Floats  # of the score profile
+    profiles: Mapping[str, Floats]
+    shares: tuple[Share, ...]  # of the variance; empty where the table is not balanced
+
+
+def appendix(folder: Folder, judged: Judgement, common: Unit) -> Appendix:
+    """Compute it; every draw comes from a generator with a fixed seed."""
+    evaluation = folder.evaluation
+    places = used(judged.design)
+    full = complete_scores(judged.scores, places) if judged.scores else None
+    names = tuple(judged.scores)
+    best: dict[str, tuple[float, float]] = {}
+    iqm: dict[str, Bootstrapped] = {}
+    thresholds, profiles = np.empty(0), {}
+    if full is not None and evaluation.baseline is not None:
+        these, like = (probability_best(full, np.random.default_rng(SEED), redraw) for redraw in (False, True))
+        best = {name: (float(a), float(b)) for name, a, b in zip(names, these, like, strict=True)}
+        iqm = {
+            name: iqm_interval(full[i], np.random.default_rng(SEED), evaluation.confidence)
+            for i, name in enumerate(names)
+        }
+        thresholds = np.linspace(float(full.min()), float(full.max()), 101)
+        profiles = {name: score_profile(full[i], thresholds) for i, name in enumerate(names)}
+    proofs = tuple(_proof(judged, verdict) for verdict in judged.verdicts)
+    return Appendix(
+        proofs, _omnibus(judged, 1 - evaluation.confidence), best, iqm, thresholds, profiles, _shares(folder, common)
+    )
+
+
+def _proof(judged: Judgement, verdict: Verdict) -> Proof:
+    design, places = judged.design, used(judged.design)
+    d = judged.scores[verdict.candidate]
+    d = difference(d, judged.scores[judged.baseline])
+    one = len(places) == 1
+    rho = float(design.rho[places[0]]) if one else 0.0
+    values = d.column(d.workloads[places[0]]) if one else d.means[places]
+    sets = [verdict.sets[place].interval for place in places]
+    variances = [i.sd**2 * (1 / i.count + float(design.rho[p])) for i, p in zip(sets, places, strict=True)]
+    if one:
+        sd = float(sets[0].sd)
+        posterior = posterior_t(float(values.mean()), sd, values.size, design.rope, rho)
+        by = "t posterior over seeds"
+    elif len(places) >= FEWEST_DATASETS - 1:
+        posterior = posterior_signed_rank(values, design.rope, np.random.default_rng(SEED))
+        by = "Bayesian signed rank over data sets"
+    else:
+        posterior = posterior_t(float(values.mean()), float(values.std(ddof=1)), values.size, design.rope)
+        by = "t posterior over data sets"
+    exact = sign_flip(values, np.random.default_rng(SEED)) if one or len(values) < FEWEST_DATASETS else wilcoxon(values)
+    level = judged.design.alpha / max(1, len(judged.verdicts))
+    return Proof(
+        candidate=verdict.candidate,
+        test=("sign flips over seeds" if one else "sign flips over data sets")
+        if one or len(values) < FEWEST_DATASETS
+        else "Wilcoxon over data sets",
+        p_t=paired_t(values),
+        p_exact=exact,
+        p_holm=verdict.second.p_holm,
+        p_equivalence=equivalence(values, design.rope, rho),
+        hodges_lehmann=hodges_lehmann(values),
+        size=standardised(values),
+        posterior=posterior,
+        posterior_by=by,
+        pooled=None if one else random_effects(d.means[places], variances, 1 - level),
+        improvement=paired_improvement(d.values[:, places]),
+        resolution=resolution(float(sets[0].sd), sets[0].count, level, rho) if one else None,
+    )
+
+
+def _omnibus(judged: Judgement, alpha: float) -> Omnibus | None:
+    places = used(judged.design)
+    names = tuple(judged.scores)
+    if len(places) < 2 or len(names) < 2 or not judged.verdicts:
+        return None
+    means = np.stack([judged.scores[name].means[places] for name in names], axis=1)
+    if not np.isfinite(means).all():
+        return None
+    ranks = rank_rows(means)
+    pairs = [(pair.a, pair.b) for pair in judged.pairs]
+    p = [wilcoxon(means[:, names.index(a)] - means[:, names.index(b)]) for a, b in pairs]
+    adjusted = holm(p)
+    workloads = judged.scores[names[0]].workloads
+    return Omnibus(
+        iman_davenport(ranks),
+        names,
+        ranks,
+        tuple(workloads[place] for place in places),
+        critical_difference(len(names), len(places), alpha),
+        {pair: (raw, after) for pair, raw, after in zip(pairs, p, adjusted, strict=True)},
+    )
+
+
+def _shares(folder: Folder, common: Unit) -> tuple[Share, ...]:
+    evaluation = folder.evaluation
+    if evaluation.factor is None:
+        return ()
+    trials = common_scores(folder, common is SKILL).rename(columns={"technique": evaluation.factor})
+    try:
+        return variance_shares(trials, [evaluation.factor, *evaluation.factors], "common", "workload")
+    except ValueError:
+        return ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One assumption, how it was checked, and what came out."""
+
+    assumption: str
+    check: str
+    outcome: str
+    holds: str  # yes, no, or not checked
+
+
+def checks(folder: Folder, judged: Judgement) -> tuple[Check, ...]:
+    """Every assumption of the method with its check in this evaluation."""
+    evaluation, design = folder.evaluation, judged.design
+    places = used(design)
+    results = folder.results
+    found = []
+    complete = not judged.incomplete
+    found.append(
+        Check(
+            "every cell is there once",
+            "pairs matched by workload, seed and factors",
+            "all complete" if complete else "; ".join(f"{k}: {v}" for k, v in judged.incomplete.items()),
+            "yes" if complete else "no",
+        )
+    )
+    correlations = [x for x in (_run_correlation(judged, v) for v in judged.verdicts) if math.isfinite(x)]
+    worst = min(correlations, default=math.nan)
+    found.append(
+        Check(
+            "pairing helps",
+            "correlation of the paired runs, averaged over the workloads",
+            f"at least {worst:.2f}" if correlations else "too few runs",
+            ("yes" if worst > 0 else "no") if correlations else "not checked",
+        )
+    )
+    skews = [_outlier(judged, verdict) for verdict in judged.verdicts]
+    largest = max((x for x in skews if math.isfinite(x)), default=math.nan)
+    found.append(
+        Check(
+            "the t interval is not ruled by one value",
+            "largest distance of a difference from their mean, in standard deviations (below 3)",
+            f"{largest:.1f}" if math.isfinite(largest) else "too few values",
+            ("yes" if largest < 3 else "no") if math.isfinite(largest) else "not checked",
+        )
+    )
+    redrawn = bool((np.asarray(design.rho)[places] > 0).any())
+    found.append(
+        Check(
+            "seeds are independent",
+            "test rows / training rows added to 1/n where every seed redraws its split",
+            "splits are redrawn: intervals of single data sets are widened"
+            if redrawn
+            else "test data are taken as fixed or fresh: nothing is added",
+            "yes" if redrawn or evaluation.foreign else "not checked",
+        )
+    )
+    fingerprints = [w.fingerprint for w in evaluation.workloads.values() if w.fingerprint]
+    found.append(
+        Check(
+            "data sets are different ones",
+            "fingerprints of the data",
+            "all differ" if len(set(fingerprints)) == len(fingerprints) else "two are the same",
+            ("yes" if len(set(fingerprints)) == len(fingerprints) else "no") if fingerprints else "not checked",
+        )
+    )
+    failed = int((results["state"] == "FAILED").sum())
+    found.append(
+        Check("no trial is missing by our fault", "states of the trials", f"{failed} FAILED", "no" if failed else "yes")
+    )
+    below = [
+        n for n, f in zip(evaluation.workloads, design.floors, strict=True) if math.isfinite(f) and design.rope < f
+    ]
+    known = [f for f in design.floors if math.isfinite(f)]
+    found.append(
+        Check(
+            "the ROPE is not finer than the data",
+            "noise floor of each test set against the ROPE",
+            (f"finer on {', '.join(below)}: EQUIVALENT is not given there" if below else "coarser than every floor")
+            if known
+            else "no floor is known",
+            ("no" if below else "yes") if known else "not checked",
+        )
+    )
+    stages = "one stage" if design.num_pilot is None else f"pilot of seeds below {design.num_pilot}, extended once"
+    found.append(Check("nobody stopped when it looked good", "stages of the trials", stages, "yes"))
+    machines = evaluation.provenance.get("machines", [])
+    found.append(
+        Check(
+            "one kind of hardware",
+            "machines of the trials",
+            f"{len(machines)} kinds" if len(machines) > 1 else "one kind" if machines else "not recorded",
+            "not checked" if not machines else "yes" if len(machines) == 1 else "no",
+        )
+    )
+    return tuple(found)
+
+
+def _run_correlation(judged: Judgement, verdict: Verdict) -> float:
+    a, b = judged.scores[verdict.candidate], judged.scores[judged.baseline]
+    found = []
+    for place in used(judged.design):
+        shared = [seed for seed in a.seeds if seed in set(b.seeds)]
+        x = np.array([a.values[a.seeds.index(seed), place] for seed in shared])
+        y = np.array([b.values[b.seeds.index(seed), place] for seed in shared])
+        if x.size > 2 and np.std(x) > 1e-12 and np.std(y) > 1e-12:
+            found.append(float(np.corrcoef(x, y)[0, 1]))
+    return float(np.mean(found)) if found else math.nan
+
+
+def _outlier(judged: Judgement, verdict: Verdict) -> float:
+    places = used(judged.design)
+    d = difference(judged.scores[verdict.candidate], judged.scores[judged.baseline])
+    values = d.column(d.workloads[places[0]]) if len(places) == 1 else d.means[places]
+    sd = float(np.std(values, ddof=1)) if values.size > 2 else 0.0
+    return float(np.abs(values - values.mean()).max() / sd) if sd > 1e-12 else math.nan

@@ -1,0 +1,92 @@
+"""Reading and checking tables: every refusal is one line that says what is wrong and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from evalbench.errors import TableError
+from evalbench.report.declared import Workload
+
+NO_NUMBER = ["", "nan", "NaN", "None", "null"]
+
+
+def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """Read one CSV: names stay text (`none` and `1` are levels), and only numbers may be missing.
+
+    Args:
+        path: the file.
+        texts, numbers: columns that it must have.
+        optional: columns of numbers that it may have.
+
+    Raises:
+        TableError: the file is missing or unreadable, lacks a column, or has text where numbers belong.
+    """
+    try:
+        header = pd.read_csv(path, nrows=0).columns
+        table = pd.read_csv(
+            path,
+            dtype={name: str for name in header if name not in numbers and name not in optional},
+            keep_default_na=False,
+            na_values=dict.fromkeys((*numbers, *optional), NO_NUMBER),
+        )
+    except FileNotFoundError:
+        raise TableError(f"{path} is missing: give the folder of an evaluation, such as reports/optimizers") from None
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path} cannot be read as CSV: {error}") from None
+    absent = [name for name in (*texts, *numbers) if name not in table.columns]
+    if absent:
+        raise TableError(f"{path} has no column {', '.join(absent)}: it has {', '.join(table.columns)}")
+    for name in (*numbers, *(column for column in optional if column in table.columns)):
+        try:
+            table[name] = pd.to_numeric(table[name]).astype(np.float64)
+        except ValueError as error:
+            raise TableError(f"{path}: column {name} holds numbers only: {error}") from None
+    if "seed" in table.columns:
+        if table["seed"].isna().any() or (table["seed"] % 1 != 0).any():
+            raise TableError(f"{path} has a row whose seed is not a whole number")
+        table["seed"] = table["seed"].astype(np.int64)
+    return table
+
+
+def only(name: str, table: pd.DataFrame, column: str, allowed: Iterable[str]) -> None:
+    """Refuse a value of a column that is not one of those allowed."""
+    unknown = sorted(set(table[column]) - set(allowed))
+    if unknown:
+        known = ", ".join(allowed)
+        raise TableError(f"{name}: {column} must be one of {known}, not {', '.join(map(repr, unknown))}")
+
+
+def one_metric(name: str, table: pd.DataFrame, workloads: Mapping[str, Workload]) -> None:
+    """Refuse a metric or direction that is not the one that its workload declares."""
+    for workload, metric, direction in set(zip(table["workload"], table["metric"], table["direction"], strict=True)):
+        declared = workloads[workload]
+        if (metric, direction) != (declared.metric, declared.direction):
+            raise TableError(
+                f"{name}: workload {workload!r} declares {declared.direction} {declared.metric},"
+                f" not {direction} {metric}"
+            )
+
+
+def once(name: str, table: pd.DataFrame, keys: list[str]) -> None:
+    """Refuse a key that occurs more than once."""
+    twice = table.loc[table.duplicated(keys), keys].sort_values(keys)
+    if len(twice):
+        raise TableError(f"{name} has more than one row for {words(twice)}: keep one of each")
+
+
+def finite(name: str, table: pd.DataFrame, columns: list[str], keys: list[str]) -> None:
+    """Refuse a number that is not finite, and name its row."""
+    for column in columns:
+        bad = table.loc[~np.isfinite(table[column]), keys].sort_values(keys)
+        if len(bad):
+            raise TableError(f"{name}: {column} must be a finite number for {words(bad)}")
+
+
+def words(keys: pd.DataFrame) -> str:
+    """The first key in words, and how many more there are."""
+    first = ", ".join(f"{name} {value}" for name, value in keys.iloc[0].items())
+    return first + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")

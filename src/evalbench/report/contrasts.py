@@ -1,0 +1,88 @@
+"""The pairs of a comparison, and the scale on which workloads with different metrics are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from evalbench.errors import TableError
+from evalbench.report.folder import REFERENCES, Folder
+from evalbench.statistics.overall import best_possible
+from evalbench.statistics.paired import MEASURED, pair
+
+LINEAR, TRIVIAL = REFERENCES["linear"], REFERENCES["trivial"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The pairs of one comparison, a row per workload, setting and seed; `common` is the difference in that unit."""
+
+    candidate: str
+    comparator: str
+    table: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill: bool) -> list[Contrast]:
+    """The pairs of each comparison, with their difference in the common unit.
+
+    Raises:
+        TableError: a pair is missing or repeated, or skill is asked for without a trivial predictor.
+    """
+    factors = list(folder.evaluation.factors)
+    keys = ["workload", "seed", *factors]
+    trials = with_references(folder)
+    scales = skill_scales(folder) if in_skill else None
+    found = []
+    for candidate, comparator in comparisons:
+        pairs = pair(trials, candidate, comparator, keys)
+        table = pairs.table.assign(common=pairs.table["difference"])
+        if scales is not None:
+            table = table.merge(scales, on=["workload", "seed"], how="left", sort=False)
+            table["common"] = table["difference"] / table["scale"]
+        found.append(Contrast(candidate, comparator, table, pairs.left_out))
+    return found
+
+
+def with_references(folder: Folder) -> pd.DataFrame:
+    """Trials, and the references as if they were techniques: the same score at every setting of the other factors."""
+    factors = list(folder.evaluation.factors)
+    settings = folder.results[["workload", *factors, "seed"]].drop_duplicates()
+    references = settings.merge(
+        folder.references.rename(columns={"reference": "technique"}), on=["workload", "seed"], how="inner", sort=False
+    ).assign(state="COMPLETE")
+    columns = ["technique", "workload", *factors, "seed", "state", "direction", "score"]
+    return pd.concat([folder.results[columns], references[columns]], ignore_index=True)
+
+
+def skill_scales(folder: Folder) -> pd.DataFrame:
+    """Columns workload, seed and scale: the distance from the trivial predictor to a perfect one on that split."""
+    trivial = folder.references[folder.references["reference"] == TRIVIAL]
+    best = trivial["metric"].map({metric: best_possible(metric) for metric in sorted(set(trivial["metric"]))})
+    scales = trivial[["workload", "seed"]].assign(scale=(best - trivial["score"]).abs())
+    wanted = folder.results[["workload", "seed"]].drop_duplicates()
+    scales = wanted.merge(scales, on=["workload", "seed"], how="left", sort=False)
+    lacking = scales[~(scales["scale"] > 1e-12)]
+    if len(lacking):
+        first = lacking.sort_values(["workload", "seed"]).iloc[0]
+        raise TableError(
+            "skill needs a trivial predictor that is not perfect for every split:"
+            f" references.csv has none for workload {first['workload']}, seed {first['seed']}"
+        )
+    return scales
+
+
+def common_scores(folder: Folder, in_skill: bool) -> pd.DataFrame:
+    """The measured trials with their score in the common unit, as `common`, larger being better."""
+    measured = folder.results[folder.results["state"].isin(MEASURED)].copy()
+    sign = measured["direction"].map({"maximize": 1.0, "minimize": -1.0})
+    measured["common"] = measured["score"] * sign
+    if in_skill:
+        trivial = folder.references[folder.references["reference"] == TRIVIAL]
+        trivial = trivial[["workload", "seed", "score"]].rename(columns={"score": "trivial"})
+        scales = skill_scales(folder).merge(trivial, on=["workload", "seed"], how="left", sort=False)
+        measured = measured.merge(scales, on=["workload", "seed"], how="left", sort=False)
+        sign = measured["direction"].map({"maximize": 1.0, "minimize": -1.0})
+        measured["common"] = sign * (measured["score"] - measured["trivial"]) / measured["scale"]
+    return measured

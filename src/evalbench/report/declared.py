@@ -1,0 +1,153 @@
+"""`evaluation.json`: what was declared before the results, read once and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from evalbench.errors import TableError
+
+ROPE = {"accuracy": 0.005, "skill": 0.01}  # where nothing was declared
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One problem of the evaluation."""
+
+    name: str
+    kind: str  # binary, multiclass or regression
+    generated: bool  # made by a formula: it does not count as a data set of its own
+    rows: int
+    features: int
+    classes: int | None
+    fingerprint: str
+    metric: str
+    direction: str
+    unit: str
+    description: str
+    target: float | None = None  # the value of the metric that counts as solved, declared before the results
+
+    @property
+    def measure(self) -> str:
+        """The metric without its split: `accuracy` of `test/accuracy`."""
+        return self.metric.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that failed: our fault, not a finding about the technique."""
+
+    technique: str
+    workload: str
+    factors: Mapping[str, str]
+    message: str
+    log: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`evaluation.json`: what was compared, and how."""
+
+    name: str
+    question: str
+    factor: str | None  # None: nothing is compared, one technique is described
+    baseline: str | None
+    techniques: tuple[str, ...]
+    workloads: Mapping[str, Workload]
+    factors: Mapping[str, tuple[str, ...]]  # the other factors of the sweep and their levels
+    settings: Mapping[str, Mapping[str, Any]]  # factor -> choice -> its settings
+    budget: Mapping[str, float]
+    splits: Mapping[str, float]
+    num_seeds: int
+    root_seed: int
+    confidence: float
+    failures: tuple[Failure, ...]
+    provenance: Mapping[str, Any]
+    rope: Mapping[str, float] = field(default_factory=lambda: dict(ROPE))  # half its width, by unit
+    rope_declared: bool = True  # False where it is evalbench's default
+    declared: str | None = None  # hash of what was fixed before the results
+    tuning: Mapping[str, Any] | None = None  # None: nobody tuned
+    foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
+
+    @property
+    def tuned(self) -> bool:
+        """Whether at least one side was tuned."""
+        return self.tuning is not None
+
+    @property
+    def tuning_parity(self) -> bool:
+        """Whether all techniques were tuned with the same budget; so it is where nobody was tuned."""
+        return self.tuning is None or bool(self.tuning.get("parity", True))
+
+
+def declaration(raw: Mapping[str, Any]) -> str:
+    """A short hash of what must be fixed before the results: what is compared, the ROPE, the level, the targets."""
+    fixed = {
+        **{key: raw.get(key) for key in ("factor", "baseline", "rope", "confidence")},
+        "targets": {name: workload.get("target") for name, workload in raw["workloads"].items()},
+    }
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read and check the file.
+
+    Raises:
+        TableError: it is missing, unreadable, or does not describe an evaluation.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TableError(f"{path} is missing: give the folder of an evaluation, such as reports/optimizers") from None
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path} cannot be read as JSON: {error}") from None
+    try:
+        if raw.get("declared") not in (None, declaration(raw)):
+            raise TableError(f"{path}: what was declared before the results (ROPE, baseline, targets) was altered")
+        return Evaluation(
+            name=raw["name"],
+            question=raw["question"],
+            factor=raw["factor"],
+            baseline=_baseline(path, raw),
+            techniques=tuple(map(str, raw["techniques"])),
+            workloads={name: _workload(name, values) for name, values in raw["workloads"].items()},
+            factors={name: tuple(map(str, levels)) for name, levels in raw["factors"].items()},
+            settings=raw["settings"],
+            budget=raw["budget"],
+            splits=raw["splits"],
+            num_seeds=raw["num_seeds"],
+            root_seed=raw["root_seed"],
+            confidence=raw["confidence"],
+            failures=tuple(_failure(failure) for failure in raw["failures"]),
+            provenance=raw["provenance"],
+            rope={str(unit): float(width) for unit, width in raw.get("rope", ROPE).items()},
+            rope_declared="rope" in raw,
+            declared=raw.get("declared"),
+            tuning=raw.get("tuning"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TableError(f"{path} does not describe an evaluation: {type(error).__name__} {error}") from None
+
+
+def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
+    """Where techniques are compared there is a baseline, and it is one of them."""
+    if raw["factor"] is None:
+        return None
+    baseline: str | None = raw["baseline"]
+    if baseline not in raw["techniques"]:
+        raise TableError(f"{path}: baseline must be one of the techniques {list(raw['techniques'])}, not {baseline!r}")
+    return baseline
+
+
+def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
+    required = [field.name for field in fields(Workload) if field.name != "name" and field.default is MISSING]
+    return Workload(name=name, **{key: raw[key] for key in required}, target=raw.get("target"))
+
+
+def _failure(raw: Mapping[str, Any]) -> Failure:
+    factors = {str(name): str(level) for name, level in raw["factors"].items()}
+    return Failure(raw["technique"], raw["workload"], factors, str(raw["message"]), str(raw["log"] or ""))

@@ -1,0 +1,21 @@
+"""What several figures share."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+from evalbench.report.findings import Findings
+
+ROUND_STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
+
+
+def workload_label(findings: Findings, workload: str) -> str:
+    """The name of a workload, marked where it was generated."""
+    return f"{workload} (generated)" if findings.folder.evaluation.workloads[workload].generated else workload
+
+
+def columns(axes: list[Axes]) -> int:
+    """How many panels stand side by side."""
+    spec = axes[0].get_subplotspec()
+    assert spec is not None  # the panels come from `subplots`
+    return spec.get_gridspec().ncols

@@ -1,0 +1,120 @@
+"""Quality against cost, both relative to the baseline, with both intervals and the Pareto front."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+from evalbench.report import style
+from evalbench.report.figures.shared import ROUND_STEPS
+from evalbench.report.findings import Findings
+from evalbench.report.units import percent
+
+
+def numbers(findings: Findings) -> pd.DataFrame:
+    """A row per technique: effect and cost ratio with their ends, and its place."""
+    scale = findings.common.scale
+    return pd.DataFrame(
+        {
+            "technique": place.technique,
+            "unit": findings.common.difference,
+            "effect": place.effect[0] * scale,
+            "effect_low": place.effect[1] * scale,
+            "effect_high": place.effect[2] * scale,
+            "cost_ratio": place.cost[0],
+            "cost_ratio_low": place.cost[1],
+            "cost_ratio_high": place.cost[2],
+            "cost_in": measured_in(findings),
+            "on_front": place.front,
+            "front_probability": place.probability,
+        }
+        for place in findings.front
+    )
+
+
+def measured_in(findings: Findings) -> str:
+    """What the cost is in."""
+    return "isolated seconds" if not findings.folder.costs.empty else "counted FLOPs"
+
+
+def tradeoff(findings: Findings) -> Figure:
+    """Up is better, left is cheaper; a filled marker is on the front."""
+    assert findings.judged is not None  # there is a front
+    figure = Figure(figsize=(style.WIDTH, 3.6))
+    axis = figure.subplots()
+    scale = findings.common.scale
+    names = list(findings.folder.evaluation.techniques)
+    rope = findings.judged.design.rope * scale
+    axis.axhspan(-rope, rope, color=style.ROPE, lw=0, zorder=0)
+    axis.axvspan(0.9, 1.1, color="#EEEEEE", lw=0, zorder=-1)
+    for place in findings.front:
+        index = names.index(place.technique)
+        colour = style.colour(index)
+        x, y = place.cost[0], place.effect[0] * scale
+        if place.cost[1] < place.cost[2]:
+            axis.plot(place.cost[1:], [y, y], color=colour, lw=1.4, zorder=2)
+        if place.effect[1] < place.effect[2]:
+            axis.plot([x, x], [place.effect[1] * scale, place.effect[2] * scale], color=colour, lw=1.4, zorder=2)
+        face = colour if place.front else "white"
+        axis.plot(x, y, style.marker(index), ms=9, color=colour, mfc=face, mew=1.6, zorder=3)
+    _names(findings, axis, scale, names)
+    best = sorted((p.cost[0], p.effect[0] * scale) for p in findings.front if p.front)
+    if len(best) > 1:
+        axis.step(*zip(*best, strict=True), where="post", color=style.GREY, lw=0.9, ls=(0, (1, 1.5)), zorder=1)
+    axis.set_xscale("log")
+    costs = [x for p in findings.front for x in p.cost if np.isfinite(x)]
+    low, high = min([0.8, *costs]), max([1.25, *costs])
+    axis.set_xlim(low / 1.15, high * 1.15)
+    ticks = _ticks(low / 1.15, high * 1.15)
+    axis.set_xticks(ticks)
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}×"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
+    axis.grid()
+    base = findings.folder.evaluation.baseline
+    axis.set_xlabel(f"cost relative to {base} ({measured_in(findings)}, log scale); left is cheaper")
+    axis.set_ylabel(f"effect ({findings.common.difference})\nup is better")
+    level = percent(findings.family)
+    style.legend_below(
+        figure,
+        [
+            Line2D([], [], color="black", marker="o", ls="", ms=8, label="on the Pareto front"),
+            Line2D([], [], color="black", marker="o", ls="", ms=8, mfc="white", mew=1.5, label="off it"),
+            Line2D([], [], color="black", lw=1.4, label=f"{level} interval"),
+            Patch(color=style.ROPE, label="ROPE"),
+            Patch(color="#EEEEEE", label="same cost (±10 %)"),
+        ],
+        5,
+    )
+    return figure
+
+
+def _names(findings: Findings, axis: Axes, scale: float, names: list[str]) -> None:
+    """Names beside the markers; techniques at one cost are spread, so that no name hides another."""
+    places = sorted(findings.front, key=lambda p: p.effect[0])
+    for count, place in enumerate(places):
+        side = 1 if count % 2 == 0 else -1
+        axis.annotate(
+            place.technique,
+            (place.cost[0], place.effect[0] * scale),
+            (10 * side, 4),
+            textcoords="offset points",
+            ha="left" if side > 0 else "right",
+            color=style.colour(names.index(place.technique)),
+            fontweight="bold",
+        )
+
+
+def _ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Round ratios within the axis, as fine as they fit without crowding; always with 1."""
+    for steps in ((1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:: -(-len(ticks) // most)]

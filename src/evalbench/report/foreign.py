@@ -1,0 +1,265 @@
+"""Any table of results, also one that evalbench did not train, as the folder of an evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from evalbench.errors import TableError
+from evalbench.report.checks import finite, once, only, read_table
+from evalbench.report.declared import ROPE, Evaluation, Workload
+from evalbench.report.folder import REFERENCES, STATES, Folder, pilot_of
+from evalbench.report.units import FRACTIONS
+
+REQUIRED = ("technique", "workload", "seed", "score")
+TEXT = ("state", "metric", "direction", "unit", "stage")
+NUMBERS = ("seed", "score")
+OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters")
+KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "message"}
+MOST_LEVELS = 30  # a column of text with more values than this is no factor, but a remark
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the table does not say itself, from the command line."""
+
+    baseline: str
+    metric: str = "score"
+    direction: str = "maximize"
+    unit: str = ""
+    rope: float | None = None
+    question: str | None = None
+    wide: bool = False
+    tuned: bool = False  # both sides were tuned with the same budget
+    command: str = ""
+
+
+def load_table(path: Path, options: Options) -> Folder:
+    """Read a lone table of results.
+
+    A long table has columns `technique, workload, seed, score`, and optionally `state, metric, direction, unit,
+    num_train, num_test, cost_seconds, cost_flops, stage, step` (several steps of a trial are its curve, the last one
+    its score) and columns of text, which are further factors. A wide table has a row per workload and a column per
+    technique. Techniques called `trivial predictor` or `linear model` are references and not judged.
+
+    Raises:
+        TableError: the table cannot be evaluated; the message is one line.
+    """
+    table = _wide(path, options) if options.wide else _long(path, options)
+    factors = {
+        str(name): tuple(dict.fromkeys(table[name]))
+        for name in table.columns
+        if name not in KNOWN and "/" not in str(name) and table[name].dtype != np.float64
+    }
+    factors = {name: levels for name, levels in factors.items() if 1 < len(levels) <= MOST_LEVELS}
+    results, curves = _without_curves(table, list(factors))
+    results = _checked(path, results, list(factors))
+    is_reference = results["technique"].isin(list(REFERENCES.values()))
+    references = _references(results[is_reference])
+    results = results[~is_reference].reset_index(drop=True)
+    techniques = tuple(dict.fromkeys(results["technique"]))
+    if len(techniques) < 2:
+        name = techniques[0] if techniques else "none"
+        raise TableError(f"{path.name} has one technique ({name}): a comparison needs at least two")
+    if options.baseline not in techniques:
+        known = ", ".join(techniques)
+        raise TableError(f"--baseline must be one of the techniques ({known}), not {options.baseline!r}")
+    results = _with_diverged(path, results)
+    workloads = {name: _workload(name, results) for name in dict.fromkeys(results["workload"])}
+    evaluation = _evaluation(path, options, techniques, workloads, factors, results)
+    _one_unit(path, evaluation, references)
+    places = {name: place for place, name in enumerate(techniques)}
+    order = results.assign(_t=results["technique"].map(places), _w=results["workload"].map(list(workloads).index))
+    results = results.loc[order.sort_values(["_w", "_t", *factors, "seed"], kind="stable").index].reset_index(drop=True)
+    return Folder(evaluation, results, curves, references, _costs(results, list(factors)), pilot_of(path.name, results))
+
+
+def _wide(path: Path, options: Options) -> pd.DataFrame:
+    """A row per workload (first column), a column per technique; as a long table with one seed."""
+    header = read_table(path, (), ()).columns
+    techniques = [str(name) for name in header[1:]]
+    table = read_table(path, [str(header[0])], techniques)
+    if len(techniques) < 2:
+        raise TableError(f"{path.name} has {len(techniques)} column of scores: a wide table has one per technique")
+    name = str(header[0])
+    once(path.name, table, [name])
+    long = table.melt(id_vars=name, value_vars=techniques, var_name="technique", value_name="score")
+    long = long.rename(columns={name: "workload"}).assign(seed=0)
+    return _completed(long, options)
+
+
+def _long(path: Path, options: Options) -> pd.DataFrame:
+    table = read_table(path, ("technique", "workload"), NUMBERS, OPTIONAL)
+    return _completed(table, options)
+
+
+def _completed(table: pd.DataFrame, options: Options) -> pd.DataFrame:
+    """Fill in the columns that the table may leave out."""
+    defaults = {
+        "state": "COMPLETE",
+        "metric": options.metric,
+        "direction": options.direction,
+        "unit": options.unit or ("fraction" if options.metric in FRACTIONS and _within_one(table) else ""),
+    }
+    for name, value in defaults.items():
+        if name not in table.columns:
+            table[name] = value
+    for name in ("num_train", "num_test", "steps", "examples", "flops", "parameters"):
+        if name not in table.columns:
+            table[name] = math.nan
+    if "cost_flops" in table.columns:
+        table["flops"] = table["flops"].fillna(table["cost_flops"])
+    return table
+
+
+def _within_one(table: pd.DataFrame) -> bool:
+    scores = table["score"].dropna()
+    return bool(scores.between(0, 1).all())
+
+
+def _without_curves(table: pd.DataFrame, factors: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Where a trial has several steps they are its curve, and the last one is its result."""
+    keys = ["technique", "workload", *factors, "seed"]
+    columns = [*keys, "epoch", "step", "train_loss", "val_loss", "val_score"]
+    if "step" not in table.columns or not table.duplicated(keys).any():
+        return table, pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[-4:], np.float64))
+    once("the table", table, [*keys, "step"])
+    ordered = table.sort_values([*keys, "step"], kind="stable")
+    results = ordered.groupby(keys, sort=False).tail(1)
+    results = results.assign(steps=results["steps"].fillna(results["step"]))
+    scored = ordered[np.isfinite(ordered["score"])]
+    curves = scored[[*keys, "step"]].assign(
+        epoch=scored.groupby(keys).cumcount() + 1.0, train_loss=math.nan, val_loss=math.nan, val_score=scored["score"]
+    )
+    return results.reset_index(drop=True), curves[columns].reset_index(drop=True)
+
+
+def _checked(path: Path, table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+    keys = ["technique", "workload", *factors, "seed"]
+    if table.empty:
+        raise TableError(f"{path.name} has no row")
+    only(path.name, table, "state", STATES)
+    only(path.name, table, "direction", ("maximize", "minimize"))
+    once(path.name, table, keys)
+    finite(path.name, table[table["state"] == "COMPLETE"], ["score"], keys)
+    for column in ("metric", "direction"):
+        mixed = table.groupby("workload", sort=True)[column].nunique()
+        if (mixed > 1).any():
+            name = mixed.index[mixed > 1][0]
+            values = ", ".join(sorted(set(table.loc[table["workload"] == name, column])))
+            raise TableError(f"{path.name}: workload {name} has mixed {column}s ({values}): give it one")
+    directions = table.groupby("metric", sort=True)["direction"].nunique()
+    if (directions > 1).any():
+        raise TableError(f"{path.name}: metric {directions.index[directions > 1][0]} has mixed directions: give it one")
+    where = [*factors, "workload", "seed"]
+    settings = table[where].drop_duplicates()
+    count = table.groupby("technique", sort=False).size()
+    if (count != len(settings)).any():
+        technique = str(count.index[count != len(settings)][0])
+        mine = table.loc[table["technique"] == technique, where]
+        lacking = settings.merge(mine, on=where, how="left", indicator="found")
+        first = lacking[lacking["found"] == "left_only"].sort_values(where).iloc[0]
+        key = ", ".join(f"{name} {first[name]}" for name in where)
+        raise TableError(
+            f"{path.name}: {technique} has no row for {key}: every technique needs every cell"
+            " (a trial that failed is a row with state FAILED or DIVERGED)"
+        )
+    return table
+
+
+def _with_diverged(path: Path, results: pd.DataFrame) -> pd.DataFrame:
+    """A diverged trial counts with the worst score of its data set, there being no trivial predictor to ask."""
+    gone = results["state"] == "DIVERGED"
+    if not gone.any():
+        return results
+    scored = results[~gone & (results["state"] == "COMPLETE")]
+    groups = scored.groupby("workload")["score"]
+    worst = groups.min().where(scored.groupby("workload")["direction"].first() == "maximize", groups.max())
+    instead = results["workload"].map(worst)
+    if instead[gone].isna().any():
+        name = results.loc[gone & instead.isna(), "workload"].iloc[0]
+        raise TableError(f"{path.name}: on workload {name} every trial diverged: there is nothing to compare")
+    return results.assign(score=results["score"].where(~gone, instead))
+
+
+def _references(rows: pd.DataFrame) -> pd.DataFrame:
+    columns = ["reference", "workload", "seed", "metric", "direction", "unit", "score"]
+    return rows.rename(columns={"technique": "reference"})[columns].reset_index(drop=True)
+
+
+def _workload(name: str, results: pd.DataFrame) -> Workload:
+    mine = results[results["workload"] == name].iloc[0]
+    return Workload(
+        name=name, kind="", generated=False, rows=0, features=0, classes=None, fingerprint="",
+        metric=str(mine["metric"]), direction=str(mine["direction"]), unit=str(mine["unit"]), description="",
+    )  # fmt: skip
+
+
+def _evaluation(
+    path: Path,
+    options: Options,
+    techniques: tuple[str, ...],
+    workloads: Mapping[str, Workload],
+    factors: Mapping[str, tuple[str, ...]],
+    results: pd.DataFrame,
+) -> Evaluation:
+    metrics = {workload.metric for workload in workloads.values()}
+    metric = next(iter(metrics)).rsplit("/", 1)[-1] if len(metrics) == 1 else "skill"
+    rope = dict(ROPE)
+    if options.rope is not None:
+        rope = {metric: options.rope}
+    elif metric not in ROPE:
+        scores = results["score"][np.isfinite(results["score"])]
+        if scores.min() < 0 or scores.max() > 1:
+            raise TableError(
+                f"declare the smallest difference in {metric} that matters with --rope:"
+                " scores outside 0 to 1 have no default"
+            )
+        rope = {metric: ROPE["skill"]}
+    return Evaluation(
+        name=path.stem,
+        question=options.question or f"Which technique is better than {options.baseline}?",
+        factor="technique",
+        baseline=options.baseline,
+        techniques=techniques,
+        workloads=workloads,
+        factors=factors,
+        settings={},
+        budget={},
+        splits={},
+        num_seeds=int(results.groupby("workload")["seed"].nunique().min()),
+        root_seed=0,
+        confidence=0.95,
+        failures=(),
+        provenance={"command": options.command, "machines": []},
+        rope=rope,
+        rope_declared=options.rope is not None,
+        tuning={"parity": True} if options.tuned else None,
+        foreign=True,
+    )
+
+
+def _one_unit(path: Path, evaluation: Evaluation, references: pd.DataFrame) -> None:
+    metrics = sorted({workload.metric for workload in evaluation.workloads.values()})
+    trivial = set(references.loc[references["reference"] == REFERENCES["trivial"], "workload"])
+    if len(metrics) > 1 and not set(evaluation.workloads) <= trivial:
+        raise TableError(
+            f"{path.name} mixes metrics ({', '.join(metrics)}), which cannot be averaged raw: add rows of the technique"
+            f" {REFERENCES['trivial']!r} for every workload and seed, so that skill can be computed"
+        )
+
+
+def _costs(results: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+    """Seconds that the table gives: one round per seed."""
+    keys = ["technique", "workload", *factors]
+    columns = [*keys, "round", "step_seconds", "steps", "cost_seconds"]
+    if "cost_seconds" not in results.columns or not (results["cost_seconds"] > 0).any():
+        return pd.DataFrame(columns=columns)
+    steps = results["steps"].fillna(1.0)
+    timed = results.assign(round=results["seed"], step_seconds=results["cost_seconds"] / steps, steps=steps)
+    return timed.loc[timed["cost_seconds"] > 0, columns].reset_index(drop=True)

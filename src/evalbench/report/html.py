@@ -1,0 +1,62 @@
+"""`report.html`: the report as one file, for people without a viewer of markdown."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+LARGEST_INLINE = 400_000  # bytes of a CSV that travels inside the page
+
+STYLE = """
+:root { color-scheme: light dark; --text: #1f2328; --page: #ffffff; --line: #d0d7de; --soft: #f6f8fa; --link: #0969da; }
+@media (prefers-color-scheme: dark) {
+  :root { --text: #e6edf3; --page: #0d1117; --line: #3d444d; --soft: #161b22; --link: #58a6ff; }
+}
+body { color: var(--text); background: var(--page); margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 4rem;
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+h1, h2, h3 { line-height: 1.25; margin: 2rem 0 0.75rem; }
+h1 { margin-top: 0.5rem; } h2 { border-bottom: 1px solid var(--line); padding-bottom: 0.3rem; }
+a { color: var(--link); }
+code { background: var(--soft); border-radius: 4px; padding: 0.1em 0.35em; font-size: 0.88em; }
+pre { background: var(--soft); border-radius: 6px; overflow-x: auto; padding: 0.8rem 1rem; } pre code { padding: 0; }
+.wide { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: 0.82rem; font-variant-numeric: tabular-nums; }
+th, td { border: 1px solid var(--line); padding: 0.35rem 0.5rem; white-space: nowrap; }
+td[style="text-align:left"], td:not([style]), th { white-space: normal; }
+th { background: var(--soft); text-align: left; vertical-align: bottom; }
+p > img { display: block; margin: 1rem 0 0.25rem; }
+img { background: #ffffff; border-radius: 6px; max-width: 100%; height: auto; }
+@media print {
+  body { max-width: none; font-size: 10pt; } h2, h3 { break-after: avoid; } img, table { break-inside: avoid; }
+}
+"""
+
+
+def page(markdown: str, folder: Path) -> str:
+    """The markdown of a report as a page; figures and their numbers from `folder` are put into it."""
+    body = str(MarkdownIt("commonmark").enable("table").render(markdown))
+    body = re.sub(r'src="(figures/[^"]+\.png)"', lambda match: f'src="{_data(folder / match[1], "image/png")}"', body)
+    body = re.sub(r'<a href="((?:figures|numbers)/([^"/]+\.csv))">', lambda match: _link(folder, match), body)
+    body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+    heading = re.search(r"^# (.+)$", markdown, re.MULTILINE)
+    title = html.escape(heading[1]) if heading else "report"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+    )
+
+
+def _link(folder: Path, match: re.Match[str]) -> str:
+    path = folder / match[1]
+    if path.is_file() and path.stat().st_size <= LARGEST_INLINE:
+        return f'<a download="{match[2]}" href="{_data(path, "text/csv")}">'
+    return match[0]  # too large to travel: the link works beside the folder
+
+
+def _data(path: Path, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

@@ -1,0 +1,49 @@
+"""Cost ratios: paired by round, on the logarithmic scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from evalbench.statistics.intervals import t_interval
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio candidate / baseline with its interval; nan ends where there is none."""
+
+    value: float
+    low: float
+    high: float
+    count: int  # rounds
+    confidence: float
+
+
+UNKNOWN = Ratio(math.nan, math.nan, math.nan, 0, math.nan)
+
+
+def cost_ratio(candidate: npt.ArrayLike, baseline: npt.ArrayLike, confidence: float = 0.95) -> Ratio:
+    """Geometric mean of candidate / baseline with the t interval of the logarithms, exponentiated.
+
+    Args:
+        candidate, baseline: shape (R, W): the cost in each round on each workload, above 0; the rounds are interleaved
+            over the techniques, so that what slows the machine down slows both. The logarithms are averaged over the
+            workloads, and the interval is over the rounds.
+        confidence: of the interval.
+
+    Raises:
+        ValueError: a cost is not above 0, or the shapes differ.
+    """
+    a, b = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"costs of both sides must have one shape (R, W), not {a.shape} and {b.shape}")
+    if not ((a > 0) & (b > 0)).all():
+        raise ValueError("a cost is above 0")
+    if not a.size:
+        return UNKNOWN
+    logs = np.log(a / b).mean(axis=1)
+    interval = t_interval(logs, confidence)
+    return Ratio(math.exp(interval.mean), math.exp(interval.low), math.exp(interval.high), interval.count, confidence)

@@ -1,0 +1,113 @@
+"""From means and spreads to quality classes, for any number of evaluations at once.
+
+The report calls this with the candidates of one evaluation, the simulation with thousands of evaluations: what is
+proven about the error rates of the one holds for the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from evalbench.statistics.intervals import Floats, half_width
+from evalbench.statistics.verdicts import QUALITIES, Quality, classify, vote
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Shapes: `...` evaluations, m candidates, W workloads; `sets_` per workload, the others over the data sets."""
+
+    sets_low: Floats  # (..., m, W)
+    sets_high: Floats
+    sets_quality: npt.NDArray[np.intp]  # places in QUALITIES, each at the level of the family
+    mean: Floats  # (..., m)
+    low: Floats
+    high: Floats
+    low_tost: Floats
+    high_tost: Floats
+    quality: npt.NDArray[np.intp]
+
+
+def decide(
+    means: Floats,
+    sds: Floats,
+    counts: Any,
+    rope: float,
+    *,
+    rho: Any = 0.0,
+    num_pilot: Any = None,
+    floors: Any = np.nan,
+    counted: npt.NDArray[np.bool_] | None = None,
+    alpha: float = 0.05,
+) -> Decisions:
+    """Classify m candidates on W workloads and over the data sets.
+
+    With one data set its own interval decides; with more, the equal-weight mean of the data-set means with `t_{D-1}`,
+    and where that is INCONCLUSIVE what at least half of the data sets say (`vote`), their claims corrected by Holm over
+    all data sets and candidates.
+
+    Args:
+        means: shape (..., m, W), mean paired difference, positive being better for the candidate.
+        sds: shape (..., m, W), their standard deviation over the seeds; 0 where they have no spread (no interval).
+        counts: pairs, broadcast to that shape.
+        rope: half the width of the region of practical equivalence, in the unit of the means.
+        rho: shape (W,) or a number, see `t_interval`.
+        num_pilot: pairs of the pilot where the seeds were extended once, else None; see `half_width`.
+        floors: noise floor of the test set, broadcast to that shape; nan where not known. EQUIVALENT is not given
+            where the ROPE lies below it.
+        counted: shape (W,), which workloads are data sets and count in the overall effect; where none is, all are used.
+        alpha: error rate of the family of m candidates.
+    """
+    m, W = means.shape[-2:]
+    level = alpha / m
+    counts = np.broadcast_to(np.asarray(counts, dtype=np.float64), means.shape)
+    many = (counts > 1) & (sds > 0)
+    known = counts if num_pilot is None else np.broadcast_to(np.asarray(num_pilot, dtype=np.float64), means.shape)
+    n, n_known = np.where(many, counts, 2.0), np.where(many & (known > 1), known, 2.0)
+    spread = np.where(many, sds, np.nan)
+    half = half_width(spread, n, 1 - level, rho, n_known)
+    half_tost = half_width(spread, n, 1 - 2 * level, rho, n_known)
+    floors = np.broadcast_to(np.asarray(floors, dtype=np.float64), means.shape)
+    fine = ~(rope < floors)
+    plain = classify(means - half, means + half, means - half_tost, means + half_tost, rope, fine)
+    use = np.ones(W, dtype=bool) if counted is None or not counted.any() else counted
+    if use.sum() == 1:
+        place = int(np.flatnonzero(use)[0])
+        mean, ends, ends_tost = means[..., place], half[..., place], half_tost[..., place]
+        chosen = plain[..., place]
+    else:
+        sets = means[..., use]
+        D = sets.shape[-1]
+        mean, spread_sets = sets.mean(axis=-1), sets.std(axis=-1, ddof=1)
+        spread_sets = np.where(spread_sets > 1e-12 * np.abs(sets).max(axis=-1), spread_sets, np.nan)
+        ends, ends_tost = half_width(spread_sets, D, 1 - level), half_width(spread_sets, D, 1 - 2 * level)
+        floor = np.sqrt((floors[..., use] ** 2).sum(axis=-1)) / D
+        interval = classify(mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, rope, ~(rope < floor))
+        error = half / stats.t.ppf(1 - level / 2, n_known - 1)
+        claims = _claims(sets, error[..., use], n_known[..., use] - 1, plain[..., use], rope, alpha)
+        chosen = vote(interval, claims, plain[..., use])
+    return Decisions(
+        means - half, means + half, plain, mean, mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, chosen
+    )
+
+
+def _claims(
+    means: Floats, errors: Floats, freedom: Floats, plain: npt.NDArray[np.intp], rope: float, alpha: float
+) -> npt.NDArray[np.intp]:
+    """The classes of the data sets, INFERIOR and SUPERIOR only where they hold after Holm over all D·m claims."""
+    p = 2 * stats.t.sf((np.abs(means) - rope) / errors, freedom)
+    p = np.where(np.isnan(p), 1.0, p)
+    flat = p.reshape(*p.shape[:-2], -1)
+    order = np.argsort(flat, axis=-1, kind="stable")
+    total = flat.shape[-1]
+    steps = np.maximum.accumulate(np.take_along_axis(flat, order, -1) * (total - np.arange(total)), axis=-1)
+    holds = np.empty(flat.shape, dtype=bool)
+    np.put_along_axis(holds, order, steps <= alpha, axis=-1)
+    holds = holds.reshape(p.shape)
+    beyond = np.isin(plain, [QUALITIES.index(Quality.SUPERIOR), QUALITIES.index(Quality.INFERIOR)])
+    # Holm's first steps are stricter than the level of the family, its last ones laxer: a claim needs both.
+    return np.where(beyond & ~holds, QUALITIES.index(Quality.INCONCLUSIVE), plain)

@@ -1,0 +1,369 @@
+"""From the paired differences of a family of candidates to their verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import stats
+
+from evalbench.statistics.costs import UNKNOWN, Ratio
+from evalbench.statistics.decisions import Decisions, decide
+from evalbench.statistics.intervals import Floats, Interval
+from evalbench.statistics.matrices import Matrix
+from evalbench.statistics.pooling import between_variance, prediction_interval, sign_is_stable
+from evalbench.statistics.power import more_datasets, more_seeds, more_seeds_each
+from evalbench.statistics.significance import holm, sign_flip, smallest_attainable, wilcoxon
+from evalbench.statistics.verdicts import (
+    FEWEST_DATASETS,
+    FEWEST_PAIRS,
+    QUALITIES,
+    Advice,
+    CostClass,
+    Guards,
+    Quality,
+    Ring,
+    advise,
+    cost_class,
+    methods_agree,
+)
+
+MOST_SEEDS = 1000  # more than this on one data set is no advice
+MOST_DATASETS = 100
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is the same for all candidates of an evaluation; arrays of shape (W,) over the workloads of the matrices."""
+
+    rope: float  # in the common unit, declared before the results
+    rho: Floats  # num_test / num_train, 0 where test data are fresh
+    counted: tuple[bool, ...]  # whether a workload counts as a data set: it was not generated
+    floors: Floats  # noise floor of the test set in the common unit, nan where not known
+    alpha: float = 0.05
+    num_pilot: int | None = None  # seeds of the pilot, where they were extended once
+    one_score: bool = False  # every data set has one score per technique: the data sets are the pairs
+    tuned: bool = False
+    tuning_parity: bool = True
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The evidence on one candidate against the baseline."""
+
+    name: str
+    differences: Matrix  # in the common unit
+    cost: Ratio = UNKNOWN
+    complete: bool = True
+    failures_ok: bool = True
+    decided: Matrix | None = None  # below zero where a pair is lost, above where it is won, whatever its scores
+
+
+@dataclass(frozen=True)
+class SetEffect:
+    """One candidate on one workload, in the common unit."""
+
+    workload: str
+    interval: Interval
+    quality: Quality
+    counted: bool
+
+
+@dataclass(frozen=True)
+class Second:
+    """The second method: signed ranks over at least six data sets, sign flips over the seeds of one."""
+
+    name: str
+    p: float
+    p_holm: float
+    attainable: float  # smallest p that it can give, after Holm
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What would settle an open question: `what` is seeds, datasets, rows, stop, or nothing."""
+
+    what: str
+    count: int = 0  # how many more
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence says about one candidate, in the common unit; positive is better than the baseline."""
+
+    candidate: str
+    effect: Interval  # at the level of the family: this one decides
+    equivalence: tuple[float, float]  # the interval of the two one-sided tests
+    prediction: tuple[float, float]  # the mean effect on one more data set; nan below three data sets
+    sets: tuple[SetEffect, ...]
+    wins: int  # pairs, over the workloads that count
+    ties: int
+    losses: int
+    quality: Quality
+    cost: Ratio
+    cost_class: CostClass
+    advice: Advice
+    num_datasets: int
+    num_pairs: int  # on the workload with fewest
+    guards: Guards
+    second: Second
+    next_step: NextStep
+    half_rope: Ring  # the ring if the ROPE were half as wide
+    double_rope: Ring
+    floor: float  # noise floor of the test sets for the overall effect; nan where not known
+    finest: float  # half the interval with infinitely many seeds on these rows and data sets
+    leave_one_out: Mapping[str, float] = field(default_factory=dict)  # overall mean without each data set
+
+    @property
+    def ring(self) -> Ring:
+        """The advice in one word."""
+        return self.advice.ring
+
+    @property
+    def rope_sensitive(self) -> bool:
+        """Whether half or double the ROPE would have given another ring."""
+        return {self.half_rope, self.double_rope} != {self.ring}
+
+
+def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.Generator) -> tuple[Verdict, ...]:
+    """The verdicts of one family of candidates against one baseline, in the order given.
+
+    Args:
+        candidates: all candidates of the family, their matrices with the same workloads.
+        design: what they share.
+        generator: for the sign-flip test beyond 16 seeds.
+    """
+    if not candidates:
+        return ()
+    means = np.stack([candidate.differences.means for candidate in candidates])
+    pilots = [_pilot(candidate.differences, design.num_pilot) for candidate in candidates]
+    sds = np.stack([c.differences.sds(seeds) for c, seeds in zip(candidates, pilots, strict=True)])
+    counts = np.array([candidate.differences.counts for candidate in candidates])
+    known = None
+    if design.num_pilot is not None:
+        known = np.array(
+            [count_pairs(c.differences, seeds) for c, seeds in zip(candidates, pilots, strict=True)], dtype=float
+        )
+    found = {
+        factor: decide(
+            means,
+            np.nan_to_num(sds),
+            counts,
+            design.rope * factor,
+            rho=design.rho,
+            num_pilot=known,
+            floors=design.floors,
+            counted=np.array(design.counted),
+            alpha=design.alpha,
+        )
+        for factor in (1.0, 0.5, 2.0)
+    }
+    seconds = _second_methods(candidates, found[1.0], design, generator)
+    return tuple(
+        _verdict(place, candidate, found, seconds[place], design, np.nan_to_num(sds[place]))
+        for place, candidate in enumerate(candidates)
+    )
+
+
+def count_pairs(differences: Matrix, seeds: Sequence[int] | None) -> tuple[int, ...]:
+    """Pairs per workload among some of the seeds (all, if None)."""
+    rows = [place for place, seed in enumerate(differences.seeds) if seeds is None or seed in set(seeds)]
+    return tuple(int(count) for count in np.isfinite(differences.values[rows]).sum(axis=0))
+
+
+def _pilot(differences: Matrix, num_pilot: int | None) -> tuple[int, ...] | None:
+    return None if num_pilot is None else tuple(seed for seed in differences.seeds if seed < num_pilot)
+
+
+def used(design: Design) -> list[int]:
+    """The workloads that the overall effect is made of: those that count, or all where none does."""
+    return [place for place, counts in enumerate(design.counted) if counts or not any(design.counted)]
+
+
+def _second_methods(
+    candidates: Sequence[Candidate], found: Decisions, design: Design, generator: np.random.Generator
+) -> list[Second]:
+    places = used(design)
+    D = len(places)
+    name = "Wilcoxon signed rank over data sets" if D > 1 else "sign flips over seeds"
+    p_values, sides, counts = [], [], []
+    for candidate in candidates:
+        if D > 1:
+            values = candidate.differences.means[places]
+        else:
+            column = candidate.differences.values[:, places[0]]
+            values = column[np.isfinite(column)]
+        values = values[np.isfinite(values)]
+        enough = values.size > 1
+        p_values.append((wilcoxon(values) if D > 1 else sign_flip(values, generator)) if enough else math.nan)
+        sides.append(int(np.sign(np.median(values))) if enough else 0)
+        counts.append(values.size)
+    adjusted = holm(p_values)
+    seconds = []
+    for place, (p, p_holm) in enumerate(zip(p_values, adjusted, strict=True)):
+        side = int(found.low[place] > 0) - int(found.high[place] < 0)
+        attainable = min(1.0, smallest_attainable(counts[place]) * len(candidates))
+        agrees = methods_agree(side, sides[place], p_holm, attainable, design.alpha)
+        seconds.append(Second(name, p, p_holm, attainable, agrees))
+    return seconds
+
+
+def _verdict(
+    place: int,
+    candidate: Candidate,
+    found: Mapping[float, Decisions],
+    second: Second,
+    design: Design,
+    sds: Floats,
+) -> Verdict:
+    differences, here = candidate.differences, found[1.0]
+    places = used(design)
+    D = sum(design.counted)
+    counts = np.array(differences.counts)
+    level = 1 - design.alpha / here.mean.shape[-1]
+    means = differences.means
+    one = len(places) == 1
+    overall = Interval(
+        mean=float(here.mean[place]),
+        low=float(here.low[place]),
+        high=float(here.high[place]),
+        sd=float(sds[places[0]]) if one else float(means[places].std(ddof=1)),
+        count=int(counts[places[0]]) if one else len(places),
+        confidence=level,
+    )
+    rounded = np.round(differences.values[:, places], 10)
+    if candidate.decided is not None:
+        decided = candidate.decided.values[:, places]
+        rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
+    wins, losses = int((rounded > 0).sum()), int((rounded < 0).sum())
+    ties = int((rounded == 0).sum())
+    num_pairs = D if design.one_score else int(counts[places].min())
+    cost = cost_class(candidate.cost.low, candidate.cost.high)
+    base = Guards(
+        complete=candidate.complete,
+        tuned=design.tuned,
+        tuning_parity=design.tuning_parity,
+        lodo_stable=one or sign_is_stable(means[places]),
+        methods_agree=second.agrees,
+        failures_ok=candidate.failures_ok,
+    )
+    advices = {}
+    for factor, decisions in found.items():
+        inferior = decisions.sets_quality[place, places] == QUALITIES.index(Quality.INFERIOR)
+        guards = replace(base, worst_dataset_inferior=bool(inferior.any()))
+        quality = QUALITIES[int(decisions.quality[place])]
+        advices[factor] = (guards, advise(quality, cost, D, num_pairs, guards))
+    sets = tuple(
+        SetEffect(
+            workload,
+            Interval(
+                mean=float(means[w]),
+                low=float(here.sets_low[place, w]),
+                high=float(here.sets_high[place, w]),
+                sd=float(sds[w]),
+                count=int(counts[w]),
+                confidence=level,
+            ),
+            QUALITIES[int(here.sets_quality[place, w])],
+            design.counted[w],
+        )
+        for w, workload in enumerate(differences.workloads)
+    )
+    guards, advice = advices[1.0]
+    floor = float(np.sqrt((np.asarray(design.floors)[places] ** 2).sum())) / len(places)
+    finest = _finest(means[places], sds[places], counts[places], design, places, 1 - level)
+    without = {}
+    if not one:
+        total = float(means[places].sum())
+        without = {differences.workloads[w]: (total - float(means[w])) / (len(places) - 1) for w in places}
+    return Verdict(
+        candidate=candidate.name,
+        effect=overall,
+        equivalence=(float(here.low_tost[place]), float(here.high_tost[place])),
+        prediction=prediction_interval([] if one else list(means[places]), level),
+        sets=sets,
+        wins=wins,
+        ties=ties,
+        losses=losses,
+        quality=QUALITIES[int(here.quality[place])],
+        cost=candidate.cost,
+        cost_class=cost,
+        advice=advice,
+        num_datasets=D,
+        num_pairs=num_pairs,
+        guards=guards,
+        second=second,
+        next_step=_next_step(advice, means[places], sds[places], counts[places], design, places, 1 - level),
+        half_rope=advices[0.5][1].ring,
+        double_rope=advices[2.0][1].ring,
+        floor=floor,
+        finest=finest,
+        leave_one_out=without,
+    )
+
+
+def _finest(means: Floats, sds: Floats, counts: Floats, design: Design, places: list[int], level: float) -> float:
+    """Half the interval that no number of seeds would narrow, at the noise floor of the test sets or above it."""
+    shared = np.asarray(design.rho)[places] * sds**2
+    if len(places) == 1:
+        limit = float(stats.norm.ppf(1 - level / 2)) * math.sqrt(float(shared[0]))
+    else:
+        between = _between(means, sds, counts, design, places)
+        t = float(stats.t.ppf(1 - level / 2, len(places) - 1))
+        limit = t * math.sqrt((between + float(shared.mean())) / len(places))
+    floor = float(np.sqrt((np.asarray(design.floors)[places] ** 2).sum())) / len(places)
+    return max(limit, floor) if math.isfinite(floor) else limit
+
+
+def _between(means: Floats, sds: Floats, counts: Floats, design: Design, places: list[int]) -> float:
+    variances = sds**2 * (1 / np.maximum(counts, 1) + np.asarray(design.rho)[places])
+    return between_variance(means, variances)
+
+
+def _next_step(
+    advice: Advice,
+    means: Floats,
+    sds: Floats,
+    counts: Floats,
+    design: Design,
+    places: list[int],
+    level: float,
+) -> NextStep:
+    if advice.ring is not Ring.INSUFFICIENT:
+        return NextStep("")
+    fewest = int(counts.min())
+    if design.num_pilot is not None and fewest >= FEWEST_PAIRS:
+        return NextStep("stop")  # seeds are extended once: to look again and again is how chance becomes a result
+    if len(places) == 1:
+        rho = float(np.asarray(design.rho)[places[0]])
+        if fewest > 1 and not sds[0] > 0:
+            return NextStep("spread")
+        extra = more_seeds(float(sds[0]), fewest, design.rope, level, 1, rho, FEWEST_PAIRS)
+        if extra is None:
+            return NextStep("rows")
+        return NextStep("seeds", extra) if fewest + extra <= MOST_SEEDS else NextStep("stop")
+    D = len(places)
+    if design.one_score:
+        needed = more_datasets(float(means.var(ddof=1)), 0.0, 1, D, design.rope, level)
+        return _datasets(needed, D)
+    if fewest < 2:
+        return NextStep("seeds", FEWEST_PAIRS - fewest)
+    # What seeds cannot shrink: the effect's variance between data sets, and the noise of the rows that seeds share.
+    fixed = _between(means, sds, counts, design, places) + float((np.asarray(design.rho)[places] * sds**2).mean())
+    noise = float((sds**2).mean())
+    if fixed <= noise / fewest or fewest < FEWEST_PAIRS:
+        extra = more_seeds_each(fixed, noise, fewest, D, design.rope, level)
+        if extra is not None and 0 < fewest + extra <= MOST_SEEDS:
+            return NextStep("seeds", max(extra, FEWEST_PAIRS - fewest, 1))
+        if fewest < FEWEST_PAIRS:
+            return NextStep("seeds", FEWEST_PAIRS - fewest)
+    return _datasets(more_datasets(fixed, noise, fewest, D, design.rope, level), D)
+
+
+def _datasets(needed: int | None, present: int) -> NextStep:
+    if needed is None or needed + present > MOST_DATASETS:
+        return NextStep("stop")
+    return NextStep("datasets", max(needed, 1, FEWEST_DATASETS - present))

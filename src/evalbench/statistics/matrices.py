@@ -1,0 +1,72 @@
+"""Scores and differences as matrices with names on the axes: S seeds by W workloads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from evalbench.errors import TableError
+from evalbench.statistics.intervals import Floats
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """One number per seed and workload, oriented so that larger is better.
+
+    values: shape (S, W); nan where a seed has none.
+    """
+
+    values: Floats
+    seeds: tuple[int, ...]
+    workloads: tuple[str, ...]
+
+    def column(self, workload: str) -> Floats:
+        """The numbers of one workload that are there, in order of the seeds."""
+        column = self.values[:, self.workloads.index(workload)]
+        return column[np.isfinite(column)]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many seeds each workload has."""
+        return tuple(int(count) for count in np.isfinite(self.values).sum(axis=0))
+
+    @property
+    def means(self) -> Floats:
+        """Mean over the seeds of each workload, shape (W,); nan where there is none."""
+        counts = np.isfinite(self.values).sum(axis=0)
+        sums = np.nansum(self.values, axis=0)
+        means = np.full(counts.shape, np.nan)
+        np.divide(sums, counts, out=means, where=counts > 0)
+        return means
+
+    def sds(self, seeds: Sequence[int] | None = None) -> Floats:
+        """Standard deviation over the seeds of each workload, shape (W,), over some of the seeds if given.
+
+        nan for fewer than two seeds; exactly 0 where the spread is rounding.
+        """
+        rows = [place for place, seed in enumerate(self.seeds) if seeds is None or seed in set(seeds)]
+        values = self.values[rows]
+        there = np.isfinite(values)
+        counts = there.sum(axis=0)
+        known = np.where(there, values, 0.0)
+        mean = np.divide(known.sum(axis=0), counts, out=np.zeros(counts.shape), where=counts > 0)
+        squares = np.where(there, (known - mean) ** 2, 0.0).sum(axis=0)
+        sd = np.sqrt(np.divide(squares, counts - 1, out=np.full(counts.shape, np.nan), where=counts > 1))
+        largest = np.abs(known).max(axis=0, initial=0.0)
+        return np.where(sd <= 1e-12 * largest, 0.0, sd)
+
+
+def matrix(table: pd.DataFrame, value: str, workloads: Sequence[str]) -> Matrix:
+    """A table with columns `workload`, `seed` and `value` as a matrix, whatever the order of its rows.
+
+    Raises:
+        TableError: a seed occurs twice on a workload.
+    """
+    if table.duplicated(["workload", "seed"]).any():
+        raise TableError("a matrix needs one row per workload and seed")
+    wide = table.pivot(index="seed", columns="workload", values=value).sort_index()
+    wide = wide.reindex(columns=list(workloads))
+    return Matrix(wide.to_numpy(dtype=np.float64), tuple(int(seed) for seed in wide.index), tuple(workloads))

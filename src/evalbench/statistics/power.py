@@ -1,0 +1,127 @@
+"""What the data can resolve, and how many seeds, rows or data sets it would take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy import stats
+from statsmodels.stats.power import TTestIndPower, TTestPower
+
+MOST_DATASETS = 500
+
+
+def detectable_effect(count: int, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Smallest true `dz = δ / σ_d` that a two-sided paired t test of n pairs finds with this power; nan for n < 2."""
+    if count < 2:
+        return math.nan
+    return float(TTestPower().solve_power(effect_size=None, nobs=count, alpha=alpha, power=power))
+
+
+def pairs_to_detect(dz: float, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Fewest pairs with which a two-sided paired t test finds an effect of dz standard deviations with this power."""
+    return math.ceil(float(TTestPower().solve_power(effect_size=dz, nobs=None, alpha=alpha, power=power)) - 1e-9)
+
+
+def runs_to_detect(d: float, power: float = 0.8, alpha: float = 0.05) -> int:
+    """The same per side for unpaired runs, d in standard deviations of a run: what pairing saves."""
+    return math.ceil(float(TTestIndPower().solve_power(effect_size=d, nobs1=None, alpha=alpha, power=power)) - 1e-9)
+
+
+def runs_for_probability(gamma: float, alpha: float = 0.05, beta: float = 0.05) -> int:
+    """Runs of each side that show `P(A > B) = gamma` at one-sided alpha: `((z_{1-α} + z_{1-β}) / (sqrt(6)(γ - ½)))²`.
+
+    Source: Noether, JASA 82 (1987), as used by Bouthillier et al., MLSys 2021.
+    """
+    if not 0.5 < gamma < 1:
+        raise ValueError(f"gamma must be between one half and one, not {gamma}")
+    z = stats.norm.ppf(1 - alpha) + stats.norm.ppf(1 - beta)
+    return math.ceil(float(z / (math.sqrt(6) * (gamma - 0.5))) ** 2 - 1e-9)
+
+
+def more_seeds(
+    sd: float, count: int, half: float, alpha: float = 0.05, num_comparisons: int = 1, rho: float = 0.0, least: int = 5
+) -> int | None:
+    """Extra paired seeds after a pilot of n, so that half the final interval is at most `half` (Stein's two stages).
+
+    `N = max(n, ceil(1 / ((half / (t_{1-α/(2m), n-1} s_d))² - rho)))`, and at least `least` in all.
+
+    Returns:
+        The extra seeds; None where no number of them can do it, the rows being too few: `half ≤ t s_d sqrt(rho)`.
+
+    Source: Stein, Annals of Mathematical Statistics 16 (1945).
+    """
+    if count < 2:
+        return max(least - count, 0)
+    if not sd > 0:
+        return max(0, least - count)
+    t = float(stats.t.ppf(1 - alpha / (2 * num_comparisons), count - 1))
+    room = (half / (t * sd)) ** 2 - rho
+    return max(0, least - count, math.ceil(1 / room) - count) if room > 0 else None
+
+
+def more_datasets(
+    tau2: float, sigma2: float, num_seeds: int, num_datasets: int, half: float, alpha: float = 0.05
+) -> int | None:
+    """Data sets still needed until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None above 500 in all.
+
+    Args:
+        tau2: variance of the true effect between data sets.
+        sigma2: variance of the paired difference between seeds within a data set.
+        num_seeds, num_datasets: S and D at present.
+        half: what half the interval may be.
+        alpha: of the interval, already divided over the family.
+    """
+    for wanted in range(max(2, num_datasets), MOST_DATASETS):
+        error = math.sqrt((tau2 + sigma2 / num_seeds) / wanted)
+        if float(stats.t.ppf(1 - alpha / 2, wanted - 1)) * error <= half:
+            return wanted - num_datasets
+    return None
+
+
+def more_seeds_each(
+    tau2: float, sigma2: float, num_seeds: int, num_datasets: int, half: float, alpha: float = 0.05
+) -> int | None:
+    """Extra seeds on each of D data sets until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None where none do."""
+    room = num_datasets * (half / float(stats.t.ppf(1 - alpha / 2, num_datasets - 1))) ** 2 - tau2
+    return max(0, math.ceil(sigma2 / room) - num_seeds) if room > 0 else None
+
+
+def accuracy_floor(accuracy: float, num_test: int) -> float:
+    """Standard error of an accuracy from its m test rows: `sqrt(p (1 - p) / m)`."""
+    return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / num_test)
+
+
+def paired_floor(only_a: int, only_b: int, num_test: int) -> float:
+    """Standard error of a difference of two accuracies on the same m rows.
+
+    `sqrt(n01 + n10 - (n01 - n10)² / m) / m`, n01 and n10 being the rows that one side alone got right.
+    """
+    return math.sqrt(only_a + only_b - (only_a - only_b) ** 2 / num_test) / num_test
+
+
+def r2_floor(r2: float, num_test: int) -> float:
+    """Standard error of R² from its m test rows: `sqrt(4 R² (1 - R²)² / m)`, R² below 0 taken as 0.
+
+    Source: Olkin and Finn, Psychological Bulletin 118 (1995).
+    """
+    share = min(max(r2, 0.0), 1.0)
+    return math.sqrt(4 * share * (1 - share) ** 2 / num_test)
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What one comparison on one data set can resolve."""
+
+    smallest_p: float  # that an exact paired test can give with so many pairs
+    detectable: float  # true difference found with 80 % power, in the unit of the differences
+    finest: float  # half the interval that infinitely many seeds on the same rows would have
+
+
+def resolution(sd: float, count: int, alpha: float, rho: float = 0.0) -> Resolution:
+    """The resolution of n pairs whose differences have the standard deviation sd, at the level of the family."""
+    # More pairs on redrawn rows are worth 1 / (1/n + rho) independent ones.
+    worth = max(2, math.floor(1 / (1 / count + rho))) if count else 0
+    detectable = detectable_effect(worth, alpha=alpha) * sd if count > 1 and sd > 0 else math.nan
+    finest = float(stats.norm.ppf(1 - alpha / 2)) * sd * math.sqrt(rho)
+    return Resolution(2.0 / 2.0**count if count else 1.0, detectable, finest)

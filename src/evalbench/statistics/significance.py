@@ -1,0 +1,139 @@
+"""Tests and their p-values: the second line of a report, printed beside the intervals that decide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from evalbench.statistics.intervals import ROUNDING, Floats
+
+EXACT_SIGNS = 16  # up to 2^16 sign vectors are enumerated; beyond, the same number is drawn
+
+
+def _differences(values: npt.ArrayLike) -> Floats:
+    # Differences of equal scores differ in their last bits: without rounding Wilcoxon sees ranks where there are ties.
+    return np.asarray(np.round(np.asarray(values, dtype=np.float64), 10), dtype=np.float64)
+
+
+def paired_t(differences: npt.ArrayLike) -> float:
+    """Two-sided p of `t = mean / (s_d / sqrt(n))` on n - 1 degrees of freedom, shape (n,); nan without spread."""
+    d = np.asarray(differences, dtype=np.float64)
+    if d.size < 2 or d.std(ddof=1) <= ROUNDING * float(np.abs(d).max()):
+        return math.nan
+    return float(stats.ttest_1samp(d, 0.0).pvalue)
+
+
+def sign_flip(differences: npt.ArrayLike, generator: np.random.Generator | None = None) -> float:
+    """Two-sided p of the mean under all 2^n changes of sign of the differences, shape (n,).
+
+    All sign vectors are enumerated up to n = 16; beyond it, 2^16 of them are drawn from the generator and the observed
+    one is added to both counts, so that the p-value stays valid.
+
+    Raises:
+        ValueError: n > 16 and no generator.
+
+    Source: Fisher, The Design of Experiments (1935).
+    """
+    d = _differences(differences)
+    n = d.size
+    if not n or not d.any():
+        return 1.0
+    if n <= EXACT_SIGNS:
+        # The sign of the first difference may stay: the other half of the vectors are mirror images.
+        signs = 1.0 - 2.0 * ((np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1)
+        extra = 0
+    elif generator is None:
+        raise ValueError(f"{n} differences have too many signs to enumerate: give a generator")
+    else:
+        signs = 1.0 - 2.0 * generator.integers(0, 2, (2**EXACT_SIGNS, n))
+        extra = 1
+    sums = np.abs(signs @ d)
+    observed = abs(float(d.sum()))
+    hits = int((sums >= observed * (1 - 1e-9)).sum())
+    return (hits + extra) / (len(signs) + extra)
+
+
+def wilcoxon(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "zsplit") -> float:
+    """Two-sided p of Wilcoxon's signed rank test on differences of shape (n,), rounded to 10 decimals.
+
+    `zeros`: `zsplit` shares the ranks of zero differences between the two sides (Demšar); `wilcox` drops them. Exact
+    for n ≤ 50 without ties; 1 where all differences are zero.
+
+    Source: Wilcoxon, Biometrics Bulletin 1 (1945); Demšar, JMLR 7 (2006), section 3.1.3.
+    """
+    d = _differences(differences)
+    if not d.any():
+        return 1.0
+    return float(stats.wilcoxon(d, zero_method=zeros, method="auto").pvalue)
+
+
+def signed_ranks(differences: npt.ArrayLike) -> tuple[float, float]:
+    """Sums R+ and R- of the ranks of the absolute differences, zeros shared between the two (Demšar's way)."""
+    d = _differences(differences)
+    ranks = stats.rankdata(np.abs(d))
+    zero = float(ranks[d == 0].sum()) / 2
+    return float(ranks[d > 0].sum()) + zero, float(ranks[d < 0].sum()) + zero
+
+
+def equivalence(differences: npt.ArrayLike, rope: float, rho: float = 0.0) -> float:
+    """p of two one-sided t tests (TOST): the larger of those against -rope and against +rope; nan without spread.
+
+    Source: Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15 (1987); `rho` as in `t_interval`.
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if d.size < 2 or d.std(ddof=1) <= ROUNDING * float(np.abs(d).max()):
+        return math.nan
+    error = d.std(ddof=1) * math.sqrt(1 / d.size + rho)
+    lower = stats.t.sf((d.mean() + rope) / error, d.size - 1)
+    upper = stats.t.cdf((d.mean() - rope) / error, d.size - 1)
+    return float(max(lower, upper))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Holm's adjusted p-values, in the order given: `p_(i) → max_{j≤i} min(1, (m - j + 1) p_(j))`.
+
+    A p-value that is nan stays nan and counts in m, being a test that was planned.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979).
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    if not values.size:
+        return ()
+    known = np.where(np.isnan(values), 1.0, values)
+    order = np.argsort(known, kind="stable")
+    steps = known[order] * np.arange(values.size, 0, -1)
+    adjusted = np.empty(values.size)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    return tuple(float(x) for x in np.where(np.isnan(values), math.nan, adjusted))
+
+
+def smallest_attainable(count: int) -> float:
+    """The smallest two-sided p that a paired exact test can give with n pairs: `2 / 2^n`, and 1 for none."""
+    return 2.0 / 2.0**count if count else 1.0
+
+
+def fewest_pairs(num_comparisons: int, alpha: float = 0.05) -> int:
+    """Fewest pairs with which a paired exact test can reach alpha after Holm over a family: `m · 2 / 2^n ≤ α`."""
+    return math.ceil(math.log2(2 * num_comparisons / alpha) - ROUNDING)
+
+
+def failure_rates(failed_a: int, count_a: int, failed_b: int, count_b: int) -> float:
+    """Fisher's exact two-sided p for two rates of failure.
+
+    Source: Fisher, Statistical Methods for Research Workers (1934).
+    """
+    table = np.array([[failed_a, count_a - failed_a], [failed_b, count_b - failed_b]])
+    return float(stats.fisher_exact(table)[1])
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Exact two-sided p of McNemar's test from the rows that one side alone got right, and the other side alone.
+
+    Source: McNemar, Psychometrika 12 (1947).
+    """
+    return 1.0 if only_a + only_b == 0 else float(stats.binomtest(only_a, only_a + only_b).pvalue)

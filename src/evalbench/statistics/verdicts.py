@@ -1,0 +1,254 @@
+"""The rule from evidence to advice: quality class, cost class, ring, and the caps on it.
+
+A quality class comes from the interval of the effect and the region of practical equivalence (ROPE), a cost class from
+the interval of the cost ratio; a matrix gives the ring, and caps with their reasons lower it. Conservative on purpose.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+COST_TOLERANCE = 0.10  # a ratio within 10 % of one is the same cost
+FEWEST_PAIRS = 5
+FEWEST_DATASETS = 6  # the exact test over data sets cannot reach .05 with fewer
+FAILURES = 0.10  # share of runs that may fail
+
+
+class Quality(StrEnum):
+    """What the interval says about the effect."""
+
+    SUPERIOR = "SUPERIOR"
+    BETTER = "BETTER"
+    EQUIVALENT = "EQUIVALENT"
+    NON_INFERIOR = "NON-INFERIOR"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    WORSE = "WORSE"
+    INFERIOR = "INFERIOR"
+
+    @property
+    def words(self) -> str:
+        """What it means, for a reader."""
+        return {
+            Quality.SUPERIOR: "better by more than the ROPE",
+            Quality.BETTER: "better, by how much is uncertain",
+            Quality.EQUIVALENT: "practically the same",
+            Quality.NON_INFERIOR: "not practically worse",
+            Quality.INCONCLUSIVE: "not enough evidence",
+            Quality.WORSE: "worse, by how much is uncertain",
+            Quality.INFERIOR: "worse by more than the ROPE",
+        }[self]
+
+
+class CostClass(StrEnum):
+    """What the interval of the cost ratio says."""
+
+    CHEAPER = "CHEAPER"
+    SAME = "SAME"
+    UNCLEAR = "UNCLEAR"
+    DEARER = "DEARER"
+
+
+class Ring(StrEnum):
+    """The advice. The last two are no rings: there is nothing to advise on."""
+
+    ADOPT = "ADOPT"
+    TRIAL = "TRIAL"
+    ASSESS = "ASSESS"
+    HOLD = "HOLD"
+    INSUFFICIENT = "INSUFFICIENT EVIDENCE"
+    INVALID = "INVALID"
+
+
+QUALITIES = tuple(Quality)
+_ORDER = {Ring.HOLD: 0, Ring.ASSESS: 1, Ring.TRIAL: 2, Ring.ADOPT: 3}
+_CHEAPER, _SAME, _UNCLEAR, _DEARER = CostClass
+MATRIX = {
+    Quality.SUPERIOR: {_CHEAPER: Ring.ADOPT, _SAME: Ring.ADOPT, _UNCLEAR: Ring.TRIAL, _DEARER: Ring.TRIAL},
+    Quality.BETTER: {_CHEAPER: Ring.ADOPT, _SAME: Ring.TRIAL, _UNCLEAR: Ring.TRIAL, _DEARER: Ring.ASSESS},
+    Quality.EQUIVALENT: {_CHEAPER: Ring.ADOPT, _SAME: Ring.HOLD, _UNCLEAR: Ring.ASSESS, _DEARER: Ring.HOLD},
+    Quality.NON_INFERIOR: {_CHEAPER: Ring.TRIAL, _SAME: Ring.ASSESS, _UNCLEAR: Ring.ASSESS, _DEARER: Ring.ASSESS},
+    Quality.INCONCLUSIVE: dict.fromkeys(CostClass, Ring.INSUFFICIENT),
+    Quality.WORSE: {_CHEAPER: Ring.ASSESS, _SAME: Ring.HOLD, _UNCLEAR: Ring.HOLD, _DEARER: Ring.HOLD},
+    Quality.INFERIOR: dict.fromkeys(CostClass, Ring.HOLD),
+}
+
+
+def classify(
+    low: Any, high: Any, low_tost: Any, high_tost: Any, rope: float, equivalence: Any = True
+) -> npt.NDArray[np.intp]:
+    """Quality classes, elementwise, as places in `QUALITIES`.
+
+    Args:
+        low, high: the (1 - α/m) interval of candidate minus baseline, positive being better for the candidate; nan
+            where there is none, which is INCONCLUSIVE.
+        low_tost, high_tost: the (1 - 2α/m) interval of the two one-sided tests.
+        rope: half the width of the region of practical equivalence.
+        equivalence: whether EQUIVALENT may be given: not below the noise floor of the test set.
+    """
+    tests = [
+        (np.less(high, -rope), Quality.INFERIOR),
+        (np.greater(low, rope), Quality.SUPERIOR),
+        (np.greater(low_tost, -rope) & np.less(high_tost, rope) & equivalence, Quality.EQUIVALENT),
+        (np.greater(low, 0), Quality.BETTER),
+        (np.less(high, 0), Quality.WORSE),
+        (np.greater(low, -rope), Quality.NON_INFERIOR),
+    ]
+    chosen = np.select(
+        [test for test, _ in tests],
+        [QUALITIES.index(name) for _, name in tests],
+        default=QUALITIES.index(Quality.INCONCLUSIVE),
+    )
+    return np.asarray(chosen, dtype=np.intp)
+
+
+def quality(
+    low: float, high: float, low_tost: float, high_tost: float, rope: float, equivalence: bool = True
+) -> Quality:
+    """The quality class of one comparison; see `classify`."""
+    return QUALITIES[int(classify(low, high, low_tost, high_tost, rope, equivalence))]
+
+
+def cost_class(low: float, high: float, tolerance: float = COST_TOLERANCE) -> CostClass:
+    """The cost class of an interval of the ratio candidate / baseline; UNCLEAR where there is none (nan)."""
+    if high < 1 - tolerance:
+        return CostClass.CHEAPER
+    if low > 1 + tolerance:
+        return CostClass.DEARER
+    return CostClass.SAME if low >= 1 - tolerance and high <= 1 + tolerance else CostClass.UNCLEAR
+
+
+def overall_quality(overall: Quality, per_dataset: Sequence[Quality]) -> Quality:
+    """Quality over several data sets: the class of the overall interval, unless it is INCONCLUSIVE.
+
+    Then what at least half of the data sets say while none says the opposite: INFERIOR on half of them and nowhere
+    BETTER or SUPERIOR is INFERIOR; SUPERIOR on half of them and nowhere WORSE or INFERIOR is BETTER.
+    """
+    codes = np.array([QUALITIES.index(name) for name in per_dataset], dtype=np.intp)
+    return QUALITIES[int(vote(np.intp(QUALITIES.index(overall)), codes, codes))]
+
+
+def vote(overall: Any, claims: npt.NDArray[np.intp], plain: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """The same elementwise, as places in `QUALITIES`.
+
+    Args:
+        overall: shape (...), classes of the overall interval.
+        claims: shape (..., W), classes of the data sets, INFERIOR and SUPERIOR being corrected for all claims (Holm).
+        plain: shape (..., W), the classes without that correction: a veto needs less evidence than a claim.
+    """
+    count = claims.shape[-1]
+
+    def many(name: Quality) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = 2 * (claims == QUALITIES.index(name)).sum(axis=-1) >= max(count, 1)
+        return found
+
+    def nowhere(*names: Quality) -> npt.NDArray[np.bool_]:
+        there = np.isin(plain, [QUALITIES.index(name) for name in names])
+        return np.asarray(~there.any(axis=-1), dtype=np.bool_)
+
+    open_ = overall == QUALITIES.index(Quality.INCONCLUSIVE)
+    worse = open_ & many(Quality.INFERIOR) & nowhere(Quality.BETTER, Quality.SUPERIOR)
+    better = open_ & many(Quality.SUPERIOR) & nowhere(Quality.WORSE, Quality.INFERIOR)
+    voted = np.where(better, QUALITIES.index(Quality.BETTER), overall)
+    return np.asarray(np.where(worse, QUALITIES.index(Quality.INFERIOR), voted), dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What besides the two classes decides on the ring; the defaults are those of a flawless evaluation."""
+
+    leak: bool = False  # test rows were used for choosing
+    complete: bool = True  # no cell is missing
+    tuned: bool = True  # at least one side was tuned
+    tuning_parity: bool = True  # both sides had the same tuning budget
+    worst_dataset_inferior: bool = False
+    lodo_stable: bool = True  # the sign holds leaving one data set out
+    methods_agree: bool = True  # the second method does not contradict
+    failures_ok: bool = True
+
+
+@dataclass(frozen=True)
+class Cap:
+    """A limit on the ring, and why."""
+
+    ring: Ring
+    reason: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A ring with what limited it: the reasons of the caps that bind, or why there is no ring."""
+
+    ring: Ring
+    uncapped: Ring
+    caps: tuple[Cap, ...]  # all that apply and lie below the uncapped ring
+
+
+def advise(
+    quality: Quality, cost: CostClass, num_datasets: int, num_pairs: int, guards: Guards | None = None
+) -> Advice:
+    """The ring of one comparison.
+
+    Args:
+        quality, cost: the two classes.
+        num_datasets: data sets that count; generated ones do not.
+        num_pairs: paired runs on the data set with fewest; where every data set has one score, the data sets.
+        guards: everything that may cap the ring; None for a flawless evaluation.
+    """
+    g = guards or Guards()
+    ring = MATRIX[quality][cost]
+    if g.leak:
+        return Advice(Ring.INVALID, ring, (Cap(Ring.INVALID, "test rows were used for choosing"),))
+    if not g.complete:
+        return Advice(Ring.INVALID, ring, (Cap(Ring.INVALID, "cells are missing"),))
+    if num_pairs < FEWEST_PAIRS:
+        reason = f"{num_pairs} pairs are fewer than {FEWEST_PAIRS}"
+        return Advice(Ring.INSUFFICIENT, ring, (Cap(Ring.INSUFFICIENT, reason),))
+    if ring in (Ring.INSUFFICIENT, Ring.HOLD):
+        return Advice(ring, ring, ())
+    binding = tuple(cap for cap in _caps(g, num_datasets) if _ORDER[cap.ring] < _ORDER[ring])
+    lowest = min((cap.ring for cap in binding), key=_ORDER.__getitem__, default=ring)
+    return Advice(lowest, ring, binding)
+
+
+def _caps(guards: Guards, num_datasets: int) -> list[Cap]:
+    sets = "data set" if num_datasets == 1 else "data sets"
+    caps = [
+        (not guards.tuning_parity, Ring.ASSESS, "the two sides were not tuned alike"),
+        (not guards.failures_ok, Ring.ASSESS, "it fails in 10 % of runs or more, and more often than the baseline"),
+        (not guards.tuned, Ring.TRIAL, "at default settings"),
+        (num_datasets < FEWEST_DATASETS, Ring.TRIAL, f"{num_datasets} {sets}, fewer than {FEWEST_DATASETS}"),
+        (guards.worst_dataset_inferior, Ring.TRIAL, "INFERIOR on a data set"),
+        (not guards.lodo_stable, Ring.TRIAL, "the sign changes when one data set is left out"),
+        (not guards.methods_agree, Ring.TRIAL, "the second method disagrees"),
+    ]
+    return [Cap(ring, reason) for holds, ring, reason in caps if holds]
+
+
+def failures_are_ok(failed: int, count: int, failed_baseline: int, count_baseline: int) -> bool:
+    """False where the candidate fails in at least 10 % of its runs, and more often than the baseline. No test: 3 of 10
+    against 0 of 10 is p = .21, and matters all the same."""
+    if not count or not count_baseline:
+        return True
+    return failed / count < FAILURES or failed / count <= failed_baseline / count_baseline
+
+
+def methods_agree(side: int, second_side: int, p_adjusted: float, attainable: float, alpha: float = 0.05) -> bool:
+    """Whether a second method bears out an interval that excludes zero.
+
+    Args:
+        side: of the deciding interval, 1 or -1; with 0 there is nothing to contradict.
+        second_side: sign of the second method's estimate.
+        p_adjusted: its p-value, adjusted for the family.
+        attainable: the smallest adjusted p-value it could have given: one that cannot reach alpha is no witness.
+        alpha: level of the family.
+    """
+    if side == 0 or attainable > alpha or math.isnan(p_adjusted):
+        return True
+    return second_side == side and p_adjusted <= alpha

@@ -1,0 +1,123 @@
+"""Comparing with an earlier evaluation, and the gate for continuous integration."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evalbench.compare import compare
+from evalbench.compare.__main__ import main
+from evalbench.report.foreign import Options
+from evalbench.statistics.verdicts import Quality
+
+OPTIONS = ["--baseline", "sgd", "--metric", "accuracy", "--rope", "0.005"]
+
+
+def table(path: Path, worse: float = 0.0, on: str = "abcdef", offset: int = 0, seeds: int = 8) -> Path:
+    generator = np.random.default_rng(3 + offset)
+    rows = [
+        {
+            "technique": t,
+            "workload": w,
+            "seed": s + offset,
+            "score": 0.8 + 0.01 * generator.normal() - worse * (t == "adam" and w in on) + 1e-4 * ((s + offset) % 3),
+        }
+        for t in ("sgd", "adam")
+        for w in "abcdef"
+        for s in range(seeds)
+    ]
+    path.parent.mkdir(exist_ok=True)
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def test_what_got_worse_closes_the_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv", worse=0.05)
+    jittered = pd.read_csv(new)
+    jittered["score"] += np.random.default_rng(9).normal(0, 0.002, len(jittered))
+    jittered.to_csv(new, index=False)
+    assert main([str(old), str(new), *OPTIONS, "--gate"]) == 1
+    said = capsys.readouterr().out
+    assert "| adam | got worse |" in said
+    assert "gate: closed, adam got worse" in said
+    assert main([str(old), str(new), *OPTIONS]) == 0  # without the gate it only tells
+    assert main([str(new), str(old), *OPTIONS, "--gate"]) == 0
+    assert "| adam | got better |" in capsys.readouterr().out
+
+
+def test_the_same_table_twice_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = table(tmp_path / "old.csv")
+    assert main([str(old), str(old), *OPTIONS, "--gate"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("practically the same") == 2
+    assert "Nothing differs" in said
+
+
+def test_noise_does_not_close_the_gate(tmp_path: Path) -> None:
+    old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv")
+    noisy = pd.read_csv(new)
+    noisy["score"] += np.random.default_rng(1).normal(0, 0.01, len(noisy))
+    noisy.to_csv(new, index=False)
+    assert main([str(old), str(new), *OPTIONS, "--gate"]) == 0
+
+
+def test_what_broke_on_one_data_set_is_not_averaged_away(tmp_path: Path) -> None:
+    old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv", worse=0.05, on="c")
+    noisy = pd.read_csv(new)
+    noisy["score"] += np.random.default_rng(1).normal(0, 0.003, len(noisy))
+    noisy.to_csv(new, index=False)
+    found = compare(old, new, Options("sgd", "accuracy", rope=0.005))
+    adam = next(change for change in found.changes if change.technique == "adam")
+    assert adam.quality is not Quality.INFERIOR
+    assert adam.worse_on == ("c",)
+    assert found.worse == ("adam",)
+
+
+def test_other_seeds_are_compared_without_pairs(tmp_path: Path) -> None:
+    old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv", worse=0.05, offset=100)
+    found = compare(old, new, Options("sgd", "accuracy", rope=0.005))
+    assert not any(change.paired for change in found.changes)
+    assert found.worse == ("adam",)
+    one = [pd.read_csv(path) for path in (old, new)]
+    for path, rows in zip((old, new), one, strict=True):
+        rows[rows["workload"] == "a"].to_csv(path, index=False)
+    assert compare(old, new, Options("sgd", "accuracy", rope=0.005)).worse == ("adam",)
+
+
+def test_what_differs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv")
+    rows = pd.read_csv(new)
+    more = rows[rows["technique"] == "adam"].assign(technique="lion")
+    pd.concat([rows[rows["workload"] != "f"], more[more["workload"] != "f"]]).to_csv(new, index=False)
+    assert main([str(old), str(new), *OPTIONS]) == 0
+    said = capsys.readouterr().out
+    assert "Only in the new one: lion." in said
+    assert "Workloads that only one of them has: f." in said
+
+
+def test_tables_that_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = table(tmp_path / "old.csv")
+    assert main([str(old), str(tmp_path / "none.csv"), *OPTIONS]) == 2
+    assert main([str(old), str(old)]) == 2
+    assert "--baseline" in capsys.readouterr().err
+    other = pd.read_csv(old).replace({"workload": {name: name * 2 for name in "abcdef"}})
+    other.to_csv(tmp_path / "other.csv", index=False)
+    assert main([str(old), str(tmp_path / "other.csv"), *OPTIONS]) == 2
+    said = capsys.readouterr().err
+    assert "no workload in common" in said
+    assert said.count("\n") == 1
+
+
+def test_two_folders_differ_in_provenance(tmp_path: Path) -> None:
+    from report.conftest import make  # the same small folders as the report's tests
+
+    old, new = make(tmp_path / "old", seeds=6), make(tmp_path / "new", seeds=6)
+    raw = json.loads((new / "evaluation.json").read_text())
+    raw["provenance"]["versions"]["torch"] = "9.9"
+    raw["workloads"]["digits"]["fingerprint"] = "other"
+    (new / "evaluation.json").write_text(json.dumps(raw))
+    found = compare(old / "results.csv", new / "results.csv")
+    assert found.provenance == {"version of torch": ("2.13.0", "9.9"), "data of digits": ("00ff1ce", "other")}
+    assert not any(change.paired for change in found.changes)  # the data are not the same: neither are the seeds

@@ -1,0 +1,171 @@
+"""Tables that evalbench did not train: what is accepted, what is refused, and what is said."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evalbench.report.__main__ import main
+from evalbench.report.findings import find
+from evalbench.report.foreign import Options, load_table
+from evalbench.statistics.verdicts import CostClass, Quality, Ring
+
+DATA = Path(__file__).parent.parent / "statistics" / "data"
+
+
+def table(seeds: int = 8, gain: float = 0.05) -> pd.DataFrame:
+    generator = np.random.default_rng(5)
+    rows = [
+        {"technique": t, "workload": w, "seed": s, "score": 0.8 + gain * (t == "adam") + 0.01 * generator.normal()}
+        for t in ("sgd", "adam")
+        for w in ("a", "b", "c", "d", "e", "f")
+        for s in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+def written(path: Path, rows: pd.DataFrame) -> Path:
+    file = path / "results.csv"
+    rows.to_csv(file, index=False)
+    return file
+
+
+def test_a_long_table_is_judged(tmp_path: Path) -> None:
+    found = find(load_table(written(tmp_path, table()), Options("sgd", "accuracy", tuned=True)))
+    assert found.judged is not None
+    verdict = found.judged.verdict("adam")
+    assert (verdict.quality, verdict.ring) == (Quality.SUPERIOR, Ring.TRIAL)  # its cost is not known
+    assert verdict.num_datasets == 6
+    timed = table().assign(
+        cost_seconds=lambda t: np.where(t["technique"] == "adam", 2.0, 1.99) + 0.01 * (t["seed"] % 2)
+    )
+    found = find(load_table(written(tmp_path, timed), Options("sgd", "accuracy", tuned=True)))
+    assert found.judged is not None
+    assert found.judged.verdict("adam").cost_class is CostClass.SAME
+    assert found.judged.verdict("adam").ring is Ring.ADOPT
+
+
+def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, table())
+    out = tmp_path / "mine"
+    assert main([str(file), "--baseline", "sgd", "--metric", "accuracy", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out / "report.md")
+    said = (out / "report.md").read_text(encoding="utf-8")
+    assert "evalbench did not train these results" in said
+    assert (out / "report.html").is_file()
+
+
+def test_demsars_table_gives_his_statistics(tmp_path: Path) -> None:
+    assert (
+        main(
+            [str(DATA / "demsar_auc.csv"), "--wide", "--baseline", "C4.5", "--metric", "auroc", "--out", str(tmp_path)]
+        )
+        == 0
+    )
+    said = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Friedman χ² = 9.86" in said  # of the printed table, which ties what the paper did not
+    assert "critical difference at 95 % is 1.25 ranks" in said
+    ranks = pd.read_csv(tmp_path / "numbers" / "ranks.csv").set_index("technique")["average_rank"]
+    assert ranks.to_list() == pytest.approx([3.142857, 2.0, 2.928571, 1.928571], abs=1e-6)
+
+
+def test_the_published_ranks_give_the_published_statistics() -> None:
+    options = Options("C4.5", "rank", "minimize", rope=0.5, wide=True)
+    appendix = find(load_table(DATA / "demsar_ranks.csv", options)).appendix
+    assert appendix is not None
+    assert appendix.omnibus is not None
+    test = appendix.omnibus.test
+    assert test.average_ranks == pytest.approx((3.143, 2.0, 2.893, 1.964), abs=5e-4)
+    assert (test.chi2, test.f) == pytest.approx((9.28, 3.69), abs=0.005)
+
+
+def test_steps_of_a_trial_are_its_curve(tmp_path: Path) -> None:
+    parts = [table().assign(step=step, score=table()["score"] - 1 / step) for step in (10, 100, 1000)]
+    folder = load_table(written(tmp_path, pd.concat(parts)), Options("sgd", "accuracy"))
+    assert len(folder.curves) == 3 * len(table())
+    assert len(folder.results) == len(table())
+    last = folder.results.sort_values(["technique", "workload", "seed"])["score"].to_numpy()
+    assert last == pytest.approx(table().sort_values(["technique", "workload", "seed"])["score"].to_numpy() - 0.001)
+
+
+def test_a_diverged_trial_gets_the_worst_score_of_its_data_set(tmp_path: Path) -> None:
+    rows = table().assign(state="COMPLETE")
+    gone_there = (rows["technique"] == "adam") & (rows["seed"] == 0)
+    rows["state"] = rows["state"].mask(gone_there, "DIVERGED")
+    rows["score"] = rows["score"].mask(gone_there)
+    folder = load_table(written(tmp_path, rows), Options("sgd", "accuracy"))
+    gone = folder.results[folder.results["state"] == "DIVERGED"].set_index("workload")["score"]
+    worst = rows.groupby("workload")["score"].min()
+    assert gone.to_dict() == pytest.approx(worst.to_dict())
+
+
+def test_metrics_that_differ_need_a_trivial_predictor(tmp_path: Path) -> None:
+    rows = table().assign(metric=lambda t: np.where(t["workload"] < "d", "accuracy", "r2"), direction="maximize")
+    file = written(tmp_path, rows)
+    assert main([str(file), "--baseline", "sgd", "--out", str(tmp_path)]) == 2
+    trivial = rows[rows["technique"] == "sgd"].assign(technique="trivial predictor", score=0.1)
+    found = find(load_table(written(tmp_path, pd.concat([rows, trivial])), Options("sgd")))
+    assert found.common.metric == "skill"
+    assert found.judged is not None
+    assert found.judged.verdict("adam").effect.mean == pytest.approx(0.05 / 0.9, abs=0.005)
+
+
+def test_extra_columns_of_text_are_factors(tmp_path: Path) -> None:
+    rows = pd.concat([table().assign(depth="2"), table(gain=0.02).assign(depth="8")])
+    folder = load_table(written(tmp_path, rows), Options("sgd", "accuracy"))
+    assert folder.evaluation.factors == {"depth": ("2", "8")}
+
+
+Spoil = Callable[[pd.DataFrame], pd.DataFrame]
+BAD: list[tuple[Spoil, str]] = [
+    (lambda t: pd.concat([t, t.iloc[[0]]]), "more than one row for technique sgd, workload a, seed 0"),
+    (lambda t: t.iloc[1:], "sgd has no row for workload a, seed 0"),
+    (lambda t: t.assign(score=t["score"].where(t.index != 3)), "score must be a finite number for technique sgd"),
+    (lambda t: t[t["technique"] == "sgd"], "one technique (sgd)"),
+    (lambda t: t.assign(score=t["score"].astype(str).replace(str(t["score"][0]), "good")), "score holds numbers only"),
+    (lambda t: t.assign(direction=["maximize"] * 40 + ["minimize"] * 56), "mixed directions"),
+    (lambda t: t.drop(columns="seed"), "has no column seed"),
+    (lambda t: t.assign(seed=t["seed"] + 0.5), "seed is not a whole number"),
+    (lambda t: t.assign(state="RUNNING"), "state must be one of"),
+    (lambda t: t.assign(technique=t["technique"].replace("sgd", "momentum")), "--baseline must be one of"),
+    (lambda t: t.iloc[:0], "has no row"),
+    (lambda t: t.assign(score=t["score"] * 100, metric="fps"), "with --rope"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), BAD)
+def test_a_bad_table_is_refused_in_one_line(
+    tmp_path: Path, spoil: Spoil, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, spoil(table()))
+    assert main([str(file), "--baseline", "sgd", "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bad_wide_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wide = pd.DataFrame({"dataset": ["a", "b"], "sgd": [0.1, 0.2], "adam": [0.3, np.nan]})
+    for rows, message in (
+        (wide, "finite number for technique adam, workload b"),
+        (wide.assign(dataset="a"), "more than one row"),
+        (wide[["dataset", "sgd"]], "has 1 column of scores"),
+        (wide.assign(adam=["x", "y"]), "holds numbers only"),
+    ):
+        assert main([str(written(tmp_path, rows)), "--wide", "--baseline", "sgd"]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_the_command_line_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, table())
+    assert main([str(file)]) == 2
+    assert "--baseline" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.csv"), "--baseline", "sgd"]) == 2
+    assert "not a table that exists" in capsys.readouterr().err
+    assert main([str(file), "--index"]) == 2
+    assert main([str(tmp_path), "--index"]) == 0
+    with pytest.raises(SystemExit):
+        main([str(file), "--baseline", "sgd", "--rope", "-1"])

@@ -1,0 +1,82 @@
+"""A planted effect: the honest answer is a number of seeds, and with that number there is an answer."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from evalbench.report.findings import Findings, find
+from evalbench.report.foreign import Options, load_table
+from evalbench.report.writing import write_findings
+from evalbench.statistics.judging import NextStep
+from evalbench.statistics.verdicts import Quality, Ring
+
+OPTIONS = Options("sgd", "accuracy", rope=0.005)
+
+
+def runs(num_seeds: int, effect: float, noise: float, pilot: int | None = None, **columns: float) -> pd.DataFrame:
+    """Runs on one data set, a planted effect, and noise that belongs to the seed: more seeds repeat the first ones."""
+    generator = np.random.default_rng(1)
+    shared, own = generator.normal(0, noise, 400), generator.normal(0, noise, (2, 400))
+    rows = [
+        {
+            "technique": name,
+            "workload": "digits",
+            "seed": seed,
+            "score": 0.9 + effect * place + shared[seed] + own[place, seed] / np.sqrt(2),
+            "stage": "pilot" if pilot is None or seed < pilot else "extension",
+            **columns,
+        }
+        for place, name in enumerate(("sgd", "adam"))
+        for seed in range(num_seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+def judged(path: Path, rows: pd.DataFrame) -> tuple[Findings, str]:
+    file = path / "results.csv"
+    rows.to_csv(file, index=False)
+    found = find(load_table(file, OPTIONS))
+    return found, write_findings(found, path / "report").read_text(encoding="utf-8")
+
+
+def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Path) -> None:
+    found, said = judged(tmp_path, runs(6, effect=0.008, noise=0.008))
+    assert found.judged is not None
+    pilot = found.judged.verdict("adam")
+    assert pilot.ring is Ring.INSUFFICIENT
+    match = re.search(r"Next: run (\d+) more seeds \(num_seeds=(\d+)\), once, then decide\.", said)
+    assert match is not None
+    more, wanted = int(match[1]), int(match[2])
+    assert (pilot.next_step, wanted) == (NextStep("seeds", more), 6 + more)
+    found, said = judged(tmp_path, runs(wanted, effect=0.008, noise=0.008, pilot=6))
+    assert found.judged is not None
+    verdict = found.judged.verdict("adam")
+    # Half the interval is at most the ROPE, as was promised, and the planted effect is in it.
+    assert (verdict.effect.high - verdict.effect.low) / 2 <= 0.005
+    assert verdict.effect.low < 0.008 < verdict.effect.high
+    assert verdict.quality is Quality.BETTER
+    assert verdict.ring is Ring.TRIAL
+    assert "extended once" in said
+
+
+def test_not_resolvable_by_seeds(tmp_path: Path) -> None:
+    rows = runs(6, effect=0.008, noise=0.008, num_train=60.0, num_test=20.0)
+    found, said = judged(tmp_path, rows)
+    assert found.judged is not None
+    assert found.judged.verdict("adam").ring is Ring.INSUFFICIENT
+    assert "Not resolvable: more rows or more data sets, not more seeds; any true difference lies in [" in said
+    # A hundred times the rows, but in the same proportion, changes nothing: the seeds would still share them.
+    again, _ = judged(tmp_path, runs(200, effect=0.008, noise=0.008, num_train=60.0, num_test=20.0))
+    assert again.judged is not None
+    effect = again.judged.verdict("adam").effect
+    assert effect.high - effect.low > 2 * 0.005
+    assert effect.side == 0
+
+
+def test_an_extension_that_settles_nothing_ends_there(tmp_path: Path) -> None:
+    found, said = judged(tmp_path, runs(12, effect=0.004, noise=0.02, pilot=6))
+    assert found.judged is not None
+    assert found.judged.verdict("adam").next_step == NextStep("stop")
+    assert "Not resolvable within budget: any true difference lies in [" in said

@@ -1,0 +1,234 @@
+"""The page that decides: what it says of planted results."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from evalbench.errors import TableError
+from evalbench.report import read, write, write_index
+from evalbench.report.writing import text
+from evalbench.statistics.verdicts import CostClass, Quality, Ring
+
+Make = Callable[..., Path]
+
+
+def change(folder: Path, **values: Any) -> None:
+    path = folder / "evaluation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_the_verdict_table_and_a_sentence_for_each_technique(tmp_path: Path, make_folder: Make) -> None:
+    said = text(
+        make_folder(tmp_path, workloads=("digits", "wine"), seeds=10, costs={"sgd": 1.0, "bgd": 1.0, "adam": 1.0})
+    )
+    page = said.split("# Appendix")[0]
+    assert "| rank | technique | ring | effect (accuracy points) [97.5 % CI] | wins | cost ratio |" in page
+    assert "- On 2 data sets (10 seeds each), `adam` vs `sgd`: +2.0" in page
+    assert "at 0.10× cost" in page
+    assert "CHEAPER" in page
+
+
+def test_measured_seconds_give_a_cost_class_and_their_absence_none(tmp_path: Path, make_folder: Make) -> None:
+    costs = {"sgd": 1.0, "bgd": 60.0, "adam": 20.0}
+    measured = read(make_folder(tmp_path / "a", seeds=6, costs=costs)).judged
+    assert measured is not None
+    # Seconds per step times steps: one epoch takes sgd 60 seconds, bgd 60 and adam 120.
+    assert measured.verdict("bgd").cost_class is CostClass.SAME
+    assert measured.verdict("adam").cost_class is CostClass.DEARER
+    assert measured.verdict("adam").cost.value == pytest.approx(2.0, rel=0.02)
+    unmeasured = read(make_folder(tmp_path / "b", seeds=6)).judged
+    assert unmeasured is not None
+    assert unmeasured.verdict("adam").cost_class is CostClass.UNCLEAR
+
+
+def test_nobody_tuned_caps_the_ring(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits",), seeds=10)
+    change(folder, rope={"accuracy": 0.001})
+    results = pd.read_csv(folder / "results.csv")
+    results.loc[results["technique"] == "adam", "score"] += 0.05
+    results.to_csv(folder / "results.csv", index=False)
+    said = text(folder)
+    assert "**TRIAL**" in said
+    tuned = read(folder).judged
+    assert tuned is not None
+    assert "at default settings" not in [cap.reason for cap in tuned.verdict("adam").advice.caps]  # TRIAL needs no cap
+    change(folder, tuning={"parity": False})
+    unfair = read(folder).judged
+    assert unfair is not None
+    assert unfair.verdict("adam").ring is Ring.ASSESS
+
+
+def test_a_failed_cell_makes_the_comparison_invalid(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits", "moons"), failed=("adam", "moons"), seeds=6)
+    judged = read(folder).judged
+    assert judged is not None
+    assert judged.verdict("adam").ring is Ring.INVALID
+    assert judged.verdict("bgd").ring is not Ring.INVALID
+    assert "**INVALID** (adam FAILED)" in text(folder)
+
+
+def test_a_diverged_trial_is_a_loss_and_a_missed_target(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path / "gone", workloads=("digits",), diverged=("adam", "digits", 1), seeds=6)
+    found = read(folder)
+    assert found.judged is not None
+    assert found.milestones is not None
+    verdict, other = found.judged.verdict("adam"), found.judged.survivors["adam"]
+    assert verdict.losses >= 1
+    assert other.effect.mean > verdict.effect.mean
+    assert not verdict.guards.failures_ok  # 1 of 6 is more than 10 %, and the baseline has none
+    adam = next(row for row in found.milestones.rows if row.technique == "adam")
+    assert adam.count == 6
+    clean = read(make_folder(tmp_path / "clean", workloads=("digits",), seeds=6)).milestones
+    assert clean is not None
+    assert adam.reached == next(row for row in clean.rows if row.technique == "adam").reached - 1
+    assert "without them" in text(folder)
+
+
+def test_what_was_declared_cannot_be_altered(tmp_path: Path, make_folder: Make) -> None:
+    from evalbench.report.declared import declaration
+
+    folder = make_folder(tmp_path, workloads=("digits",))
+    change(folder, declared=declaration(json.loads((folder / "evaluation.json").read_text())))
+    assert "(declaration `" in text(folder)
+    change(folder, rope={"accuracy": 0.05, "skill": 0.01})
+    with pytest.raises(TableError, match="was altered"):
+        text(folder)
+
+
+def test_an_absent_baseline_is_refused(tmp_path: Path, make_folder: Make) -> None:
+    for baseline in (None, "lion"):
+        folder = make_folder(tmp_path, workloads=("digits",))
+        change(folder, baseline=baseline)
+        with pytest.raises(TableError, match="baseline must be one of"):
+            text(folder)
+
+
+def test_the_extension_uses_the_pilots_spread(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits",), seeds=12, pilot=5)
+    found = read(folder)
+    assert found.folder.num_pilot == 5
+    assert found.judged is not None
+    wide = pd.read_csv(folder / "results.csv").pivot(index="seed", columns="technique", values="score")
+    gain = wide["adam"] - wide["sgd"]
+    effect = found.judged.verdict("adam").effect
+    half = 3.4954059325 * gain.iloc[:5].std() * (1 / 12 + 20 / 60) ** 0.5  # t with 4 degrees of freedom at 97.5 %
+    assert effect.mean == pytest.approx(gain.mean())
+    assert effect.high - effect.mean == pytest.approx(half)
+    assert "extended once" in text(folder)
+
+
+def test_stages_in_the_wrong_order_are_refused(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits",))
+    table = pd.read_csv(folder / "results.csv")
+    table["stage"] = ["extension" if seed == 0 else "pilot" for seed in table["seed"]]
+    table.to_csv(folder / "results.csv", index=False)
+    with pytest.raises(TableError, match="must come before"):
+        text(folder)
+
+
+def test_signs_that_turn_with_another_factor_make_a_conditional_conclusion(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits", "wine"), factors={"depth": ["1", "4"]}, seeds=6)
+    table = pd.read_csv(folder / "results.csv", dtype={"depth": str})
+    table.loc[(table["technique"] == "adam") & (table["depth"] == "4"), "score"] -= 0.1
+    table.to_csv(folder / "results.csv", index=False)
+    said = text(folder)
+    assert "conditional: ahead with `depth` = `1`, behind with `4`" in said
+    shares = {share.factors: share.share for share in read(folder).appendix.shares}  # type: ignore[union-attr]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["optimizer", "depth"] > 0.05
+
+
+def test_at_equal_updates_only_where_the_curves_overlap(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits", "wine"), seeds=6)
+    assert "At equal updates they cannot be compared" in text(folder)
+    curves, results = pd.read_csv(folder / "curves.csv"), pd.read_csv(folder / "results.csv")
+    adam = curves["technique"] == "adam"
+    curves.loc[adam, "step"] = curves.loc[adam, "epoch"] * 30  # half the updates of sgd: its last is sgd's second half
+    curves.to_csv(folder / "curves.csv", index=False)
+    results.loc[results["technique"] == "adam", "steps"] = 90
+    results.to_csv(folder / "results.csv", index=False)
+    match = next(m for m in read(folder).matched if m.candidate == "adam" and m.by == "updates")
+    assert match.workloads == ("digits", "wine")
+    wide = curves[curves["workload"] == "digits"].pivot_table(
+        index="seed", columns=["technique", "step"], values="val_score"
+    )
+    wine = curves[curves["workload"] == "wine"].pivot_table(
+        index="seed", columns=["technique", "step"], values="val_score"
+    )
+    # Adam ends at 90 updates; the last validation of sgd within them was at 60.
+    expected = [(t["adam", 90] - t["sgd", 60]).mean() for t in (wide, wine)]
+    assert match.effect is not None
+    assert match.effect.mean == pytest.approx(sum(expected) / 2)
+
+
+def test_generated_data_alone_is_said_to_be_no_data_set(tmp_path: Path, make_folder: Make) -> None:
+    said = text(make_folder(tmp_path, workloads=("moons",), seeds=6))
+    assert "generated data alone" in said
+    judged = read(tmp_path).judged
+    assert judged is not None
+    assert judged.verdict("adam").num_datasets == 0
+
+
+def test_equivalence_is_refused_below_the_floor_of_the_test_set(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits",), techniques=("sgd", "adam"), seeds=6)
+    results = pd.read_csv(folder / "results.csv").assign(num_test=1000)
+    jitter = results["seed"].map({0: 1e-4, 1: -1e-4, 2: 2e-4, 3: -2e-4, 4: 1e-4, 5: -1e-4})
+    results["score"] = 0.93 + jitter.where(results["technique"] == "adam", 0.0)
+    results["num_train"] = 100_000
+    results.to_csv(folder / "results.csv", index=False)
+    judged = read(folder).judged
+    assert judged is not None
+    verdict = judged.verdict("adam")
+    assert verdict.floor == pytest.approx((0.93 * 0.07 / 1000) ** 0.5)
+    assert verdict.quality is Quality.NON_INFERIOR
+    change(folder, rope={"accuracy": 0.01})
+    judged = read(folder).judged
+    assert judged is not None
+    assert judged.verdict("adam").quality is Quality.EQUIVALENT
+
+
+def test_every_number_of_the_verdict_table_is_in_its_csv(tmp_path: Path, make_folder: Make) -> None:
+    said = write(make_folder(tmp_path, workloads=("digits", "wine"), seeds=6)).read_text(encoding="utf-8")
+    table = pd.read_csv(tmp_path / "numbers" / "verdicts.csv").set_index("technique")
+    adam = table.loc["adam"]
+    shown = f"| {adam['effect']:+.2f} [{adam['low']:+.2f}, {adam['high']:+.2f}] |".replace("-", "−")
+    assert shown in said
+    assert f"| {adam['wins']:.0f}/12" in said
+    assert str(adam["sentence"]) in said
+
+
+def test_the_page_is_one_file(tmp_path: Path, make_folder: Make) -> None:
+    write(make_folder(tmp_path, workloads=("digits", "wine")))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'src="figures' not in page
+    assert page.count('src="data:image/png;base64,') == said_figures(tmp_path)
+    assert "http" not in page.split("<body>")[0]
+    assert "<table>" in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def said_figures(folder: Path) -> int:
+    return (folder / "report.md").read_text(encoding="utf-8").count("![")
+
+
+def test_names_cannot_break_the_page(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits",))
+    change(folder, question="Is <script>alert(1)</script> *better*?")
+    write(folder)
+    assert "<script>" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_index_lists_every_evaluation(tmp_path: Path, make_folder: Make) -> None:
+    write(make_folder(tmp_path / "one", workloads=("digits",)))
+    write(make_folder(tmp_path / "two", workloads=("digits",), techniques=("sgd",), factor=None))
+    (tmp_path / "notes").mkdir()
+    index = write_index(tmp_path).read_text(encoding="utf-8")
+    assert "| 2026-01-01 | [optimizers](one/report.md) | Which optimizer is best? | `sgd` | `bgd` " in index
+    assert "[optimizers](two/report.md)" in index
+    assert "notes" not in index
+    (tmp_path / "empty").mkdir()
+    assert "No evaluation" in write_index(tmp_path / "empty").read_text(encoding="utf-8")

@@ -1,0 +1,124 @@
+"""The rule from evidence to ring, against its 700 worked table rows and its worked cases."""
+
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evalbench.statistics.intervals import narrower, t_interval
+from evalbench.statistics.power import more_seeds
+from evalbench.statistics.verdicts import (
+    CostClass,
+    Guards,
+    Quality,
+    Ring,
+    advise,
+    cost_class,
+    failures_are_ok,
+    methods_agree,
+    overall_quality,
+    quality,
+)
+
+# One letter per row: Adopt, Trial, aSsess, Hold, Insufficient, X invalid; over 1, 3 and 6 data sets, each with the
+# guards in this order failing one at a time, and last 6 data sets with 4 seeds.
+GUARDS = (
+    Guards(),
+    Guards(leak=True),
+    Guards(complete=False),
+    Guards(tuning_parity=False),
+    Guards(worst_dataset_inferior=True),
+    Guards(lodo_stable=False),
+    Guards(methods_agree=False),
+    Guards(failures_ok=False),
+)
+ROWS = (*((D, 10, guards) for D, guards in product((1, 3, 6), GUARDS)), (6, 4, Guards()))
+LETTERS = dict(zip("ATSHIX", Ring, strict=True))
+A, T = "TXXSTTTSTXXSTTTSAXXSTTTSI", "TXXSTTTSTXXSTTTSTXXSTTTSI"
+S, H, N = "SXXSSSSSSXXSSSSSSXXSSSSSI", "HXXHHHHHHXXHHHHHHXXHHHHHI", "IXXIIIIIIXXIIIIIIXXIIIIII"
+TABLE = {  # by cost: CHEAPER, SAME, UNCLEAR, DEARER
+    "SUPERIOR": [*[A] * 2, *[T] * 2],
+    "BETTER": [A, T, T, S],
+    "EQUIVALENT": [A, H, S, H],
+    "NON_INFERIOR": [T, S, S, S],
+    "INCONCLUSIVE": [N] * 4,
+    "WORSE": [S, H, H, H],
+    "INFERIOR": [H] * 4,
+}
+CASES = json.loads((Path(__file__).parent / "data" / "ring_cases.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("name", "costs"), TABLE.items())
+def test_ring_table(name: str, costs: list[str]) -> None:
+    for cost, letters in zip(CostClass, costs, strict=True):
+        assert len(letters) == len(ROWS)
+        for letter, (num_datasets, num_seeds, guards) in zip(letters, ROWS, strict=True):
+            advice = advise(Quality[name], cost, num_datasets, num_seeds, guards)
+            assert advice.ring is LETTERS[letter], (cost, num_datasets, num_seeds, guards)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_ring_cases(case: dict[str, object]) -> None:
+    d = np.array(case["d"], dtype=float)
+    rope = float(str(case["rope"]))
+    interval = t_interval(d, 0.95)
+    ninety = narrower(interval, 0.90)
+    assert (interval.low, interval.high) == pytest.approx(case["ci95"])
+    assert (ninety.low, ninety.high) == pytest.approx(case["ci90"])
+    found = quality(interval.low, interval.high, ninety.low, ninety.high, rope)
+    cost = cost_class(*np.array(case["cost_ratio_ci"], dtype=float))
+    advice = advise(found, cost, int(str(case["n_datasets"])), len(d), Guards(**case["guards"]))  # type: ignore[arg-type]
+    assert (found.name, cost.name, advice.ring.name) == (case["quality"], case["cost"], case["ring"])
+    assert more_seeds(interval.sd, len(d), rope) == case["more_seeds_for_halfwidth_rope"]
+
+
+def test_a_cap_comes_with_its_reason_and_only_where_it_binds() -> None:
+    advice = advise(Quality.SUPERIOR, CostClass.SAME, 1, 10, Guards(tuned=False, failures_ok=False))
+    assert advice.uncapped is Ring.ADOPT
+    assert [cap.ring for cap in advice.caps] == [Ring.ASSESS, Ring.TRIAL, Ring.TRIAL]
+    assert "at default settings" in [cap.reason for cap in advice.caps]
+    assert advise(Quality.NON_INFERIOR, CostClass.SAME, 1, 10, Guards(tuned=False)).caps == ()
+    assert advise(Quality.INFERIOR, CostClass.CHEAPER, 1, 10, Guards(tuned=False)).ring is Ring.HOLD
+
+
+def test_equivalence_is_not_given_below_the_noise_floor() -> None:
+    inside = (-0.001, 0.004, -0.0005, 0.0035)
+    assert quality(*inside, rope=0.005) is Quality.EQUIVALENT
+    assert quality(*inside, rope=0.005, equivalence=False) is Quality.NON_INFERIOR
+    assert quality(0.001, 0.004, 0.0015, 0.0035, rope=0.005, equivalence=False) is Quality.BETTER
+
+
+def test_without_an_interval_nothing_is_claimed() -> None:
+    nan = float("nan")
+    assert quality(nan, nan, nan, nan, 0.01) is Quality.INCONCLUSIVE
+    assert cost_class(nan, nan) is CostClass.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("sets", "expected"),
+    [
+        (["INFERIOR", "INFERIOR", "INCONCLUSIVE", "WORSE"], "INFERIOR"),
+        (["INFERIOR", "INFERIOR", "INCONCLUSIVE", "BETTER"], "INCONCLUSIVE"),
+        (["INFERIOR", "INCONCLUSIVE", "INCONCLUSIVE"], "INCONCLUSIVE"),
+        (["SUPERIOR", "SUPERIOR", "NON_INFERIOR", "EQUIVALENT"], "BETTER"),
+        (["SUPERIOR", "SUPERIOR", "WORSE", "EQUIVALENT"], "INCONCLUSIVE"),
+    ],
+)
+def test_what_half_of_the_data_sets_say_unopposed(sets: list[str], expected: str) -> None:
+    assert overall_quality(Quality.INCONCLUSIVE, [Quality[name] for name in sets]) is Quality[expected]
+    assert overall_quality(Quality.EQUIVALENT, [Quality[name] for name in sets]) is Quality.EQUIVALENT
+
+
+def test_failures_matter_without_a_test() -> None:
+    assert not failures_are_ok(3, 10, 0, 10)  # Fisher: p = .21
+    assert failures_are_ok(3, 10, 3, 10)
+    assert failures_are_ok(1, 20, 0, 20)
+
+
+def test_a_second_method_that_cannot_reach_the_level_is_no_witness() -> None:
+    assert methods_agree(1, -1, 1.0, attainable=0.0625)
+    assert not methods_agree(1, 1, 0.08, attainable=0.03)
+    assert not methods_agree(1, -1, 0.01, attainable=0.03)
+    assert methods_agree(0, 1, 0.01, attainable=0.03)
