@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick check format clean help
+.PHONY: demo test quick bench check format clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ test: $(VENV)/installed  ## install, then run the whole test suite
 
 quick: $(VENV)/installed  ## the tests that take under a minute together
 	$(BIN)/python -m pytest -m "not slow"
+
+bench: $(VENV)/installed  ## time evalbench beside its peers: twenty minutes; writes benchmarks/results.md
+	$(BIN)/python -m benchmarks.engine
 
 check: $(VENV)/installed  ## everything that a contribution must pass
 	$(BIN)/ruff format --check .
@@ -34,5 +37,5 @@ clean:  ## remove the environment and caches, but no results
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evalbench needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
 	touch $@

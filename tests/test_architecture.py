@@ -12,13 +12,15 @@ import evalbench
 
 SOURCE = Path(evalbench.__file__).parent
 LEVELS = (
-    ("errors", "seeds", "trial", "provenance"),
-    ("config",),
+    ("errors", "seeds", "trial", "provenance", "ranks"),
+    ("config", "processes"),
     ("store", "tracking"),
     ("workloads",),
-    ("models", "batches", "tracing", "optimizers"),
-    ("cost", "cohort"),
+    ("models", "batches", "tracing", "noise", "schedules", "optimizers", "counting"),
+    ("steps", "cohort"),
+    ("checkpoints", "memory"),
     ("training",),
+    ("cost",),
     ("cell", "statistics"),
     ("report", "export"),
     ("compare",),
@@ -28,13 +30,28 @@ LEVELS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 HEAVY = {
-    "torch": {"models", "batches", "tracing", "optimizers", "cost", "cohort", "training", "workloads"},
+    "torch": {
+        "models",
+        "batches",
+        "tracing",
+        "noise",
+        "schedules",
+        "optimizers",
+        "counting",
+        "steps",
+        "cohort",
+        "checkpoints",
+        "memory",
+        "training",
+        "cost",
+        "workloads",
+    },
     "pytorch_lightning": {"cohort", "training"},
     "wandb": {"tracking"},
     "matplotlib": {"report"},
     "sqlalchemy": {"store"},
     "sklearn": {"workloads"},
-    "hydra": {"config", "terminal", "__main__"},
+    "hydra": {"config", "processes", "terminal", "__main__"},
 }
 FILES = sorted(SOURCE.rglob("*.py"))
 

@@ -24,9 +24,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     calls: list[list[int]] = []
     real = training.train
 
-    def train(config, dataset, seeds):  # type: ignore[no-untyped-def]
+    def train(config, dataset, seeds, checkpoint):  # type: ignore[no-untyped-def]
         calls.append(list(seeds))
-        return real(config, dataset, seeds)
+        return real(config, dataset, seeds, checkpoint)
 
     monkeypatch.setattr(training, "train", train)
     return calls

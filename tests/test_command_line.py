@@ -30,6 +30,7 @@ def trained_cells(folder: Path) -> int:
     return sum(line.count(": training ") for log in logs for line in log.read_text().splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -128,6 +129,20 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_ends_with_the_same_numbers(cli
     assert len(results(workspace)) == 18
 
 
+@pytest.mark.slow
+def test_an_interrupted_sweep_says_how_far_it_came(workspace: Path) -> None:
+    command = [sys.executable, "-m", "evalbench", *SWEEP, "budget.epochs=200"]
+    process = subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while _stored(workspace) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "of 18 trials are in the store; the same command goes on from there" in output
+    assert not (workspace / "reports").exists()
+
+
 def _stored(folder: Path) -> int:
     path = folder / "outputs" / "store.sqlite"
     if not path.exists():
@@ -163,6 +178,151 @@ def test_two_processes_on_one_store_train_every_cell_once(cli: Cli, workspace: P
     assert results(workspace, "small0").equals(results(workspace, "small1"))
 
 
+def _processes_in(folder: Path) -> list[int]:
+    """Return the processes that work in a folder, this one aside: what a command line there has left behind."""
+    here = [int(link.parent.name) for link in Path("/proc").glob("[0-9]*/cwd") if _target(link) == str(folder)]
+    return [process for process in here if process != os.getpid()]
+
+
+def _target(link: Path) -> str | None:
+    try:
+        state = (link.parent / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        return None if state == "Z" else str(link.readlink())
+    except OSError:
+        return None  # it has ended meanwhile
+
+
+def _wait_for_the_end_of_all(folder: Path) -> None:
+    """The fork server ends when it hears that the command line has ended, and so do the jobs of one that was killed."""
+    while _processes_in(folder):
+        time.sleep(0.01)
+
+
+PROCESSES = ("hydra/launcher=processes", "hydra.launcher.workers=2", "hydra.launcher.threads=1")
+
+
+@pytest.mark.slow
+def test_cells_side_by_side_give_the_same_bytes_as_one_after_the_other(
+    cli: Cli, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for launcher in (("hydra/launcher=basic",), PROCESSES):
+        folder = workspace / launcher[0].split("=")[1]
+        process = cli(*SWEEP, *launcher, f"reports={folder}", f"store.url=sqlite:///{folder}/store.sqlite")
+        assert (process.returncode, process.stderr) == (0, "")
+    for name in ("results.csv", "curves.csv"):
+        assert (workspace / "basic/small" / name).read_bytes() == (workspace / "processes/small" / name).read_bytes()
+    _wait_for_the_end_of_all(workspace)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_sweep_that_is_ended_leaves_no_process_behind(workspace: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "evalbench", *SWEEP, "optimizer=bgd,sgd", "budget.epochs=300", *PROCESSES]
+    process = subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while _stored(workspace) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert len(_processes_in(workspace)) > 2
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == (130 if number == signal.SIGINT else -number), errors
+    assert errors == ""
+    assert ("Interrupted: " in output) is (number == signal.SIGINT)
+    _wait_for_the_end_of_all(workspace)
+
+
+DEADLY = """
+import os, signal
+from torch import nn
+
+class Deadly(nn.Module):
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.layer = nn.Linear(in_features, out_features)
+
+    def forward(self, inputs):
+        if inputs.shape[-1] == 13 and os.environ.get("LOCAL_RANK", "1") == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.layer(inputs)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "the job died with signal 9"),
+        (["trainer.devices=2", "trainer.split=members"], "rank 1 of the job died with signal 9"),
+    ],
+)
+def test_a_killed_job_is_a_failed_cell_and_the_others_complete(
+    cli: Cli, workspace: Path, arguments: list[str], reason: str
+) -> None:
+    (workspace / "deadly.py").write_text(DEADLY)
+    (workspace / "mine" / "model").mkdir(parents=True)
+    (workspace / "mine" / "model" / "deadly.yaml").write_text("_target_: deadly.Deadly\n")
+    sweep = [text for text in SWEEP if "width" not in text]
+    process = cli("--config-dir", "mine", *sweep, "model=deadly", "hydra/launcher=processes", *arguments)
+    assert process.returncode == 1, process.stderr
+    assert f"FAILED   adam, wine: JobLostError: {reason}" in process.stdout
+    states = results(workspace).groupby("workload")["state"].unique().map(list).to_dict()
+    assert states == {"iris": ["COMPLETE"], "wine": ["FAILED"]}
+
+
+# ── ranks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+MEMBERS = ("trainer.split=members", "hydra/launcher=processes", "num_seeds=3", "dataset=iris", "budget.epochs=3")
+
+
+@pytest.mark.slow
+def test_members_on_several_devices_give_the_results_of_one(cli: Cli, workspace: Path) -> None:
+    for devices in (1, 2, 5):
+        name = f"evaluation.name=on{devices}"
+        where = f"store.url=sqlite:///{devices}.sqlite"
+        process = cli(*MEMBERS, f"trainer.devices={devices}", name, where, "tracker=none")
+        assert (process.returncode, process.stderr) == (0, "")
+        pd.testing.assert_frame_equal(results(workspace, "on1"), results(workspace, f"on{devices}"), rtol=1e-5)
+    _wait_for_the_end_of_all(workspace)
+
+
+@pytest.mark.slow
+def test_jobs_on_one_and_on_two_devices_follow_each_other(cli: Cli, workspace: Path) -> None:
+    # Hydra's own sweeper, and a store for each job: otherwise the later ones would find everything done.
+    stores = "store.url=sqlite:///${hydra:job.num}.sqlite"
+    process = cli("-m", *MEMBERS, "trainer.devices=1,2,2,1", stores, "tracker=none", "hydra/sweeper=basic")
+    assert process.returncode == 0, process.stderr
+    scores = []
+    for number, devices in enumerate([1, 2, 2, 1]):
+        with sqlite3.connect(workspace / f"{number}.sqlite") as connection:
+            rows = connection.execute("select seed, state, result from trials order by seed").fetchall()
+        connection.close()
+        assert [(seed, state) for seed, state, _ in rows] == [(seed, "COMPLETE") for seed in range(3)]
+        scores.append([json.loads(result)["curve"][-1]["val_loss"] for *_, result in rows])
+        (folder,) = (workspace / "outputs" / "logs").glob(f"*/{number}")
+        assert "training mlp-adam on iris, seeds [0, 1, 2]" in (folder / "evalbench.log").read_text()
+        assert (folder / "evalbench-rank1.log").exists() <= (devices == 2)
+    assert scores == [pytest.approx(scores[0], rel=1e-5)] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trainer.devices=0"], ["trainer.devices must be a whole number of at least 1, not 0"]),
+        (["trainer.devices=auto"], ["trainer.devices must be a whole number of at least 1, not 'auto'"]),
+        (["trainer.devices=2"], ["trainer.strategy must be ddp on several devices, not 'auto'", "split=members"]),
+        (["trainer.devices=2", "trainer.strategy=fsdp"], ["trainer.strategy must be ddp", "'fsdp'"]),
+        (["trainer.split=rows"], ["trainer.split must be one of data, members, not 'rows'"]),
+        (["trainer.split=members", "trainer.strategy=ddp"], ["trainer.strategy must be auto"]),
+        (["hydra/launcher=processes", "hydra.launcher.workers=0", *SWEEP], ["workers must be a whole number"]),
+        (["hydra/launcher=basic", "trainer.devices=2", "trainer.strategy=ddp", *SWEEP], ["hydra/launcher=processes"]),
+    ],
+)
+def test_what_ranks_cannot_do_is_refused(cli: Cli, workspace: Path, arguments: list[str], words: list[str]) -> None:
+    test_bad_input_gets_one_line_and_exit_code_2(cli, workspace, arguments, words)
+
+
 EXPLODING = """
 from torch import nn
 
@@ -172,7 +332,7 @@ class Exploding(nn.Module):
         self.layer, self.fuse = nn.Linear(in_features, out_features), fuse
 
     def forward(self, inputs):
-        if self.fuse and inputs.shape[-1] == 13:
+        if self.training and self.fuse and inputs.shape[-1] == 13:
             raise RuntimeError("thirteen features")
         return self.layer(inputs)
 """
@@ -192,7 +352,7 @@ def test_a_cell_that_raises_is_reported_and_tried_again(cli: Cli, workspace: Pat
     table = results(workspace)
     assert table.groupby("workload")["state"].unique().map(list).to_dict() == {"iris": ["COMPLETE"], "wine": ["FAILED"]}
     assert "thirteen features" in (workspace / "reports/small/report.md").read_text()
-    (workspace / "exploding.py").write_text(EXPLODING.replace("self.fuse and", "False and"))
+    (workspace / "exploding.py").write_text(EXPLODING.replace("self.training and", "False and"))
     assert cli(*arguments).returncode == 0
     assert set(results(workspace)["state"]) == {"COMPLETE"}
 
@@ -248,7 +408,7 @@ def test_a_table_of_the_users_own_runs_as_the_textbook_says(cli: Cli, workspace:
     lines = [f"{row % 7},{'red' if row % 3 else ''},{row * 1.5},{int(row % 7 > 3)}" for row in range(100)]
     (workspace / "mine.csv").write_text("\n".join(["a,colour,b,label", *lines]))
     process = cli("dataset=csv", "dataset.path=mine.csv", "budget.epochs=10", "tracker=none")
-    assert process.returncode == 0, process.stderr
+    assert (process.returncode, process.stderr) == (0, "")
     (trial, *_) = (
         Store(f"sqlite:///{workspace}/outputs/store.sqlite")
         .trials([link.trial_id for link in Store(f"sqlite:///{workspace}/outputs/store.sqlite").links("single")])

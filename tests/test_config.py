@@ -20,7 +20,7 @@ SWEEPS = sorted((conf_folder() / "sweep").glob("*.yaml"))
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_shipped_option_is_accepted(option: str) -> None:
-    more = ["dataset.path=x.csv"] if option == "dataset=csv" else []
+    more = ["dataset.path=x"] if option in ("dataset=csv", "dataset=text") else []
     group, name = option.split("=")
     assert compose_config(option, *more).choices[group] == name
 
@@ -48,7 +48,10 @@ def test_values_arrive_typed() -> None:
         ("split.test=0", "split.test"),
         ("split.test=0.9", "split"),
         ("trainer.precision=16-mixed", "trainer.precision"),
-        ("trainer.devices=2", "trainer.devices"),
+        ("trainer.devices=2", "trainer.strategy"),
+        ("trainer.devices=0", "trainer.devices"),
+        ("trainer.split=rows", "trainer.split"),
+        ("+trainer.num_nodes=2", "trainer.num_nodes"),
         ("+trainer.max_epochs=3", "trainer.max_epochs"),
         ("evaluation.name=a/b", "evaluation.name"),
         ("dataset=csv", "dataset.path"),

@@ -59,6 +59,15 @@ def test_the_plan_knows_techniques_and_the_other_factors() -> None:
     assert len(plan.links()) == 12
 
 
+def test_a_setting_that_varies_within_an_option_lists_its_values(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    plan = evaluation.plan([cell_of("evaluation.name=depths", f"model.depth={depth}") for depth in (1, 4)])
+    evaluation.link(plan, store, "command")
+    settings = store.design("depths")["settings"]
+    assert settings["model"]["mlp"] == {"_target_": "evalbench.models.mlp.MLP", "depth": "1, 4 (varied)", "width": 8}
+    assert settings["optimizer"]["adam"]["lr"] == 0.001
+
+
 def test_without_a_declared_factor_the_first_that_varies_is_compared() -> None:
     plan = evaluation.plan([cell_of("activation=relu"), cell_of("activation=tanh")])
     assert (plan.factor, plan.baseline, plan.techniques) == ("activation", "relu", ("relu", "tanh"))

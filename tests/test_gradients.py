@@ -13,8 +13,7 @@ from torch import nn
 
 from conftest import compose_config
 from evalbench.batches import Batches
-from evalbench.cohort import Cohort
-from evalbench.optimizers import CohortOptimizer
+from evalbench.cohort import Cohort, Recipe
 from evalbench.workloads import Dataset, Kind, Split
 
 Array = NDArray[np.float64]
@@ -56,14 +55,10 @@ def by_evalbench(optimizer: str, *batches: list[int]) -> list[Array]:
     rows = np.arange(4)
     splits = [Split(rows + 4 * member, rows, rows) for member in range(2)]
     order = Batches(torch.arange(4).expand(2, 4), 1, [0, 0])
-    component = compose_config(f"optimizer={optimizer}").optimizer.component
-    cohort = Cohort([network, network], dataset, splits, order, [1], component).double()
-    cohort._cohort_optimizer = CohortOptimizer(component, dict(zip(cohort._names, cohort._stacked, strict=True)))
-    for batch in batches:
-        step_rows = torch.tensor([[batch, [row + 4 for row in batch]]])  # (S=1, C=2, B)
-        step_inputs, step_targets = cohort.gather(step_rows)
-        gradients, _ = cohort._gradients(step_inputs[0], step_targets[0])
-        cohort._cohort_optimizer.step(gradients)
+    recipe = Recipe(compose_config(f"optimizer={optimizer}").optimizer, [1])
+    cohort = Cohort([network, network], dataset, splits, order, recipe, [0, 0]).double()
+    for step, batch in enumerate(batches):
+        cohort.train_block(torch.tensor([[batch, [row + 4 for row in batch]]]), step)  # (S=1, C=2, B)
     return [parameter.detach()[0].numpy() for parameter in cohort._stacked]
 
 

@@ -1,5 +1,7 @@
 """One step for C members equals C lone steps, for every optimizer class, fast path or not."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn, optim
@@ -7,7 +9,7 @@ from torch import Tensor, nn, optim
 from conftest import compose_config
 from evalbench.config import Component
 from evalbench.errors import ConfigError
-from evalbench.optimizers import ELEMENTWISE, CohortOptimizer
+from evalbench.optimizers import ELEMENTWISE, CohortOptimizer, clip_per_member
 
 C = 3
 SHAPES = {"weight": (4, 5), "bias": (4,)}
@@ -45,6 +47,58 @@ def test_c_members_move_like_c_lone_parameters(name: str) -> None:
             optimizer.step()
         for key in SHAPES:
             assert torch.allclose(stacked[key][member], lone[key], rtol=1e-5, atol=1e-6)
+
+
+MEMBERS: dict[str, tuple[str, list[dict[str, Any]], int]] = {
+    "SGD, lr": ("SGD", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], 1),
+    "AdamW, lr": ("AdamW", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], 1),
+    "SGD, momentum": ("SGD", [{"momentum": 0.1}, {"momentum": 0.9}, {"lr": 0.02}], C),
+    "Adam, all": ("Adam", [{"betas": (0.5, 0.9)}, {"eps": 0.1, "lr": 0.02}, {"weight_decay": 0.5}], C),
+    "Adafactor, lr": ("Adafactor", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], C),
+}
+
+
+@pytest.mark.parametrize("case", MEMBERS)
+def test_members_may_differ_in_any_hyperparameter(case: str) -> None:
+    name, members, instances = MEMBERS[case]
+    component = Component("optimizer", f"torch.optim.{name}", {"lr": 0.1})
+    generator = torch.Generator().manual_seed(0)
+    start = {key: torch.randn(C, *shape, generator=generator) for key, shape in SHAPES.items()}
+    stacked = {key: nn.Parameter(value.clone()) for key, value in start.items()}
+    cohort = CohortOptimizer(component, stacked, members)
+    assert len(cohort.optimizers) == instances
+    for step in range(20):
+        cohort.step(gradients(stacked, step))
+    kept = {key: nn.Parameter(value.data[[0, 2]]) for key, value in stacked.items()}
+    cohort.keep([0, 2], kept)  # the middle member ends; the others' optimizer state goes with them
+    for step in range(20, 40):
+        cohort.step(gradients(kept, step))
+
+    for place, member in enumerate((0, 2)):
+        lone = {key: nn.Parameter(value[member].clone()) for key, value in start.items()}
+        settings = {"lr": 0.1, **members[member]}
+        optimizer = Component("optimizer", f"torch.optim.{name}", settings).build(list(lone.values()))
+        for step in range(40):
+            for key, gradient in gradients(lone, step).items():
+                lone[key].grad = gradient
+            optimizer.step()
+        for key in SHAPES:
+            assert torch.allclose(kept[key][place], lone[key], rtol=1e-4, atol=1e-5)
+
+
+def test_clipping_is_per_member() -> None:
+    generator = torch.Generator().manual_seed(0)
+    raw = {key: torch.randn(C, *shape, generator=generator) for key, shape in SHAPES.items()}
+    raw = {key: value * torch.tensor([0.01, 1.0, 100.0]).view(C, *[1] * (value.ndim - 1)) for key, value in raw.items()}
+    clipped = clip_per_member(raw, 1.0)
+    for member in range(C):
+        lone = [nn.Parameter(torch.zeros(shape)) for shape in SHAPES.values()]
+        for parameter, gradient in zip(lone, raw.values(), strict=True):
+            parameter.grad = gradient[member].clone()
+        nn.utils.clip_grad_norm_(lone, 1.0)
+        for parameter, gradient in zip(lone, clipped.values(), strict=True):
+            assert parameter.grad is not None
+            assert torch.allclose(gradient[member], parameter.grad, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

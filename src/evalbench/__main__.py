@@ -59,6 +59,8 @@ def main() -> None:
     except HydraException as error:
         print(f"evalbench: {refusal(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -35,6 +35,10 @@ class Batches:
             yield rows.reshape(len(rows), length, -1).transpose(0, 1).contiguous()
             step += length
 
+    def keep(self, members: Sequence[int]) -> "Batches":
+        """Return the batches of some of the members."""
+        return Batches(self.rows[list(members)], self.batch_size, [self.order_seeds[member] for member in members])
+
     def examples(self, steps: int) -> int:
         """Return how many examples a member has seen after so many steps."""
         epochs, place = divmod(steps, self.steps_per_epoch)

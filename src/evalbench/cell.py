@@ -3,13 +3,14 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from evalbench import provenance, workloads
+from evalbench import provenance, ranks, workloads
 from evalbench.config import Config
+from evalbench.errors import LeaseLostError
 from evalbench.seeds import Role, derive
 from evalbench.store import Link, Store, StoredTrial
 from evalbench.tracking import NullTracker, Run, Tracker
@@ -48,7 +49,9 @@ class Cell:
             "data": self.workload_identity,
             "model": config.model.spec(),
             "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
-            "optimizer": {**config.optimizer.component.spec(), "batch_size": config.optimizer.batch_size},
+            "optimizer": config.optimizer.spec(),
+            "schedule": None if config.schedule is None else config.schedule.spec(),
+            "label_smoothing": config.label_smoothing,
             "budget": config.budget.spec(),
             "precision": config.precision,
         }
@@ -84,7 +87,14 @@ def check(cell: Cell) -> None:
 
 
 def run(cell: Cell, store: Store) -> None:
-    """Train the trials that the store lacks; what raises becomes FAILED trials, and the caller goes on."""
+    """Train the trials that the store lacks; what raises becomes FAILED trials, and the caller goes on.
+
+    In a group of ranks, rank zero does all this; the others help it to train, and what they raise ends the group.
+    """
+    if ranks.here().index:
+        for _ in _train(cell, []):
+            pass  # rank zero writes
+        return
     _complete_references(cell, store)
     ids = list(cell.specs)
     if not store.missing(ids):
@@ -94,14 +104,35 @@ def run(cell: Cell, store: Store) -> None:
         if not missing:
             return  # another process trained them while this one waited
         log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, [spec.seed for spec in missing])
+        by_seed = {spec.seed: spec for spec in missing}
         try:
-            from evalbench import training
-
-            results = training.train(cell.config, cell.dataset, [spec.seed for spec in missing])
+            for seeds, results in _train(cell, list(by_seed)):
+                trained = [by_seed.pop(seed) for seed in seeds]
+                store.record(zip(trained, results, strict=True), provenance.collect(), lease)
+        except LeaseLostError:
+            raise
         except Exception as error:
             log.exception("the cell failed")
-            results = [_failure(error, cell.config)] * len(missing)
-        store.record(zip(missing, results, strict=True), provenance.collect(), lease)
+            failed = [(spec, _failure(error, cell.config)) for spec in by_seed.values()]
+            store.record(failed, provenance.collect(), lease)
+
+
+def _train(cell: Cell, seeds: list[int]) -> Iterator[tuple[list[int], list[TrialResult]]]:
+    """Yield, cohort by cohort, the seeds that rank zero names and their results; every rank of a group does so."""
+    from evalbench import training
+
+    group = ranks.here()
+    seeds = group.agree(seeds)
+    if cell.config.trainer_split == "data":
+        yield from training.train_all(cell.config, cell.dataset, seeds, cell.id)
+        return
+    mine = seeds[group.index :: group.count]
+    name = f"{cell.id}-rank{group.index}"
+    yield from (
+        part
+        for share in group.gather(list(training.train_all(cell.config, cell.dataset, mine, name)))
+        for part in share
+    )
 
 
 def fail(cell: Cell, store: Store, error: Exception) -> None:

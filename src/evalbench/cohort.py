@@ -6,8 +6,9 @@ into a graph of plain tensor operations, which is replayed: neither autograd nor
 Shapes: `C` members, `S` steps in a block, `B` rows in a batch, `D` features, `K` outputs, `N` rows of the data set.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,29 +16,35 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn, optim
-from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+from torch.func import stack_module_state, vmap
 
-from evalbench import tracing
+from evalbench import noise, optimizers
 from evalbench.batches import Batches
-from evalbench.config import Component
-from evalbench.optimizers import CohortOptimizer
+from evalbench.config import OptimizerConfig
+from evalbench.schedules import Values
+from evalbench.steps import MemberStep, StepProgram
 from evalbench.workloads import Dataset, Split, fit_scaling, losses
+
+log = logging.getLogger(__name__)
 
 BLOCK_NUMBERS = 2**20
 """Numbers gathered for one block of steps: small enough to stay near the processor."""
 EVALUATION_ROWS = 4096
 """Rows of one member that one forward pass takes when nothing is learned."""
+COMPACT_BELOW = 0.8
+"""Members that have ended are dropped once the others are fewer than this share: each drop costs a new trace."""
 
 
 @dataclass
 class Member:
-    """What is known of one member while it trains."""
+    """What is known of one member while it trains; plain values, so that it can be saved."""
 
     val_losses: list[float] = field(default_factory=list)
     val_scores: list[float] = field(default_factory=list)
     train_losses: list[float] = field(default_factory=list)
     diverged_step: int | None = None
     best_round: int | None = None
+    ended: bool = False
 
     @property
     def best_loss(self) -> float:
@@ -45,17 +52,35 @@ class Member:
         return float("inf") if self.best_round is None else self.val_losses[self.best_round]
 
 
-class Cohort(pl.LightningModule):
-    """The members' networks, stacked; a Lightning batch is a block of steps, a Lightning epoch ends in a validation."""
+@dataclass(frozen=True)
+class Recipe:
+    """How every member is trained."""
 
-    inputs: Tensor  # (N, D)
-    targets: Tensor  # (N,)
+    optimizer: OptimizerConfig
+    validation_steps: Sequence[int]
+    """The steps after which to validate, ascending; the last one ends the trial."""
+    patience: int | None = None
+    label_smoothing: float = 0.0
+    microbatch_size: int | None = None
+    """Most rows that one pass takes; a larger batch is accumulated, exactly."""
+
+
+class Cohort(pl.LightningModule):
+    """The members' networks, stacked; a Lightning batch is a block of steps, a Lightning epoch ends in a validation.
+
+    Members are told apart by their place at the start. One that has diverged or run out of patience has *ended*: it is
+    dropped from the stack when enough others have, and its place in `members` keeps its record.
+    """
+
+    inputs: Tensor  # (N, D), whole numbers where they are tokens
+    targets: Tensor  # (N,), or (N, D) for language
     mean: Tensor  # (C, D), as is the next
     std: Tensor
     target_mean: Tensor  # (C,), as is the next
     target_std: Tensor
     validation_rows: Tensor  # (C, rows), as is the next
     test_rows: Tensor
+    noise_seeds: Tensor  # (C,)
 
     def __init__(
         self,
@@ -63,42 +88,56 @@ class Cohort(pl.LightningModule):
         dataset: Dataset,
         splits: Sequence[Split],
         batches: Batches,
-        validation_steps: Sequence[int],
-        optimizer: Component,
+        recipe: Recipe,
+        noise_seeds: Sequence[int],
+        settings: Sequence[Mapping[str, Any]] | None = None,
+        schedules: Sequence[Sequence[Values]] | None = None,
     ) -> None:
-        """Take one network and one split per member, and the steps after which to validate, ascending."""
+        """Take a network, a split and a noise seed per member; hyperparameters and schedules where members differ."""
         super().__init__()
         self.automatic_optimization = False
         self.kind = dataset.kind
         self.batches = batches
-        self.validation_steps = list(validation_steps)
+        self.recipe = recipe
         self.members = [Member() for _ in networks]
-        self._component = optimizer
+        self.places = list(range(len(networks)))
+        """Which member each place of the stack holds."""
+        self.first_round = 0
+        """The round that the first Lightning epoch is: above 0 when training was resumed."""
+        self.on_round_end: Callable[[Cohort, int], None] | None = None
+        """Called after each round but the last with the number of the next, to save a snapshot perhaps."""
+        self._settings = settings
+        self._schedules = list(schedules or [])
         parameters, buffers = stack_module_state(list(networks))
-        self._names = list(parameters)
-        self._buffer_names = list(buffers)
+        self._names, self._buffer_names = list(parameters), list(buffers)
         self._stacked = nn.ParameterList(nn.Parameter(value.detach()) for value in parameters.values())
         for index, value in enumerate(buffers.values()):
             self.register_buffer(f"_buffer{index}", value)
-        self._network = _Unregistered(networks[0])
+        step = MemberStep(networks[0], self.kind, self._names, self._buffer_names, recipe.label_smoothing)
+        self._program = StepProgram(step)
         self._best: list[Tensor] = []
         self._register_data(dataset, splits)
-        self._programs: dict[torch.Size, Callable[..., Any]] = {}
+        self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
+        self._optimizer: optimizers.CohortOptimizer | optimizers.SplitOptimizer | None = None
         self._loss_sums = torch.zeros(len(networks))
+        self._snapshot: Mapping[str, Any] | None = None
+        self._rank, self._ranks = 0, 1
 
     def _register_data(self, dataset: Dataset, splits: Sequence[Split]) -> None:
         """The data lie on the device once; a batch is an index, scaled by its member's own statistics at the gather."""
         scalings = [fit_scaling(dataset, split.train) for split in splits]
         floats = {
-            "inputs": dataset.inputs,
             "mean": np.stack([scaling.mean for scaling in scalings]),
             "std": np.stack([scaling.std for scaling in scalings]),
             "target_mean": np.array([scaling.target_mean for scaling in scalings]),
             "target_std": np.array([scaling.target_std for scaling in scalings]),
         }
         for name, value in floats.items():
-            self.register_buffer(name, torch.as_tensor(value, dtype=torch.float32), persistent=False)
-        self.register_buffer("targets", torch.as_tensor(dataset.targets), persistent=False)
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
+        self._has_tokens = dataset.vocabulary is not None
+        kind = torch.int64 if self._has_tokens else torch.float32
+        self.register_buffer("inputs", torch.tensor(dataset.inputs, dtype=kind), persistent=False)
+        self.register_buffer("targets", torch.tensor(dataset.targets), persistent=False)
         self.register_buffer("validation_rows", _stack(splits, "validation"), persistent=False)
         self.register_buffer("test_rows", _stack(splits, "test"), persistent=False)
         self._has_missing = bool(np.isnan(dataset.inputs).any())
@@ -111,55 +150,82 @@ class Cohort(pl.LightningModule):
 
     def configure_optimizers(self) -> list[optim.Optimizer]:
         """Build the optimizer when the parameters are on their device."""
-        self._cohort_optimizer = CohortOptimizer(self._component, dict(zip(self._names, self._stacked, strict=True)))
-        self._best = [value.detach().clone() for value in self._state()]
-        return self._cohort_optimizer.optimizers
+        return self.optimizer.optimizers
+
+    @property
+    def optimizer(self) -> optimizers.CohortOptimizer | optimizers.SplitOptimizer:
+        """The optimizer of all members, made when it is first asked for."""
+        if self._optimizer is None:
+            self._optimizer = optimizers.build(self.recipe.optimizer, self._parameters_now(), self._settings)
+            self._best = self._best or [value.detach().clone() for value in self._state()]
+        return self._optimizer
+
+    @property
+    def round(self) -> int:
+        """The number of the current round."""
+        return self.first_round + self.current_epoch
+
+    @property
+    def is_rank_zero(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self._rank == 0
 
     def round_steps(self, number: int) -> tuple[int, int]:
         """Return the first step of a round and the one behind its last; a round ends with a validation."""
-        return (self.validation_steps[number - 1] if number else 0), self.validation_steps[number]
+        steps = self.recipe.validation_steps
+        return (steps[number - 1] if number else 0), steps[number]
 
     @torch.no_grad()
     def training_step(self, rows: Tensor, batch_idx: int) -> None:
         """Take S optimizer steps for every member; `rows` is `(S, C, B)`."""
-        inputs, targets = self.gather(rows)
         if batch_idx == 0:
-            self._step = self.round_steps(self.current_epoch)[0]
-            self._loss_sums = torch.zeros(len(self.members), device=self.device, dtype=torch.float64)
-        block = []
-        for step_inputs, step_targets in zip(inputs.unbind(), targets.unbind(), strict=True):
-            gradients, loss = self._gradients(step_inputs, step_targets)
-            self._cohort_optimizer.step(gradients)
-            block.append(loss)
-        step_losses = torch.stack(block).double()  # (S, C)
+            self._step = self.round_steps(self.round)[0]
+            self._loss_sums = torch.zeros(len(self.places), device=self.device, dtype=torch.float64)
+        step_losses = self.train_block(rows, self._step)
         self._note_divergence(step_losses)
-        self._step += len(block)
+        self._step += len(step_losses)
         self._loss_sums += step_losses.sum(0) * rows.shape[2]
 
-    def _gradients(self, inputs: Tensor, targets: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the gradients by name, each `(C, *shape)`, and the losses `(C,)` of one step."""
-        arguments = (*self._state(), inputs, targets)
-        program = self._programs.get(inputs.shape)
-        if program is None:
-            program = self._programs[inputs.shape] = tracing.trace(vmap(self._member_step), arguments)
-        gradients, buffers, loss = program(*arguments)
-        for name, buffer in zip(self._buffers_now(), buffers, strict=True):
-            name.copy_(buffer)
+    def train_block(self, rows: Tensor, first_step: int) -> Tensor:
+        """Take S optimizer steps for every member on rows `(S, C, B)`; return the losses `(S, C)` in float64."""
+        optimizer = self.optimizer
+        inputs, targets = self.gather(rows)
+        keys = noise.step_keys(self._of(self.noise_seeds, self.places), first_step, len(rows))  # (S, C)
+        block = []
+        for step, (step_inputs, step_targets, key) in enumerate(
+            zip(inputs.unbind(), targets.unbind(), keys.unbind(), strict=True)
+        ):
+            if self._schedules:
+                optimizer.schedule([self._schedules[place][first_step + step] for place in self.places])
+            gradients, loss = self._gradients(step_inputs, step_targets, key)
+            if self.recipe.optimizer.clip_norm is not None:
+                gradients = optimizers.clip_per_member(gradients, self.recipe.optimizer.clip_norm)
+            optimizer.step(gradients)
+            block.append(loss)
+        return torch.stack(block).double()
+
+    def _gradients(self, inputs: Tensor, targets: Tensor, key: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the gradients by name, each `(C, *shape)`, and the losses `(C,)` of one step over the global batch.
+
+        A batch is a sum over parts, each weighted by its share of the rows: micro-batches here, slices on other ranks.
+        """
+        rows = inputs.shape[1]
+        start, stop = _share_of(rows, self._rank, self._ranks)
+        most = self.recipe.microbatch_size or rows
+        total: list[Tensor] = []
+        for first in range(start, stop, most):
+            last = min(first + most, stop)
+            part = self._program(self._state(), inputs[:, first:last], targets[:, first:last], key, first)
+            for buffer, value in zip(self._buffers_now(), part.buffers, strict=True):
+                buffer.copy_(value)
+            numbers = [*part.gradients, part.loss]
+            if last - first < rows:
+                torch._foreach_mul_(numbers, (last - first) / rows)
+            total = list(torch._foreach_add(total, numbers)) if total else numbers
+        if self._ranks > 1:
+            _sum_over_ranks(total)
+        *gradients, loss = total
         return dict(zip(self._names, gradients, strict=True)), loss
-
-    def _member_step(self, *arguments: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
-        """One trial's gradients, its buffers afterwards, and its loss: pure, without a member axis."""
-        *state, inputs, targets = arguments
-        parameters = dict(zip(self._names, state, strict=False))
-        old_buffers = dict(zip(self._buffer_names, state[len(self._names) :], strict=True))
-
-        def loss_of(parameters: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-            buffers = {name: value.clone() for name, value in old_buffers.items()}
-            outputs = functional_call(self._network.train(), {**parameters, **buffers}, (inputs,))
-            return losses.loss_function(self.kind)(outputs, targets), buffers
-
-        gradients, (loss, buffers) = grad_and_value(loss_of, has_aux=True)(parameters)
-        return tuple(gradients[name] for name in self._names), tuple(buffers.values()), loss
 
     def _note_divergence(self, step_losses: Tensor) -> None:
         """A member whose loss is not finite has diverged; its neighbours go on. `step_losses` is `(S, C)`."""
@@ -167,84 +233,173 @@ class Cohort(pl.LightningModule):
         if not bad.any():
             return
         first = bad.int().argmax(0)
-        for index in bad.any(0).nonzero().flatten().tolist():
-            if self.members[index].diverged_step is None:
-                self.members[index].diverged_step = self._step + int(first[index]) + 1
+        for place in bad.any(0).nonzero().flatten().tolist():
+            member = self.members[self.places[place]]
+            if not member.ended:
+                member.diverged_step = self._step + int(first[place]) + 1
+                member.ended = True
 
     # ── validation, test ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:
         """Validate every member; remember its state where the validation loss is the lowest so far."""
-        start, stop = self.round_steps(self.current_epoch)
+        start, stop = self.round_steps(self.round)
         seen = self.batches.examples(stop) - self.batches.examples(start)
         with self.trainer.precision_plugin.val_step_context():
-            outputs = self._evaluate(self._state(), self.validation_rows)  # (C, rows, K)
-        targets = self._targets(self.validation_rows)
+            rows = self._of(self.validation_rows, self.places)
+            outputs = self._evaluate(self._state(), rows, self.places)  # (C, rows, K)
+        targets = self._targets(rows, self.places)
         val_losses = vmap(losses.loss_function(self.kind))(outputs, targets).double().tolist()
         val_scores = losses.score(self.kind, outputs, targets).double().tolist()
         train_losses = (self._loss_sums / seen).tolist()
         improved = []
-        for index, member in enumerate(self.members):
-            if member.diverged_step is None and not np.isfinite(val_losses[index]):
-                member.diverged_step = stop
-            if member.diverged_step is not None:
+        for place, index in enumerate(self.places):
+            member = self.members[index]
+            if member.ended:
                 continue
-            if val_losses[index] < member.best_loss:
+            if not np.isfinite(val_losses[place]):
+                member.diverged_step, member.ended = stop, True
+                continue
+            if val_losses[place] < member.best_loss:
                 member.best_round = len(member.val_losses)
-                improved.append(index)
-            member.val_losses.append(val_losses[index])
-            member.val_scores.append(val_scores[index])
-            member.train_losses.append(train_losses[index])
+                improved.append(place)
+            member.val_losses.append(val_losses[place])
+            member.val_scores.append(val_scores[place])
+            member.train_losses.append(train_losses[place])
+            since = len(member.val_losses) - 1 - (member.best_round or 0)
+            member.ended = self.recipe.patience is not None and since >= self.recipe.patience
         for best, now in zip(self._best, self._state(), strict=True):
-            best[improved] = now[improved]
-        if all(member.diverged_step is not None for member in self.members):
+            best[[self.places[place] for place in improved]] = now[improved]
+        going = [place for place, index in enumerate(self.places) if not self.members[index].ended]
+        if not going:
             self.trainer.should_stop = True
+        elif len(going) < COMPACT_BELOW * len(self.places):
+            self._compact(going)
+        more = self.round + 1 < len(self.recipe.validation_steps)
+        if self.on_round_end is not None and going and more:
+            self.on_round_end(self, self.round + 1)
+
+    def _compact(self, keep: list[int]) -> None:
+        """Go on with the members at some places of the stack; what was measured of the others stays."""
+        self._stacked = nn.ParameterList(nn.Parameter(parameter.data[keep]) for parameter in self._stacked)
+        for index, value in enumerate(self._buffers_now()):
+            setattr(self, f"_buffer{index}", value[keep])
+        self.batches = self.batches.keep(keep)
+        self.optimizer.keep(keep, self._parameters_now())
+        self.places = [self.places[place] for place in keep]
 
     @torch.no_grad()
     def test_predictions(self) -> list[NDArray[np.float64]]:
         """Return every member's predictions on its test rows, from the state with the lowest validation loss.
 
-        Class probabilities `(rows, classes)`, or numbers `(rows,)` in the target's own unit.
+        Class probabilities `(rows, classes)`, token probabilities `(rows, D, tokens)`, or numbers `(rows,)` in the
+        target's own unit.
         """
-        outputs = losses.predict(self.kind, self._evaluate(self._best, self.test_rows))
+        everyone = range(len(self.members))
+        outputs = losses.predict(self.kind, self._evaluate(self._best, self.test_rows, everyone))
         if self.kind == "regression":
             outputs = outputs * self.target_std[:, None] + self.target_mean[:, None]
         return list(outputs.cpu().numpy())
 
-    def _evaluate(self, state: Sequence[Tensor], rows: Tensor) -> Tensor:
-        """Return the outputs `(C, rows, K)` for rows `(C, rows)`."""
+    def best_weights(self, member: int) -> dict[str, Tensor]:
+        """Return a member's parameters and buffers at the lowest validation loss, by name."""
+        return dict(zip(self._names + self._buffer_names, (value[member] for value in self._best), strict=True))
 
-        def forward(state: list[Tensor], inputs: Tensor) -> Tensor:
-            named = dict(zip(self._names + self._buffer_names, state, strict=True))
-            outputs: Tensor = functional_call(self._network.eval(), named, (inputs,))
-            return outputs
-
+    def _evaluate(self, state: Sequence[Tensor], rows: Tensor, places: Sequence[int]) -> Tensor:
+        """Return the outputs `(C, rows, K)` of the members in some places for rows `(C, rows)`."""
         parts = [
-            vmap(forward)(list(state), self.gather(part[None])[0][0])
+            self._program.forward(state, self.gather(part[None], places)[0][0])
             for part in torch.split(rows, EVALUATION_ROWS, dim=1)
         ]
         return torch.cat(parts, dim=1).float()
 
+    @property
+    def state_bytes(self) -> int:
+        """The size of all parameters and buffers."""
+        return sum(value.numel() * value.element_size() for value in self._state())
+
+    @torch.no_grad()
+    def trace_memory(self) -> tuple[int, int]:
+        """Return what a step and a validation pass hold at their worst moment, in bytes; nothing is learned."""
+        rows = next(self.batches.blocks(0, 1, 1))
+        inputs, targets = (values[0] for values in self.gather(rows))
+        most = min(self.recipe.microbatch_size or rows.shape[2], rows.shape[2])
+        step = self._program.peak_bytes(self._state(), inputs[:, :most], targets[:, :most], self.noise_seeds)
+        evaluated = self.gather(self.validation_rows[None, :, :EVALUATION_ROWS])[0][0]
+        return step, self._program.forward_peak_bytes(self._state(), evaluated)
+
+    # ── saving and resuming ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def snapshot(self, next_round: int) -> dict[str, Any]:
+        """Return everything that training needs to go on at a round: tensors and plain values.
+
+        No generator is among it: splits, orders and noise are functions of the seeds.
+        """
+        return {
+            "round": next_round,
+            "places": list(self.places),
+            "members": [asdict(member) for member in self.members],
+            "state": self._state(),
+            "best": self._best,
+            "optimizer": self.optimizer.state(),
+        }
+
+    def resume(self, snapshot: Mapping[str, Any]) -> None:
+        """Begin where the snapshot was taken, once Lightning has put the cohort on its device."""
+        self.first_round = snapshot["round"]
+        self._snapshot = snapshot
+
+    @torch.no_grad()
+    def on_fit_start(self) -> None:
+        """Learn which rank this is; take up the snapshot, if there is one."""
+        self._rank, self._ranks = self.trainer.global_rank, self.trainer.world_size
+        if self._snapshot is None:
+            return
+        snapshot, self._snapshot = self._snapshot, None
+        self.members = [Member(**values) for values in snapshot["members"]]
+        if len(snapshot["places"]) < len(self.places):
+            self._compact(snapshot["places"])
+        for now, saved in zip(self._state() + self._best, snapshot["state"] + snapshot["best"], strict=True):
+            now.copy_(saved)
+        self.optimizer.load_state(snapshot["optimizer"])
+
     # ── data ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)`."""
-        inputs = (self.inputs[rows] - self.mean[:, None]) / self.std[:, None]
+    def gather(self, rows: Tensor, places: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+        """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)`.
+
+        Tokens are not scaled; the targets of language are `(S, C, B, D)`.
+        """
+        places = self.places if places is None else places
+        if self._has_tokens:
+            return self.inputs[rows], self._targets(rows, places)
+        inputs = (self.inputs[rows] - self._of(self.mean, places)[:, None]) / self._of(self.std, places)[:, None]
         if self._has_missing:
             inputs = torch.nan_to_num(inputs, nan=0.0)
-        return inputs, self._targets(rows)
+        return inputs, self._targets(rows, places)
 
-    def _targets(self, rows: Tensor) -> Tensor:
-        """Return the targets, scaled for regression, in the shape of `rows`, whose last axes are `(C, B)`."""
+    def _targets(self, rows: Tensor, places: Sequence[int]) -> Tensor:
+        """Return the targets, scaled for regression, in the shape of `rows`, whose last axes are `(C, B)`.
+
+        For language an axis of places follows.
+        """
+        targets = self.targets[rows]
         if self.kind == "regression":
-            return (self.targets[rows] - self.target_mean[:, None]) / self.target_std[:, None]
-        return self.targets[rows]
+            return (targets - self._of(self.target_mean, places)[:, None]) / self._of(self.target_std, places)[:, None]
+        return targets
+
+    def _of(self, values: Tensor, places: Sequence[int]) -> Tensor:
+        """Return those rows of a tensor with a row per member that belong to the members in some places."""
+        return values if len(places) == len(values) else values[list(places)]
 
     def steps_in_block(self) -> int:
         """Return the most steps S that one block takes."""
-        numbers = len(self.members) * self.batches.batch_size * self.inputs.shape[1]
+        numbers = len(self.places) * self.batches.batch_size * self.inputs.shape[1]
         return max(1, BLOCK_NUMBERS // numbers)
+
+    def _parameters_now(self) -> dict[str, nn.Parameter]:
+        return dict(zip(self._names, self._stacked, strict=True))
 
     def _buffers_now(self) -> list[Tensor]:
         return [getattr(self, f"_buffer{index}") for index in range(len(self._buffer_names))]
@@ -261,20 +416,20 @@ class _Rounds:
 
     def __iter__(self) -> Iterator[Tensor]:
         cohort = self._cohort
-        return cohort.batches.blocks(*cohort.round_steps(cohort.current_epoch), cohort.steps_in_block())
+        return cohort.batches.blocks(*cohort.round_steps(cohort.round), cohort.steps_in_block())
 
 
-class _Unregistered:
-    """The network whose code all members share, kept from Lightning's eyes: it holds no weights of the cohort."""
+def _share_of(rows: int, rank: int, ranks: int) -> tuple[int, int]:
+    """Return the slice of a batch's rows that a rank takes."""
+    return rows * rank // ranks, rows * (rank + 1) // ranks
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
 
-    def train(self) -> nn.Module:
-        return self._network.train()
-
-    def eval(self) -> nn.Module:
-        return self._network.eval()
+def _sum_over_ranks(tensors: Sequence[Tensor]) -> None:
+    """Add up tensors over all ranks, in place and in one message."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    torch.distributed.all_reduce(flat)
+    for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
 
 
 def _stack(splits: Sequence[Split], part: str) -> Tensor:

@@ -20,6 +20,7 @@ from evalbench.errors import ConfigError, InputError
 from evalbench.trial import Budget
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+TRAINER_SPLITS = ("data", "members")
 OURS = ("max_epochs", "max_steps", "min_epochs", "min_steps", "logger", "callbacks", "enable_checkpointing")
 
 
@@ -74,6 +75,16 @@ class OptimizerConfig:
 
     component: Component
     batch_size: int | Literal["full"]
+    clip_norm: float | None
+    """Each member's gradients are scaled down to this norm."""
+    others: Component | None
+    """What trains the parameters that are not matrices, where the class takes matrices only."""
+
+    def spec(self) -> dict[str, Any]:
+        """Return the part of a trial's identity."""
+        others = {} if self.others is None else {"others": self.others.spec()}
+        clip = {} if self.clip_norm is None else {"clip_norm": self.clip_norm}
+        return {**self.component.spec(), "batch_size": self.batch_size, **clip, **others}
 
     def rows_per_step(self, num_train: int) -> int:
         """Return the batch size in rows."""
@@ -110,10 +121,24 @@ class Config:
     model: Component
     activation: ActivationConfig
     optimizer: OptimizerConfig
+    schedule: Component | None
+    label_smoothing: float
     budget: Budget
     split: SplitConfig
     precision: str
+    devices: int
+    """Processes that train the cell together, one per device."""
+    trainer_split: Literal["data", "members"]
+    """What they share out: every batch, or the members of the cohort."""
+    strategy: str
+    """Lightning's, where there are several devices."""
     trainer: Mapping[str, Any]
+    """Settings that Lightning's `Trainer` takes as they are."""
+    microbatch_size: int | None
+    """Most rows that one pass takes; larger batches are accumulated, exactly. Never changes a result."""
+    checkpoint_minutes: float
+    """A cohort in training is saved that often."""
+    checkpoint_folder: Path
     tracker: Component
     store_url: str
     reports: Path
@@ -181,9 +206,11 @@ def parse_plain(
     optimizer, activation = top.section("optimizer"), top.section("activation")
     trainer, store, evaluation = top.section("trainer"), top.section("store"), top.section("evaluation")
     precision = trainer.choice("precision", PRECISIONS)
-    if trainer.rest.get("devices") not in (1, "1", "auto") or trainer.rest.get("num_nodes", 1) != 1:
-        devices = trainer.rest.get("devices")
-        raise ConfigError("trainer.devices", "must be 1 in this version", devices, "leave it out")
+    devices, trainer_split = trainer.integer("devices", least=1), trainer.choice("split", TRAINER_SPLITS)
+    strategy = trainer.text("strategy")
+    _check_devices(devices, trainer_split, strategy)
+    if trainer.rest.get("num_nodes", 1) != 1:
+        raise ConfigError("trainer.num_nodes", "must be 1 in this version", trainer.rest["num_nodes"], "leave it out")
     for key in OURS:
         if key in trainer.rest:
             raise ConfigError(
@@ -196,11 +223,19 @@ def parse_plain(
         target_score=target_score,
         model=top.section("model").component(),
         activation=ActivationConfig(gain=activation.positive("gain", example=1.0), module=activation.component()),
-        optimizer=OptimizerConfig(batch_size=_batch_size(optimizer), component=optimizer.component()),
+        optimizer=_optimizer(optimizer),
+        schedule=_schedule(top.section("schedule")),
         budget=_budget(top.section("budget")),
         split=_split(top.section("split")),
-        precision=precision,
+        devices=devices,
+        trainer_split="members" if trainer_split == "members" else "data",
+        strategy=strategy,
+        microbatch_size=_microbatch_size(trainer),
+        checkpoint_minutes=trainer.positive("checkpoint_minutes", example=5),
+        checkpoint_folder=Path(trainer.text("checkpoint_folder")),
         trainer=dict(trainer.rest),
+        label_smoothing=_share(top.section("loss"), "label_smoothing"),
+        precision=precision,
         tracker=top.section("tracker").component(),
         store_url=store.text("url"),
         reports=Path(top.text("reports")),
@@ -224,6 +259,33 @@ def parse_plain(
     return config
 
 
+def _optimizer(section: "_Section") -> OptimizerConfig:
+    batch_size = _batch_size(section)
+    clip_norm = section.positive("clip_norm", example=1.0) if section.given("clip_norm") else None
+    others = section.section("others").component() if section.given("others") else None
+    return OptimizerConfig(section.component(), batch_size, clip_norm, others)
+
+
+def _microbatch_size(trainer: "_Section") -> int | None:
+    return trainer.integer("microbatch_size", least=1) if trainer.given("microbatch_size") else None
+
+
+def _schedule(section: "_Section") -> Component | None:
+    if not section.given("_target_"):
+        section.finish()
+        return None
+    return section.component()
+
+
+def _check_devices(devices: int, split: str, strategy: str) -> None:
+    if split == "members" and strategy != "auto":
+        remedy = "members are trained without any communication: leave trainer.strategy out"
+        raise ConfigError("trainer.strategy", "must be auto with trainer.split=members", strategy, remedy)
+    if split == "data" and devices > 1 and strategy != "ddp":
+        remedy = "add trainer.strategy=ddp, or trainer.split=members"
+        raise ConfigError("trainer.strategy", "must be ddp on several devices", strategy, remedy)
+
+
 def _batch_size(optimizer: "_Section") -> int | Literal["full"]:
     if optimizer.rest.get("batch_size") == "full":
         del optimizer.rest["batch_size"]
@@ -236,12 +298,22 @@ def _budget(section: "_Section") -> Budget:
         raise ConfigError(
             "budget", "must be in epochs or in steps", section.rest, "choose budget=epochs or budget=steps"
         )
+    patience = section.integer("patience", least=1) if section.given("patience") else None
     if "epochs" in section.rest:
-        budget = Budget(epochs=section.integer("epochs", least=1))
+        budget = Budget(epochs=section.integer("epochs", least=1), patience=patience)
     else:
-        budget = Budget(steps=section.integer("steps", least=1), validations=section.integer("validations", least=1))
+        steps, validations = section.integer("steps", least=1), section.integer("validations", least=1)
+        budget = Budget(steps=steps, validations=validations, patience=patience)
     section.finish()
     return budget
+
+
+def _share(section: "_Section", key: str) -> float:
+    value = section.rest.pop(key, None)
+    section.finish()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ConfigError(f"{section.name}.{key}", "must be a share from 0 to below 1", value, "for example 0.1")
+    return float(value)
 
 
 def _split(section: "_Section") -> SplitConfig:
@@ -304,6 +376,12 @@ class _Section:
     def component(self) -> Component:
         target = self.text("_target_")
         return Component(self.name, target, dict(self.rest))
+
+    def given(self, key: str) -> bool:
+        """Return whether an optional value is there; a null is taken out."""
+        if self.rest.get(key) is None:
+            self.rest.pop(key, None)
+        return key in self.rest
 
     def integer(self, key: str, least: int, remedy: str | None = None) -> int:
         value = self._take(key)

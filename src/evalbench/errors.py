@@ -5,7 +5,8 @@
     │   ├── ConfigError       a value in the configuration
     │   ├── DataError         a data set, or a file of results
     │   └── TableError        a table of results or a report folder
-    └── LeaseLostError    another process took this cell over
+    ├── LeaseLostError    another process took this cell over
+    └── JobLostError      the process of a job died
 
 An `InputError` says, in one line, the rule, the value and the remedy.
 """
@@ -38,3 +39,7 @@ class TableError(InputError):
 
 class LeaseLostError(EvalbenchError):
     """The lease on a cell ran out and another process took the cell over."""
+
+
+class JobLostError(EvalbenchError):
+    """The process that ran a job died, or could not say what went wrong."""

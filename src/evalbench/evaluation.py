@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,15 +86,19 @@ def plan(configs: Sequence[Config]) -> Plan:
     return result
 
 
+def untrained(plan: Plan, store: Store) -> list[Cell]:
+    """Return the cells that have something left to train."""
+    return [cell for cell in plan.cells if store.missing(list(cell.specs))]
+
+
 def check_trainable(plan: Plan, store: Store) -> None:
     """Build every cell that has something left to train, so that a wrong setting is refused now.
 
     Raises `InputError`, also where the smallest difference that matters is not the one declared before the results.
     """
     _check_rope(plan, store)
-    for cell in plan.cells:
-        if store.missing(list(cell.specs)):
-            cells.check(cell)
+    for cell in untrained(plan, store):
+        cells.check(cell)
 
 
 def name_for(name: str, overrides: Iterable[str]) -> str:
@@ -123,6 +127,31 @@ def link(plan: Plan, store: Store, command: str) -> None:
     known = store.design(plan.name) if store.has_design(plan.name) else {}
     design["pilot_seeds"] = min(known.get("pilot_seeds", plan.config.num_seeds), plan.config.num_seeds)
     store.link(plan.name, design, plan.links())
+
+
+def measure_costs(plan: Plan, store: Store) -> None:
+    """Time every technique alone on every workload, unless the store has it for this machine; needs a quiet machine."""
+    if plan.factor is None:
+        return
+    for workload in dict.fromkeys(cell.workload for cell in plan.cells):
+        here = {cell.id: cell for cell in plan.cells if cell.workload == workload}
+        if store.costs(list(here), provenance.machine()) is None:
+            from evalbench import cost  # torch and Lightning: only where something is to be measured
+
+            measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()])
+            rounds = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
+            store.record_costs(rounds, provenance.machine())
+
+
+def _cost_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """Return a row per technique, workload, setting of the other factors and round."""
+    rows = []
+    for cell in plan.cells:
+        for one in (store.costs([cell.id], provenance.machine()) or {}).get(cell.id, []):
+            key = {"technique": plan.technique(cell), "workload": cell.workload}
+            factors = {name: cell.config.label(name) for name in plan.factors}
+            rows.append({**key, **factors, **one, "machine": provenance.machine()})
+    return rows
 
 
 @dataclass(frozen=True)
@@ -158,6 +187,7 @@ def conclude(plan: Plan, store: Store) -> Outcome:
     design = store.design(plan.name)
     targets = {name: cell.config.target_score for name, cell in workloads.items()}
     failures = export.write(plan.folder, design, datasets, targets, links, trials, references, plan.config.num_seeds)
+    export.write_costs(plan.folder, _cost_rows(plan, store))
     written = report.write(plan.folder)
     report.write_index(plan.folder.parent)
     return replace(outcome, report=written, failures=failures)
@@ -208,6 +238,20 @@ def _check_distinct(chosen: Sequence[Cell], factor: str | None) -> None:
             raise ConfigError("dataset.name", rule, cell.workload, "give dataset.name another value for one of them")
 
 
+def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
+    """Return the settings of each option of a config group; one that varies within an option lists its values."""
+    options: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in plan.cells:
+        options.setdefault(cell.config.choices.get(group, group), []).append(cell.settings[group])
+    merged: dict[str, dict[str, Any]] = {}
+    for option, specs in options.items():
+        for key in dict.fromkeys(key for spec in specs for key in spec):
+            values = list(dict.fromkeys(json.dumps(spec.get(key)) for spec in specs))
+            one = json.loads(values[0]) if len(values) == 1 else f"{', '.join(values)} (varied)"
+            merged.setdefault(option, {})[key] = one
+    return merged
+
+
 def _design(plan: Plan, command: str) -> dict[str, Any]:
     config = plan.config
     return {
@@ -217,10 +261,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         "baseline": plan.baseline,
         "techniques": list(plan.techniques),
         "factors": {key: list(levels) for key, levels in plan.factors.items()},
-        "settings": {
-            group: {cell.config.choices.get(group, group): cell.settings[group] for cell in plan.cells}
-            for group in ("optimizer", "activation", "model")
-        },
+        "settings": {group: _settings(plan, group) for group in ("optimizer", "activation", "model")},
         "budget": {key: value for key, value in config.budget.spec().items() if key != "validations"},
         "splits": {
             "train": round(1 - config.split.validation - config.split.test, 10),

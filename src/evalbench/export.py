@@ -16,6 +16,7 @@ METRICS = (
     "test/accuracy",
     "test/macro_f1",
     "test/log_loss",
+    "test/perplexity",
     "test/auroc",
     "test/r2",
     "test/rmse",
@@ -55,6 +56,15 @@ def write(
     _write_csv(folder / "curves.csv", [row for link, trial in pairs for row in _curve_rows(link, trial)])
     _write_csv(folder / "references.csv", _reference_rows(datasets, references, num_seeds))
     return tuple(failures)
+
+
+def write_costs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `costs.csv`, one row per cell and round; none where nothing was measured."""
+    path = folder / "costs.csv"
+    if rows:
+        _write_csv(path, rows)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, pilot_seeds: int) -> dict[str, Any]:

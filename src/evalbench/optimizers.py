@@ -4,13 +4,15 @@ Shapes: every stacked parameter and gradient is `(C, *shape)`.
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 
-from evalbench.config import Component
+from evalbench.config import Component, OptimizerConfig
 from evalbench.errors import ConfigError
+from evalbench.schedules import Values
 
 ELEMENTWISE: frozenset[type[optim.Optimizer]] = frozenset(
     {
@@ -29,49 +31,202 @@ ELEMENTWISE: frozenset[type[optim.Optimizer]] = frozenset(
 """Classes whose update treats every number by itself, so that one instance on stacked parameters equals C lone ones;
 each is tested for it. Any other class gets one instance per member, on views of the stacked parameters."""
 
+LINEAR_IN_LR = ELEMENTWISE - {optim.Rprop}
+"""Classes whose update is the learning rate times something without it: members may then differ in it and still share
+an instance, which steps with 1 and is followed by each member its own fraction of the way."""
+
+Settings = Mapping[str, Any]
+
 
 class CohortOptimizer:
     """A real optimizer class applied to stacked parameters."""
 
-    def __init__(self, component: Component, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Take the class with its hyperparameters, and the stacked parameters by name."""
+    def __init__(
+        self, component: Component, parameters: Mapping[str, nn.Parameter], members: Sequence[Settings] | None = None
+    ) -> None:
+        """Take the class, the stacked parameters by name, and each member's own hyperparameters where they differ."""
         kind = check_class(component)
+        first = next(iter(parameters.values()))
+        self._component = component
+        self._members = [dict(member) for member in members] if members else [{} for _ in range(len(first))]
+        self._fused = {"fused": True} if _has_fused(kind, component, parameters) else {}
+        differing = {key for one in self._members for key in one if any(o.get(key) != one[key] for o in self._members)}
+        self._shared = kind in ELEMENTWISE and (not differing or (differing == {"lr"} and kind in LINEAR_IN_LR))
+        self._rates: Tensor | None = None  # (C,), where members share an instance and differ in the learning rate
+        if self._shared and differing:
+            rates = [member.get("lr", component.arguments.get("lr")) for member in self._members]
+            self._rates = torch.tensor(rates, dtype=first.dtype, device=first.device)
+        self._attach(parameters)
+
+    def _attach(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Make the instances: one for all members where their settings allow it, else one each on views."""
         self.parameters = parameters
-        self.optimizers: list[optim.Optimizer]
         self._views: list[list[nn.Parameter]] = []
-        settings = {"fused": True} if _has_fused(kind, component, parameters) else {}
-        if kind in ELEMENTWISE:
-            self.optimizers = [component.build(list(parameters.values()), **settings)]
+        if self._shared:
+            settings = {**self._members[0], **({} if self._rates is None else {"lr": 1.0})}
+            self.optimizers: list[optim.Optimizer] = [self._make(list(parameters.values()), settings)]
             return
-        members = next(iter(parameters.values())).shape[0]
-        for member in range(members):
+        for member in range(len(self._members)):
             self._views.append([nn.Parameter(stacked.data[member]) for stacked in parameters.values()])
-        self.optimizers = [component.build(views) for views in self._views]
+        self.optimizers = [
+            self._make(views, settings) for views, settings in zip(self._views, self._members, strict=True)
+        ]
+
+    def _make(self, parameters: list[nn.Parameter], settings: Settings) -> optim.Optimizer:
+        whole = {**self._component.arguments, **settings}
+        component = Component(self._component.group, self._component.target, whole)
+        optimizer: optim.Optimizer = component.build(parameters, **self._fused)
+        return optimizer
+
+    def schedule(self, values: Sequence[Values]) -> None:
+        """Set the scheduled hyperparameters of the coming step, one mapping per member."""
+        for optimizer, mine in zip(self.optimizers, values, strict=False):  # one shared instance takes the first's
+            optimizer.param_groups[0].update({key: value for key, value in mine.items() if key != "lr_factor"})
+        if self._rates is not None:
+            self._rates = torch.tensor([mine["lr"] for mine in values]).to(self._rates)
+            self.optimizers[0].param_groups[0]["lr"] = 1.0
 
     def step(self, gradients: Mapping[str, Tensor]) -> None:
         """Update the parameters in place, given gradients by name."""
         if self._views:
             for member, views in enumerate(self._views):
-                for view, gradient in zip(views, (gradients[name] for name in self.parameters), strict=True):
-                    view.grad = gradient[member]
+                for view, name in zip(views, self.parameters, strict=True):
+                    view.grad = gradients[name][member]
         else:
             for name, parameter in self.parameters.items():
                 parameter.grad = gradients[name]
+        before = [] if self._rates is None else [parameter.data.clone() for parameter in self.parameters.values()]
         for optimizer in self.optimizers:
             optimizer.step()
+        if self._rates is not None:
+            for old, parameter in zip(before, self.parameters.values(), strict=True):
+                weight = self._rates.view(-1, *[1] * (parameter.ndim - 1))
+                parameter.data.copy_(torch.lerp(old, parameter.data, weight))
+
+    def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
+        """Go on with some of the members, whose parameters are given anew; their optimizer state goes with them."""
+        old, old_views, old_stacked = self.optimizers, self._views, list(self.parameters.values())
+        self._members = [self._members[member] for member in members]
+        self._rates = None if self._rates is None else self._rates[list(members)]
+        self._attach(parameters)
+        if self._shared:
+            for before, after in zip(old_stacked, parameters.values(), strict=True):
+                for key, value in old[0].state.get(before, {}).items():
+                    stacked = isinstance(value, Tensor) and value.shape[:1] == before.shape[:1]
+                    self.optimizers[0].state[after][key] = value[list(members)] if stacked else value
+            return
+        for place, member in enumerate(members):
+            for before, after in zip(old_views[member], self._views[place], strict=True):
+                self.optimizers[place].state[after] = old[member].state.get(before, {})
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return the instances' states, to be saved."""
+        return [optimizer.state_dict() for optimizer in self.optimizers]
+
+    def load_state(self, states: Sequence[dict[str, Any]]) -> None:
+        """Take up saved states, of the same members in the same order."""
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+
+    @property
+    def state_bytes(self) -> int:
+        """The size of the instances' states."""
+        tensors = (
+            value
+            for optimizer in self.optimizers
+            for state in optimizer.state.values()
+            for value in state.values()
+            if isinstance(value, Tensor)
+        )
+        return sum(value.numel() * value.element_size() for value in tensors)
+
+
+class SplitOptimizer:
+    """Two optimizers: one for the matrices, one for all else, as Muon wants it. Same interface as `CohortOptimizer`."""
+
+    def __init__(
+        self,
+        config: OptimizerConfig,
+        parameters: Mapping[str, nn.Parameter],
+        members: Sequence[Settings] | None = None,
+    ) -> None:
+        """Take the configuration and the stacked parameters by name; a member's settings go to the main optimizer."""
+        self._parts: list[CohortOptimizer] = []
+        assert config.others is not None
+        for component, wanted, own in ((config.component, True, members), (config.others, False, None)):
+            part = {name: value for name, value in parameters.items() if (value.ndim == 3) is wanted}
+            if part:
+                self._parts.append(CohortOptimizer(component, part, own))
+
+    @property
+    def optimizers(self) -> list[optim.Optimizer]:
+        """The real instances."""
+        return [optimizer for part in self._parts for optimizer in part.optimizers]
+
+    @property
+    def state_bytes(self) -> int:
+        """The size of the instances' states."""
+        return sum(part.state_bytes for part in self._parts)
+
+    def schedule(self, values: Sequence[Values]) -> None:
+        """Schedule the main optimizer; the other one's learning rate moves by the same factor."""
+        main, *rest = self._parts
+        main.schedule(values)
+        for other in rest:
+            for optimizer in other.optimizers:
+                group = optimizer.param_groups[0]
+                base = group.setdefault("base_lr", group["lr"])
+                group["lr"] = base * float(values[0]["lr_factor"])  # type: ignore[arg-type]
+
+    def step(self, gradients: Mapping[str, Tensor]) -> None:
+        """Update the parameters in place, given gradients by name."""
+        for part in self._parts:
+            part.step(gradients)
+
+    def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
+        """Go on with some of the members; see `CohortOptimizer.keep`."""
+        for part in self._parts:
+            part.keep(members, {name: parameters[name] for name in part.parameters})
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return the instances' states, to be saved."""
+        return [state for part in self._parts for state in part.state()]
+
+    def load_state(self, states: Sequence[dict[str, Any]]) -> None:
+        """Take up saved states."""
+        rest = list(states)
+        for part in self._parts:
+            part.load_state(rest[: len(part.optimizers)])
+            rest = rest[len(part.optimizers) :]
+
+
+def build(
+    config: OptimizerConfig, parameters: Mapping[str, nn.Parameter], members: Sequence[Settings] | None = None
+) -> CohortOptimizer | SplitOptimizer:
+    """Build what the configuration asks for on stacked parameters; raise `ConfigError`."""
+    if config.others is None:
+        return CohortOptimizer(config.component, parameters, members)
+    return SplitOptimizer(config, parameters, members)
+
+
+def clip_per_member(gradients: Mapping[str, Tensor], most: float) -> dict[str, Tensor]:
+    """Scale each member's gradients down to a norm of at most `most`, as `torch.nn.utils.clip_grad_norm_` does."""
+    squares = [gradient.flatten(1).float().square().sum(1) for gradient in gradients.values()]
+    norm = torch.stack(squares).sum(0).sqrt()  # (C,)
+    scale = (most / (norm + 1e-6)).clamp(max=1.0)
+    return {name: g * scale.view(-1, *[1] * (g.ndim - 1)).to(g.dtype) for name, g in gradients.items()}
 
 
 def check_class(component: Component) -> type[optim.Optimizer]:
     """Return the optimizer class that the configuration names; raise `ConfigError` where it cannot be used."""
     kind = component.locate()
     if not (isinstance(kind, type) and issubclass(kind, optim.Optimizer)):
-        raise ConfigError(
-            "optimizer._target_", "must be a torch.optim.Optimizer", component.target, "name such a class"
-        )
+        rule = "must be a torch.optim.Optimizer"
+        raise ConfigError(f"{component.group}._target_", rule, component.target, "name such a class")
     closure = inspect.signature(kind.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         rule = "must be an optimizer that steps without a closure"
-        raise ConfigError("optimizer._target_", rule, component.target, "use for example torch.optim.Adam")
+        raise ConfigError(f"{component.group}._target_", rule, component.target, "use for example torch.optim.Adam")
     return kind
 
 

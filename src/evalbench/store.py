@@ -72,6 +72,14 @@ _references = sa.Table(
     sa.Column("reference", sa.String(40), primary_key=True),
     sa.Column("metrics", sa.JSON, nullable=False),
 )
+_costs = sa.Table(
+    "costs",
+    _metadata,
+    sa.Column("cell_id", sa.String(40), primary_key=True),
+    sa.Column("machine", sa.String(200), primary_key=True),
+    sa.Column("measured_with", sa.String(40), nullable=False),
+    sa.Column("rounds", sa.JSON, nullable=False),
+)
 _leases = sa.Table(
     "leases",
     _metadata,
@@ -185,6 +193,8 @@ class Store:
             }
             for spec, result in results
         ]
+        if not rows:
+            return
         with self._engine.begin() as connection:
             if lease is not None:
                 lease.renew(connection)
@@ -270,6 +280,34 @@ class Store:
             for (seed, reference), values in metrics.items()
         ]
         self._insert_new(_references, rows)
+
+    # ── costs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def costs(self, cell_ids: Sequence[str], machine: str) -> dict[str, list[dict[str, Any]]] | None:
+        """Return the rounds of these cells on a machine, or None unless all were measured side by side."""
+        query = sa.select(_costs).where(_costs.c.machine == machine)
+        with self._engine.connect() as connection:
+            rows = [
+                row
+                for chunk in _chunks(cell_ids)
+                for row in connection.execute(query.where(_costs.c.cell_id.in_(chunk)))
+            ]
+        together = {row.measured_with for row in rows}
+        if len(rows) < len(set(cell_ids)) or len(together) != 1:
+            return None
+        return {row.cell_id: row.rounds for row in rows}
+
+    def record_costs(self, costs: Mapping[str, Sequence[Mapping[str, Any]]], machine: str) -> None:
+        """Write the rounds of cells that were measured side by side, over what is there of them."""
+        together = uuid4().hex
+        rows = [
+            {"cell_id": cell_id, "machine": machine, "measured_with": together, "rounds": [dict(r) for r in rounds]}
+            for cell_id, rounds in costs.items()
+        ]
+        with self._engine.begin() as connection:
+            for chunk in _chunks(list(costs)):
+                connection.execute(sa.delete(_costs).where(_costs.c.cell_id.in_(chunk), _costs.c.machine == machine))
+            connection.execute(sa.insert(_costs), rows)
 
     def _insert_new(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Insert rows, each in a savepoint, passing over those that another process has inserted meanwhile."""

@@ -18,15 +18,16 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from evalbench import cell as cells
-from evalbench import evaluation
+from evalbench import evaluation, processes, ranks
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
-from evalbench.errors import InputError
+from evalbench.errors import ConfigError, InputError
 from evalbench.evaluation import Outcome, Plan
 from evalbench.statistics.intervals import t_interval
 from evalbench.store import Store, StoredTrial
@@ -52,25 +53,38 @@ def run_job(tree: DictConfig) -> None:
     hydra = HydraConfig.get()
     try:
         config = parse(tree, hydra)
-        if hydra.mode == RunMode.MULTIRUN:
+        if hydra.mode == RunMode.MULTIRUN or ranks.here().count > 1:
+            _check_launcher(config, ranks.here().count == config.devices)
             _run_cell(Cell.of(config), Store(config.store_url))
         else:
-            _run_alone(config)
+            _run_alone(config, processes.Job.of(run_job, tree, hydra))
     except InputError as error:
         refuse(error)
 
 
 def evaluation_name(name: str, overrides: Sequence[str]) -> str:
-    """Return the override that names the evaluation that the command line describes."""
-    return f"evaluation.name={evaluation.name_for(name, overrides)}"
+    """Return the override that names the evaluation of a command line: `sweep-…` where no sweep file names it."""
+    return f"evaluation.name={evaluation.name_for('sweep' if name == 'single' else name, overrides)}"
 
 
-def run_sweep(trees: Sequence[DictConfig], launch: Callable[[], Sequence[JobReturn]]) -> None:
-    """Check all cells, launch them, and end with the report, also when a cell failed or the sweep was interrupted."""
+def run_sweep(
+    trees: Sequence[DictConfig],
+    launch: Callable[[], Sequence[JobReturn]],
+    warm_up: Callable[[], None] | None = None,
+) -> None:
+    """Check all cells, launch them, and end with the report, also when a cell failed or the sweep was interrupted.
+
+    Our own launcher gives a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
+    """
     console = Console()
     try:
-        plan = evaluation.plan([parse(tree, tree.hydra) for tree in trees])
+        configs = [parse(tree, tree.hydra) for tree in trees]
+        for config in configs:
+            _check_launcher(config, warm_up is not None)
+        plan = evaluation.plan(configs)
         store = Store(plan.config.store_url)
+        if warm_up is not None and evaluation.untrained(plan, store):
+            warm_up()
         evaluation.check_trainable(plan, store)
     except InputError as error:
         refuse(error)
@@ -80,24 +94,42 @@ def run_sweep(trees: Sequence[DictConfig], launch: Callable[[], Sequence[JobRetu
         with _progress(console, plan, store):
             returns = launch()
         _note_lost_jobs(plan, store, returns)
+        evaluation.measure_costs(plan, store)
     except KeyboardInterrupt:
         interrupted = True
     _conclude(console, plan, store, interrupted)
 
 
-def _run_alone(config: Config) -> None:
+def _check_launcher(config: Config, gives_ranks: bool) -> None:
+    if config.devices > 1 and not gives_ranks:
+        rule = "must be 1 under a launcher that starts one process per job"
+        raise ConfigError("trainer.devices", rule, config.devices, "add hydra/launcher=processes")
+
+
+def _run_alone(config: Config, job: processes.Job) -> None:
     console = Console()
     plan = evaluation.plan([config])
     store = Store(config.store_url)
+    if config.devices > 1 and evaluation.untrained(plan, store):
+        processes.warm_up()
     evaluation.check_trainable(plan, store)
     evaluation.link(plan, store, command())
-    with _progress(console, plan, store):
-        _run_cell(plan.cells[0], store)
-    _conclude(console, plan, store, interrupted=False)
+    interrupted = False
+    try:
+        with _progress(console, plan, store):
+            if config.devices > 1:
+                _note_lost_jobs(plan, store, processes.run([job], num_jobs=1))
+            else:
+                _run_cell(plan.cells[0], store)
+    except KeyboardInterrupt:
+        interrupted = True
+    _conclude(console, plan, store, interrupted)
 
 
 def _run_cell(cell: Cell, store: Store) -> None:
     cells.run(cell, store)
+    if ranks.here().index:
+        return
     name = cells.tracker_name(cell.config)
     if name in _broken_trackers:
         return
@@ -175,6 +207,7 @@ def _conclude(console: Console, plan: Plan, store: Store, interrupted: bool) -> 
             f"{'Interrupted: ' if interrupted else ''}{outcome.num_ended} of {outcome.num_trials} trials are in the "
             "store; the same command goes on from there.",
             highlight=False,
+            soft_wrap=True,
         )
         raise SystemExit(130 if interrupted else 1)
     _print_summary(console, plan, store, outcome)
@@ -183,9 +216,11 @@ def _conclude(console: Console, plan: Plan, store: Store, interrupted: bool) -> 
 
 
 def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) -> None:
-    table = _summary_table(plan, store)
-    if console.measure(table).maximum > console.width:
-        table = _summary_table(plan, store, halves=False)
+    table, content = _summary_table(plan, store), "mean ± 95 % interval"
+    if Measurement.get(console, console.options.update(max_width=1000), table).maximum > console.width:
+        table, content = _summary_table(plan, store, halves=False), "mean"
+    legend = ", * baseline" if plan.baseline else ""
+    console.print(f"{plan.name}: test score in points, {content}{legend}", style="bold", highlight=False)
     console.print(table)
     states = ", ".join(f"{count} {state.value.lower()}" for state, count in sorted(outcome.states.items()))
     console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)
@@ -208,11 +243,10 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
 def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
     """One row per workload, one column per technique: mean over seeds, and half its 95 % interval where asked."""
     trials = store.trials([link.trial_id for link in plan.links()])
-    title = f"{plan.name}: test score in points, mean{' ± 95 % interval' if halves else ''}"
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("workload", no_wrap=True)
     for technique in plan.techniques:
-        mark = "\n(baseline)" if technique == plan.baseline else ""
+        mark = "*" if technique == plan.baseline else ""
         table.add_column(technique + mark, justify="right", no_wrap=True)
     for reference in ("linear", "trivial"):
         table.add_column(reference, justify="right", style="dim", no_wrap=True)

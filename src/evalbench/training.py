@@ -1,23 +1,27 @@
 """Trains one cohort with a Lightning `Trainer`; results out, in member order."""
 
+import gc
 import logging
+import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from evalbench import cost, models
+from evalbench import checkpoints, counting, memory, models, optimizers, ranks, schedules
 from evalbench.batches import Batches
-from evalbench.cohort import Cohort, Member
+from evalbench.cohort import Cohort, Member, Recipe
 from evalbench.config import Config
 from evalbench.errors import ConfigError
-from evalbench.optimizers import CohortOptimizer, check_class
 from evalbench.seeds import Role, derive
 from evalbench.trial import CurvePoint, State, TrialResult
-from evalbench.workloads import Dataset, draw_split, metrics, references
+from evalbench.workloads import Dataset, Kind, Split, draw_split, metrics, references
 
+log = logging.getLogger(__name__)
 for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
@@ -27,54 +31,139 @@ def check(config: Config, dataset: Dataset) -> None:
 
     Raises `ConfigError`.
     """
-    network = models.build_seeded(0, config.model, config.activation, _shape(dataset))
-    check_class(config.optimizer.component)
-    CohortOptimizer(config.optimizer.component, {n: torch.nn.Parameter(p[None]) for n, p in network.named_parameters()})
+    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
+    models.check_outputs(network, *_example(dataset))
+    num_train = len(draw_split(dataset, config.split.validation, config.split.test, 0).train)
+    _check_batches(config, network, num_train)
+    stacked = {name: torch.nn.Parameter(value[None]) for name, value in network.named_parameters()}
+    optimizers.build(config.optimizer, stacked)
+    schedules.table(config.schedule, config.optimizer.component, {}, 2)
     try:
-        _trainer(config, epochs=1)
+        _trainer(config, 1, _devices(config))
     except (MisconfigurationException, TypeError, ValueError) as error:
         rule = "must hold settings that Lightning's Trainer accepts here"
         reason = str(error).strip().splitlines()[0]
         raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
 
 
-def train(config: Config, dataset: Dataset, seeds: Sequence[int]) -> list[TrialResult]:
-    """Train one trial per seed index, all as one cohort, and test each at its lowest validation loss."""
+def _check_batches(config: Config, network: torch.nn.Module, num_train: int) -> None:
+    """Refuse batches that cannot be cut as the configuration says."""
+    batch_size = config.optimizer.rows_per_step(num_train)
+    models.check_batches(network, num_train, batch_size)
+    slices = config.devices if config.trainer_split == "data" else 1
+    smallest = num_train % batch_size or batch_size
+    if smallest < slices:
+        rule = f"must not be more than the rows of the smallest batch, which has {smallest}"
+        raise ConfigError("trainer.devices", rule, config.devices, "use fewer devices, or trainer.split=members")
+    cut = slices > 1 or (config.microbatch_size or batch_size) < batch_size
+    if cut and models.has_batch_norm(network):
+        rule = "must see whole batches for BatchNorm, which normalises over them"
+        key = "trainer.devices" if slices > 1 else "trainer.microbatch_size"
+        raise ConfigError(key, rule, remedy="use GroupNorm (model.norm=group in the shipped cnn)")
 
-    def seed_of(role: Role, seed: int) -> int:
-        return derive(config.root_seed, dataset.name, role, seed)
 
-    splits = [draw_split(dataset, config.split.validation, config.split.test, seed_of(Role.SPLIT, s)) for s in seeds]
+def train_all(
+    config: Config, dataset: Dataset, seeds: Sequence[int], name: str
+) -> Iterator[tuple[list[int], list[TrialResult]]]:
+    """Train one trial per seed index in cohorts that fit into memory; yield each cohort's seeds and results at its end.
+
+    A cohort that runs out of memory all the same is halved. Its checkpoint, whose file begins with `name`, is kept
+    until the caller has taken the results.
+    """
+    together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
+    waiting = memory.split(seeds, _most_members(config, dataset, len(seeds))) if seeds else []
+    waiting = ranks.here().agree(waiting) if together else waiting
+    while waiting:
+        now = waiting.pop(0)
+        path = config.checkpoint_folder / f"{name}-{now[0]}-{now[-1]}-{len(now)}.pt"
+        try:
+            results = train(config, dataset, now, path)
+        except Exception as error:
+            if together or not memory.is_out_of_memory(error) or len(now) == 1:
+                raise
+            log.warning("%d members ran out of memory; going on with half of them at a time", len(now))
+            gc.collect()
+            waiting = [part for group in (now, *waiting) for part in memory.split(group, -(-len(now) // 2))]
+            continue
+        yield now, results
+        if not (together and ranks.here().index):
+            path.unlink(missing_ok=True)
+
+
+def train(config: Config, dataset: Dataset, seeds: Sequence[int], checkpoint: Path | None = None) -> list[TrialResult]:
+    """Train one trial per seed index, all as one cohort, and test each at its lowest validation loss.
+
+    With a checkpoint, training is saved there from time to time, and goes on from there where it was broken off.
+    """
+    cohort, splits = make_cohort(config, dataset, seeds)
+    if checkpoint is not None:
+        checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes)
+    _fit(cohort, config)
+    return _results(cohort, config, dataset, splits)
+
+
+def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int]) -> tuple[Cohort, list[Split]]:
+    """Return the untrained cohort of those seed indices, and their splits."""
+
+    def seeds_of(role: Role) -> list[int]:
+        return [derive(config.root_seed, dataset.name, role, seed) for seed in seeds]
+
+    splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
     networks = [
-        models.build_seeded(seed_of(Role.INIT, seed), config.model, config.activation, _shape(dataset))
-        for seed in seeds
+        models.build_seeded(seed, config.model, config.activation, shape_of(dataset)) for seed in seeds_of(Role.INIT)
     ]
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
     batch_size = config.optimizer.rows_per_step(train_rows.shape[1])
-    batches = Batches(train_rows, batch_size, [seed_of(Role.ORDER, seed) for seed in seeds])
+    batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER))
     validation_steps = config.budget.validation_steps(batches.steps_per_epoch)
-    cohort = Cohort(networks, dataset, splits, batches, validation_steps, config.optimizer.component)
-    _fit(cohort, config)
+    recipe = Recipe(
+        config.optimizer,
+        validation_steps,
+        config.budget.patience,
+        config.label_smoothing,
+        config.microbatch_size,
+    )
+    table = schedules.table(config.schedule, config.optimizer.component, {}, validation_steps[-1])
+    tables = [table] * len(seeds) if table else None
+    cohort = Cohort(networks, dataset, splits, batches, recipe, seeds_of(Role.NOISE), schedules=tables)
+    return cohort, splits
 
-    step_flops = cost.flops_per_step(networks[0], dataset.kind, batch_size, dataset.inputs.shape[1])
+
+def _most_members(config: Config, dataset: Dataset, wanted: int) -> int:
+    """Return how many members fit into memory; small ones are not worth measuring."""
+    one, _ = make_cohort(config, dataset, [0])
+    device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+    free = memory.SHARE * memory.available_bytes(device)
+    rows = max(one.batches.batch_size, one.validation_rows.shape[1])
+    crude = memory.STATE_COPIES * one.state_bytes + 1000 * rows * dataset.inputs.shape[1]
+    if crude * wanted < free / 20:
+        return wanted
+    return max(1, int(free / memory.member_bytes(one)))
+
+
+def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[Split]) -> list[TrialResult]:
+    validation_steps, batches = cohort.recipe.validation_steps, cohort.batches
+    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
+    features, tokens = dataset.inputs.shape[1], dataset.vocabulary is not None
+    step_flops = counting.flops_per_step(network, dataset.kind, batches.batch_size, features, tokens)
     results = []
     for member, split, predictions in zip(cohort.members, splits, cohort.test_predictions(), strict=True):
-        steps = member.diverged_step or validation_steps[-1]
+        steps = member.diverged_step or validation_steps[len(member.val_losses) - 1]
         examples = batches.examples(steps)
         diverged = member.diverged_step is not None
+        targets = dataset.targets[split.test]
+        tested = references.trivial(dataset, split) if diverged else metrics.evaluate(dataset, predictions, targets)
         results.append(
             TrialResult(
                 state=State.DIVERGED if diverged else State.COMPLETE,
-                metrics=references.trivial(dataset, split)
-                if diverged
-                else metrics.evaluate(dataset, predictions, dataset.targets[split.test]),
+                metrics=tested,
                 curve=_curve(member, batches, validation_steps),
                 best_epoch=_epoch(batches, validation_steps, member.best_round),
                 diverged_step=member.diverged_step,
                 steps=steps,
                 examples=examples,
-                flops=round(step_flops * examples / batch_size),
-                parameters=cost.count_parameters(networks[0]),
+                flops=round(step_flops * examples / batches.batch_size),
+                parameters=counting.count_parameters(network),
                 num_train=len(split.train),
                 num_test=len(split.test),
             )
@@ -85,10 +174,28 @@ def train(config: Config, dataset: Dataset, seeds: Sequence[int]) -> list[TrialR
 def _fit(cohort: Cohort, config: Config) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
-        _trainer(config, epochs=len(cohort.validation_steps)).fit(cohort)
+        try:
+            epochs = len(cohort.recipe.validation_steps) - cohort.first_round
+            _trainer(config, epochs, _own_devices(config)).fit(cohort)
+        except SystemExit:  # Lightning's answer to Ctrl-C, which the sweep wants to hear of
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
 
 
-def _trainer(config: Config, epochs: int) -> pl.Trainer:
+def _devices(config: Config) -> dict[str, Any]:
+    """Return all devices of the group, as Lightning's Trainer takes them; one device needs no strategy."""
+    return {"devices": config.devices, "strategy": "auto" if config.devices == 1 else config.strategy}
+
+
+def _own_devices(config: Config) -> dict[str, Any]:
+    """Return what this process trains on: one device of its own where ranks share the members out."""
+    if config.trainer_split == "data" or config.devices == 1:
+        return _devices(config)
+    on_gpu = config.trainer.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return {"devices": [ranks.here().index] if on_gpu else 1, "strategy": "auto"}
+
+
+def _trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trainer:
     return pl.Trainer(
         max_epochs=epochs,
         precision=config.precision,  # type: ignore[arg-type]
@@ -96,6 +203,7 @@ def _trainer(config: Config, epochs: int) -> pl.Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        **devices,
         **config.trainer,
     )
 
@@ -109,5 +217,13 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
     return None if best_round is None else validation_steps[best_round] / batches.steps_per_epoch
 
 
-def _shape(dataset: Dataset) -> tuple[int, int]:
-    return dataset.inputs.shape[1], dataset.num_outputs
+def shape_of(dataset: Dataset) -> models.Shape:
+    """Return what the data set asks of a network."""
+    return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)
+
+
+def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """Return inputs of two examples, and the shape of the outputs that a network must have for them."""
+    inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
+    places = inputs.shape if dataset.kind is Kind.LANGUAGE else (2,)
+    return inputs, (*places, dataset.num_outputs)

@@ -38,6 +38,8 @@ class Budget:
     steps: int | None = None
     validations: int = 20
     """With a budget in steps: at how many equally spaced points to validate. With epochs: after each of them."""
+    patience: int | None = None
+    """A trial ends after so many validations without a lower loss."""
 
     def validation_steps(self, steps_per_epoch: int) -> list[int]:
         """Return the steps after which to validate, ascending; the last one ends the trial."""
@@ -49,7 +51,10 @@ class Budget:
 
     def spec(self) -> dict[str, int]:
         """Return the part of a trial's identity."""
-        return {"epochs": self.epochs} if self.epochs else {"steps": self.steps or 0, "validations": self.validations}
+        patience = {} if self.patience is None else {"patience": self.patience}
+        if self.epochs is not None:
+            return {"epochs": self.epochs, **patience}
+        return {"steps": self.steps or 0, "validations": self.validations, **patience}
 
 
 @dataclass(frozen=True)

@@ -1,35 +1,111 @@
 """Models: plain `nn.Module`s for one trial; they know nothing of cohorts."""
 
 import inspect
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from evalbench.config import ActivationConfig, Component
 from evalbench.errors import ConfigError
 
+NEEDS = {
+    "image": "needs images, which this data set has not: choose dataset=digits, give the Dataset an image=(channels, "
+    "height, width), or choose model=mlp or model=encoder",
+    "vocabulary": "needs tokens, which this data set has not: choose dataset=python_source or dataset=text, or "
+    "model=encoder, which makes a token of every column",
+}
+"""What a data set may lack that a model's constructor asks for, and the remedy."""
 
-def build(model: Component, activation: ActivationConfig, in_features: int, out_features: int) -> nn.Module:
+
+class Shape(NamedTuple):
+    """What a data set asks of a network."""
+
+    in_features: int
+    """Columns D of an example: numbers, pixels or tokens."""
+    out_features: int
+    """Outputs K, at each place for language."""
+    image: tuple[int, int, int] | None = None
+    """Channels, height and width, where the columns are pixels."""
+    vocabulary: int | None = None
+    """The number of different tokens, where the columns are tokens."""
+
+
+def build(
+    model: Component,
+    activation: ActivationConfig,
+    in_features: int,
+    out_features: int,
+    image: tuple[int, int, int] | None = None,
+    vocabulary: int | None = None,
+) -> nn.Module:
     """Build the network of one trial, its initial weights drawn from torch's global generator.
 
-    The class gets those of `in_features`, `out_features`, `activation` (a function that makes the non-linearity) and
-    `gain` that its constructor names, beside its own settings. Raises `ConfigError`.
+    The class gets those of `in_features`, `out_features`, `image`, `vocabulary` (see `Shape`), `activation` (a function
+    that makes the non-linearity) and `gain` that its constructor names, beside its own settings. One that names `image`
+    or `vocabulary` without a default needs it. Raises `ConfigError`.
     """
     offered = {
         "in_features": in_features,
         "out_features": out_features,
+        "image": image,
+        "vocabulary": vocabulary,
         "activation": activation.module.build,
         "gain": activation.gain,
     }
     named = inspect.signature(model.locate()).parameters
-    network = model.build(**{name: value for name, value in offered.items() if name in named})
+    _check_needs(model, named, offered)
+    network = model.build(
+        **{name: value for name, value in offered.items() if name in named and name not in model.arguments}
+    )
     if not isinstance(network, nn.Module):
         raise ConfigError("model._target_", "must build a torch.nn.Module", model.target, "name such a class")
     return network
 
 
-def build_seeded(seed: int, model: Component, activation: ActivationConfig, shape: tuple[int, int]) -> nn.Module:
+def build_seeded(
+    seed: int, model: Component, activation: ActivationConfig, shape: Shape | tuple[int, int]
+) -> nn.Module:
     """Build the network with the initial weights of one seed; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return build(model, activation, *shape)
+        return build(model, activation, *Shape(*shape))
+
+
+def check_outputs(network: nn.Module, inputs: Tensor, expected: tuple[int, ...]) -> None:
+    """Refuse a network that does not map these inputs to outputs of the expected shape; raise `ConfigError`."""
+    kind = "numbers" if inputs.is_floating_point() else "tokens"
+    rule = f"must map {tuple(inputs.shape)} {kind} to outputs {expected}"
+    remedy = "choose model=transformer" if len(expected) == 3 else "choose a model for such inputs"
+    try:
+        with torch.no_grad():
+            outputs = network.eval()(inputs)
+    except Exception as error:  # a user's network may raise anything
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConfigError("model", f"{rule} (it raised: {reason[0]})", remedy=remedy) from error
+    got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    if got != expected:
+        raise ConfigError("model", rule, got, remedy)
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Return whether the network normalises over a batch, so that examples of a step depend on each other."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
+def check_batches(network: nn.Module, num_train: int, batch_size: int) -> None:
+    """Refuse BatchNorm where a step sees one example, whose batch has no variance; raise `ConfigError`."""
+    if has_batch_norm(network) and (batch_size == 1 or num_train % batch_size == 1):
+        last = "" if batch_size == 1 else f" (the last batch of {num_train} training rows has one)"
+        rule = f"must leave at least two examples in every step for BatchNorm{last}"
+        remedy = "use GroupNorm (model.norm=group in the shipped cnn) or another batch size"
+        raise ConfigError("optimizer.batch_size", rule, batch_size, remedy)
+
+
+def _check_needs(model: Component, named: Mapping[str, inspect.Parameter], offered: Mapping[str, Any]) -> None:
+    for name, remedy in NEEDS.items():
+        needed = name in named and named[name].default is inspect.Parameter.empty and name not in model.arguments
+        if needed and offered[name] is None:
+            raise ConfigError("model", f"{model.target} {remedy}")

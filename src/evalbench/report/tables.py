@@ -48,7 +48,8 @@ def workloads(found: Findings) -> str:
         return markdown(["metric", "workloads"], [[metric, ", ".join(mine)] for metric, mine in names.items()], 2)
     rows = []
     for workload in found.folder.evaluation.workloads.values():
-        kind = workload.kind if workload.classes is None else f"{workload.kind}, {workload.classes} classes"
+        noun = "tokens" if workload.kind == "language" else "classes"
+        kind = workload.kind if workload.classes is None else f"{workload.kind}, {workload.classes} {noun}"
         made = "generated" if workload.generated else "data set"
         rho = found.rho.get(workload.name)
         rows.append(

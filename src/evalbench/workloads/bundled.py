@@ -33,4 +33,5 @@ def load(name: str) -> Dataset:
         numeric=np.ones(inputs.shape[1], dtype=bool),
         classes=classes,
         description=DESCRIPTIONS[name],
+        image=(1, 8, 8) if name == "digits" else None,
     )

@@ -1,6 +1,7 @@
-"""What a source of data hands over: a table of numbers, what they mean, and a fingerprint of its content."""
+"""What a source of data hands over: a table of numbers or tokens, what they mean, and a fingerprint of its content."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -21,6 +22,7 @@ class Kind(StrEnum):
     BINARY = "binary"
     MULTICLASS = "multiclass"
     REGRESSION = "regression"
+    LANGUAGE = "language"  # the next token at every place of a window of text
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,17 +32,23 @@ class Dataset:
     `inputs` is `(N, D)` float32, NaN where a value is missing; `targets` is `(N,)`: class indices (int64) or numbers
     (float32). `numeric` is `(D,)`: whether a column is scaled and its missing values are filled, both from the training
     rows; the others are 0/1 indicators of categories. Raises `DataError` where no split of it could be used.
+
+    With a `vocabulary`, the number of different tokens, `inputs` are tokens instead: int64 from 0, never scaled. For
+    the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one; `classes` are their names. With an
+    `image`, (channels, height, width), the columns are its pixels in that order, and models that need images take it.
     """
 
     name: str
     kind: Kind
-    inputs: NDArray[np.float32]
+    inputs: NDArray[np.float32] | NDArray[np.int64]
     targets: NDArray[np.int64] | NDArray[np.float32]
     features: tuple[str, ...]
     numeric: NDArray[np.bool_]
     classes: tuple[str, ...] = ()
     generated: bool = False
     description: str = ""
+    image: tuple[int, int, int] | None = None
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         rows, columns = self.inputs.shape
@@ -48,6 +56,14 @@ class Dataset:
             raise DataError(f"{self.name}: at least {MIN_ROWS} rows are needed, not {rows}: give more data")
         if columns == 0:
             raise DataError(f"{self.name}: at least one input column is needed, not 0: give a table with more columns")
+        if self.image is not None and (min(self.image) < 1 or math.prod(self.image) != columns):
+            remedy = "give (channels, height, width)"
+            raise DataError(f"{self.name}: an image of {self.image} does not have {columns} pixels: {remedy}")
+        self._check_tokens()
+        if self.kind is Kind.LANGUAGE:
+            return
+        if self.targets.shape != (rows,):
+            raise DataError(f"{self.name}: targets must have the shape ({rows},), not {self.targets.shape}")
         if not self.is_classification:
             if not np.isfinite(self.targets).all():
                 raise DataError(f"{self.name}: a regression target must be finite everywhere: remove those rows")
@@ -65,15 +81,42 @@ class Dataset:
                 f"{counts.min()} ({rare!r}): merge or remove rare classes{hint}"
             )
 
+    def _check_tokens(self) -> None:
+        language = self.kind is Kind.LANGUAGE
+        if self.vocabulary is None:
+            if language:
+                raise DataError(f"{self.name}: next-token prediction needs tokens: give the vocabulary's size")
+            return
+        known = (self.inputs, self.targets) if language else (self.inputs,)
+        for tokens in known:
+            if tokens.dtype != np.int64 or tokens.min() < 0 or tokens.max() >= self.vocabulary:
+                raise DataError(f"{self.name}: tokens must be int64 from 0 to {self.vocabulary - 1}: check the loader")
+        if not language:
+            return
+        if self.targets.shape != self.inputs.shape or len(self.classes) != self.vocabulary:
+            raise DataError(
+                f"{self.name}: every place of a window needs a target, every token a name: check the loader"
+            )
+        if np.ptp(self.targets) == 0:
+            raise DataError(f"{self.name}: every next token is the same: nothing can be learned from it")
+
     @property
     def is_classification(self) -> bool:
-        """Whether targets are classes."""
+        """Whether targets are classes, or tokens, which are the classes of language."""
         return self.kind is not Kind.REGRESSION
 
     @property
+    def has_row_classes(self) -> bool:
+        """Whether each row has one class, so that splits can keep the shares of the classes."""
+        return self.kind in (Kind.BINARY, Kind.MULTICLASS)
+
+    @property
     def num_outputs(self) -> int:
-        """Outputs that a network needs: one logit for two classes, one per class for more, one for regression."""
-        return len(self.classes) if self.kind is Kind.MULTICLASS else 1
+        """Outputs that a network needs, for language at each place.
+
+        One logit for two classes, one per class for more, one for regression, one per token for language.
+        """
+        return len(self.classes) if self.kind in (Kind.MULTICLASS, Kind.LANGUAGE) else 1
 
     @property
     def metric(self) -> Metric:
@@ -90,4 +133,6 @@ class Dataset:
             digest.update(f"{part.dtype}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).tobytes())
         digest.update(repr((self.kind.value, self.features, self.classes)).encode())
+        if self.image is not None:
+            digest.update(repr(self.image).encode())
         return digest.hexdigest()[:16]

@@ -14,8 +14,11 @@ def evaluate(
 
     `predictions` is `(N, K)` class probabilities for classification, `(N,)` numbers in the target's unit for
     regression; `targets` is `(N,)`. AUROC is one against the rest, averaged over classes, and is left out where a class
-    has no row.
+    has no row. For language they are `(N, T, K)` and `(N, T)`, and every metric is a mean over tokens: accuracy, log
+    loss in nats per token, perplexity, which is e to the log loss.
     """
+    if dataset.kind is Kind.LANGUAGE:
+        return _language(predictions, targets.astype(np.int64))
     if dataset.kind is Kind.REGRESSION:
         error = predictions - targets
         return {
@@ -34,3 +37,13 @@ def evaluate(
         scores = predictions[:, 1] if dataset.kind is Kind.BINARY else predictions
         values["test/auroc"] = float(sk.roc_auc_score(targets, scores, multi_class="ovr", labels=labels))
     return values
+
+
+def _language(predictions: NDArray[np.float64], targets: NDArray[np.int64]) -> dict[str, float]:
+    right = np.take_along_axis(predictions, targets[..., None], axis=-1)[..., 0]
+    log_loss = -float(np.mean(np.log(np.maximum(right, np.finfo(np.float64).eps))))  # as scikit-learn's, never infinite
+    return {
+        "test/accuracy": float(np.mean(predictions.argmax(-1) == targets)),
+        "test/log_loss": log_loss,
+        "test/perplexity": float(np.exp(log_loss)),
+    }

@@ -57,4 +57,5 @@ class EvaluationSweeper(Sweeper):
         trees = [loader.load_sweep_config(config, list(job)) for job in jobs]
         launcher = self.launcher
         assert launcher is not None
-        return terminal.run_sweep(trees, lambda: launcher.launch(jobs, initial_job_idx=0))
+        warm_up = getattr(launcher, "warm_up", None)
+        return terminal.run_sweep(trees, lambda: launcher.launch(jobs, initial_job_idx=0), warm_up)

@@ -1,0 +1,1 @@
+"""How fast evalbench is beside its peers: `make bench`."""

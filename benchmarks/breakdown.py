@@ -1,0 +1,68 @@
+"""Where the time of one cell goes: timers around the engine's parts, each without what it calls of the others."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import pytorch_lightning as pl
+
+from evalbench import cell, cohort, optimizers, store, tracing, training
+from evalbench.workloads import metrics
+
+PARTS: dict[str, tuple[Any, str]] = {
+    "forward and backward (the traced step), losses": (cohort.Cohort, "training_step"),
+    "optimizer": (optimizers.CohortOptimizer, "step"),
+    "gather and scaling": (cohort.Cohort, "gather"),
+    "validation": (cohort.Cohort, "on_train_epoch_end"),
+    "tracing": (tracing, "trace"),
+    "Lightning's loop, order of rows": (pl.Trainer, "fit"),
+    "splits, networks, stacking": (training, "train"),
+    "test predictions": (cohort.Cohort, "test_predictions"),
+    "test metrics": (metrics, "evaluate"),
+    "reference rows": (cell, "_complete_references"),
+    "store": (store.Store, "record"),
+}
+
+
+def of(action: Callable[[], Any]) -> dict[str, float]:
+    """Run an action; its seconds by part, the largest first."""
+    with _timers() as seconds:
+        action()
+    return dict(sorted(seconds.items(), key=lambda part: -part[1]))
+
+
+@contextmanager
+def _timers() -> Iterator[dict[str, float]]:
+    """Yield the seconds per part, which grow while the context lasts."""
+    seconds: defaultdict[str, float] = defaultdict(float)
+    running: list[str] = []
+    since = time.perf_counter()
+
+    def note() -> None:
+        nonlocal since
+        now = time.perf_counter()
+        seconds[running[-1] if running else "compose, plan, check, link"] += now - since
+        since = now
+
+    def timed(label: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            note()
+            running.append(label)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                note()
+                running.pop()
+
+        return call
+
+    with ExitStack() as stack:
+        for label, (owner, name) in PARTS.items():
+            function = getattr(owner, name, None)
+            if function is not None:
+                stack.enter_context(mock.patch.object(owner, name, timed(label, function)))
+        yield seconds
+        note()

@@ -1,0 +1,134 @@
+"""The speed of the cohort engine beside its peers and the hardware's bound: `python -m benchmarks.engine`.
+
+All engines train the same work: networks, rows, their order, initial weights, steps, validations, test. They run in
+interleaved rounds in one process on the same cores; a ratio is taken within a round, then the median over rounds.
+"""
+
+import argparse
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import breakdown, lightning_template, peers, rounds, table
+from benchmarks.rounds import Engine, Timing
+from benchmarks.work import DEVICE, Work, works
+from evalbench import cell as cells
+from evalbench import evaluation, training
+from evalbench.store import Store
+
+COHORTS = (1, 5, 10, 32, 64, 256) if DEVICE.type == "cpu" else (1, 5, 10, 32, 64, 256, 1024, 4096)
+SWEEPS = (1, 10, 64)
+"""Trials of the whole cells that the aims are about."""
+RESULTS = Path(__file__).parent / "results.md"
+
+
+def engines(work: Work, cohorts: Sequence[int], sweeps: Sequence[int], num_trials: int) -> list[Engine]:
+    """Return what is compared on one work: evalbench and its peers."""
+    few = max(4, 2 * peers.CORES)
+    return [
+        *(Engine(f"cohort-{c}", f"evalbench, cohort of {c}", c, _cohort, cohort=c) for c in cohorts),
+        *(Engine(f"cell-{c}", f"evalbench, whole cell of {c}", c, _whole_cell, cohort=c) for c in sweeps),
+        Engine("lightning", "(a) Lightning + Hydra", num_trials, lightning_template.sweep),
+        Engine("loop", "(b) PyTorch loop", num_trials, peers.loop),
+        Engine("loop_over_cores", "(c) (b) over the cores, joblib", few, peers.loop_over_cores, threads=1),
+        Engine("ray_tune", "(d) (b) in Ray Tune", few, peers.ray_tune, threads=1),
+        Engine("scikit_learn", "(e) MLPClassifier", num_trials, peers.scikit_learn),
+    ]
+
+
+@dataclass
+class Bench:
+    """All that was measured."""
+
+    timings: dict[Work, dict[str, Timing]] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Work that could not be composed, and why."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Where the time of the headline's largest whole cell goes: seconds by part."""
+
+
+def measure(
+    chosen: Sequence[Work],
+    minutes: float,
+    cohorts: Sequence[int] = COHORTS,
+    sweeps: Sequence[int] = SWEEPS,
+    least_rounds: int = 3,
+    most_rounds: int = 9,
+    threads: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Bench:
+    """Time everything within some minutes; the first work, the headline's, gets a double share and all its rounds."""
+    bench = Bench()
+    deadline = time.perf_counter() + 60 * minutes
+    for place, work in enumerate(chosen):
+        first = place == 0
+        try:
+            training.check(work.cell.config, work.cell.dataset)
+        except Exception as error:  # not only what evalbench refuses: Hydra does not know this choice, say
+            bench.skipped[work.name] = str(error).strip().splitlines()[0]
+            continue
+        now, left = time.perf_counter(), len(chosen) - place
+        until = now + (deadline - now) * (2 if first else 1) / (left + first)
+        num_rounds = (least_rounds if first else 1, most_rounds)
+        entrants = engines(work, cohorts, sweeps if first else (), 3 if first else 1)
+        bench.timings[work] = rounds.run(work, entrants, num_rounds, until, peers.unavailable, say, threads)
+        if first:
+            say(f"{work.name}: where the time goes")
+            timed = bench.timings[work][f"cell-{sweeps[-1]}"]
+            bench.parts = breakdown.of(partial(rounds.measure, Timing(timed.engine, timed.threads), work))
+    return bench
+
+
+def _cohort(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
+    """Train one cohort."""
+    results = training.train(work.cell.config, work.cell.dataset, seeds)
+    return [result.metrics["test/accuracy"] for result in results]
+
+
+def _whole_cell(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
+    """Run a cell as a sweep does: compose, check, link, train, references, store; no tracker, no report."""
+    plan = evaluation.plan([work.composed(len(seeds))])
+    store = Store(f"sqlite:///{folder}/store.sqlite")
+    evaluation.check_trainable(plan, store)
+    evaluation.link(plan, store, "benchmark")
+    (cell,) = plan.cells
+    cells.run(cell, store)
+    trials = store.trials(list(cell.specs))
+    store.close()
+    return [trial.result.metrics["test/accuracy"] for trial in trials.values()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table, write it; 1 where the engines do not agree on what they trained."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20, help="the time to spend, about (default 20)")
+    parser.add_argument("--only", help="one workload: mlp, cnn, transformer")
+    parser.add_argument("--quick", action="store_true", help="the headline's work, few cohorts, one round")
+    parser.add_argument("--threads", type=int, help="intra-op threads (default: what suits each engine better)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the markdown to write")
+    chosen = parser.parse_args(arguments)
+    for name in ("pytorch_lightning", "lightning_fabric", "evalbench"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    console = Console()
+    work = list(works(chosen.only))
+    with console.status("…") as status:
+        if chosen.quick:
+            bench = measure(work[:1], chosen.minutes, (1, 10, 64), (1, 10, 64), 1, 1, chosen.threads, status.update)
+        else:
+            bench = measure(work, chosen.minutes, threads=chosen.threads, say=status.update)
+    command = shlex.join(["python", "-m", "benchmarks.engine", *(sys.argv[1:] if arguments is None else arguments)])
+    chapters = table.chapters(bench.timings, bench.skipped, bench.parts, command)
+    table.show(console, chapters)
+    chosen.output.write_text(table.markdown(chapters))
+    return 1 if table.disagreements(bench.timings) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

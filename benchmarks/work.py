@@ -1,0 +1,126 @@
+"""What every engine trains: the same networks on the same rows in the same order, for the same number of steps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from hydra import compose, initialize_config_dir
+from torch import Tensor, nn
+
+from evalbench import models
+from evalbench.__main__ import conf_folder
+from evalbench.batches import Batches
+from evalbench.cell import Cell
+from evalbench.config import Config, parse
+from evalbench.seeds import Role, derive
+from evalbench.workloads import Split, draw_split, fit_scaling
+
+WORKLOADS: dict[str, dict[str, tuple[str, ...]]] = {
+    "mlp": {
+        "32": ("dataset=digits", "model=mlp", "budget.epochs=20"),
+        "1": ("dataset=digits", "model=mlp", "budget.epochs=1"),
+        "full": ("dataset=digits", "model=mlp", "budget.epochs=50"),
+    },
+    "cnn": {
+        "32": ("dataset=digits", "model=cnn", "budget.epochs=3"),
+        "1": ("dataset=digits", "model=cnn", "budget=steps", "budget.steps=200", "budget.validations=2"),
+        "full": ("dataset=digits", "model=cnn", "budget.epochs=5"),
+    },
+    "transformer": {
+        "32": ("dataset=python_source", "model=transformer", "budget=steps", "budget.steps=60", "budget.validations=2"),
+        "1": ("dataset=python_source", "model=transformer", "budget=steps", "budget.steps=60", "budget.validations=2"),
+        "full": (
+            "dataset=python_source",
+            "model=transformer",
+            "budget=steps",
+            "budget.steps=2",
+            "budget.validations=1",
+        ),
+    },
+}
+"""Workload to batch size to what one trial is: each bounded, so that the slowest peer ends in seconds."""
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+"""Where `trainer.accelerator=auto` trains, and the peers with it."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One workload with one batch size and budget."""
+
+    workload: str
+    batch_size: str
+    overrides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"{self.workload}, batch {self.batch_size}"
+
+    def composed(self, num_seeds: int) -> Config:
+        """Compose and check the configuration anew, as a job of a sweep does."""
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            chosen = ["tracker=none", f"optimizer.batch_size={self.batch_size}", *self.overrides]
+            tree = compose("config", [*chosen, f"num_seeds={num_seeds}"], return_hydra_config=True)
+        return parse(tree, tree.hydra)
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The cell with its data, composed once."""
+        return Cell.of(self.composed(num_seeds=1))
+
+    @cached_property
+    def num_steps(self) -> int:
+        """Optimizer steps of one trial."""
+        return self.trial(0).validation_steps[-1]
+
+    def short(self) -> "Work":
+        """Return the same with few steps: what an engine warms up with."""
+        chosen = [text for text in self.overrides if not text.startswith("budget")]
+        return replace(self, overrides=(*chosen, "budget=steps", "budget.steps=20", "budget.validations=1"))
+
+    def trial(self, seed: int) -> "Trial":
+        """Return one trial as evalbench would start it: split, scaled data, initial weights, order of rows."""
+        config, dataset = self.cell.config, self.cell.dataset
+
+        def seed_of(role: Role) -> int:
+            return derive(config.root_seed, dataset.name, role, seed)
+
+        split = draw_split(dataset, config.split.validation, config.split.test, seed_of(Role.SPLIT))
+        inputs, targets = torch.as_tensor(dataset.inputs), torch.as_tensor(dataset.targets)
+        if inputs.is_floating_point():
+            scaling = fit_scaling(dataset, split.train)
+            mean, std = (torch.tensor(value, dtype=torch.float32) for value in (scaling.mean, scaling.std))
+            inputs = torch.nan_to_num((inputs - mean) / std)
+        shape = dataset.inputs.shape[1], dataset.num_outputs
+        network = models.build_seeded(seed_of(Role.INIT), config.model, config.activation, shape)
+        rows = torch.as_tensor(split.train)[None]
+        batches = Batches(rows, config.optimizer.rows_per_step(rows.shape[1]), [seed_of(Role.ORDER)])
+        steps = tuple(config.budget.validation_steps(batches.steps_per_epoch))
+        return Trial(network, inputs, targets, split, batches, steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What one training needs. `inputs` is `(N, D)`, scaled with the statistics of the training rows."""
+
+    network: nn.Module
+    inputs: Tensor
+    targets: Tensor
+    split: Split
+    batches: Batches
+    validation_steps: tuple[int, ...]
+
+    def epoch(self, number: int) -> Iterator[Tensor]:
+        """Yield the rows `(B,)` of each step of one epoch."""
+        length = self.batches.steps_per_epoch
+        for block in self.batches.blocks(number * length, (number + 1) * length, length):
+            yield from block[:, 0]
+
+
+def works(only: str | None = None) -> Iterator[Work]:
+    """Yield what there is to train, the headline's first."""
+    for workload, batch_sizes in WORKLOADS.items():
+        if only in (None, workload):
+            yield from (Work(workload, size, overrides) for size, overrides in batch_sizes.items())

@@ -1,0 +1,77 @@
+"""The convolutional network."""
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from evalbench.errors import ConfigError
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """PyTorch's, in the precision of its own weights: in a cohort its kernel for the CPU takes no mixed ones."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map `(B, channels, height, width)` to the same."""
+        return super().forward(inputs.to(self.weight.dtype))
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "group": lambda width: nn.GroupNorm(math.gcd(width, 8), width),
+    "batch": BatchNorm,
+    "none": lambda width: nn.Identity(),
+}
+"""By name: GroupNorm in 8 groups of channels or as many as divide the width (Wu & He 2018), BatchNorm, nothing."""
+
+
+class CNN(nn.Module):
+    """`depth` convolutions 3 x 3 of `width` channels, a mean over the pixels, and a linear output layer.
+
+    Each convolution is followed by the norm, the activation and, while at least 4 x 4 pixels are left, a maximum over
+    2 x 2 of them. GroupNorm treats every example by itself; BatchNorm couples the examples of a step.
+
+    Weights start as in the multilayer perceptron: normal draws of standard deviation `gain / sqrt(fan_in)`, where a
+    convolution's fan-in is its kernel's 9 pixels times its channels, with gain 1 for the first layer and the
+    activation's own for the others (He et al. 2015). Biases start at 0; a convolution in front of a norm has none.
+    Techniques that differ in the activation alone share the draws.
+    """
+
+    def __init__(
+        self,
+        image: tuple[int, int, int],
+        out_features: int,
+        activation: Callable[[], nn.Module],
+        gain: float,
+        depth: int = 2,
+        width: int = 32,
+        norm: str = "group",
+    ) -> None:
+        super().__init__()
+        for name, value in (("depth", depth), ("width", width)):
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"model.{name}", "must be a whole number of at least 1", value, f"use model.{name}=2")
+        if norm not in NORMS:
+            raise ConfigError("model.norm", "must be one of " + ", ".join(NORMS), norm, "use model.norm=group")
+        self.image = tuple(image)
+        channels, *sides = self.image
+        layers: list[nn.Module] = []
+        for layer in range(depth):
+            fan_in = channels if layer == 0 else width
+            convolution = nn.Conv2d(fan_in, width, kernel_size=3, padding=1, bias=norm == "none")
+            nn.init.normal_(convolution.weight, std=(gain if layer else 1.0) / (9 * fan_in) ** 0.5)
+            if convolution.bias is not None:
+                nn.init.zeros_(convolution.bias)
+            layers += [convolution, NORMS[norm](width), activation()]
+            if min(sides) >= 4:
+                layers.append(nn.MaxPool2d(2))
+                sides = [side // 2 for side in sides]
+        self.layers = nn.Sequential(*layers)
+        self.output = nn.Linear(width, out_features)
+        nn.init.normal_(self.output.weight, std=gain / width**0.5)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map `(B, channels * height * width)` to `(B, out_features)`."""
+        images = inputs.reshape(-1, *self.image)
+        outputs: Tensor = self.output(self.layers(images).mean((-2, -1)))
+        return outputs

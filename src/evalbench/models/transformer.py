@@ -1,0 +1,208 @@
+"""Transformers: a decoder for the next token at every place, and an encoder for one answer per example.
+
+Shapes: `B` examples, `T` places, `V` tokens of the vocabulary, `K` outputs.
+
+Weights start as in the multilayer perceptron: normal draws of standard deviation `gain / sqrt(fan_in)`, with gain 1 for
+layers that take normalised inputs and the activation's own behind it. The layer that ends a residual branch is divided
+by the root of the number of branches, so that their sum keeps its size through any depth (Radford et al. 2019). An
+embedding's numbers have standard deviation `1 / sqrt(width)`, right for an output layer tied to it, and are multiplied
+by `sqrt(width)` where they enter (Vaswani et al. 2017). Biases start at 0. Techniques that differ in the activation
+alone share the draws.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from evalbench.errors import ConfigError
+
+
+class Transformer(nn.Module):
+    """A causal, decoder-only transformer: at every place of a window it predicts the next token.
+
+    Pre-norm blocks, learned positions. With `tie` the output layer is the embedding itself (Press & Wolf 2017).
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        in_features: int,
+        out_features: int,
+        activation: Callable[[], nn.Module],
+        gain: float,
+        depth: int = 2,
+        width: int = 64,
+        heads: int = 4,
+        dropout: float = 0.0,
+        tie: bool = False,
+    ) -> None:
+        super().__init__()
+        _check(depth, width, heads, dropout)
+        if tie and vocabulary != out_features:
+            rule = "must be false where outputs are not the tokens themselves"
+            raise ConfigError("model.tie", rule, tie, "use model.tie=false")
+        self.embedding = Embedding(vocabulary, in_features, width)
+        self.blocks = Blocks(activation, gain, depth, width, heads, dropout)
+        self.output = _linear(width, out_features)
+        if tie:
+            self.output.weight = self.embedding.tokens.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map tokens `(B, T)` to logits `(B, T, K)`; place t sees the places up to t."""
+        length = inputs.shape[1]
+        # Made here rather than kept as a buffer: a cohort would stack a copy per member.
+        visible = torch.ones(length, length, dtype=torch.bool, device=inputs.device).tril()
+        outputs: Tensor = self.output(self.blocks(self.embedding(inputs), visible))
+        return outputs
+
+
+class Encoder(nn.Module):
+    """A bidirectional transformer with one answer per example: the mean over places, then a linear layer.
+
+    Inputs are tokens where the data set has a vocabulary. Otherwise every column of the table, or pixel, becomes a
+    token: its value times a learned direction plus a learned bias, both the column's own (Gorishniy et al. 2021).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        activation: Callable[[], nn.Module],
+        gain: float,
+        vocabulary: int | None = None,
+        depth: int = 2,
+        width: int = 64,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        _check(depth, width, heads, dropout)
+        self.embedding = (
+            Columns(in_features, width) if vocabulary is None else Embedding(vocabulary, in_features, width)
+        )
+        self.blocks = Blocks(activation, gain, depth, width, heads, dropout)
+        self.output = _linear(width, out_features)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map tokens or numbers `(B, T)` to `(B, K)`."""
+        outputs: Tensor = self.output(self.blocks(self.embedding(inputs)).mean(1))
+        return outputs
+
+
+class Embedding(nn.Module):
+    """A learned vector per token plus one per place."""
+
+    def __init__(self, vocabulary: int, length: int, width: int) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(vocabulary, width)
+        nn.init.normal_(self.tokens.weight, std=width**-0.5)
+        # A tenth of a token's size: as loud as the tokens, positions slow the first steps down.
+        self.positions = nn.Parameter(0.1 * torch.randn(length, width))
+        self.scale = width**0.5
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map tokens `(B, T)` to `(B, T, width)`."""
+        outputs: Tensor = self.tokens(inputs) * self.scale + self.positions
+        return outputs
+
+
+class Columns(nn.Module):
+    """The value of each column times a learned direction of its own, plus a learned bias of its own."""
+
+    def __init__(self, columns: int, width: int) -> None:
+        super().__init__()
+        self.directions = nn.Parameter(torch.randn(columns, width))
+        self.positions = nn.Parameter(torch.randn(columns, width))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map numbers `(B, T)` to `(B, T, width)`."""
+        return inputs[..., None] * self.directions + self.positions
+
+
+class Blocks(nn.Module):
+    """`depth` blocks and a last norm; each block adds attention, then a two-layer perceptron, to what it is given."""
+
+    def __init__(
+        self, activation: Callable[[], nn.Module], gain: float, depth: int, width: int, heads: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(Block(activation, gain, width, heads, dropout, 2 * depth) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, hidden: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Map `(B, T, width)` to the same; `visible` `(T, T)` says which places each one sees, all by default."""
+        hidden = self.dropout(hidden)
+        for block in self.blocks:
+            hidden = block(hidden, visible)
+        outputs: Tensor = self.norm(hidden)
+        return outputs
+
+
+class Block(nn.Module):
+    """Attention and a perceptron of four times the width, each a residual branch behind a norm of its own."""
+
+    def __init__(
+        self,
+        activation: Callable[[], nn.Module],
+        gain: float,
+        width: int,
+        heads: int,
+        dropout: float,
+        branches: int,
+    ) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads, dropout, branches)
+        self.perceptron_norm = nn.LayerNorm(width)
+        self.perceptron = nn.Sequential(
+            _linear(width, 4 * width), activation(), _linear(4 * width, width, gain / branches**0.5)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, visible: Tensor | None) -> Tensor:
+        """Map `(B, T, width)` to the same."""
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), visible))
+        outputs: Tensor = hidden + self.dropout(self.perceptron(self.perceptron_norm(hidden)))
+        return outputs
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, as plain products: a fused kernel would fall back to a slow loop in a cohort."""
+
+    def __init__(self, width: int, heads: int, dropout: float, branches: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.inputs = _linear(width, 3 * width)
+        self.output = _linear(width, width, 1 / branches**0.5)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, visible: Tensor | None) -> Tensor:
+        """Map `(B, T, width)` to the same."""
+        batch, length, width = hidden.shape
+        parts = self.inputs(hidden).view(batch, length, 3, self.heads, width // self.heads)
+        queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind()  # each (B, heads, T, width / heads)
+        scores = (queries * (width // self.heads) ** -0.5) @ keys.transpose(-2, -1)  # (B, heads, T, T)
+        if visible is not None:
+            scores = scores.masked_fill(~visible, float("-inf"))
+        mixed = self.dropout(scores.softmax(-1)) @ values
+        outputs: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
+        return outputs
+
+
+def _linear(fan_in: int, fan_out: int, gain: float = 1.0) -> nn.Linear:
+    linear = nn.Linear(fan_in, fan_out)
+    nn.init.normal_(linear.weight, std=gain / fan_in**0.5)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def _check(depth: int, width: int, heads: int, dropout: float) -> None:
+    for name, value in (("depth", depth), ("width", width), ("heads", heads)):
+        if not isinstance(value, int) or value < 1:
+            raise ConfigError(f"model.{name}", "must be a whole number of at least 1", value, f"use model.{name}=4")
+    if width % heads:
+        raise ConfigError("model.heads", f"must divide the width {width}", heads, "use model.heads=1")
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise ConfigError("model.dropout", "must be a number from 0 to below 1", dropout, "use model.dropout=0.1")

@@ -1,0 +1,97 @@
+"""Next-character prediction on text: windows of characters, each with the characters that follow.
+
+The tokens are the characters of ASCII that print, the tab and the end of a line; all other characters are one symbol.
+A text is cut into windows that share no character, so no row's target is another row's input; two rows may still come
+from the same paragraph.
+"""
+
+import platform
+import string
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalbench.errors import ConfigError, DataError
+from evalbench.workloads.dataset import MIN_ROWS, Dataset, Kind
+
+CHARACTERS = "\t\n " + string.digits + string.ascii_letters + string.punctuation
+OTHER = len(CHARACTERS)
+VOCABULARY = (*CHARACTERS, "other")
+
+MODULES = (
+    "argparse", "ast", "calendar", "codecs", "configparser", "contextlib", "copy", "csv", "dataclasses", "difflib",
+    "enum", "fractions", "functools", "gettext", "gzip", "heapq", "inspect", "ipaddress", "locale", "mailbox",
+    "mimetypes", "optparse", "pdb", "pickle", "platform", "plistlib", "pprint", "random", "selectors", "shelve",
+    "shlex", "shutil", "smtplib", "socket", "statistics", "subprocess", "tarfile", "tempfile", "textwrap", "threading",
+    "tokenize", "traceback", "typing", "uuid", "warnings", "wave", "weakref", "zipapp",
+)  # fmt: skip
+"""Modules of the standard library in pure Python, about 2 million characters."""
+
+
+def python_source(name: str, length: int = 64, num_rows: int | None = 2000) -> Dataset:
+    """Return windows of the source of this Python's own standard library: the same for every installation of a version.
+
+    Raises `DataError` where the library is installed without its source.
+    """
+    folder = Path(sysconfig.get_path("stdlib"))
+    parts = []
+    for module in MODULES:
+        path = folder / f"{module}.py"
+        if not path.is_file():
+            remedy = "install Python with its library's source, or use dataset=text with a file of your own"
+            raise DataError(f"{path}: no such file: {remedy}")
+        parts.append(path.read_text(encoding="utf-8"))
+    described = f"next character of the source of Python {platform.python_version()}'s standard library"
+    return _windows(name, "".join(parts), length, num_rows, described)
+
+
+def load(path: str, name: str | None = None, length: int = 64, num_rows: int | None = None) -> Dataset:
+    """Return windows of a text file in UTF-8. Raises `DataError` where the file cannot be used."""
+    file = Path(path)
+    if not file.is_file():
+        raise DataError(f"{path}: no such file: set dataset.path to a text file")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not text in UTF-8 (byte {error.start}): convert it") from None
+    if not text:
+        raise DataError(f"{path}: the file is empty: give it text")
+    return _windows(name or file.stem, text, length, num_rows, "next character of a text")
+
+
+def _windows(name: str, text: str, length: int, num_rows: int | None, description: str) -> Dataset:
+    for key, value, least in (("length", length, 2), ("num_rows", num_rows, MIN_ROWS)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            rule = f"must be a whole number of at least {least}"
+            raise ConfigError(f"dataset.{key}", rule, value, f"for example dataset.{key}=64")
+    most = len(text) // (length + 1)  # with the character that follows the last
+    if most < (num_rows or MIN_ROWS):
+        remedy = "give more text or a smaller dataset.length" + (" or dataset.num_rows" if num_rows else "")
+        raise DataError(
+            f"{name}: {len(text):,} characters are too few for {num_rows or MIN_ROWS:,} windows of {length}: {remedy}"
+        )
+    tokens = _encode(text)
+    if np.mean(tokens == OTHER) > 0.5:
+        raise DataError(f"{name}: most characters of the text are not ASCII: give a text that is mostly ASCII")
+    chosen = np.linspace(0, most - 1, num_rows or most).round().astype(np.int64)
+    windows = tokens[: most * (length + 1)].reshape(most, length + 1)[chosen]  # (N, length + 1)
+    return Dataset(
+        name=name,
+        kind=Kind.LANGUAGE,
+        inputs=windows[:, :-1].copy(),
+        targets=windows[:, 1:].copy(),
+        features=tuple(f"character {place}" for place in range(length)),
+        numeric=np.zeros(length, dtype=bool),
+        classes=VOCABULARY,
+        description=description,
+        vocabulary=len(VOCABULARY),
+    )
+
+
+def _encode(text: str) -> NDArray[np.int64]:
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    table = np.full(129, OTHER, dtype=np.int64)  # the last entry: everything beyond ASCII
+    table[[ord(character) for character in CHARACTERS]] = np.arange(OTHER)
+    return table[np.minimum(codes, 128)]

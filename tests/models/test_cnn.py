@@ -1,0 +1,102 @@
+import pytest
+import torch
+from torch import nn
+
+from conftest import compose_config, make_cell
+from evalbench import models, training
+from evalbench.errors import ConfigError
+
+DIGITS = models.Shape(64, 10, image=(1, 8, 8))
+
+
+def network(*overrides: str, shape: models.Shape = DIGITS) -> nn.Module:
+    config = compose_config("model=cnn", *overrides)
+    return models.build_seeded(0, config.model, config.activation, shape)
+
+
+def test_depth_and_width_are_what_they_say() -> None:
+    layers = [m for m in network("model.depth=3", "model.width=16").modules() if isinstance(m, nn.Conv2d)]
+    assert [(layer.in_channels, layer.out_channels) for layer in layers] == [(1, 16), (16, 16), (16, 16)]
+
+
+@pytest.mark.parametrize("image", [(1, 8, 8), (3, 5, 7), (1, 1, 6), (2, 2, 2), (3, 32, 32)])
+def test_images_of_any_size_and_depth_have_an_output(image: tuple[int, int, int]) -> None:
+    columns = image[0] * image[1] * image[2]
+    built = network("model.depth=6", "model.width=8", shape=models.Shape(columns, 4, image))
+    assert built(torch.randn(3, columns)).shape == (3, 4)
+
+
+def test_columns_are_channels_then_rows_then_pixels() -> None:
+    built = network("model.depth=1", "model.width=4", "model.norm=none", shape=models.Shape(2 * 3 * 5, 4, (2, 3, 5)))
+    inputs = torch.randn(6, 30)
+    seen: list[torch.Tensor] = []
+    convolution = next(m for m in built.modules() if isinstance(m, nn.Conv2d))
+    convolution.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    built(inputs)
+    assert torch.equal(seen[0], inputs.reshape(6, 2, 3, 5))
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind", "convolution_bias"), [("group", nn.GroupNorm, False), ("batch", nn.BatchNorm2d, False)]
+)
+def test_the_norm_is_chosen_by_name(norm: str, kind: type, convolution_bias: bool) -> None:
+    built = network(f"model.norm={norm}")
+    assert sum(isinstance(module, kind) for module in built.modules()) == 2
+    assert models.has_batch_norm(built) is (norm == "batch")
+
+
+def test_groups_divide_any_width() -> None:
+    groups = {}
+    for width in (5, 12, 32):
+        built = network(f"model.width={width}")
+        groups[width] = next(m.num_groups for m in built.modules() if isinstance(m, nn.GroupNorm))
+    assert groups == {5: 1, 12: 4, 32: 8}
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
+def test_signals_keep_their_size_through_eight_layers(name: str) -> None:
+    overrides = (f"activation={name}", "model.norm=none", "model.depth=8", "model.width=64")
+    built = network(*overrides, shape=models.Shape(3 * 64 * 64, 10, (3, 64, 64)))
+    layers = [m for m in built.modules() if isinstance(m, nn.Conv2d)]
+    sizes: list[float] = []
+    layers[-1].register_forward_hook(lambda module, arguments, output: sizes.append(float(output.square().mean())))
+    with torch.no_grad():
+        built(torch.randn(4, 3 * 64 * 64, generator=torch.Generator().manual_seed(0)))
+    assert 0.1 < sizes[0] < 10  # the zeros around an image take some, maxima over pixels add; without the gain 0.02
+
+
+def test_activations_share_the_draws_of_the_initial_weights() -> None:
+    relu, tanh = (network(f"activation={name}") for name in ("relu", "tanh"))
+    for one, other in zip(relu.parameters(), tanh.parameters(), strict=True):
+        if one.ndim > 1:
+            assert torch.allclose(one / one.std(), other / other.std(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [("model.depth=0", "model.depth"), ("model.width=1.5", "model.width"), ("model.norm=x", "norm")],
+)
+def test_wrong_settings_are_refused(override: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        network(override)
+
+
+def test_a_table_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ConfigError, match=r"^model .*CNN needs images.*dataset=digits.*model=mlp") as error:
+        network(shape=models.Shape(4, 3))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (("optimizer.batch_size=1",), "not 1: use GroupNorm"),
+        (("optimizer.batch_size=154",), r"the last batch of 1079 training rows has one\), not 154: use GroupNorm"),
+    ],
+)
+def test_batch_norm_with_one_example_in_a_step_is_refused(overrides: tuple[str, ...], reason: str) -> None:
+    cell = make_cell("model=cnn", "dataset=digits", "model.norm=batch", *overrides)
+    with pytest.raises(ConfigError, match=reason):
+        training.check(cell.config, cell.dataset)
+    other = make_cell("model=cnn", "dataset=digits", *overrides)
+    training.check(other.config, other.dataset)

@@ -1,0 +1,116 @@
+import pytest
+import torch
+from torch import nn
+
+from conftest import compose_config, make_cell
+from evalbench import counting, models, training
+from evalbench.errors import ConfigError
+from evalbench.workloads import Kind
+
+TEXT = models.Shape(in_features=6, out_features=9, vocabulary=9)
+TABLE = models.Shape(in_features=6, out_features=3)
+
+
+def network(model: str, shape: models.Shape, *overrides: str) -> nn.Module:
+    config = compose_config(f"model={model}", "model.width=16", "model.heads=2", *overrides)
+    return models.build_seeded(0, config.model, config.activation, shape)
+
+
+def tokens(rows: int = 4, places: int = 6) -> torch.Tensor:
+    return torch.randint(9, (rows, places), generator=torch.Generator().manual_seed(0))
+
+
+def test_each_place_sees_itself_and_the_places_before_it() -> None:
+    built, one = network("transformer", TEXT), tokens()
+    other = one.clone()
+    other[:, 3] = (one[:, 3] + 1) % 9
+    before, after = built(one), built(other)
+    assert before.shape == (4, 6, 9)
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert ((before[:, 3:] - after[:, 3:]).abs().amax((0, 2)) > 1e-4).all()
+
+
+def test_the_encoder_sees_every_place_and_tells_them_apart() -> None:
+    built = network("encoder", models.Shape(6, 3, vocabulary=9))
+    one = tokens()
+    for place in range(6):
+        other = one.clone()
+        other[:, place] = (one[:, place] + 1) % 9
+        assert (built(one) - built(other)).abs().max() > 1e-4
+    assert not torch.allclose(built(one), built(one.flip(1)))
+
+
+def test_the_encoder_makes_a_token_of_every_column() -> None:
+    built, inputs = network("encoder", TABLE), torch.randn(4, 6)
+    assert built(inputs).shape == (4, 3)
+    assert not torch.allclose(built(inputs), built(inputs.flip(1)))
+
+
+@pytest.mark.parametrize("name", ["relu", "sigmoid", "gelu"])
+def test_outputs_start_near_one_at_any_depth(name: str) -> None:
+    for depth in (1, 8):
+        overrides = (f"activation={name}", f"model.depth={depth}", "model.width=64")
+        assert 0.3 < network("transformer", TEXT, *overrides)(tokens(64)).square().mean() < 3
+
+
+def test_activations_share_the_draws_of_the_initial_weights() -> None:
+    relu, tanh = (network("encoder", TABLE, f"activation={name}") for name in ("relu", "tanh"))
+    for one, other in zip(relu.parameters(), tanh.parameters(), strict=True):
+        if one.ndim > 1:
+            assert torch.allclose(one / one.std(), other / other.std(), atol=1e-5)
+
+
+def test_tied_weights_are_one_parameter() -> None:
+    free, tied = (network("transformer", TEXT, f"model.tie={tie}") for tie in ("false", "true"))
+    assert tied.get_parameter("output.weight") is tied.get_parameter("embedding.tokens.weight")
+    assert counting.count_parameters(free) - counting.count_parameters(tied) == 9 * 16
+
+
+def test_dropout_is_off_by_default_and_on_where_asked_for() -> None:
+    still, noisy = (network("transformer", TEXT, f"model.dropout={rate}").train() for rate in (0.0, 0.5))
+    assert torch.equal(still(tokens()), still(tokens()))
+    assert not torch.equal(noisy(tokens()), noisy(tokens()))
+    assert torch.equal(noisy.eval()(tokens()), still(tokens()))
+
+
+@pytest.mark.parametrize("tie", ["false", "true"])
+def test_flops_by_hand(tie: str) -> None:
+    rows, places, width, vocabulary = 5, 6, 16, 9
+    built = network("transformer", TEXT, "model.depth=1", f"model.tie={tie}")
+    linear = rows * places * (3 * width * width + width * width + 8 * width * width + width * vocabulary)
+    attention = 2 * rows * places * places * width  # scores, and the mean over values, all heads together
+    forward = 2 * (linear + attention)
+    assert counting.flops_per_step(built, Kind.LANGUAGE, rows, places) == 3 * forward
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("model.depth=0", "depth"),
+        ("model.heads=3", r"heads must divide the width 16"),
+        ("model.dropout=1", "dropout"),
+        ("model.dropout=high", "dropout"),
+    ],
+)
+@pytest.mark.parametrize("model", ["transformer", "encoder"])
+def test_wrong_settings_are_refused(model: str, override: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^model\.{key}"):
+        network(model, TEXT, override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (("model=transformer", "dataset=iris"), r"Transformer needs tokens.*dataset=python_source.*model=encoder"),
+        (
+            ("model=encoder", "dataset=python_source"),
+            r"to outputs \(2, 64, 98\), not \(2, 98\): choose model=transformer",
+        ),
+        (("model=mlp", "dataset=python_source"), r"to outputs \(2, 64, 98\) \(it raised: .*choose model=transformer"),
+    ],
+)
+def test_a_model_that_does_not_suit_the_data_is_refused(overrides: tuple[str, ...], reason: str) -> None:
+    cell = make_cell(*overrides)
+    with pytest.raises(ConfigError, match=reason) as error:
+        training.check(cell.config, cell.dataset)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,63 @@
+"""Small networks for tests, each with a trait that is hard on a cohort."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Dropped(nn.Module):
+    """Dropout between two layers."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(in_features, 16), nn.Linear(16, out_features)
+        self.dropout = nn.Dropout(0.3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.second(self.dropout(torch.relu(self.first(inputs))))
+        return outputs
+
+
+class Noisy(Dropped):
+    """Gaussian noise on the hidden units while it learns."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.relu(self.first(inputs))
+        if self.training:
+            hidden = hidden + 0.1 * torch.randn_like(hidden)
+        outputs: Tensor = self.second(hidden)
+        return outputs
+
+
+class Normed(nn.Sequential):
+    """BatchNorm, whose buffers move with every batch."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(nn.Linear(in_features, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, out_features))
+
+
+class Tied(nn.Module):
+    """One weight in two places."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(in_features, 16), nn.Linear(16, in_features)
+        self.second.weight = nn.Parameter(torch.randn(in_features, 16) / 4)
+        self.again = nn.Linear(16, in_features)
+        self.again.weight = self.second.weight
+        self.last = nn.Linear(in_features, out_features)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.tanh(self.first(inputs))
+        outputs: Tensor = self.last(torch.tanh(self.second(hidden)) + self.again(hidden))
+        return outputs
+
+
+class Branching(Dropped):
+    """Control flow that depends on values: no batching rule can follow it."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.dropout(torch.relu(self.first(inputs)))
+        if hidden.mean() > 0.2:
+            hidden = hidden * 0.9
+        outputs: Tensor = self.second(hidden)
+        return outputs

@@ -1,0 +1,52 @@
+"""Tiny jobs for the tests of processes: importable in a worker, and light."""
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from evalbench import ranks
+
+SIGNS = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+
+
+def kill_the_server() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+
+
+def act(tree: DictConfig) -> None:
+    """Leave a note of where this runs, then do what the configuration says."""
+    here = ranks.here()
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    logging.getLogger(__name__).info("a word from rank %d", here.index)
+    note = {
+        "pid": os.getpid(),
+        "others": here.gather(here.agree(["from zero"])),
+        "job": [hydra.job.num, hydra.job.name, list(hydra.overrides.task)],
+        "torch": "torch" in sys.modules,
+        **{sign: os.environ.get(sign) for sign in SIGNS},
+    }
+    (folder / f"note{here.index}.json").write_text(json.dumps(note))
+    deeds: dict[str, Callable[[], object]] = {
+        "nothing": lambda: None,
+        "raise": lambda: int("eleven"),
+        "leave": lambda: sys.exit(2),
+        "exit": lambda: os._exit(3),
+        "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "crash": lambda: ctypes.string_at(0),
+        "kill the server": kill_the_server,
+        "stay": lambda: time.sleep(600),
+        "listen": lambda: here.gather(None),
+    }
+    deed = tree.deeds[min(here.index, len(tree.deeds) - 1)]
+    deeds[deed]()

@@ -1,0 +1,28 @@
+"""The benchmark measures what it says: all engines train the same trials."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import engine, table
+from benchmarks.work import Work
+
+
+@pytest.mark.slow
+def test_every_engine_reaches_the_same_accuracy_and_is_in_the_table(tmp_path: Path) -> None:
+    work = Work("mlp", "32", ("dataset=wine", "model=mlp", "budget.epochs=30"))
+    absent = Work("nothing", "32", ("model=nothing",))
+    bench = engine.measure([work, absent], 5, (1, 2), (2,), 1, 1, threads=1)
+    timings = bench.timings[work]
+    assert table.disagreements(bench.timings) == []
+    assert set(bench.skipped) == {absent.name}
+    for key in ("cohort-1", "cohort-2", "cell-2", "lightning", "loop", "loop_over_cores", "scikit_learn"):
+        assert len(timings[key].seconds) == 1, key
+    exact = {key: timings[key].accuracies[0] for key in ("cohort-2", "cell-2", "lightning", "loop", "loop_over_cores")}
+    assert max(exact.values()) == pytest.approx(min(exact.values()), abs=1e-6)
+
+    page = table.markdown(table.chapters(bench.timings, bench.skipped, bench.parts, "the command"))
+    assert "| evalbench, cohort of 2 | 1 | 1 |" in page
+    assert "agree on the test accuracies" in page
+    timings["cohort-2"].accuracies[0] += 0.5
+    assert len(table.disagreements(bench.timings)) == 1

@@ -1,0 +1,162 @@
+"""What a cohort does beside training: falling back, ending members, saving, resuming, fitting into memory."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import make_cell
+from evalbench import checkpoints, memory, training
+from evalbench.cohort import Cohort
+from evalbench.errors import ConfigError
+from evalbench.steps import StepProgram
+from plain import train as train_plainly
+
+PLAIN_MODEL = ("~model.depth", "~model.width")
+SMALL = ("dataset=wine", "budget.epochs=6", "model.width=16")
+
+
+def test_a_model_that_cannot_be_batched_trains_member_by_member(caplog: pytest.LogCaptureFixture) -> None:
+    cell = make_cell("dataset=wine", "budget.epochs=2", "model._target_=networks.Branching", *PLAIN_MODEL)
+    results = training.train(cell.config, cell.dataset, [0, 1])
+    warnings = [record.message.split(":")[0] for record in caplog.records if record.name.startswith("evalbench")]
+    assert warnings == ["Branching cannot be batched and trains member by member, slowly"]
+    for seed, result in enumerate(results):
+        plain = train_plainly(cell, seed)
+        assert [point.val_loss for point in result.curve] == pytest.approx(plain.val_losses, rel=1e-4)
+
+
+def test_members_that_have_ended_are_dropped_and_the_others_are_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    original = StepProgram.__call__
+
+    def watched(self, state, inputs, *rest):  # type: ignore[no-untyped-def]
+        sizes.append(len(inputs))
+        return original(self, state, inputs, *rest)
+
+    monkeypatch.setattr(StepProgram, "__call__", watched)
+    settings = ("dataset=iris", "budget.epochs=40", "budget.patience=2", "optimizer.lr=0.05", "model.width=16")
+    cell = make_cell(*settings)
+    together = training.train(cell.config, cell.dataset, range(6))
+    assert sizes[0] == 6
+    assert sizes[-1] < 5
+    lengths = {len(result.curve) for result in together}
+    assert len(lengths) > 1
+    assert max(lengths) < 40
+    for seed in (0, 3, 5):
+        (alone,) = training.train(cell.config, cell.dataset, [seed])
+        assert [p.val_loss for p in together[seed].curve] == pytest.approx([p.val_loss for p in alone.curve], rel=1e-4)
+        assert together[seed].metrics == pytest.approx(alone.metrics, rel=1e-4)
+        assert together[seed].steps == alone.steps == alone.curve[-1].step
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("optimizer=momentum", "schedule=one_cycle", "model._target_=networks.Dropped", *PLAIN_MODEL),
+        ("model._target_=networks.Normed", *PLAIN_MODEL),
+        ("optimizer._target_=torch.optim.Adafactor", "~optimizer.betas", "~optimizer.eps"),
+        ("budget.patience=1", "optimizer.lr=0.05", "budget.epochs=20", "dataset=iris"),
+    ],
+    ids=["adam", "dropout and schedule", "batch norm", "views", "patience"],
+)
+def test_a_resumed_cohort_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: Path, more: tuple[str, ...]) -> None:
+    settings = [text for text in SMALL if not ("model.width" in text and "~model.width" in more)]
+    cell = make_cell(*settings, *more)
+    seeds = [0, 1, 2, 3]
+    whole = training.train(cell.config, cell.dataset, seeds)
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, seeds)
+
+    class KilledError(Exception):
+        pass
+
+    def save_and_die(cohort: Cohort, next_round: int) -> None:
+        if next_round == 3:
+            checkpoints.save(cohort, tmp_path / "x.pt", next_round)
+            raise KilledError
+
+    cohort.on_round_end = save_and_die
+    with pytest.raises(KilledError):
+        training._fit(cohort, cell.config)
+    assert training.train(cell.config, cell.dataset, seeds, tmp_path / "x.pt") == whole
+
+
+def test_a_checkpoint_holds_no_pickled_code(tmp_path: Path) -> None:
+    cell = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9")
+    training.train(cell.config, cell.dataset, [0, 1], tmp_path / "x.pt")
+    snapshot = torch.load(tmp_path / "x.pt", weights_only=True)
+    assert snapshot["round"] == 5
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_cohorts_that_do_not_fit_are_split_and_give_the_same_results(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cell = make_cell(*SMALL, f"trainer.checkpoint_folder={tmp_path}")
+    one, _ = training.make_cohort(cell.config, cell.dataset, [0])
+    needed = memory.member_bytes(one)
+    assert needed > memory.STATE_COPIES * one.state_bytes
+    monkeypatch.setattr(memory, "available_bytes", lambda _: int(2.5 * needed / memory.SHARE))
+    parts = list(training.train_all(cell.config, cell.dataset, range(5), "cell"))
+    assert [seeds for seeds, _ in parts] == [[0], [1, 2], [3, 4]]
+    whole = training.train(cell.config, cell.dataset, range(5))
+    for seeds, results in parts:
+        for seed, result in zip(seeds, results, strict=True):
+            assert result.metrics == pytest.approx(whole[seed].metrics, rel=1e-4)
+
+
+def test_running_out_of_memory_halves_the_cohort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cell = make_cell(*SMALL, f"trainer.checkpoint_folder={tmp_path}")
+    real, tried = training.train, []
+
+    def train(config, dataset, seeds, checkpoint):  # type: ignore[no-untyped-def]
+        tried.append(len(seeds))
+        if len(seeds) > 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return real(config, dataset, seeds, checkpoint)
+
+    monkeypatch.setattr(training, "train", train)
+    parts = list(training.train_all(cell.config, cell.dataset, range(5), "cell"))
+    assert [seeds for seeds, _ in parts] == [[0], [1], [2], [3, 4]] or sum(len(s) for s, _ in parts) == 5
+    assert max(len(seeds) for seeds, _ in parts) <= 2
+    assert tried[0] == 5
+
+
+def test_peak_memory_grows_with_the_batch() -> None:
+    peaks = []
+    for rows in (8, 64):
+        cell = make_cell("dataset=digits", f"optimizer.batch_size={rows}")
+        one, _ = training.make_cohort(cell.config, cell.dataset, [0])
+        peaks.append(one.trace_memory()[0])
+    hidden = 4 * 64 * 64  # one layer's activations at 64 rows
+    assert peaks[1] - peaks[0] > hidden
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (("trainer.microbatch_size=4", "model._target_=networks.Normed", *PLAIN_MODEL), "trainer.microbatch_size"),
+        (("optimizer=sgd", "model._target_=networks.Normed", *PLAIN_MODEL), "optimizer.batch_size"),
+        (("optimizer=sgd", "trainer.devices=2", "trainer.strategy=ddp"), "trainer.devices"),
+        (
+            ("trainer.devices=2", "trainer.strategy=ddp", "model._target_=networks.Normed", *PLAIN_MODEL),
+            "trainer.devices",
+        ),
+    ],
+)
+def test_what_cannot_be_exact_is_refused(overrides: tuple[str, ...], key: str) -> None:
+    cell = make_cell("dataset=wine", *overrides)
+    with pytest.raises(ConfigError) as refused:
+        training.check(cell.config, cell.dataset)
+    assert refused.value.key == key
+
+
+def test_muon_takes_the_matrices_and_leaves_the_rest_to_another() -> None:
+    cell = make_cell("dataset=wine", "optimizer=muon", "budget.epochs=3", "model.width=16", "schedule=cosine")
+    together = training.train(cell.config, cell.dataset, [0, 1])
+    plain = train_plainly(cell, 1)
+    assert [p.val_loss for p in together[1].curve] == pytest.approx(plain.val_losses, rel=0.05)  # bfloat16 inside
+    (alone,) = training.train(cell.config, cell.dataset, [1])
+    assert np.allclose([p.val_loss for p in together[1].curve], [p.val_loss for p in alone.curve], rtol=0.05)

@@ -1,0 +1,85 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.nn import functional as F
+
+from evalbench.noise import MemberNoise, step_keys, uniform
+
+ZERO = torch.tensor(0)
+SEEDS = torch.tensor([3, 2**62 + 5, 17])
+
+
+def key(seed: int = 3, step: int = 0) -> Tensor:
+    return step_keys(torch.tensor([seed]), step, 1)[0, 0]
+
+
+def test_numbers_are_uniform_and_not_correlated() -> None:
+    values = uniform(key(), 1, (400, 500), ZERO)
+    assert values.min() >= 0
+    assert values.max() < 1
+    assert values.mean() == pytest.approx(0.5, abs=0.003)
+    assert values.var() == pytest.approx(1 / 12, abs=0.001)
+    counts = torch.histc(values, bins=20, min=0, max=1)
+    assert ((counts - 10_000) ** 2 / 10_000).sum() < 45  # chi squared, 19 degrees of freedom: p = 0.0007
+    for shifted in (values.roll(1, 0), values.roll(1, 1), uniform(key(step=1), 1, (400, 500), ZERO)):
+        correlation = torch.corrcoef(torch.stack([values.flatten(), shifted.flatten()]))[0, 1]
+        assert abs(correlation) < 0.01
+
+
+def test_seed_step_call_and_row_each_give_other_numbers() -> None:
+    base = uniform(key(), 1, (4, 6), ZERO)
+    others = [uniform(key(4), 1, (4, 6), ZERO), uniform(key(step=1), 1, (4, 6), ZERO), uniform(key(), 2, (4, 6), ZERO)]
+    others.append(base.roll(1, 0))
+    assert all((other != base).all() for other in others)
+
+
+def test_keys_do_not_depend_on_how_steps_are_cut_into_blocks() -> None:
+    whole = step_keys(SEEDS, 0, 9)
+    assert torch.equal(whole[4:], step_keys(SEEDS, 4, 5))
+    assert torch.equal(whole[:, 1], step_keys(SEEDS[1:2], 0, 9)[:, 0])
+    assert len(torch.unique(whole)) == whole.numel()  # type: ignore[no-untyped-call]
+
+
+def test_a_micro_batch_gets_its_rows_of_the_whole_batchs_mask() -> None:
+    whole = uniform(key(), 1, (10, 3, 2), ZERO)
+    assert torch.equal(whole[4:7], uniform(key(), 1, (3, 3, 2), torch.tensor(4)))
+
+
+def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
+    with MemberNoise(key(), ZERO):
+        outputs = nn.Dropout(0.3)(torch.ones(200, 500))
+        channels = nn.Dropout2d(0.5)(torch.ones(50, 40, 3, 3))
+        untouched = nn.Dropout(0.3).eval()(torch.ones(5, 5))
+    assert (outputs == 0).float().mean() == pytest.approx(0.3, abs=0.01)
+    assert outputs.mean() == pytest.approx(1, abs=0.01)
+    assert torch.equal(channels.flatten(2).amin(2), channels.flatten(2).amax(2))  # a channel falls as a whole
+    assert torch.equal(untouched, torch.ones(5, 5))
+
+
+def test_normal_noise_is_normal() -> None:
+    with MemberNoise(key(), ZERO):
+        values = torch.randn_like(torch.empty(300, 400))
+    assert values.mean() == pytest.approx(0, abs=0.01)
+    assert values.std() == pytest.approx(1, abs=0.01)
+    assert (values.abs() > 1.959964).float().mean() == pytest.approx(0.05, abs=0.003)
+
+
+def test_members_draw_from_their_own_streams_inside_vmap() -> None:
+    keys = step_keys(SEEDS, 0, 1)[0]
+
+    def draw(key: Tensor, inputs: Tensor) -> Tensor:
+        with MemberNoise(key, ZERO):
+            return F.dropout(inputs, 0.5)
+
+    together = vmap(draw)(keys, torch.ones(3, 8, 5))
+    for member in range(3):
+        assert torch.equal(together[member], draw(keys[member], torch.ones(8, 5)))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_written_out_is_attention(causal: bool) -> None:
+    query, keys, value = torch.randn(3, 2, 4, 6, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    with MemberNoise(key(), ZERO):
+        ours = F.scaled_dot_product_attention(query, keys, value, is_causal=causal)
+    assert torch.allclose(ours, F.scaled_dot_product_attention(query, keys, value, is_causal=causal), atol=1e-6)
