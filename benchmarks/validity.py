@@ -42,40 +42,56 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def main() -> None:
-    """Print every table."""
-    print("### Errors and coverage, in percent\n")
+def errors() -> None:
+    """Print error rates and coverage."""
     heads = (
         "design", "false SUPERIOR or INFERIOR (≤ 5)", "the same, ROPE of almost nothing (≤ 5)",
         "BETTER or SUPERIOR, each of 2 (≤ 1.25)", "SUPERIOR at a difference of the ROPE (≤ 1.25)",
         "EQUIVALENT at a difference of the ROPE (≤ 5)", "coverage of the 95 % interval",
     )  # fmt: skip
-    print(line(*heads))
-    print(line(":--", *["--:"] * (len(heads) - 1)))
+    header("Errors and coverage, in percent", *heads)
     for name, setup in DESIGNS.items():
         null, strict = run(setup), run(replace(setup, rope=1e-6))
         edge = run(replace(setup, difference=setup.rope))
         alone = run(replace(setup, num_candidates=1, difference=0.3))
         cells = (null.false_claims, strict.false_claims, null.better_or_superior, edge.superior, edge.equivalent)
         print(line(name, *map(percent, cells), percent(alone.coverage)))
-    print("\n### What is found, in percent of evaluations\n")
+
+
+def power() -> None:
+    """Print what is found of a true difference."""
     heads = ("design", "true difference", "SUPERIOR", "BETTER or SUPERIOR", "EQUIVALENT", "not decided")
-    print(line(*heads))
-    print(line(":--", *["--:"] * (len(heads) - 1)))
+    header("What is found, in percent of evaluations", *heads)
     for name in list(DESIGNS)[:6] + list(DESIGNS)[-3:]:
         for difference in (0.0, 0.5, 1.0, 2.5):
             r = run(replace(DESIGNS[name], difference=difference))
             cells = (r.superior, r.better_or_superior, r.equivalent, r.inconclusive)
             print(line(name, f"{difference:g} SD", *map(percent, cells)))
-    print("\n### The same with intervals 40 % narrower: the tests must notice\n")
+
+
+def too_narrow() -> None:
+    """Print what a broken procedure does, so that the limits are seen to bite."""
     heads = ("design", "BETTER or SUPERIOR (≤ 1.25)", "SUPERIOR at the ROPE (≤ 1.25)", "coverage (≥ 93.5)")
-    print(line(*heads))
-    print(line(":--", *["--:"] * (len(heads) - 1)))
+    header("The same with intervals 40 % narrower: the tests must notice", *heads)
     for name in ("10 seeds, 1 data set", "10 seeds, 8 data sets"):
         setup = DESIGNS[name]
         null, edge = run(replace(setup, rope=1e-6), 0.6), run(replace(setup, difference=setup.rope), 0.6)
         alone = run(replace(setup, num_candidates=1, difference=0.3), 0.6)
         print(line(name, percent(null.better_or_superior), percent(edge.superior), percent(alone.coverage)))
+
+
+def header(title: str, *heads: str) -> None:
+    """Print the title of a table and its first two lines."""
+    print(f"### {title}\n\n{line(*heads)}\n{line(':--', *['--:'] * (len(heads) - 1))}")
+
+
+def main() -> None:
+    """Print every table."""
+    errors()
+    print()
+    power()
+    print()
+    too_narrow()
 
 
 if __name__ == "__main__":

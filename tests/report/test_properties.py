@@ -5,6 +5,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,7 @@ def verdicts(found: Findings) -> dict[str, tuple[object, ...]]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(tables(), st.integers(0, 100))
 def test_neither_row_order_nor_extra_columns_matter(rows: pd.DataFrame, seed: int) -> None:
@@ -60,6 +62,7 @@ def test_neither_row_order_nor_extra_columns_matter(rows: pd.DataFrame, seed: in
     assert verdicts(judged(shuffled)) == verdicts(judged(rows))
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(tables())
 def test_names_do_not_matter(rows: pd.DataFrame) -> None:
@@ -68,6 +71,7 @@ def test_names_do_not_matter(rows: pd.DataFrame) -> None:
     assert verdicts(renamed) == {names[name]: verdict for name, verdict in verdicts(judged(rows)).items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(tables())
 def test_flipping_the_direction_flips_the_verdict(rows: pd.DataFrame) -> None:
@@ -75,13 +79,14 @@ def test_flipping_the_direction_flips_the_verdict(rows: pd.DataFrame) -> None:
     assert up is not None
     assert down is not None
     for a, b in zip(up.verdicts, down.verdicts, strict=True):
-        assert b.effect.mean == -a.effect.mean or abs(b.effect.mean + a.effect.mean) < 1e-12
+        assert abs(b.effect.mean + a.effect.mean) < 1e-12
         assert (b.wins, b.losses) == (a.losses, a.wins)
         assert b.effect.side == -a.effect.side
         for quality, other in ((a.quality, b.quality), (b.quality, a.quality)):
-            # Half of the data sets being SUPERIOR is BETTER, their being INFERIOR is INFERIOR: conservative on purpose.
-            voted = quality is Quality.BETTER and other is Quality.INFERIOR and a.effect.side == 0
-            assert voted or quality not in FLIPPED or other in (FLIPPED[quality], Quality.SUPERIOR) or voted
+            if quality in FLIPPED and a.effect.side:
+                assert other is FLIPPED[quality]
+            elif quality is Quality.INFERIOR:  # what half of the data sets say: INFERIOR one way, BETTER the other
+                assert other is Quality.BETTER
 
 
 @given(

@@ -142,4 +142,6 @@ def test_a_family_shares_its_error_rate() -> None:
     of_four = judge([one] * 4, design, np.random.default_rng(0))[0]
     assert of_four.effect.confidence == pytest.approx(0.9875)
     assert of_four.effect.low < alone.effect.low
+    declared = judge([one], replace(design, num_candidates=4), np.random.default_rng(0))[0]
+    assert declared.effect == of_four.effect  # three that cannot be judged are no discount for the fourth
     assert judge([], design, np.random.default_rng(0)) == ()

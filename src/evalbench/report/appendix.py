@@ -128,7 +128,7 @@ def _proof(judged: Judgement, verdict: Verdict) -> Proof:
         posterior = posterior_t(float(values.mean()), float(values.std(ddof=1)), values.size, design.rope)
         by = "t posterior over data sets"
     exact = sign_flip(values, np.random.default_rng(SEED)) if one or len(values) < FEWEST_DATASETS else wilcoxon(values)
-    level = judged.design.alpha / max(1, len(judged.verdicts))
+    level = judged.design.alpha / (judged.design.num_candidates or 1)
     return Proof(
         candidate=verdict.candidate,
         test=("sign flips over seeds" if one else "sign flips over data sets")

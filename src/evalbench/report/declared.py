@@ -19,7 +19,7 @@ class Workload:
     """One problem of the evaluation."""
 
     name: str
-    kind: str  # binary, multiclass or regression
+    kind: str  # binary, multiclass, regression or language
     generated: bool  # made by a formula: it does not count as a data set of its own
     rows: int
     features: int

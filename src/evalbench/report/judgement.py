@@ -86,6 +86,7 @@ def judgement(
         one_score=_one_score(folder),
         tuned=evaluation.tuned,
         tuning_parity=evaluation.tuning_parity,
+        num_candidates=len(contrasts),
     )
     incomplete = {
         str(name): "; ".join(dict.fromkeys(group["reason"]))

@@ -7,7 +7,7 @@ import math
 from evalbench.report.advice import work_cells
 from evalbench.report.findings import Findings
 from evalbench.report.tables import code, markdown
-from evalbench.report.units import fixed, flops, percent, ratio, times
+from evalbench.report.units import fixed, flops, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
 
 
@@ -319,10 +319,10 @@ def speed_ups(found: Findings) -> str:
     for name, gain in found.milestones.speed_ups.items():
         misses = f"only it: {gain.only_candidate}, only the baseline: {gain.only_baseline}, neither: {gain.neither}"
         if gain.both:
-            where = f"over the {gain.both} targets that both reach"
+            where = f"over {plural(gain.both, 'target')} that both reach"
             parts.append(f"{code(name)} needs {times(1 / gain.ratio)} times the baseline's time {where} ({misses})")
         else:
-            parts.append(f"{code(name)} and the baseline reach no target both ({misses})")
+            parts.append(f"{code(name)} and the baseline reach no target in common ({misses})")
     text = f"Counted in {found.milestones.measured_by}: " + "; ".join(parts) + "."
     if found.milestones.algoperf is not None:
         names = found.folder.evaluation.techniques

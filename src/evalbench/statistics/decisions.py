@@ -43,6 +43,7 @@ def decide(
     floors: Any = np.nan,
     counted: npt.NDArray[np.bool_] | None = None,
     alpha: float = 0.05,
+    num_candidates: int | None = None,
 ) -> Decisions:
     """Classify m candidates on W workloads and over the data sets.
 
@@ -60,9 +61,10 @@ def decide(
         floors: noise floor of the test set, broadcast to that shape; nan where not known. EQUIVALENT is not given
             where the ROPE lies below it.
         counted: shape (W,), which workloads are data sets and count in the overall effect; where none is, all are used.
-        alpha: error rate of the family of m candidates.
+        alpha: error rate of the family.
+        num_candidates: how many candidates the family was declared with, where some cannot be judged; None: m.
     """
-    m, W = means.shape[-2:]
+    m, W = num_candidates or means.shape[-2], means.shape[-1]
     level = alpha / m
     counts = np.broadcast_to(np.asarray(counts, dtype=np.float64), means.shape)
     many = (counts > 1) & (sds > 0)
@@ -88,7 +90,7 @@ def decide(
         floor = np.sqrt((floors[..., use] ** 2).sum(axis=-1)) / D
         interval = classify(mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, rope, ~(rope < floor))
         error = half / stats.t.ppf(1 - level / 2, n_known - 1)
-        claims = _claims(sets, error[..., use], n_known[..., use] - 1, plain[..., use], rope, alpha)
+        claims = _claims(sets, error[..., use], n_known[..., use] - 1, plain[..., use], rope, alpha, m)
         chosen = vote(interval, claims, plain[..., use])
     return Decisions(
         means - half, means + half, plain, mean, mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, chosen
@@ -96,15 +98,15 @@ def decide(
 
 
 def _claims(
-    means: Floats, errors: Floats, freedom: Floats, plain: npt.NDArray[np.intp], rope: float, alpha: float
+    means: Floats, errors: Floats, freedom: Floats, plain: npt.NDArray[np.intp], rope: float, alpha: float, m: int
 ) -> npt.NDArray[np.intp]:
     """The classes of the data sets, INFERIOR and SUPERIOR only where they hold after Holm over all D·m claims."""
     p = 2 * stats.t.sf((np.abs(means) - rope) / errors, freedom)
     p = np.where(np.isnan(p), 1.0, p)
     flat = p.reshape(*p.shape[:-2], -1)
     order = np.argsort(flat, axis=-1, kind="stable")
-    total = flat.shape[-1]
-    steps = np.maximum.accumulate(np.take_along_axis(flat, order, -1) * (total - np.arange(total)), axis=-1)
+    weights = m * means.shape[-1] - np.arange(flat.shape[-1])
+    steps = np.maximum.accumulate(np.take_along_axis(flat, order, -1) * weights, axis=-1)
     holds = np.empty(flat.shape, dtype=bool)
     np.put_along_axis(holds, order, steps <= alpha, axis=-1)
     holds = holds.reshape(p.shape)

@@ -47,6 +47,7 @@ class Design:
     one_score: bool = False  # every data set has one score per technique: the data sets are the pairs
     tuned: bool = False
     tuning_parity: bool = True
+    num_candidates: int | None = None  # of the declared family, where some of it cannot be judged; None: all given
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,7 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
     """
     if not candidates:
         return ()
+    design = replace(design, num_candidates=max(design.num_candidates or 0, len(candidates)))
     means = np.stack([candidate.differences.means for candidate in candidates])
     pilots = [_pilot(candidate.differences, design.num_pilot) for candidate in candidates]
     sds = np.stack([c.differences.sds(seeds) for c, seeds in zip(candidates, pilots, strict=True)])
@@ -158,6 +160,7 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
             floors=design.floors,
             counted=np.array(design.counted),
             alpha=design.alpha,
+            num_candidates=design.num_candidates,
         )
         for factor in (1.0, 0.5, 2.0)
     }
@@ -201,11 +204,12 @@ def _second_methods(
         p_values.append((wilcoxon(values) if D > 1 else sign_flip(values, generator)) if enough else math.nan)
         sides.append(int(np.sign(np.median(values))) if enough else 0)
         counts.append(values.size)
-    adjusted = holm(p_values)
+    family = max(design.num_candidates or 0, len(candidates))
+    adjusted = holm([*p_values, *[math.nan] * (family - len(candidates))])
     seconds = []
-    for place, (p, p_holm) in enumerate(zip(p_values, adjusted, strict=True)):
+    for place, (p, p_holm) in enumerate(zip(p_values, adjusted[: len(candidates)], strict=True)):
         side = int(found.low[place] > 0) - int(found.high[place] < 0)
-        attainable = min(1.0, smallest_attainable(counts[place]) * len(candidates))
+        attainable = min(1.0, smallest_attainable(counts[place]) * family)
         agrees = methods_agree(side, sides[place], p_holm, attainable, design.alpha)
         seconds.append(Second(name, p, p_holm, attainable, agrees))
     return seconds
@@ -223,7 +227,7 @@ def _verdict(
     places = used(design)
     D = sum(design.counted)
     counts = np.array(differences.counts)
-    level = 1 - design.alpha / here.mean.shape[-1]
+    level = 1 - design.alpha / (design.num_candidates or 1)
     means = differences.means
     one = len(places) == 1
     overall = Interval(
