@@ -24,3 +24,34 @@ def test_control_flow_on_values_is_refused_and_not_frozen() -> None:
 
     with pytest.raises(RuntimeError):
         trace(vmap(absolute), (torch.randn(3),))
+
+
+def test_operations_that_repeat_a_value_are_dropped() -> None:
+    def repetitive(x: Tensor) -> Tensor:
+        return (torch.mul(x, 1).transpose(0, 1).transpose(1, 0).view(x.shape) + 1) * (x + 1)
+
+    x = torch.randn(2, 3)
+    program = trace(repetitive, (x,))
+    assert torch.equal(program(x), repetitive(x))
+    targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]  # type: ignore[attr-defined]
+    assert targets == ["aten.add.Tensor", "aten.mul.Tensor"]
+
+
+def test_a_product_with_one_that_changes_the_type_is_kept() -> None:
+    program = trace(lambda x: torch.mul(x, 1.0), (torch.arange(3),))
+    assert program(torch.arange(3)).dtype == torch.float32
+
+
+def test_random_draws_and_writes_are_not_shared() -> None:
+    def draws(x: Tensor) -> Tensor:
+        return torch.rand_like(x) - torch.rand_like(x)
+
+    def writes(x: Tensor) -> Tensor:
+        before = x + 1
+        x = x.clone()
+        x.mul_(2)
+        return before + (x + 1)
+
+    x = torch.ones(4)
+    assert (trace(draws, (x,))(x) != 0).all()
+    assert torch.equal(trace(writes, (x,))(x), writes(x))

@@ -9,6 +9,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 _aten = torch.ops.aten
 _RESHAPES = {_aten.expand.default, _aten.view.default, _aten._unsafe_view.default}
+_PRODUCTS = {_aten.mul.Scalar, _aten.mul.Tensor}
 
 
 def trace(function: Callable[..., Any], arguments: Sequence[Any]) -> Callable[..., Any]:
@@ -18,7 +19,12 @@ def trace(function: Callable[..., Any], arguments: Sequence[Any]) -> Callable[..
     those of the function bit for bit. Control flow that depends on values cannot be traced and raises.
     """
     program = make_fx(function)(*arguments)
-    _drop_reshapes_to_the_same_shape(program.graph)
+    for node in list(program.graph.nodes):
+        same = _same_value(node)
+        if same is not None:
+            node.replace_all_uses_with(same)
+            program.graph.erase_node(node)
+    _compute_once(program.graph)
     program.graph.eliminate_dead_code()
     program.recompile()
     return program
@@ -51,11 +57,36 @@ def _node_bytes(node: fx.Node) -> int:
     return meta.shape.numel() * meta.dtype.itemsize if hasattr(meta, "dtype") else 0
 
 
-def _drop_reshapes_to_the_same_shape(graph: fx.Graph) -> None:
-    """`vmap` leaves many behind; each costs as much as a small addition."""
+def _same_value(node: fx.Node) -> fx.Node | None:
+    """Return the operand that an operation merely repeats: `vmap` and `grad` leave many such operations behind.
+
+    Each costs as much as a small addition: a reshape to the same shape, a product with one, a transpose undone.
+    """
+    source = node.args[0] if node.args else None
+    if not isinstance(source, fx.Node):
+        return None
+    if node.target in _RESHAPES:
+        return source if _shape_and_type(source) == _shape_and_type(node) else None
+    if node.target in _PRODUCTS:
+        return source if node.args[1] == 1 and _shape_and_type(source) == _shape_and_type(node) else None
+    if node.target is _aten.transpose.int and source.target is _aten.transpose.int:
+        origin = source.args[0]
+        return origin if set(node.args[1:]) == set(source.args[1:]) and isinstance(origin, fx.Node) else None
+    return None
+
+
+def _compute_once(graph: fx.Graph) -> None:
+    """Let equal operations on equal operands share one result, as long as nothing writes into a tensor."""
+    if any(node.op == "call_function" and node.target._schema.is_mutable for node in graph.nodes):
+        return
+    known: dict[str, fx.Node] = {}
     for node in list(graph.nodes):
-        if node.target in _RESHAPES:
-            source = node.args[0]
-            if source.meta["tensor_meta"].shape == node.meta["tensor_meta"].shape:
-                node.replace_all_uses_with(source)
+        if node.op == "call_function" and torch.Tag.nondeterministic_seeded not in node.target.tags:
+            first = known.setdefault(repr((node.target, node.args, node.kwargs)), node)
+            if first is not node:
+                node.replace_all_uses_with(first)
                 graph.erase_node(node)
+
+
+def _shape_and_type(node: fx.Node) -> tuple[torch.Size, torch.dtype]:
+    return node.meta["tensor_meta"].shape, node.meta["tensor_meta"].dtype
