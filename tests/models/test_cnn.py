@@ -82,7 +82,9 @@ def test_wrong_settings_are_refused(override: str, key: str) -> None:
 
 
 def test_a_table_is_refused_with_the_remedy() -> None:
-    with pytest.raises(ConfigError, match=r"^model .*CNN needs images.*dataset=digits.*model=mlp") as error:
+    with pytest.raises(
+        ConfigError, match=r"^model .*CNN needs images.*: choose dataset=digits.*model=mlp or encoder$"
+    ) as error:
         network(shape=models.Shape(4, 3))
     assert "\n" not in str(error.value)
 

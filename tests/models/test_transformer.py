@@ -101,7 +101,10 @@ def test_wrong_settings_are_refused(model: str, override: str, key: str) -> None
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [
-        (("model=transformer", "dataset=iris"), r"Transformer needs tokens.*dataset=python_source.*model=encoder"),
+        (
+            ("model=transformer", "dataset=iris"),
+            r"Transformer needs tokens.*dataset=python_source or text, or model=encoder",
+        ),
         (
             ("model=encoder", "dataset=python_source"),
             r"to outputs \(2, 64, 98\), not \(2, 98\): choose model=transformer",
