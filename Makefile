@@ -12,10 +12,10 @@ demo: $(VENV)/installed  ## install, then run the sweep of optimizers and write 
 	$(BIN)/python -m evalbench +sweep=optimizers
 
 test: $(VENV)/installed  ## install, then run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 quick: $(VENV)/installed  ## the tests that take under a minute together
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 bench: $(VENV)/installed  ## time evalbench beside its peers: twenty minutes; writes benchmarks/results.md
 	$(BIN)/python -m benchmarks.engine

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+from threadpoolctl import threadpool_info
 
 from evalbench import ranks
 
@@ -34,6 +35,7 @@ def act(tree: DictConfig) -> None:
         "others": here.gather(here.agree(["from zero"])),
         "job": [hydra.job.num, hydra.job.name, list(hydra.overrides.task)],
         "torch": "torch" in sys.modules,
+        "threads": sorted({pool["num_threads"] for pool in threadpool_info()}),
         **{sign: os.environ.get(sign) for sign in SIGNS},
     }
     (folder / f"note{here.index}.json").write_text(json.dumps(note))

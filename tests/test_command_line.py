@@ -421,3 +421,33 @@ def test_a_table_of_the_users_own_runs_as_the_textbook_says(cli: Cli, workspace:
     widths = [(4, 64), (64, 64), (64, 1)]  # a, colour missing, colour red, b; one logit
     assert trial.result.parameters == sum(inputs * outputs + outputs for inputs, outputs in widths)
     assert trial.result.metrics["test/accuracy"] > 0.7
+
+
+@pytest.mark.slow
+def test_data_parallel_training_gives_the_results_of_one_process(cli: Cli, workspace: Path) -> None:
+    for devices, more in ((1, ()), (2, ("trainer.strategy=ddp",))):
+        where = (f"evaluation.name=on{devices}", f"store.url=sqlite:///{devices}.sqlite")
+        arguments = ("+sweep=optimizers", "optimizer=adam,bgd", "num_seeds=2", "budget.epochs=2", "dataset=iris,wine")
+        process = cli(*arguments, f"trainer.devices={devices}", *more, *where, "tracker=none")
+        assert process.returncode == 0, process.stdout + process.stderr
+    one, two = (results(workspace, f"on{devices}") for devices in (1, 2))
+    pd.testing.assert_frame_equal(one, two, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_cohort_killed_in_the_middle_is_resumed_bit_for_bit(cli: Cli, workspace: Path) -> None:
+    arguments = ("dataset=wine", "num_seeds=3", "budget.epochs=300", "tracker=none", "trainer.checkpoint_minutes=1e-9")
+    assert cli(*arguments, "reports=whole", "store.url=sqlite:///whole.sqlite").returncode == 0
+    process = subprocess.Popen([sys.executable, "-m", "evalbench", *arguments], cwd=workspace, stderr=subprocess.DEVNULL)
+    checkpoints = workspace / "outputs" / "checkpoints"
+    while not list(checkpoints.glob("*.pt")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert _stored(workspace) == 0
+    assert list(checkpoints.glob("*.pt"))
+    assert cli(*arguments).returncode == 0
+    for name in ("results.csv", "curves.csv"):
+        assert (workspace / "reports/single" / name).read_bytes() == (workspace / "whole/single" / name).read_bytes()
+    assert not list(checkpoints.glob("*.pt"))

@@ -180,3 +180,4 @@ def test_every_worker_is_told_its_threads(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(processes, "num_cores", lambda: 6)
     processes.run([job(tmp_path, 0, "nothing"), job(tmp_path, 1, "nothing", devices=2)], 2)
     assert [note(tmp_path, 0)["OMP_NUM_THREADS"], note(tmp_path, 1, 1)["OMP_NUM_THREADS"]] == ["3", "1"]
+    assert [note(tmp_path, 0)["threads"], note(tmp_path, 1, 1)["threads"]] == [[3], [1]]

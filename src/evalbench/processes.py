@@ -28,6 +28,7 @@ from hydra.conf import HydraConf
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
+from threadpoolctl import threadpool_limits
 
 from evalbench import ranks
 from evalbench.errors import JobLostError
@@ -41,6 +42,7 @@ GRACE_SECONDS = 5.0
 """How long a worker that is told to end may take before it is killed."""
 ECHO_SECONDS = 0.2
 """How long to listen for a rank's death after the error that it may have caused in another rank."""
+THREADS_KEY = "OMP_NUM_THREADS"
 WORKER_BYTES = 1 << 30
 """Memory that one worker may need; there are fewer workers than cores where it is scarce."""
 
@@ -126,12 +128,23 @@ class Shares:
 
 def warm_up() -> None:
     """Start the server now, because something is going to be trained: it loads torch while this process goes on."""
-    _start_server(HEAVY)
+    _ensure_server(HEAVY)
 
 
-def _start_server(modules: Sequence[str]) -> None:
-    _context.set_forkserver_preload(list(modules))
-    forkserver.ensure_running()
+def _ensure_server(modules: Sequence[str]) -> None:
+    """Start the server if there is none; one that dies is started again with the modules of the first."""
+    if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
+        _context.set_forkserver_preload(list(modules))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for this process alone
+    threads = os.environ.get(THREADS_KEY)
+    os.environ[THREADS_KEY] = "1"  # inherited too: no library starts threads in the server
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ[THREADS_KEY]
+        if threads is not None:
+            os.environ[THREADS_KEY] = threads
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def run(jobs: Iterable[Job], num_jobs: int, workers: int | None = None, threads: int | None = None) -> list[JobReturn]:
@@ -185,8 +198,10 @@ class _Worker:
         """Return what the worker says, or None where it has died."""
         try:
             outcome: _Outcome = self.pipe.recv()
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):
             return None
+        except Exception as error:  # an error of a class that can be imported only there
+            return _Outcome(JobLostError(f"the job failed, and why cannot be read: {error}"))
         return outcome
 
     def death(self) -> JobLostError:
@@ -284,8 +299,7 @@ class _Pool:
                     end.close()
 
     def _hire(self, environment: Mapping[str, str], place: Ranks) -> _Worker:
-        if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
-            _start_server(LIGHT)  # nobody said that anything is trained
+        _ensure_server(LIGHT)  # a warm one if anything is trained
         worker = _Worker(environment, place)
         self.all.append(worker)
         return worker
@@ -338,7 +352,6 @@ def _free_port() -> int:
 
 def _work(pipe: "connection.Connection[Any, Any]", environment: Mapping[str, str], place: Ranks) -> None:
     """Run the jobs that come through the pipe, until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_follow_into_death, args=(os.getppid(),), daemon=True).start()
     os.environ.clear()
@@ -369,9 +382,7 @@ def _follow_into_death(server: int) -> None:
 
 
 def _run(job: Job, threads: int) -> _Outcome:
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # for what is imported from now on
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(threads)
+    _take_threads(threads)
     try:
         tree = _compose(job)
         nothing_to_load = ConfigLoaderImpl(ConfigSearchPathImpl())
@@ -386,6 +397,14 @@ def _run(job: Job, threads: int) -> _Outcome:
         sys.stdout.flush()
         sys.stderr.flush()
     return _Outcome(_portable(done._return_value) if done.status is JobStatus.FAILED else None)
+
+
+def _take_threads(count: int) -> None:
+    """Give every library this many threads: those that are loaded, and those that will be."""
+    os.environ[THREADS_KEY] = str(count)
+    threadpool_limits(count)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
 
 
 def _compose(job: Job) -> DictConfig:
