@@ -438,7 +438,9 @@ def test_data_parallel_training_gives_the_results_of_one_process(cli: Cli, works
 def test_a_cohort_killed_in_the_middle_is_resumed_bit_for_bit(cli: Cli, workspace: Path) -> None:
     arguments = ("dataset=wine", "num_seeds=3", "budget.epochs=300", "tracker=none", "trainer.checkpoint_minutes=1e-9")
     assert cli(*arguments, "reports=whole", "store.url=sqlite:///whole.sqlite").returncode == 0
-    process = subprocess.Popen([sys.executable, "-m", "evalbench", *arguments], cwd=workspace, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "evalbench", *arguments], cwd=workspace, stderr=subprocess.DEVNULL
+    )
     checkpoints = workspace / "outputs" / "checkpoints"
     while not list(checkpoints.glob("*.pt")):
         assert process.poll() is None
