@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from benchmarks.work import DEVICE, Trial, Work
 from evalbench.config import Component
@@ -74,7 +75,7 @@ def scikit_learn(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
             n_iter_no_change=10**9,
             random_state=seed,
         )
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
             warnings.simplefilter("ignore")  # that the epochs are few is the budget
             model.fit(inputs[trial.split.train], targets[trial.split.train])
         accuracies.append(float(model.score(inputs[trial.split.test], targets[trial.split.test])))
