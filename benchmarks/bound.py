@@ -18,7 +18,6 @@ from torch.utils.flop_counter import flop_registry
 
 from benchmarks.peers import CORES, fused
 from benchmarks.work import DEVICE, Work
-from evalbench.workloads import losses
 
 _aten = torch.ops.aten
 _PRODUCTS = {_aten.mm: 0, _aten.addmm: 1, _aten.bmm: 0, _aten.baddbmm: 1}
@@ -48,9 +47,8 @@ def demand(work: Work) -> Demand:
     parameters = list(trial.network.parameters())
     optimizer = fused(work.cell.config.optimizer.component, parameters)
     rows = next(trial.epoch(0))
-    loss_of = losses.loss_function(work.cell.dataset.kind)
     with _Noting() as noted:
-        loss_of(trial.network(trial.inputs[rows]), trial.targets[rows]).backward()  # type: ignore[no-untyped-call]
+        work.loss(trial.network(trial.inputs[rows]), trial.targets[rows]).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     state = sum(_bytes(v) for values in optimizer.state.values() for v in values.values() if _is_large(v))
     weights = sum(map(_bytes, parameters))

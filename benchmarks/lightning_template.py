@@ -22,7 +22,6 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from benchmarks.work import Trial, Work
 from evalbench.config import Component
-from evalbench.workloads import losses
 
 Batch = list[Tensor]
 
@@ -138,8 +137,7 @@ def train(config: DictConfig) -> None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     work = known[config.work]
     trial, cell = work.trial(config.seed), work.cell
-    criterion = losses.loss_function(cell.dataset.kind)
-    model = LitNetwork(trial.network, cell.config.optimizer.component, criterion, cell.dataset.num_outputs)
+    model = LitNetwork(trial.network, cell.config.optimizer.component, work.loss, cell.dataset.num_outputs)
     callbacks = [hydra.utils.instantiate(callback) for callback in config.callbacks.values()]
     logger = hydra.utils.instantiate(config.logger)
     trainer = hydra.utils.instantiate(config.trainer, callbacks=callbacks, logger=logger, **_budget(work, trial))

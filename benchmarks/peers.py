@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from joblib import Parallel, delayed
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from benchmarks.work import DEVICE, Trial, Work
 from evalbench.config import Component
-from evalbench.workloads import losses
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -75,7 +75,7 @@ def scikit_learn(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
             n_iter_no_change=10**9,
             random_state=seed,
         )
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
             warnings.simplefilter("ignore")  # that the epochs are few is the budget
             model.fit(inputs[trial.split.train], targets[trial.split.train])
         accuracies.append(float(model.score(inputs[trial.split.test], targets[trial.split.test])))
@@ -102,7 +102,6 @@ def _train(work: Work, trial: Trial) -> float:
     network = trial.network.to(DEVICE)
     inputs, targets = trial.inputs.to(DEVICE), trial.targets.to(DEVICE)
     parameters = list(network.parameters())
-    loss_of = losses.loss_function(work.cell.dataset.kind)
     optimizer = fused(work.cell.config.optimizer.component, parameters)
     validation, test = (torch.as_tensor(rows).to(DEVICE) for rows in (trial.split.validation, trial.split.test))
     lowest, best = float("inf"), {name: value.clone() for name, value in network.state_dict().items()}
@@ -111,14 +110,14 @@ def _train(work: Work, trial: Trial) -> float:
         for rows in trial.epoch(epoch):
             rows = rows.to(DEVICE)
             optimizer.zero_grad()
-            loss_of(network(inputs[rows]), targets[rows]).backward()  # type: ignore[no-untyped-call]
+            work.loss(network(inputs[rows]), targets[rows]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             step += 1
             if step not in trial.validation_steps:
                 continue
             network.eval()
             with torch.no_grad():
-                loss = float(loss_of(network(inputs[validation]), targets[validation]))
+                loss = float(work.loss(network(inputs[validation]), targets[validation]))
             network.train()
             if loss < lowest:
                 lowest, best = loss, {name: value.clone() for name, value in network.state_dict().items()}

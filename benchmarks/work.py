@@ -7,8 +7,9 @@ from functools import cached_property
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from evalbench import models
+from evalbench import models, training
 from evalbench.__main__ import conf_folder
 from evalbench.batches import Batches
 from evalbench.cell import Cell
@@ -75,6 +76,10 @@ class Work:
         """Optimizer steps of one trial."""
         return self.trial(0).validation_steps[-1]
 
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross-entropy as a PyTorch user would write it; language has a window of targets per row."""
+        return F.cross_entropy(outputs.flatten(0, -2), targets.flatten())
+
     def short(self) -> "Work":
         """Return the same with few steps: what an engine warms up with."""
         chosen = [text for text in self.overrides if not text.startswith("budget")]
@@ -93,7 +98,7 @@ class Work:
             scaling = fit_scaling(dataset, split.train)
             mean, std = (torch.tensor(value, dtype=torch.float32) for value in (scaling.mean, scaling.std))
             inputs = torch.nan_to_num((inputs - mean) / std)
-        shape = dataset.inputs.shape[1], dataset.num_outputs
+        shape = training.shape_of(dataset)
         network = models.build_seeded(seed_of(Role.INIT), config.model, config.activation, shape)
         rows = torch.as_tensor(split.train)[None]
         batches = Batches(rows, config.optimizer.rows_per_step(rows.shape[1]), [seed_of(Role.ORDER)])

@@ -55,3 +55,12 @@ def test_random_draws_and_writes_are_not_shared() -> None:
     x = torch.ones(4)
     assert (trace(draws, (x,))(x) != 0).all()
     assert torch.equal(trace(writes, (x,))(x), writes(x))
+
+
+def test_operations_with_several_results_can_be_traced() -> None:
+    def spread(x: Tensor) -> Tensor:
+        highest, lowest = torch.max(x, dim=0), torch.min(x, dim=0)
+        return highest[0] - lowest[0]
+
+    x = torch.randn(5, 2)
+    assert torch.equal(trace(spread, (x,))(x), spread(x))

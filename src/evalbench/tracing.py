@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 
 _aten = torch.ops.aten
@@ -77,15 +78,18 @@ def _same_value(node: fx.Node) -> fx.Node | None:
 
 def _compute_once(graph: fx.Graph) -> None:
     """Let equal operations on equal operands share one result, as long as nothing writes into a tensor."""
-    if any(node.op == "call_function" and node.target._schema.is_mutable for node in graph.nodes):
+    calls = [node for node in graph.nodes if node.op == "call_function"]
+    operations = [node.target for node in calls if isinstance(node.target, OpOverload)]
+    if any(operation._schema.is_mutable for operation in operations):
         return
     known: dict[str, fx.Node] = {}
-    for node in list(graph.nodes):
-        if node.op == "call_function" and torch.Tag.nondeterministic_seeded not in node.target.tags:
-            first = known.setdefault(repr((node.target, node.args, node.kwargs)), node)
-            if first is not node:
-                node.replace_all_uses_with(first)
-                graph.erase_node(node)
+    for node in calls:
+        if isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags:
+            continue
+        first = known.setdefault(repr((node.target, node.args, node.kwargs)), node)
+        if first is not node:
+            node.replace_all_uses_with(first)
+            graph.erase_node(node)
 
 
 def _shape_and_type(node: fx.Node) -> tuple[torch.Size, torch.dtype]:

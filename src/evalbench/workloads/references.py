@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import threadpool_limits
 
 from evalbench.workloads.dataset import Dataset, Kind
 from evalbench.workloads.metrics import evaluate
@@ -39,7 +40,7 @@ def linear(dataset: Dataset, split: Split) -> dict[str, float]:
     targets = dataset.targets[split.train]
     if not dataset.is_classification:
         return evaluate(dataset, Ridge().fit(train, targets).predict(test), dataset.targets[split.test])
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):  # two threads that wait for each other are far slower
         warnings.simplefilter("ignore", ConvergenceWarning)  # 500 iterations are its budget
         model = LogisticRegression(max_iter=500).fit(train, targets)
     probabilities: NDArray[np.float64] = np.zeros((len(split.test), len(dataset.classes)))
