@@ -29,10 +29,14 @@ class Noisy(Dropped):
 
 
 class Normed(nn.Sequential):
-    """BatchNorm, whose buffers move with every batch."""
+    """BatchNorm, whose buffers move with every batch.
+
+    No bias in front of it: its gradient would be zero but for rounding, which Adam blows up to a whole step.
+    """
 
     def __init__(self, in_features: int, out_features: int) -> None:
-        super().__init__(nn.Linear(in_features, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, out_features))
+        first = nn.Linear(in_features, 16, bias=False)
+        super().__init__(first, nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, out_features))
 
 
 class Tied(nn.Module):

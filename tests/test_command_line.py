@@ -377,7 +377,7 @@ def test_a_changed_sweep_leaves_the_first_ones_report_alone(cli: Cli, workspace:
     assert cli("+sweep=activations", "activation=relu,tanh", "budget.epochs=1", *small).returncode == 0
     assert cli("+sweep=activations", "activation=relu,tanh", "budget.epochs=2", *small).returncode == 0
     assert cli("+sweep=activations", "activation=relu,tanh", "budget.epochs=2", *small, "num_seeds=3").returncode == 0
-    names = sorted(path.name for path in (workspace / "reports").iterdir())
+    names = sorted(path.name for path in (workspace / "reports").iterdir() if path.is_dir())
     assert len(names) == 2
     assert all(name.startswith("activations-") for name in names)
 

@@ -130,11 +130,15 @@ def link(plan: Plan, store: Store, command: str) -> None:
 
 
 def measure_costs(plan: Plan, store: Store) -> None:
-    """Time every technique alone on every workload, unless the store has it for this machine; needs a quiet machine."""
+    """Time every technique alone on every workload, unless the store has it for this machine; needs a quiet machine.
+
+    Cells that failed are left out: what broke them would break this process.
+    """
     if plan.factor is None:
         return
-    for workload in dict.fromkeys(cell.workload for cell in plan.cells):
-        here = {cell.id: cell for cell in plan.cells if cell.workload == workload}
+    trained = [cell for cell in plan.cells if not store.missing(list(cell.specs))]
+    for workload in dict.fromkeys(cell.workload for cell in trained):
+        here = {cell.id: cell for cell in trained if cell.workload == workload}
         if store.costs(list(here), provenance.machine()) is None:
             from evalbench import cost  # torch and Lightning: only where something is to be measured
 
