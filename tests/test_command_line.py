@@ -242,7 +242,7 @@ class Deadly(nn.Module):
         self.layer = nn.Linear(in_features, out_features)
 
     def forward(self, inputs):
-        if inputs.shape[-1] == 13 and os.environ.get("LOCAL_RANK", "1") == "1":
+        if self.training and inputs.shape[-1] == 13 and os.environ.get("LOCAL_RANK", "1") == "1":
             os.kill(os.getpid(), signal.SIGKILL)
         return self.layer(inputs)
 """
@@ -427,7 +427,8 @@ def test_a_table_of_the_users_own_runs_as_the_textbook_says(cli: Cli, workspace:
 def test_data_parallel_training_gives_the_results_of_one_process(cli: Cli, workspace: Path) -> None:
     for devices, more in ((1, ()), (2, ("trainer.strategy=ddp",))):
         where = (f"evaluation.name=on{devices}", f"store.url=sqlite:///{devices}.sqlite")
-        arguments = ("+sweep=optimizers", "optimizer=adam,bgd", "num_seeds=2", "budget.epochs=2", "dataset=iris,wine")
+        arguments = ("+sweep=optimizers", "optimizer=sgd,adam", "num_seeds=2", "budget.steps=9", "dataset=iris,wine")
+        arguments = (*arguments, "budget=steps", "optimizer.batch_size=16")
         process = cli(*arguments, f"trainer.devices={devices}", *more, *where, "tracker=none")
         assert process.returncode == 0, process.stdout + process.stderr
     one, two = (results(workspace, f"on{devices}") for devices in (1, 2))
