@@ -100,6 +100,18 @@ def test_two_data_sets_of_one_name_are_refused(tmp_path: Path) -> None:
         evaluation.plan([cell_of("dataset=csv", f"dataset.path={tmp_path}/{folder}/same.csv") for folder in "ab"])
 
 
+def test_an_evaluation_whose_every_cell_failed_has_a_report_all_the_same(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    plan = evaluation.plan([cell_of(*COMPARED, f"reports={tmp_path}", f"optimizer={name}") for name in ("sgd", "adam")])
+    evaluation.link(plan, store, "command")
+    for cell in plan.cells:
+        cells.fail(cell, store, RuntimeError("nothing works"))
+        cells._complete_references(cell, store)
+    report = evaluation.conclude(plan, store).report
+    assert report is not None
+    assert "nothing works" in report.read_text()
+
+
 def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     configs = [cell_of(*COMPARED, f"reports={tmp_path}", f"optimizer={name}") for name in ("sgd", "adam")]

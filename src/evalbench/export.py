@@ -53,7 +53,19 @@ def write(
     pilot = int(design.get("pilot_seeds", num_seeds))
     results = [_result_row(link, trial, datasets[trial.workload], pilot) for link, trial in pairs]
     _write_csv(folder / "results.csv", results)
-    _write_csv(folder / "curves.csv", [row for link, trial in pairs for row in _curve_rows(link, trial)])
+    curves = [row for link, trial in pairs for row in _curve_rows(link, trial)]
+    columns = [
+        "technique",
+        "workload",
+        *design["factors"],
+        "seed",
+        "epoch",
+        "step",
+        "train_loss",
+        "val_loss",
+        "val_score",
+    ]
+    _write_csv(folder / "curves.csv", curves, columns)  # its header also where every trial failed
     _write_csv(folder / "references.csv", _reference_rows(datasets, references, num_seeds))
     return tuple(failures)
 
@@ -178,7 +190,7 @@ def _provenance(design: Mapping[str, Any], trials: Sequence[StoredTrial]) -> dic
     }
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    table = pd.DataFrame(list(rows))
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: list[str] | None = None) -> None:
+    table = pd.DataFrame(list(rows), columns=columns)
     whole = {column: "Int64" for column in INTEGERS if column in table}  # an integer may be missing
     table.astype(whole).to_csv(path, index=False, lineterminator="\n")
