@@ -425,11 +425,11 @@ def test_a_table_of_the_users_own_runs_as_the_textbook_says(cli: Cli, workspace:
 
 @pytest.mark.slow
 def test_data_parallel_training_gives_the_results_of_one_process(cli: Cli, workspace: Path) -> None:
-    for devices, more in ((1, ()), (2, ("trainer.strategy=ddp",))):
-        where = (f"evaluation.name=on{devices}", f"store.url=sqlite:///{devices}.sqlite")
-        arguments = ("+sweep=optimizers", "optimizer=sgd,adam", "num_seeds=2", "budget.steps=9", "dataset=iris,wine")
-        arguments = (*arguments, "budget=steps", "optimizer.batch_size=16")
-        process = cli(*arguments, f"trainer.devices={devices}", *more, *where, "tracker=none")
+    for devices, strategy in ((1, ()), (2, ("trainer.strategy=ddp",))):
+        where = (f"evaluation.name=on{devices}", f"store.url=sqlite:///{devices}.sqlite", "tracker=none")
+        what = ("+sweep=optimizers", "optimizer=sgd,adam", "dataset=iris,wine", "num_seeds=2")
+        size = ("budget=steps", "budget.steps=9", "optimizer.batch_size=16")
+        process = cli(*what, *size, *where, f"trainer.devices={devices}", *strategy)
         assert process.returncode == 0, process.stdout + process.stderr
     one, two = (results(workspace, f"on{devices}") for devices in (1, 2))
     pd.testing.assert_frame_equal(one, two, rtol=1e-5)
