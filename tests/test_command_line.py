@@ -277,7 +277,7 @@ MEMBERS = ("trainer.split=members", "hydra/launcher=processes", "num_seeds=3", "
 
 @pytest.mark.slow
 def test_members_on_several_devices_give_the_results_of_one(cli: Cli, workspace: Path) -> None:
-    for devices in (1, 2, 5):
+    for devices in (1, 5):  # of the five ranks two have no member
         name = f"evaluation.name=on{devices}"
         where = f"store.url=sqlite:///{devices}.sqlite"
         process = cli(*MEMBERS, f"trainer.devices={devices}", name, where, "tracker=none")

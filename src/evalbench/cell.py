@@ -3,9 +3,11 @@
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from evalbench import provenance, ranks, workloads
@@ -106,9 +108,13 @@ def run(cell: Cell, store: Store) -> None:
         log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, [spec.seed for spec in missing])
         by_seed = {spec.seed: spec for spec in missing}
         try:
+            ended: dict[int, TrialResult] = {}
             for seeds, results in _train(cell, list(by_seed)):
                 trained = [by_seed.pop(seed) for seed in seeds]
                 store.record(zip(trained, results, strict=True), provenance.collect(), lease)
+                ended.update(zip(seeds, results, strict=True))
+            if cell.config.save == "best":
+                _keep_best(cell, ended)
         except LeaseLostError:
             raise
         except Exception as error:
@@ -123,16 +129,31 @@ def _train(cell: Cell, seeds: list[int]) -> Iterator[tuple[list[int], list[Trial
 
     group = ranks.here()
     seeds = group.agree(seeds)
+    keep_in = None if cell.config.save == "none" else weights_folder(cell)
     if cell.config.trainer_split == "data":
-        yield from training.train_all(cell.config, cell.dataset, seeds, cell.id)
+        yield from training.train_all(cell.config, cell.dataset, seeds, cell.id, keep_in)
         return
     mine = seeds[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
-    yield from (
-        part
-        for share in group.gather(list(training.train_all(cell.config, cell.dataset, mine, name)))
-        for part in share
-    )
+    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in))
+    yield from (part for one in group.gather(share) for part in one)
+
+
+def weights_folder(cell: Cell) -> Path:
+    """Return where the weights of the cell's trials are kept."""
+    choices = cell.config.choices
+    readable = [cell.workload, *(choices[group] for group in ("model", "optimizer") if group in choices)]
+    return cell.config.weights_folder / "-".join([*readable, cell.id[:8]])
+
+
+def _keep_best(cell: Cell, results: Mapping[int, TrialResult]) -> None:
+    """Each cohort has saved the weights of its best trial: keep those of the cell's best."""
+    from evalbench import weights
+
+    complete = {seed: result for seed, result in results.items() if result.state is State.COMPLETE}
+    ordered = sorted(complete, key=lambda seed: min(point.val_loss for point in complete[seed].curve))
+    for seed in ordered[1:]:
+        shutil.rmtree(weights.folder(weights_folder(cell), seed), ignore_errors=True)
 
 
 def fail(cell: Cell, store: Store, error: Exception) -> None:

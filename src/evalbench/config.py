@@ -21,6 +21,7 @@ from evalbench.trial import Budget
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 TRAINER_SPLITS = ("data", "members")
+SAVES = ("none", "best", "all")
 OURS = ("max_epochs", "max_steps", "min_epochs", "min_steps", "logger", "callbacks", "enable_checkpointing")
 
 
@@ -139,6 +140,9 @@ class Config:
     checkpoint_minutes: float
     """A cohort in training is saved that often."""
     checkpoint_folder: Path
+    save: str
+    """Of which trials the final weights are kept: of none, of the best in each cell, of all."""
+    weights_folder: Path
     tracker: Component
     store_url: str
     reports: Path
@@ -233,6 +237,8 @@ def parse_plain(
         microbatch_size=_microbatch_size(trainer),
         checkpoint_minutes=trainer.positive("checkpoint_minutes", example=5),
         checkpoint_folder=Path(trainer.text("checkpoint_folder")),
+        save=top.choice("save", SAVES),
+        weights_folder=Path(top.text("weights")),
         trainer=dict(trainer.rest),
         label_smoothing=_share(top.section("loss"), "label_smoothing"),
         precision=precision,

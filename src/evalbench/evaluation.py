@@ -17,7 +17,9 @@ from evalbench.store import Link, Store
 from evalbench.trial import State
 
 WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
-NEUTRAL_KEYS = ("sweep", "num_seeds", "evaluation", "store", "reports", "tracker", "trainer", "hydra")
+NEUTRAL_KEYS = (
+    "sweep", "num_seeds", "evaluation", "store", "reports", "save", "weights", "tracker", "trainer", "hydra"
+)  # fmt: skip
 """Overrides that leave an evaluation what it is, with all keys below them."""
 NOT_NEUTRAL = ("evaluation.factor", "evaluation.baseline", "trainer.precision")
 
@@ -28,6 +30,8 @@ class Plan:
 
     name: str
     cells: tuple[Cell, ...]
+    jobs: tuple[Cell, ...]
+    """The cell of each Hydra job; several may be the same cell, to be trained in another way."""
     factor: str | None
     baseline: str | None
     factors: Mapping[str, tuple[str, ...]]
@@ -66,7 +70,7 @@ def plan(configs: Sequence[Config]) -> Plan:
 
     Raises `InputError`.
     """
-    chosen = [Cell.of(config) for config in configs]
+    jobs = tuple(Cell.of(config) for config in configs)
     shared = configs[0].evaluation
     varying = _varying(configs)
     factor, baseline = shared.factor, shared.baseline
@@ -79,10 +83,12 @@ def plan(configs: Sequence[Config]) -> Plan:
             "evaluation.factor", "must not be the data set: techniques are compared on it", factor, remedy
         )
     factors = {key: levels for key, levels in varying.items() if key != factor}
-    result = Plan(shared.name, tuple(chosen), factor, baseline, factors)
+    distinct = {cell.id: cell for cell in reversed(jobs)}
+    chosen = tuple(distinct[cell_id] for cell_id in dict.fromkeys(cell.id for cell in jobs))
+    result = Plan(shared.name, chosen, jobs, factor, baseline, factors)
+    _check_distinct(result)
     if factor is not None:
         _check_techniques(result)
-    _check_distinct(chosen, factor)
     return result
 
 
@@ -229,14 +235,19 @@ def _check_rope(plan: Plan, store: Store) -> None:
         raise ConfigError("evaluation.rope", rule, asked, "give evaluation.name=OTHER for another question")
 
 
-def _check_distinct(chosen: Sequence[Cell], factor: str | None) -> None:
-    seen: dict[str, Cell] = {}
+def _check_distinct(plan: Plan) -> None:
+    """The same cell twice is harmless under one label; under two labels it would be compared with itself."""
+    seen = {cell.id: cell for cell in plan.cells}
     fingerprints: dict[str, str] = {}
-    for cell in chosen:
-        if cell.id in seen:
-            rule = "must differ from cell to cell"
-            raise ConfigError(factor or "sweep", rule, cell.config.technique, "remove what is listed twice")
-        seen[cell.id] = cell
+    for cell in plan.jobs:
+        if len(seen[cell.id].specs) != len(cell.specs):
+            raise ConfigError("num_seeds", "must be the same in all cells", cell.config.num_seeds, "give one number")
+        labels = [
+            [plan.technique(one), *(one.config.label(key) for key in plan.factors)] for one in (seen[cell.id], cell)
+        ]
+        if labels[0] != labels[1]:
+            rule = f"must differ in more than its name from {', '.join(labels[0])}"
+            raise ConfigError(plan.factor or "sweep", rule, ", ".join(labels[1]), "remove one of them")
         if fingerprints.setdefault(cell.workload, cell.dataset.fingerprint) != cell.dataset.fingerprint:
             rule = "must name one data set each"
             raise ConfigError("dataset.name", rule, cell.workload, "give dataset.name another value for one of them")
