@@ -1,4 +1,4 @@
-"""One technique on one workload: train what is not in the store yet, then mirror it."""
+"""One technique on one workload: train what is not in the store yet."""
 
 import hashlib
 import json
@@ -10,12 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalbench import provenance, ranks, workloads
+from evalbench import live, provenance, ranks, workloads
 from evalbench.config import Config
 from evalbench.errors import LeaseLostError
 from evalbench.seeds import Role, derive
-from evalbench.store import Link, Store, StoredTrial
-from evalbench.tracking import NullTracker, Run, Tracker
+from evalbench.store import Store
 from evalbench.trial import State, TrialResult, TrialSpec
 from evalbench.workloads import Dataset, draw_split, references
 
@@ -94,8 +93,9 @@ def run(cell: Cell, store: Store) -> None:
     In a group of ranks, rank zero does all this; the others help it to train, and what they raise ends the group.
     """
     if ranks.here().index:
-        for _ in _train(cell, []):
-            pass  # rank zero writes
+        with live.watch(cell.config, cell.specs, store) as watch:
+            for _ in _train(cell, [], watch):
+                pass  # rank zero writes
         return
     _complete_references(cell, store)
     ids = list(cell.specs)
@@ -109,10 +109,11 @@ def run(cell: Cell, store: Store) -> None:
         by_seed = {spec.seed: spec for spec in missing}
         try:
             ended: dict[int, TrialResult] = {}
-            for seeds, results in _train(cell, list(by_seed)):
-                trained = [by_seed.pop(seed) for seed in seeds]
-                store.record(zip(trained, results, strict=True), provenance.collect(), lease)
-                ended.update(zip(seeds, results, strict=True))
+            with live.watch(cell.config, cell.specs, store) as watch:
+                for seeds, results in _train(cell, list(by_seed), watch):
+                    trained = [by_seed.pop(seed) for seed in seeds]
+                    store.record(zip(trained, results, strict=True), provenance.collect(), lease)
+                    ended.update(zip(seeds, results, strict=True))
             if cell.config.save == "best":
                 _keep_best(cell, ended)
         except LeaseLostError:
@@ -123,7 +124,7 @@ def run(cell: Cell, store: Store) -> None:
             store.record(failed, provenance.collect(), lease)
 
 
-def _train(cell: Cell, seeds: list[int]) -> Iterator[tuple[list[int], list[TrialResult]]]:
+def _train(cell: Cell, seeds: list[int], watch: live.Watch | None) -> Iterator[tuple[list[int], list[TrialResult]]]:
     """Yield, cohort by cohort, the seeds that rank zero names and their results; every rank of a group does so."""
     from evalbench import training
 
@@ -131,11 +132,11 @@ def _train(cell: Cell, seeds: list[int]) -> Iterator[tuple[list[int], list[Trial
     seeds = group.agree(seeds)
     keep_in = None if cell.config.save == "none" else weights_folder(cell)
     if cell.config.trainer_split == "data":
-        yield from training.train_all(cell.config, cell.dataset, seeds, cell.id, keep_in)
+        yield from training.train_all(cell.config, cell.dataset, seeds, cell.id, keep_in, watch)
         return
     mine = seeds[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
-    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in))
+    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in, watch))
     yield from (part for one in group.gather(share) for part in one)
 
 
@@ -162,30 +163,6 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
     store.record([(spec, _failure(error, cell.config)) for spec in missing], provenance.collect())
 
 
-def mirror(cell: Cell, store: Store, tracker: Tracker, evaluation: str) -> None:
-    """Hand the cell's ended trials to the tracker, each once; a tracker that breaks costs nothing but the mirror."""
-    if isinstance(tracker, NullTracker):
-        return
-    name = tracker_name(cell.config)
-    waiting = [trial_id for trial_id in store.unmirrored(evaluation, name) if trial_id in cell.specs]
-    if not waiting:
-        return
-    trials = store.trials(waiting)
-    done = []
-    try:
-        for link in store.links(evaluation, waiting):
-            tracker.record(_run(cell, evaluation, link, trials[link.trial_id]))
-            done.append(link.trial_id)
-    finally:
-        store.note_mirrored(evaluation, done, name)
-
-
-def tracker_name(config: Config) -> str:
-    """Return a short hash of the tracker's settings: another project or mode is another mirror."""
-    text = json.dumps(config.tracker.spec(), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _complete_references(cell: Cell, store: Store) -> None:
     known = store.references(cell.workload_id)
     new = {}
@@ -205,40 +182,4 @@ def _failure(error: Exception, config: Config) -> TrialResult:
         state=State.FAILED,
         message=f"{type(error).__name__}: {lines[0]}",
         log=str(folder / "evalbench.log") if folder else None,
-    )
-
-
-def _run(cell: Cell, evaluation: str, link: Link, trial: StoredTrial) -> Run:
-    config, result = cell.config, trial.result
-    parts = [evaluation, link.technique, *link.factors.values(), cell.workload, f"s{trial.seed}"]
-    metric = cell.dataset.metric
-    summary: Mapping[str, float | int | str | None] = {
-        **result.metrics,
-        "state": result.state.value,
-        "best_epoch": result.best_epoch,
-        "diverged_step": result.diverged_step,
-        "cost/steps": result.steps,
-        "cost/examples": result.examples,
-        "cost/flops": result.flops,
-        "cost/parameters": result.parameters,
-    }
-    return Run(
-        id="-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts),
-        group=evaluation,
-        job_type=link.technique,
-        tags=tuple(dict.fromkeys([cell.workload, *config.choices.values(), result.state.value])),
-        config={**config.tree, "trial": trial.id, "seed": trial.seed, "root_seed": config.root_seed},
-        curve=[
-            {
-                "epoch": point.epoch,
-                "step": point.step,
-                "train/loss": point.train_loss,
-                "val/loss": point.val_loss,
-                f"val/{metric.name.split('/')[1]}": point.val_score,
-            }
-            for point in result.curve
-        ],
-        summary=summary,
-        score=f"val/{metric.name.split('/')[1]}",
-        maximize=metric.direction == "maximize",
     )

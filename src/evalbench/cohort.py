@@ -106,6 +106,8 @@ class Cohort(pl.LightningModule):
         """The round that the first Lightning epoch is: above 0 when training was resumed."""
         self.on_round_end: Callable[[Cohort, int], None] | None = None
         """Called after each round but the last with the number of the next, to save a snapshot perhaps."""
+        self.on_validated: Callable[[Cohort], None] | None = None
+        """Called after each validation, to show how far the members are."""
         self._settings = settings
         self._schedules = list(schedules or [])
         parameters, buffers = stack_module_state(list(networks))
@@ -269,6 +271,8 @@ class Cohort(pl.LightningModule):
             member.train_losses.append(train_losses[place])
             since = len(member.val_losses) - 1 - (member.best_round or 0)
             member.ended = self.recipe.patience is not None and since >= self.recipe.patience
+        if self.on_validated is not None:
+            self.on_validated(self)
         for best, now in zip(self._best, self._state(), strict=True):
             best[[self.places[place] for place in improved]] = now[improved]
         going = [place for place, index in enumerate(self.places) if not self.members[index].ended]

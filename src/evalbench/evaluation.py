@@ -21,6 +21,8 @@ NEUTRAL_KEYS = (
     "sweep", "num_seeds", "evaluation", "store", "reports", "save", "weights", "tracker", "trainer", "hydra"
 )  # fmt: skip
 """Overrides that leave an evaluation what it is, with all keys below them."""
+UNTOLD = ("store", "reports", "save", "weights", "tracker", "sweep")
+"""Parts of the configuration that trackers are not told."""
 NOT_NEUTRAL = ("evaluation.factor", "evaluation.baseline", "trainer.precision")
 
 
@@ -103,6 +105,8 @@ def check_trainable(plan: Plan, store: Store) -> None:
     Raises `InputError`, also where the smallest difference that matters is not the one declared before the results.
     """
     _check_rope(plan, store)
+    for tracker in plan.config.tracker.trackers.values():
+        tracker.build()
     for cell in untrained(plan, store):
         cells.check(cell)
 
@@ -133,6 +137,7 @@ def link(plan: Plan, store: Store, command: str) -> None:
     known = store.design(plan.name) if store.has_design(plan.name) else {}
     design["pilot_seeds"] = min(known.get("pilot_seeds", plan.config.num_seeds), plan.config.num_seeds)
     store.link(plan.name, design, plan.links())
+    store.describe(plan.name, _description(plan, command))
 
 
 def measure_costs(plan: Plan, store: Store) -> None:
@@ -172,7 +177,6 @@ class Outcome:
     num_trials: int
     report: Path | None
     failures: tuple[Mapping[str, Any], ...]
-    unmirrored: int
 
     @property
     def num_ended(self) -> int:
@@ -184,10 +188,7 @@ def conclude(plan: Plan, store: Store) -> Outcome:
     """Write the evaluation's folder and report, if every trial has ended one way or another."""
     states = store.count_states(plan.name)
     links = store.links(plan.name)
-    tracker = cells.tracker_name(plan.config)
-    mirrored = plan.config.tracker.target.endswith("NullTracker")
-    waiting = 0 if mirrored else len(store.unmirrored(plan.name, tracker))
-    outcome = Outcome(states, len(links), None, (), waiting)
+    outcome = Outcome(states, len(links), None, ())
     if outcome.num_ended < len(links):
         return outcome
     trials = store.trials([link.trial_id for link in links])
@@ -265,6 +266,34 @@ def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
             one = json.loads(values[0]) if len(values) == 1 else f"{', '.join(values)} (varied)"
             merged.setdefault(option, {})[key] = one
     return merged
+
+
+def _description(plan: Plan, command: str) -> dict[str, Any]:
+    """Return what trackers are told beside links and trials: nothing of where the store is, nor of other folders."""
+    config = plan.config
+    return {
+        "command": command,
+        "question": config.evaluation.question,
+        "factor": plan.factor,
+        "baseline": plan.baseline,
+        "folder": str(plan.folder),
+        "live": config.tracker.live,
+        "trackers": {name: tracker.spec() for name, tracker in config.tracker.trackers.items()},
+        "cells": [
+            {
+                "cell_id": cell.id,
+                "trials": list(cell.specs),
+                "seeds": [spec.seed for spec in cell.specs.values()],
+                "workload": cell.workload,
+                "choices": {key: value for key, value in cell.config.choices.items() if key not in UNTOLD},
+                "settings": cell.settings,
+                "tree": {key: value for key, value in cell.config.tree.items() if key not in UNTOLD},
+                "metric": cell.dataset.metric.name,
+                "maximize": cell.dataset.metric.direction == "maximize",
+            }
+            for cell in plan.cells
+        ],
+    }
 
 
 def _design(plan: Plan, command: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import gc
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from evalbench.errors import ConfigError
 from evalbench.seeds import Role, derive
 from evalbench.trial import CurvePoint, State, TrialResult
 from evalbench.workloads import Dataset, Kind, Split, draw_split, fit_scaling, metrics, references
+
+Watch = Callable[[Mapping[int, Sequence[CurvePoint]], int], None]
+"""Takes new points of curves by seed, and the place of the first of them in its curve."""
 
 log = logging.getLogger(__name__)
 for _library in ("pytorch_lightning", "lightning_fabric"):
@@ -63,12 +66,17 @@ def _check_batches(config: Config, network: torch.nn.Module, num_train: int) -> 
 
 
 def train_all(
-    config: Config, dataset: Dataset, seeds: Sequence[int], name: str, keep_in: Path | None = None
+    config: Config,
+    dataset: Dataset,
+    seeds: Sequence[int],
+    name: str,
+    keep_in: Path | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[list[int], list[TrialResult]]]:
     """Train one trial per seed index in cohorts that fit into memory; yield each cohort's seeds and results at its end.
 
     A cohort that runs out of memory all the same is halved. Its checkpoint, whose file begins with `name`, is kept
-    until the caller has taken the results. Weights go to `keep_in`, see `train`.
+    until the caller has taken the results. Weights go to `keep_in`, and `watch` is called, see `train`.
     """
     together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
     waiting = memory.split(seeds, _most_members(config, dataset, len(seeds))) if seeds else []
@@ -77,7 +85,7 @@ def train_all(
         now = waiting.pop(0)
         path = config.checkpoint_folder / f"{name}-{now[0]}-{now[-1]}-{len(now)}.pt"
         try:
-            results = train(config, dataset, now, path, keep_in)
+            results = train(config, dataset, now, path, keep_in, watch)
         except Exception as error:
             if together or not memory.is_out_of_memory(error) or len(now) == 1:
                 raise
@@ -96,13 +104,17 @@ def train(
     seeds: Sequence[int],
     checkpoint: Path | None = None,
     keep_in: Path | None = None,
+    watch: Watch | None = None,
 ) -> list[TrialResult]:
     """Train one trial per seed index, all as one cohort, and test each at its lowest validation loss.
 
     With a checkpoint, training is saved there from time to time, and goes on from there where it was broken off. The
-    tested weights of all trials, or the best, as the configuration says, are saved in `keep_in`.
+    tested weights of all trials, or the best, as the configuration says, are saved in `keep_in`. After each validation
+    `watch` gets the latest points of the curves, by seed.
     """
     cohort, splits = make_cohort(config, dataset, seeds)
+    if watch is not None:
+        cohort.on_validated = _watching(watch, seeds)
     if checkpoint is not None:
         checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes)
     _fit(cohort, config)
@@ -222,9 +234,24 @@ def _trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trai
     )
 
 
-def _curve(member: Member, batches: Batches, validation_steps: Sequence[int]) -> tuple[CurvePoint, ...]:
-    points = zip(validation_steps, member.train_losses, member.val_losses, member.val_scores, strict=False)
+def _curve(member: Member, batches: Batches, validation_steps: Sequence[int], first: int = 0) -> tuple[CurvePoint, ...]:
+    columns = (validation_steps, member.train_losses, member.val_losses, member.val_scores)
+    points = zip(*(column[first:] for column in columns), strict=False)
     return tuple(CurvePoint(step / batches.steps_per_epoch, step, *values) for step, *values in points)
+
+
+def _watching(watch: Watch, seeds: Sequence[int]) -> Callable[[Cohort], None]:
+    """Return what hands each member's new points to `watch`; of a resumed cohort the first time all of them."""
+    num_seen = 0
+
+    def show(cohort: Cohort) -> None:
+        nonlocal num_seen
+        steps = cohort.recipe.validation_steps
+        curves = [_curve(member, cohort.batches, steps, num_seen) for member in cohort.members]
+        watch({seed: curve for seed, curve in zip(seeds, curves, strict=True) if curve}, num_seen)
+        num_seen = cohort.round + 1
+
+    return show
 
 
 def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | None) -> float | None:
