@@ -5,7 +5,7 @@ rule, the value and the remedy.
 """
 
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,14 +36,28 @@ class Component:
     def build(self, *args: Any, **more: Any) -> Any:
         """Call the target with its settings and what is given here; a complaint of it becomes one line."""
         try:
-            settings = {"_target_": self.target, "_partial_": True, **self.arguments}
-            return hydra.utils.instantiate(settings, _convert_="all")(*args, **more)
+            return self._factory(*args, **more)
         except InputError:
             raise
         except InstantiationException as error:
             raise self._refused(error.__cause__ or error) from error
         except (TypeError, ValueError) as error:
             raise self._refused(error) from error
+
+    @property
+    def _factory(self) -> Callable[..., Any]:
+        """The target with its settings; what may be nested in them is made anew for each call."""
+        nested = any(isinstance(value, Mapping | list) for value in self.arguments.values())
+        return self._instantiated() if nested else self._plain_factory
+
+    @cached_property
+    def _plain_factory(self) -> Callable[..., Any]:
+        return self._instantiated()
+
+    def _instantiated(self) -> Callable[..., Any]:
+        settings = {"_target_": self.target, "_partial_": True, **self.arguments}
+        factory: Callable[..., Any] = hydra.utils.instantiate(settings, _convert_="all")
+        return factory
 
     def locate(self) -> Any:
         """Return the target itself, not called."""
