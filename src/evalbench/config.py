@@ -154,6 +154,8 @@ class Config:
     checkpoint_minutes: float
     """A cohort in training is saved that often."""
     checkpoint_folder: Path
+    cost_rounds: int
+    """Interleaved rounds in which every technique is timed alone; none leaves time out."""
     save: str
     """Of which trials the final weights are kept: of none, of the best in each cell, of all."""
     weights_folder: Path
@@ -223,6 +225,7 @@ def parse_plain(
     top = _Section(tree, "")
     optimizer, activation = top.section("optimizer"), top.section("activation")
     trainer, store, evaluation = top.section("trainer"), top.section("store"), top.section("evaluation")
+    cost = top.section("cost")
     precision = trainer.choice("precision", PRECISIONS)
     devices, trainer_split = trainer.integer("devices", least=1), trainer.choice("split", TRAINER_SPLITS)
     strategy = trainer.text("strategy")
@@ -251,6 +254,7 @@ def parse_plain(
         microbatch_size=_microbatch_size(trainer),
         checkpoint_minutes=trainer.positive("checkpoint_minutes", example=5),
         checkpoint_folder=Path(trainer.text("checkpoint_folder")),
+        cost_rounds=cost.integer("rounds", least=0),
         save=top.choice("save", SAVES),
         weights_folder=Path(top.text("weights")),
         trainer=dict(trainer.rest),
@@ -273,7 +277,7 @@ def parse_plain(
         log_folder=log_folder,
         tree=tree,
     )
-    for section in (top, store, evaluation):
+    for section in (top, store, evaluation, cost):
         section.finish()
     _check_components(config)
     return config
