@@ -59,11 +59,15 @@ class Work:
         """What the table calls it."""
         return f"{self.workload}, batch {self.batch_size}"
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """What the command line says of it."""
+        return (*self.overrides, f"optimizer.batch_size={self.batch_size}")
+
     def composed(self, num_seeds: int) -> Config:
         """Compose and check the configuration anew, as a job of a sweep does."""
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            chosen = ["tracker=none", f"optimizer.batch_size={self.batch_size}", *self.overrides]
-            tree = compose("config", [*chosen, f"num_seeds={num_seeds}"], return_hydra_config=True)
+            tree = compose("config", ["tracker=none", f"num_seeds={num_seeds}", *self.chosen], return_hydra_config=True)
         return parse(tree, tree.hydra)
 
     @cached_property
@@ -83,7 +87,8 @@ class Work:
     def short(self) -> "Work":
         """Return the same with few steps: what an engine warms up with."""
         chosen = [text for text in self.overrides if not text.startswith("budget")]
-        return replace(self, overrides=(*chosen, "budget=steps", "budget.steps=20", "budget.validations=1"))
+        steps = min(20, self.num_steps)
+        return replace(self, overrides=(*chosen, "budget=steps", f"budget.steps={steps}", "budget.validations=1"))
 
     def trial(self, seed: int) -> "Trial":
         """Return one trial as evalbench would start it: split, scaled data, initial weights, order of rows."""

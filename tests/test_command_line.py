@@ -17,7 +17,7 @@ from evalbench.store import Store
 from evalbench.tracking.wandb_files import read
 
 SMALL = ("budget.epochs=3", "model.width=8", "num_seeds=3", "dataset=iris,wine")
-SWEEP = ("+sweep=optimizers", *SMALL, "evaluation.name=small", "tracker=none")
+SWEEP = ("+sweep=optimizers", *SMALL, "evaluation.name=small", "tracker=none", "cost.rounds=0")
 
 
 def results(folder: Path, name: str = "small") -> pd.DataFrame:
@@ -83,13 +83,14 @@ def test_one_cell_prints_its_result(cli: Cli, workspace: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(cli: Cli, workspace: Path) -> None:
-    arguments = [text for text in SWEEP if text != "tracker=none"]
+    arguments = [text for text in SWEEP if text not in ("tracker=none", "cost.rounds=0")]
     first = cli(*arguments)
     assert first.returncode == 0, first.stderr
     assert "reports/small/report.md" in first.stdout
     table = results(workspace)
     assert len(table) == table[["technique", "workload", "seed"]].drop_duplicates().shape[0] == 18
     assert set(table["state"]) == {"COMPLETE"}
+    assert len(pd.read_csv(workspace / "reports/small/costs.csv")) == 6 * 5
     report = (workspace / "reports/small/report.md").read_text()
 
     runs = [read(path) for path in workspace.glob("outputs/wandb/wandb/offline-run-*/*.wandb")]
@@ -326,8 +327,19 @@ def test_what_ranks_cannot_do_is_refused(cli: Cli, workspace: Path, arguments: l
     test_bad_input_gets_one_line_and_exit_code_2(cli, workspace, arguments, words)
 
 
-EXPLODING = """
+OWN = """
+import torch
 from torch import nn
+
+class Plain(torch.optim.Optimizer):
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.sub_(parameter.grad, alpha=group["lr"])
 
 class Exploding(nn.Module):
     def __init__(self, in_features, out_features, fuse):
@@ -343,19 +355,24 @@ class Exploding(nn.Module):
 
 @pytest.mark.slow
 def test_a_cell_that_raises_is_reported_and_tried_again(cli: Cli, workspace: Path) -> None:
-    (workspace / "exploding.py").write_text(EXPLODING)
-    (workspace / "mine" / "model").mkdir(parents=True)
-    (workspace / "mine" / "model" / "exploding.yaml").write_text("_target_: exploding.Exploding\nfuse: true\n")
-    arguments = ["--config-dir", "mine", *[text for text in SWEEP if "width" not in text], "model=exploding"]
+    (workspace / "own.py").write_text(OWN)
+    for group, text in (
+        ("model", "_target_: own.Exploding\nfuse: true"),
+        ("optimizer", "_target_: own.Plain\nlr: 0.01"),
+    ):
+        (workspace / "mine" / group).mkdir(parents=True)
+        (workspace / "mine" / group / "own.yaml").write_text(f"{text}\n{'batch_size: 16' * (group == 'optimizer')}")
+    sweep = [text for text in SWEEP if "width" not in text]
+    arguments = ["--config-dir", "mine", *sweep, "optimizer=sgd,own", "model=own"]
     process = cli(*arguments)
     assert process.returncode == 1
-    assert "FAILED   adam, wine: RuntimeError: thirteen features" in process.stdout
-    (log,) = {line.split("log: ")[1] for line in process.stdout.splitlines() if "log: " in line and "/5/" in line}
+    assert "FAILED   own, wine: RuntimeError: thirteen features" in process.stdout
+    (log,) = {line.split("log: ")[1] for line in process.stdout.splitlines() if "log: " in line and "/3/" in line}
     assert "Traceback" in (workspace / log).read_text()
     table = results(workspace)
     assert table.groupby("workload")["state"].unique().map(list).to_dict() == {"iris": ["COMPLETE"], "wine": ["FAILED"]}
     assert "thirteen features" in (workspace / "reports/small/report.md").read_text()
-    (workspace / "exploding.py").write_text(EXPLODING.replace("self.training and", "False and"))
+    (workspace / "own.py").write_text(OWN.replace("self.training and", "False and"))
     assert cli(*arguments).returncode == 0
     assert set(results(workspace)["state"]) == {"COMPLETE"}
 
@@ -397,7 +414,7 @@ def test_a_changed_sweep_leaves_the_first_ones_report_alone(cli: Cli, workspace:
     ],
 )
 def test_other_sweeps_say_what_they_compared(cli: Cli, workspace: Path, arguments: list[str], words: list[str]) -> None:
-    process = cli(*arguments, *SMALL, "evaluation.name=small", "tracker=none")
+    process = cli(*arguments, *SMALL, "evaluation.name=small", "tracker=none", "cost.rounds=0")
     assert process.returncode == 0, process.stderr
     report = (workspace / "reports/small/report.md").read_text()
     assert all(word in report for word in words)

@@ -18,10 +18,10 @@ from evalbench.trial import State
 
 WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
 NEUTRAL_KEYS = (
-    "sweep", "num_seeds", "evaluation", "store", "reports", "save", "weights", "tracker", "trainer", "hydra"
+    "sweep", "num_seeds", "evaluation", "cost", "store", "reports", "save", "weights", "tracker", "trainer", "hydra"
 )  # fmt: skip
 """Overrides that leave an evaluation what it is, with all keys below them."""
-UNTOLD = ("store", "reports", "save", "weights", "tracker", "sweep")
+UNTOLD = ("store", "reports", "cost", "save", "weights", "tracker", "sweep")
 """Parts of the configuration that trackers are not told."""
 NOT_NEUTRAL = ("evaluation.factor", "evaluation.baseline", "trainer.precision")
 
@@ -145,17 +145,19 @@ def measure_costs(plan: Plan, store: Store) -> None:
 
     Cells that failed are left out: what broke them would break this process.
     """
-    if plan.factor is None:
+    rounds = plan.config.cost_rounds
+    if plan.factor is None or rounds == 0:
         return
     trained = [cell for cell in plan.cells if not store.missing(list(cell.specs))]
     for workload in dict.fromkeys(cell.workload for cell in trained):
         here = {cell.id: cell for cell in trained if cell.workload == workload}
-        if store.costs(list(here), provenance.machine()) is None:
+        known = store.costs(list(here), provenance.machine())
+        if known is None or any(len(costs) < rounds for costs in known.values()):
             from evalbench import cost  # torch and Lightning: only where something is to be measured
 
-            measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()])
-            rounds = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
-            store.record_costs(rounds, provenance.machine())
+            measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()], rounds)
+            by_cell = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
+            store.record_costs(by_cell, provenance.machine())
 
 
 def _cost_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:

@@ -16,12 +16,12 @@ from evalbench.store import Store
 from evalbench.tracking.csv import read_rows
 from evalbench.tracking.wandb_files import read
 
-SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=2")
+SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "cost.rounds=0", "num_seeds=2")
 SWEEP = (
     "--config-dir=mine",
     "+sweep=optimizers",
     "optimizer=sgd,bgd",
-    *SMALL[:3],
+    *SMALL[:4],
     "num_seeds=3",
     "evaluation.name=small",
 )
@@ -159,7 +159,7 @@ def assert_no_file_holds(folder: Path, secret: str) -> None:
 @pytest.mark.slow
 def test_the_offline_files_of_a_sweep_equal_the_store(cli: Cli, workspace: Path) -> None:
     arguments = ("+sweep=optimizers", "dataset=iris,diabetes", "budget.epochs=3", "model.width=8", "num_seeds=3")
-    assert cli(*arguments, "evaluation.name=optimizers").returncode == 0
+    assert cli(*arguments, "cost.rounds=0", "evaluation.name=optimizers").returncode == 0
     store = Store(f"sqlite:///{workspace}/outputs/store.sqlite")
     links = {link.trial_id: link for link in store.links("optimizers")}
     trials = store.trials(list(links))
