@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,12 @@ from evalbench.tracking.wandb_files import OfflineRun, read
 
 SHARED = Path(tempfile.gettempdir()) / f"evalbench-trackers-{os.getpid()}"
 """For libraries that know one folder per process, or take seconds to make a database."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _clean() -> Iterator[None]:
+    yield
+    shutil.rmtree(SHARED, ignore_errors=True)
 
 
 def in_order(point: dict[str, Any]) -> dict[str, Any]:
