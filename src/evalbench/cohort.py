@@ -334,6 +334,12 @@ class Cohort(pl.LightningModule):
         evaluated = self.gather(self.validation_rows[None, :, : self._rows_in_pass()])[0][0]
         return step, self._program.forward_peak_bytes(self._state(), evaluated)
 
+    @torch.no_grad()
+    def why_not_batched(self) -> str | None:
+        """Return why the members cannot be trained as one batched model, if they cannot; nothing is learned."""
+        inputs, targets = (values[0] for values in self.gather(next(self.batches.blocks(0, 1, 1))))
+        return self._program.why_not_batched(self._state(), inputs, targets, self.noise_seeds)
+
     # ── saving and resuming ───────────────────────────────────────────────────────────────────────────────────────────
 
     def snapshot(self, next_round: int) -> dict[str, Any]:

@@ -25,6 +25,7 @@ Watch = Callable[[Mapping[int, Sequence[CurvePoint]], int], None]
 """Takes new points of curves by seed, and the place of the first of them in its curve."""
 
 log = logging.getLogger(__name__)
+_tried: set[str] = set()
 for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
@@ -47,6 +48,18 @@ def check(config: Config, dataset: Dataset) -> None:
         rule = "must hold settings that Lightning's Trainer accepts here"
         reason = str(error).strip().splitlines()[0]
         raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
+    if not config.model.target.startswith("evalbench."):
+        _warn_if_not_batched(config, dataset)
+
+
+def _warn_if_not_batched(config: Config, dataset: Dataset) -> None:
+    """Say once of each model of the user's that its cohorts will be slow."""
+    if config.model.target in _tried:
+        return
+    _tried.add(config.model.target)
+    reason = make_cohort(config, dataset, [0])[0].why_not_batched()
+    if reason is not None:
+        log.warning("%s cannot be batched and trains member by member, slowly: %s", config.model.target, reason)
 
 
 def _check_batches(config: Config, network: torch.nn.Module, num_train: int) -> None:
