@@ -207,7 +207,8 @@ def test_a_mirror_that_is_killed_leaves_no_second_copy(workspace: Path) -> None:
         "run = replace(RUN, id='e-mlp-adam-iris-s0', running=True)\n"
         "WandbTracker('evalbench', None, 'offline', 'outputs/wandb').record(run); os._exit(9)"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    alone = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # not this process's service
+    environment = {**alone, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 9
     assert len(list(workspace.glob("outputs/wandb/wandb/offline-run-*"))) == 1
     assert sync.main(["e"]) == 0

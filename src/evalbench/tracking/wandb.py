@@ -15,6 +15,8 @@ MOST_CHARACTERS = 64
 """What W&B allows a tag."""
 FLUSH_SECONDS = 30.0
 """How long W&B's service process may take to write down a run that it calls finished."""
+INIT_SECONDS = 30.0
+"""How long W&B's server may take to answer; less than the patience of a sweep, so that it is said what is wrong."""
 STATS_SECONDS = 2.0
 """Between two looks at the machine that trains a cohort."""
 
@@ -72,6 +74,7 @@ class WandbTracker:
                     shutil.rmtree(old)
         mode: Any = self.mode
         settings = wandb.Settings(
+            init_timeout=INIT_SECONDS,
             x_disable_stats=stats_of is None,
             x_stats_pid=stats_of or 0,
             x_stats_sampling_interval=STATS_SECONDS,
