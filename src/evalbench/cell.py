@@ -3,19 +3,20 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from evalbench import provenance, ranks, workloads
-from evalbench.config import Config
+from evalbench.config import Config, SplitConfig
 from evalbench.errors import LeaseLostError
-from evalbench.seeds import Role, derive
-from evalbench.store import Link, Store, StoredTrial
+from evalbench.seeds import Phase, Role, derive
+from evalbench.store import Lease, Link, Store, StoredTrial
 from evalbench.tracking import NullTracker, Run, Tracker
-from evalbench.trial import State, TrialResult, TrialSpec
-from evalbench.workloads import Dataset, draw_split, references
+from evalbench.trial import Entrant, State, TrialResult, TrialSpec
+from evalbench.workloads import Dataset, development_part, draw_split, hold_out, references
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +29,47 @@ class Cell:
 
     config: Config
     dataset: Dataset
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What a search has put in the place of the configuration's own values, by key."""
+    phase: Phase = Phase.MEASURE
 
     @classmethod
     def of(cls, config: Config) -> "Cell":
         """Load the data; raise `InputError` where it cannot be used."""
-        return cls(config, workloads.load(config.dataset))
+        dataset = workloads.load(config.dataset)
+        if config.search is not None:
+            seed = derive(config.root_seed, dataset.name, Role.DEVELOPMENT, 0)
+            dataset = hold_out(dataset, config.split.test, seed)
+        return cls(config, dataset)
+
+    def at(self, values: Mapping[str, Any], phase: Phase = Phase.MEASURE) -> "Cell":
+        """Return this cell with other hyperparameters.
+
+        One that is being tuned has the development rows alone: no other row exists for it.
+        """
+        if phase is self.phase and values == self.values:
+            return self
+        config = self.config.with_values(values)
+        if phase is Phase.MEASURE:
+            return Cell(config, self.dataset, values)
+        assert config.search is not None
+        split = SplitConfig(config.split.validation / config.search.development, 0.0)
+        return Cell(replace(config, split=split), self.development, values, phase)
+
+    @cached_property
+    def development(self) -> Dataset:
+        """The rows that a search may see."""
+        return development_part(self.dataset)
 
     @cached_property
     def specs(self) -> dict[str, TrialSpec]:
         """The trials by identity, in the order of their seeds."""
-        root, seeds = self.config.root_seed, range(self.config.num_seeds)
-        trials = (TrialSpec(self.workload, self.settings, root, seed) for seed in seeds)
+        trials = (self.spec(seed) for seed in range(self.config.num_seeds))
         return {spec.trial_id(): spec for spec in trials}
+
+    def spec(self, seed: int) -> TrialSpec:
+        """Return the trial of one seed index."""
+        return TrialSpec(self.workload, self.settings, self.config.root_seed, seed)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -54,7 +84,15 @@ class Cell:
             "label_smoothing": config.label_smoothing,
             "budget": config.budget.spec(),
             "precision": config.precision,
+            **self._phase_settings,
         }
+
+    @property
+    def _phase_settings(self) -> dict[str, Any]:
+        if self.phase is Phase.MEASURE or self.config.search is None:
+            return {}
+        pruning = self.config.search.pruning
+        return {"phase": self.phase.value, **({} if pruning is None else {"pruning": pruning.spec()})}
 
     @property
     def id(self) -> str:
@@ -69,8 +107,9 @@ class Cell:
     @property
     def workload_identity(self) -> dict[str, Any]:
         """What determines the rows that every trial sees, beside the seeds."""
-        split = self.config.split
-        return {"fingerprint": self.dataset.fingerprint, "validation": split.validation, "test": split.test}
+        split, search = self.config.split, self.config.search
+        test = {"test": split.test} if search is None else {"development": search.development}
+        return {"fingerprint": self.dataset.fingerprint, "validation": split.validation, **test}
 
     @property
     def workload_id(self) -> str:
@@ -92,8 +131,7 @@ def run(cell: Cell, store: Store) -> None:
     In a group of ranks, rank zero does all this; the others help it to train, and what they raise ends the group.
     """
     if ranks.here().index:
-        for _ in _train(cell, []):
-            pass  # rank zero writes
+        help_to_train(cell)
         return
     _complete_references(cell, store)
     ids = list(cell.specs)
@@ -104,29 +142,57 @@ def run(cell: Cell, store: Store) -> None:
         if not missing:
             return  # another process trained them while this one waited
         log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, [spec.seed for spec in missing])
-        by_seed = {spec.seed: spec for spec in missing}
-        try:
-            for seeds, results in _train(cell, list(by_seed)):
-                trained = [by_seed.pop(seed) for seed in seeds]
-                store.record(zip(trained, results, strict=True), provenance.collect(), lease)
-        except LeaseLostError:
-            raise
-        except Exception as error:
-            log.exception("the cell failed")
-            failed = [(spec, _failure(error, cell.config)) for spec in by_seed.values()]
-            store.record(failed, provenance.collect(), lease)
+        train(cell, [(spec.seed, spec) for spec in missing], store, lease)
 
 
-def _train(cell: Cell, seeds: list[int]) -> Iterator[tuple[list[int], list[TrialResult]]]:
-    """Yield, cohort by cohort, the seeds that rank zero names and their results; every rank of a group does so."""
+def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: Store, lease: Lease) -> None:
+    """Train what is given and write it, cohort by cohort; what raises becomes FAILED trials."""
+    waiting = list(trials)
+    start = time.monotonic()
+    try:
+        for members, results in _train(cell, [member for member, _ in trials]):
+            specs = []
+            for member in members:
+                place = [other for other, _ in waiting].index(member)
+                specs.append(waiting.pop(place)[1])
+            seconds = round((time.monotonic() - start) / len(members), 6)
+            store.record(zip(specs, results, strict=True), {**provenance.collect(), "seconds": seconds}, lease)
+            start = time.monotonic()
+    except LeaseLostError:
+        raise
+    except Exception as error:
+        log.exception("the cell failed")
+        failed = [(spec, _failure(error, cell.config)) for _, spec in waiting]
+        store.record(failed, provenance.collect(), lease)
+
+
+def help_to_train(cell: Cell) -> None:
+    """Train along with rank zero whatever it names, until it ends and this process with it."""
+    while True:
+        nothing: Job = ({}, Phase.MEASURE, [])
+        values, phase, members = ranks.here().agree(nothing)
+        for _ in _train_here(cell.at(values, phase), members):
+            pass  # rank zero writes
+
+
+Members = list[int | Entrant]
+Job = tuple[dict[str, Any], Phase, Members]
+
+
+def _train(cell: Cell, members: Members) -> Iterator[tuple[Members, list[TrialResult]]]:
+    """Tell the other ranks what is trained, and yield, cohort by cohort, its members and their results."""
+    ranks.here().agree((dict(cell.values), cell.phase, members))
+    return _train_here(cell, members)
+
+
+def _train_here(cell: Cell, members: Members) -> Iterator[tuple[Members, list[TrialResult]]]:
     from evalbench import training
 
     group = ranks.here()
-    seeds = group.agree(seeds)
     if cell.config.trainer_split == "data":
-        yield from training.train_all(cell.config, cell.dataset, seeds, cell.id)
+        yield from training.train_all(cell.config, cell.dataset, members, cell.id)
         return
-    mine = seeds[group.index :: group.count]
+    mine = members[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
     yield from (
         part

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from evalbench import cell as cells
-from evalbench import export, provenance, report
+from evalbench import export, provenance, report, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.errors import ConfigError
@@ -88,7 +88,7 @@ def plan(configs: Sequence[Config]) -> Plan:
 
 def untrained(plan: Plan, store: Store) -> list[Cell]:
     """Return the cells that have something left to train."""
-    return [cell for cell in plan.cells if store.missing(list(cell.specs))]
+    return [cell for cell in plan.cells if not tuning.is_done(cell, store)]
 
 
 def check_trainable(plan: Plan, store: Store) -> None:
@@ -98,7 +98,7 @@ def check_trainable(plan: Plan, store: Store) -> None:
     """
     _check_rope(plan, store)
     for cell in untrained(plan, store):
-        cells.check(cell)
+        tuning.check(cell)
 
 
 def name_for(name: str, overrides: Iterable[str]) -> str:

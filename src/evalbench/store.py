@@ -80,6 +80,14 @@ _costs = sa.Table(
     sa.Column("measured_with", sa.String(40), nullable=False),
     sa.Column("rounds", sa.JSON, nullable=False),
 )
+_candidates = sa.Table(
+    "candidates",
+    _metadata,
+    sa.Column("study_id", sa.String(40), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("values", sa.JSON, nullable=False),
+    sa.Column("trial_ids", sa.JSON, nullable=False),
+)
 _leases = sa.Table(
     "leases",
     _metadata,
@@ -96,6 +104,15 @@ class Link:
     trial_id: str
     technique: str
     factors: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StoredCandidate:
+    """One set of hyperparameters that a study tried: the value of each key, and the trials that judge it."""
+
+    number: int
+    values: Mapping[str, Any]
+    trial_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -265,6 +282,38 @@ class Store:
         rows = [{"evaluation": evaluation, "trial_id": trial_id, "tracker": tracker} for trial_id in trial_ids]
         self._insert_new(_mirrors, rows)
 
+    def mirrored(self, evaluation: str, tracker: str) -> set[str]:
+        """Return what a tracker has of an evaluation: trials, and studies that were mirrored as one."""
+        query = sa.select(_mirrors.c.trial_id).where(_mirrors.c.evaluation == evaluation, _mirrors.c.tracker == tracker)
+        with self._engine.connect() as connection:
+            return set(connection.scalars(query))
+
+    # ── studies ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def candidates(self, study_id: str) -> list[StoredCandidate]:
+        """Return what a study has asked for, in that order."""
+        query = sa.select(_candidates).where(_candidates.c.study_id == study_id).order_by(_candidates.c.number)
+        with self._engine.connect() as connection:
+            return [
+                StoredCandidate(row.number, row._mapping[_candidates.c["values"]], tuple(row.trial_ids))
+                for row in connection.execute(query)
+            ]
+
+    def record_candidates(self, study_id: str, candidates: Sequence[StoredCandidate]) -> None:
+        """Write what a study asks for, before any of it is trained; one that is there already is left alone."""
+        self._insert_new(
+            _candidates,
+            [
+                {
+                    "study_id": study_id,
+                    "number": candidate.number,
+                    "values": dict(candidate.values),
+                    "trial_ids": list(candidate.trial_ids),
+                }
+                for candidate in candidates
+            ],
+        )
+
     # ── reference rows ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def references(self, workload_id: str) -> dict[tuple[int, str], dict[str, float]]:
@@ -333,6 +382,14 @@ class Store:
             stop.set()
             thread.join()
             lease.release()
+
+
+def ensure_schema(url: str, name: str) -> None:
+    """Make a schema in a PostgreSQL database, for tables that are not ours."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema(name, if_not_exists=True))
+    engine.dispose()
 
 
 class Lease:

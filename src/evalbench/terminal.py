@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evalbench import cell as cells
-from evalbench import evaluation, processes, ranks
+from evalbench import evaluation, processes, ranks, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
 from evalbench.errors import ConfigError, InputError
@@ -127,7 +127,7 @@ def _run_alone(config: Config, job: processes.Job) -> None:
 
 
 def _run_cell(cell: Cell, store: Store) -> None:
-    cells.run(cell, store)
+    tuning.run(cell, store)
     if ranks.here().index:
         return
     name = cells.tracker_name(cell.config)

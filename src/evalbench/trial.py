@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from evalbench.seeds import Phase
+
 TRAINING_VERSION = 1
 """Raised by hand whenever a change of the training code changes results; part of every trial's identity."""
 
@@ -83,6 +85,21 @@ class TrialSpec:
             "root_seed": self.root_seed,
             "seed": self.seed,
         }
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """What tells a trial from the others of its cohort; a plain seed index is an entrant with nothing of its own."""
+
+    seed: int
+    phase: Phase = Phase.MEASURE
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The optimizer's hyperparameters in which it differs from the configuration."""
+
+    @classmethod
+    def of(cls, seed: "int | Entrant") -> "Entrant":
+        """Return the entrant itself, or that of a seed index."""
+        return seed if isinstance(seed, Entrant) else cls(seed)
 
 
 @dataclass(frozen=True)
