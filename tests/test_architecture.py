@@ -103,9 +103,12 @@ def test_heavy_libraries_stay_in_their_rooms(file: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import sys; sys.argv[1:] = ['--help']; from evalbench.__main__ import main; main()", "torch wandb pandas"),
-        ("import evalbench.report, evalbench.report.__main__", "torch wandb hydra"),
-        ("import evalbench.terminal, evalbench.cell", "torch wandb pytorch_lightning"),
+        (
+            "import sys; sys.argv[1:] = ['--help']; from evalbench.__main__ import main; main()",
+            "torch wandb pandas optuna",
+        ),
+        ("import evalbench.report, evalbench.report.__main__", "torch wandb hydra optuna"),
+        ("import evalbench.terminal, evalbench.cell", "torch wandb pytorch_lightning optuna"),
     ],
 )
 def test_starting_is_light(code: str, absent: str) -> None:

@@ -217,6 +217,10 @@ class Config:
             return self
         return parse_plain(space.replaced(self.tree, values), self.choices, self.overrides, self.log_folder)
 
+    def value(self, key: str) -> Any:
+        """Return the value at a key such as `optimizer.betas.0`."""
+        return space.value_at(self.tree, key)
+
     def label(self, factor: str) -> str:
         """Return the value of a factor in this cell: a group's option or a key's value."""
         if factor in self.choices:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -48,11 +49,19 @@ class Plan:
         return cell.config.label(self.factor) if self.factor else cell.config.technique
 
     def links(self) -> list[Link]:
-        """Return every trial's place in the evaluation."""
+        """Return the place in the evaluation of every trial at the settings as they stand."""
+        return [self.link(cell, trial_id) for cell in self.cells for trial_id in cell.specs]
+
+    def link(self, cell: Cell, trial_id: str) -> Link:
+        """Return the place of one of a cell's trials."""
+        return Link(trial_id, self.technique(cell), {key: cell.config.label(key) for key in self.factors})
+
+    def measured(self, store: Store) -> list[list[Link]]:
+        """Return the places of the trials that techniques are judged by: one list, or one for each study."""
+        found = [tuning.measured(cell, store) for cell in self.cells]
         return [
-            Link(trial_id, self.technique(cell), {key: cell.config.label(key) for key in self.factors})
-            for cell in self.cells
-            for trial_id in cell.specs
+            [self.link(cell, trial_id) for cell, specs in zip(self.cells, each, strict=True) for trial_id in specs]
+            for each in zip(*found, strict=True)
         ]
 
     @property
@@ -136,7 +145,7 @@ def measure_costs(plan: Plan, store: Store) -> None:
     """
     if plan.factor is None:
         return
-    trained = [cell for cell in plan.cells if not store.missing(list(cell.specs))]
+    trained = [cell for one in plan.cells for cell in _timed(one, store) if not store.missing(list(cell.specs))]
     for workload in dict.fromkeys(cell.workload for cell in trained):
         here = {cell.id: cell for cell in trained if cell.workload == workload}
         if store.costs(list(here), provenance.machine()) is None:
@@ -147,15 +156,31 @@ def measure_costs(plan: Plan, store: Store) -> None:
             store.record_costs(rounds, provenance.machine())
 
 
-def _cost_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    """Return a row per technique, workload, setting of the other factors and round."""
+def _timed(cell: Cell, store: Store) -> list[Cell]:
+    """Return the cells whose cost is one of a cell's: its own, and those at what its studies have chosen."""
+    return [cell, *(tuned for tuned in (study.chosen(store) for study in tuning.studies(cell)) if tuned is not None)]
+
+
+def _cost_rows(plan: Plan, store: Store, tuned: bool) -> list[dict[str, Any]]:
+    """Return a row per technique, workload, setting of the other factors and round; over studies the mean."""
     rows = []
     for cell in plan.cells:
-        for one in (store.costs([cell.id], provenance.machine()) or {}).get(cell.id, []):
-            key = {"technique": plan.technique(cell), "workload": cell.workload}
-            factors = {name: cell.config.label(name) for name in plan.factors}
-            rows.append({**key, **factors, **one, "machine": provenance.machine()})
+        of = _timed(cell, store)[1:] if tuned else [cell]
+        costs = [(store.costs([one.id], provenance.machine()) or {}).get(one.id, []) for one in of]
+        key = {"technique": plan.technique(cell), "workload": cell.workload}
+        factors = {name: cell.config.label(name) for name in plan.factors}
+        for rounds in zip(*costs, strict=False):
+            rows.append({**key, **factors, **_mean_cost(rounds), "machine": provenance.machine()})
     return rows
+
+
+def _mean_cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one round's measurement of several settings as one, whose steps times seconds is their mean."""
+    if len(rounds) == 1:
+        return dict(rounds[0])
+    mean = {key: statistics.fmean(one[key] for one in rounds) for key in rounds[0]}
+    seconds = statistics.fmean(one["steps"] * one["step_seconds"] for one in rounds)
+    return {**mean, "round": rounds[0]["round"], "step_seconds": seconds / mean["steps"]}
 
 
 @dataclass(frozen=True)
@@ -176,8 +201,11 @@ class Outcome:
 
 def conclude(plan: Plan, store: Store) -> Outcome:
     """Write the evaluation's folder and report, if every trial has ended one way or another."""
+    measured = plan.measured(store)
+    searched = plan.config.search is not None
+    links = list({link.trial_id: link for each in (plan.links(), *measured) for link in each}.values())
+    store.link(plan.name, store.design(plan.name), links)
     states = store.count_states(plan.name)
-    links = store.links(plan.name)
     tracker = cells.tracker_name(plan.config)
     mirrored = plan.config.tracker.target.endswith("NullTracker")
     waiting = 0 if mirrored else len(store.unmirrored(plan.name, tracker))
@@ -190,8 +218,18 @@ def conclude(plan: Plan, store: Store) -> Outcome:
     datasets = {name: cell.dataset for name, cell in workloads.items()}
     design = store.design(plan.name)
     targets = {name: cell.config.target_score for name, cell in workloads.items()}
-    failures = export.write(plan.folder, design, datasets, targets, links, trials, references, plan.config.num_seeds)
-    export.write_costs(plan.folder, _cost_rows(plan, store))
+    studies = [
+        export.Searched(plan.link(cell, ""), study, study.history(store), study.best(store))
+        for cell in plan.cells
+        for study in tuning.studies(cell)
+    ]
+    failures = export.write(
+        plan.folder, design, datasets, targets, measured, trials, references, plan.config.num_seeds, studies
+    )
+    export.write_costs(plan.folder / "costs.csv", _cost_rows(plan, store, searched))
+    if searched:
+        export.write_defaults(plan.folder, design, datasets, plan.links(), trials, plan.config.num_seeds)
+        export.write_costs(plan.folder / "default_costs.csv", _cost_rows(plan, store, tuned=False))
     written = report.write(plan.folder)
     report.write_index(plan.folder.parent)
     return replace(outcome, report=written, failures=failures)

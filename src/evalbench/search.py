@@ -11,7 +11,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +26,7 @@ from evalbench.config import SearchConfig
 from evalbench.errors import ConfigError
 from evalbench.space import Dimension
 from evalbench.store import ensure_schema
+from evalbench.trial import Candidate, Outcome
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -39,22 +39,6 @@ ONE_SEED = (QMCSampler, GridSampler)
 SCHEMA = "optuna"
 STALE_LOCK_SECONDS = 5
 """The lock of a journal file is a killed process's after so long."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One set of hyperparameters of a study, by the key that each replaces."""
-
-    number: int
-    values: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a candidate: the value of each objective; None where it failed by our fault."""
-
-    values: tuple[float, ...] | None
-    pruned: bool = False
 
 
 def check(search: SearchConfig) -> None:

@@ -145,3 +145,10 @@ def _replaced(tree: Any, parts: list[str], value: Any, path: str) -> Any:
     changed = {**here} if isinstance(here, Mapping) else [*here]
     changed[place] = _replaced(here[place], rest, value, path) if rest else value
     return changed
+
+
+def value_at(tree: Any, path: str) -> Any:
+    """Return what a configuration's tree has at a path; it must be there."""
+    for part in path.split("."):
+        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
+    return tree

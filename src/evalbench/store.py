@@ -230,6 +230,12 @@ class Store:
             connection.execute(sa.insert(_evaluations).values(name=evaluation, design=dict(design)))
             connection.execute(sa.insert(_links), rows)
 
+    def add_links(self, evaluation: str, links: Sequence[Link]) -> None:
+        """Add trials to an evaluation, behind the others; one that it has already stays where it is."""
+        first = len(self.links(evaluation))
+        rows = [{"evaluation": evaluation, "position": first + n, **asdict(link)} for n, link in enumerate(links)]
+        self._insert_new(_links, rows)
+
     def design(self, evaluation: str) -> dict[str, Any]:
         """Return what `link` was told about the evaluation."""
         with self._engine.connect() as connection:
@@ -298,6 +304,18 @@ class Store:
                 StoredCandidate(row.number, row._mapping[_candidates.c["values"]], tuple(row.trial_ids))
                 for row in connection.execute(query)
             ]
+
+    def count_tried(self, study_ids: Sequence[str]) -> int:
+        """Return how many trials of some studies have ended, one way or another."""
+        query = sa.select(_candidates.c.trial_ids)
+        with self._engine.connect() as connection:
+            ids = {
+                trial_id
+                for chunk in _chunks(study_ids)
+                for trial_ids in connection.scalars(query.where(_candidates.c.study_id.in_(chunk)))
+                for trial_id in trial_ids
+            }
+        return len(self.states(list(ids)))
 
     def record_candidates(self, study_id: str, candidates: Sequence[StoredCandidate]) -> None:
         """Write what a study asks for, before any of it is trained; one that is there already is left alone."""

@@ -132,6 +132,22 @@ class TrialResult:
     log: str | None = None
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """One set of hyperparameters that a study asks for, by the key that each replaces."""
+
+    number: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a candidate: the value of each objective; None where it failed by our fault."""
+
+    values: tuple[float, ...] | None
+    pruned: bool = False
+
+
 def _digest(content: Mapping[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:20]

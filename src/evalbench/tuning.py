@@ -11,7 +11,7 @@ import logging
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -20,10 +20,9 @@ from evalbench import provenance, ranks
 from evalbench.cell import Cell
 from evalbench.config import SearchConfig
 from evalbench.errors import ConfigError, DataError
-from evalbench.search import Candidate, Outcome, Study
 from evalbench.seeds import Phase, derive_draw
 from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
-from evalbench.trial import Entrant, State, TrialResult, TrialSpec
+from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec
 from evalbench.workloads import draw_split
 
 log = logging.getLogger(__name__)
@@ -164,6 +163,22 @@ class CellStudy:
 
         return min(there, key=order, default=None)
 
+    def chosen(self, store: Store) -> Cell | None:
+        """Return the cell at the best candidate, once all have ended; None where there is none."""
+        from evalbench import search
+
+        history = self.history(store)
+        ended = len(history) >= search.num_candidates(self.search) and all(one.outcome is not None for one in history)
+        best = self.best(store) if ended else None
+        return None if best is None else self.cell.at(best.candidate.values)
+
+    def unchosen(self) -> list[TrialSpec]:
+        """Return trials that stand for the measured ones where there is nothing to measure."""
+        cell = self.cell
+        settings = {**cell.settings, "best_of_study": self.id}
+        seeds = range(cell.config.num_seeds)
+        return [TrialSpec(cell.workload, settings, cell.config.root_seed, seed) for seed in seeds]
+
     # ── timing ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _graph_id(self, candidate: Candidate) -> str:
@@ -259,35 +274,76 @@ def run(cell: Cell, store: Store) -> None:
     for study in studies(cell):
         tune(study, store)
     cells.run(cell, store)
-    for tuned in chosen(cell, store):
-        if tuned is not None:
+    for study in studies(cell):
+        tuned = study.chosen(store)
+        if tuned is None:
+            store.record([(spec, _nothing_to_measure(study, store)) for spec in study.unchosen()], provenance.collect())
+        else:
+            _link(cell, tuned, store)
             cells.run(tuned, store)
 
 
-def chosen(cell: Cell, store: Store) -> list[Cell | None]:
-    """Return what is to be measured for each study: the cell at its best candidate, or None where there is none."""
-    best = (study.best(store) if study.is_complete(store) else None for study in studies(cell))
-    return [None if one is None else cell.at(one.candidate.values) for one in best]
+def _nothing_to_measure(study: CellStudy, store: Store) -> TrialResult:
+    messages = [t.result.message for one in study.history(store) for t in one.trials if t.result.message]
+    said = messages[0] if messages else "the job did not live to tune"
+    return TrialResult(State.FAILED, message=f"no candidate could be trained: {said}")
+
+
+def _link(cell: Cell, tuned: Cell, store: Store) -> None:
+    """Make the tuned trials part of the evaluation, like those of the setting that nobody tuned."""
+    name = cell.config.evaluation.name
+    place = store.links(name, list(cell.specs))
+    if place:
+        store.add_links(name, [replace(place[0], trial_id=trial_id) for trial_id in tuned.specs])
+
+
+def fail(cell: Cell, store: Store, error: Exception) -> None:
+    """Record as FAILED what the cell still lacks, because its job did not live to do so itself."""
+    cells.fail(cell, store, error)
+    for study in studies(cell):
+        tuned = study.chosen(store)
+        if tuned is None:
+            store.record([(spec, _nothing_to_measure(study, store)) for spec in study.unchosen()], provenance.collect())
+        else:
+            cells.fail(tuned, store, error)
+
+
+def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
+    """Return the trials that a cell is judged by, of each study if it is searched."""
+    found = []
+    for study in studies(cell):
+        tuned = study.chosen(store)
+        missing = {spec.trial_id(): spec for spec in study.unchosen()}
+        found.append(missing if tuned is None else tuned.specs)
+    return found or [cell.specs]
+
+
+def num_trials(cells_of_plan: Sequence[Cell]) -> int:
+    """Return how many trials the searches of some cells train."""
+    found = [study.search for cell in cells_of_plan for study in studies(cell)]
+    if not found:
+        return 0
+    from evalbench.search import num_candidates
+
+    return sum(num_candidates(one) * one.num_seeds for one in found)
 
 
 def is_done(cell: Cell, store: Store) -> bool:
     """Whether nothing of a cell is left to train."""
-    if store.missing(list(cell.specs)):
-        return False
-    tuned = chosen(cell, store)
-    return all(one is not None and not store.missing(list(one.specs)) for one in tuned)
+    ids = [trial_id for specs in (cell.specs, *measured(cell, store)) for trial_id in specs]
+    return not store.missing(ids) and all(study.is_complete(store) for study in studies(cell))
 
 
 def tune(study: CellStudy, store: Store) -> None:
     """Ask, train what the store lacks, tell, until the study has all its candidates."""
-    from evalbench import search as optuna_side
-
     if study.is_complete(store):
         return
+    from evalbench import search as optuna_side
+
     config = study.search
     with store.lease(study.id) as lease:
         storage = config.storage or optuna_side.default_storage(study.cell.config.store_url)
-        opened = Study(
+        opened = optuna_side.Study(
             study.name,
             config,
             [DIRECTIONS[name] for name in study.objectives],
