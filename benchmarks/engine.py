@@ -7,6 +7,7 @@ interleaved rounds in one process on the same cores; a ratio is taken within a r
 import argparse
 import logging
 import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from benchmarks import breakdown, lightning_template, peers, rounds, table
@@ -24,17 +26,25 @@ from evalbench import evaluation, training
 from evalbench.store import Store
 
 COHORTS = (1, 5, 10, 32, 64, 256) if DEVICE.type == "cpu" else (1, 5, 10, 32, 64, 256, 1024, 4096)
-SWEEPS = (1, 10, 64)
+WHOLE_CELLS = (1, 10, 64)
 """Trials of the whole cells that the aims are about."""
+CELLS = 8
+"""Cells of the whole sweep: enough of them that its start and its report are shared out as in a real one."""
 RESULTS = Path(__file__).parent / "results.md"
 
 
-def engines(work: Work, cohorts: Sequence[int], sweeps: Sequence[int], num_trials: int) -> list[Engine]:
+def engines(
+    work: Work, cohorts: Sequence[int], cells: Sequence[int], num_trials: int, sweep: int | None = None
+) -> list[Engine]:
     """Return what is compared on one work: evalbench and its peers."""
     few = max(4, 2 * peers.CORES)
     return [
         *(Engine(f"cohort-{c}", f"evalbench, cohort of {c}", c, _cohort, cohort=c) for c in cohorts),
-        *(Engine(f"cell-{c}", f"evalbench, whole cell of {c}", c, _whole_cell, cohort=c) for c in sweeps),
+        *(Engine(f"cell-{c}", f"evalbench, whole cell of {c}", c, _whole_cell, cohort=c) for c in cells),
+        *(
+            Engine("sweep", f"evalbench, whole sweep of {CELLS} cells of {c}", CELLS * c, _whole_sweep, threads=1)
+            for c in ([sweep] if sweep else [])
+        ),
         Engine("lightning", "(a) Lightning + Hydra", num_trials, lightning_template.sweep),
         Engine("loop", "(b) PyTorch loop", num_trials, peers.loop),
         Engine("loop_over_cores", "(c) (b) over the cores, joblib", few, peers.loop_over_cores, threads=1),
@@ -58,7 +68,8 @@ def measure(
     chosen: Sequence[Work],
     minutes: float,
     cohorts: Sequence[int] = COHORTS,
-    sweeps: Sequence[int] = SWEEPS,
+    whole_cells: Sequence[int] = WHOLE_CELLS,
+    sweep: int | None = WHOLE_CELLS[-1],
     least_rounds: int = 3,
     most_rounds: int = 9,
     threads: int | None = None,
@@ -77,11 +88,11 @@ def measure(
         now, left = time.perf_counter(), len(chosen) - place
         until = now + (deadline - now) * (2 if first else 1) / (left + first)
         num_rounds = (least_rounds if first else 1, most_rounds)
-        entrants = engines(work, cohorts, sweeps if first else (), 3 if first else 1)
+        entrants = engines(work, cohorts, whole_cells, 3, sweep) if first else engines(work, cohorts, (), 1)
         bench.timings[work] = rounds.run(work, entrants, num_rounds, until, peers.unavailable, say, threads)
         if first:
             say(f"{work.name}: where the time goes")
-            timed = bench.timings[work][f"cell-{sweeps[-1]}"]
+            timed = bench.timings[work][f"cell-{whole_cells[-1]}"]
             bench.parts = breakdown.of(partial(rounds.measure, Timing(timed.engine, timed.threads), work))
     return bench
 
@@ -105,6 +116,16 @@ def _whole_cell(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
     return [trial.result.metrics["test/accuracy"] for trial in trials.values()]
 
 
+def _whole_sweep(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
+    """Run the command line from its first import to its report: the work, then the same with other learning rates."""
+    rates = ",".join(f"{0.001 * (1 + cell / 100):.5f}" for cell in range(CELLS))
+    sweep = ["-m", f"optimizer.lr={rates}", f"num_seeds={len(seeds) // CELLS}", "tracker=none", "evaluation.name=sweep"]
+    command = [sys.executable, "-m", "evalbench", *sweep, *work.chosen]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    results = pd.read_csv(folder / "reports" / "sweep" / "results.csv").sort_values(["technique", "seed"])
+    return [float(score) for score in results["test/accuracy"]]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write it; 1 where the engines do not agree on what they trained."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
@@ -120,7 +141,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = list(works(chosen.only))
     with console.status("…") as status:
         if chosen.quick:
-            bench = measure(work[:1], chosen.minutes, (1, 10, 64), (1, 10, 64), 1, 1, chosen.threads, status.update)
+            bench = measure(
+                work[:1],
+                chosen.minutes,
+                (1, 10, 64),
+                least_rounds=1,
+                most_rounds=1,
+                threads=chosen.threads,
+                say=status.update,
+            )
         else:
             bench = measure(work, chosen.minutes, threads=chosen.threads, say=status.update)
     command = shlex.join(["python", "-m", "benchmarks.engine", *(sys.argv[1:] if arguments is None else arguments)])

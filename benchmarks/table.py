@@ -44,8 +44,11 @@ class Aim:
 
 
 AIMS = (
+    Aim("sweep", "lightning", 30.0),
     Aim("cell-64", "lightning", 30.0),
+    Aim("cohort-64", "lightning", 30.0),
     Aim("cell-10", "lightning", 10.0),
+    Aim("sweep", "loop", 4.0),
     Aim("cell-64", "loop", 4.0),
     Aim("cell-1", "lightning", 1.0),
     Aim("cell-64", "bound", 0.5),
@@ -65,11 +68,14 @@ NOTES = (
     f"its own weights and order, does not validate and is tested at the end, and must agree within "
     f"{OWN_DRAWS_TOLERANCE}.",
     "A *cohort* is `training.train`: splits, networks, training, validation, test metrics. A *whole cell* is what a "
-    "sweep does for it: compose, plan, check, link, train, reference rows, store; no tracker, no report.",
+    "sweep does for it: compose, plan, check, link, train, reference rows, store; no tracker, no report. A "
+    "*whole sweep* is the command line from its start to its report, imports, cells side by side in processes of one "
+    "thread, reference rows and isolated costs included; no tracker.",
     "Peer (a) follows the common Lightning+Hydra template: a multirun with the basic launcher, a Trainer with "
     "ModelCheckpoint, EarlyStopping and CSVLogger per trial, torchmetrics, DataLoaders in the same process, the best "
     "checkpoint tested. Peer (b) keeps the data as tensors, indexes batches and uses the fused optimizer.",
-    "Starting processes and importing libraries is in no number, nor is the first, warm-up use of an engine.",
+    "Starting processes and importing libraries is in no number but the whole sweep's, nor is the first, warm-up "
+    "use of an engine.",
 )
 
 

@@ -59,11 +59,15 @@ class Work:
         """What the table calls it."""
         return f"{self.workload}, batch {self.batch_size}"
 
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """What the command line says of it."""
+        return (*self.overrides, f"optimizer.batch_size={self.batch_size}")
+
     def composed(self, num_seeds: int) -> Config:
         """Compose and check the configuration anew, as a job of a sweep does."""
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            chosen = ["tracker=none", f"optimizer.batch_size={self.batch_size}", *self.overrides]
-            tree = compose("config", [*chosen, f"num_seeds={num_seeds}"], return_hydra_config=True)
+            tree = compose("config", ["tracker=none", f"num_seeds={num_seeds}", *self.chosen], return_hydra_config=True)
         return parse(tree, tree.hydra)
 
     @cached_property

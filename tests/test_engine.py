@@ -111,11 +111,11 @@ def test_running_out_of_memory_halves_the_cohort(monkeypatch: pytest.MonkeyPatch
     cell = make_cell(*SMALL, f"trainer.checkpoint_folder={tmp_path}")
     real, tried = training.train, []
 
-    def train(config, dataset, seeds, checkpoint):  # type: ignore[no-untyped-def]
+    def train(config, dataset, seeds, *where):  # type: ignore[no-untyped-def]
         tried.append(len(seeds))
         if len(seeds) > 2:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        return real(config, dataset, seeds, checkpoint)
+        return real(config, dataset, seeds, *where)
 
     monkeypatch.setattr(training, "train", train)
     parts = list(training.train_all(cell.config, cell.dataset, range(5), "cell"))

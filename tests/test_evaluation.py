@@ -78,7 +78,6 @@ def test_without_a_declared_factor_the_first_that_varies_is_compared() -> None:
     [
         (("adam", "adamw"), (), "evaluation.baseline"),
         (("sgd",), (), "optimizer"),
-        (("sgd", "adam", "sgd"), (), "optimizer"),
         (("sgd", "adam"), ("evaluation.factor=dataset",), "evaluation.factor"),
         (("sgd", "adam"), ("evaluation.factor=nothing",), "evaluation.factor"),
     ],
@@ -89,6 +88,23 @@ def test_a_comparison_that_makes_no_sense_is_refused(
     with pytest.raises(ConfigError) as refused:
         evaluation.plan([cell_of(*COMPARED, *more, f"optimizer={name}") for name in optimizers])
     assert refused.value.key == key
+
+
+def test_a_technique_under_two_names_is_refused() -> None:
+    same = ("optimizer=minibatch_sgd", "optimizer.batch_size=1", "optimizer.lr=0.01")
+    assert cell_of("optimizer=sgd").optimizer == cell_of(*same).optimizer
+    with pytest.raises(
+        ConfigError, match=r"^optimizer must differ in more than its name from sgd, not 'minibatch_sgd'"
+    ):
+        evaluation.plan([cell_of(*COMPARED, "optimizer=sgd"), cell_of(*COMPARED, *same)])
+
+
+def test_a_cell_that_several_jobs_train_is_one_cell() -> None:
+    ways = (("trainer.devices=1",), ("trainer.devices=2", "trainer.strategy=ddp"), ("trainer.devices=1",))
+    plan = evaluation.plan([cell_of(*COMPARED, f"optimizer={name}", *way) for name in ("sgd", "adam") for way in ways])
+    assert [plan.technique(cell) for cell in plan.cells] == ["sgd", "adam"]
+    assert [plan.technique(cell) for cell in plan.jobs] == ["sgd"] * 3 + ["adam"] * 3
+    assert len(plan.links()) == 2 * plan.config.num_seeds
 
 
 def test_two_data_sets_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from evalbench import provenance, ranks, workloads
@@ -148,6 +150,7 @@ def run(cell: Cell, store: Store) -> None:
 def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: Store, lease: Lease) -> None:
     """Train what is given and write it, cohort by cohort; what raises becomes FAILED trials."""
     waiting = list(trials)
+    ended: dict[int, TrialResult] = {}
     start = time.monotonic()
     try:
         for members, results in _train(cell, [member for member, _ in trials]):
@@ -157,7 +160,10 @@ def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: 
                 specs.append(waiting.pop(place)[1])
             seconds = round((time.monotonic() - start) / len(members), 6)
             store.record(zip(specs, results, strict=True), {**provenance.collect(), "seconds": seconds}, lease)
+            ended.update(zip((Entrant.of(member).seed for member in members), results, strict=True))
             start = time.monotonic()
+        if cell.config.save == "best" and cell.phase is Phase.MEASURE:
+            _keep_best(cell, ended)
     except LeaseLostError:
         raise
     except Exception as error:
@@ -189,16 +195,31 @@ def _train_here(cell: Cell, members: Members) -> Iterator[tuple[Members, list[Tr
     from evalbench import training
 
     group = ranks.here()
+    keep_in = None if cell.config.save == "none" or cell.phase is Phase.TUNE else weights_folder(cell)
     if cell.config.trainer_split == "data":
-        yield from training.train_all(cell.config, cell.dataset, members, cell.id)
+        yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in)
         return
     mine = members[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
-    yield from (
-        part
-        for share in group.gather(list(training.train_all(cell.config, cell.dataset, mine, name)))
-        for part in share
-    )
+    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in))
+    yield from (part for one in group.gather(share) for part in one)
+
+
+def weights_folder(cell: Cell) -> Path:
+    """Return where the weights of the cell's trials are kept."""
+    choices = cell.config.choices
+    readable = [cell.workload, *(choices[group] for group in ("model", "optimizer") if group in choices)]
+    return cell.config.weights_folder / "-".join([*readable, cell.id[:8]])
+
+
+def _keep_best(cell: Cell, results: Mapping[int, TrialResult]) -> None:
+    """Each cohort has saved the weights of its best trial: keep those of the cell's best."""
+    from evalbench import weights
+
+    complete = {seed: result for seed, result in results.items() if result.state is State.COMPLETE}
+    ordered = sorted(complete, key=lambda seed: min(point.val_loss for point in complete[seed].curve))
+    for seed in ordered[1:]:
+        shutil.rmtree(weights.folder(weights_folder(cell), seed), ignore_errors=True)
 
 
 def fail(cell: Cell, store: Store, error: Exception) -> None:
@@ -219,7 +240,7 @@ def mirror(cell: Cell, store: Store, tracker: Tracker, evaluation: str) -> None:
     done = []
     try:
         for link in store.links(evaluation, waiting):
-            tracker.record(_run(cell, evaluation, link, trials[link.trial_id]))
+            tracker.record(run_of(cell, evaluation, link.technique, trials[link.trial_id], link.factors))
             done.append(link.trial_id)
     finally:
         store.note_mirrored(evaluation, done, name)
@@ -253,9 +274,15 @@ def _failure(error: Exception, config: Config) -> TrialResult:
     )
 
 
-def _run(cell: Cell, evaluation: str, link: Link, trial: StoredTrial) -> Run:
+def run_of(
+    cell: Cell, evaluation: str, technique: str, trial: StoredTrial, factors: Mapping[str, str] | None = None
+) -> Run:
+    """Return what a tracker is told of one trial."""
     config, result = cell.config, trial.result
-    parts = [evaluation, link.technique, *link.factors.values(), cell.workload, f"s{trial.seed}"]
+    searched = [] if config.search is None else ["default"]
+    if cell.values:
+        searched = [f"{'tuned' if cell.phase is Phase.MEASURE else 'tune'}", cell.id[:6]]
+    parts = [evaluation, technique, *(factors or {}).values(), cell.workload, *searched, f"s{trial.seed}"]
     metric = cell.dataset.metric
     summary: Mapping[str, float | int | str | None] = {
         **result.metrics,
@@ -270,7 +297,7 @@ def _run(cell: Cell, evaluation: str, link: Link, trial: StoredTrial) -> Run:
     return Run(
         id="-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts),
         group=evaluation,
-        job_type=link.technique,
+        job_type=technique,
         tags=tuple(dict.fromkeys([cell.workload, *config.choices.values(), result.state.value])),
         config={**config.tree, "trial": trial.id, "seed": trial.seed, "root_seed": config.root_seed},
         curve=[

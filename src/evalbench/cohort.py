@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 BLOCK_NUMBERS = 2**20
 """Numbers gathered for one block of steps: small enough to stay near the processor."""
-EVALUATION_ROWS = 4096
-"""Rows of one member that one forward pass takes when nothing is learned."""
+EVALUATION_EXAMPLES = 4096
+"""Rows of one member, or tokens of language, that one forward pass takes when nothing is learned."""
 COMPACT_BELOW = 0.8
 """Members that have ended are dropped once the others are fewer than this share: each drop costs a new trace."""
 
@@ -312,24 +312,25 @@ class Cohort(pl.LightningModule):
         self.places = [self.places[place] for place in keep]
 
     @torch.no_grad()
-    def test_predictions(self) -> list[NDArray[np.float64]]:
-        """Return every member's predictions on its test rows, from the state with the lowest validation loss.
+    def test_predictions(self) -> Iterator[NDArray[np.float64]]:
+        """Yield every member's predictions on its test rows, from the state with the lowest validation loss.
 
         Class probabilities `(rows, classes)`, token probabilities `(rows, D, tokens)`, or numbers `(rows,)` in the
         target's own unit.
         """
-        return self._predict(self.test_rows)
+        yield from self._predict(self.test_rows)
 
     @torch.no_grad()
-    def validation_predictions(self) -> list[NDArray[np.float64]]:
-        """Return every member's predictions on its validation rows, as `test_predictions` does."""
-        return self._predict(self.validation_rows)
+    def validation_predictions(self) -> Iterator[NDArray[np.float64]]:
+        """Yield every member's predictions on its validation rows, as `test_predictions` does."""
+        yield from self._predict(self.validation_rows)
 
-    def _predict(self, rows: Tensor) -> list[NDArray[np.float64]]:
-        outputs = losses.predict(self.kind, self._evaluate(self._best, rows, range(len(self.members))))
-        if self.kind == "regression":
-            outputs = outputs * self.target_std[:, None] + self.target_mean[:, None]
-        return list(outputs.cpu().numpy())
+    def _predict(self, rows: Tensor) -> Iterator[NDArray[np.float64]]:
+        for member, outputs in enumerate(self._evaluate(self._best, rows, range(len(self.members)))):
+            predictions = losses.predict(self.kind, outputs)
+            if self.kind == "regression":
+                predictions = predictions * self.target_std[member] + self.target_mean[member]
+            yield predictions.cpu().numpy()
 
     def best_weights(self, member: int) -> dict[str, Tensor]:
         """Return a member's parameters and buffers at the lowest validation loss, by name."""
@@ -339,7 +340,7 @@ class Cohort(pl.LightningModule):
         """Return the outputs `(C, rows, K)` of the members in some places for rows `(C, rows)`."""
         parts = [
             self._program.forward(state, self.gather(part[None], places)[0][0])
-            for part in torch.split(rows, EVALUATION_ROWS, dim=1)
+            for part in torch.split(rows, self._rows_in_pass(), dim=1)
         ]
         return torch.cat(parts, dim=1).float()
 
@@ -355,7 +356,7 @@ class Cohort(pl.LightningModule):
         inputs, targets = (values[0] for values in self.gather(rows))
         most = min(self.recipe.microbatch_size or rows.shape[2], rows.shape[2])
         step = self._program.peak_bytes(self._state(), inputs[:, :most], targets[:, :most], self.noise_seeds)
-        evaluated = self.gather(self.validation_rows[None, :, :EVALUATION_ROWS])[0][0]
+        evaluated = self.gather(self.validation_rows[None, :, : self._rows_in_pass()])[0][0]
         return step, self._program.forward_peak_bytes(self._state(), evaluated)
 
     # ── saving and resuming ───────────────────────────────────────────────────────────────────────────────────────────
@@ -426,6 +427,10 @@ class Cohort(pl.LightningModule):
         """Return the most steps S that one block takes."""
         numbers = len(self.places) * self.batches.batch_size * self.inputs.shape[1]
         return max(1, BLOCK_NUMBERS // numbers)
+
+    def _rows_in_pass(self) -> int:
+        """Return the most rows of one member that one forward pass takes when nothing is learned."""
+        return max(1, EVALUATION_EXAMPLES // self.targets[0].numel())
 
     def _parameters_now(self) -> dict[str, nn.Parameter]:
         return dict(zip(self._names, self._stacked, strict=True))

@@ -5,7 +5,7 @@ rule, the value and the remedy.
 """
 
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 TRAINER_SPLITS = ("data", "members")
 SPACED = ("optimizer", "activation", "model", "schedule")
 """Groups whose options may carry a search space of their own."""
+SAVES = ("none", "best", "all")
 OURS = ("max_epochs", "max_steps", "min_epochs", "min_steps", "logger", "callbacks", "enable_checkpointing")
 
 
@@ -39,14 +40,28 @@ class Component:
     def build(self, *args: Any, **more: Any) -> Any:
         """Call the target with its settings and what is given here; a complaint of it becomes one line."""
         try:
-            settings = {"_target_": self.target, "_partial_": True, **self.arguments}
-            return hydra.utils.instantiate(settings, _convert_="all")(*args, **more)
+            return self._factory(*args, **more)
         except InputError:
             raise
         except InstantiationException as error:
             raise self._refused(error.__cause__ or error) from error
         except (TypeError, ValueError) as error:
             raise self._refused(error) from error
+
+    @property
+    def _factory(self) -> Callable[..., Any]:
+        """The target with its settings; what may be nested in them is made anew for each call."""
+        nested = any(isinstance(value, Mapping | list) for value in self.arguments.values())
+        return self._instantiated() if nested else self._plain_factory
+
+    @cached_property
+    def _plain_factory(self) -> Callable[..., Any]:
+        return self._instantiated()
+
+    def _instantiated(self) -> Callable[..., Any]:
+        settings = {"_target_": self.target, "_partial_": True, **self.arguments}
+        factory: Callable[..., Any] = hydra.utils.instantiate(settings, _convert_="all")
+        return factory
 
     def locate(self) -> Any:
         """Return the target itself, not called."""
@@ -189,6 +204,11 @@ class Config:
     checkpoint_minutes: float
     """A cohort in training is saved that often."""
     checkpoint_folder: Path
+    cost_rounds: int
+    """Interleaved rounds in which every technique is timed alone; none leaves time out."""
+    save: str
+    """Of which trials the final weights are kept: of none, of the best in each cell, of all."""
+    weights_folder: Path
     tracker: Component
     store_url: str
     reports: Path
@@ -269,6 +289,7 @@ def parse_plain(
     search = _search(top.section("search"), dimensions) if top.given("search") else None
     optimizer, activation = top.section("optimizer"), top.section("activation")
     trainer, store, evaluation = top.section("trainer"), top.section("store"), top.section("evaluation")
+    cost = top.section("cost")
     precision = trainer.choice("precision", PRECISIONS)
     devices, trainer_split = trainer.integer("devices", least=1), trainer.choice("split", TRAINER_SPLITS)
     strategy = trainer.text("strategy")
@@ -297,6 +318,9 @@ def parse_plain(
         microbatch_size=_microbatch_size(trainer),
         checkpoint_minutes=trainer.positive("checkpoint_minutes", example=5),
         checkpoint_folder=Path(trainer.text("checkpoint_folder")),
+        cost_rounds=cost.integer("rounds", least=0),
+        save=top.choice("save", SAVES),
+        weights_folder=Path(top.text("weights")),
         trainer=dict(trainer.rest),
         label_smoothing=_share(top.section("loss"), "label_smoothing"),
         precision=precision,
@@ -318,7 +342,7 @@ def parse_plain(
         log_folder=log_folder,
         tree=tree,
     )
-    for section in (top, store, evaluation):
+    for section in (top, store, evaluation, cost):
         section.finish()
     _check_components(config)
     return config

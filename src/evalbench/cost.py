@@ -18,7 +18,6 @@ from evalbench.config import Config
 from evalbench.counting import count_parameters, flops_per_step
 from evalbench.workloads import Dataset
 
-ROUNDS = 5
 UNIT_SECONDS = 0.04
 """At least so long is timed at once: shorter spans drown in the clock's and the scheduler's noise."""
 GRADIENTS = 1
@@ -43,7 +42,7 @@ class Cost:
     """Parameters, gradients, optimizer state, a step's worst moment; on CUDA the allocator's peak."""
 
 
-def measure(cells: Sequence[tuple[Config, Dataset]], rounds: int = ROUNDS) -> list[list[Cost]]:
+def measure(cells: Sequence[tuple[Config, Dataset]], rounds: int) -> list[list[Cost]]:
     """Measure cells side by side, on one thread; return the rounds of each, in the order of the cells."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # two that wait for each other measure the scheduler

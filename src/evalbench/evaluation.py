@@ -18,7 +18,9 @@ from evalbench.store import Link, Store
 from evalbench.trial import State
 
 WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
-NEUTRAL_KEYS = ("sweep", "num_seeds", "evaluation", "store", "reports", "tracker", "trainer", "hydra")
+NEUTRAL_KEYS = (
+    "sweep", "num_seeds", "evaluation", "cost", "store", "reports", "save", "weights", "tracker", "trainer", "hydra"
+)  # fmt: skip
 """Overrides that leave an evaluation what it is, with all keys below them."""
 NOT_NEUTRAL = ("evaluation.factor", "evaluation.baseline", "trainer.precision")
 
@@ -29,6 +31,8 @@ class Plan:
 
     name: str
     cells: tuple[Cell, ...]
+    jobs: tuple[Cell, ...]
+    """The cell of each Hydra job; several may be the same cell, to be trained in another way."""
     factor: str | None
     baseline: str | None
     factors: Mapping[str, tuple[str, ...]]
@@ -75,7 +79,7 @@ def plan(configs: Sequence[Config]) -> Plan:
 
     Raises `InputError`.
     """
-    chosen = [Cell.of(config) for config in configs]
+    jobs = tuple(Cell.of(config) for config in configs)
     shared = configs[0].evaluation
     varying = _varying(configs)
     factor, baseline = shared.factor, shared.baseline
@@ -88,10 +92,12 @@ def plan(configs: Sequence[Config]) -> Plan:
             "evaluation.factor", "must not be the data set: techniques are compared on it", factor, remedy
         )
     factors = {key: levels for key, levels in varying.items() if key != factor}
-    result = Plan(shared.name, tuple(chosen), factor, baseline, factors)
+    distinct = {cell.id: cell for cell in reversed(jobs)}
+    chosen = tuple(distinct[cell_id] for cell_id in dict.fromkeys(cell.id for cell in jobs))
+    result = Plan(shared.name, chosen, jobs, factor, baseline, factors)
+    _check_distinct(result)
     if factor is not None:
         _check_techniques(result)
-    _check_distinct(chosen, factor)
     return result
 
 
@@ -143,17 +149,19 @@ def measure_costs(plan: Plan, store: Store) -> None:
 
     Cells that failed are left out: what broke them would break this process.
     """
-    if plan.factor is None:
+    rounds = plan.config.cost_rounds
+    if plan.factor is None or rounds == 0:
         return
     trained = [cell for one in plan.cells for cell in _timed(one, store) if not store.missing(list(cell.specs))]
     for workload in dict.fromkeys(cell.workload for cell in trained):
         here = {cell.id: cell for cell in trained if cell.workload == workload}
-        if store.costs(list(here), provenance.machine()) is None:
+        known = store.costs(list(here), provenance.machine())
+        if known is None or any(len(costs) < rounds for costs in known.values()):
             from evalbench import cost  # torch and Lightning: only where something is to be measured
 
-            measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()])
-            rounds = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
-            store.record_costs(rounds, provenance.machine())
+            measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()], rounds)
+            by_cell = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
+            store.record_costs(by_cell, provenance.machine())
 
 
 def _timed(cell: Cell, store: Store) -> list[Cell]:
@@ -180,7 +188,8 @@ def _mean_cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return dict(rounds[0])
     mean = {key: statistics.fmean(one[key] for one in rounds) for key in rounds[0]}
     seconds = statistics.fmean(one["steps"] * one["step_seconds"] for one in rounds)
-    return {**mean, "round": rounds[0]["round"], "step_seconds": seconds / mean["steps"]}
+    steps = round(mean["steps"])
+    return {**mean, "round": rounds[0]["round"], "steps": steps, "step_seconds": seconds / steps}
 
 
 @dataclass(frozen=True)
@@ -267,14 +276,19 @@ def _check_rope(plan: Plan, store: Store) -> None:
         raise ConfigError("evaluation.rope", rule, asked, "give evaluation.name=OTHER for another question")
 
 
-def _check_distinct(chosen: Sequence[Cell], factor: str | None) -> None:
-    seen: dict[str, Cell] = {}
+def _check_distinct(plan: Plan) -> None:
+    """The same cell twice is harmless under one label; under two labels it would be compared with itself."""
+    seen = {cell.id: cell for cell in plan.cells}
     fingerprints: dict[str, str] = {}
-    for cell in chosen:
-        if cell.id in seen:
-            rule = "must differ from cell to cell"
-            raise ConfigError(factor or "sweep", rule, cell.config.technique, "remove what is listed twice")
-        seen[cell.id] = cell
+    for cell in plan.jobs:
+        if len(seen[cell.id].specs) != len(cell.specs):
+            raise ConfigError("num_seeds", "must be the same in all cells", cell.config.num_seeds, "give one number")
+        labels = [
+            [plan.technique(one), *(one.config.label(key) for key in plan.factors)] for one in (seen[cell.id], cell)
+        ]
+        if labels[0] != labels[1]:
+            rule = f"must differ in more than its name from {', '.join(labels[0])}"
+            raise ConfigError(plan.factor or "sweep", rule, ", ".join(labels[1]), "remove one of them")
         if fingerprints.setdefault(cell.workload, cell.dataset.fingerprint) != cell.dataset.fingerprint:
             rule = "must name one data set each"
             raise ConfigError("dataset.name", rule, cell.workload, "give dataset.name another value for one of them")

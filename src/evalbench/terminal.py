@@ -135,7 +135,7 @@ def _run_cell(cell: Cell, store: Store) -> None:
         return
     tracker: Tracker = cell.config.tracker.build()
     try:
-        cells.mirror(cell, store, tracker, cell.config.evaluation.name)
+        tuning.mirror(cell, store, tracker, cell.config.evaluation.name)
         tracker.close()
     except Exception as error:  # whatever a tracker raises, the results are in the store
         _broken_trackers.add(name)
@@ -144,7 +144,7 @@ def _run_cell(cell: Cell, store: Store) -> None:
 
 def _note_lost_jobs(plan: Plan, store: Store, returns: Sequence[JobReturn]) -> None:
     """A job that ended without a word, killed perhaps, becomes FAILED trials like any other failure."""
-    for cell, job in zip(plan.cells, returns, strict=True):
+    for cell, job in zip(plan.jobs, returns, strict=True):
         if job.status is not JobStatus.COMPLETED:
             reason = job._return_value
             tuning.fail(
@@ -258,6 +258,7 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
             console.print(f"         log: {failure['log']}", markup=False, highlight=False, soft_wrap=True)
     if outcome.report:
         console.print(f"Report   {outcome.report}", highlight=False, soft_wrap=True)
+    _print_weights(console, plan)
     how_to_see = plan.config.tracker.build().how_to_see()
     for line in (how_to_see or "").splitlines():
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -265,6 +266,14 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
         console.print(
             f"{outcome.unmirrored} trials are not in the tracker; the same command sends them again.", highlight=False
         )
+
+
+def _print_weights(console: Console, plan: Plan) -> None:
+    if plan.config.save == "none":
+        return
+    saved = sum(len(list(cells.weights_folder(cell).glob("s*"))) for cell in plan.cells)
+    note = "" if saved else f"; the trials were trained before save={plan.config.save}: train them in another store.url"
+    console.print(f"Weights  {saved} trials in {plan.config.weights_folder}{note}", highlight=False, soft_wrap=True)
 
 
 def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:

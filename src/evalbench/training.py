@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from evalbench import checkpoints, counting, memory, models, optimizers, ranks, schedules
+from evalbench import checkpoints, counting, memory, models, optimizers, ranks, schedules, weights
 from evalbench.batches import Batches
 from evalbench.cohort import Cohort, Member, Recipe
 from evalbench.config import Config
@@ -23,7 +23,7 @@ from evalbench.errors import ConfigError
 from evalbench.halving import Halving
 from evalbench.seeds import Phase, Role, derive
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
-from evalbench.workloads import Dataset, Kind, Split, draw_split, metrics, references
+from evalbench.workloads import Dataset, Kind, Split, draw_split, fit_scaling, metrics, references
 
 S = TypeVar("S", bound=int | Entrant)
 log = logging.getLogger(__name__)
@@ -68,12 +68,12 @@ def _check_batches(config: Config, network: torch.nn.Module, num_train: int) -> 
 
 
 def train_all(
-    config: Config, dataset: Dataset, seeds: Sequence[S], name: str
+    config: Config, dataset: Dataset, seeds: Sequence[S], name: str, keep_in: Path | None = None
 ) -> Iterator[tuple[list[S], list[TrialResult]]]:
     """Train one trial per seed index in cohorts that fit into memory; yield each cohort's seeds and results at its end.
 
     Entrants may stand for seeds. A cohort that runs out of memory all the same is halved. Its checkpoint, whose file
-    begins with `name`, is kept until the caller has taken the results.
+    begins with `name`, is kept until the caller has taken the results. Weights go to `keep_in`, see `train`.
     """
     together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
     waiting = memory.split(seeds, _most_members(config, dataset, len(seeds))) if seeds else []
@@ -83,7 +83,7 @@ def train_all(
         first, last = (Entrant.of(now[place]).seed for place in (0, -1))
         path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(now)}{_own_settings(now)}.pt"
         try:
-            results = train(config, dataset, now, path)
+            results = train(config, dataset, now, path, keep_in)
         except Exception as error:
             if together or not memory.is_out_of_memory(error) or len(now) == 1:
                 raise
@@ -97,17 +97,36 @@ def train_all(
 
 
 def train(
-    config: Config, dataset: Dataset, seeds: Sequence[int | Entrant], checkpoint: Path | None = None
+    config: Config,
+    dataset: Dataset,
+    seeds: Sequence[int | Entrant],
+    checkpoint: Path | None = None,
+    keep_in: Path | None = None,
 ) -> list[TrialResult]:
     """Train one trial per seed index, all as one cohort, and test each at its lowest validation loss.
 
-    With a checkpoint, training is saved there from time to time, and goes on from there where it was broken off.
+    With a checkpoint, training is saved there from time to time, and goes on from there where it was broken off. The
+    tested weights of all trials, or the best, as the configuration says, are saved in `keep_in`.
     """
     cohort, splits = make_cohort(config, dataset, seeds)
     if checkpoint is not None:
         checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes)
     _fit(cohort, config)
-    return _results(cohort, config, dataset, splits)
+    results = _results(cohort, config, dataset, splits)
+    if keep_in is not None and cohort.is_rank_zero:
+        complete = [place for place, result in enumerate(results) if result.state is State.COMPLETE]
+        best_first = sorted(complete, key=lambda place: cohort.members[place].best_loss)
+        for place in best_first[:1] if config.save == "best" else complete:
+            scaling, tensors = fit_scaling(dataset, splits[place].train), cohort.best_weights(place)
+            weights.save(
+                weights.folder(keep_in, Entrant.of(seeds[place]).seed),
+                config,
+                dataset,
+                scaling,
+                tensors,
+                results[place],
+            )
+    return results
 
 
 def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int | Entrant]) -> tuple[Cohort, list[Split]]:

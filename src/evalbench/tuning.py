@@ -22,6 +22,7 @@ from evalbench.config import SearchConfig
 from evalbench.errors import ConfigError, DataError
 from evalbench.seeds import Phase, derive_draw
 from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
+from evalbench.tracking import NullTracker, Run, Tracker
 from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec
 from evalbench.workloads import draw_split
 
@@ -41,6 +42,7 @@ DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
     "cost/flops": "minimize",  # counted, of the whole trial
     "cost/parameters": "minimize",
 }
+TIMING_ROUNDS = 5
 TIMED = ("cost/step_seconds", "cost/seconds")
 
 
@@ -208,7 +210,7 @@ class CellStudy:
         graphs = {self._graph_id(one): one for one in candidates if not self._timed(one, store)}
         for graph, one in graphs.items():
             tuned = self.cell.at(one.values, Phase.TUNE)
-            (rounds,) = cost.measure([(tuned.config, tuned.dataset)])
+            (rounds,) = cost.measure([(tuned.config, tuned.dataset)], TIMING_ROUNDS)
             store.record_costs({graph: [vars(r) for r in rounds]}, provenance.machine())
 
 
@@ -316,6 +318,61 @@ def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
         missing = {spec.trial_id(): spec for spec in study.unchosen()}
         found.append(missing if tuned is None else tuned.specs)
     return found or [cell.specs]
+
+
+def mirror(cell: Cell, store: Store, tracker: Tracker, evaluation: str) -> None:
+    """Hand a cell's measured trials to the tracker, and its studies: a run for each trial, or one for a long study."""
+    cells.mirror(cell, store, tracker, evaluation)
+    if not studies(cell) or isinstance(tracker, NullTracker):
+        return
+    known, name = store.mirrored(evaluation, cells.tracker_name(cell.config)), cells.tracker_name(cell.config)
+    for study in studies(cell):
+        tuned = study.chosen(store)
+        if tuned is not None:
+            cells.mirror(tuned, store, tracker, evaluation)
+        if tuned is None or study.id in known:
+            continue
+        for run in _runs(study, store, evaluation):
+            tracker.record(run)
+        store.note_mirrored(evaluation, [study.id], name)
+
+
+def _runs(study: CellStudy, store: Store, evaluation: str) -> list[Run]:
+    """Return a study's runs: one for each trial, or one whose history is the table of its candidates."""
+    history = study.history(store)
+    config, metric = study.cell.config, study.cell.dataset.metric
+    if len(history) * study.search.num_seeds <= study.search.runs_up_to:
+        return [
+            cells.run_of(study.cell.at(one.candidate.values, Phase.TUNE), evaluation, config.technique, trial)
+            for one in history
+            for trial in one.trials
+        ]
+    best = study.best(store)
+    rows = [
+        {"candidate": one.candidate.number, **_numbers(one.candidate.values), **_scores(study, one)} for one in history
+    ]
+    return [
+        Run(
+            id="-".join([evaluation, config.technique, study.cell.workload, f"study{study.number}", study.id[:6]]),
+            group=evaluation,
+            job_type="tune",
+            tags=tuple(dict.fromkeys([study.cell.workload, *config.choices.values(), "tune"])),
+            config={**config.tree, "study": study.name},
+            curve=rows,
+            summary={} if best is None else {**best.candidate.values, **_scores(study, best)},
+            score=f"val/{metric.name.split('/')[1]}",
+            maximize=metric.direction == "maximize",
+        )
+    ]
+
+
+def _scores(study: CellStudy, one: Tried) -> dict[str, float]:
+    values = None if one.outcome is None else one.outcome.values
+    return dict(zip(study.objectives, values or (), strict=False))
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {path: value for path, value in values.items() if isinstance(value, int | float)}
 
 
 def num_trials(cells_of_plan: Sequence[Cell]) -> int:

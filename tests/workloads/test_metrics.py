@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn import metrics as sk
 
 from conftest import make_cell
 from evalbench.workloads import draw_split, references
@@ -14,6 +15,25 @@ def test_classification_metrics_by_hand() -> None:
     assert values["test/macro_f1"] == 0.5
     assert values["test/log_loss"] == pytest.approx(-np.mean(np.log([0.9, 0.4, 0.7, 0.2])))
     assert values["test/auroc"] == 0.5  # of the four pairs, two are in order
+
+
+@pytest.mark.parametrize("name", ["breast_cancer", "digits"])
+def test_classification_metrics_are_those_of_scikit_learn(name: str) -> None:
+    dataset = make_cell(f"dataset={name}").dataset
+    labels, generator = np.arange(len(dataset.classes)), np.random.default_rng(0)
+    targets = generator.permutation([*np.resize(labels[:-1], 100), labels[-1]])
+    probabilities = generator.multinomial(8, np.full(len(labels), 1 / len(labels)), len(targets)) / 8  # ties, zeros
+    chosen = probabilities.argmax(1)
+    scores = probabilities[:, 1] if name == "breast_cancer" else probabilities
+    assert evaluate(dataset, probabilities, targets) == pytest.approx(
+        {
+            "test/accuracy": sk.accuracy_score(targets, chosen),
+            "test/log_loss": sk.log_loss(targets, probabilities, labels=labels),
+            "test/macro_f1": sk.f1_score(targets, chosen, labels=labels, average="macro", zero_division=0.0),
+            "test/auroc": sk.roc_auc_score(targets, scores, multi_class="ovr", labels=labels),
+        },
+        rel=1e-12,
+    )
 
 
 def test_regression_metrics_by_hand() -> None:

@@ -1,0 +1,126 @@
+"""Final weights of chosen trials: safetensors beside a description, from which the plain single model is made again.
+
+`load(path)` needs no store and no cohort; the module that it returns can be called, exported or trained further.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from evalbench import models
+from evalbench.config import ActivationConfig, Component, Config
+from evalbench.errors import DataError
+from evalbench.trial import TrialResult
+from evalbench.workloads import Dataset, Kind, Scaling, losses
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+
+
+class Predictor(nn.Module):
+    """A trial's network with its preprocessing: rows as the data set holds them in, predictions out."""
+
+    mean: Tensor  # (D,), as is the next
+    std: Tensor
+    target_mean: Tensor  # ()
+    target_std: Tensor
+
+    def __init__(self, network: nn.Module, kind: Kind, features: int) -> None:
+        super().__init__()
+        self.network = network
+        self.kind = kind
+        for name, shape in (("mean", (features,)), ("std", (features,)), ("target_mean", ()), ("target_std", ())):
+            self.register_buffer(name, torch.zeros(shape))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return class probabilities `(B, classes)`, token probabilities `(B, D, tokens)` or numbers `(B,)`.
+
+        `rows` is `(B, D)`: floating point, NaN where a value is missing, or int64 tokens. Numbers are in the target's
+        own unit. Float64, as it is tested.
+        """
+        if rows.is_floating_point():
+            rows = torch.nan_to_num((rows - self.mean) / self.std, nan=0.0)
+        predictions = losses.predict(self.kind, self.network(rows).float())
+        return predictions * self.target_std + self.target_mean if self.kind is Kind.REGRESSION else predictions
+
+
+def folder(cell: Path, seed: int) -> Path:
+    """Return the folder of one trial in the folder of its cell."""
+    return cell / f"s{seed}"
+
+
+def save(
+    path: Path, config: Config, dataset: Dataset, scaling: Scaling, weights: Mapping[str, Tensor], result: TrialResult
+) -> None:
+    """Write a trial's weights and what they are; a folder that is there is replaced, a crash leaves none half done."""
+    beside = path.with_name(f".{path.name}")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    tensors = {f"network.{name}": value for name, value in weights.items()}
+    for name, value in asdict(scaling).items():
+        tensors[name] = torch.as_tensor(value, dtype=torch.float32)
+    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, beside / WEIGHTS)
+    description = {
+        "model": config.model.spec(),
+        "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
+        "workload": dataset.name,
+        "kind": dataset.kind.value,
+        "features": dataset.features,
+        "classes": dataset.classes,
+        "out_features": dataset.num_outputs,
+        "image": dataset.image,
+        "vocabulary": dataset.vocabulary,
+        "precision": config.precision,
+        "best_epoch": result.best_epoch,
+        "metrics": result.metrics,
+        "config": config.tree,
+    }
+    (beside / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
+    shutil.rmtree(path, ignore_errors=True)
+    beside.rename(path)
+
+
+def load(path: str | Path) -> Predictor:
+    """Make the model of a saved trial again, ready to predict; raise `DataError` where the folder does not hold one.
+
+    The classes that it is made of are imported by the names in the description: load only what you trust.
+    """
+    path = Path(path)
+    try:
+        described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        tensors = load_file(path / WEIGHTS)
+    except (OSError, ValueError) as error:
+        remedy = "name a folder that save=best or save=all wrote"
+        raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
+    activation = dict(described["activation"])
+    gain = activation.pop("gain")
+    features = len(described["features"])
+    image = described["image"]
+    network = models.build_seeded(
+        0,
+        _component("model", described["model"]),
+        ActivationConfig(_component("activation", activation), gain),
+        models.Shape(features, described["out_features"], image and tuple(image), described["vocabulary"]),
+    )
+    predictor = Predictor(network, Kind(described["kind"]), features)
+    if described["precision"] == "64-true":
+        predictor = predictor.double()
+    wanted = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights once
+    if wanted.keys() != tensors.keys() or any(wanted[name].shape != value.shape for name, value in tensors.items()):
+        remedy = "load it with the model's code that it was saved with"
+        raise DataError(f"{path}: must hold the weights of the model that {DESCRIPTION} describes: {remedy}")
+    with torch.no_grad():
+        for name, value in wanted.items():
+            value.copy_(tensors[name])
+    return predictor.eval()
+
+
+def _component(group: str, spec: Mapping[str, Any]) -> Component:
+    rest = dict(spec)
+    return Component(group, rest.pop("_target_"), rest)

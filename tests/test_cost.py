@@ -1,0 +1,50 @@
+"""Every technique alone: what is counted is right, what is timed is there, and nothing is measured twice."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import compose_config, make_cell
+from evalbench import cell as cells
+from evalbench import cost, evaluation
+from evalbench.store import Store
+
+COMPARED = ("evaluation.name=costs", "evaluation.factor=optimizer", "evaluation.baseline=sgd", "num_seeds=2")
+SMALL = ("dataset=wine", "model.width=8", "model.depth=1", "budget.epochs=2")
+
+
+def test_what_is_counted_is_right() -> None:
+    sgd, adam = (make_cell(*SMALL, f"optimizer={name}", "optimizer.batch_size=32") for name in ("sgd", "adam"))
+    (one, two), (three, _) = cost.measure([(cell.config, cell.dataset) for cell in (sgd, adam)], rounds=2)
+    parameters = 13 * 8 + 8 + 8 * 3 + 3
+    assert (one.round, two.round) == (0, 1)
+    assert (one.steps, one.parameters) == (2 * 4, parameters)  # four batches of 106 rows
+    assert one.flops_per_step == 2 * 32 * (2 * 13 * 8 + 3 * 8 * 3)  # no gradient for the inputs of the first layer
+    assert one.optimizer_state_bytes == 0
+    assert three.optimizer_state_bytes == pytest.approx(2 * 4 * parameters, abs=64)  # two moments, and step counters
+    assert three.peak_memory_bytes > one.peak_memory_bytes > 2 * 4 * parameters
+    assert min(one.step_seconds, one.inference_seconds) > 0
+    assert one.samples_per_second == pytest.approx(32 / one.step_seconds)
+
+
+@pytest.mark.slow
+def test_costs_are_measured_once_in_as_many_rounds_as_asked_for(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+
+    def measured(rounds: int) -> pd.DataFrame:
+        chosen = (*COMPARED, *SMALL, f"reports={tmp_path}", f"cost.rounds={rounds}")
+        plan = evaluation.plan([compose_config(*chosen, f"optimizer={name}") for name in ("sgd", "adam")])
+        evaluation.link(plan, store, "command")
+        for cell in plan.cells:
+            cells.run(cell, store)
+        evaluation.measure_costs(plan, store)
+        evaluation.conclude(plan, store)
+        path = plan.folder / "costs.csv"
+        return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+    assert measured(0).empty
+    first, second, third = measured(2), measured(1), measured(3)
+    assert list(first["round"]) == [0, 1, 0, 1]
+    pd.testing.assert_frame_equal(first, second)
+    assert list(third["round"]) == [0, 1, 2] * 2

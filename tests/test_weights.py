@@ -1,0 +1,75 @@
+"""Saved weights come back as the plain single model, which predicts what was tested."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import make_cell
+from evalbench import cell as cells
+from evalbench import training, weights
+from evalbench.errors import DataError
+from evalbench.seeds import Role, derive
+from evalbench.store import Store
+from evalbench.workloads import draw_split, metrics
+
+SMALL = ("budget=steps", "budget.steps=6", "budget.validations=2")
+CHOICES = {
+    "classes": ("dataset=digits", "model.width=16"),
+    "two classes, missing values": ("dataset=breast_cancer", "model.width=16"),
+    "numbers": ("dataset=diabetes", "model.width=16"),
+    "batch norm": ("dataset=digits", "model=cnn", "model.norm=batch"),
+    "tokens": ("dataset=python_source", "model=transformer", "dataset.num_rows=60", "dataset.length=8"),
+    "float64": ("dataset=wine", "trainer.precision=64-true"),
+}
+
+
+@pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES.keys())
+def test_a_loaded_model_predicts_what_was_tested_and_can_be_exported(tmp_path: Path, choice: tuple[str, ...]) -> None:
+    cell = make_cell(*choice, *SMALL, "save=all")
+    results = training.train(cell.config, cell.dataset, [0, 3], keep_in=tmp_path)
+    model = weights.load(weights.folder(tmp_path, 3))
+    dataset = cell.dataset
+    test = draw_split(dataset, 0.2, 0.2, derive(0, dataset.name, Role.SPLIT, 3)).test
+    rows = torch.as_tensor(dataset.inputs[test])
+    rows = rows.double() if cell.config.precision == "64-true" else rows
+    exported = torch.export.export(model, (rows,)).module()
+    for predict in (model, exported):
+        predictions = predict(rows).detach().numpy()
+        assert metrics.evaluate(dataset, predictions, dataset.targets[test]) == pytest.approx(
+            results[1].metrics, rel=1e-4
+        )
+
+
+def test_what_is_saved_beside_the_weights_says_what_they_are(tmp_path: Path) -> None:
+    cell = make_cell("dataset=iris", *SMALL, "save=all")
+    (result,) = training.train(cell.config, cell.dataset, [0], keep_in=tmp_path)
+    described = json.loads((tmp_path / "s0" / weights.DESCRIPTION).read_text())
+    assert described["workload"] == "iris"
+    assert described["classes"] == ["setosa", "versicolor", "virginica"]
+    assert described["metrics"] == result.metrics
+    assert described["config"]["optimizer"]["lr"] == 0.001
+
+
+def test_the_best_of_each_cell_is_kept_also_where_cohorts_were_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "_most_members", lambda *_: 2)
+    cell = make_cell("dataset=wine", *SMALL, "save=best", "num_seeds=5", f"weights={tmp_path}")
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    cells.run(cell, store)
+    losses = [min(point.val_loss for point in trial.result.curve) for trial in store.trials(list(cell.specs)).values()]
+    assert [path.name for path in cells.weights_folder(cell).iterdir()] == [f"s{np.argmin(losses)}"]
+
+
+def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="name a folder that save=best or save=all wrote"):
+        weights.load(tmp_path)
+    cell = make_cell("dataset=iris", *SMALL, "save=all")
+    training.train(cell.config, cell.dataset, [0], keep_in=tmp_path)
+    description = tmp_path / "s0" / weights.DESCRIPTION
+    description.write_text(description.read_text().replace('"depth": 2', '"depth": 3'))
+    with pytest.raises(DataError, match="must hold the weights of the model"):
+        weights.load(tmp_path / "s0")
