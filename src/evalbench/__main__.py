@@ -31,8 +31,8 @@ def add_multirun(arguments: list[str]) -> list[str]:
 
 
 def add_to_search(arguments: list[str]) -> list[str]:
-    """Let `search.space.…=` and `search.pruning=` say what is not there yet, as Hydra's `++` does."""
-    return [f"++{text}" if text.startswith(("search.space.", "search.pruning.")) else text for text in arguments]
+    """Let `search.space.…=` and `optimizer.space.…=` say what is not there yet, as Hydra's `++` does."""
+    return [f"++{text}" if re.match(r"\w+\.space\.|search\.pruning\.", text) else text for text in arguments]
 
 
 def _job(tree: DictConfig) -> None:

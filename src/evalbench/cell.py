@@ -15,7 +15,7 @@ from evalbench import provenance, ranks, workloads
 from evalbench.config import Config, SplitConfig
 from evalbench.errors import LeaseLostError
 from evalbench.seeds import Phase, Role, derive
-from evalbench.store import Lease, Link, Store, StoredTrial
+from evalbench.store import Lease, Store, StoredTrial
 from evalbench.tracking import NullTracker, Run, Tracker
 from evalbench.trial import Entrant, State, TrialResult, TrialSpec
 from evalbench.workloads import Dataset, development_part, draw_split, hold_out, references
@@ -149,6 +149,8 @@ def run(cell: Cell, store: Store) -> None:
 
 def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: Store, lease: Lease) -> None:
     """Train what is given and write it, cohort by cohort; what raises becomes FAILED trials."""
+    from evalbench import training  # noqa: F401 - loaded before the clock starts
+
     waiting = list(trials)
     ended: dict[int, TrialResult] = {}
     start = time.monotonic()

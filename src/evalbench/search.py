@@ -17,7 +17,7 @@ from typing import Any, Literal
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, QMCSampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, QMCSampler, RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import TrialState, create_trial
@@ -91,7 +91,6 @@ class Study:
             known: the candidates that the store has, in order, each with its outcome if all its trials have ended.
         """
         self._search, self._seed_of = search, seed_of
-        self._distributions = _distributions(search.space)
         self._known = {candidate.number: candidate for candidate, _ in known}
         self._storage = open_storage(storage)
         self._study = self._make(name, directions)
@@ -137,12 +136,15 @@ class Study:
                 self._study.enqueue_trial(dict(known.values))
             self._study.sampler = _sampler(self._search, self._seed_of(number), self._seed_of(-1))
             with _quiet():
-                trial = self._study.ask(self._distributions)
-            asked.append(Candidate(trial.number, dict(trial.params)))
+                trial = self._study.ask()
+                trial.relative_params  # noqa: B018 - a sampler that walks a sequence takes its step, whatever is known
+                values = {dimension.path: _suggest(trial, dimension) for dimension in self._search.space}
+            asked.append(Candidate(trial.number, values))
         return asked
 
     def tell(self, candidate: Candidate, outcome: Outcome) -> None:
         """Say what came of a candidate."""
+        self._study.sampler = RandomSampler()  # none of them learns from being told; a grid would stop a loop, not ours
         with _quiet():
             if outcome.values is None:
                 self._study.tell(candidate.number, state=TrialState.FAIL)
@@ -246,6 +248,14 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     if dimension.integer:
         return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
+    if dimension.choices:
+        return trial.suggest_categorical(dimension.path, dimension.choices)
+    if dimension.integer:
+        return trial.suggest_int(dimension.path, int(dimension.low), int(dimension.high), log=dimension.log)
+    return trial.suggest_float(dimension.path, dimension.low, dimension.high, log=dimension.log)
 
 
 def _arguments(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Search spaces: the ranges that hyperparameters may take, as they stand beside a technique in its YAML.
 
-A range is `{low: 1.0e-4, high: 1.0e-1, log: true}`, with `integer: true` for whole numbers, or `{choices: [16, 32]}`.
-Its key is the key of what it replaces; `betas: {"0": {...}}` reaches into a list.
+A range is `{low: 1.0e-4, high: 1.0e-1, log: true}`, with `integer: true` for whole numbers, or `{choices: [16, 32]}`,
+which counts where both are given: the command line can add to a YAML, but not take out of it. A range's key is the key
+of what it replaces; `betas: {"0": {...}}` reaches into a list.
 """
 
 import json
@@ -100,8 +101,8 @@ def _dimension(value: Mapping[str, Any], key: str, path: str) -> Dimension:
     if "choices" in value:
         choices = value["choices"]
         known = isinstance(choices, list) and all(isinstance(c, bool | int | float | str) or c is None for c in choices)
-        if len(value) > 1 or not known or not choices or len({json.dumps(c) for c in choices}) < len(choices):
-            rule = "must be a list of different numbers or words, and nothing beside it"
+        if not known or not choices or len({json.dumps(c) for c in choices}) < len(choices):
+            rule = "must be a list of different numbers or words"
             raise ConfigError(f"{key}.choices", rule, dict(value), "for example {choices: [16, 32, 64]}")
         return Dimension(path, choices=tuple(choices))
     unknown = sorted(value.keys() - RANGE_KEYS)

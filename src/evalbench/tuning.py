@@ -399,6 +399,7 @@ def tune(study: CellStudy, store: Store) -> None:
 
     config = study.search
     with store.lease(study.id) as lease:
+        _train(study, [one.candidate for one in study.history(store)], store, lease)  # what was broken off, or failed
         storage = config.storage or optuna_side.default_storage(study.cell.config.store_url)
         opened = optuna_side.Study(
             study.name,
