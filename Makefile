@@ -20,6 +20,7 @@ quick: $(VENV)/installed  ## the tests that take under a minute together
 bench: $(VENV)/installed  ## time evalbench beside its peers: twenty minutes; writes benchmarks/results.md
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.search
 
 check: $(VENV)/installed  ## everything that a contribution must pass
 	$(BIN)/ruff format --check .
