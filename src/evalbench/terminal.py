@@ -242,8 +242,8 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
     if Measurement.get(console, console.options.update(max_width=1000), table).maximum > console.width:
         table, content = _summary_table(plan, store, halves=False), "mean"
     legend = ", * baseline" if plan.baseline else ""
-    tuned = " of the tuned settings" if plan.config.search else ""
-    console.print(f"{plan.name}: test score in points{tuned}, {content}{legend}", style="bold", highlight=False)
+    score = "tuned test score" if plan.config.search else "test score"
+    console.print(f"{plan.name}: {score} in points, {content}{legend}", style="bold", highlight=False)
     console.print(table)
     states = ", ".join(f"{count} {state.value.lower()}" for state, count in sorted(outcome.states.items()))
     console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)

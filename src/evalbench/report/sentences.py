@@ -493,7 +493,7 @@ def figure_text(found: Findings, name: str) -> str:
         "ranks": f"Critical-difference diagram: average ranks of {techniques} over the data sets",
         "profiles": f"Share of runs of {techniques} above each score",
         "tuning_best": f"Best validation score of {techniques} against the number of candidates on {names}",
-        "tuning_parallel": f"Parallel coordinates of the candidates of {techniques}, shaded by their rank",
+        "tuning_parallel": "Parallel coordinates of the candidates, shaded by their rank",
         "tuning_slices": f"Rank of the candidates of {techniques} against each hyperparameter",
         "tuning_front": f"Candidates of {techniques} by two objectives on {names}, with the front",
         "curves_epochs": f"Validation score of {techniques} over the epochs on {names}",

@@ -223,6 +223,20 @@ def changed_verdicts(found: Findings) -> str:
     return markdown(headers, rows, 1)
 
 
+def changed_sentence(found: Findings) -> str:
+    """Whether a ring or a quality is another one after tuning."""
+    before = _tuned(found).defaults
+    assert before is not None
+    assert found.judged is not None
+    old = {v.candidate: (v.quality, v.ring) for v in before.verdicts}
+    changed = [
+        f"{code(v.candidate)} went from {old[v.candidate][0]}, {old[v.candidate][1]}, to {v.quality}, {v.ring}"
+        for v in found.judged.verdicts
+        if v.candidate in old and old[v.candidate] != (v.quality, v.ring)
+    ]
+    return f"With tuning {listed(changed)}." if changed else "Tuning changed no verdict."
+
+
 def _ends(found: Findings, interval: Interval) -> str:
     return found.common.change_interval(interval)
 
@@ -296,8 +310,8 @@ def importance(found: Findings) -> str:
     rows = []
     for technique in found.folder.evaluation.techniques:
         mine = table[table["technique"] == technique]
-        if mine.empty:
-            continue
+        if mine["path"].nunique() < 2:
+            continue  # one alone explains everything
         for place, (path, shares) in enumerate(mine.groupby("path", sort=False)["share"]):
             low, high = 100 * float(shares.min()), 100 * float(shares.max())
             name = code(technique) if place == 0 else ""

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from evalbench.report import style
 from evalbench.report.figures.shared import ROUND_STEPS, columns, workload_label
@@ -20,6 +20,9 @@ from evalbench.report.tuned import objective_of
 from evalbench.report.tuning_page import number, objective_label
 from evalbench.space import place_of
 
+FROM = 3
+"""The axes show what is found from so many candidates on: the first one alone may lie anywhere."""
+LABEL = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 JITTER = 0.06
 """How far choices are spread beside their place, so that points do not hide each other."""
 
@@ -32,6 +35,7 @@ def best_found(findings: Findings) -> Figure:
     figure, axes = style.panels(len(names), 2.3 if len(names) > 1 else 3.3)
     for axis, workload in zip(axes, names, strict=True):
         label, scale = objective_label(findings, workload)
+        ends: list[float] = []
         for technique, part in table[table["workload"] == workload].groupby("technique", sort=False):
             place = findings.folder.evaluation.techniques.index(str(technique))
             n, mean, sd = (part[name].to_numpy() for name in ("n", "mean", "sd"))
@@ -45,8 +49,12 @@ def best_found(findings: Findings) -> Figure:
                 lw=0,
             )
             axis.plot(n, mean * scale, color=style.colour(place), ls=style.dashes(place), lw=1.6)
+            later = mean[n >= min(FROM, n.max())] * scale
+            ends += [float(later.min()), float(later.max())]
         axis.set_title(workload_label(findings, workload))
         axis.set_ylabel(label)
+        margin = 0.15 * (max(ends) - min(ends)) or 0.01
+        axis.set_ylim(min(ends) - margin, max(ends) + margin)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axis.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
         axis.grid()
@@ -87,30 +95,26 @@ def _parallel_panel(axis: Axes, findings: Findings, technique: str, space: Mappi
     for x, path in enumerate(space):
         axis.axvline(x, color=style.GREY, lw=0.8, zorder=0)
         for place, text in _marks(space[path]):
-            axis.annotate(text, (x, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
+            axis.annotate(text, (x, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=LABEL)
     axis.axvline(len(paths) - 1, color=style.GREY, lw=0.8, zorder=0)
     for place, text in ((1.0, "best"), (0.0, "worst")):
-        axis.annotate(text, (len(paths) - 1, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
+        axis.annotate(
+            text, (len(paths) - 1, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=LABEL
+        )
 
 
 def slices(findings: Findings) -> Figure:
-    """A row per technique, a panel per hyperparameter: the rank of every candidate against its value."""
-    spaces = {name: space for name, space in _spaces(findings).items() if space}
-    most = max(len(space) for space in spaces.values())
-    figure = Figure(figsize=(style.WIDTH, 2.0 * len(spaces) + 0.5))
-    axes = figure.subplots(len(spaces), most, squeeze=False)
+    """A panel per technique and hyperparameter: the rank of every candidate against its value."""
+    pairs = [(name, path) for name, space in _spaces(findings).items() for path in space]
+    figure, axes = style.panels(len(pairs), 2.0)
     rows = ranked(findings)
     workloads = list(findings.folder.evaluation.workloads)
-    for line, (technique, space) in zip(axes, spaces.items(), strict=True):
+    for axis, (technique, path) in zip(axes, pairs, strict=True):
         mine = rows[rows["technique"] == technique]
-        for place, axis in enumerate(line):
-            if place >= len(space):
-                axis.remove()
-                continue
-            path = list(space)[place]
-            _slice(axis, mine, path, space[path], workloads)
-            if place == 0:
-                axis.set_ylabel(f"{technique}\nrank in its study")
+        _slice(axis, mine, path, _spaces(findings)[technique][path], workloads)
+        axis.set_title(f"{technique}: {path.removeprefix('optimizer.')}")
+    for axis in axes[:: columns(axes)]:
+        axis.set_ylabel("rank in its study")
     style.legend_below(
         figure,
         [
@@ -130,15 +134,14 @@ def _slice(axis: Axes, mine: pd.DataFrame, path: str, spec: Mapping[str, Any], w
         values = pd.to_numeric(part[path]) if "choices" not in spec else _spread(part, path, spec)
         axis.plot(values, 1 - part["rank"], style.marker(place), color=style.colour(place), ms=2.5, alpha=0.55, mew=0)
     if "choices" in spec:
-        axis.set_xticks(range(len(spec["choices"])))
-        axis.set_xticklabels([number(choice) for choice in spec["choices"]])
+        axis.set_xticks(range(len(spec["choices"])), [number(choice) for choice in spec["choices"]])
         axis.set_xlim(-0.5, len(spec["choices"]) - 0.5)
     elif spec.get("log"):
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_ylim(-0.05, 1.05)
     axis.set_yticks([0, 1], ["worst", "best"])
-    axis.set_xlabel(path.removeprefix("optimizer."))
     axis.grid()
 
 
@@ -174,17 +177,16 @@ def front(findings: Findings) -> Figure:
 
 
 def ranked(findings: Findings) -> pd.DataFrame:
-    """Every candidate with its rank in its study, 0 the best and 1 the worst, by the first objective."""
+    """Every candidate with its rank in its study, 0 the best and 1 the worst, in the order that a study chooses by."""
     assert findings.tuned is not None  # there were studies
     table = findings.tuned.studies.candidates
     keys = ["technique", "workload", *findings.folder.evaluation.factors, "study"]
     parts = []
     for key, mine in table.groupby(keys, sort=False):
         name, direction = objective_of(findings.folder, str(key[1]))
-        there = mine[mine[name].notna()].copy()
-        order = there[name].rank(ascending=direction == "minimize", method="average")
-        there["rank"] = (order - 1) / max(1, len(there) - 1)
-        parts.append(there)
+        there = mine[mine[name].notna()]
+        order = there.sort_values([name, "val_loss", "candidate"], ascending=[direction == "minimize", True, True])
+        parts.append(order.assign(rank=np.arange(len(order)) / max(1, len(order) - 1)))
     return pd.concat(parts, ignore_index=True)
 
 
