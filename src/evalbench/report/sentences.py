@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from evalbench.report import tuning_page
 from evalbench.report.findings import Difference, Findings, Overall, Score
 from evalbench.report.tables import code, named
 from evalbench.report.units import Unit, listed, percent, plural, times
@@ -295,6 +296,11 @@ def splits(found: Findings) -> str:
     evaluation = found.folder.evaluation
     shares = ", ".join(f"{percent(share)} {name}" for name, share in evaluation.splits.items())
     many = f"each of {evaluation.num_seeds} seeds" if evaluation.num_seeds > 1 else "the one seed"
+    if found.tuned is not None:
+        return (
+            f"{shares} of the rows; the test rows are the same for all, training and validation rows are drawn anew for"
+            f" {many} from those that tuning saw (root seed {evaluation.root_seed})"
+        )
     return f"{shares} of the rows, drawn anew for {many} (root seed {evaluation.root_seed})"
 
 
@@ -335,9 +341,9 @@ def how_differences(found: Findings) -> str:
         + (", seed and setting of the other factors" if evaluation.factors else " and seed")
         + "; a positive difference is better for the first of the two."
         + averaged
-        + " The interval is a t interval over seeds"
+        + f" The interval is a t interval over {'studies' if evaluation.num_studies > 1 else 'seeds'}"
         + (
-            ", widened because every seed draws its split from the same rows;"
+            f", widened because {_why_widened(found)};"
             " it is the one to decide by. *These rows only* leaves the widening out and says nothing about new rows."
             if any(found.rho.values())
             else "."
@@ -352,12 +358,18 @@ def how_differences(found: Findings) -> str:
     )
 
 
+def _why_widened(found: Findings) -> str:
+    return "all trials share their test rows" if found.tuned else "every seed draws its split from the same rows"
+
+
 def caveats(found: Findings) -> list[str]:
     """What limits this evaluation; each one only where it holds."""
     evaluation = found.folder.evaluation
     notes = []
     if evaluation.foreign and not evaluation.tuned:
         notes.append("The table does not say that both sides were tuned alike: every ring is capped at TRIAL.")
+    elif found.tuned is not None:
+        notes += tuning_page.caveats(found)
     elif not evaluation.tuned:
         notes.append(
             "No technique was tuned here: the differences hold at the settings listed, and may turn at others."
@@ -414,6 +426,12 @@ def _about_data_sets(found: Findings) -> list[str]:
 def _about_splits(found: Findings) -> str:
     shares = sorted(set(found.rho.values()))
     rho = f"{shares[0]:.2f}" if f"{shares[0]:.2f}" == f"{shares[-1]:.2f}" else f"{shares[0]:.2f} to {shares[-1]:.2f}"
+    if found.tuned is not None:
+        return (
+            "All trials of a workload are tested on the same rows, and train on rows of one pool: their spread misses"
+            f" what other rows would have changed. The intervals add test rows / training rows (here {rho}) to 1/n in"
+            " its place, as for splits that are redrawn (Nadeau and Bengio, 2003): an allowance, not an estimate."
+        )
     return (
         "Every seed redraws its split from one pool of rows, so the seeds are not independent. The intervals add"
         f" test rows / training rows (here {rho}) to 1/n for this (Nadeau and Bengio, 2003): more seeds cannot"
@@ -474,6 +492,10 @@ def figure_text(found: Findings, name: str) -> str:
         "targets": f"Share of the targets on {names} that {techniques} reach within multiples of the fastest time",
         "ranks": f"Critical-difference diagram: average ranks of {techniques} over the data sets",
         "profiles": f"Share of runs of {techniques} above each score",
+        "tuning_best": f"Best validation score of {techniques} against the number of candidates on {names}",
+        "tuning_parallel": "Parallel coordinates of the candidates, shaded by their rank",
+        "tuning_slices": f"Rank of the candidates of {techniques} against each hyperparameter",
+        "tuning_front": f"Candidates of {techniques} by two objectives on {names}, with the front",
         "curves_epochs": f"Validation score of {techniques} over the epochs on {names}",
         "curves_steps": f"Validation score of {techniques} over optimizer steps, log scale, on {names}",
     }
