@@ -17,6 +17,7 @@ from evalbench import evaluation, training, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.errors import ConfigError
+from evalbench.mirror import Mirror
 from evalbench.seeds import Phase
 from evalbench.store import Store
 from evalbench.tracking import MemoryTracker
@@ -277,19 +278,29 @@ def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str
 def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
     store: Store, runs_up_to: int, studies: int, trials: int
 ) -> None:
-    overrides = ("optimizer=sgd", "tracker=wandb", "evaluation.name=e", f"search.runs_up_to={runs_up_to}")
-    plan = evaluation.plan([compose_config(*SMALL, *RANDOM, *overrides)])
+    overrides = ("optimizer=sgd", "tracker=csv", "evaluation.name=e", f"search.runs_up_to={runs_up_to}")
+    plan = evaluation.plan([compose_config(*SMALL, *RANDOM, *overrides, f"reports={Path.cwd()}/reports")])
     evaluation.link(plan, store, "command")
     tuning.run(plan.cells[0], store)
+    evaluation.conclude(plan, store)
     tracker, again = MemoryTracker(), MemoryTracker()
-    tuning.mirror(plan.cells[0], store, tracker, "e")
-    tuning.mirror(plan.cells[0], store, again, "e")
+    for one in (tracker, again):
+        mirror = Mirror(store, "e", "csv", one)
+        mirror.send()
+        mirror.conclude()
     names = list(tracker.runs)
     assert not again.runs
-    assert len([name for name in names if "-study0-" in name]) == studies
-    assert len([name for name in names if "-tune-" in name]) == trials
-    assert len([name for name in names if "-default-" in name]) == 3
+    assert not again.conclusions
+    assert len([name for name in names if name.endswith("-study0")]) == studies
+    assert len([name for name in names if "-study0-c" in name]) == trials
+    assert len([name for name in names if "-default-s" in name]) == 3
     assert len([name for name in names if "-tuned-" in name]) == 3
+    (conclusion,) = tracker.conclusions.values()
+    assert sorted(conclusion.run_ids) == sorted(name for name in names if "study0" not in name)
+    for run in tracker.runs.values():
+        if run.id.endswith("-study0"):
+            assert [row["candidate"] for row in run.curve] == [0, 1, 2, 3]
+            assert all("val/accuracy" in row and "optimizer.lr" in row for row in run.curve)
 
 
 # ── killed ────────────────────────────────────────────────────────────────────────────────────────────────────────────
