@@ -38,18 +38,19 @@ def engines(
 ) -> list[Engine]:
     """Return what is compared on one work: evalbench and its peers."""
     few = max(4, 2 * peers.CORES)
+    sweeps = [sweep] if sweep else []
     return [
-        *(Engine(f"cohort-{c}", f"evalbench, cohort of {c}", c, _cohort, cohort=c) for c in cohorts),
-        *(Engine(f"cell-{c}", f"evalbench, whole cell of {c}", c, _whole_cell, cohort=c) for c in cells),
-        *(
-            Engine("sweep", f"evalbench, whole sweep of {CELLS} cells of {c}", CELLS * c, _whole_sweep, threads=1)
-            for c in ([sweep] if sweep else [])
-        ),
         Engine("lightning", "(a) Lightning + Hydra", num_trials, lightning_template.sweep),
         Engine("loop", "(b) PyTorch loop", num_trials, peers.loop),
         Engine("loop_over_cores", "(c) (b) over the cores, joblib", few, peers.loop_over_cores, threads=1),
         Engine("ray_tune", "(d) (b) in Ray Tune", few, peers.ray_tune, threads=1),
         Engine("scikit_learn", "(e) MLPClassifier", num_trials, peers.scikit_learn),
+        *(Engine(f"cohort-{c}", f"evalbench, cohort of {c}", c, _cohort, cohort=c) for c in cohorts),
+        *(Engine(f"cell-{c}", f"evalbench, whole cell of {c}", c, _whole_cell, cohort=c) for c in cells),
+        *(
+            Engine("sweep", f"evalbench, sweep of {CELLS} cells of {c}", CELLS * c, _whole_sweep, threads=1)
+            for c in sweeps
+        ),
     ]
 
 

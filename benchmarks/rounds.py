@@ -83,16 +83,17 @@ def run(
     `until` is a `time.perf_counter()`. A cohort that would pass it by itself, to judge by smaller ones, is left out.
     """
     timings = {engine.key: Timing(engine, reason=unavailable(engine.key, work)) for engine in engines}
-    for timing in timings.values():
-        if timing.reason is None:
-            say(f"{work.name}: warming up {timing.engine.label}")
-            timing.threads = _warm_up(timing.engine, work, timing.engine.threads or threads)
     longest, number = 0.0, 0
     while number < num_rounds[0] or (number < num_rounds[1] and time.perf_counter() + longest < until):
         start = time.perf_counter()
         for timing in timings.values():
-            if timing.reason is None and number == 0:
-                timing.reason = _too_long(timing.engine, timings, until)
+            if number == 0 and timing.reason is None:
+                timing.reason = _too_long(timing.engine, work, timings, until)
+            if number == 0 and timing.reason is None:
+                say(f"{work.name}: warming up {timing.engine.label}")
+                warming = time.perf_counter()
+                timing.threads = _warm_up(timing.engine, work, timing.engine.threads or threads)
+                start += time.perf_counter() - warming  # no later round has it
             if timing.reason is None:
                 say(f"{work.name}: round {number + 1}, {timing.engine.label}")
                 measure(timing, work)
@@ -125,8 +126,8 @@ def _warm_up(engine: Engine, work: Work, threads: int | None) -> int:
     return min(seconds, key=lambda number: seconds[number])
 
 
-def _too_long(engine: Engine, timings: Mapping[str, Timing], until: float) -> str | None:
-    """Say what a cohort would take, going by the two before it, if that is too long."""
+def _too_long(engine: Engine, work: Work, timings: Mapping[str, Timing], until: float) -> str | None:
+    """Say what a cohort would take with its warm-up, going by the two before it, if that is too long."""
     measured = [t for t in timings.values() if engine.cohort and t.engine.cohort and t.seconds]
     if len(measured) < 2:
         return None
@@ -134,4 +135,5 @@ def _too_long(engine: Engine, timings: Mapping[str, Timing], until: float) -> st
     if more <= few:
         return None
     expected = long + max(0.0, long - short) / (more - few) * (engine.num_trials - more)
+    expected *= 1 + 4 * work.short().num_steps / work.num_steps
     return f"would take {expected:.0f} s" if time.perf_counter() + expected > until else None

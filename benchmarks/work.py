@@ -87,7 +87,8 @@ class Work:
     def short(self) -> "Work":
         """Return the same with few steps: what an engine warms up with."""
         chosen = [text for text in self.overrides if not text.startswith("budget")]
-        return replace(self, overrides=(*chosen, "budget=steps", "budget.steps=20", "budget.validations=1"))
+        steps = min(20, self.num_steps)
+        return replace(self, overrides=(*chosen, "budget=steps", f"budget.steps={steps}", "budget.validations=1"))
 
     def trial(self, seed: int) -> "Trial":
         """Return one trial as evalbench would start it: split, scaled data, initial weights, order of rows."""

@@ -2,12 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import compose_config, make_cell
+from conftest import make_cell
 from evalbench import cell as cells
-from evalbench import evaluation, training
-from evalbench.cell import Cell
+from evalbench import training
 from evalbench.store import Store
-from evalbench.tracking import MemoryTracker, Run
 from evalbench.trial import State
 
 SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3")
@@ -24,9 +22,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     calls: list[list[int]] = []
     real = training.train
 
-    def train(config, dataset, seeds, checkpoint):  # type: ignore[no-untyped-def]
+    def train(config, dataset, seeds, *rest):  # type: ignore[no-untyped-def]
         calls.append(list(seeds))
-        return real(config, dataset, seeds, checkpoint)
+        return real(config, dataset, seeds, *rest)
 
     monkeypatch.setattr(training, "train", train)
     return calls
@@ -97,47 +95,3 @@ def test_references_are_there_for_every_seed(store: Store) -> None:
     references = store.references(cell.workload_id)
     assert references.keys() == {(seed, name) for seed in range(3) for name in ("trivial", "linear")}
     assert all(metrics["test/accuracy"] >= 0.3 for metrics in references.values())
-
-
-# ── the mirror ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class BrokenTracker(MemoryTracker):
-    """Takes two runs and then no more."""
-
-    def record(self, run: Run) -> None:
-        if len(self.runs) == 2:
-            raise ConnectionError("the other side hung up")
-        super().record(run)
-
-
-def linked(store: Store) -> Cell:
-    """A trained cell as part of an evaluation, to be mirrored to a tracker that is not the null tracker."""
-    plan = evaluation.plan([compose_config(*SMALL, "tracker=wandb", "evaluation.name=e")])
-    evaluation.link(plan, store, "command")
-    cells.run(plan.cells[0], store)
-    return plan.cells[0]
-
-
-def test_every_trial_is_mirrored_once_with_what_the_store_holds(store: Store) -> None:
-    cell, tracker = linked(store), MemoryTracker()
-    cells.mirror(cell, store, tracker, "e")
-    cells.mirror(cell, store, tracker, "e")
-    trials = store.trials(list(cell.specs))
-    assert list(tracker.runs) == [f"e-mlp-adam-iris-s{seed}" for seed in range(3)]
-    for run, trial in zip(tracker.runs.values(), trials.values(), strict=True):
-        assert (run.group, run.job_type, run.config["trial"]) == ("e", "mlp-adam", trial.id)
-        assert run.config["optimizer"]["lr"] == 0.001
-        assert [point["val/accuracy"] for point in run.curve] == [point.val_score for point in trial.result.curve]
-        assert run.summary["test/accuracy"] == trial.result.metrics["test/accuracy"]
-    again = MemoryTracker()
-    cells.mirror(cell, store, again, "e")
-    assert not again.runs
-
-
-def test_what_a_broken_tracker_did_not_take_is_sent_the_next_time(store: Store) -> None:
-    cell, healthy = linked(store), MemoryTracker()
-    with pytest.raises(ConnectionError):
-        cells.mirror(cell, store, BrokenTracker(), "e")
-    cells.mirror(cell, store, healthy, "e")
-    assert list(healthy.runs) == ["e-mlp-adam-iris-s2"]

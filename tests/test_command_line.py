@@ -14,7 +14,7 @@ import pytest
 
 from conftest import Cli
 from evalbench.store import Store
-from wandb_files import read_run
+from evalbench.tracking.wandb_files import read
 
 SMALL = ("budget.epochs=3", "model.width=8", "num_seeds=3", "dataset=iris,wine")
 SWEEP = ("+sweep=optimizers", *SMALL, "evaluation.name=small", "tracker=none", "cost.rounds=0")
@@ -43,6 +43,9 @@ def trained_cells(folder: Path) -> int:
         (["optimizer.lr=-1"], ["torch.optim.Adam accepts", "Invalid learning rate: -1"]),
         (["dataset=csv", "dataset.path=none.csv"], ["none.csv: no such file"]),
         (["+sweep=optimizers", "model.depth=2,0"], ["model.depth must be a whole number of at least 1, not 0"]),
+        (["tracker.wandb.mode=on"], ["tracker.wandb.mode must be one of offline, online, disabled, not 'on'"]),
+        (["tracker.patience_seconds=0"], ["tracker.patience_seconds must be a number above 0, not 0"]),
+        (["tracker.live=now"], ["tracker.live must be true or false, not 'now'"]),
         (["+sweep=optimizers", "evaluation.baseline=lion"], ["evaluation.baseline", "sgd, bgd, adam", "'lion'"]),
     ],
 )
@@ -90,9 +93,9 @@ def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(cli: Cli, work
     assert len(pd.read_csv(workspace / "reports/small/costs.csv")) == 6 * 5
     report = (workspace / "reports/small/report.md").read_text()
 
-    runs = [read_run(path)[0] for path in workspace.glob("outputs/wandb/wandb/offline-run-*/*.wandb")]
+    runs = [read(path) for path in workspace.glob("outputs/wandb/wandb/offline-run-*/*.wandb")]
     by_id = {run.id: run for run in runs}
-    assert len(runs) == len(by_id) == 18
+    assert len(runs) == len(by_id) == 19  # one of them is the evaluation's own
     curves = pd.read_csv(workspace / "reports/small/curves.csv").set_index(["technique", "workload", "seed"])
     for row in table.itertuples():
         run = by_id[f"small-{row.technique}-{row.workload}-s{row.seed}"]
@@ -105,7 +108,7 @@ def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(cli: Cli, work
     assert before == 6
     assert cli(*arguments).returncode == 0
     assert trained_cells(workspace) == before
-    assert len(list(workspace.glob("outputs/wandb/wandb/offline-run-*"))) == 18
+    assert len(list(workspace.glob("outputs/wandb/wandb/offline-run-*"))) == 19
     assert (workspace / "reports/small/report.md").read_text() == report
     assert cli(str(workspace / "reports/small"), module="evalbench.report").returncode == 0
     assert (workspace / "reports/small/report.md").read_text() == report
@@ -324,8 +327,19 @@ def test_what_ranks_cannot_do_is_refused(cli: Cli, workspace: Path, arguments: l
     test_bad_input_gets_one_line_and_exit_code_2(cli, workspace, arguments, words)
 
 
-EXPLODING = """
+OWN = """
+import torch
 from torch import nn
+
+class Plain(torch.optim.Optimizer):
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.sub_(parameter.grad, alpha=group["lr"])
 
 class Exploding(nn.Module):
     def __init__(self, in_features, out_features, fuse):
@@ -341,19 +355,24 @@ class Exploding(nn.Module):
 
 @pytest.mark.slow
 def test_a_cell_that_raises_is_reported_and_tried_again(cli: Cli, workspace: Path) -> None:
-    (workspace / "exploding.py").write_text(EXPLODING)
-    (workspace / "mine" / "model").mkdir(parents=True)
-    (workspace / "mine" / "model" / "exploding.yaml").write_text("_target_: exploding.Exploding\nfuse: true\n")
-    arguments = ["--config-dir", "mine", *[text for text in SWEEP if "width" not in text], "model=exploding"]
+    (workspace / "own.py").write_text(OWN)
+    for group, text in (
+        ("model", "_target_: own.Exploding\nfuse: true"),
+        ("optimizer", "_target_: own.Plain\nlr: 0.01"),
+    ):
+        (workspace / "mine" / group).mkdir(parents=True)
+        (workspace / "mine" / group / "own.yaml").write_text(f"{text}\n{'batch_size: 16' * (group == 'optimizer')}")
+    sweep = [text for text in SWEEP if "width" not in text]
+    arguments = ["--config-dir", "mine", *sweep, "optimizer=sgd,own", "model=own"]
     process = cli(*arguments)
     assert process.returncode == 1
-    assert "FAILED   adam, wine: RuntimeError: thirteen features" in process.stdout
-    (log,) = {line.split("log: ")[1] for line in process.stdout.splitlines() if "log: " in line and "/5/" in line}
+    assert "FAILED   own, wine: RuntimeError: thirteen features" in process.stdout
+    (log,) = {line.split("log: ")[1] for line in process.stdout.splitlines() if "log: " in line and "/3/" in line}
     assert "Traceback" in (workspace / log).read_text()
     table = results(workspace)
     assert table.groupby("workload")["state"].unique().map(list).to_dict() == {"iris": ["COMPLETE"], "wine": ["FAILED"]}
     assert "thirteen features" in (workspace / "reports/small/report.md").read_text()
-    (workspace / "exploding.py").write_text(EXPLODING.replace("self.training and", "False and"))
+    (workspace / "own.py").write_text(OWN.replace("self.training and", "False and"))
     assert cli(*arguments).returncode == 0
     assert set(results(workspace)["state"]) == {"COMPLETE"}
 
@@ -362,14 +381,13 @@ def test_a_cell_that_raises_is_reported_and_tried_again(cli: Cli, workspace: Pat
 def test_a_broken_tracker_costs_nothing_but_the_mirror(cli: Cli, workspace: Path) -> None:
     (workspace / "blocked").write_text("a file where a folder should be")
     arguments = [text for text in SWEEP if text != "tracker=none"]
-    process = cli(*arguments, "tracker.folder=blocked")
+    process = cli(*arguments, "tracker.wandb.folder=blocked")
     assert process.returncode == 0
-    assert "the tracker stopped working" in process.stdout + process.stderr
-    assert "18 trials are not in the tracker" in process.stdout
+    assert "MISSING  18 of 18 trials are not in wandb: FileExistsError" in process.stdout
     assert set(results(workspace)["state"]) == {"COMPLETE"}
     (workspace / "blocked").unlink()
-    assert "not in the tracker" not in cli(*arguments, "tracker.folder=blocked").stdout
-    assert len(list(workspace.glob("blocked/wandb/offline-run-*"))) == 18
+    assert "MISSING" not in cli(*arguments, "tracker.wandb.folder=blocked").stdout
+    assert len(list(workspace.glob("blocked/wandb/offline-run-*"))) == 19
 
 
 @pytest.mark.slow

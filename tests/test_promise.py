@@ -20,13 +20,15 @@ MODELS = {
     "batch norm": ("model._target_=networks.Normed", "~model.depth", "~model.width"),
     "tied": ("model._target_=networks.Tied", "~model.depth", "~model.width"),
 }
+HALVES = ("optimizer.batch_size=53",)
+"""Two batches of one size; the traits below have three batches and a smaller one, whose graph is traced too."""
 OPTIMIZERS = {
     "sgd": ("optimizer=sgd", "budget=steps", "budget.steps=40", "budget.validations=4"),
     "bgd": ("optimizer=bgd",),
-    "momentum": ("optimizer=momentum",),
-    "adam": ("optimizer=adam",),
-    "adamw": ("optimizer=adamw",),
-    "adafactor": ("optimizer=momentum", "optimizer._target_=torch.optim.Adafactor", "~optimizer.momentum"),
+    "momentum": ("optimizer=momentum", *HALVES),
+    "adam": ("optimizer=adam", *HALVES),
+    "adamw": ("optimizer=adamw", *HALVES),
+    "adafactor": ("optimizer=momentum", "optimizer._target_=torch.optim.Adafactor", "~optimizer.momentum", *HALVES),
 }
 TRAITS = {
     "cosine": ("schedule=cosine",),

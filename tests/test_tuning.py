@@ -17,6 +17,7 @@ from evalbench import evaluation, training, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.errors import ConfigError
+from evalbench.mirror import Mirror
 from evalbench.seeds import Phase
 from evalbench.store import Store
 from evalbench.tracking import MemoryTracker
@@ -277,19 +278,23 @@ def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str
 def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
     store: Store, runs_up_to: int, studies: int, trials: int
 ) -> None:
-    overrides = ("optimizer=sgd", "tracker=wandb", "evaluation.name=e", f"search.runs_up_to={runs_up_to}")
+    overrides = ("optimizer=sgd", "tracker=csv", "evaluation.name=e", f"search.runs_up_to={runs_up_to}")
     plan = evaluation.plan([compose_config(*SMALL, *RANDOM, *overrides)])
     evaluation.link(plan, store, "command")
+    early, tracker, again = MemoryTracker(), MemoryTracker(), MemoryTracker()
+    mirror = Mirror(store, "e", "csv", early)  # at work before anybody knows what will be measured
     tuning.run(plan.cells[0], store)
-    tracker, again = MemoryTracker(), MemoryTracker()
-    tuning.mirror(plan.cells[0], store, tracker, "e")
-    tuning.mirror(plan.cells[0], store, again, "e")
+    assert mirror.send() == 3
+    evaluation.conclude(plan, store)
+    for one in (tracker, again):
+        Mirror(store, "e", "csv", one).send()
+        Mirror(store, "e", "csv", one).conclude()
+    assert list(early.runs) == [f"e-mlp-sgd-iris-default-s{seed}" for seed in range(3)]
     names = list(tracker.runs)
+    assert len([name for name in names if "-study0-c" in name]) == trials
+    assert len([name for name in names if "-study0-" in name]) == studies + trials
+    assert [name for name in names if "-tuned-" in name] == [f"e-mlp-sgd-iris-tuned-s{seed}" for seed in range(3)]
     assert not again.runs
-    assert len([name for name in names if "-study0-" in name]) == studies
-    assert len([name for name in names if "-tune-" in name]) == trials
-    assert len([name for name in names if "-default-" in name]) == 3
-    assert len([name for name in names if "-tuned-" in name]) == 3
 
 
 # ── killed ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""One technique on one workload: train what is not in the store yet, then mirror it."""
+"""One technique on one workload: train what is not in the store yet."""
 
 import hashlib
 import json
@@ -6,17 +6,17 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalbench import provenance, ranks, workloads
+from evalbench import live, provenance, ranks, workloads
 from evalbench.config import Config, SplitConfig
 from evalbench.errors import LeaseLostError
 from evalbench.seeds import Phase, Role, derive
-from evalbench.store import Lease, Store, StoredTrial
-from evalbench.tracking import NullTracker, Run, Tracker
+from evalbench.store import Lease, Store
 from evalbench.trial import Entrant, State, TrialResult, TrialSpec
 from evalbench.workloads import Dataset, development_part, draw_split, hold_out, references
 
@@ -133,7 +133,7 @@ def run(cell: Cell, store: Store) -> None:
     In a group of ranks, rank zero does all this; the others help it to train, and what they raise ends the group.
     """
     if ranks.here().index:
-        help_to_train(cell)
+        help_to_train(cell, store)
         return
     _complete_references(cell, store)
     ids = list(cell.specs)
@@ -155,15 +155,16 @@ def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: 
     ended: dict[int, TrialResult] = {}
     start = time.monotonic()
     try:
-        for members, results in _train(cell, [member for member, _ in trials]):
-            specs = []
-            for member in members:
-                place = [other for other, _ in waiting].index(member)
-                specs.append(waiting.pop(place)[1])
-            seconds = round((time.monotonic() - start) / len(members), 6)
-            store.record(zip(specs, results, strict=True), {**provenance.collect(), "seconds": seconds}, lease)
-            ended.update(zip((Entrant.of(member).seed for member in members), results, strict=True))
-            start = time.monotonic()
+        with _watch(cell, store) as watch:
+            for members, results in _train(cell, [member for member, _ in trials], watch):
+                specs = []
+                for member in members:
+                    place = [other for other, _ in waiting].index(member)
+                    specs.append(waiting.pop(place)[1])
+                seconds = round((time.monotonic() - start) / len(members), 6)
+                store.record(zip(specs, results, strict=True), {**provenance.collect(), "seconds": seconds}, lease)
+                ended.update(zip((Entrant.of(member).seed for member in members), results, strict=True))
+                start = time.monotonic()
         if cell.config.save == "best" and cell.phase is Phase.MEASURE:
             _keep_best(cell, ended)
     except LeaseLostError:
@@ -174,36 +175,44 @@ def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: 
         store.record(failed, provenance.collect(), lease)
 
 
-def help_to_train(cell: Cell) -> None:
+def help_to_train(cell: Cell, store: Store) -> None:
     """Train along with rank zero whatever it names, until it ends and this process with it."""
     while True:
         nothing: Job = ({}, Phase.MEASURE, [])
         values, phase, members = ranks.here().agree(nothing)
-        for _ in _train_here(cell.at(values, phase), members):
-            pass  # rank zero writes
+        named = cell.at(values, phase)
+        with _watch(named, store) as watch:
+            for _ in _train_here(named, members, watch):
+                pass  # rank zero writes
+
+
+def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None]:
+    """Curves of candidates are not shown while they grow: there are many, and most are of no interest."""
+    return nullcontext() if cell.phase is Phase.TUNE else live.watch(cell.config, cell.specs, store)
 
 
 Members = list[int | Entrant]
 Job = tuple[dict[str, Any], Phase, Members]
+Trained = Iterator[tuple[Members, list[TrialResult]]]
 
 
-def _train(cell: Cell, members: Members) -> Iterator[tuple[Members, list[TrialResult]]]:
+def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Trained:
     """Tell the other ranks what is trained, and yield, cohort by cohort, its members and their results."""
     ranks.here().agree((dict(cell.values), cell.phase, members))
-    return _train_here(cell, members)
+    return _train_here(cell, members, watch)
 
 
-def _train_here(cell: Cell, members: Members) -> Iterator[tuple[Members, list[TrialResult]]]:
+def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Trained:
     from evalbench import training
 
     group = ranks.here()
     keep_in = None if cell.config.save == "none" or cell.phase is Phase.TUNE else weights_folder(cell)
     if cell.config.trainer_split == "data":
-        yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in)
+        yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in, watch)
         return
     mine = members[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
-    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in))
+    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in, watch))
     yield from (part for one in group.gather(share) for part in one)
 
 
@@ -230,30 +239,6 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
     store.record([(spec, _failure(error, cell.config)) for spec in missing], provenance.collect())
 
 
-def mirror(cell: Cell, store: Store, tracker: Tracker, evaluation: str) -> None:
-    """Hand the cell's ended trials to the tracker, each once; a tracker that breaks costs nothing but the mirror."""
-    if isinstance(tracker, NullTracker):
-        return
-    name = tracker_name(cell.config)
-    waiting = [trial_id for trial_id in store.unmirrored(evaluation, name) if trial_id in cell.specs]
-    if not waiting:
-        return
-    trials = store.trials(waiting)
-    done = []
-    try:
-        for link in store.links(evaluation, waiting):
-            tracker.record(run_of(cell, evaluation, link.technique, trials[link.trial_id], link.factors))
-            done.append(link.trial_id)
-    finally:
-        store.note_mirrored(evaluation, done, name)
-
-
-def tracker_name(config: Config) -> str:
-    """Return a short hash of the tracker's settings: another project or mode is another mirror."""
-    text = json.dumps(config.tracker.spec(), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _complete_references(cell: Cell, store: Store) -> None:
     known = store.references(cell.workload_id)
     new = {}
@@ -273,46 +258,4 @@ def _failure(error: Exception, config: Config) -> TrialResult:
         state=State.FAILED,
         message=f"{type(error).__name__}: {lines[0]}",
         log=str(folder / "evalbench.log") if folder else None,
-    )
-
-
-def run_of(
-    cell: Cell, evaluation: str, technique: str, trial: StoredTrial, factors: Mapping[str, str] | None = None
-) -> Run:
-    """Return what a tracker is told of one trial."""
-    config, result = cell.config, trial.result
-    searched = [] if config.search is None else ["default"]
-    if cell.values:
-        searched = [f"{'tuned' if cell.phase is Phase.MEASURE else 'tune'}", cell.id[:6]]
-    parts = [evaluation, technique, *(factors or {}).values(), cell.workload, *searched, f"s{trial.seed}"]
-    metric = cell.dataset.metric
-    summary: Mapping[str, float | int | str | None] = {
-        **result.metrics,
-        "state": result.state.value,
-        "best_epoch": result.best_epoch,
-        "diverged_step": result.diverged_step,
-        "cost/steps": result.steps,
-        "cost/examples": result.examples,
-        "cost/flops": result.flops,
-        "cost/parameters": result.parameters,
-    }
-    return Run(
-        id="-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts),
-        group=evaluation,
-        job_type=technique,
-        tags=tuple(dict.fromkeys([cell.workload, *config.choices.values(), result.state.value])),
-        config={**config.tree, "trial": trial.id, "seed": trial.seed, "root_seed": config.root_seed},
-        curve=[
-            {
-                "epoch": point.epoch,
-                "step": point.step,
-                "train/loss": point.train_loss,
-                "val/loss": point.val_loss,
-                f"val/{metric.name.split('/')[1]}": point.val_score,
-            }
-            for point in result.curve
-        ],
-        summary=summary,
-        score=f"val/{metric.name.split('/')[1]}",
-        maximize=metric.direction == "maximize",
     )

@@ -116,6 +116,8 @@ class Cohort(pl.LightningModule):
         """The round that the first Lightning epoch is: above 0 when training was resumed."""
         self.on_round_end: Callable[[Cohort, int], None] | None = None
         """Called after each round but the last with the number of the next, to save a snapshot perhaps."""
+        self.on_validated: Callable[[Cohort], None] | None = None
+        """Called after each validation, to show how far the members are."""
         self._settings = settings
         self._schedules = list(schedules or [])
         parameters, buffers = stack_module_state(list(networks))
@@ -279,6 +281,8 @@ class Cohort(pl.LightningModule):
             member.train_losses.append(train_losses[place])
             since = len(member.val_losses) - 1 - (member.best_round or 0)
             member.ended = self.recipe.patience is not None and since >= self.recipe.patience
+        if self.on_validated is not None:
+            self.on_validated(self)
         for best, now in zip(self._best, self._state(), strict=True):
             best[[self.places[place] for place in improved]] = now[improved]
         self._prune()
@@ -358,6 +362,12 @@ class Cohort(pl.LightningModule):
         step = self._program.peak_bytes(self._state(), inputs[:, :most], targets[:, :most], self.noise_seeds)
         evaluated = self.gather(self.validation_rows[None, :, : self._rows_in_pass()])[0][0]
         return step, self._program.forward_peak_bytes(self._state(), evaluated)
+
+    @torch.no_grad()
+    def why_not_batched(self) -> str | None:
+        """Return why the members cannot be trained as one batched model, if they cannot; nothing is learned."""
+        inputs, targets = (values[0] for values in self.gather(next(self.batches.blocks(0, 1, 1))))
+        return self._program.why_not_batched(self._state(), inputs, targets, self.noise_seeds)
 
     # ── saving and resuming ───────────────────────────────────────────────────────────────────────────────────────────
 

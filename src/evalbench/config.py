@@ -177,6 +177,18 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class TrackerConfig:
+    """Where trials are mirrored to."""
+
+    trackers: Mapping[str, Component]
+    """By the name that the user chose; none where results stay in the store."""
+    live: bool
+    """Curves are mirrored while a cohort trains, not at its end."""
+    patience_seconds: float
+    """How long the end of a sweep waits for trackers."""
+
+
+@dataclass(frozen=True)
 class Config:
     """The configuration of one cell."""
 
@@ -209,7 +221,7 @@ class Config:
     save: str
     """Of which trials the final weights are kept: of none, of the best in each cell, of all."""
     weights_folder: Path
-    tracker: Component
+    tracker: TrackerConfig
     store_url: str
     reports: Path
     evaluation: EvaluationConfig
@@ -324,7 +336,7 @@ def parse_plain(
         trainer=dict(trainer.rest),
         label_smoothing=_share(top.section("loss"), "label_smoothing"),
         precision=precision,
-        tracker=top.section("tracker").component(),
+        tracker=_tracker(top.section("tracker")),
         store_url=store.text("url"),
         reports=Path(top.text("reports")),
         evaluation=EvaluationConfig(
@@ -477,6 +489,16 @@ def _split(section: "_Section", search: SearchConfig | None) -> SplitConfig:
     return split
 
 
+def _tracker(section: "_Section") -> TrackerConfig:
+    live = section.flag("live")
+    patience_seconds = section.positive("patience_seconds", example=120)
+    if "_target_" in section.rest:
+        remedy = "begin the tracker's YAML file with the line '# @package tracker.NAME'"
+        raise ConfigError("tracker._target_", "must stand below the tracker's name", section.rest["_target_"], remedy)
+    trackers = {name: section.section(name).component() for name in list(section.rest)}
+    return TrackerConfig(trackers, live, patience_seconds)
+
+
 def _rope(section: "_Section") -> dict[str, float]:
     return {unit: section.positive(unit, 0.01) for unit in list(section.rest)}
 
@@ -491,7 +513,7 @@ def _folder_name(evaluation: "_Section") -> str:
 
 def _check_components(config: Config) -> None:
     """Everything chosen by `_target_` must exist; heavy libraries are not imported for that."""
-    for component in (config.dataset, config.tracker):
+    for component in (config.dataset, *config.tracker.trackers.values()):
         if not callable(component.locate()):
             key = f"{component.group}._target_"
             raise ConfigError(key, "must be callable", component.target, "name a class or a function")
@@ -549,6 +571,12 @@ class _Section:
                 self._full(key), "must be a number above 0", value, f"for example {self._full(key)}={example}"
             )
         return float(value)
+
+    def flag(self, key: str) -> bool:
+        value = self._take(key)
+        if not isinstance(value, bool):
+            raise ConfigError(self._full(key), "must be true or false", value, f"for example {self._full(key)}=true")
+        return value
 
     def text(self, key: str) -> str:
         value = self._take(key)

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalbench import cell as cells
 from evalbench import export, provenance, report, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
@@ -22,6 +21,8 @@ NEUTRAL_KEYS = (
     "sweep", "num_seeds", "evaluation", "cost", "store", "reports", "save", "weights", "tracker", "trainer", "hydra"
 )  # fmt: skip
 """Overrides that leave an evaluation what it is, with all keys below them."""
+UNTOLD = ("store", "reports", "cost", "save", "weights", "tracker", "sweep")
+"""Parts of the configuration that trackers are not told."""
 NOT_NEUTRAL = ("evaluation.factor", "evaluation.baseline", "trainer.precision")
 
 
@@ -112,6 +113,8 @@ def check_trainable(plan: Plan, store: Store) -> None:
     Raises `InputError`, also where the smallest difference that matters is not the one declared before the results.
     """
     _check_rope(plan, store)
+    for tracker in plan.config.tracker.trackers.values():
+        tracker.build()
     for cell in untrained(plan, store):
         tuning.check(cell)
 
@@ -142,6 +145,7 @@ def link(plan: Plan, store: Store, command: str) -> None:
     known = store.design(plan.name) if store.has_design(plan.name) else {}
     design["pilot_seeds"] = min(known.get("pilot_seeds", plan.config.num_seeds), plan.config.num_seeds)
     store.link(plan.name, design, plan.links())
+    store.describe(plan.name, _description(plan, command, store))
 
 
 def measure_costs(plan: Plan, store: Store) -> None:
@@ -200,7 +204,6 @@ class Outcome:
     num_trials: int
     report: Path | None
     failures: tuple[Mapping[str, Any], ...]
-    unmirrored: int
 
     @property
     def num_ended(self) -> int:
@@ -214,11 +217,10 @@ def conclude(plan: Plan, store: Store) -> Outcome:
     searched = plan.config.search is not None
     links = list({link.trial_id: link for each in (plan.links(), *measured) for link in each}.values())
     store.link(plan.name, store.design(plan.name), links)
+    if searched and (known := store.description(plan.name)):
+        store.describe(plan.name, _description(plan, known["command"], store))
     states = store.count_states(plan.name)
-    tracker = cells.tracker_name(plan.config)
-    mirrored = plan.config.tracker.target.endswith("NullTracker")
-    waiting = 0 if mirrored else len(store.unmirrored(plan.name, tracker))
-    outcome = Outcome(states, len(links), None, (), waiting)
+    outcome = Outcome(states, len(links), None, ())
     if outcome.num_ended < len(links):
         return outcome
     trials = store.trials([link.trial_id for link in links])
@@ -306,6 +308,51 @@ def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
             one = json.loads(values[0]) if len(values) == 1 else f"{', '.join(values)} (varied)"
             merged.setdefault(option, {})[key] = one
     return merged
+
+
+def _description(plan: Plan, command: str, store: Store) -> dict[str, Any]:
+    """Return what trackers are told beside links and trials: nothing of where the store is, nor of other folders."""
+    config = plan.config
+    return {
+        "command": command,
+        "question": config.evaluation.question,
+        "factor": plan.factor,
+        "baseline": plan.baseline,
+        "folder": str(plan.folder),
+        "live": config.tracker.live,
+        "trackers": {name: tracker.spec() for name, tracker in config.tracker.trackers.items()},
+        "cells": [_told(one, setting) for cell in plan.cells for one, setting in _settings_of(cell, store)],
+        "studies": [
+            {"study_id": study.id, "runs": tuning.told(study, store, plan.technique(cell))}
+            for cell in plan.cells
+            for study in tuning.studies(cell)
+            if study.is_complete(store)
+        ],
+    }
+
+
+def _settings_of(cell: Cell, store: Store) -> list[tuple[Cell, str | None]]:
+    """Return a cell as it stands, and at what its studies have chosen, with names for these where there are several."""
+    if not tuning.studies(cell):
+        return [(cell, None)]
+    chosen = [(study.chosen(store), f"tuned{study.number or ''}") for study in tuning.studies(cell)]
+    return [(cell, "default"), *((one, name) for one, name in chosen if one is not None)]
+
+
+def _told(cell: Cell, setting: str | None) -> dict[str, Any]:
+    """Return what trackers are told of a cell; plain values."""
+    return {
+        "cell_id": cell.id,
+        "trials": list(cell.specs),
+        "seeds": [spec.seed for spec in cell.specs.values()],
+        "workload": cell.workload,
+        "choices": {key: value for key, value in cell.config.choices.items() if key not in UNTOLD},
+        "settings": cell.settings,
+        "tree": {key: value for key, value in cell.config.tree.items() if key not in UNTOLD},
+        "metric": cell.dataset.metric.name,
+        "maximize": cell.dataset.metric.direction == "maximize",
+        **({} if setting is None else {"setting": setting}),
+    }
 
 
 def _design(plan: Plan, command: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Shapes: `C` members, `B` rows, `K` outputs; a member's state is its parameters, 
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -97,6 +98,17 @@ class StepProgram:
         except Exception:  # trains member by member, and so fits if one fits
             return 0
 
+    def why_not_batched(self, state: Sequence[Tensor], inputs: Tensor, targets: Tensor, key: Tensor) -> str | None:
+        """Return why the step cannot be batched, if it cannot; nothing is learned."""
+        row = torch.tensor(0, device=inputs.device)
+        try:
+            tracing.trace(vmap(self._step, in_dims=(0, 0, 0, 0, None)), (list(state), inputs, targets, key, row))
+        except Exception as error:  # whatever a model does that cannot be batched
+            with suppress(Exception):  # a fault of the model itself is not about batches
+                self._one_by_one(state, inputs, targets, key, row)
+                return _why(error)
+        return None
+
     def forward_peak_bytes(self, state: Sequence[Tensor], inputs: Tensor) -> int:
         """Return the same for a pass in which nothing is learned."""
         try:
@@ -133,6 +145,13 @@ class StepProgram:
         return torch.stack([self._step.forward([value[m] for value in state], inputs[m]) for m in members])
 
     def _give_up(self, error: Exception) -> None:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        log.warning("%s cannot be batched and trains member by member, slowly: %s", self._step, reason)
+        log.info("%s trains member by member: %s", self._step, _why(error))
         self._batched = False
+
+
+def _why(error: Exception) -> str:
+    """Say in a line why a step cannot be batched."""
+    text = str(error).strip()
+    if "data-dependent" in text:
+        return "its control flow depends on values of tensors"
+    return (text.splitlines() or [type(error).__name__])[0]

@@ -64,6 +64,19 @@ _mirrors = sa.Table(
     sa.Column("trial_id", sa.String(40), primary_key=True),
     sa.Column("tracker", sa.String(40), primary_key=True),
 )
+_descriptions = sa.Table(
+    "descriptions",
+    _metadata,
+    sa.Column("evaluation", sa.String(200), primary_key=True),
+    sa.Column("content", sa.JSON, nullable=False),
+)
+_points = sa.Table(
+    "points",
+    _metadata,
+    sa.Column("trial_id", sa.String(40), primary_key=True),
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("point", sa.JSON, nullable=False),
+)
 _references = sa.Table(
     "reference_rows",
     _metadata,
@@ -288,11 +301,71 @@ class Store:
         rows = [{"evaluation": evaluation, "trial_id": trial_id, "tracker": tracker} for trial_id in trial_ids]
         self._insert_new(_mirrors, rows)
 
-    def mirrored(self, evaluation: str, tracker: str) -> set[str]:
-        """Return what a tracker has of an evaluation: trials, and studies that were mirrored as one."""
-        query = sa.select(_mirrors.c.trial_id).where(_mirrors.c.evaluation == evaluation, _mirrors.c.tracker == tracker)
+    def is_mirrored(self, evaluation: str, trial_id: str, tracker: str) -> bool:
+        """Whether a tracker has this trial, or whatever else goes by an identity."""
+        row = sa.and_(
+            _mirrors.c.evaluation == evaluation, _mirrors.c.trial_id == trial_id, _mirrors.c.tracker == tracker
+        )
         with self._engine.connect() as connection:
-            return set(connection.scalars(query))
+            return connection.execute(sa.select(_mirrors).where(row)).first() is not None
+
+    def describe(self, evaluation: str, content: Mapping[str, Any]) -> None:
+        """Keep what trackers are told of an evaluation beside its links and trials."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(_descriptions).where(_descriptions.c.evaluation == evaluation))
+            connection.execute(sa.insert(_descriptions).values(evaluation=evaluation, content=dict(content)))
+
+    def description(self, evaluation: str) -> dict[str, Any] | None:
+        """Return what `describe` was told, or None."""
+        query = sa.select(_descriptions.c.content).where(_descriptions.c.evaluation == evaluation)
+        with self._engine.connect() as connection:
+            content = connection.scalar(query)
+            return None if content is None else dict(content)
+
+    def described(self) -> list[str]:
+        """Return the names of all evaluations that have a description."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(sa.select(_descriptions.c.evaluation).order_by(_descriptions.c.evaluation)))
+
+    # ── trials in training ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def add_points(self, curves: Mapping[str, Sequence[CurvePoint]], first: int) -> None:
+        """Write points of the curves of trials in training, by trial; `first` is their place in the curve."""
+        rows = [
+            {"trial_id": trial_id, "place": place, "point": asdict(point)}
+            for trial_id, points in curves.items()
+            for place, point in enumerate(points, first)
+        ]
+        self._insert_new(_points, rows)
+
+    def points(self, trial_ids: Sequence[str]) -> dict[str, list[CurvePoint]]:
+        """Return the curves so far of those trials that are in training and have one, up to the first gap."""
+        curves: dict[str, list[CurvePoint]] = {}
+        with self._engine.connect() as connection:
+            for chunk in _chunks(trial_ids):
+                query = sa.select(_points).where(_points.c.trial_id.in_(chunk)).order_by(_points.c.place)
+                for row in connection.execute(query):
+                    curve = curves.setdefault(row.trial_id, [])
+                    if row.place == len(curve):
+                        curve.append(CurvePoint(**row.point))
+        return curves
+
+    def remove_points(self, trial_ids: Sequence[str]) -> None:
+        """Forget the curves of trials in training: they have ended, or begin anew."""
+        with self._engine.begin() as connection:
+            for chunk in _chunks(trial_ids):
+                connection.execute(sa.delete(_points).where(_points.c.trial_id.in_(chunk)))
+
+    def trainers(self, cell_ids: Sequence[str]) -> dict[str, int]:
+        """Return the processes of this machine that train cells now, by cell."""
+        with self._engine.connect() as connection:
+            rows = [
+                row
+                for chunk in _chunks(cell_ids)
+                for row in connection.execute(sa.select(_leases).where(_leases.c.cell_id.in_(chunk)))
+            ]
+        owners = {row.cell_id: row.owner.rsplit(":", 2) for row in rows if not _is_dead(row.owner)}
+        return {cell_id: int(pid) for cell_id, (host, pid, _) in owners.items() if host == socket.gethostname()}
 
     # ── studies ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -408,6 +481,11 @@ def ensure_schema(url: str, name: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.schema.CreateSchema(name, if_not_exists=True))
     engine.dispose()
+
+
+def printable(url: str) -> str:
+    """Return the address of a store without its password."""
+    return make_url(url).render_as_string(hide_password=True)
 
 
 class Lease:

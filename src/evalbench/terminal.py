@@ -3,12 +3,12 @@
 Exit codes: 0 all trials ended, 1 a cell failed, 2 the input was refused, 130 interrupted.
 """
 
-import logging
 import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -24,17 +24,17 @@ from rich.table import Table
 from rich.text import Text
 
 from evalbench import cell as cells
-from evalbench import evaluation, processes, ranks, tuning
+from evalbench import evaluation, processes, ranks, sync, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
 from evalbench.errors import ConfigError, InputError
 from evalbench.evaluation import Outcome, Plan
+from evalbench.mirror import Mirrors
 from evalbench.statistics.intervals import t_interval
-from evalbench.store import Store, StoredTrial
-from evalbench.tracking import Tracker
+from evalbench.store import Store, StoredTrial, printable
 
-log = logging.getLogger(__name__)
-_broken_trackers: set[str] = set()
+DRAIN_SECONDS = 5.0
+"""How long an interrupted sweep waits for its trackers."""
 
 
 def command() -> str:
@@ -55,7 +55,7 @@ def run_job(tree: DictConfig) -> None:
         config = parse(tree, hydra)
         if hydra.mode == RunMode.MULTIRUN or ranks.here().count > 1:
             _check_launcher(config, ranks.here().count == config.devices)
-            _run_cell(Cell.of(config), Store(config.store_url))
+            tuning.run(Cell.of(config), Store(config.store_url))
         else:
             _run_alone(config, processes.Job.of(run_job, tree, hydra))
     except InputError as error:
@@ -88,16 +88,31 @@ def run_sweep(
         evaluation.check_trainable(plan, store)
     except InputError as error:
         refuse(error)
-    evaluation.link(plan, store, command())
-    interrupted = False
-    try:
+
+    def train() -> None:
         with _progress(console, plan, store):
             returns = launch()
         _note_lost_jobs(plan, store, returns)
-        evaluation.measure_costs(plan, store)
-    except KeyboardInterrupt:
-        interrupted = True
-    _conclude(console, plan, store, interrupted)
+
+    _run(console, plan, store, train, Path(trees[0].hydra.sweep.dir))
+
+
+def _run(console: Console, plan: Plan, store: Store, train: Callable[[], None], log_folder: Path | None) -> None:
+    """Link, train, mirror, measure, conclude."""
+    evaluation.link(plan, store, command())
+    interrupted = False
+    with _mirrors(plan, log_folder) as mirrors:
+        try:
+            if evaluation.untrained(plan, store):
+                mirrors.start()
+            train()
+            with _waiting(console, "waiting for the tracker"):
+                mirrors.drain()
+            evaluation.measure_costs(plan, store)
+        except KeyboardInterrupt:
+            interrupted = True
+            mirrors.drain(DRAIN_SECONDS)
+        _conclude(console, plan, store, mirrors, interrupted)
 
 
 def _check_launcher(config: Config, gives_ranks: bool) -> None:
@@ -113,33 +128,26 @@ def _run_alone(config: Config, job: processes.Job) -> None:
     if config.devices > 1 and evaluation.untrained(plan, store):
         processes.warm_up()
     evaluation.check_trainable(plan, store)
-    evaluation.link(plan, store, command())
-    interrupted = False
-    try:
+
+    def train() -> None:
         with _progress(console, plan, store):
             if config.devices > 1:
                 _note_lost_jobs(plan, store, processes.run([job], num_jobs=1))
             else:
-                _run_cell(plan.cells[0], store)
-    except KeyboardInterrupt:
-        interrupted = True
-    _conclude(console, plan, store, interrupted)
+                tuning.run(plan.cells[0], store)
+
+    _run(console, plan, store, train, config.log_folder)
 
 
-def _run_cell(cell: Cell, store: Store) -> None:
-    tuning.run(cell, store)
-    if ranks.here().index:
-        return
-    name = cells.tracker_name(cell.config)
-    if name in _broken_trackers:
-        return
-    tracker: Tracker = cell.config.tracker.build()
+@contextmanager
+def _mirrors(plan: Plan, log_folder: Path | None) -> Iterator[Mirrors]:
+    """The evaluation's trackers; none of them is at work any more at the end."""
+    tracker = plan.config.tracker
+    mirrors = Mirrors(plan.config.store_url, plan.name, list(tracker.trackers), tracker.patience_seconds, log_folder)
     try:
-        tuning.mirror(cell, store, tracker, cell.config.evaluation.name)
-        tracker.close()
-    except Exception as error:  # whatever a tracker raises, the results are in the store
-        _broken_trackers.add(name)
-        log.warning("the tracker stopped working (%s: %s); no result is lost", type(error).__name__, error)
+        yield mirrors
+    finally:
+        mirrors.stop()
 
 
 def _note_lost_jobs(plan: Plan, store: Store, returns: Sequence[JobReturn]) -> None:
@@ -215,6 +223,16 @@ def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]
     ]
 
 
+@contextmanager
+def _waiting(console: Console, what: str) -> Iterator[None]:
+    """Say what is waited for, where somebody watches."""
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
 def _ended(plan: Plan, store: Store) -> int:
     return sum(store.count_states(plan.name).values())
 
@@ -222,7 +240,7 @@ def _ended(plan: Plan, store: Store) -> int:
 # ── the end ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _conclude(console: Console, plan: Plan, store: Store, interrupted: bool) -> None:
+def _conclude(console: Console, plan: Plan, store: Store, mirrors: Mirrors, interrupted: bool) -> None:
     outcome = evaluation.conclude(plan, store)
     if outcome.num_ended < outcome.num_trials:
         console.print(
@@ -232,7 +250,10 @@ def _conclude(console: Console, plan: Plan, store: Store, interrupted: bool) -> 
             soft_wrap=True,
         )
         raise SystemExit(130 if interrupted else 1)
+    with _waiting(console, "waiting for the tracker"):
+        mirrors.conclude()
     _print_summary(console, plan, store, outcome)
+    _print_trackers(console, plan, mirrors)
     if outcome.failures:
         raise SystemExit(1)
 
@@ -259,12 +280,23 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
     if outcome.report:
         console.print(f"Report   {outcome.report}", highlight=False, soft_wrap=True)
     _print_weights(console, plan)
-    how_to_see = plan.config.tracker.build().how_to_see()
-    for line in (how_to_see or "").splitlines():
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if outcome.unmirrored:
+
+
+def _print_trackers(console: Console, plan: Plan, mirrors: Mirrors) -> None:
+    """Say where the runs are to be seen, and what is missing there."""
+    for tracker in plan.config.tracker.trackers.values():
+        for line in (tracker.build().how_to_see() or "").splitlines():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for name, num_missing, reason in mirrors.problems():
+        what = f"{num_missing} of {len(plan.links())} trials are" if num_missing else "the report is"
+        line = f"MISSING  {what} not in {name}: {reason}"
+        console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        where = "" if plan.config.store_url == sync.STORE else f" --store {printable(plan.config.store_url)}"
         console.print(
-            f"{outcome.unmirrored} trials are not in the tracker; the same command sends them again.", highlight=False
+            f"         nothing is lost; send the rest with: python -m evalbench.sync {plan.name}{where}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 

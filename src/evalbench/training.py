@@ -6,7 +6,7 @@ import json
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +26,11 @@ from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Kind, Split, draw_split, fit_scaling, metrics, references
 
 S = TypeVar("S", bound=int | Entrant)
+Watch = Callable[[Mapping[int, Sequence[CurvePoint]], int], None]
+"""Takes new points of curves by seed, and the place of the first of them in its curve."""
+
 log = logging.getLogger(__name__)
+_tried: set[str] = set()
 for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
@@ -49,6 +53,18 @@ def check(config: Config, dataset: Dataset) -> None:
         rule = "must hold settings that Lightning's Trainer accepts here"
         reason = str(error).strip().splitlines()[0]
         raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
+    if not config.model.target.startswith("evalbench."):
+        _warn_if_not_batched(config, dataset)
+
+
+def _warn_if_not_batched(config: Config, dataset: Dataset) -> None:
+    """Say once of each model of the user's that its cohorts will be slow."""
+    if config.model.target in _tried:
+        return
+    _tried.add(config.model.target)
+    reason = make_cohort(config, dataset, [0])[0].why_not_batched()
+    if reason is not None:
+        log.warning("%s cannot be batched and trains member by member, slowly: %s", config.model.target, reason)
 
 
 def _check_batches(config: Config, network: torch.nn.Module, num_train: int) -> None:
@@ -68,12 +84,18 @@ def _check_batches(config: Config, network: torch.nn.Module, num_train: int) -> 
 
 
 def train_all(
-    config: Config, dataset: Dataset, seeds: Sequence[S], name: str, keep_in: Path | None = None
+    config: Config,
+    dataset: Dataset,
+    seeds: Sequence[S],
+    name: str,
+    keep_in: Path | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[tuple[list[S], list[TrialResult]]]:
     """Train one trial per seed index in cohorts that fit into memory; yield each cohort's seeds and results at its end.
 
     Entrants may stand for seeds. A cohort that runs out of memory all the same is halved. Its checkpoint, whose file
-    begins with `name`, is kept until the caller has taken the results. Weights go to `keep_in`, see `train`.
+    begins with `name`, is kept until the caller has taken the results. Weights go to `keep_in`, and `watch` is called,
+    see `train`.
     """
     together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
     waiting = memory.split(seeds, _most_members(config, dataset, len(seeds))) if seeds else []
@@ -83,7 +105,7 @@ def train_all(
         first, last = (Entrant.of(now[place]).seed for place in (0, -1))
         path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(now)}{_own_settings(now)}.pt"
         try:
-            results = train(config, dataset, now, path, keep_in)
+            results = train(config, dataset, now, path, keep_in, watch)
         except Exception as error:
             if together or not memory.is_out_of_memory(error) or len(now) == 1:
                 raise
@@ -102,13 +124,17 @@ def train(
     seeds: Sequence[int | Entrant],
     checkpoint: Path | None = None,
     keep_in: Path | None = None,
+    watch: Watch | None = None,
 ) -> list[TrialResult]:
     """Train one trial per seed index, all as one cohort, and test each at its lowest validation loss.
 
     With a checkpoint, training is saved there from time to time, and goes on from there where it was broken off. The
-    tested weights of all trials, or the best, as the configuration says, are saved in `keep_in`.
+    tested weights of all trials, or the best, as the configuration says, are saved in `keep_in`. After each validation
+    `watch` gets the latest points of the curves, by seed.
     """
     cohort, splits = make_cohort(config, dataset, seeds)
+    if watch is not None:
+        cohort.on_validated = _watching(watch, [Entrant.of(seed).seed for seed in seeds])
     if checkpoint is not None:
         checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes)
     _fit(cohort, config)
@@ -271,9 +297,24 @@ def _trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trai
     )
 
 
-def _curve(member: Member, batches: Batches, validation_steps: Sequence[int]) -> tuple[CurvePoint, ...]:
-    points = zip(validation_steps, member.train_losses, member.val_losses, member.val_scores, strict=False)
+def _curve(member: Member, batches: Batches, validation_steps: Sequence[int], first: int = 0) -> tuple[CurvePoint, ...]:
+    columns = (validation_steps, member.train_losses, member.val_losses, member.val_scores)
+    points = zip(*(column[first:] for column in columns), strict=False)
     return tuple(CurvePoint(step / batches.steps_per_epoch, step, *values) for step, *values in points)
+
+
+def _watching(watch: Watch, seeds: Sequence[int]) -> Callable[[Cohort], None]:
+    """Return what hands each member's new points to `watch`; of a resumed cohort the first time all of them."""
+    num_seen = 0
+
+    def show(cohort: Cohort) -> None:
+        nonlocal num_seen
+        steps = cohort.recipe.validation_steps
+        curves = [_curve(member, cohort.batches, steps, num_seen) for member in cohort.members]
+        watch({seed: curve for seed, curve in zip(seeds, curves, strict=True) if curve}, num_seen)
+        num_seen = cohort.round + 1
+
+    return show
 
 
 def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | None) -> float | None:

@@ -22,7 +22,6 @@ from evalbench.config import SearchConfig
 from evalbench.errors import ConfigError, DataError
 from evalbench.seeds import Phase, derive_draw
 from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
-from evalbench.tracking import NullTracker, Run, Tracker
 from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec
 from evalbench.workloads import draw_split
 
@@ -320,49 +319,52 @@ def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
     return found or [cell.specs]
 
 
-def mirror(cell: Cell, store: Store, tracker: Tracker, evaluation: str) -> None:
-    """Hand a cell's measured trials to the tracker, and its studies: a run for each trial, or one for a long study."""
-    cells.mirror(cell, store, tracker, evaluation)
-    if not studies(cell) or isinstance(tracker, NullTracker):
-        return
-    known, name = store.mirrored(evaluation, cells.tracker_name(cell.config)), cells.tracker_name(cell.config)
-    for study in studies(cell):
-        tuned = study.chosen(store)
-        if tuned is not None:
-            cells.mirror(tuned, store, tracker, evaluation)
-        if tuned is None or study.id in known:
-            continue
-        for run in _runs(study, store, evaluation):
-            tracker.record(run)
-        store.note_mirrored(evaluation, [study.id], name)
+def told(study: CellStudy, store: Store, technique: str) -> list[dict[str, Any]]:
+    """Return what trackers are told of an ended study: a run whose curve is the table of its candidates.
 
-
-def _runs(study: CellStudy, store: Store, evaluation: str) -> list[Run]:
-    """Return a study's runs: one for each trial, or one whose history is the table of its candidates."""
-    history = study.history(store)
-    config, metric = study.cell.config, study.cell.dataset.metric
-    if len(history) * study.search.num_seeds <= study.search.runs_up_to:
-        return [
-            cells.run_of(study.cell.at(one.candidate.values, Phase.TUNE), evaluation, config.technique, trial)
-            for one in history
-            for trial in one.trials
+    A study of at most `search.runs_up_to` trials is a run for each of them instead.
+    """
+    history, config = study.history(store), study.cell.config
+    evaluation, metric = config.evaluation.name, study.cell.dataset.metric
+    name = "-".join([evaluation, technique, study.cell.workload, f"study{study.number}"])
+    score = f"val/{metric.name.split('/')[1]}"
+    same = {
+        "group": evaluation,
+        "job_type": technique,
+        "tags": [study.cell.workload, technique, Phase.TUNE.value],
+        "score": score,
+        "maximize": metric.direction == "maximize",
+    }
+    about = {"evaluation": evaluation, "technique": technique, "dataset": study.cell.workload, "study": study.name}
+    if len(history) * study.search.num_seeds > study.search.runs_up_to:
+        best = study.best(store)
+        rows = [
+            {"epoch": one.candidate.number, **_numbers(one.candidate.values), **_scores(study, one)} for one in history
         ]
-    best = study.best(store)
-    rows = [
-        {"candidate": one.candidate.number, **_numbers(one.candidate.values), **_scores(study, one)} for one in history
-    ]
+        return [
+            {
+                **same,
+                "id": f"{name}-{study.id[:6]}",
+                "notes": f"{len(history)} candidates of {technique} on {study.cell.workload}; `epoch` counts them",
+                "config": about,
+                "curve": rows,
+                "summary": {} if best is None else {**best.candidate.values, **_scores(study, best)},
+            }
+        ]
     return [
-        Run(
-            id="-".join([evaluation, config.technique, study.cell.workload, f"study{study.number}", study.id[:6]]),
-            group=evaluation,
-            job_type="tune",
-            tags=tuple(dict.fromkeys([study.cell.workload, *config.choices.values(), "tune"])),
-            config={**config.tree, "study": study.name},
-            curve=rows,
-            summary={} if best is None else {**best.candidate.values, **_scores(study, best)},
-            score=f"val/{metric.name.split('/')[1]}",
-            maximize=metric.direction == "maximize",
-        )
+        {
+            **same,
+            "id": f"{name}-c{one.candidate.number}-s{trial.seed}-{study.id[:6]}",
+            "notes": f"candidate {one.candidate.number} of {technique} on {study.cell.workload}, seed {trial.seed}",
+            "config": {**about, **one.candidate.values, "seed": trial.seed},
+            "curve": [
+                {"epoch": point.epoch, "step": point.step, "val/loss": point.val_loss, score: point.val_score}
+                for point in trial.result.curve
+            ],
+            "summary": {**trial.result.metrics, "state": trial.result.state.value},
+        }
+        for one in history
+        for trial in one.trials
     ]
 
 

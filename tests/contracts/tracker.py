@@ -1,5 +1,7 @@
 """What every tracker must do; a subclass says how to make one and how to read back what it wrote."""
 
+import struct
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evalbench.tracking import Run, Tracker
+from evalbench.mirror import conclusion
+from evalbench.tracking import Conclusion, Run, Tracker
 
 CURVE: list[dict[str, float]] = [
     {"epoch": 1.0, "step": 34, "train/loss": 0.7, "val/loss": 0.5, "val/accuracy": 0.8},
@@ -18,12 +21,28 @@ RUN = Run(
     group="optimizers",
     job_type="adam",
     tags=("digits", "adam"),
-    config={"optimizer": {"lr": 0.001, "betas": [0.9, 0.999]}, "seed": 0},
+    notes="adam on digits, seed 0",
+    config={"optimizer": "adam", "lr": 0.001, "seed": 0, "trial": "f0", "tree": {"optimizer": {"betas": [0.9, 0.999]}}},
     curve=CURVE,
-    summary={"test/accuracy": 0.97, "state": "COMPLETE", "diverged_step": None},
+    summary={"test/accuracy": 0.97, "cost/steps": 68, "state": "COMPLETE", "diverged_step": None},
     score="val/accuracy",
     maximize=True,
 )
+REPORT = "# Which optimizer?\n\nadam: Adopt.\n"
+
+
+def assert_same(read: Run, written: Run) -> None:
+    assert (read.id, read.group, read.job_type, read.notes) == (
+        written.id,
+        written.group,
+        written.job_type,
+        written.notes,
+    )
+    assert set(read.tags) == set(written.tags)
+    assert read.config == written.config
+    assert [dict(point) for point in read.curve] == [pytest.approx(dict(point)) for point in written.curve]
+    there = {key: value for key, value in written.summary.items() if value is not None}
+    assert read.summary == {k: v if isinstance(v, str) else pytest.approx(v) for k, v in there.items()}
 
 
 class TrackerContract(ABC):
@@ -34,8 +53,12 @@ class TrackerContract(ABC):
         """Return a tracker that writes below a folder."""
 
     @abstractmethod
-    def read(self, tracker: Tracker, folder: Path) -> Sequence[Run]:
-        """Return what was written, as the tracker's own files tell it."""
+    def read(self, folder: Path) -> Sequence[Run]:
+        """Return the trials' runs, as the tracker's own files tell them."""
+
+    @abstractmethod
+    def read_reports(self, folder: Path) -> Sequence[str]:
+        """Return the reports that were written."""
 
     def test_runs_are_read_back_as_they_were_written(self, workspace: Path) -> None:
         tracker = self.make(workspace)
@@ -43,21 +66,57 @@ class TrackerContract(ABC):
         tracker.record(RUN)
         tracker.record(other)
         tracker.close()
-        read = {run.id: run for run in self.read(tracker, workspace)}
+        read = {run.id: run for run in self.read(workspace)}
         assert read.keys() == {RUN.id, other.id}
-        for written in (RUN, other):
-            run = read[written.id]
-            assert (run.group, run.job_type, set(run.tags)) == (written.group, written.job_type, set(written.tags))
-            assert run.config == written.config
-            assert [dict(point) for point in run.curve] == [pytest.approx(dict(point)) for point in written.curve]
-            assert run.summary == {key: value for key, value in written.summary.items() if value is not None}
+        assert_same(read[RUN.id], RUN)
+        assert_same(read[other.id], other)
 
-    def test_a_run_may_be_written_again(self, workspace: Path) -> None:
+    def test_a_run_that_is_written_again_is_there_once(self, workspace: Path) -> None:
+        for curve in (CURVE[:1], CURVE, CURVE):  # the first mirror ended before the trial did
+            tracker = self.make(workspace)
+            tracker.record(replace(RUN, curve=curve, running=len(curve) == 1))
+            tracker.record(replace(RUN, id=f"more-{RUN.id}"))
+            tracker.close()
+        run, other = sorted(self.read(workspace), key=lambda run: len(run.id))
+        assert_same(run, RUN)
+        assert_same(other, replace(RUN, id=f"more-{RUN.id}"))
+
+    def test_a_run_in_training_grows(self, workspace: Path) -> None:
         tracker = self.make(workspace)
-        tracker.record(RUN)
+        for points in (0, 1, 1, 2):
+            tracker.record(replace(RUN, curve=CURVE[:points], running=True, summary={}))
         tracker.record(RUN)
         tracker.close()
-        assert {run.id for run in self.read(tracker, workspace)} == {RUN.id}
+        (run,) = self.read(workspace)
+        assert_same(run, RUN)
+
+    def test_the_evaluation_is_shown_beside_its_runs_once(self, workspace: Path) -> None:
+        self.make(workspace).record(RUN)
+        for _ in range(2):
+            tracker = self.make(workspace)
+            tracker.conclude(drawn(workspace / "report"))
+            tracker.close()
+        assert self.read_reports(workspace) == [REPORT]
+        assert len(self.read(workspace)) == 1
 
     def test_it_says_where_to_look(self, workspace: Path) -> None:
         assert self.make(workspace).how_to_see()
+
+
+def drawn(folder: Path) -> Conclusion:
+    """Return a conclusion from a small folder of a report."""
+    (folder / "numbers").mkdir(parents=True, exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+    (folder / "report.md").write_text(REPORT)
+    (folder / "results.csv").write_text("technique,seed,score,message\nsgd,0,0.5,\nadam,0,0.75,\n")
+    (folder / "numbers" / "verdicts.csv").write_text("technique,ring,effect\nsgd,baseline,\nadam,ADOPT,0.25\n")
+    (folder / "figures" / "scores.png").write_bytes(one_pixel())
+    asked = {"question": "Which optimizer?", "factor": "optimizer", "baseline": "sgd", "command": "evalbench"}
+    return conclusion.read(folder, "optimizers", asked, [RUN.id])
+
+
+def one_pixel() -> bytes:
+    """Return the smallest picture."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")]
+    chunks = (struct.pack(">I", len(b)) + a + b + struct.pack(">I", zlib.crc32(a + b)) for a, b in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

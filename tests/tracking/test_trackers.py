@@ -1,49 +1,264 @@
-from collections.abc import Sequence
+"""Every tracker against its real library, read back."""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from contracts.tracker import RUN, TrackerContract
+from contracts.tracker import RUN, TrackerContract, drawn
 from evalbench.errors import ConfigError
-from evalbench.tracking import MemoryTracker, NullTracker, Run, Tracker
+from evalbench.tracking import MemoryTracker, Run, Tracker
+from evalbench.tracking.csv import CsvTracker, read_rows
+from evalbench.tracking.libraries import require
+from evalbench.tracking.mlflow import GROUP, ID, JOB_TYPE, TAGS, MlflowTracker
+from evalbench.tracking.tensorboard import ABOUT, TensorBoardTracker
+from evalbench.tracking.trackio import TrackioTracker
 from evalbench.tracking.wandb import WandbTracker
-from wandb_files import read_run
+from evalbench.tracking.wandb_files import OfflineRun, read
+
+SHARED = Path(tempfile.gettempdir()) / f"evalbench-trackers-{os.getpid()}"
+"""For libraries that know one folder per process, or take seconds to make a database."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _clean() -> Iterator[None]:
+    yield
+    shutil.rmtree(SHARED, ignore_errors=True)
+
+
+def in_order(point: dict[str, Any]) -> dict[str, Any]:
+    return {key: point[key] for key in ("epoch", "step", "train/loss", "val/loss", "val/accuracy")}
 
 
 class TestMemory(TrackerContract):
-    def make(self, folder: Path) -> Tracker:
-        return MemoryTracker()
+    @pytest.fixture(autouse=True)
+    def _one_for_all(self) -> None:
+        self.tracker = MemoryTracker()
 
-    def read(self, tracker: Tracker, folder: Path) -> Sequence[Run]:
-        assert isinstance(tracker, MemoryTracker)
-        return [
-            Run(**{**vars(run), "summary": {key: value for key, value in run.summary.items() if value is not None}})
-            for run in tracker.runs.values()
-        ]
+    def make(self, folder: Path) -> Tracker:
+        return self.tracker
+
+    def read(self, folder: Path) -> Sequence[Run]:
+        runs = self.tracker.runs.values()
+        return [Run(**{**vars(r), "summary": {k: v for k, v in r.summary.items() if v is not None}}) for r in runs]
+
+    def read_reports(self, folder: Path) -> Sequence[str]:
+        return [one.files[0].read_text() for one in self.tracker.conclusions.values()]
+
+
+def offline_runs(folder: Path) -> list[OfflineRun]:
+    return [read(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
 
 
 class TestWandb(TrackerContract):
     def make(self, folder: Path) -> Tracker:
         return WandbTracker("evalbench", None, "offline", str(folder / "runs"))
 
-    def read(self, tracker: Tracker, folder: Path) -> Sequence[Run]:
-        return [read_run(path)[0] for path in sorted(folder.glob("runs/wandb/offline-run-*/*.wandb"))]
+    def read(self, folder: Path) -> Sequence[Run]:
+        return [self.as_run(run) for run in offline_runs(folder / "runs") if run.job_type != "evaluation"]
+
+    def as_run(self, run: OfflineRun) -> Run:
+        assert run.ended
+        summary = {key: value for key, value in run.summary.items() if key not in RUN.curve[0]}
+        curve = [in_order(point) for point in run.curve]
+        return Run(run.id, run.group, run.job_type, tuple(run.tags), run.notes, run.config, curve, summary, "", True)
+
+    def read_reports(self, folder: Path) -> Sequence[str]:
+        runs = [run for run in offline_runs(folder / "runs") if run.job_type == "evaluation"]
+        artifacts = [artifact for run in runs for artifact in run.artifacts if artifact["type"] == "report"]
+        assert {tuple(artifact["paths"]) for artifact in artifacts} == {("report.md", "results.csv")}
+        assert {tuple(artifact["metadata"]["runs"]) for artifact in artifacts} == {(RUN.id,)}
+        kept = [path.read_text() for path in folder.glob("wandb-data/**/staging/*") if b"Adopt" in path.read_bytes()]
+        return kept[: len(artifacts)]
 
 
-def test_wandb_curves_have_a_declared_axis(workspace: Path) -> None:
+def test_wandb_curves_have_a_declared_axis_and_a_best_value(workspace: Path) -> None:
     WandbTracker("evalbench", None, "offline", str(workspace)).record(RUN)
-    (path,) = workspace.glob("wandb/offline-run-*/*.wandb")
-    _, axes = read_run(path)
-    assert {axes[name] for name in ("train/*", "val/*", "val/loss", "val/accuracy")} == {"epoch"}
+    (run,) = offline_runs(workspace)
+    assert {run.axes[name] for name in ("train/*", "val/*", "val/loss", "val/accuracy")} == {"epoch"}
+    assert (run.summary["val/loss"], run.summary["val/accuracy"]) == ({"min": 0.5}, {"max": 0.8})
+    assert run.num_stats == 0
+
+
+@pytest.mark.slow
+def test_wandb_looks_at_the_machine_for_the_run_that_stands_for_a_cohort(workspace: Path) -> None:
+    tracker = WandbTracker("evalbench", None, "offline", str(workspace))
+    tracker.record(Run(**{**vars(RUN), "running": True, "process": os.getpid()}))
+    time.sleep(1.5)  # it looks when it begins, and from then on now and then
+    tracker.record(RUN)
+    (run,) = offline_runs(workspace)
+    assert run.num_stats >= 1
+
+
+def test_wandb_shows_tables_and_figures(workspace: Path) -> None:
+    WandbTracker("evalbench", None, "offline", str(workspace)).conclude(drawn(workspace / "report"))
+    (run,) = offline_runs(workspace)
+    assert (run.id, run.group, run.job_type) == ("optimizers-evaluation", "optimizers", "evaluation")
+    assert run.summary["ring/adam"] == "ADOPT"
+    tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in workspace.rglob("*.table.json")}
+    assert tables["verdicts"]["columns"] == ["technique", "ring", "effect"]
+    assert tables["results"]["data"] == [["sgd", 0, 0.5], ["adam", 0, 0.75]]
+    assert [path.name.split("_")[0] for path in workspace.rglob("files/media/images/figures/*.png")] == ["scores"]
 
 
 def test_wandb_knows_three_modes() -> None:
-    with pytest.raises(ConfigError, match=r"^tracker\.mode must be one of offline, online, disabled, not 'on'"):
+    with pytest.raises(ConfigError, match=r"^tracker\.wandb\.mode must be one of offline, online, disabled, not 'on'"):
         WandbTracker("evalbench", None, "on", "runs")
 
 
-def test_the_null_tracker_has_nothing_to_show() -> None:
-    tracker = NullTracker()
-    tracker.record(RUN)
-    tracker.close()
-    assert tracker.how_to_see() is None
+class TestCsv(TrackerContract):
+    def make(self, folder: Path) -> Tracker:
+        return CsvTracker(str(folder / "runs"))
+
+    def read(self, folder: Path) -> Sequence[Run]:
+        return [self.as_run(row, folder / "runs") for row in read_rows(folder / "runs" / "runs.csv")]
+
+    def as_run(self, row: dict[str, str], folder: Path) -> Run:
+        curve = [{k: float(v) for k, v in point.items()} for point in read_rows(folder / "curves" / f"{row['id']}.csv")]
+        config: dict[str, Any] = {}
+        for key, text in row.items():
+            *parents, name = key.removeprefix("config.").split(".")
+            place = config
+            if key.startswith("config."):
+                for parent in parents:
+                    place = place.setdefault(parent, {})
+                place[name] = json.loads(text)
+        summary = {k.removeprefix("summary."): json.loads(v) for k, v in row.items() if k.startswith("summary.")}
+        tags = tuple(json.loads(row["tags"]))
+        return Run(row["id"], row["group"], row["job_type"], tags, row["notes"], config, curve, summary, "", True)
+
+    def read_reports(self, folder: Path) -> Sequence[str]:
+        return [path.read_text() for path in folder.glob("runs/evaluations/*/report.md")]
+
+
+class TestTensorBoard(TrackerContract):
+    def make(self, folder: Path) -> Tracker:
+        return TensorBoardTracker(str(folder / "runs"))
+
+    def loaded(self, folder: Path) -> Iterator[Any]:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        for path in sorted((folder / "runs").glob("*/*")):
+            events = EventAccumulator(str(path), size_guidance={"tensors": 0, "images": 0})
+            events.Reload()
+            yield events
+
+    def text(self, events: Any, tag: str) -> str:
+        return str(events.Tensors(tag)[-1].tensor_proto.string_val[0].decode())
+
+    def read(self, folder: Path) -> Sequence[Run]:
+        return [self.as_run(e) for e in self.loaded(folder) if ABOUT in e.Tags()["tensors"]]
+
+    def as_run(self, events: Any) -> Run:
+        about = json.loads(self.text(events, ABOUT).removeprefix("```json").removesuffix("```"))
+        points: dict[int, dict[str, Any]] = {}
+        summary = {key: value for key, value in about["summary"].items() if isinstance(value, str)}
+        for tag in events.Tags()["scalars"]:
+            for event in events.Scalars(tag):
+                if tag in RUN.curve[0]:
+                    points.setdefault(event.step, {"step": event.step})[tag] = event.value
+                else:
+                    summary[tag] = event.value
+        about |= {"tags": tuple(about["tags"]), "summary": summary, "curve": [in_order(p) for p in points.values()]}
+        return Run(**about, score="", maximize=True)
+
+    def read_reports(self, folder: Path) -> Sequence[str]:
+        runs = [events for events in self.loaded(folder) if "report" in events.Tags()["tensors"]]
+        assert all(events.Tags()["images"] == ["figures/scores"] for events in runs)
+        return [self.text(events, "report") for events in runs]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's use of SQLAlchemy
+class TestMlflow(TrackerContract):
+    def make(self, folder: Path) -> Tracker:
+        database = SHARED / "mlflow.db"
+        return MlflowTracker(f"sqlite:///{database}", folder.name, str(folder / "artifacts"))
+
+    def runs(self, folder: Path) -> Iterator[tuple[Any, Any]]:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{SHARED}/mlflow.db")
+        experiment = client.get_experiment_by_name(folder.name)
+        assert experiment is not None
+        for run in client.search_runs([experiment.experiment_id]):
+            yield client, run
+
+    def artifact(self, run: Any, name: str) -> str:
+        return (Path(run.info.artifact_uri.removeprefix("file://")) / name).read_text()
+
+    def read(self, folder: Path) -> Sequence[Run]:
+        return [self.as_run(c, run) for c, run in self.runs(folder) if run.data.tags[JOB_TYPE] != "evaluation"]
+
+    def as_run(self, client: Any, run: Any) -> Run:
+        tags, id = run.data.tags, run.info.run_id
+        points: dict[int, dict[str, Any]] = {}
+        for key in RUN.curve[0]:
+            for metric in client.get_metric_history(id, key) if key != "step" else ():
+                points.setdefault(metric.step, {"step": metric.step})[key] = metric.value
+        summary = {key: value for key, value in run.data.metrics.items() if key not in RUN.curve[0]}
+        assert (run.info.status, run.data.params["lr"], run.data.params["optimizer"]) == ("FINISHED", "0.001", "adam")
+        return Run(
+            tags[ID],
+            tags[GROUP],
+            tags[JOB_TYPE],
+            tuple(json.loads(tags[TAGS])),
+            tags["mlflow.note.content"],
+            json.loads(self.artifact(run, "config.json")),
+            [in_order(points[step]) for step in sorted(points)],
+            {**summary, "state": tags["state"]},
+            "",
+            True,
+        )
+
+    def read_reports(self, folder: Path) -> Sequence[str]:
+        runs = [run for _, run in self.runs(folder) if run.data.tags[JOB_TYPE] == "evaluation"]
+        for run in runs:
+            assert json.loads(self.artifact(run, "tables/verdicts.json"))["rows"][1]["ring"] == "ADOPT"
+        return [self.artifact(run, "report.md") for run in runs]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+class TestTrackio(TrackerContract):
+    def make(self, folder: Path) -> Tracker:
+        return TrackioTracker(folder.name[:40], str(SHARED / "trackio"))
+
+    def runs(self, folder: Path) -> Iterator[Any]:
+        import trackio
+
+        yield from trackio.Api().runs(folder.name[:40])
+
+    def rows(self, run: Any) -> list[dict[str, Any]]:
+        import trackio
+
+        rows = trackio.SQLiteStorage.get_logs(run.project, run.name)
+        return [{k: v for k, v in row.items() if k not in ("timestamp",)} for row in rows]
+
+    def read(self, folder: Path) -> Sequence[Run]:
+        return [self.as_run(run) for run in self.runs(folder) if not run.name.endswith("evaluation")]
+
+    def as_run(self, run: Any) -> Run:
+        config = {key: value for key, value in run.config.items() if not key.startswith("_")}
+        about = [config.pop(key) for key in ("job_type", "tags", "notes")]
+        rows = self.rows(run)
+        curve = [in_order(row) for row in rows if "val/loss" in row]
+        (final,) = [{k: v for k, v in row.items() if k != "step"} for row in rows if "state" in row]
+        group = run.config["_Group"]
+        return Run(run.name, group, about[0], tuple(about[1]), about[2], config, curve, final, "", True)
+
+    def read_reports(self, folder: Path) -> Sequence[str]:
+        runs = [run for run in self.runs(folder) if run.name.endswith("evaluation")]
+        return [row["report"]["_value"] for run in runs for row in self.rows(run) if "report" in row]
+
+
+def test_a_missing_library_gets_the_command_that_installs_it() -> None:
+    line = r"^tracker=aim needs the package no_such_library, .*: pip install 'evalbench-dl\[aim\]'$"
+    with pytest.raises(ConfigError, match=line):
+        require("no_such_library", "aim")

@@ -1,4 +1,7 @@
-"""`python -m evalbench.report FOLDER` writes a report again; `... results.csv --baseline NAME` judges any table."""
+"""`python -m evalbench.report FOLDER` writes a report again; `... results.csv --baseline NAME` judges any table.
+
+`--from wandb-offline DIR` and the like judge runs that any program logged to a tracker.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(given)
     try:
         if asked.index:
-            print(_write_index(asked))
+            print(_write_index(Path(asked.source)))
+        elif asked.tracker is not None:
+            print(_write_runs(asked, given))
+        elif Path(asked.source).is_file():
+            print(_write_table(Path(asked.source), asked, given))
         else:
-            print(_write_table(asked, given) if asked.source.is_file() else _write_folder(asked))
+            print(_write_folder(asked))
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0
 
 
-def _write_index(asked: argparse.Namespace) -> Path:
-    if not asked.source.is_dir():
-        raise TableError(f"{asked.source} is not a folder: --index takes the folder of all reports, such as reports")
-    return write_index(asked.source)
+def _write_index(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise TableError(f"{folder} is not a folder: --index takes the folder of all reports, such as reports")
+    return write_index(folder)
+
+
+def _write_runs(asked: argparse.Namespace, given: list[str]) -> Path:
+    from evalbench import imports  # trackers' libraries come with it
+
+    _needs_baseline(asked)
+    rows = imports.load(asked.tracker, asked.source)
+    out: Path = asked.out or Path("reports") / asked.tracker
+    table = out / f"{out.name}.csv"
+    left_out = imports.write_table(rows, imports.parse_map(asked.map), table)
+    if left_out:
+        print(f"{left_out} of {len(rows)} runs lack a value that --map takes, and are left out", file=sys.stderr)
+    asked.out = out
+    return _write_table(table, asked, given)
 
 
 def _write_folder(asked: argparse.Namespace) -> Path:
@@ -41,13 +62,17 @@ def _write_folder(asked: argparse.Namespace) -> Path:
         raise TableError(
             f"{asked.source} is not a table that exists: --baseline and --wide belong to a CSV file of results"
         )
-    return write(asked.source)
+    return write(Path(asked.source))
 
 
-def _write_table(asked: argparse.Namespace, given: list[str]) -> Path:
+def _needs_baseline(asked: argparse.Namespace) -> None:
     if asked.baseline is None:
         raise TableError("a table needs --baseline NAME: the technique that all others are compared with")
-    out: Path = asked.out or Path("reports") / asked.source.stem
+
+
+def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Path:
+    _needs_baseline(asked)
+    out: Path = asked.out or Path("reports") / table.stem
     options = Options(
         baseline=asked.baseline,
         metric=asked.metric,
@@ -59,7 +84,7 @@ def _write_table(asked: argparse.Namespace, given: list[str]) -> Path:
         tuned=asked.tuned,
         command=shlex.join(["python", "-m", "evalbench.report", *given]),
     )
-    return write_findings(find(load_table(asked.source, options)), out)
+    return write_findings(find(load_table(table, options)), out)
 
 
 def _positive(text: str) -> float:
@@ -71,7 +96,21 @@ def _positive(text: str) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evalbench.report", description=__doc__)
-    parser.add_argument("source", type=Path, metavar="FOLDER|TABLE", help="the folder of an evaluation, or a CSV table")
+    parser.add_argument("source", metavar="FOLDER|TABLE|RUNS", help="the folder of an evaluation, a CSV table, or runs")
+    parser.add_argument(
+        "--from",
+        dest="tracker",
+        choices=("wandb", "wandb-offline", "mlflow", "tensorboard"),
+        help="runs: entity/project, the folder of offline runs, URI/experiment, or the folder of event files",
+    )
+    parser.add_argument(
+        "--map",
+        nargs="+",
+        default=[],
+        metavar="COLUMN=NAME",
+        help="runs: what the table's columns are called there, such as technique=config.optimizer workload=const:digits"
+        " seed=config.seed score=summary.test/accuracy (default: as evalbench logs them)",
+    )
     parser.add_argument("--index", action="store_true", help="list all reports of a folder in its index.md instead")
     parser.add_argument("--baseline", help="table: the technique that all others are compared with")
     parser.add_argument("--out", type=Path, help="table: the folder of the report (default: reports/NAME)")

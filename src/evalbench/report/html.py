@@ -24,8 +24,8 @@ a { color: var(--link); }
 code { background: var(--soft); border-radius: 4px; padding: 0.1em 0.35em; font-size: 0.88em; }
 pre { background: var(--soft); border-radius: 6px; overflow-x: auto; padding: 0.8rem 1rem; } pre code { padding: 0; }
 .wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.82rem; font-variant-numeric: tabular-nums; }
-th, td { border: 1px solid var(--line); padding: 0.35rem 0.5rem; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 0.78rem; font-variant-numeric: tabular-nums; }
+th, td { border: 1px solid var(--line); padding: 0.35rem 0.4rem; white-space: nowrap; }
 td[style="text-align:left"], td:not([style]), th { white-space: normal; }
 th { background: var(--soft); text-align: left; vertical-align: bottom; }
 p > img { display: block; margin: 1rem 0 0.25rem; }

@@ -10,6 +10,8 @@ from evalbench.report.tables import code, markdown
 from evalbench.report.units import fixed, flops, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
 
+WORK = ("updates", "examples", "FLOPs")  # columns that a foreign table may know nothing of
+
 
 def verdicts(found: Findings) -> str:
     """The table that decides: a row per technique, the baseline first."""
@@ -28,9 +30,10 @@ def verdicts(found: Findings) -> str:
             rows.append(["–", code(name), "**INVALID**", reason, "", "–", *work_cells(found, name), "", "0"])
     headers = [
         "rank", "technique", "ring", f"effect ({found.common.difference}) [{percent(found.family)} CI]", "wins",
-        "cost ratio", "updates", "examples", "FLOPs", "data sets", "seeds",
+        "cost ratio", *WORK, "data sets", "seeds",
     ]  # fmt: skip
-    return markdown(headers, rows, 3)
+    known = [place for place, name in enumerate(headers) if name not in WORK or any(row[place] != "–" for row in rows)]
+    return markdown([headers[place] for place in known], [[row[place] for place in known] for row in rows], 3)
 
 
 def _verdict_row(found: Findings, verdict: Verdict) -> list[str]:

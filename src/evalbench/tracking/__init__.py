@@ -1,5 +1,5 @@
 """Trackers: mirrors of the store for people to watch. They may fail without hurting a result."""
 
-from evalbench.tracking.tracker import MemoryTracker, NullTracker, Run, Tracker
+from evalbench.tracking.tracker import Conclusion, MemoryTracker, Run, Table, Tracker
 
-__all__ = ["MemoryTracker", "NullTracker", "Run", "Tracker"]
+__all__ = ["Conclusion", "MemoryTracker", "Run", "Table", "Tracker"]

@@ -1,12 +1,22 @@
-"""Weights & Biases: one run per trial, offline unless asked otherwise."""
+"""Weights & Biases: one run per trial and one per evaluation, offline unless asked otherwise."""
 
+import re
+import shutil
+import time
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from evalbench.errors import ConfigError
-from evalbench.tracking.tracker import Run
+from evalbench.tracking.tracker import Conclusion, Run
+from evalbench.tracking.wandb_files import is_whole
 
 MODES = ("offline", "online", "disabled")
+MOST_CHARACTERS = 64
+"""What W&B allows a tag."""
+FLUSH_SECONDS = 30.0
+"""How long W&B's service process may take to write down a run that it calls finished."""
+STATS_SECONDS = 2.0
+"""Between two looks at the machine that trains a cohort."""
 
 
 class WandbTracker:
@@ -14,17 +24,57 @@ class WandbTracker:
 
     def __init__(self, project: str, entity: str | None, mode: str, folder: str) -> None:
         if mode not in MODES:
-            raise ConfigError("tracker.mode", "must be one of " + ", ".join(MODES), mode, "choose one of them")
+            raise ConfigError("tracker.wandb.mode", "must be one of " + ", ".join(MODES), mode, "choose one of them")
         self.project, self.entity, self.mode, self.folder = project, entity, mode, Path(folder)
+        self._open: dict[str, Any] = {}
+        self._num_logged: dict[str, int] = {}
 
     def record(self, run: Run) -> None:
-        """Write one run: its configuration, its curve against declared axes, its summary."""
+        """Write a run: its configuration, its curve against declared axes, its summary."""
+        if run.id not in self._open:
+            self._open[run.id] = self._begin(run)
+            self._num_logged[run.id] = 0
+        record = self._open[run.id]
+        for step in range(self._num_logged[run.id], len(run.curve)):
+            record.log(dict(run.curve[step]), step=step)  # a resumed run passes over the steps that it has
+            self._num_logged[run.id] = step + 1
+        if not run.running:
+            record.summary.update({key: value for key, value in run.summary.items() if value is not None})
+            self._finish(run.id)
+
+    def _begin(self, run: Run) -> Any:
+        record = self._init(
+            run.id,
+            stats_of=run.process,
+            group=run.group,
+            job_type=run.job_type,
+            tags=[tag[:MOST_CHARACTERS] for tag in run.tags],
+            notes=run.notes,
+            config=dict(run.config),
+        )
+        record.define_metric("epoch")
+        record.define_metric("step")
+        record.define_metric("train/*", step_metric="epoch")
+        record.define_metric("val/*", step_metric="epoch")
+        record.define_metric("val/loss", step_metric="epoch", summary="min")
+        record.define_metric(run.score, step_metric="epoch", summary="max" if run.maximize else "min")
+        return record
+
+    def _init(self, id: str, stats_of: int | None = None, **more: Any) -> Any:
         import wandb  # half a second: only where a run is written
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        mode: Literal["offline", "online", "disabled"] = self.mode  # type: ignore[assignment]
+        folder = self.folder.resolve()  # W&B's service process may have another idea of where it is
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.mode == "offline":  # what an interrupted mirror left of this run would become a second copy of it
+            name = re.compile(rf"offline-run-\d+_\d+-{re.escape(id)}")  # not one that only ends like it
+            for old in folder.glob(f"wandb/offline-run-*-{id}"):
+                if name.fullmatch(old.name):
+                    shutil.rmtree(old)
+        mode: Any = self.mode
         settings = wandb.Settings(
-            x_disable_stats=True,
+            x_disable_stats=stats_of is None,
+            x_stats_pid=stats_of or 0,
+            x_stats_sampling_interval=STATS_SECONDS,
             x_disable_meta=True,
             x_save_requirements=False,
             disable_git=True,
@@ -34,33 +84,65 @@ class WandbTracker:
             console="off",
             silent=True,
         )
-        with wandb.init(
+        return wandb.init(
             project=self.project,
             entity=self.entity,
             mode=mode,
-            dir=str(self.folder),
-            id=run.id,
-            name=run.id,
-            group=run.group,
-            job_type=run.job_type,
-            tags=list(run.tags),
-            config=dict(run.config),
-            resume="allow" if mode == "online" else None,
+            dir=str(folder),
+            id=id,
+            name=id,
+            resume="allow" if self.mode == "online" else None,
             reinit="create_new",
             settings=settings,
-        ) as record:
-            record.define_metric("epoch")
-            record.define_metric("step")
-            record.define_metric("train/*", step_metric="epoch")
-            record.define_metric("val/*", step_metric="epoch")
-            record.define_metric("val/loss", step_metric="epoch", summary="min")
-            record.define_metric(run.score, step_metric="epoch", summary="max" if run.maximize else "min")
-            for point in run.curve:
-                record.log(dict(point))
-            record.summary.update({key: value for key, value in run.summary.items() if value is not None})
+            **more,
+        )
+
+    def _finish(self, id: str) -> None:
+        """Close a run; offline it counts as written when its file holds its end, which the service writes later."""
+        record = self._open.pop(id)
+        self._num_logged.pop(id, None)
+        record.finish()
+        if self.mode != "offline":
+            return
+        path = Path(record.settings.sync_file)
+        end = time.monotonic() + FLUSH_SECONDS
+        while not is_whole(path):
+            if time.monotonic() > end:
+                raise OSError(f"{path} was not written to its end: is the disk full?")
+            time.sleep(0.002)
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Write the evaluation's run: tables, figures, and the report as an artifact that names the runs it is from."""
+        import wandb
+
+        record = self._init(
+            conclusion.id,
+            group=conclusion.evaluation,
+            job_type="evaluation",
+            tags=["evaluation"],
+            notes=conclusion.notes,
+            config=dict(conclusion.config),
+        )
+        self._open[conclusion.id] = record
+        content: dict[str, Any] = {
+            name: wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])
+            for name, table in conclusion.tables.items()
+        }
+        content |= {f"figures/{name}": wandb.Image(str(path)) for name, path in conclusion.figures.items()}
+        record.log(content)
+        record.summary.update(dict(conclusion.summary))
+        artifact = wandb.Artifact(
+            f"{conclusion.evaluation}-report", type="report", metadata={"runs": list(conclusion.run_ids)}
+        )
+        for path in conclusion.files:
+            artifact.add_file(str(path))
+        record.log_artifact(artifact)
+        self._finish(conclusion.id)
 
     def close(self) -> None:
-        """Nothing stays open between runs."""
+        """Finish the runs of trials that were not seen to end."""
+        for id in list(self._open):
+            self._finish(id)
 
     def how_to_see(self) -> str | None:
         """Return the commands that show the runs, or send them."""

@@ -1,0 +1,5 @@
+"""The W&B workspace and report of an evaluation."""
+
+from evalbench.dashboard.views import Views, report, views, workspace
+
+__all__ = ["Views", "report", "views", "workspace"]

@@ -1,0 +1,138 @@
+"""A stored trial as a tracker's run."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalbench.store import Link, StoredTrial
+from evalbench.tracking import Run
+from evalbench.trial import CurvePoint
+
+GROUPS = ("optimizer", "model", "activation", "schedule", "budget")
+"""Their settings are spread out in a run's configuration, in this order."""
+
+MOST_CHARACTERS = 128
+"""Of a run's name, which trackers make folders of."""
+
+
+@dataclass(frozen=True)
+class CellDescription:
+    """What the runs of one cell are told beside their trials; plain values."""
+
+    cell_id: str
+    trials: Sequence[str]
+    seeds: Sequence[int]
+    workload: str
+    choices: Mapping[str, str]
+    settings: Mapping[str, Any]
+    tree: Mapping[str, Any]
+    metric: str
+    maximize: bool
+    setting: str | None = None
+    """Of a searched cell: whether its trials are at the default setting, or at one that a study has chosen."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all runs of an evaluation share."""
+
+    evaluation: str
+    question: str | None
+    command: str
+
+
+def ended(context: Context, cell: CellDescription, link: Link, trial: StoredTrial) -> Run:
+    """Return the run of an ended trial."""
+    result = trial.result
+    summary: Mapping[str, float | int | str | None] = {
+        **result.metrics,
+        "score": result.metrics.get(cell.metric),
+        "state": result.state.value,
+        "best_epoch": result.best_epoch,
+        "diverged_step": result.diverged_step,
+        "cost/steps": result.steps,
+        "cost/examples": result.examples,
+        "cost/flops": result.flops,
+        "cost/parameters": result.parameters,
+    }
+    return _run(context, cell, link, trial.seed, trial.settings, result.curve, summary)
+
+
+def running(
+    context: Context,
+    cell: CellDescription,
+    link: Link,
+    curve: Sequence[CurvePoint],
+    process: int | None,
+) -> Run:
+    """Return the run of a trial in training."""
+    seed = cell.seeds[list(cell.trials).index(link.trial_id)]
+    return _run(context, cell, link, seed, cell.settings, curve, {}, running=True, process=process)
+
+
+def _run(
+    context: Context,
+    cell: CellDescription,
+    link: Link,
+    seed: int,
+    settings: Mapping[str, Any],
+    curve: Sequence[CurvePoint],
+    summary: Mapping[str, float | int | str | None],
+    **state: Any,
+) -> Run:
+    score = f"val/{cell.metric.split('/')[1]}"
+    question = f": {context.question}" if context.question else ""
+    setting = [] if cell.setting is None else [cell.setting]
+    kinds = [cell.choices[group] for group in ("model", "activation", "optimizer") if group in cell.choices]
+    return Run(
+        id=_identity([context.evaluation, link.technique, *link.factors.values(), cell.workload, *setting, f"s{seed}"]),
+        group=context.evaluation,
+        job_type=link.technique,
+        tags=tuple(dict.fromkeys([cell.workload, link.technique, *kinds, *setting])),
+        notes=f"{link.technique} on {cell.workload}, seed {seed}, of {context.evaluation}{question}\n{context.command}",
+        config=_config(context, cell, link, seed, settings),
+        curve=[
+            {
+                "epoch": point.epoch,
+                "step": point.step,
+                "train/loss": point.train_loss,
+                "val/loss": point.val_loss,
+                score: point.val_score,
+            }
+            for point in curve
+        ],
+        summary=summary,
+        score=score,
+        maximize=cell.maximize,
+        **state,
+    )
+
+
+def _identity(parts: Sequence[str]) -> str:
+    """Join what a run is known by; a hash takes the place of what is too long for a name."""
+    name = "-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts)
+    if len(name) <= MOST_CHARACTERS:
+        return name
+    return f"{name[: MOST_CHARACTERS - 13]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def _config(
+    context: Context, cell: CellDescription, link: Link, seed: int, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Flat names first come, first served: `lr` is the optimizer's, and a schedule's would be `schedule_lr`."""
+    flat: dict[str, Any] = {
+        "evaluation": context.evaluation,
+        "technique": link.technique,
+        "dataset": cell.workload,
+        "seed": seed,
+        "trial": link.trial_id,
+        "setting": cell.setting,
+        **{group: cell.choices.get(group) for group in GROUPS[:-1]},
+    }
+    for group in GROUPS:
+        for key, value in dict(settings.get(group) or {}).items():
+            if key != "_target_":
+                flat[key if key not in flat else f"{group}_{key}"] = value
+    flat |= {key: settings[key] for key in ("precision", "label_smoothing") if key in settings}
+    return {**{key: value for key, value in flat.items() if value is not None}, "tree": dict(cell.tree)}

@@ -1,0 +1,59 @@
+"""`python -m evalbench.sync [EVALUATION ...]` sends what trackers lack, from the store, each thing once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from evalbench.errors import InputError
+from evalbench.mirror import Mirror, described
+from evalbench.store import Store
+
+STORE = "sqlite:///outputs/store.sqlite"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Send what is missing and say so; return 0, 1 where a tracker failed, 2 for what is not known."""
+    asked = _parser().parse_args(arguments)
+    failed = False
+    try:
+        store = Store(asked.store)
+        for evaluation in asked.evaluation or store.described():
+            trackers = list(described(store, evaluation)["trackers"])
+            if not trackers:
+                print(f"{evaluation}: it has no tracker")
+            for name in trackers:
+                failed |= not _send(Mirror(store, evaluation, name), f"{evaluation}, {name}")
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return int(failed)
+
+
+def _send(mirror: Mirror, where: str) -> bool:
+    """Send what one tracker lacks of one evaluation; return whether it has all of it now."""
+    before, lacked_report = mirror.waiting(), mirror.lacks_conclusion()
+    problem = ""
+    try:
+        mirror.send()
+        mirror.conclude()
+        mirror.tracker.close()
+    except Exception as error:  # whatever a tracker raises
+        lines = str(error).strip().splitlines() or ["no message"]
+        problem = f"; {mirror.waiting()} are still missing ({type(error).__name__}: {lines[0]})"
+    sent = before - mirror.waiting()
+    report = " and the report" if lacked_report and not mirror.lacks_conclusion() else ""
+    print(f"{where}: {sent} trials{report} sent{problem}")
+    return not problem
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m evalbench.sync", description=__doc__)
+    parser.add_argument("evaluation", nargs="*", help="its name; all that the store knows where none is given")
+    parser.add_argument("--store", default=STORE, metavar="URL", help="the store (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

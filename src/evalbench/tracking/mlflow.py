@@ -1,0 +1,151 @@
+"""MLflow: one run per trial, in a SQLite file or on a server."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from evalbench.tracking.libraries import require
+from evalbench.tracking.tracker import Conclusion, Run, numbers
+
+T = TypeVar("T")
+ID, GROUP, JOB_TYPE, TAGS, TRIAL = (f"evalbench.{name}" for name in ("run", "evaluation", "technique", "tags", "trial"))
+MOST_METRICS = 1000
+MOST_PARAMETERS = 100
+"""What one call may carry."""
+
+
+class MlflowTracker:
+    """Mirrors trials to MLflow. A run that is there already is gone on with, so that nothing doubles."""
+
+    def __init__(self, uri: str, experiment: str, artifacts: str | None) -> None:
+        require("mlflow", "mlflow")
+        self.uri, self.experiment, self.artifacts = uri, experiment, artifacts
+        self._client: Any = None
+        self._experiment_id = ""
+        self._open: dict[str, Any] = {}
+        self._num_logged: dict[str, int] = {}
+
+    def record(self, run: Run) -> None:
+        """Write parameters, the points of the curve that are new, and when the run has ended its final values."""
+        from mlflow.entities import Metric
+
+        if run.id not in self._open:
+            self._open[run.id] = self._begin(run)
+            self._num_logged[run.id] = 0
+        info = self._open[run.id].info
+        points = [
+            Metric(key, value, info.start_time + place, int(point["step"]))  # the same time for the same point, always
+            for place, point in enumerate(run.curve)
+            if place >= self._num_logged[run.id]
+            for key, value in numbers(point).items()
+            if key != "step"
+        ]
+        for chunk in _chunks(points, MOST_METRICS):
+            self._client.log_batch(info.run_id, metrics=chunk)
+        self._num_logged[run.id] = len(run.curve)
+        if run.running:
+            return
+        last = int(run.curve[-1]["step"]) if run.curve else 0
+        final = [Metric(key, value, info.start_time, last) for key, value in numbers(run.summary).items()]
+        self._client.log_batch(info.run_id, metrics=final)
+        for key, value in run.summary.items():
+            if isinstance(value, str):
+                self._client.set_tag(info.run_id, key, value)
+        status = "FINISHED" if run.summary.get("state") == "COMPLETE" else "FAILED"
+        self._client.set_terminated(info.run_id, status)
+        del self._open[run.id], self._num_logged[run.id]
+
+    def _begin(self, run: Run) -> Any:
+        from mlflow.entities import Param
+
+        tags = {
+            ID: run.id,
+            GROUP: run.group,
+            JOB_TYPE: run.job_type,
+            TAGS: json.dumps(run.tags),
+            TRIAL: str(run.config.get("trial")),
+            "mlflow.note.content": run.notes,
+        }
+        record = self._run(run.id, tags)
+        parameters = [
+            Param(key, value if isinstance(value, str) else json.dumps(value))
+            for key, value in run.config.items()
+            if not isinstance(value, Mapping)
+        ]
+        for chunk in _chunks(parameters, MOST_PARAMETERS):
+            self._client.log_batch(record.info.run_id, params=chunk)
+        self._client.log_dict(record.info.run_id, dict(run.config), "config.json")
+        return record
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Write the evaluation's run: its report, tables and figures as artifacts."""
+        record = self._run(
+            conclusion.id,
+            {
+                ID: conclusion.id,
+                GROUP: conclusion.evaluation,
+                JOB_TYPE: "evaluation",
+                "mlflow.note.content": conclusion.notes,
+                "evalbench.runs": json.dumps(conclusion.run_ids)[:5000],
+                **{key: str(value) for key, value in conclusion.summary.items()},
+            },
+        )
+        run_id = record.info.run_id
+        for path in conclusion.files:
+            self._client.log_artifact(run_id, str(path))
+        for path in conclusion.figures.values():
+            self._client.log_artifact(run_id, str(path), "figures")
+        for name, table in conclusion.tables.items():
+            rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+            self._client.log_dict(run_id, {"columns": table.columns, "rows": rows}, f"tables/{name}.json")
+        self._client.set_terminated(run_id)
+
+    def _run(self, id: str, tags: Mapping[str, str]) -> Any:
+        """Return the run of this identity; one of another trial is deleted first, and one of this trial reused."""
+        self._connect()
+        found = self._client.search_runs([self._experiment_id], f"tags.`{ID}` = '{id}'")
+        same = [run for run in found if run.data.tags.get(TRIAL) == tags.get(TRIAL)]
+        for run in found:
+            if run is not (same[0] if same else None):
+                self._client.delete_run(run.info.run_id)
+        if not same:
+            return self._client.create_run(self._experiment_id, tags=dict(tags), run_name=id)
+        for key, value in tags.items():
+            self._client.set_tag(same[0].info.run_id, key, value)
+        self._client.update_run(same[0].info.run_id, status="RUNNING")
+        return same[0]
+
+    def _connect(self) -> None:
+        if self._client is not None:
+            return
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
+        from mlflow import MlflowClient
+
+        if self.uri.startswith("sqlite:///"):
+            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        client = MlflowClient(self.uri)
+        known = client.get_experiment_by_name(self.experiment)
+        if known is not None:
+            self._experiment_id = known.experiment_id
+        else:
+            where = None if self.artifacts is None else Path(self.artifacts).resolve().as_uri()
+            self._experiment_id = client.create_experiment(self.experiment, where)
+        self._client = client
+
+    def close(self) -> None:
+        """Leave the runs of trials that were not seen to end as killed."""
+        for id in list(self._open):
+            self._client.set_terminated(self._open.pop(id).info.run_id, "KILLED")
+
+    def how_to_see(self) -> str | None:
+        """Return the command that shows the runs."""
+        if self.uri.startswith("http"):
+            return f"MLflow   experiment {self.experiment} at {self.uri}"
+        return f"MLflow   look at the runs: mlflow ui --backend-store-uri {self.uri}"
+
+
+def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

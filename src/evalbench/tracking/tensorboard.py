@@ -1,0 +1,105 @@
+"""TensorBoard: a folder per run with its curve, its hyperparameters and a text."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evalbench.tracking.libraries import require
+from evalbench.tracking.tracker import Conclusion, Run, flat, numbers
+
+ABOUT = "evalbench"
+"""The tag of the text that says what the other tags cannot: tags, notes, nested settings, the order of the curve."""
+
+
+class TensorBoardTracker:
+    """Mirrors trials to TensorBoard's event files."""
+
+    def __init__(self, folder: str) -> None:
+        require("tensorboard", "tensorboard")
+        self.folder = Path(folder)
+        self._open: dict[str, Any] = {}
+        self._num_logged: dict[str, int] = {}
+
+    def record(self, run: Run) -> None:
+        """Write the points of the curve that are new, and when the run has ended its final values."""
+        from tensorboard.plugins.hparams import summary_v2
+
+        if run.id not in self._open:
+            self._open[run.id] = self._writer(run.group, run.id)
+            self._num_logged[run.id] = 0
+            shown = {k: v for k, v in flat(run.config) if isinstance(v, bool | int | float | str)}
+            self._add(run.id, summary_v2.hparams_pb(shown, trial_id=run.id))
+            self._add_text(run.id, run)
+        for point in run.curve[self._num_logged[run.id] :]:
+            self._add_numbers(run.id, {k: v for k, v in point.items() if k != "step"}, int(point["step"]))
+        self._num_logged[run.id] = len(run.curve)
+        if run.running:
+            return
+        last = int(run.curve[-1]["step"]) if run.curve else 0
+        self._add_numbers(run.id, numbers(run.summary), last)
+        self._add_text(run.id, run)
+        self._open.pop(run.id).close()
+        self._num_logged.pop(run.id)
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Write the report as text and its figures as images."""
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        id = conclusion.id
+        self._open[id] = self._writer(conclusion.evaluation, id)
+        report = next(path for path in conclusion.files if path.suffix == ".md")
+        self._add_markdown(id, "report", report.read_text(encoding="utf-8"))
+        for name, path in conclusion.figures.items():
+            with Image.open(path) as picture:
+                width, height = picture.size
+            image = Summary.Image(encoded_image_string=path.read_bytes(), width=width, height=height, colorspace=4)
+            self._add(id, Summary(value=[Summary.Value(tag=f"figures/{name}", image=image)]))
+        self._open.pop(id).close()
+
+    def close(self) -> None:
+        """Close the files of trials that were not seen to end."""
+        for id in list(self._open):
+            self._open.pop(id).close()
+
+    def how_to_see(self) -> str | None:
+        """Return the command that shows the runs."""
+        return f"TBoard   look at the runs: tensorboard --logdir {self.folder}"
+
+    def _writer(self, group: str, id: str) -> Any:
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        folder = self.folder / group / id
+        shutil.rmtree(folder, ignore_errors=True)  # TensorBoard would draw both copies
+        return EventFileWriter(str(folder))
+
+    def _add(self, id: str, summary: Any, step: int = 0) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._open[id].add_event(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def _add_numbers(self, id: str, values: Mapping[str, float], step: int) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        scalars = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+        self._add(id, Summary(value=scalars), step)
+
+    def _add_text(self, id: str, run: Run) -> None:
+        about = {
+            "id": run.id,
+            "group": run.group,
+            "job_type": run.job_type,
+            "tags": run.tags,
+            "notes": run.notes,
+            "config": run.config,
+            "summary": run.summary,
+        }
+        self._add_markdown(id, ABOUT, "```json\n" + json.dumps(about, indent=1) + "\n```")
+
+    def _add_markdown(self, id: str, tag: str, text: str) -> None:
+        from tensorboard.plugins.text.summary import text_pb
+
+        self._add(id, text_pb(tag, text))

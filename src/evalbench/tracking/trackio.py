@@ -1,0 +1,88 @@
+"""trackio: a local dashboard with W&B's manner, one run per trial."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from evalbench.errors import ConfigError
+from evalbench.tracking.libraries import require
+from evalbench.tracking.tracker import Conclusion, Run, numbers
+
+
+class TrackioTracker:
+    """Mirrors trials to trackio's SQLite file."""
+
+    def __init__(self, project: str, folder: str) -> None:
+        require("trackio", "trackio")
+        self.project, self.folder = project, Path(folder)
+        self._num_logged: dict[str, int] = {}
+        self._earlier: dict[str, Any] | None = None
+
+    def record(self, run: Run) -> None:
+        """Write the points of the curve that are new, and when the run has ended its final values."""
+        new = run.id not in self._num_logged
+        about = {"job_type": run.job_type, "tags": list(run.tags), "notes": run.notes}
+        record = self._init(run.id, run.group, {**run.config, **about}, new)
+        first = self._num_logged.get(run.id, 0)
+        for point in run.curve[first:]:
+            record.log({key: value for key, value in point.items() if key != "step"}, step=int(point["step"]))
+        self._num_logged[run.id] = len(run.curve)
+        if not run.running:
+            last = int(run.curve[-1]["step"]) if run.curve else 0
+            texts = {key: value for key, value in run.summary.items() if isinstance(value, str)}
+            record.log({**numbers(run.summary), **texts}, step=last)
+            self._num_logged.pop(run.id)
+        record.finish()
+
+    def conclude(self, conclusion: Conclusion) -> None:
+        """Write the evaluation's run: its report, tables and figures."""
+        import trackio
+
+        record = self._init(conclusion.id, conclusion.evaluation, dict(conclusion.config), new=True)
+        for name, table in conclusion.tables.items():
+            rows = [list(row) for row in table.rows]
+            record.log({name: trackio.Table(columns=list(table.columns), data=rows)}, step=0)
+        for name, path in conclusion.figures.items():
+            record.log({f"figures/{name}": trackio.Image(str(path))}, step=0)
+        report = next(path for path in conclusion.files if path.suffix == ".md")
+        record.log({"report": trackio.Markdown(report.read_text(encoding="utf-8"))}, step=0)
+        record.finish()
+
+    def _init(self, id: str, group: str, config: dict[str, Any], new: bool) -> Any:
+        """Open a run; one that this tracker has not begun itself is written anew."""
+        folder = self.folder.resolve()
+        os.environ["TRACKIO_DIR"] = str(folder)  # read once, when trackio is imported
+        import trackio
+
+        if Path(trackio.TRACKIO_DIR) != folder:
+            rule = f"must be the folder that trackio was imported with, {trackio.TRACKIO_DIR}"
+            raise ConfigError("tracker.trackio.folder", rule, str(folder), "use one folder per process")
+        if new:
+            self._delete(id)
+        return trackio.init(
+            project=self.project,
+            name=id,
+            group=group,
+            config=config,
+            resume="never" if new else "allow",
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
+
+    def _delete(self, id: str) -> None:
+        """Delete what is there of a run; the runs that were there before this tracker are listed once."""
+        import trackio
+
+        if self._earlier is None:
+            known = self.project in trackio.SQLiteStorage.get_projects()
+            self._earlier = {run.name: run for run in trackio.Api().runs(self.project)} if known else {}
+        if id in self._earlier:
+            self._earlier.pop(id).delete()
+
+    def close(self) -> None:
+        """Nothing stays open between runs."""
+
+    def how_to_see(self) -> str | None:
+        """Return the command that shows the runs."""
+        return f"trackio  look at the runs: TRACKIO_DIR={self.folder} trackio show --project {self.project}"

@@ -1,0 +1,116 @@
+"""Reads the file of an offline W&B run: a log of checksummed chunks (LevelDB's framing) of protocol buffers."""
+
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MAGIC = b":W&B"
+BLOCK_BYTES = 32768
+CHUNK_HEADER = struct.Struct("<IHB")  # checksum, length, and which part of its record the chunk is
+FILE_HEADER_BYTES = 7
+WHOLE, FIRST, LAST = 1, 2, 4
+
+
+@dataclass
+class OfflineRun:
+    """What the file of a run says."""
+
+    id: str = ""
+    name: str = ""
+    group: str = ""
+    job_type: str = ""
+    tags: Sequence[str] = ()
+    notes: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    axes: dict[str, str] = field(default_factory=dict)
+    """Each declared metric's step axis."""
+    num_stats: int = 0
+    """Looks at the machine."""
+    artifacts: list[Mapping[str, Any]] = field(default_factory=list)
+    """Name, type, metadata and paths of what was attached."""
+    ended: bool = False
+
+
+def chunks(path: Path) -> Iterator[bytes]:
+    """Yield the records of a file in order, as bytes; one that its writer is still at is left out."""
+    data = path.read_bytes()
+    if not MAGIC.startswith(data[:4]):
+        raise ValueError(f"{path} is not the file of a W&B run")
+    place, parts = FILE_HEADER_BYTES, b""
+    while place + CHUNK_HEADER.size <= len(data):
+        room = BLOCK_BYTES - place % BLOCK_BYTES
+        if room < CHUNK_HEADER.size:
+            place += room
+            continue
+        _, length, kind = CHUNK_HEADER.unpack_from(data, place)
+        if not kind:  # padding
+            place += room
+            continue
+        start = place + CHUNK_HEADER.size
+        place = start + length
+        if place > len(data):
+            return
+        parts = data[start:place] if kind in (WHOLE, FIRST) else parts + data[start:place]
+        if kind in (WHOLE, LAST):
+            yield parts
+
+
+def records(path: Path) -> Iterator[Any]:
+    """Yield the records of a file in order."""
+    from wandb.proto import wandb_internal_pb2
+
+    for chunk in chunks(path):
+        record = wandb_internal_pb2.Record()  # type: ignore[attr-defined]
+        record.ParseFromString(chunk)
+        yield record
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the run's end is in its file."""
+    return path.is_file() and any(record.WhichOneof("record_type") == "exit" for record in records(path))
+
+
+def read(path: Path) -> OfflineRun:
+    """Return what the file of a run says."""
+    run = OfflineRun()
+    for record in records(path):
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            head = record.run
+            run.id, run.name, run.group, run.job_type = head.run_id, head.display_name, head.run_group, head.job_type
+            run.tags, run.notes = tuple(head.tags), head.notes
+            run.config.update(_items(head.config.update))
+        elif kind == "config":
+            run.config.update(_items(record.config.update))
+        elif kind == "summary":
+            run.summary.update(_items(record.summary.update))
+        elif kind == "history":
+            run.curve.append({k: v for k, v in _items(record.history.item).items() if not k.startswith("_")})
+        elif kind == "metric":
+            run.axes[record.metric.name or record.metric.glob_name] = record.metric.step_metric
+        elif kind == "stats":
+            run.num_stats += 1
+        elif kind == "artifact" or (kind == "request" and record.request.WhichOneof("request_type") == "log_artifact"):
+            artifact = record.artifact if kind == "artifact" else record.request.log_artifact.artifact
+            run.artifacts.append(
+                {
+                    "name": artifact.name,
+                    "type": artifact.type,
+                    "metadata": json.loads(artifact.metadata or "{}"),
+                    "paths": [entry.path for entry in artifact.manifest.contents],
+                }
+            )
+        elif kind == "exit":
+            run.ended = True
+    run.config.pop("_wandb", None)
+    run.summary = {key: value for key, value in run.summary.items() if not key.startswith("_")}
+    return run
+
+
+def _items(items: Any) -> dict[str, Any]:
+    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}

@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import pytest
+
+from conftest import compose_config
+from evalbench import evaluation
+from evalbench.dashboard import report, views, workspace
+from evalbench.dashboard.__main__ import main
+from evalbench.store import Store
+
+
+@pytest.fixture
+def url(workspace: Path) -> str:
+    """A store with one planned evaluation of two techniques on two data sets."""
+    url = f"sqlite:///{workspace}/store.sqlite"
+    shared = ("evaluation.name=e", "evaluation.factor=optimizer", "evaluation.baseline=sgd", "tracker=wandb")
+    configs = [
+        compose_config(*shared, f"optimizer={optimizer}", f"dataset={dataset}")
+        for optimizer in ("sgd", "adam")
+        for dataset in ("iris", "diabetes")
+    ]
+    evaluation.link(evaluation.plan(configs), Store(url), "command")
+    return url
+
+
+def test_offline_it_says_what_it_would_write(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["e", "--store", url]) == 0
+    said = capsys.readouterr().out
+    assert "e is mirrored offline: nothing was written" in said
+    assert "grouped by technique with bands: val/accuracy, val/r2, val/loss, train/loss" in said
+    assert "parallel coordinates: technique, optimizer, dataset, lr, batch_size" in said
+    assert "tables: verdicts, results" in said
+
+
+def test_what_is_not_known_is_refused(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["f", "--store", url]) == 2
+    assert capsys.readouterr().err == "error: the store has no evaluation 'f': it has e\n"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of wandb-workspaces' own
+def test_the_workspace_and_the_report_hold_the_views(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Building them asks W&B nothing, but wants to see a key."""
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    about = Store(url).description("e")
+    assert about is not None
+    found = views("e", about)
+    page = workspace(found, "me", "evalbench")
+    assert [section.name for section in page.sections] == ["Curves", "Parallel coordinates", "Verdicts"]
+    assert [panel.y for panel in page.sections[0].panels] == [
+        ["val/accuracy"],
+        ["val/r2"],
+        ["val/loss"],
+        ["train/loss"],
+    ]
+    assert {panel.groupby_rangefunc for panel in page.sections[0].panels} == {"minmax"}
+    assert len(page.sections[1].panels[0].columns) == len(found.settings) + len(found.results)
+    assert [panel.table_name for panel in page.sections[2].panels] == ["verdicts", "results"]
+    assert page.runset_settings.filters == "Metric(\"Group\") == 'e'"
+    grids = [block for block in report(found, "me", "evalbench").blocks if hasattr(block, "runsets")]
+    assert [len(grid.panels) for grid in grids] == [2, 4, 1]
+
+
+@pytest.mark.slow
+def test_a_dead_address_gets_one_line(
+    url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "2")
+    assert main(["e", "--store", url, "--entity", "me"]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert "W&B did not take the dashboard of me/evalbench" in line

@@ -1,0 +1,177 @@
+"""What trackers are told of an evaluation, from the store alone."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from conftest import compose_config
+from evalbench import cell as cells
+from evalbench import evaluation, live, sync
+from evalbench.cell import Cell
+from evalbench.errors import InputError
+from evalbench.mirror import Mirror
+from evalbench.store import Store
+from evalbench.tracking import MemoryTracker, Run
+from evalbench.tracking.csv import read_rows
+from evalbench.trial import CurvePoint
+
+SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3", "tracker=csv", "evaluation.name=e")
+
+
+@pytest.fixture
+def store(workspace: Path) -> Store:
+    return Store(f"sqlite:///{workspace}/store.sqlite")
+
+
+def linked(store: Store, *overrides: str) -> Cell:
+    """A cell as part of an evaluation, not trained yet."""
+    plan = evaluation.plan([compose_config(*SMALL, f"reports={Path.cwd()}/reports", *overrides)])
+    evaluation.link(plan, store, "command")
+    return plan.cells[0]
+
+
+def mirror_of(store: Store, tracker: MemoryTracker) -> Mirror:
+    return Mirror(store, "e", "csv", tracker)
+
+
+class BrokenTracker(MemoryTracker):
+    """Takes two runs and then no more."""
+
+    def record(self, run: Run) -> None:
+        if len(self.runs) == 2:
+            raise ConnectionError("the other side hung up")
+        super().record(run)
+
+
+def test_every_trial_is_mirrored_once_with_what_the_store_holds(store: Store) -> None:
+    cell, tracker, again = linked(store), MemoryTracker(), MemoryTracker()
+    cells.run(cell, store)
+    assert mirror_of(store, tracker).send() == 3
+    assert mirror_of(store, again).send() == 0
+    assert not again.runs
+    trials = store.trials(list(cell.specs))
+    assert list(tracker.runs) == [f"e-mlp-adam-iris-s{seed}" for seed in range(3)]
+    for run, trial in zip(tracker.runs.values(), trials.values(), strict=True):
+        assert (run.group, run.job_type, run.config["trial"]) == ("e", "mlp-adam", trial.id)
+        assert [point["val/accuracy"] for point in run.curve] == [point.val_score for point in trial.result.curve]
+        assert run.summary["test/accuracy"] == run.summary["score"] == trial.result.metrics["test/accuracy"]
+
+
+def test_a_run_can_be_filtered_by_flat_values(store: Store) -> None:
+    cell, tracker = (
+        linked(store, "activation=tanh", "model.depth=3", "optimizer=sgd", "optimizer.lr=0.2"),
+        MemoryTracker(),
+    )
+    cells.run(cell, store)
+    mirror_of(store, tracker).send()
+    config = tracker.runs["e-mlp-sgd-iris-s1"].config
+    flat = {
+        "optimizer": "sgd",
+        "lr": 0.2,
+        "batch_size": 1,
+        "activation": "tanh",
+        "model": "mlp",
+        "depth": 3,
+        "width": 8,
+    }
+    flat |= {"dataset": "iris", "seed": 1, "epochs": 2, "technique": "mlp-sgd", "evaluation": "e"}
+    assert {key: config[key] for key in flat} == flat
+    assert config["tree"]["optimizer"]["lr"] == 0.2
+    assert not {"store", "tracker", "reports"} & config["tree"].keys()
+
+
+def test_what_a_broken_tracker_did_not_take_is_sent_the_next_time(store: Store) -> None:
+    cells.run(linked(store), store)
+    healthy = MemoryTracker()
+    with pytest.raises(ConnectionError):
+        mirror_of(store, BrokenTracker()).send()
+    assert mirror_of(store, healthy).waiting() == 1
+    mirror_of(store, healthy).send()
+    assert list(healthy.runs) == ["e-mlp-adam-iris-s2"]
+
+
+def test_a_cohort_in_training_is_seen_by_its_first_run_and_live_by_all(store: Store) -> None:
+    for override, seen in (("tracker.live=false", ["s0"]), ("tracker.live=true", ["s0", "s1"])):
+        cell, tracker = linked(store, override), MemoryTracker()
+        mirror = mirror_of(store, tracker)
+        mirror.follow()
+        assert not tracker.runs
+        first, second, _ = cell.specs
+        with store.lease(cell.id):
+            store.add_points(
+                {first: [CurvePoint(1.0, 3, 0.9, 0.8, 0.5)], second: [CurvePoint(1.0, 3, 0.9, 0.8, 0.5)]}, 0
+            )
+            store.add_points({second: [CurvePoint(3.0, 9, 0.9, 0.8, 0.5)]}, 2)  # one before it was not written
+            mirror.follow()
+            mirror.follow()
+        assert list(tracker.runs) == [f"e-mlp-adam-iris-{name}" for name in seen]
+        assert all(run.running for run in tracker.runs.values())
+        processes = [run.process for run in tracker.runs.values()]
+        assert processes == [os.getpid(), None][: len(seen)]
+        assert {len(run.curve) for run in tracker.runs.values()} == {1 if len(seen) > 1 else 0}
+
+
+def test_training_tells_its_curves_round_by_round(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = linked(store, "tracker.live=true", "budget.epochs=4")
+    told: list[tuple[int, dict[str, list[CurvePoint]]]] = []
+    monkeypatch.setattr(store, "add_points", lambda curves, first: told.append((first, curves)))
+    cells.run(cell, store)
+    assert [first for first, _ in told] == [0, 1, 2, 3]
+    for trial_id, trial in store.trials(list(cell.specs)).items():
+        assert [point for _, curves in told for point in curves[trial_id]] == list(trial.result.curve)
+
+
+def test_points_are_forgotten_when_training_has_ended(store: Store) -> None:
+    cell = linked(store, "tracker.live=true")
+    with live.watch(cell.config, cell.specs, store) as watch:
+        assert watch is not None
+        watch({0: [CurvePoint(1.0, 3, 0.9, 0.8, 0.5)]}, 0)
+    assert not store.points(list(cell.specs))
+    with live.watch(linked(store).config, cell.specs, store) as unwatched:
+        assert unwatched is None
+
+
+def test_nothing_is_watched_where_nobody_looks(store: Store) -> None:
+    cell = linked(store, "tracker=none", "tracker.live=true")
+    with live.watch(cell.config, cell.specs, store) as watch:
+        assert watch is None
+
+
+def test_sync_replays_what_is_missing_from_the_store(
+    store: Store, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells.run(linked(store), store)
+    url = f"sqlite:///{workspace}/store.sqlite"
+    assert sync.main(["--store", url]) == 0
+    assert capsys.readouterr().out == "e, csv: 3 trials sent\n"
+    assert len(read_rows(workspace / "outputs/csv/runs.csv")) == 3
+    assert sync.main(["e", "--store", url]) == 0
+    assert capsys.readouterr().out == "e, csv: 0 trials sent\n"
+    assert sync.main(["f", "--store", url]) == 2
+    assert capsys.readouterr().err == "error: the store has no evaluation 'f': it has e\n"
+
+
+def test_sync_says_what_a_tracker_did_not_take(
+    store: Store, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "outputs").mkdir()
+    (workspace / "outputs" / "csv").write_text("a file where a folder should be")
+    cells.run(linked(store), store)
+    assert sync.main(["e", "--store", f"sqlite:///{workspace}/store.sqlite"]) == 1
+    assert "e, csv: 0 trials sent; 3 are still missing (NotADirectoryError" in capsys.readouterr().out
+
+
+def test_a_tracker_that_the_evaluation_does_not_have_is_refused(store: Store) -> None:
+    linked(store)
+    with pytest.raises(InputError, match="e has no tracker 'wandb': it has csv"):
+        Mirror(store, "e", "wandb")
+
+
+def test_long_names_stay_apart(store: Store) -> None:
+    name = "e" * 150
+    cell, tracker = linked(store, f"evaluation.name={name}"), MemoryTracker()
+    cells.run(cell, store)
+    Mirror(store, name, "csv", tracker).send()
+    assert len(tracker.runs) == 3
+    assert {len(id) for id in tracker.runs} == {128}
