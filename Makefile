@@ -21,6 +21,7 @@ bench: $(VENV)/installed  ## time evalbench beside its peers: twenty minutes; wr
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.trackers
+	$(BIN)/python -m benchmarks.search
 
 check: $(VENV)/installed  ## everything that a contribution must pass
 	$(BIN)/ruff format --check .

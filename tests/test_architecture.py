@@ -13,17 +13,18 @@ import evalbench
 SOURCE = Path(evalbench.__file__).parent
 LEVELS = (
     ("errors", "seeds", "trial", "provenance", "ranks"),
-    ("config", "processes"),
+    ("space", "config", "processes"),
     ("store", "tracking"),
     ("live", "mirror"),
     ("sync", "imports"),
     ("workloads",),
-    ("models", "batches", "tracing", "noise", "schedules", "optimizers", "counting"),
+    ("halving", "models", "batches", "tracing", "noise", "schedules", "kernels", "optimizers", "counting"),
     ("steps", "cohort"),
     ("checkpoints", "memory", "weights"),
     ("training",),
     ("cost",),
     ("cell", "statistics"),
+    ("search", "tuning"),
     ("report", "export"),
     ("compare", "dashboard"),
     ("evaluation",),
@@ -38,6 +39,7 @@ HEAVY = {
         "tracing",
         "noise",
         "schedules",
+        "kernels",
         "optimizers",
         "counting",
         "steps",
@@ -57,6 +59,7 @@ HEAVY = {
     "trackio": {"tracking"},
     "wandb_workspaces": {"dashboard"},
     "matplotlib": {"report"},
+    "optuna": {"search"},
     "sqlalchemy": {"store"},
     "sklearn": {"workloads"},
     "hydra": {"config", "processes", "terminal", "__main__"},
@@ -109,9 +112,12 @@ def test_heavy_libraries_stay_in_their_rooms(file: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import sys; sys.argv[1:] = ['--help']; from evalbench.__main__ import main; main()", "torch wandb pandas"),
-        ("import evalbench.report, evalbench.report.__main__", "torch wandb hydra"),
-        ("import evalbench.terminal, evalbench.cell", "torch wandb pytorch_lightning"),
+        (
+            "import sys; sys.argv[1:] = ['--help']; from evalbench.__main__ import main; main()",
+            "torch wandb pandas optuna",
+        ),
+        ("import evalbench.report, evalbench.report.__main__", "torch wandb hydra optuna"),
+        ("import evalbench.terminal, evalbench.cell", "torch wandb pytorch_lightning optuna"),
     ],
 )
 def test_starting_is_light(code: str, absent: str) -> None:

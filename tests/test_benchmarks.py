@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import engine, table
+from benchmarks import engine, search, table
 from benchmarks.work import Work
 
 
@@ -35,3 +35,10 @@ def test_every_engine_reaches_the_same_accuracy_and_is_in_the_table(tmp_path: Pa
     assert "agree on the test accuracies" in page
     timings["cohort-2"].accuracies[0] += 0.5
     assert len(table.disagreements(bench.timings)) == 1
+
+
+@pytest.mark.slow
+def test_the_search_is_compared_on_the_same_candidates() -> None:
+    table = search.measure(4, 2, ("dataset=wine", "budget.epochs=2"))
+    assert "| evalbench, 4 candidates × 2 seeds | 8 |" in table
+    assert table.count("one Lightning fit per trial") == 2

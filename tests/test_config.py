@@ -22,7 +22,8 @@ SWEEPS = sorted((conf_folder() / "sweep").glob("*.yaml"))
 def test_every_shipped_option_is_accepted(option: str) -> None:
     more = ["dataset.path=x"] if option in ("dataset=csv", "dataset=text") else []
     group, name = option.split("=")
-    assert compose_config(option, *more).choices[group] == name
+    wanted = f"+{option}" if group == "search" else option  # absent by default
+    assert compose_config(wanted, *more).choices[group] == name
 
 
 def test_values_arrive_typed() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from conftest import compose_config
+from evalbench import kernels
 from evalbench.config import Component
 from evalbench.errors import ConfigError
 from evalbench.optimizers import ELEMENTWISE, CohortOptimizer, clip_per_member
@@ -50,8 +51,9 @@ def test_c_members_move_like_c_lone_parameters(name: str) -> None:
 
 
 MEMBERS: dict[str, tuple[str, list[dict[str, Any]], int]] = {
-    "SGD, lr": ("SGD", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], 1),
-    "AdamW, lr": ("AdamW", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], 1),
+    "SGD, lr": ("SGD", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], C),
+    "AdamW, lr": ("AdamW", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], C),
+    "NAdam, lr": ("NAdam", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], 1),
     "SGD, momentum": ("SGD", [{"momentum": 0.1}, {"momentum": 0.9}, {"lr": 0.02}], C),
     "Adam, all": ("Adam", [{"betas": (0.5, 0.9)}, {"eps": 0.1, "lr": 0.02}, {"weight_decay": 0.5}], C),
     "Adafactor, lr": ("Adafactor", [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.3}], C),
@@ -84,6 +86,44 @@ def test_members_may_differ_in_any_hyperparameter(case: str) -> None:
             optimizer.step()
         for key in SHAPES:
             assert torch.allclose(kept[key][place], lone[key], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("Adam", {"weight_decay": 0.1}),
+        ("Adam", {"amsgrad": True}),
+        ("AdamW", {"maximize": True}),
+        ("SGD", {}),
+        ("SGD", {"momentum": 0.9, "weight_decay": 0.1}),
+        ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ],
+)
+def test_a_kernel_called_directly_gives_the_bits_of_the_instances_own_step(name: str, settings: dict[str, Any]) -> None:
+    kind = getattr(optim, name)
+    make = kernels.of(kind)
+    assert make is not None
+    generator = torch.Generator().manual_seed(0)
+    one = {key: nn.Parameter(torch.randn(*shape, generator=generator)) for key, shape in SHAPES.items()}
+    two = {key: nn.Parameter(value.detach().clone()) for key, value in one.items()}
+    optimizers = [kind(list(side.values()), lr=0.1, fused=True, **settings) for side in (one, two)]
+    update = None
+    for step in range(10):
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = 0.1 / (step + 1)  # scheduled
+        for side in (one, two):
+            for key, gradient in gradients(side, step).items():
+                side[key].grad = gradient
+        optimizers[0].step()
+        if update is None:
+            optimizers[1].step()
+            update = make(optimizers[1])
+        else:
+            with torch.no_grad():
+                update(list(gradients(two, step).values()))
+    assert all(torch.equal(one[key], two[key]) for key in SHAPES)
+    states = [optimizer.state_dict()["state"] for optimizer in optimizers]
+    assert all(torch.equal(states[0][n][k], states[1][n][k]) for n in states[0] for k in states[0][n])
 
 
 def test_clipping_is_per_member() -> None:

@@ -30,6 +30,11 @@ def add_multirun(arguments: list[str]) -> list[str]:
     return ["--multirun", *arguments] if chosen and not said else arguments
 
 
+def add_to_search(arguments: list[str]) -> list[str]:
+    """Let `search.space.…=` and `optimizer.space.…=` say what is not there yet, as Hydra's `++` does."""
+    return [f"++{text}" if re.match(r"\w+\.space\.|search\.pruning\.", text) else text for text in arguments]
+
+
 def _job(tree: DictConfig) -> None:
     from evalbench import terminal  # keeps --help and completion quick
 
@@ -52,7 +57,7 @@ def refusal(error: Exception) -> str:
 
 def main() -> None:
     """Run evalbench; what Hydra itself refuses is bad input too, and exits with 2."""
-    sys.argv[1:] = add_multirun(sys.argv[1:])
+    sys.argv[1:] = add_to_search(add_multirun(sys.argv[1:]))
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_job)()

@@ -4,19 +4,21 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from evalbench import live, provenance, ranks, workloads
-from evalbench.config import Config
+from evalbench.config import Config, SplitConfig
 from evalbench.errors import LeaseLostError
-from evalbench.seeds import Role, derive
-from evalbench.store import Store
-from evalbench.trial import State, TrialResult, TrialSpec
-from evalbench.workloads import Dataset, draw_split, references
+from evalbench.seeds import Phase, Role, derive
+from evalbench.store import Lease, Store
+from evalbench.trial import Entrant, State, TrialResult, TrialSpec
+from evalbench.workloads import Dataset, development_part, draw_split, hold_out, references
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +31,47 @@ class Cell:
 
     config: Config
     dataset: Dataset
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What a search has put in the place of the configuration's own values, by key."""
+    phase: Phase = Phase.MEASURE
 
     @classmethod
     def of(cls, config: Config) -> "Cell":
         """Load the data; raise `InputError` where it cannot be used."""
-        return cls(config, workloads.load(config.dataset))
+        dataset = workloads.load(config.dataset)
+        if config.search is not None:
+            seed = derive(config.root_seed, dataset.name, Role.DEVELOPMENT, 0)
+            dataset = hold_out(dataset, config.split.test, seed)
+        return cls(config, dataset)
+
+    def at(self, values: Mapping[str, Any], phase: Phase = Phase.MEASURE) -> "Cell":
+        """Return this cell with other hyperparameters.
+
+        One that is being tuned has the development rows alone: no other row exists for it.
+        """
+        if phase is self.phase and values == self.values:
+            return self
+        config = self.config.with_values(values)
+        if phase is Phase.MEASURE:
+            return Cell(config, self.dataset, values)
+        assert config.search is not None
+        split = SplitConfig(config.split.validation / config.search.development, 0.0)
+        return Cell(replace(config, split=split), self.development, values, phase)
+
+    @cached_property
+    def development(self) -> Dataset:
+        """The rows that a search may see."""
+        return development_part(self.dataset)
 
     @cached_property
     def specs(self) -> dict[str, TrialSpec]:
         """The trials by identity, in the order of their seeds."""
-        root, seeds = self.config.root_seed, range(self.config.num_seeds)
-        trials = (TrialSpec(self.workload, self.settings, root, seed) for seed in seeds)
+        trials = (self.spec(seed) for seed in range(self.config.num_seeds))
         return {spec.trial_id(): spec for spec in trials}
+
+    def spec(self, seed: int) -> TrialSpec:
+        """Return the trial of one seed index."""
+        return TrialSpec(self.workload, self.settings, self.config.root_seed, seed)
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -55,7 +86,15 @@ class Cell:
             "label_smoothing": config.label_smoothing,
             "budget": config.budget.spec(),
             "precision": config.precision,
+            **self._phase_settings,
         }
+
+    @property
+    def _phase_settings(self) -> dict[str, Any]:
+        if self.phase is Phase.MEASURE or self.config.search is None:
+            return {}
+        pruning = self.config.search.pruning
+        return {"phase": self.phase.value, **({} if pruning is None else {"pruning": pruning.spec()})}
 
     @property
     def id(self) -> str:
@@ -70,8 +109,9 @@ class Cell:
     @property
     def workload_identity(self) -> dict[str, Any]:
         """What determines the rows that every trial sees, beside the seeds."""
-        split = self.config.split
-        return {"fingerprint": self.dataset.fingerprint, "validation": split.validation, "test": split.test}
+        split, search = self.config.split, self.config.search
+        test = {"test": split.test} if search is None else {"development": search.development}
+        return {"fingerprint": self.dataset.fingerprint, "validation": split.validation, **test}
 
     @property
     def workload_id(self) -> str:
@@ -93,9 +133,7 @@ def run(cell: Cell, store: Store) -> None:
     In a group of ranks, rank zero does all this; the others help it to train, and what they raise ends the group.
     """
     if ranks.here().index:
-        with live.watch(cell.config, cell.specs, store) as watch:
-            for _ in _train(cell, [], watch):
-                pass  # rank zero writes
+        help_to_train(cell, store)
         return
     _complete_references(cell, store)
     ids = list(cell.specs)
@@ -106,35 +144,72 @@ def run(cell: Cell, store: Store) -> None:
         if not missing:
             return  # another process trained them while this one waited
         log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, [spec.seed for spec in missing])
-        by_seed = {spec.seed: spec for spec in missing}
-        try:
-            ended: dict[int, TrialResult] = {}
-            with live.watch(cell.config, cell.specs, store) as watch:
-                for seeds, results in _train(cell, list(by_seed), watch):
-                    trained = [by_seed.pop(seed) for seed in seeds]
-                    store.record(zip(trained, results, strict=True), provenance.collect(), lease)
-                    ended.update(zip(seeds, results, strict=True))
-            if cell.config.save == "best":
-                _keep_best(cell, ended)
-        except LeaseLostError:
-            raise
-        except Exception as error:
-            log.exception("the cell failed")
-            failed = [(spec, _failure(error, cell.config)) for spec in by_seed.values()]
-            store.record(failed, provenance.collect(), lease)
+        train(cell, [(spec.seed, spec) for spec in missing], store, lease)
 
 
-def _train(cell: Cell, seeds: list[int], watch: live.Watch | None) -> Iterator[tuple[list[int], list[TrialResult]]]:
-    """Yield, cohort by cohort, the seeds that rank zero names and their results; every rank of a group does so."""
+def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: Store, lease: Lease) -> None:
+    """Train what is given and write it, cohort by cohort; what raises becomes FAILED trials."""
+    from evalbench import training  # noqa: F401 - loaded before the clock starts
+
+    waiting = list(trials)
+    ended: dict[int, TrialResult] = {}
+    start = time.monotonic()
+    try:
+        with _watch(cell, store) as watch:
+            for members, results in _train(cell, [member for member, _ in trials], watch):
+                specs = []
+                for member in members:
+                    place = [other for other, _ in waiting].index(member)
+                    specs.append(waiting.pop(place)[1])
+                seconds = round((time.monotonic() - start) / len(members), 6)
+                store.record(zip(specs, results, strict=True), {**provenance.collect(), "seconds": seconds}, lease)
+                ended.update(zip((Entrant.of(member).seed for member in members), results, strict=True))
+                start = time.monotonic()
+        if cell.config.save == "best" and cell.phase is Phase.MEASURE:
+            _keep_best(cell, ended)
+    except LeaseLostError:
+        raise
+    except Exception as error:
+        log.exception("the cell failed")
+        failed = [(spec, _failure(error, cell.config)) for _, spec in waiting]
+        store.record(failed, provenance.collect(), lease)
+
+
+def help_to_train(cell: Cell, store: Store) -> None:
+    """Train along with rank zero whatever it names, until it ends and this process with it."""
+    while True:
+        nothing: Job = ({}, Phase.MEASURE, [])
+        values, phase, members = ranks.here().agree(nothing)
+        named = cell.at(values, phase)
+        with _watch(named, store) as watch:
+            for _ in _train_here(named, members, watch):
+                pass  # rank zero writes
+
+
+Members = list[int | Entrant]
+Job = tuple[dict[str, Any], Phase, Members]
+
+
+def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None]:
+    """Return what shows the curves of trials that are measured; those of candidates nobody waits for."""
+    return live.watch(cell.config, cell.specs, store) if cell.phase is Phase.MEASURE else nullcontext()
+
+
+def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[tuple[Members, list[TrialResult]]]:
+    """Tell the other ranks what is trained, and yield, cohort by cohort, its members and their results."""
+    ranks.here().agree((dict(cell.values), cell.phase, members))
+    return _train_here(cell, members, watch)
+
+
+def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[tuple[Members, list[TrialResult]]]:
     from evalbench import training
 
     group = ranks.here()
-    seeds = group.agree(seeds)
-    keep_in = None if cell.config.save == "none" else weights_folder(cell)
+    keep_in = None if cell.config.save == "none" or cell.phase is Phase.TUNE else weights_folder(cell)
     if cell.config.trainer_split == "data":
-        yield from training.train_all(cell.config, cell.dataset, seeds, cell.id, keep_in, watch)
+        yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in, watch)
         return
-    mine = seeds[group.index :: group.count]
+    mine = members[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
     share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in, watch))
     yield from (part for one in group.gather(share) for part in one)

@@ -21,6 +21,7 @@ from torch.func import stack_module_state, vmap
 from evalbench import noise, optimizers
 from evalbench.batches import Batches
 from evalbench.config import OptimizerConfig
+from evalbench.halving import Halving
 from evalbench.schedules import Values
 from evalbench.steps import MemberStep, StepProgram
 from evalbench.workloads import Dataset, Split, fit_scaling, losses
@@ -45,11 +46,18 @@ class Member:
     diverged_step: int | None = None
     best_round: int | None = None
     ended: bool = False
+    pruned: bool = False
 
     @property
     def best_loss(self) -> float:
         """The lowest validation loss so far."""
         return float("inf") if self.best_round is None else self.val_losses[self.best_round]
+
+    def standing(self, by_loss: bool) -> float:
+        """What it is compared by, larger is better: of the epoch with the lowest validation loss."""
+        if self.diverged_step is not None or self.best_round is None:
+            return float("-inf")
+        return -self.best_loss if by_loss else self.val_scores[self.best_round]
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ class Recipe:
     label_smoothing: float = 0.0
     microbatch_size: int | None = None
     """Most rows that one pass takes; a larger batch is accumulated, exactly."""
+    halving: Halving | None = None
+    """Which members end early because others are better."""
 
 
 class Cohort(pl.LightningModule):
@@ -275,6 +285,7 @@ class Cohort(pl.LightningModule):
             self.on_validated(self)
         for best, now in zip(self._best, self._state(), strict=True):
             best[[self.places[place] for place in improved]] = now[improved]
+        self._prune()
         going = [place for place, index in enumerate(self.places) if not self.members[index].ended]
         if not going:
             self.trainer.should_stop = True
@@ -283,6 +294,17 @@ class Cohort(pl.LightningModule):
         more = self.round + 1 < len(self.recipe.validation_steps)
         if self.on_round_end is not None and going and more:
             self.on_round_end(self, self.round + 1)
+
+    def _prune(self) -> None:
+        """End the members whose candidates are not among the best at this rung."""
+        halving = self.recipe.halving
+        if halving is None or self.round + 1 == len(self.recipe.validation_steps):
+            return
+        standing = [member.standing(halving.by_loss) for member in self.members]
+        pruned = [member.pruned for member in self.members]
+        for index in halving.losers(standing, pruned, self.round + 1):
+            member = self.members[index]
+            member.pruned, member.ended = not member.ended, True
 
     def _compact(self, keep: list[int]) -> None:
         """Go on with the members at some places of the stack; what was measured of the others stays."""
@@ -300,8 +322,15 @@ class Cohort(pl.LightningModule):
         Class probabilities `(rows, classes)`, token probabilities `(rows, D, tokens)`, or numbers `(rows,)` in the
         target's own unit.
         """
-        everyone = range(len(self.members))
-        for member, outputs in enumerate(self._evaluate(self._best, self.test_rows, everyone)):
+        yield from self._predict(self.test_rows)
+
+    @torch.no_grad()
+    def validation_predictions(self) -> Iterator[NDArray[np.float64]]:
+        """Yield every member's predictions on its validation rows, as `test_predictions` does."""
+        yield from self._predict(self.validation_rows)
+
+    def _predict(self, rows: Tensor) -> Iterator[NDArray[np.float64]]:
+        for member, outputs in enumerate(self._evaluate(self._best, rows, range(len(self.members)))):
             predictions = losses.predict(self.kind, outputs)
             if self.kind == "regression":
                 predictions = predictions * self.target_std[member] + self.target_mean[member]

@@ -16,11 +16,15 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from evalbench import space
 from evalbench.errors import ConfigError, InputError
+from evalbench.space import Dimension
 from evalbench.trial import Budget
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 TRAINER_SPLITS = ("data", "members")
+SPACED = ("optimizer", "activation", "model", "schedule")
+"""Groups whose options may carry a search space of their own."""
 SAVES = ("none", "best", "all")
 OURS = ("max_epochs", "max_steps", "min_epochs", "min_steps", "logger", "callbacks", "enable_checkpointing")
 
@@ -112,6 +116,7 @@ class SplitConfig:
 
     validation: float
     test: float
+    """Under a search all rows outside the development part."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,51 @@ class TrackerConfig:
     """Curves are mirrored while a cohort trains, not at its end."""
     patience_seconds: float
     """How long the end of a sweep waits for trackers."""
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Successive halving: at each rung the worst candidates end, so that one in `eta` goes on."""
+
+    eta: int
+    first_rung: int
+    """The validation after which candidates are compared first; later rungs follow at its multiples by `eta`."""
+
+    def spec(self) -> dict[str, int]:
+        """Return the part of a tune trial's identity."""
+        return {"eta": self.eta, "first_rung": self.first_rung}
+
+    def is_rung(self, validation: int) -> bool:
+        """Return whether candidates are compared after a validation, counted from 1."""
+        rung = self.first_rung
+        while rung < validation:
+            rung *= self.eta
+        return rung == validation
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How every technique's hyperparameters are searched on every workload."""
+
+    sampler: Component
+    num_trials: int
+    """Candidates of a study."""
+    num_seeds: int
+    """Trainings of a candidate, whose mean judges it."""
+    num_studies: int
+    development: float
+    """The share of the rows that the search sees; measured trials are tested on the others."""
+    batch: int | None
+    """Candidates asked for at once; None: as many as there are, up to a cap."""
+    objectives: tuple[str, ...]
+    """What is judged, the first one above all; empty for the workload's own metric on validation rows."""
+    pruning: Pruning | None
+    storage: str | None
+    """Where Optuna keeps the studies; None: beside the store."""
+    runs_up_to: int
+    """A tracker gets a run for each tune trial of a study of at most so many trials, else one run for the study."""
+    space: tuple[Dimension, ...]
+    """The technique's own dimensions, and those that the search adds to every technique's."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +225,8 @@ class Config:
     store_url: str
     reports: Path
     evaluation: EvaluationConfig
+    search: SearchConfig | None
+    """None: the technique is measured as it stands."""
     root_seed: int
     num_seeds: int
     choices: Mapping[str, str]
@@ -190,6 +242,16 @@ class Config:
         """The label of what is being judged: the factor's value in this cell."""
         factor = self.evaluation.factor
         return self.label(factor) if factor else f"{self.choices['model']}-{self.choices['optimizer']}"
+
+    def with_values(self, values: Mapping[str, Any]) -> "Config":
+        """Return the configuration with the values at some keys replaced, such as `optimizer.lr`, and checked."""
+        if not values:
+            return self
+        return parse_plain(space.replaced(self.tree, values), self.choices, self.overrides, self.log_folder)
+
+    def value(self, key: str) -> Any:
+        """Return the value at a key such as `optimizer.betas.0`."""
+        return space.value_at(self.tree, key)
 
     def label(self, factor: str) -> str:
         """Return the value of a factor in this cell: a group's option or a key's value."""
@@ -210,7 +272,7 @@ def parse(tree: DictConfig, hydra: Any) -> Config:
 
     Raises `ConfigError` for the first value that breaks a rule.
     """
-    choices = {str(key): str(value) for key, value in hydra.runtime.choices.items() if "hydra/" not in str(key)}
+    choices = {str(key): str(value) for key, value in hydra.runtime.choices.items() if "/" not in str(key)}
     folder = hydra.runtime.get("output_dir")
     try:
         plain = OmegaConf.to_container(
@@ -235,6 +297,8 @@ def parse_plain(
         if value == "???":
             raise ConfigError(key, "must be given", remedy=f"add {key}=VALUE to the command line")
     top = _Section(tree, "")
+    dimensions = [dimension for group in SPACED for dimension in _take_space(top, group)]
+    search = _search(top.section("search"), dimensions) if top.given("search") else None
     optimizer, activation = top.section("optimizer"), top.section("activation")
     trainer, store, evaluation = top.section("trainer"), top.section("store"), top.section("evaluation")
     cost = top.section("cost")
@@ -259,7 +323,7 @@ def parse_plain(
         optimizer=_optimizer(optimizer),
         schedule=_schedule(top.section("schedule")),
         budget=_budget(top.section("budget")),
-        split=_split(top.section("split")),
+        split=_split(top.section("split"), search),
         devices=devices,
         trainer_split="members" if trainer_split == "members" else "data",
         strategy=strategy,
@@ -282,6 +346,7 @@ def parse_plain(
             baseline=evaluation.optional_text("baseline"),
             rope=_rope(evaluation.section("rope")),
         ),
+        search=search,
         root_seed=top.integer("seed", least=0),
         num_seeds=top.integer("num_seeds", least=1),
         choices=choices,
@@ -352,9 +417,72 @@ def _share(section: "_Section", key: str) -> float:
     return float(value)
 
 
-def _split(section: "_Section") -> SplitConfig:
+def _take_space(top: "_Section", group: str) -> tuple[Dimension, ...]:
+    """Take the search space out of a group's settings: its trials do not depend on it."""
+    settings = dict(top.rest.get(group) or {})
+    found = space.parse(settings.pop("space", None), group)
+    top.rest[group] = settings
+    return found
+
+
+def _search(section: "_Section", dimensions: Sequence[Dimension]) -> SearchConfig:
+    added = space.parse(section.rest.pop("space", None), "")
+    merged = tuple({dimension.path: dimension for dimension in (*dimensions, *added)}.values())
+    if not merged:
+        rule = "must have at least one dimension to search"
+        remedy = "give the technique's YAML a space, or add +search.space.model.width={low: 16, high: 256, log: true}"
+        raise ConfigError("search.space", rule, remedy=remedy)
+    for dimension in merged:
+        if dimension.path.split(".")[0] not in SPACED:
+            rule = f"must be about {', '.join(SPACED)}"
+            raise ConfigError("search.space", rule, dimension.path, "every technique must meet the same problem")
+    development = section.positive("development", 0.7)
+    if development >= 1:
+        raise ConfigError("search.development", "must leave rows for the test", development, "for example 0.7")
+    search = SearchConfig(
+        sampler=section.section("sampler").component(),
+        num_trials=section.integer("num_trials", least=2),
+        num_seeds=section.integer("num_seeds", least=1),
+        num_studies=section.integer("num_studies", least=1),
+        development=development,
+        batch=section.integer("batch", least=1) if section.given("batch") else None,
+        objectives=_objectives(section),
+        pruning=_pruning(section.section("pruning")) if section.given("pruning") else None,
+        storage=section.optional_text("storage"),
+        runs_up_to=section.integer("runs_up_to", least=0),
+        space=merged,
+    )
+    section.finish()
+    if search.pruning is not None and len(search.objectives) > 1:
+        rule = "must be null with more than one objective"
+        raise ConfigError("search.pruning", rule, search.pruning.spec(), "halving needs one order of the candidates")
+    return search
+
+
+def _objectives(section: "_Section") -> tuple[str, ...]:
+    if not section.given("objectives"):
+        return ()
+    names = section.rest.pop("objectives")
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        rule = "must be a list of names"
+        raise ConfigError("search.objectives", rule, names, "for example [val/log_loss,cost/step_seconds]")
+    if len(set(names)) < len(names):
+        raise ConfigError("search.objectives", "must be different ones", names, "remove what is listed twice")
+    return tuple(names)
+
+
+def _pruning(section: "_Section") -> Pruning:
+    pruning = Pruning(section.integer("eta", least=2), section.integer("first_rung", least=1))
+    section.finish()
+    return pruning
+
+
+def _split(section: "_Section", search: SearchConfig | None) -> SplitConfig:
     split = SplitConfig(section.positive("validation", 0.2), section.positive("test", 0.2))
     section.finish()
+    if search is not None:  # the rows outside the development part are the test rows of every trial
+        split = SplitConfig(split.validation, round(1 - search.development, 10))
     if split.validation + split.test >= 1:
         total = split.validation + split.test
         raise ConfigError("split", "must leave rows for training", total, "make validation + test less than 1")

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalbench import cell as cells
-from evalbench import export, provenance, report
+from evalbench import export, provenance, report, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.errors import ConfigError
@@ -54,11 +54,19 @@ class Plan:
         return cell.config.label(self.factor) if self.factor else cell.config.technique
 
     def links(self) -> list[Link]:
-        """Return every trial's place in the evaluation."""
+        """Return the place in the evaluation of every trial at the settings as they stand."""
+        return [self.link(cell, trial_id) for cell in self.cells for trial_id in cell.specs]
+
+    def link(self, cell: Cell, trial_id: str) -> Link:
+        """Return the place of one of a cell's trials."""
+        return Link(trial_id, self.technique(cell), {key: cell.config.label(key) for key in self.factors})
+
+    def measured(self, store: Store) -> list[list[Link]]:
+        """Return the places of the trials that techniques are judged by: one list, or one for each study."""
+        found = [tuning.measured(cell, store) for cell in self.cells]
         return [
-            Link(trial_id, self.technique(cell), {key: cell.config.label(key) for key in self.factors})
-            for cell in self.cells
-            for trial_id in cell.specs
+            [self.link(cell, trial_id) for cell, specs in zip(self.cells, each, strict=True) for trial_id in specs]
+            for each in zip(*found, strict=True)
         ]
 
     @property
@@ -96,7 +104,7 @@ def plan(configs: Sequence[Config]) -> Plan:
 
 def untrained(plan: Plan, store: Store) -> list[Cell]:
     """Return the cells that have something left to train."""
-    return [cell for cell in plan.cells if store.missing(list(cell.specs))]
+    return [cell for cell in plan.cells if not tuning.is_done(cell, store)]
 
 
 def check_trainable(plan: Plan, store: Store) -> None:
@@ -108,7 +116,7 @@ def check_trainable(plan: Plan, store: Store) -> None:
     for tracker in plan.config.tracker.trackers.values():
         tracker.build()
     for cell in untrained(plan, store):
-        cells.check(cell)
+        tuning.check(cell)
 
 
 def name_for(name: str, overrides: Iterable[str]) -> str:
@@ -148,7 +156,7 @@ def measure_costs(plan: Plan, store: Store) -> None:
     rounds = plan.config.cost_rounds
     if plan.factor is None or rounds == 0:
         return
-    trained = [cell for cell in plan.cells if not store.missing(list(cell.specs))]
+    trained = [cell for one in plan.cells for cell in _timed(one, store) if not store.missing(list(cell.specs))]
     for workload in dict.fromkeys(cell.workload for cell in trained):
         here = {cell.id: cell for cell in trained if cell.workload == workload}
         known = store.costs(list(here), provenance.machine())
@@ -160,15 +168,32 @@ def measure_costs(plan: Plan, store: Store) -> None:
             store.record_costs(by_cell, provenance.machine())
 
 
-def _cost_rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    """Return a row per technique, workload, setting of the other factors and round."""
+def _timed(cell: Cell, store: Store) -> list[Cell]:
+    """Return the cells whose cost is one of a cell's: its own, and those at what its studies have chosen."""
+    return [cell, *(tuned for tuned in (study.chosen(store) for study in tuning.studies(cell)) if tuned is not None)]
+
+
+def _cost_rows(plan: Plan, store: Store, tuned: bool) -> list[dict[str, Any]]:
+    """Return a row per technique, workload, setting of the other factors and round; over studies the mean."""
     rows = []
     for cell in plan.cells:
-        for one in (store.costs([cell.id], provenance.machine()) or {}).get(cell.id, []):
-            key = {"technique": plan.technique(cell), "workload": cell.workload}
-            factors = {name: cell.config.label(name) for name in plan.factors}
-            rows.append({**key, **factors, **one, "machine": provenance.machine()})
+        of = _timed(cell, store)[1:] if tuned else [cell]
+        costs = [(store.costs([one.id], provenance.machine()) or {}).get(one.id, []) for one in of]
+        key = {"technique": plan.technique(cell), "workload": cell.workload}
+        factors = {name: cell.config.label(name) for name in plan.factors}
+        for rounds in zip(*costs, strict=False):
+            rows.append({**key, **factors, **_mean_cost(rounds), "machine": provenance.machine()})
     return rows
+
+
+def _mean_cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return one round's measurement of several settings as one, whose steps times seconds is their mean."""
+    if len(rounds) == 1:
+        return dict(rounds[0])
+    mean = {key: statistics.fmean(one[key] for one in rounds) for key in rounds[0]}
+    seconds = statistics.fmean(one["steps"] * one["step_seconds"] for one in rounds)
+    steps = round(mean["steps"])
+    return {**mean, "round": rounds[0]["round"], "steps": steps, "step_seconds": seconds / steps}
 
 
 @dataclass(frozen=True)
@@ -188,8 +213,11 @@ class Outcome:
 
 def conclude(plan: Plan, store: Store) -> Outcome:
     """Write the evaluation's folder and report, if every trial has ended one way or another."""
+    measured = plan.measured(store)
+    searched = plan.config.search is not None
+    links = list({link.trial_id: link for each in (plan.links(), *measured) for link in each}.values())
+    store.link(plan.name, store.design(plan.name), links)
     states = store.count_states(plan.name)
-    links = store.links(plan.name)
     outcome = Outcome(states, len(links), None, ())
     if outcome.num_ended < len(links):
         return outcome
@@ -199,8 +227,18 @@ def conclude(plan: Plan, store: Store) -> Outcome:
     datasets = {name: cell.dataset for name, cell in workloads.items()}
     design = store.design(plan.name)
     targets = {name: cell.config.target_score for name, cell in workloads.items()}
-    failures = export.write(plan.folder, design, datasets, targets, links, trials, references, plan.config.num_seeds)
-    export.write_costs(plan.folder, _cost_rows(plan, store))
+    studies = [
+        export.Searched(plan.link(cell, ""), study, study.history(store), study.best(store))
+        for cell in plan.cells
+        for study in tuning.studies(cell)
+    ]
+    failures = export.write(
+        plan.folder, design, datasets, targets, measured, trials, references, plan.config.num_seeds, studies
+    )
+    export.write_costs(plan.folder / "costs.csv", _cost_rows(plan, store, searched))
+    if searched:
+        export.write_defaults(plan.folder, design, datasets, plan.links(), trials, plan.config.num_seeds)
+        export.write_costs(plan.folder / "default_costs.csv", _cost_rows(plan, store, tuned=False))
     written = report.write(plan.folder)
     report.write_index(plan.folder.parent)
     return replace(outcome, report=written, failures=failures)
@@ -292,6 +330,16 @@ def _description(plan: Plan, command: str) -> dict[str, Any]:
                 "tree": {key: value for key, value in cell.config.tree.items() if key not in UNTOLD},
                 "metric": cell.dataset.metric.name,
                 "maximize": cell.dataset.metric.direction == "maximize",
+                "studies": [
+                    {
+                        "id": study.id,
+                        "name": study.name,
+                        "number": study.number,
+                        "objectives": list(study.objectives),
+                        "runs_up_to": study.search.runs_up_to,
+                    }
+                    for study in tuning.studies(cell)
+                ],
             }
             for cell in plan.cells
         ],

@@ -1,7 +1,9 @@
 """The folder of an evaluation: everything that its report is made from, as JSON and CSV."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pandas as pd
 from evalbench.report.declared import declaration
 from evalbench.store import Link, StoredTrial
 from evalbench.trial import TRAINING_VERSION, State
+from evalbench.tuning import DIRECTIONS, CellStudy, Tried
 from evalbench.workloads import Dataset
 
 METRICS = (
@@ -25,35 +28,54 @@ METRICS = (
 INTEGERS = ("seed", "num_train", "num_test", "steps", "examples", "flops", "parameters", "diverged_step", "step")
 
 
+@dataclass(frozen=True)
+class Searched:
+    """One study with what came of it, and its place in the evaluation; the trial of the link is none."""
+
+    link: Link
+    study: CellStudy
+    history: Sequence[Tried]
+    best: Tried | None
+
+
 def write(
     folder: Path,
     design: Mapping[str, Any],
     datasets: Mapping[str, Dataset],
     targets: Mapping[str, float | None],
-    links: Sequence[Link],
+    measured: Sequence[Sequence[Link]],
     trials: Mapping[str, StoredTrial],
     references: Mapping[str, Mapping[tuple[int, str], Mapping[str, float]]],
     num_seeds: int,
+    searched: Sequence[Searched] = (),
 ) -> tuple[Mapping[str, Any], ...]:
-    """Write `evaluation.json`, `results.csv`, `curves.csv` and `references.csv`; return the failed cells."""
+    """Write `evaluation.json`, `results.csv`, `curves.csv` and `references.csv`; return the failed cells.
+
+    `measured` has the trials that techniques are judged by: one list, or one for each study, and then `tuning.csv` and
+    `studies.json` are written too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    pairs = [(link, trials[link.trial_id]) for link in links]
-    failures = _failures(pairs)
+    pairs = [(study, link, trials[link.trial_id]) for study, links in enumerate(measured) for link in links]
+    failures = _failures([(link, trial) for _, link, trial in pairs])
     content = {
         **{key: value for key, value in design.items() if key not in ("command", "versions")},
         "workloads": {name: {**_describe(dataset), "target": targets[name]} for name, dataset in datasets.items()},
         "num_seeds": num_seeds,
-        "tuning": None,
+        "tuning": _tuning(searched),
         "failures": failures,
-        "provenance": _provenance(design, [trial for _, trial in pairs]),
+        "provenance": _provenance(design, [trial for _, _, trial in pairs]),
     }
     content["declared"] = declaration(content)
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     pilot = int(design.get("pilot_seeds", num_seeds))
-    results = [_result_row(link, trial, datasets[trial.workload], pilot) for link, trial in pairs]
+
+    def place(study: int) -> dict[str, int]:
+        return {"study": study} if searched else {}
+
+    results = [{**_result_row(link, trial, datasets[trial.workload], pilot), **place(s)} for s, link, trial in pairs]
     _write_csv(folder / "results.csv", results)
-    curves = [row for link, trial in pairs for row in _curve_rows(link, trial)]
+    curves = [{**row, **place(study)} for study, link, trial in pairs for row in _curve_rows(link, trial)]
     columns = [
         "technique",
         "workload",
@@ -64,15 +86,118 @@ def write(
         "train_loss",
         "val_loss",
         "val_score",
+        *(["study"] if searched else []),
     ]
     _write_csv(folder / "curves.csv", curves, columns)  # its header also where every trial failed
     _write_csv(folder / "references.csv", _reference_rows(datasets, references, num_seeds))
+    _write_studies(folder, searched)
     return tuple(failures)
 
 
-def write_costs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_defaults(
+    folder: Path,
+    design: Mapping[str, Any],
+    datasets: Mapping[str, Dataset],
+    links: Sequence[Link],
+    trials: Mapping[str, StoredTrial],
+    num_seeds: int,
+) -> None:
+    """Write `defaults.csv`: like `results.csv`, of the settings that nobody tuned."""
+    pilot = int(design.get("pilot_seeds", num_seeds))
+    rows = [_result_row(link, trials[link.trial_id], datasets[trials[link.trial_id].workload], pilot) for link in links]
+    _write_csv(folder / "defaults.csv", rows)
+
+
+def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
+    """Return what all studies share, and each technique's search space."""
+    if not searched:
+        return None
+    from evalbench.search import batch_size  # Optuna: only where something was searched
+
+    search = searched[0].study.search
+    tried = {sum(one.outcome is not None and one.outcome.values is not None for one in s.history) for s in searched}
+    space = {s.link.technique: {d.path: d.spec() for d in s.study.search.space} for s in searched}
+    objectives = {s.study.cell.workload: list(s.study.objectives) for s in searched}
+    return {
+        "parity": len(tried) == 1,
+        "sampler": search.sampler.target,
+        "batch": batch_size(search),
+        "num_trials": search.num_trials,
+        "num_seeds": search.num_seeds,
+        "num_studies": search.num_studies,
+        "development": search.development,
+        "pruning": None if search.pruning is None else search.pruning.spec(),
+        "objectives": objectives,
+        "directions": {name: DIRECTIONS[name] for names in objectives.values() for name in names},
+        "space": space,
+    }
+
+
+def _write_studies(folder: Path, searched: Sequence[Searched]) -> None:
+    """Write `tuning.csv`, a row per candidate, and `studies.json`; take away those of an earlier evaluation."""
+    if not searched:
+        for name in ("tuning.csv", "studies.json", "defaults.csv", "default_costs.csv"):
+            (folder / name).unlink(missing_ok=True)
+        return
+    _write_csv(folder / "tuning.csv", [_candidate_row(s, one) for s in searched for one in s.history])
+    studies = [
+        {
+            **_study_key(s),
+            "name": s.study.name,
+            "best": None if s.best is None else s.best.candidate.number,
+            "default": {d.path: s.study.cell.config.value(d.path) for d in s.study.search.space},
+            "chosen": None if s.best is None else dict(s.best.candidate.values),
+            "importance": _importance(s),
+        }
+        for s in searched
+    ]
+    text = json.dumps(studies, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "studies.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _study_key(s: Searched) -> dict[str, Any]:
+    return {
+        "technique": s.link.technique,
+        "workload": s.study.cell.workload,
+        **s.link.factors,
+        "study": s.study.number,
+    }
+
+
+def _candidate_row(s: Searched, one: Tried) -> dict[str, Any]:
+    """Return a candidate with its mean scores, the work of all its trials, and its hyperparameters."""
+    values = None if one.outcome is None else one.outcome.values
+    results = [trial.result for trial in one.trials]
+    return {
+        **_study_key(s),
+        "candidate": one.candidate.number,
+        "state": one.state.value,
+        **dict(zip(s.study.objectives, values or [None] * len(s.study.objectives), strict=True)),
+        "val_loss": one.val_loss if math.isfinite(one.val_loss) else None,
+        "trials": len(results),
+        "steps": sum(result.steps or 0 for result in results),
+        "flops": sum(result.flops or 0 for result in results),
+        "seconds": round(sum(trial.provenance.get("seconds", 0.0) for trial in one.trials), 4),
+        **one.candidate.values,
+    }
+
+
+def _importance(s: Searched) -> dict[str, float]:
+    """Return each hyperparameter's share of the first objective's variance, over candidates that were not pruned."""
+    from evalbench.search import importance
+
+    finished = [
+        (one.candidate.values, one.outcome.values[0])
+        for one in s.history
+        if one.outcome is not None and one.outcome.values is not None and not one.outcome.pruned
+    ]
+    space = {dimension.path: dimension.spec() for dimension in s.study.search.space}
+    maximize = DIRECTIONS[s.study.objectives[0]] == "maximize"
+    return {path: round(share, 6) for path, share in importance(space, finished, maximize).items()}
+
+
+def write_costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `costs.csv`, one row per cell and round; none where nothing was measured."""
-    path = folder / "costs.csv"
     if rows:
         _write_csv(path, rows)
     else:

@@ -4,11 +4,13 @@ import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from evalbench.cohort import Cohort
 
+T = TypeVar("T")
 SHARE = 0.6
 """Of the memory that is free, what a cohort may take: allocators fragment, and others run beside it."""
 STATE_COPIES = 6
@@ -36,7 +38,7 @@ def member_bytes(one: Cohort) -> int:
     return STATE_COPIES * one.state_bytes + max(step, forward)
 
 
-def split(seeds: Sequence[int], most: int) -> list[list[int]]:
+def split(seeds: Sequence[T], most: int) -> list[list[T]]:
     """Cut the members into cohorts of at most so many, as even as possible."""
     count = -(-len(seeds) // max(1, most))
     bounds = [len(seeds) * part // count for part in range(count + 1)]

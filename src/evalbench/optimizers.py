@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
+from evalbench import kernels
 from evalbench.config import Component, OptimizerConfig
 from evalbench.errors import ConfigError
 from evalbench.schedules import Values
@@ -50,8 +51,10 @@ class CohortOptimizer:
         self._component = component
         self._members = [dict(member) for member in members] if members else [{} for _ in range(len(first))]
         self._fused = {"fused": True} if _has_fused(kind, component, parameters) else {}
+        self._direct = kernels.of(kind) if self._fused and first.device.type == "cpu" else None
         differing = {key for one in self._members for key in one if any(o.get(key) != one[key] for o in self._members)}
-        self._shared = kind in ELEMENTWISE and (not differing or (differing == {"lr"} and kind in LINEAR_IN_LR))
+        by_rate = differing == {"lr"} and kind in LINEAR_IN_LR and self._direct is None
+        self._shared = kind in ELEMENTWISE and (not differing or by_rate)
         self._rates: Tensor | None = None  # (C,), where members share an instance and differ in the learning rate
         if self._shared and differing:
             rates = [member.get("lr", component.arguments.get("lr")) for member in self._members]
@@ -62,6 +65,7 @@ class CohortOptimizer:
         """Make the instances: one for all members where their settings allow it, else one each on views."""
         self.parameters = parameters
         self._views: list[list[nn.Parameter]] = []
+        self._updates: list[kernels.Update] = []  # one per member, once its instance has made its state
         if self._shared:
             settings = {**self._members[0], **({} if self._rates is None else {"lr": 1.0})}
             self.optimizers: list[optim.Optimizer] = [self._make(list(parameters.values()), settings)]
@@ -88,6 +92,11 @@ class CohortOptimizer:
 
     def step(self, gradients: Mapping[str, Tensor]) -> None:
         """Update the parameters in place, given gradients by name."""
+        if self._updates:
+            columns = [gradients[name].unbind() for name in self.parameters]
+            for member, update in enumerate(self._updates):
+                update([column[member] for column in columns])
+            return
         if self._views:
             for member, views in enumerate(self._views):
                 for view, name in zip(views, self.parameters, strict=True):
@@ -102,6 +111,8 @@ class CohortOptimizer:
             for old, parameter in zip(before, self.parameters.values(), strict=True):
                 weight = self._rates.view(-1, *[1] * (parameter.ndim - 1))
                 parameter.data.copy_(torch.lerp(old, parameter.data, weight))
+        if self._views and self._direct is not None:
+            self._updates = [self._direct(optimizer) for optimizer in self.optimizers]
 
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
         """Go on with some of the members, whose parameters are given anew; their optimizer state goes with them."""
@@ -125,6 +136,7 @@ class CohortOptimizer:
 
     def load_state(self, states: Sequence[dict[str, Any]]) -> None:
         """Take up saved states, of the same members in the same order."""
+        self._updates = []
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
 

@@ -1,8 +1,9 @@
-"""Every random number of a trial comes from one of four roles, each with a seed of its own.
+"""Every random number of a trial comes from one of four roles, each with a seed of its own; a search has two more.
 
-A seed is a hash of (root seed, workload, role, seed index) and of nothing else: it does not depend on the technique, so
-techniques are compared on the same splits, initial draws and data order (paired), nor on the cohort or the order of
-calls, so a trial's result is the same wherever it is trained.
+A seed is a hash of (root seed, workload, phase, role, seed index) and of nothing else: it does not depend on the
+technique, so techniques are compared on the same splits, initial draws and data order (paired), nor on the cohort or
+the order of calls, so a trial's result is the same wherever it is trained. The phases share no seed: what tuning was
+fitted to is never what is measured.
 """
 
 import hashlib
@@ -16,11 +17,26 @@ class Role(StrEnum):
     INIT = "init"
     ORDER = "order"
     NOISE = "noise"
+    DEVELOPMENT = "development"  # which rows a search may see
+    SEARCH = "search"  # what a sampler draws
 
 
-def derive(root: int, workload: str, role: Role, index: int) -> int:
+class Phase(StrEnum):
+    """What a trial is for."""
+
+    TUNE = "tune"  # its validation score chooses hyperparameters
+    MEASURE = "measure"  # its test score is the result
+
+
+def derive(root: int, workload: str, role: Role, index: int, phase: Phase = Phase.MEASURE) -> int:
     """Return the seed, a 63-bit integer, of one role of one trial."""
-    return _hash(f"{root}/{workload}/{role.value}/{index}")
+    name = role.value if phase is Phase.MEASURE else f"{phase.value}/{role.value}"
+    return _hash(f"{root}/{workload}/{name}/{index}")
+
+
+def derive_draw(root: int, workload: str, study: str, number: int) -> int:
+    """Return the 32-bit seed that a sampler draws one candidate of a study with, whatever was drawn before."""
+    return _hash(f"{root}/{workload}/{Role.SEARCH.value}/{study}/{number}") % 2**32
 
 
 def derive_epoch(order_seed: int, epoch: int) -> int:

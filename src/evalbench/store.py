@@ -93,6 +93,14 @@ _costs = sa.Table(
     sa.Column("measured_with", sa.String(40), nullable=False),
     sa.Column("rounds", sa.JSON, nullable=False),
 )
+_candidates = sa.Table(
+    "candidates",
+    _metadata,
+    sa.Column("study_id", sa.String(40), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("values", sa.JSON, nullable=False),
+    sa.Column("trial_ids", sa.JSON, nullable=False),
+)
 _leases = sa.Table(
     "leases",
     _metadata,
@@ -109,6 +117,15 @@ class Link:
     trial_id: str
     technique: str
     factors: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StoredCandidate:
+    """One set of hyperparameters that a study tried: the value of each key, and the trials that judge it."""
+
+    number: int
+    values: Mapping[str, Any]
+    trial_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -225,6 +242,12 @@ class Store:
             connection.execute(sa.delete(_evaluations).where(_evaluations.c.name == evaluation))
             connection.execute(sa.insert(_evaluations).values(name=evaluation, design=dict(design)))
             connection.execute(sa.insert(_links), rows)
+
+    def add_links(self, evaluation: str, links: Sequence[Link]) -> None:
+        """Add trials to an evaluation, behind the others; one that it has already stays where it is."""
+        first = len(self.links(evaluation))
+        rows = [{"evaluation": evaluation, "position": first + n, **asdict(link)} for n, link in enumerate(links)]
+        self._insert_new(_links, rows)
 
     def design(self, evaluation: str) -> dict[str, Any]:
         """Return what `link` was told about the evaluation."""
@@ -344,6 +367,44 @@ class Store:
         owners = {row.cell_id: row.owner.rsplit(":", 2) for row in rows if not _is_dead(row.owner)}
         return {cell_id: int(pid) for cell_id, (host, pid, _) in owners.items() if host == socket.gethostname()}
 
+    # ── studies ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def candidates(self, study_id: str) -> list[StoredCandidate]:
+        """Return what a study has asked for, in that order."""
+        query = sa.select(_candidates).where(_candidates.c.study_id == study_id).order_by(_candidates.c.number)
+        with self._engine.connect() as connection:
+            return [
+                StoredCandidate(row.number, row._mapping[_candidates.c["values"]], tuple(row.trial_ids))
+                for row in connection.execute(query)
+            ]
+
+    def count_tried(self, study_ids: Sequence[str]) -> int:
+        """Return how many trials of some studies have ended, one way or another."""
+        query = sa.select(_candidates.c.trial_ids)
+        with self._engine.connect() as connection:
+            ids = {
+                trial_id
+                for chunk in _chunks(study_ids)
+                for trial_ids in connection.scalars(query.where(_candidates.c.study_id.in_(chunk)))
+                for trial_id in trial_ids
+            }
+        return len(self.states(list(ids)))
+
+    def record_candidates(self, study_id: str, candidates: Sequence[StoredCandidate]) -> None:
+        """Write what a study asks for, before any of it is trained; one that is there already is left alone."""
+        self._insert_new(
+            _candidates,
+            [
+                {
+                    "study_id": study_id,
+                    "number": candidate.number,
+                    "values": dict(candidate.values),
+                    "trial_ids": list(candidate.trial_ids),
+                }
+                for candidate in candidates
+            ],
+        )
+
     # ── reference rows ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def references(self, workload_id: str) -> dict[tuple[int, str], dict[str, float]]:
@@ -417,6 +478,14 @@ class Store:
 def printable(url: str) -> str:
     """Return the address of a store without its password."""
     return make_url(url).render_as_string(hide_password=True)
+
+
+def ensure_schema(url: str, name: str) -> None:
+    """Make a schema in a PostgreSQL database, for tables that are not ours."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.schema.CreateSchema(name, if_not_exists=True))
+    engine.dispose()
 
 
 class Lease:

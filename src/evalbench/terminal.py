@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evalbench import cell as cells
-from evalbench import evaluation, processes, ranks, sync
+from evalbench import evaluation, processes, ranks, sync, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
 from evalbench.errors import ConfigError, InputError
@@ -55,7 +55,7 @@ def run_job(tree: DictConfig) -> None:
         config = parse(tree, hydra)
         if hydra.mode == RunMode.MULTIRUN or ranks.here().count > 1:
             _check_launcher(config, ranks.here().count == config.devices)
-            cells.run(Cell.of(config), Store(config.store_url))
+            tuning.run(Cell.of(config), Store(config.store_url))
         else:
             _run_alone(config, processes.Job.of(run_job, tree, hydra))
     except InputError as error:
@@ -134,7 +134,7 @@ def _run_alone(config: Config, job: processes.Job) -> None:
             if config.devices > 1:
                 _note_lost_jobs(plan, store, processes.run([job], num_jobs=1))
             else:
-                cells.run(plan.cells[0], store)
+                tuning.run(plan.cells[0], store)
 
     _run(console, plan, store, train, config.log_folder)
 
@@ -155,7 +155,7 @@ def _note_lost_jobs(plan: Plan, store: Store, returns: Sequence[JobReturn]) -> N
     for cell, job in zip(plan.jobs, returns, strict=True):
         if job.status is not JobStatus.COMPLETED:
             reason = job._return_value
-            cells.fail(
+            tuning.fail(
                 cell, store, reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}")
             )
 
@@ -174,7 +174,6 @@ def _progress(console: Console, plan: Plan, store: Store, period_seconds: float 
     if not console.is_terminal:
         yield
         return
-    total = sum(len(cell.specs) for cell in plan.cells)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -184,13 +183,18 @@ def _progress(console: Console, plan: Plan, store: Store, period_seconds: float 
         TextColumn("time left"),
         TimeRemainingColumn(),
     )
+    phases = _phases(plan, store)
     with Progress(*columns, console=console, transient=True, speed_estimate_period=60) as progress:
-        task = progress.add_task(f"{plan.name}: {len(plan.cells)} cells", total=total, completed=_ended(plan, store))
+        tasks = [
+            (progress.add_task(description, total=total, completed=count()), count)
+            for description, total, count in phases
+        ]
         stop = threading.Event()
 
         def watch() -> None:
             while not stop.wait(period_seconds):
-                progress.update(task, completed=_ended(plan, store))
+                for task, count in tasks:
+                    progress.update(task, completed=count())
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
@@ -209,6 +213,24 @@ def _waiting(console: Console, what: str) -> Iterator[None]:
         return
     with console.status(what):
         yield
+
+
+def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]]:
+    """Return what there is to watch: a description, how many trials there will be, and how to count those that ended.
+
+    A search has two phases: its candidates, then the measured trials at the default and at the best settings.
+    """
+    name = f"{plan.name}: {len(plan.cells)} cells"
+    measured = sum(len(cell.specs) for cell in plan.cells)
+    studies = [study for cell in plan.cells for study in tuning.studies(cell)]
+    if not studies:
+        return [(name, measured, lambda: _ended(plan, store))]
+    ids = [study.id for study in studies]
+    measured += sum(study.cell.config.num_seeds for study in studies)
+    return [
+        (f"{name}, tune", tuning.num_trials(plan.cells), lambda: store.count_tried(ids)),
+        ("measure".rjust(len(name) + len(", tune")), measured, lambda: _ended(plan, store)),
+    ]
 
 
 def _ended(plan: Plan, store: Store) -> int:
@@ -241,10 +263,15 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
     if Measurement.get(console, console.options.update(max_width=1000), table).maximum > console.width:
         table, content = _summary_table(plan, store, halves=False), "mean"
     legend = ", * baseline" if plan.baseline else ""
-    console.print(f"{plan.name}: test score in points, {content}{legend}", style="bold", highlight=False)
+    score = "tuned test score" if plan.config.search else "test score"
+    console.print(f"{plan.name}: {score} in points, {content}{legend}", style="bold", highlight=False)
     console.print(table)
     states = ", ".join(f"{count} {state.value.lower()}" for state, count in sorted(outcome.states.items()))
     console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)
+    studies = [study for cell in plan.cells for study in tuning.studies(cell)]
+    if studies:
+        tried = store.count_tried([study.id for study in studies])
+        console.print(f"Tuning   {len(studies)} studies: {tried} trials", highlight=False)
     for failure in outcome.failures:
         where = ", ".join([failure["technique"], failure["workload"], *failure["factors"].values()])
         console.print(f"FAILED   {where}: {failure['message']}", style="red", markup=False, highlight=False)
@@ -283,7 +310,8 @@ def _print_weights(console: Console, plan: Plan) -> None:
 
 def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
     """One row per workload, one column per technique: mean over seeds, and half its 95 % interval where asked."""
-    trials = store.trials([link.trial_id for link in plan.links()])
+    links = [link for each in plan.measured(store) for link in each]
+    trials = store.trials([link.trial_id for link in links])
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("workload", no_wrap=True)
     for technique in plan.techniques:
@@ -296,8 +324,8 @@ def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
         here = [cell for cell in plan.cells if cell.workload == workload]
         row = [workload if dataset.is_classification else f"{workload} (R²)"]
         for technique in plan.techniques:
-            ids = [trial_id for cell in here if plan.technique(cell) == technique for trial_id in cell.specs]
-            row.append(_mean_text([trials[trial_id] for trial_id in ids], metric, halves))
+            mine = [trials[link.trial_id] for link in links if link.technique == technique]
+            row.append(_mean_text([trial for trial in mine if trial.workload == workload], metric, halves))
         references = store.references(here[0].workload_id)
         for name in ("linear", "trivial"):
             scores = [

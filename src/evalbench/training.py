@@ -1,12 +1,15 @@
 """Trains one cohort with a Lightning `Trainer`; results out, in member order."""
 
 import gc
+import hashlib
+import json
 import logging
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -17,10 +20,12 @@ from evalbench.batches import Batches
 from evalbench.cohort import Cohort, Member, Recipe
 from evalbench.config import Config
 from evalbench.errors import ConfigError
-from evalbench.seeds import Role, derive
-from evalbench.trial import CurvePoint, State, TrialResult
+from evalbench.halving import Halving
+from evalbench.seeds import Phase, Role, derive
+from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Kind, Split, draw_split, fit_scaling, metrics, references
 
+S = TypeVar("S", bound=int | Entrant)
 Watch = Callable[[Mapping[int, Sequence[CurvePoint]], int], None]
 """Takes new points of curves by seed, and the place of the first of them in its curve."""
 
@@ -81,22 +86,24 @@ def _check_batches(config: Config, network: torch.nn.Module, num_train: int) -> 
 def train_all(
     config: Config,
     dataset: Dataset,
-    seeds: Sequence[int],
+    seeds: Sequence[S],
     name: str,
     keep_in: Path | None = None,
     watch: Watch | None = None,
-) -> Iterator[tuple[list[int], list[TrialResult]]]:
+) -> Iterator[tuple[list[S], list[TrialResult]]]:
     """Train one trial per seed index in cohorts that fit into memory; yield each cohort's seeds and results at its end.
 
-    A cohort that runs out of memory all the same is halved. Its checkpoint, whose file begins with `name`, is kept
-    until the caller has taken the results. Weights go to `keep_in`, and `watch` is called, see `train`.
+    Entrants may stand for seeds. A cohort that runs out of memory all the same is halved. Its checkpoint, whose file
+    begins with `name`, is kept until the caller has taken the results. Weights go to `keep_in`, and `watch` is called,
+    see `train`.
     """
     together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
     waiting = memory.split(seeds, _most_members(config, dataset, len(seeds))) if seeds else []
     waiting = ranks.here().agree(waiting) if together else waiting
     while waiting:
         now = waiting.pop(0)
-        path = config.checkpoint_folder / f"{name}-{now[0]}-{now[-1]}-{len(now)}.pt"
+        first, last = (Entrant.of(now[place]).seed for place in (0, -1))
+        path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(now)}{_own_settings(now)}.pt"
         try:
             results = train(config, dataset, now, path, keep_in, watch)
         except Exception as error:
@@ -114,7 +121,7 @@ def train_all(
 def train(
     config: Config,
     dataset: Dataset,
-    seeds: Sequence[int],
+    seeds: Sequence[int | Entrant],
     checkpoint: Path | None = None,
     keep_in: Path | None = None,
     watch: Watch | None = None,
@@ -127,7 +134,7 @@ def train(
     """
     cohort, splits = make_cohort(config, dataset, seeds)
     if watch is not None:
-        cohort.on_validated = _watching(watch, seeds)
+        cohort.on_validated = _watching(watch, [Entrant.of(seed).seed for seed in seeds])
     if checkpoint is not None:
         checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes)
     _fit(cohort, config)
@@ -137,15 +144,23 @@ def train(
         best_first = sorted(complete, key=lambda place: cohort.members[place].best_loss)
         for place in best_first[:1] if config.save == "best" else complete:
             scaling, tensors = fit_scaling(dataset, splits[place].train), cohort.best_weights(place)
-            weights.save(weights.folder(keep_in, seeds[place]), config, dataset, scaling, tensors, results[place])
+            weights.save(
+                weights.folder(keep_in, Entrant.of(seeds[place]).seed),
+                config,
+                dataset,
+                scaling,
+                tensors,
+                results[place],
+            )
     return results
 
 
-def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int]) -> tuple[Cohort, list[Split]]:
-    """Return the untrained cohort of those seed indices, and their splits."""
+def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int | Entrant]) -> tuple[Cohort, list[Split]]:
+    """Return the untrained cohort of those seed indices or entrants, and their splits."""
+    entrants = [Entrant.of(seed) for seed in seeds]
 
     def seeds_of(role: Role) -> list[int]:
-        return [derive(config.root_seed, dataset.name, role, seed) for seed in seeds]
+        return [derive(config.root_seed, dataset.name, role, one.seed, one.phase) for one in entrants]
 
     splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
     networks = [
@@ -155,17 +170,49 @@ def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int]) -> tuple
     batch_size = config.optimizer.rows_per_step(train_rows.shape[1])
     batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER))
     validation_steps = config.budget.validation_steps(batches.steps_per_epoch)
+    settings = [one.settings for one in entrants]
     recipe = Recipe(
         config.optimizer,
         validation_steps,
         config.budget.patience,
         config.label_smoothing,
         config.microbatch_size,
+        _halving(config, entrants),
     )
-    table = schedules.table(config.schedule, config.optimizer.component, {}, validation_steps[-1])
-    tables = [table] * len(seeds) if table else None
-    cohort = Cohort(networks, dataset, splits, batches, recipe, seeds_of(Role.NOISE), schedules=tables)
+    tables = _schedule_tables(config, settings, validation_steps[-1])
+    own = settings if any(settings) else None
+    cohort = Cohort(networks, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own, tables)
     return cohort, splits
+
+
+def _own_settings(entrants: Sequence[int | Entrant]) -> str:
+    """Return a name for the settings that entrants have of their own; nothing where none has any."""
+    settings = [dict(Entrant.of(one).settings) for one in entrants]
+    return f"-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}" if any(settings) else ""
+
+
+def _halving(config: Config, entrants: Sequence[Entrant]) -> Halving | None:
+    """Return how candidates are pruned while they are tuned, members with the same settings being one candidate."""
+    if config.search is None or config.search.pruning is None or entrants[0].phase is not Phase.TUNE:
+        return None
+    names = [json.dumps(one.settings, sort_keys=True) for one in entrants]
+    order = list(dict.fromkeys(names))
+    by_loss = config.search.objectives[:1] == ("val/log_loss",)
+    return Halving(config.search.pruning, [order.index(name) for name in names], by_loss)
+
+
+def _schedule_tables(
+    config: Config, settings: Sequence[Mapping[str, Any]], steps: int
+) -> list[list[schedules.Values]] | None:
+    """Return each member's schedule, made once for members with the same settings."""
+    if config.schedule is None:
+        return None
+    names = [json.dumps(own, sort_keys=True) for own in settings]
+    tables = {
+        name: schedules.table(config.schedule, config.optimizer.component, own, steps)
+        for name, own in zip(names, settings, strict=True)
+    }
+    return [tables[name] for name in names]
 
 
 def _most_members(config: Config, dataset: Dataset, wanted: int) -> int:
@@ -186,7 +233,10 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
     features, tokens = dataset.inputs.shape[1], dataset.vocabulary is not None
     step_flops = counting.flops_per_step(network, dataset.kind, batches.batch_size, features, tokens)
     results = []
-    for member, split, predictions in zip(cohort.members, splits, cohort.test_predictions(), strict=True):
+    tuning = not len(splits[0].test)
+    scored = [replace(split, test=split.validation) if tuning else split for split in splits]
+    everything = cohort.validation_predictions() if tuning else cohort.test_predictions()
+    for member, split, predictions in zip(cohort.members, scored, everything, strict=True):
         steps = member.diverged_step or validation_steps[len(member.val_losses) - 1]
         examples = batches.examples(steps)
         diverged = member.diverged_step is not None
@@ -194,8 +244,8 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
         tested = references.trivial(dataset, split) if diverged else metrics.evaluate(dataset, predictions, targets)
         results.append(
             TrialResult(
-                state=State.DIVERGED if diverged else State.COMPLETE,
-                metrics=tested,
+                state=State.DIVERGED if diverged else State.PRUNED if member.pruned else State.COMPLETE,
+                metrics={f"val/{name.split('/')[1]}": value for name, value in tested.items()} if tuning else tested,
                 curve=_curve(member, batches, validation_steps),
                 best_epoch=_epoch(batches, validation_steps, member.best_round),
                 diverged_step=member.diverged_step,
@@ -204,7 +254,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
                 flops=round(step_flops * examples / batches.batch_size),
                 parameters=counting.count_parameters(network),
                 num_train=len(split.train),
-                num_test=len(split.test),
+                num_test=None if tuning else len(split.test),
             )
         )
     return results

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from evalbench.seeds import Phase
+
 TRAINING_VERSION = 1
 """Raised by hand whenever a change of the training code changes results; part of every trial's identity."""
 
@@ -86,6 +88,21 @@ class TrialSpec:
 
 
 @dataclass(frozen=True)
+class Entrant:
+    """What tells a trial from the others of its cohort; a plain seed index is an entrant with nothing of its own."""
+
+    seed: int
+    phase: Phase = Phase.MEASURE
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The optimizer's hyperparameters in which it differs from the configuration."""
+
+    @classmethod
+    def of(cls, seed: "int | Entrant") -> "Entrant":
+        """Return the entrant itself, or that of a seed index."""
+        return seed if isinstance(seed, Entrant) else cls(seed)
+
+
+@dataclass(frozen=True)
 class CurvePoint:
     """One validation on the way."""
 
@@ -113,6 +130,22 @@ class TrialResult:
     num_test: int | None = None
     message: str | None = None
     log: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One set of hyperparameters that a study asks for, by the key that each replaces."""
+
+    number: int
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a candidate: the value of each objective; None where it failed by our fault."""
+
+    values: tuple[float, ...] | None
+    pruned: bool = False
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 from evalbench.config import Component
 from evalbench.errors import InputError
 from evalbench.mirror import conclusion, runs
-from evalbench.store import Store
+from evalbench.mirror.studies import StudyDescription, runs_of
+from evalbench.store import Link, Store, StoredTrial
 from evalbench.tracking import Tracker
 
 CHUNK = 50
@@ -55,7 +56,7 @@ class Mirror:
             for trial in self._store.trials(waiting).values():
                 if not go_on():
                     return sent
-                self.tracker.record(runs.ended(self._context, self._cell_of[trial.id], self._links[trial.id], trial))
+                self.tracker.record(runs.ended(self._context, *self._place(trial), trial))
                 self._store.note_mirrored(self._evaluation, [trial.id], self.key)
                 self._shown.pop(trial.id, None)
                 sent += 1
@@ -87,12 +88,40 @@ class Mirror:
         now = conclusion.identity(self._folder)
         if now is None or self._store.is_mirrored(self._evaluation, now, self.key):
             return
+        self._send_studies()
         self.tracker.conclude(conclusion.read(self._folder, self._evaluation, self._asked, list(self._run_ids())))
         self._store.note_mirrored(self._evaluation, [now], self.key)
 
+    def _send_studies(self) -> None:
+        for cell in self._cells:
+            for study in (StudyDescription(**one) for one in cell.studies):
+                if not self._store.is_mirrored(self._evaluation, study.id, self.key):
+                    for run in runs_of(self._context, cell, self._links[cell.trials[0]], study, self._store):
+                        self.tracker.record(run)
+                    self._store.note_mirrored(self._evaluation, [study.id], self.key)
+
     def _run_ids(self) -> Iterator[str]:
-        for trial_id, link in self._links.items():
-            yield runs.running(self._context, self._cell_of[trial_id], link, (), None).id
+        links = {link.trial_id: link for link in self._store.links(self._evaluation)}
+        planned = {trial_id: cell for cell in self._cells for trial_id in cell.trials}
+        for trial_id in planned:
+            yield runs.running(self._context, planned[trial_id], links[trial_id], (), None).id
+        for trial in self._store.trials([trial_id for trial_id in links if trial_id not in planned]).values():
+            yield runs.ended(self._context, *self._place(trial), trial).id
+
+    def _place(self, trial: StoredTrial) -> tuple[runs.CellDescription, Link]:
+        """Return a trial's cell and link; one that was tuned has them since its search ended."""
+        if trial.id not in self._links:
+            self._links = {link.trial_id: link for link in self._store.links(self._evaluation)}
+        link = self._links[trial.id]
+        if trial.id not in self._cell_of:
+            self._cell_of[trial.id] = next(
+                cell for cell in self._cells if cell.workload == trial.workload and self._is_of(cell, link)
+            )
+        return self._cell_of[trial.id], link
+
+    def _is_of(self, cell: runs.CellDescription, link: Link) -> bool:
+        first = self._links[cell.trials[0]]
+        return (first.technique, first.factors) == (link.technique, link.factors)
 
 
 def described(store: Store, evaluation: str) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from evalbench.report import tuning_page
 from evalbench.report.findings import Findings
 from evalbench.report.spending import Matched
 from evalbench.report.tables import code
@@ -40,7 +41,8 @@ def _seeds(found: Findings) -> str:
     counts = [verdict.num_pairs for verdict in found.judged.verdicts] or [found.folder.evaluation.num_seeds]
     low, high = min(counts), max(counts)
     number = str(low) if low == high else f"{low} to {high}"
-    return f"{number} {'seed' if high == 1 else 'seeds'}" + (" each" if len(found.data_sets) > 1 else "")
+    one, many = ("study", "studies") if found.folder.evaluation.num_studies > 1 else ("seed", "seeds")
+    return f"{number} {one if high == 1 else many}" + (" each" if len(found.data_sets) > 1 else "")
 
 
 def sentence(found: Findings, verdict: Verdict) -> str:
@@ -66,6 +68,7 @@ def sentence(found: Findings, verdict: Verdict) -> str:
     parts = [
         f"On {scope(found)}, {code(verdict.candidate)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
         f"{verdict.quality} ({verdict.quality.words}), cost {verdict.cost_class} → {ring}{limited}.",
+        tuning_page.sentence(found),
         work(found, verdict.candidate),
         *(_matched(found, match) for match in found.matched if match.candidate == verdict.candidate),
         _survivors(found, verdict),
@@ -161,6 +164,9 @@ def next_step(found: Findings, verdict: Verdict) -> str:
     within = f"any true difference lies in [{unit.change(effect.low)}, {unit.change(effect.high)}]"
     have = verdict.num_pairs
     if step.what == "seeds":
+        if found.folder.evaluation.num_studies > 1:
+            more = plural(step.count, "more study", "more studies")
+            return f"Next: run {more} (search.num_studies={have + step.count}), once, then decide."
         return f"Next: run {plural(step.count, 'more seed')} (num_seeds={have + step.count}), once, then decide."
     if step.what == "datasets":
         assert found.judged is not None  # there is a verdict

@@ -228,11 +228,13 @@ def checks(folder: Folder, judged: Judgement) -> tuple[Check, ...]:
         )
     )
     redrawn = bool((np.asarray(design.rho)[places] > 0).any())
+    when = "all trials share their test rows" if evaluation.searched else "every seed redraws its split"
+    how = "test rows are shared" if evaluation.searched else "splits are redrawn"
     found.append(
         Check(
             "seeds are independent",
-            "test rows / training rows added to 1/n where every seed redraws its split",
-            "splits are redrawn: intervals of single data sets are widened"
+            f"test rows / training rows added to 1/n where {when}",
+            f"{how}: intervals of single data sets are widened"
             if redrawn
             else "test data are taken as fixed or fresh: nothing is added",
             "yes" if redrawn or evaluation.foreign else "not checked",

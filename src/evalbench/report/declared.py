@@ -79,6 +79,16 @@ class Evaluation:
         return self.tuning is not None
 
     @property
+    def searched(self) -> bool:
+        """Whether evalbench tuned: there are studies to tell of."""
+        return self.tuning is not None and "sampler" in self.tuning
+
+    @property
+    def num_studies(self) -> int:
+        """How often the whole search was repeated; with more than one, the study is what repeats, not the seed."""
+        return int(self.tuning["num_studies"]) if self.tuning is not None and self.searched else 1
+
+    @property
     def tuning_parity(self) -> bool:
         """Whether all techniques were tuned with the same budget; so it is where nobody was tuned."""
         return self.tuning is None or bool(self.tuning.get("parity", True))

@@ -17,6 +17,7 @@ from evalbench.report.folder import COSTS, REFERENCES, Folder
 from evalbench.report.judgement import Judgement, judgement
 from evalbench.report.milestones import Milestones, milestones
 from evalbench.report.spending import FrontPlace, Matched, cost_ratios, front, matched
+from evalbench.report.tuned import Tuned, tuned
 from evalbench.report.units import SKILL, Unit, unit_of
 from evalbench.statistics.intervals import Interval, family_confidence, t_interval
 from evalbench.statistics.overall import overall_effect
@@ -118,6 +119,7 @@ class Findings:
     milestones: Milestones | None
     appendix: Appendix | None
     checks: tuple[Check, ...]
+    tuned: Tuned | None = None  # None where evalbench tuned nothing
 
 
 def find(folder: Folder) -> Findings:
@@ -165,7 +167,23 @@ def find(folder: Folder) -> Findings:
         milestones=milestones(folder),
         appendix=appendix(folder, judged, common) if judged else None,
         checks=checks(folder, judged) if judged else (),
+        tuned=_tuned(folder, common, rho, comparisons),
     )
+
+
+def _tuned(
+    folder: Folder, common: Unit, rho: dict[str, float], comparisons: tuple[tuple[str, str], ...]
+) -> Tuned | None:
+    """What the studies did, and the verdicts that the default settings would have got on the same splits."""
+    if folder.studies is None or folder.defaults is None:
+        return None
+    before = None
+    if folder.evaluation.baseline is not None:
+        plain = folder.defaults
+        contrasts = make_contrasts(plain, comparisons, common is SKILL)
+        _, left_out = _differences(contrasts, plain, rho, folder.evaluation.confidence)
+        before = judgement(plain, contrasts, common, rho, left_out, cost_ratios(plain))
+    return tuned(folder, common is SKILL, folder.evaluation.confidence, rho, before)
 
 
 def _typical(measured: pd.DataFrame, workload: str) -> float:

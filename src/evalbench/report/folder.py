@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 from evalbench.errors import TableError
 from evalbench.report.checks import finite, once, one_metric, only, read_table
 from evalbench.report.declared import Evaluation, read_evaluation
+from evalbench.report.studies import Studies, by_study, read_studies
 
 STATES = ("COMPLETE", "DIVERGED", "FAILED")
 COSTS = ("steps", "examples", "flops", "parameters")
@@ -41,6 +42,11 @@ class Folder:
     references: one row per reference, workload and seed; `reference` in the words of `REFERENCES`.
     costs: one row per technique, workload, setting and round of the isolated measurement; empty where there is none.
     num_pilot: seeds below it were the pilot, and the others its one extension; None where there was none.
+    studies: what was searched; None where evalbench tuned nothing.
+    defaults: the same evaluation at the settings that nobody tuned, where there are studies.
+
+    Where the whole search was repeated, a row of `results`, `curves` and `references` is a study's mean over its seeds,
+    and `seed` is the study's number: studies are what repeats.
     """
 
     evaluation: Evaluation
@@ -49,6 +55,8 @@ class Folder:
     references: pd.DataFrame
     costs: pd.DataFrame
     num_pilot: int | None = None
+    studies: Studies | None = None
+    defaults: Folder | None = None
 
 
 def load(folder: Path) -> Folder:
@@ -60,10 +68,45 @@ def load(folder: Path) -> Folder:
     """
     evaluation = read_evaluation(folder / "evaluation.json")
     factors = list(evaluation.factors)
-    results = _table(folder / "results.csv", factors)
     curves = _table(folder / "curves.csv", factors)
     references = _table(folder / "references.csv", [])
+    results = _table(folder / "results.csv", factors)
     costs = _costs(folder / "costs.csv", evaluation)
+    if not evaluation.searched:
+        return _checked(folder, evaluation, results, curves, references, costs)
+    defaults = _checked(
+        folder,
+        replace(evaluation, tuning=None),
+        _table(folder / "defaults.csv", factors),
+        curves.iloc[:0].drop(columns="study"),
+        references,
+        _costs(folder / "default_costs.csv", evaluation),
+    )
+    if evaluation.num_studies > 1:
+        cell = ["technique", "workload", *factors]
+        results = by_study(results, cell, ["score", "num_train", "num_test", *COSTS])
+        curves = by_study(curves, [*cell, "epoch"], ["step", "train_loss", "val_loss", "val_score"])
+        references = _for_each_study(references, evaluation.num_studies)
+    tuned = _checked(folder, evaluation, results, curves, references, costs)
+    return replace(tuned, studies=read_studies(folder, evaluation), defaults=defaults)
+
+
+def _for_each_study(references: pd.DataFrame, num_studies: int) -> pd.DataFrame:
+    """A reference has no study of its own: its mean over the seeds stands beside each."""
+    keys = ["reference", "workload", "metric", "direction"]
+    mean = references.groupby(keys, sort=False)["score"].mean().reset_index()
+    return pd.concat([mean.assign(seed=study) for study in range(num_studies)], ignore_index=True)
+
+
+def _checked(
+    folder: Path,
+    evaluation: Evaluation,
+    results: pd.DataFrame,
+    curves: pd.DataFrame,
+    references: pd.DataFrame,
+    costs: pd.DataFrame,
+) -> Folder:
+    factors = list(evaluation.factors)
     for name, table in (("results.csv", results), ("curves.csv", curves)):
         only(name, table, "technique", evaluation.techniques)
         for factor, levels in evaluation.factors.items():
@@ -96,8 +139,9 @@ def load(folder: Path) -> Folder:
 
 
 def _table(path: Path, factors: Sequence[str]) -> pd.DataFrame:
-    texts = [*TEXTS[path.name], *(factors if path.name != "references.csv" else [])]
-    return read_table(path, texts, NUMBERS[path.name])
+    name = "results.csv" if path.name == "defaults.csv" else path.name
+    texts = [*TEXTS[name], *(factors if name != "references.csv" else [])]
+    return read_table(path, texts, NUMBERS[name], optional=("study",))
 
 
 def _costs(path: Path, evaluation: Evaluation) -> pd.DataFrame:

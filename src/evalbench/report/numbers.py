@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from evalbench.report import tuning_page
 from evalbench.report.advice import next_step, sentence, spent
 from evalbench.report.findings import Findings
 from evalbench.statistics.judging import Verdict
@@ -30,6 +31,7 @@ def write(found: Findings, folder: Path) -> tuple[str, ...]:
         "costs": costs(found),
         "matched": matched(found),
         "levels": levels(found),
+        **tuning_page.tables(found),
     }
     written = []
     for name, table in tables.items():

@@ -5,9 +5,19 @@ import json
 from evalbench.config import Component
 from evalbench.errors import ConfigError
 from evalbench.workloads.dataset import Dataset, Kind
-from evalbench.workloads.splits import Scaling, Split, draw_split, fit_scaling
+from evalbench.workloads.splits import Scaling, Split, development_part, draw_split, fit_scaling, hold_out
 
-__all__ = ["Dataset", "Kind", "Scaling", "Split", "draw_split", "fit_scaling", "load"]
+__all__ = [
+    "Dataset",
+    "Kind",
+    "Scaling",
+    "Split",
+    "development_part",
+    "draw_split",
+    "fit_scaling",
+    "hold_out",
+    "load",
+]
 
 _loaded: dict[str, Dataset] = {}
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -49,6 +49,8 @@ class Dataset:
     description: str = ""
     image: tuple[int, int, int] | None = None
     vocabulary: int | None = None
+    held_out: NDArray[np.int64] | None = None
+    """Rows that every split tests on; None: each split draws its own. Not part of the content."""
 
     def __post_init__(self) -> None:
         rows, columns = self.inputs.shape
@@ -99,6 +101,11 @@ class Dataset:
             )
         if np.ptp(self.targets) == 0:
             raise DataError(f"{self.name}: every next token is the same: nothing can be learned from it")
+
+    def take(self, rows: NDArray[np.int64]) -> "Dataset":
+        """Return a data set of some of the rows, whose splits have no test rows: there is nothing else in it."""
+        none = np.array([], dtype=np.int64)
+        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none)
 
     @property
     def is_classification(self) -> bool:

@@ -1,6 +1,6 @@
 """Which rows a trial trains on, validates on and is tested on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,40 @@ class Split:
 def draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> Split:
     """Draw one split, stratified by class where rows have one; the sizes are the same for every seed.
 
-    `validation` and `test` are shares of all rows, each at least one row (one per class).
+    `validation` and `test` are shares of all rows, each at least one row (one per class). Where the data set has rows
+    held out, these are the test rows, and the others are divided.
     """
-    rows = len(dataset.targets)
-    least = len(dataset.classes) if dataset.has_row_classes else 1
-    num_validation, num_test = (max(least, round(share * rows)) for share in (validation, test))
     generator = np.random.RandomState(seed % 2**32)  # what scikit-learn takes
-    labels = dataset.targets if dataset.has_row_classes else None
-    rest, test_rows = train_test_split(np.arange(rows), test_size=num_test, stratify=labels, random_state=generator)
-    labels = None if labels is None else labels[rest]
-    train_rows, validation_rows = train_test_split(
-        rest, test_size=num_validation, stratify=labels, random_state=generator
-    )
+    rows = np.arange(len(dataset.targets))
+    if dataset.held_out is None:
+        rest, test_rows = _divide(dataset, rows, test, generator)
+    else:
+        rest, test_rows = np.setdiff1d(rows, dataset.held_out), dataset.held_out
+    train_rows, validation_rows = _divide(dataset, rest, validation, generator)
     return Split(np.sort(train_rows), np.sort(validation_rows), np.sort(test_rows))
+
+
+def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
+    """Return the data set with a share of its rows, stratified by class, as the test rows of every split."""
+    _, rows = _divide(dataset, np.arange(len(dataset.targets)), share, np.random.RandomState(seed % 2**32))
+    return replace(dataset, held_out=np.sort(rows))
+
+
+def development_part(dataset: Dataset) -> Dataset:
+    """Return only those rows that are not held out, as a data set by itself."""
+    assert dataset.held_out is not None
+    return dataset.take(np.setdiff1d(np.arange(len(dataset.targets)), dataset.held_out))
+
+
+def _divide(
+    dataset: Dataset, rows: NDArray[np.int64], share: float, generator: np.random.RandomState
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return most of some rows, and the others, which are a share of all rows of the data set."""
+    least = len(dataset.classes) if dataset.has_row_classes else 1
+    count = max(least, round(share * len(dataset.targets)))
+    labels = dataset.targets[rows] if dataset.has_row_classes else None
+    most, others = train_test_split(rows, test_size=count, stratify=labels, random_state=generator)
+    return most, others
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from evalbench.report import style
-from evalbench.report.figures import forest, learning, profiles, ranking, scores, tradeoff
+from evalbench.report.figures import forest, learning, profiles, ranking, scores, tradeoff, tuning
 from evalbench.report.findings import Findings
+from evalbench.report.tuned import Tuned
 
-NAMES = ("scores", "differences", "curves_epochs", "curves_steps", "tradeoff", "targets", "ranks", "profiles")
+TUNING = ("tuning_best", "tuning_parallel", "tuning_slices", "tuning_front")
+NAMES = ("scores", "differences", "curves_epochs", "curves_steps", "tradeoff", "targets", "ranks", "profiles", *TUNING)
 
 
 def draw(findings: Findings, curves: pd.DataFrame, folder: Path) -> None:
@@ -26,6 +28,10 @@ def draw(findings: Findings, curves: pd.DataFrame, folder: Path) -> None:
         "targets": lambda: (profiles.targets(findings), profiles.target_numbers(findings)),
         "ranks": lambda: (ranking.ranks(findings), ranking.numbers(findings)),
         "profiles": lambda: (profiles.profile(findings), profiles.profile_numbers(findings)),
+        "tuning_best": lambda: (tuning.best_found(findings), tuned(findings).best_found),
+        "tuning_parallel": lambda: (tuning.parallel(findings), tuning.ranked(findings)),
+        "tuning_slices": lambda: (tuning.slices(findings), tuning.ranked(findings)),
+        "tuning_front": lambda: (tuning.front(findings), tuned(findings).front),
     }
     folder.mkdir(exist_ok=True, parents=True)
     with style.styled():
@@ -33,6 +39,12 @@ def draw(findings: Findings, curves: pd.DataFrame, folder: Path) -> None:
             figure, numbers = makers[name]()
             style.save(figure, folder / f"{name}.png")
             numbers.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g", lineterminator="\n")
+
+
+def tuned(findings: Findings) -> Tuned:
+    """What there is to tell of the studies."""
+    assert findings.tuned is not None  # a figure of them is drawn only then
+    return findings.tuned
 
 
 def drawable(findings: Findings, curves: pd.DataFrame) -> tuple[str, ...]:
@@ -50,4 +62,12 @@ def drawable(findings: Findings, curves: pd.DataFrame) -> tuple[str, ...]:
         names.append("ranks")
     if findings.appendix is not None and findings.appendix.profiles and len(findings.data_sets) > 1:
         names.append("profiles")
+    if findings.tuned is not None and len(findings.tuned.best_found):
+        spaces = (findings.folder.evaluation.tuning or {})["space"].values()
+        names.append("tuning_best")
+        if any(len(space) > 1 for space in spaces):
+            names.append("tuning_parallel")
+        names.append("tuning_slices")
+        if len(findings.tuned.front):
+            names.append("tuning_front")
     return tuple(names)

@@ -1,0 +1,73 @@
+"""An instance's update as the fused kernel that its own `step` ends in, without the bookkeeping around it.
+
+Members that differ in more than their seeds have an optimizer instance each. On small networks an instance's `step`
+takes ten times as long as its kernel; here the kernel is called on the instance's own state and settings, so that it
+can be scheduled and saved as before. Torch's interface to its kernels is private: each class is tested against its
+`step`, bit for bit, and a class or version without the kernel takes its `step`.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, optim
+
+Update = Callable[[list[Tensor]], None]
+"""Takes the gradients of an instance's parameters, in their order."""
+
+
+def of(kind: type[optim.Optimizer]) -> Callable[[optim.Optimizer], Update] | None:
+    """Return what makes the update of an instance that has taken a step; None where its class has no kernel."""
+    makers = {optim.Adam: _adam, optim.AdamW: _adam, optim.SGD: _sgd}
+    there = all(hasattr(torch, name) for name in ("_fused_adam_", "_fused_adamw_", "_fused_sgd_"))
+    return makers.get(kind) if there else None
+
+
+def _adam(optimizer: optim.Optimizer) -> Update:
+    (group,) = optimizer.param_groups
+    parameters = group["params"]
+    states = [optimizer.state[parameter] for parameter in parameters]
+    averages, squares, steps = ([state[key] for state in states] for key in ("exp_avg", "exp_avg_sq", "step"))
+    largest = [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else []
+    kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
+
+    def update(gradients: list[Tensor]) -> None:
+        torch._foreach_add_(steps, 1)
+        kernel(
+            parameters,
+            gradients,
+            averages,
+            squares,
+            largest,
+            steps,
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=group["amsgrad"],
+            maximize=group["maximize"],
+        )
+
+    return update
+
+
+def _sgd(optimizer: optim.Optimizer) -> Update:
+    (group,) = optimizer.param_groups
+    parameters = group["params"]
+    buffers = [optimizer.state[parameter]["momentum_buffer"] for parameter in parameters] if group["momentum"] else []
+
+    def update(gradients: list[Tensor]) -> None:
+        torch._fused_sgd_(
+            parameters,
+            gradients,
+            buffers,
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            lr=group["lr"],
+            dampening=group["dampening"],
+            nesterov=group["nesterov"],
+            maximize=group["maximize"],
+            is_first_step=False,
+        )
+
+    return update

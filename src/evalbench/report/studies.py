@@ -1,0 +1,122 @@
+"""The studies of a tuned evaluation: `tuning.csv` and `studies.json`, read once and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evalbench.errors import TableError
+from evalbench.report.checks import only, read_table
+from evalbench.report.declared import Evaluation
+
+STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
+COUNTS = ("study", "candidate", "val_loss", "trials", "steps", "flops", "seconds")
+
+
+@dataclass(frozen=True)
+class Study:
+    """One search, and what it chose."""
+
+    technique: str
+    workload: str
+    factors: Mapping[str, str]
+    number: int
+    name: str  # in Optuna's storage
+    best: int | None  # number of the candidate that was measured
+    default: Mapping[str, Any]  # path -> the value as it stands in the configuration
+    chosen: Mapping[str, Any]
+    importance: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Studies:
+    """All searches of an evaluation.
+
+    candidates: one row per technique, workload, setting, study and candidate, with a column for each objective and each
+        hyperparameter (empty where a technique does not have it).
+    """
+
+    studies: tuple[Study, ...]
+    candidates: pd.DataFrame
+
+    def of(self, technique: str, workload: str | None = None) -> list[Study]:
+        """The studies of one technique, on one workload or all."""
+        return [s for s in self.studies if s.technique == technique and workload in (None, s.workload)]
+
+
+def read_studies(folder: Path, evaluation: Evaluation) -> Studies:
+    """Read and check the files of the searches.
+
+    Raises:
+        TableError: one is missing or unreadable, or does not fit `evaluation.json`.
+    """
+    assert evaluation.tuning is not None  # the caller asks only then
+    names = list(evaluation.tuning["directions"])
+    paths = list(dict.fromkeys(path for space in evaluation.tuning["space"].values() for path in space))
+    numeric = [path for path in paths if all(_is_numeric(s.get(path)) for s in evaluation.tuning["space"].values())]
+    texts = ["technique", "workload", *evaluation.factors, "state"]
+    path = folder / "tuning.csv"
+    table = read_table(path, texts, [*COUNTS, *names], optional=numeric)
+    only(path.name, table, "technique", evaluation.techniques)
+    only(path.name, table, "workload", evaluation.workloads)
+    only(path.name, table, "state", STATES)
+    studies = _read_json(folder / "studies.json", list(evaluation.factors))
+    order = [*evaluation.factors, "study", "candidate"]
+    places = pd.DataFrame(
+        {
+            "technique": table["technique"].map({name: place for place, name in enumerate(evaluation.techniques)}),
+            "workload": table["workload"].map({name: place for place, name in enumerate(evaluation.workloads)}),
+            **{name: table[name] for name in order},
+        }
+    )
+    rows = places.sort_values(["technique", "workload", *order], kind="stable").index
+    return Studies(studies, table.loc[rows].reset_index(drop=True))
+
+
+def _is_numeric(spec: Mapping[str, Any] | None) -> bool:
+    if spec is None or "choices" not in spec:
+        return True
+    return all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in spec["choices"])
+
+
+def _read_json(path: Path, factors: Sequence[str]) -> tuple[Study, ...]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(
+            Study(
+                technique=one["technique"],
+                workload=one["workload"],
+                factors={name: str(one[name]) for name in factors},
+                number=int(one["study"]),
+                name=one["name"],
+                best=one["best"],
+                default=one["default"],
+                chosen=one["chosen"] or {},
+                importance=one["importance"],
+            )
+            for one in raw
+        )
+    except FileNotFoundError:
+        raise TableError(f"{path} is missing: a tuned evaluation has it beside evaluation.json") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TableError(f"{path} does not list studies: {type(error).__name__} {error}") from None
+
+
+def by_study(table: pd.DataFrame, keys: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    """Average trials over the seeds of a study, which takes the seed's place: the study is what repeats.
+
+    A study is DIVERGED only where all its trials are; FAILED ones are left out of its mean. `columns` are averaged.
+    """
+    ended = table[table["state"] != "FAILED"] if "state" in table else table
+    groups = ended.groupby([*keys, "study"], sort=False)
+    rows = groups[list(columns)].mean()
+    constant = [c for c in ("metric", "direction", "unit") if c in table]
+    rows[constant] = groups[constant].first()
+    if "state" in table:
+        rows["state"] = groups["state"].agg(lambda states: "DIVERGED" if (states == "DIVERGED").all() else "COMPLETE")
+    return rows.reset_index().rename(columns={"study": "seed"})

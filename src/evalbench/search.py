@@ -1,0 +1,278 @@
+"""Optuna's side of a search: a study that is asked for candidates and told what came of them.
+
+What a sampler draws for a candidate depends on the study's results so far and on the candidate's own seed, not on the
+process: so a study that was broken off goes on as if it had not been. The store is the truth about candidates and
+results; a study that disagrees with it is forgotten and asked again, each known candidate being put in its place.
+"""
+
+import importlib.util
+import inspect
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, QMCSampler, RandomSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.trial import TrialState, create_trial
+
+from evalbench.config import SearchConfig
+from evalbench.errors import ConfigError
+from evalbench.space import Dimension
+from evalbench.store import ensure_schema
+from evalbench.trial import Candidate, Outcome
+
+log = logging.getLogger(__name__)
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Direction = Literal["minimize", "maximize"]
+MOST_AT_ONCE = 64
+"""Candidates of a batch where the search does not say."""
+ONE_SEED = (QMCSampler, GridSampler)
+"""Samplers that walk through one sequence, which one seed fixes."""
+SCHEMA = "optuna"
+STALE_LOCK_SECONDS = 5
+"""The lock of a journal file is a killed process's after so long."""
+
+
+def check(search: SearchConfig) -> None:
+    """Make the sampler once, so that a wrong setting is refused early; raise `ConfigError`."""
+    sampler = _sampler(search, 0)
+    if isinstance(sampler, CmaEsSampler) and importlib.util.find_spec("cmaes") is None:
+        raise ConfigError("search.sampler", "needs the package cmaes", search.sampler.target, "pip install cmaes")
+    with _quiet():
+        optuna.create_study(sampler=sampler).ask(_distributions(search.space))
+
+
+def num_candidates(search: SearchConfig) -> int:
+    """Return how many candidates a study has in the end: a grid may have fewer than it is allowed."""
+    sampler = _sampler(search, 0)
+    return min(search.num_trials, len(sampler._all_grids)) if isinstance(sampler, GridSampler) else search.num_trials
+
+
+def batch_size(search: SearchConfig) -> int:
+    """Return how many candidates are asked for at once."""
+    return search.batch or MOST_AT_ONCE
+
+
+def grid(space: Sequence[Dimension], points: int, seed: int) -> GridSampler:
+    """Return Optuna's grid over all choices and so many points of every range."""
+    if points < 1:
+        raise ValueError(f"points must be at least 1, not {points}")
+    return GridSampler({dimension.path: dimension.points(points) for dimension in space}, seed=seed)
+
+
+class Study:
+    """One study in its storage, brought in line with what the store knows."""
+
+    def __init__(
+        self,
+        name: str,
+        search: SearchConfig,
+        directions: Sequence[Direction],
+        storage: str,
+        seed_of: Callable[[int], int],
+        known: Sequence[tuple[Candidate, Outcome | None]],
+    ) -> None:
+        """Open the study; make it anew where it does not hold what is known.
+
+        Args:
+            name: the study's, the same for the same search.
+            search: how to sample.
+            directions: `minimize` or `maximize` for each objective.
+            storage: a path of a journal file or a URL of a database.
+            seed_of: a candidate's number to its seed.
+            known: the candidates that the store has, in order, each with its outcome if all its trials have ended.
+        """
+        self._search, self._seed_of = search, seed_of
+        self._known = {candidate.number: candidate for candidate, _ in known}
+        self._storage = open_storage(storage)
+        self._study = self._make(name, directions)
+        if self._disagrees(known):
+            log.info("study %s disagrees with the store and is asked anew", name)
+            optuna.delete_study(study_name=name, storage=self._storage)
+            self._study = self._make(name, directions)
+
+    def _make(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
+        return optuna.create_study(
+            study_name=name, storage=self._storage, directions=list(directions), load_if_exists=True
+        )
+
+    def _disagrees(self, known: Sequence[tuple[Candidate, Outcome | None]]) -> bool:
+        """Whether a candidate is missing, is another, has another outcome, or is not in the store."""
+        trials = self._study.get_trials(deepcopy=False)
+        if len(trials) != len(known):
+            return True
+        for trial, (candidate, outcome) in zip(trials, known, strict=True):
+            if trial.params != dict(candidate.values):
+                return True
+            if trial.state.is_finished() and (outcome is None or not _is(trial, outcome)):
+                return True
+        return False
+
+    @property
+    def count(self) -> int:
+        """How many candidates were asked for."""
+        return len(self._study.get_trials(deepcopy=False))
+
+    def waiting(self) -> list[Candidate]:
+        """Return the candidates that were asked for and not told of."""
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [Candidate(trial.number, dict(trial.params)) for trial in running]
+
+    def ask(self, count: int) -> list[Candidate]:
+        """Return so many new candidates; those that the store knows already are what they were."""
+        asked = []
+        for _ in range(count):
+            number = self.count
+            known = self._known.get(number)
+            if known is not None:
+                self._study.enqueue_trial(dict(known.values))
+            self._study.sampler = _sampler(self._search, self._seed_of(number), self._seed_of(-1))
+            with _quiet():
+                trial = self._study.ask()
+                trial.relative_params  # noqa: B018 - a sampler that walks a sequence takes its step, whatever is known
+                values = {dimension.path: _suggest(trial, dimension) for dimension in self._search.space}
+            asked.append(Candidate(trial.number, values))
+        return asked
+
+    def tell(self, candidate: Candidate, outcome: Outcome) -> None:
+        """Say what came of a candidate."""
+        self._study.sampler = RandomSampler()  # none of them learns from being told; a grid would stop a loop, not ours
+        with _quiet():
+            if outcome.values is None:
+                self._study.tell(candidate.number, state=TrialState.FAIL)
+            elif outcome.pruned:
+                trial = self._study.get_trials(deepcopy=False)[candidate.number]
+                self._storage.set_trial_intermediate_value(trial._trial_id, 0, outcome.values[0])
+                self._study.tell(candidate.number, state=TrialState.PRUNED)
+            else:
+                self._study.tell(candidate.number, list(outcome.values))
+
+
+def importance(
+    space: Mapping[str, Mapping[str, Any]], finished: Sequence[tuple[Mapping[str, Any], float]], maximize: bool
+) -> dict[str, float]:
+    """Return each hyperparameter's share of the variance of the objective, by functional ANOVA on a random forest.
+
+    `space` is the dimensions as plain values. Empty where there are too few candidates, or none differs from another.
+
+    Source: Hutter, Hoos and Leyton-Brown, ICML 2014; Optuna's implementation.
+    """
+    distributions = _distributions([Dimension(path, **_arguments(spec)) for path, spec in space.items()])
+    study = optuna.create_study(direction="maximize" if maximize else "minimize")
+    for params, value in finished:
+        study.add_trial(create_trial(params=dict(params), distributions=distributions, value=value))
+    if len(finished) < 4 or len({value for _, value in finished}) < 2:
+        return {}
+    with _quiet():
+        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    return {path: shares[path] for path in space if path in shares}
+
+
+def open_storage(where: str) -> BaseStorage:
+    """Return Optuna's storage at a URL, or a journal file at a path.
+
+    A PostgreSQL server keeps Optuna's tables in a schema of their own: some have the names of ours.
+    """
+    if "://" not in where:
+        return _open_journal(Path(where))
+    try:
+        return RDBStorage(where, engine_kwargs=_in_schema(where), skip_compatibility_check=False)
+    except Exception as error:  # SQLAlchemy's and the driver's, of many kinds
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError("search.storage", "must be a database that can be opened", where, reason) from error
+
+
+def _open_journal(path: Path) -> JournalStorage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    lock = JournalFileSymlinkLock(str(path), grace_period=STALE_LOCK_SECONDS)
+    lock.acquire()
+    try:
+        with path.open("rb+") as file:  # a process that was killed while it wrote has left half a line
+            content = file.read()
+            file.truncate(content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+    return JournalStorage(JournalFileBackend(str(path), lock))
+
+
+def default_storage(store_url: str) -> str:
+    """Return where the studies of a store are kept: a journal file beside it, or its own database server."""
+    kind, _, rest = store_url.partition("://")
+    if kind.startswith("postgresql"):
+        return store_url
+    file = rest.removeprefix("/") if kind.startswith("sqlite") else ""
+    return str(Path(file).with_name("studies.journal")) if file else "outputs/studies.journal"
+
+
+def _in_schema(url: str) -> dict[str, Any]:
+    if not url.startswith("postgresql"):
+        return {}
+    ensure_schema(url, SCHEMA)
+    return {"connect_args": {"options": f"-csearch_path={SCHEMA}"}}
+
+
+def _sampler(search: SearchConfig, seed: int, study_seed: int | None = None) -> BaseSampler:
+    """Return the configured sampler, fresh, with a candidate's seed, or the study's where it walks one sequence."""
+    component = search.sampler
+    target = component.locate()
+    known = inspect.signature(target).parameters if callable(target) else {}
+    kind = target if isinstance(target, type) else None
+    one = target is grid or (kind is not None and issubclass(kind, ONE_SEED))
+    more: dict[str, Any] = {"seed": study_seed if one and study_seed is not None else seed} if "seed" in known else {}
+    if "space" in known:
+        more["space"] = search.space
+    with _quiet():
+        sampler = component.build(**more)
+    if not isinstance(sampler, BaseSampler):
+        remedy = "name a class of optuna.samplers"
+        raise ConfigError("search.sampler._target_", "must be an Optuna sampler", component.target, remedy)
+    return sampler
+
+
+def _distributions(space: Sequence[Dimension]) -> dict[str, BaseDistribution]:
+    return {dimension.path: _distribution(dimension) for dimension in space}
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    if dimension.choices:
+        return CategoricalDistribution(dimension.choices)
+    if dimension.integer:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _suggest(trial: optuna.Trial, dimension: Dimension) -> Any:
+    if dimension.choices:
+        return trial.suggest_categorical(dimension.path, dimension.choices)
+    if dimension.integer:
+        return trial.suggest_int(dimension.path, int(dimension.low), int(dimension.high), log=dimension.log)
+    return trial.suggest_float(dimension.path, dimension.low, dimension.high, log=dimension.log)
+
+
+def _arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if key == "choices" else value for key, value in spec.items()}
+
+
+def _is(trial: optuna.trial.FrozenTrial, outcome: Outcome) -> bool:
+    if trial.state is TrialState.FAIL or outcome.values is None:
+        return trial.state is TrialState.FAIL and outcome.values is None
+    if outcome.pruned or trial.state is TrialState.PRUNED:
+        return outcome.pruned and trial.state is TrialState.PRUNED and bool(trial.value == outcome.values[0])
+    return trial.values is not None and list(outcome.values) == list(trial.values)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna warns about what is experimental in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

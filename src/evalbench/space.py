@@ -1,0 +1,155 @@
+"""Search spaces: the ranges that hyperparameters may take, as they stand beside a technique in its YAML.
+
+A range is `{low: 1.0e-4, high: 1.0e-1, log: true}`, with `integer: true` for whole numbers, or `{choices: [16, 32]}`,
+which counts where both are given: the command line can add to a YAML, but not take out of it. A range's key is the key
+of what it replaces; `betas: {"0": {...}}` reaches into a list.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evalbench.errors import ConfigError
+
+RANGE_KEYS = frozenset(("low", "high", "log", "integer"))
+NEAR = 0.05
+"""A value within this share of a range from one of its ends is at that end."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """What one hyperparameter may be: numbers from `low` to `high`, or one of some choices."""
+
+    path: str
+    """The key that it replaces, such as `optimizer.lr`."""
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    integer: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def spec(self) -> dict[str, Any]:
+        """Return it as plain values, as in a YAML."""
+        if self.choices:
+            return {"choices": list(self.choices)}
+        return {
+            "low": self.low,
+            "high": self.high,
+            **({"log": True} if self.log else {}),
+            **({"integer": True} if self.integer else {}),
+        }
+
+    def points(self, count: int) -> list[Any]:
+        """Return all choices, or so many values from `low` to `high`, evenly spaced on the dimension's own scale."""
+        if self.choices:
+            return list(self.choices)
+        places = [0.5] if count == 1 else [place / (count - 1) for place in range(count)]
+        values = [self._at(place) for place in places]
+        return list(dict.fromkeys(round(value) for value in values)) if self.integer else values
+
+    def _at(self, place: float) -> float:
+        if self.log:
+            value = math.exp(math.log(self.low) + place * (math.log(self.high) - math.log(self.low)))
+        else:
+            value = self.low + place * (self.high - self.low)
+        return min(max(value, self.low), self.high)
+
+
+def place_of(spec: Mapping[str, Any], value: float) -> float:
+    """Return where a value lies in a range, given as `Dimension.spec` does: 0 at its low end, 1 at its high end."""
+    low, high = float(spec["low"]), float(spec["high"])
+    if spec.get("log"):
+        return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+    return (value - low) / (high - low)
+
+
+def bound_of(spec: Mapping[str, Any], value: Any) -> str | None:
+    """Return `low` or `high` where a value is at that end of its range; choices have no ends."""
+    if "choices" in spec:
+        return None
+    place = place_of(spec, float(value))
+    return "low" if place <= NEAR else "high" if place >= 1 - NEAR else None
+
+
+def parse(tree: Any, group: str) -> tuple[Dimension, ...]:
+    """Read the dimensions under a key such as `optimizer.space`, for the keys of `group`; raise `ConfigError`."""
+    key = f"{group}.space"
+    if tree is None:
+        return ()
+    if not isinstance(tree, Mapping):
+        raise ConfigError(key, "must be a group of ranges", tree, "for example lr: {low: 0.001, high: 0.1, log: true}")
+    return tuple(_dimensions(tree, key, group))
+
+
+def _dimensions(tree: Mapping[str, Any], key: str, path: str) -> Iterator[Dimension]:
+    for name, value in tree.items():
+        here, target = f"{key}.{name}", f"{path}.{name}" if path else str(name)
+        if value is None:  # a dimension of the YAML that the command line took out
+            continue
+        if not isinstance(value, Mapping):
+            rule = "must be a range or choices"
+            raise ConfigError(here, rule, value, "give {low: A, high: B}, {choices: [A, B]}, or null for none")
+        if "choices" in value or RANGE_KEYS & value.keys():
+            yield _dimension(value, here, target)
+        else:
+            yield from _dimensions(value, here, target)
+
+
+def _dimension(value: Mapping[str, Any], key: str, path: str) -> Dimension:
+    if "choices" in value:
+        choices = value["choices"]
+        known = isinstance(choices, list) and all(isinstance(c, bool | int | float | str) or c is None for c in choices)
+        if not known or not choices or len({json.dumps(c) for c in choices}) < len(choices):
+            rule = "must be a list of different numbers or words"
+            raise ConfigError(f"{key}.choices", rule, dict(value), "for example {choices: [16, 32, 64]}")
+        return Dimension(path, choices=tuple(choices))
+    unknown = sorted(value.keys() - RANGE_KEYS)
+    if unknown:
+        raise ConfigError(f"{key}.{unknown[0]}", "is not a setting of a range", remedy="give low, high, log, integer")
+    log, integer = (value.get(flag) or False for flag in ("log", "integer"))
+    for flag, given in (("log", log), ("integer", integer)):
+        if not isinstance(given, bool):
+            raise ConfigError(f"{key}.{flag}", "must be true or false", given, "leave it out for false")
+    low, high = (_end(value.get(end), f"{key}.{end}", integer) for end in ("low", "high"))
+    if low >= high:
+        raise ConfigError(key, "must have low below high", dict(value), f"raise {key}.high")
+    if log and low <= 0:
+        raise ConfigError(f"{key}.low", "must be above 0 on a log scale", low, "raise it, or leave log out")
+    return Dimension(path, low, high, log, integer)
+
+
+def _end(value: Any, key: str, integer: bool) -> float:
+    numeric = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not numeric or (integer and value != int(value)):
+        kind = "a whole number" if integer else "a number"
+        raise ConfigError(key, f"must be {kind}", value, f"for example {key}={'16' if integer else '0.001'}")
+    return int(value) if integer else float(value)
+
+
+def replaced(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration's tree with the values at some paths replaced; every path must be there."""
+    new = dict(tree)
+    for path, value in values.items():
+        new = _replaced(new, path.split("."), value, path)
+    return new
+
+
+def _replaced(tree: Any, parts: list[str], value: Any, path: str) -> Any:
+    first, *rest = parts
+    here: Any = tree
+    place: Any = int(first) if isinstance(here, list) and first.isdecimal() else first
+    known = place < len(here) if isinstance(place, int) else isinstance(here, Mapping) and place in here
+    if not known:
+        raise ConfigError("search space", "must name keys that the configuration has", path, "add the key, or drop it")
+    changed = {**here} if isinstance(here, Mapping) else [*here]
+    changed[place] = _replaced(here[place], rest, value, path) if rest else value
+    return changed
+
+
+def value_at(tree: Any, path: str) -> Any:
+    """Return what a configuration's tree has at a path; it must be there."""
+    for part in path.split("."):
+        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
+    return tree

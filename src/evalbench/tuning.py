@@ -1,0 +1,402 @@
+"""The two phases of a searched cell: *tune*, then *measure*.
+
+A study asks for candidates, their trials train together as far as their graphs are the same, and it is told their
+validation scores. Every trial is in the store, so nothing is trained twice; the study's best candidate is then measured
+on seeds of its own, beside the setting that nobody tuned.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from evalbench import cell as cells
+from evalbench import provenance, ranks
+from evalbench.cell import Cell
+from evalbench.config import SearchConfig
+from evalbench.errors import ConfigError, DataError
+from evalbench.seeds import Phase, derive_draw
+from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
+from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec
+from evalbench.workloads import draw_split
+
+log = logging.getLogger(__name__)
+
+DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
+    "val/accuracy": "maximize",
+    "val/macro_f1": "maximize",
+    "val/auroc": "maximize",
+    "val/r2": "maximize",
+    "val/log_loss": "minimize",
+    "val/perplexity": "minimize",
+    "val/rmse": "minimize",
+    "val/mae": "minimize",
+    "cost/step_seconds": "minimize",  # one optimizer step, timed alone
+    "cost/seconds": "minimize",  # the same, times the steps of the budget
+    "cost/flops": "minimize",  # counted, of the whole trial
+    "cost/parameters": "minimize",
+}
+TIMING_ROUNDS = 5
+TIMED = ("cost/step_seconds", "cost/seconds")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate with its trials, as the store has them."""
+
+    candidate: Candidate
+    trials: tuple[StoredTrial, ...]
+    outcome: Outcome | None
+    """None as long as a trial is missing."""
+
+    @property
+    def val_loss(self) -> float:
+        """The mean of its trials' lowest validation losses."""
+        losses = [min((point.val_loss for point in t.result.curve), default=math.inf) for t in self.trials]
+        return statistics.fmean(losses) if losses else math.inf
+
+    @property
+    def state(self) -> State:
+        """How it ended, all its trials together."""
+        states = {trial.result.state for trial in self.trials}
+        order = (State.FAILED, State.PRUNED, State.DIVERGED, State.COMPLETE)
+        return next((state for state in order if state in states), State.RUNNING)
+
+
+@dataclass(frozen=True)
+class CellStudy:
+    """One search for one technique on one workload."""
+
+    cell: Cell
+    number: int
+    """From 0 below `search.num_studies`."""
+
+    @property
+    def search(self) -> SearchConfig:
+        """The cell's search."""
+        assert self.cell.config.search is not None
+        return self.cell.config.search
+
+    @cached_property
+    def id(self) -> str:
+        """A hash of all that its candidates and their scores depend on; more trials continue the same study."""
+        search = self.search
+        canonical = {dimension.path: dimension.points(2)[0] for dimension in search.space}
+        content = {
+            "cell": self.cell.at(canonical, Phase.TUNE).settings,
+            "workload": self.cell.workload,
+            "root_seed": self.cell.config.root_seed,
+            "space": {dimension.path: dimension.spec() for dimension in search.space},
+            "sampler": search.sampler.spec(),
+            "num_seeds": search.num_seeds,
+            "objectives": self.objectives,
+            "number": self.number,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+    @property
+    def name(self) -> str:
+        """What people see in Optuna's tools: readable, and unique by the identity at its end."""
+        parts = [self.cell.config.evaluation.name, self.cell.config.technique, self.cell.workload]
+        return "-".join([*parts, *([f"study{self.number}"] if self.search.num_studies > 1 else []), self.id])
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What candidates are judged by."""
+        return objectives(self.cell)
+
+    @property
+    def seeds(self) -> range:
+        """The seed indices of every candidate, other ones in every study."""
+        return range(self.number * self.search.num_seeds, (self.number + 1) * self.search.num_seeds)
+
+    def specs(self, candidate: Candidate) -> list[TrialSpec]:
+        """Return a candidate's trials."""
+        tuned = self.cell.at(candidate.values, Phase.TUNE)
+        return [tuned.spec(seed) for seed in self.seeds]
+
+    def history(self, store: Store) -> list[Tried]:
+        """Return every candidate that was asked for, with what the store has of it."""
+        stored = store.candidates(self.id)
+        trials = store.trials([trial_id for one in stored for trial_id in one.trial_ids])
+        return [self._tried(one, trials, store) for one in stored]
+
+    def _tried(self, one: StoredCandidate, trials: Mapping[str, StoredTrial], store: Store) -> Tried:
+        there = tuple(trials[trial_id] for trial_id in one.trial_ids if trial_id in trials)
+        candidate = Candidate(one.number, one.values)
+        if len(there) < len(one.trial_ids):
+            return Tried(candidate, there, None)
+        if any(trial.result.state is State.FAILED for trial in there):
+            return Tried(candidate, there, Outcome(None))
+        timed = self._timed(candidate, store)
+        if any(name in TIMED for name in self.objectives) and not timed:
+            return Tried(candidate, there, None)
+        results = [trial.result for trial in there]
+        values = tuple(statistics.fmean(_value(name, result, timed) for result in results) for name in self.objectives)
+        return Tried(candidate, there, Outcome(values, any(r.state is State.PRUNED for r in results)))
+
+    def is_complete(self, store: Store) -> bool:
+        """Whether all its candidates have ended, none of them by our fault."""
+        from evalbench import search
+
+        stored = store.candidates(self.id)
+        ids = [trial_id for one in stored for trial_id in one.trial_ids]
+        return len(stored) >= search.num_candidates(self.search) and not store.missing(ids)
+
+    def best(self, store: Store) -> Tried | None:
+        """Return the candidate to measure: the best by the first objective, of equals the one with the lowest loss."""
+        there = [
+            one
+            for one in self.history(store)
+            if one.outcome is not None and one.outcome.values is not None and not one.outcome.pruned
+        ]
+        sign = 1 if DIRECTIONS[self.objectives[0]] == "minimize" else -1
+
+        def order(one: Tried) -> tuple[float, float, int]:
+            assert one.outcome is not None
+            assert one.outcome.values is not None
+            return sign * one.outcome.values[0], one.val_loss, one.candidate.number
+
+        return min(there, key=order, default=None)
+
+    def chosen(self, store: Store) -> Cell | None:
+        """Return the cell at the best candidate, once all have ended; None where there is none."""
+        from evalbench import search
+
+        history = self.history(store)
+        ended = len(history) >= search.num_candidates(self.search) and all(one.outcome is not None for one in history)
+        best = self.best(store) if ended else None
+        return None if best is None else self.cell.at(best.candidate.values)
+
+    def unchosen(self) -> list[TrialSpec]:
+        """Return trials that stand for the measured ones where there is nothing to measure."""
+        cell = self.cell
+        settings = {**cell.settings, "best_of_study": self.id}
+        seeds = range(cell.config.num_seeds)
+        return [TrialSpec(cell.workload, settings, cell.config.root_seed, seed) for seed in seeds]
+
+    # ── timing ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _graph_id(self, candidate: Candidate) -> str:
+        """Return the identity of all that a step's time depends on: not the optimizer's numbers."""
+        settings = self.cell.at(candidate.values, Phase.TUNE).settings
+        optimizer = {key: settings["optimizer"].get(key) for key in ("_target_", "batch_size", "clip_norm")}
+        return hashlib.sha256(json.dumps([{**settings, "optimizer": optimizer}], sort_keys=True).encode()).hexdigest()[
+            :20
+        ]
+
+    def _timed(self, candidate: Candidate, store: Store) -> Mapping[str, float]:
+        if not any(name in TIMED for name in self.objectives):
+            return {}
+        graph = self._graph_id(candidate)
+        rounds = (store.costs([graph], provenance.machine()) or {}).get(graph)
+        if not rounds:
+            return {}
+        seconds = statistics.median(one["step_seconds"] for one in rounds)
+        return {"cost/step_seconds": seconds, "cost/seconds": seconds * rounds[0]["steps"]}
+
+    def _time(self, candidates: Sequence[Candidate], store: Store) -> None:
+        """Time a step of those candidates whose graph was not timed before."""
+        if not any(name in TIMED for name in self.objectives):
+            return
+        from evalbench import cost
+
+        graphs = {self._graph_id(one): one for one in candidates if not self._timed(one, store)}
+        for graph, one in graphs.items():
+            tuned = self.cell.at(one.values, Phase.TUNE)
+            (rounds,) = cost.measure([(tuned.config, tuned.dataset)], TIMING_ROUNDS)
+            store.record_costs({graph: [vars(r) for r in rounds]}, provenance.machine())
+
+
+def objectives(cell: Cell) -> tuple[str, ...]:
+    """Return what a cell's candidates are judged by: the workload's own metric unless the search names others."""
+    search = cell.config.search
+    assert search is not None
+    return search.objectives or (f"val/{cell.dataset.metric.name.split('/')[1]}",)
+
+
+def _value(name: str, result: TrialResult, timed: Mapping[str, float]) -> float:
+    if name in timed:
+        return timed[name]
+    if name == "cost/flops":
+        return float(result.flops or 0)
+    if name == "cost/parameters":
+        return float(result.parameters or 0)
+    return result.metrics[name]
+
+
+def studies(cell: Cell) -> list[CellStudy]:
+    """Return the studies of a cell, none where nothing is searched."""
+    search = cell.config.search
+    return [] if search is None else [CellStudy(cell, number) for number in range(search.num_studies)]
+
+
+def check(cell: Cell) -> None:
+    """Build what the cell would train at the corners of its search space; raise `InputError`."""
+    cells.check(cell)
+    config = cell.config.search
+    if config is None:
+        return
+    from evalbench import search
+
+    search.check(config)
+    for name in objectives(cell):
+        if name not in DIRECTIONS:
+            raise ConfigError(
+                "search.objectives", "must be known quantities", name, "there are " + ", ".join(DIRECTIONS)
+            )
+        if name.startswith("val/") and name not in _metrics(cell):
+            remedy = "there are " + ", ".join(_metrics(cell))
+            raise ConfigError("search.objectives", f"must be measured on {cell.workload}", name, remedy)
+    try:
+        cell.development  # noqa: B018 - is made
+    except DataError as error:
+        rule = "must leave enough rows of every class"
+        raise ConfigError("search.development", rule, config.development, str(error)) from error
+    for end in (0, -1):
+        cells.check(cell.at({dimension.path: dimension.points(2)[end] for dimension in config.space}, Phase.TUNE))
+
+
+def _metrics(cell: Cell) -> list[str]:
+    split = draw_split(cell.dataset, cell.config.split.validation, cell.config.split.test, 0)
+    return [f"val/{name.split('/')[1]}" for name in cells.REFERENCES["trivial"](cell.dataset, split)]
+
+
+def run(cell: Cell, store: Store) -> None:
+    """Tune what is to be tuned, then measure: the setting that nobody tuned, and the best one of every study."""
+    if cell.config.search is None or ranks.here().index:
+        cells.run(cell, store)
+        return
+    for study in studies(cell):
+        tune(study, store)
+    cells.run(cell, store)
+    for study in studies(cell):
+        tuned = study.chosen(store)
+        if tuned is None:
+            store.record([(spec, _nothing_to_measure(study, store)) for spec in study.unchosen()], provenance.collect())
+        else:
+            _link(cell, tuned, store)
+            cells.run(tuned, store)
+
+
+def _nothing_to_measure(study: CellStudy, store: Store) -> TrialResult:
+    messages = [t.result.message for one in study.history(store) for t in one.trials if t.result.message]
+    said = messages[0] if messages else "the job did not live to tune"
+    return TrialResult(State.FAILED, message=f"no candidate could be trained: {said}")
+
+
+def _link(cell: Cell, tuned: Cell, store: Store) -> None:
+    """Make the tuned trials part of the evaluation, like those of the setting that nobody tuned."""
+    name = cell.config.evaluation.name
+    place = store.links(name, list(cell.specs))
+    if place:
+        store.add_links(name, [replace(place[0], trial_id=trial_id) for trial_id in tuned.specs])
+
+
+def fail(cell: Cell, store: Store, error: Exception) -> None:
+    """Record as FAILED what the cell still lacks, because its job did not live to do so itself."""
+    cells.fail(cell, store, error)
+    for study in studies(cell):
+        tuned = study.chosen(store)
+        if tuned is None:
+            store.record([(spec, _nothing_to_measure(study, store)) for spec in study.unchosen()], provenance.collect())
+        else:
+            cells.fail(tuned, store, error)
+
+
+def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
+    """Return the trials that a cell is judged by, of each study if it is searched."""
+    found = []
+    for study in studies(cell):
+        tuned = study.chosen(store)
+        missing = {spec.trial_id(): spec for spec in study.unchosen()}
+        found.append(missing if tuned is None else tuned.specs)
+    return found or [cell.specs]
+
+
+def num_trials(cells_of_plan: Sequence[Cell]) -> int:
+    """Return how many trials the searches of some cells train."""
+    found = [study.search for cell in cells_of_plan for study in studies(cell)]
+    if not found:
+        return 0
+    from evalbench.search import num_candidates
+
+    return sum(num_candidates(one) * one.num_seeds for one in found)
+
+
+def is_done(cell: Cell, store: Store) -> bool:
+    """Whether nothing of a cell is left to train."""
+    ids = [trial_id for specs in (cell.specs, *measured(cell, store)) for trial_id in specs]
+    return not store.missing(ids) and all(study.is_complete(store) for study in studies(cell))
+
+
+def tune(study: CellStudy, store: Store) -> None:
+    """Ask, train what the store lacks, tell, until the study has all its candidates."""
+    if study.is_complete(store):
+        return
+    from evalbench import search as optuna_side
+
+    config = study.search
+    with store.lease(study.id) as lease:
+        _train(study, [one.candidate for one in study.history(store)], store, lease)  # what was broken off, or failed
+        storage = config.storage or optuna_side.default_storage(study.cell.config.store_url)
+        opened = optuna_side.Study(
+            study.name,
+            config,
+            [DIRECTIONS[name] for name in study.objectives],
+            storage,
+            lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
+            [(one.candidate, one.outcome) for one in study.history(store)],
+        )
+        total = optuna_side.num_candidates(config)
+        while (waiting := opened.waiting()) or opened.count < total:
+            if not waiting:
+                waiting = opened.ask(min(optuna_side.batch_size(config), total - opened.count))
+                _record(study, waiting, store)
+            _train(study, waiting, store, lease)
+            study._time(waiting, store)
+            outcomes = {one.candidate.number: one.outcome for one in study.history(store)}
+            for candidate in waiting:
+                outcome = outcomes[candidate.number]
+                assert outcome is not None  # it has been trained, one way or another
+                opened.tell(candidate, outcome)
+
+
+def _record(study: CellStudy, candidates: Sequence[Candidate], store: Store) -> None:
+    stored = [
+        StoredCandidate(one.number, one.values, tuple(spec.trial_id() for spec in study.specs(one)))
+        for one in candidates
+    ]
+    store.record_candidates(study.id, stored)
+
+
+def _train(study: CellStudy, candidates: Sequence[Candidate], store: Store, lease: Lease) -> None:
+    """Train the trials that the store lacks, those of one graph together."""
+    specs = {spec.trial_id(): (one, spec) for one in candidates for spec in study.specs(one)}
+    missing = [specs[trial_id] for trial_id in store.missing(list(specs))]
+    for cell, trials in _cohorts(study, missing):
+        log.info("tuning %s: %d trials together", study.name, len(trials))
+        cells.train(cell, trials, store, lease)
+
+
+def _cohorts(
+    study: CellStudy, trials: Sequence[tuple[Candidate, TrialSpec]]
+) -> Iterator[tuple[Cell, list[tuple[int | Entrant, TrialSpec]]]]:
+    """Yield what trains together: a cell, and its entrants with their trials.
+
+    They may differ in seeds and in the optimizer's own settings; anything else is another graph or another shape.
+    """
+    groups: dict[str, tuple[Cell, list[tuple[int | Entrant, TrialSpec]]]] = {}
+    for candidate, spec in trials:
+        cell = study.cell.at(candidate.values, Phase.TUNE)
+        own: Mapping[str, Any] = cell.config.optimizer.component.arguments
+        shared = {key: value for key, value in cell.settings["optimizer"].items() if key not in own}
+        key = json.dumps({**cell.settings, "optimizer": shared}, sort_keys=True)
+        entrant = Entrant(spec.seed, Phase.TUNE, dict(own))
+        groups.setdefault(key, (cell, []))[1].append((entrant, spec))
+    yield from groups.values()

@@ -1,0 +1,213 @@
+"""What a report says of tuning, on a folder made by formula."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from evalbench.errors import TableError
+from evalbench.report import write
+from evalbench.report.findings import Findings, find
+from evalbench.report.folder import load
+from evalbench.statistics.tuning import expected_best
+from evalbench.statistics.verdicts import Ring
+
+Make = Callable[..., Path]
+SPACE: dict[str, dict[str, dict[str, Any]]] = {
+    "sgd": {"optimizer.lr": {"low": 1e-3, "high": 1.0, "log": True}},
+    "adam": {
+        "optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True},
+        "optimizer.batch_size": {"choices": [16, 32]},
+    },
+}
+BOUND = {"sgd": 0.05, "adam": 1e-4 * 1.2}  # what is chosen: inside, and at the low end
+WORKLOADS = ("digits", "wine")
+
+
+def tune(folder: Path, sampler: str = "optuna.samplers.RandomSampler", studies: int = 1, front: bool = False) -> Path:
+    """Make the folder of an evaluation one that was tuned, its defaults two points worse than its results."""
+    raw = json.loads((folder / "evaluation.json").read_text())
+    objectives = ["val/accuracy", *(["cost/seconds"] if front else [])]
+    raw["tuning"] = {
+        "parity": True,
+        "sampler": sampler,
+        "batch": 8,
+        "num_trials": 4,
+        "num_seeds": 2,
+        "num_studies": studies,
+        "development": 0.7,
+        "pruning": None,
+        "objectives": dict.fromkeys(raw["workloads"], objectives),
+        "directions": {"val/accuracy": "maximize", **({"cost/seconds": "minimize"} if front else {})},
+        "space": SPACE,
+    }
+    raw["splits"] = {"train": 0.5, "validation": 0.2, "test": 0.3}
+    (folder / "evaluation.json").write_text(json.dumps(raw))
+    rows, entries = [], []
+    for technique, space in SPACE.items():
+        for workload in raw["workloads"]:
+            for study in range(studies):
+                key = {"technique": technique, "workload": workload, "study": study}
+                for candidate in range(4):
+                    lr = BOUND[technique] * (1 + 0.01 * study) * 4**candidate
+                    batch = {"optimizer.batch_size": 16 * (1 + candidate % 2)} if technique == "adam" else {}
+                    scores = {"val/accuracy": 0.9 - 0.1 * candidate + 0.01 * study}
+                    scores |= {"cost/seconds": [3.0, 1.0, 2.0, 4.0][candidate]} if front else {}
+                    work = {"val_loss": 0.1, "trials": 2, "steps": 20, "flops": 1e6, "seconds": 0.5}
+                    rows.append(
+                        {
+                            **key,
+                            "candidate": candidate,
+                            "state": "COMPLETE",
+                            **scores,
+                            **work,
+                            "optimizer.lr": lr,
+                            **batch,
+                        }
+                    )
+                chosen = {"optimizer.lr": BOUND[technique] * (1 + 0.01 * study)}
+                if technique == "adam":
+                    chosen["optimizer.batch_size"] = 16
+                share = 0.9 if technique == "adam" else 1.0
+                entries.append(
+                    {
+                        **key,
+                        "name": "x",
+                        "best": 0,
+                        "default": dict.fromkeys(space, 0.01),
+                        "chosen": chosen,
+                        "importance": dict(zip(space, (share, 1 - share), strict=False)),
+                    }
+                )
+    pd.DataFrame(rows).to_csv(folder / "tuning.csv", index=False)
+    (folder / "studies.json").write_text(json.dumps(entries))
+    results, curves = (pd.read_csv(folder / f"{name}.csv") for name in ("results", "curves"))
+    results.assign(score=results["score"] - 0.02).to_csv(folder / "defaults.csv", index=False)
+    for name, table in (("results", results), ("curves", curves)):
+        parts = []
+        for study in range(studies):
+            moved = table.assign(study=study)
+            if "score" in moved:
+                moved["score"] += 0.001 * study * (moved["technique"] == "adam")
+            parts.append(moved)
+        pd.concat(parts).to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def tuned(tmp_path: Path, make_folder: Make) -> Callable[..., Path]:
+    def make(**options: Any) -> Path:
+        return tune(make_folder(tmp_path / "e", techniques=("sgd", "adam"), workloads=WORKLOADS, seeds=6), **options)
+
+    return make
+
+
+def said(folder: Path) -> str:
+    return write(folder).read_text(encoding="utf-8")
+
+
+def read(folder: Path) -> Findings:
+    return find(load(folder))
+
+
+def test_the_report_tells_what_tuning_did(tuned: Callable[..., Path]) -> None:
+    folder = tuned()
+    text = said(folder)
+    assert "Every technique was tuned on every workload: 4 candidates × 2 seeds by random search." in text
+    assert "Both were tuned alike: 4 candidates × 2 seeds by random search on each workload." in text
+    assert "at default settings" not in text.split("# Appendix")[0]
+    assert "| `sgd` | 2 | 8 | 0 / 0 / 0 | 16 | 160 |" in text
+    assert "the spaces have 1 to 2 dimensions" in text
+    assert "Over the data sets, tuning bought `sgd` +2.00 accuracy points" in text
+    assert "Within 5 % of a bound: `optimizer.lr` of `adam` at its low bound on `digits` and `wine`." in text
+    assert "**0.00012 (low bound)** (0.01)" in text
+    assert "| `adam` | `optimizer.lr` | 90 % | 90 to 90 % |" in text
+    assert "the test rows are the same for all" in text
+    assert "splits are redrawn" not in text
+    for name in ("tuning_best", "tuning_parallel", "tuning_slices"):
+        assert f"figures/{name}.png" in text
+        assert (folder / "figures" / f"{name}.csv").is_file()
+    assert not (folder / "figures/tuning_front.png").exists()
+    for link in re.findall(r"\]\(((?:numbers|figures)/[^)]+)\)", text):
+        assert (folder / link).is_file(), link
+
+
+def test_the_same_folder_gives_the_same_bytes(tuned: Callable[..., Path]) -> None:
+    folder = tuned()
+    one, figure = said(folder), (folder / "figures/tuning_parallel.png").read_bytes()
+    assert (said(folder), (folder / "figures/tuning_parallel.png").read_bytes()) == (one, figure)
+
+
+def test_default_settings_are_judged_on_the_same_splits_with_their_cap(tuned: Callable[..., Path]) -> None:
+    found = read(tuned())
+    assert found.tuned is not None
+    assert found.tuned.defaults is not None
+    assert found.judged is not None
+    assert found.judged.design.tuned
+    assert not found.tuned.defaults.design.tuned
+    assert found.tuned.defaults.verdict("adam").effect.mean == pytest.approx(found.judged.verdict("adam").effect.mean)
+    gain = next(g for g in found.tuned.gains if g.technique == "adam" and g.workload == "wine")
+    assert gain.tuned - gain.default == pytest.approx(gain.interval.mean) == pytest.approx(0.02)
+
+
+def test_unequal_chances_cap_the_ring(tuned: Callable[..., Path]) -> None:
+    folder = tuned()
+    raw = json.loads((folder / "evaluation.json").read_text())
+    raw["tuning"]["parity"] = False
+    (folder / "evaluation.json").write_text(json.dumps(raw))
+    found = read(folder)
+    assert found.judged is not None
+    assert found.judged.verdict("adam").ring not in (Ring.ADOPT, Ring.TRIAL)
+    assert "Parity fails" in said(folder)
+
+
+def test_random_search_gets_the_expected_best_of_n(tuned: Callable[..., Path]) -> None:
+    found = read(tuned())
+    assert found.tuned is not None
+    mine = found.tuned.best_found[found.tuned.best_found["technique"] == "sgd"]
+    expected = expected_best([0.9, 0.8, 0.7, 0.6])
+    assert mine[mine["workload"] == "wine"]["mean"].tolist() == pytest.approx(expected.without_replacement.tolist())
+
+
+def test_an_adaptive_sampler_gets_the_best_so_far(tuned: Callable[..., Path]) -> None:
+    folder = tuned(sampler="optuna.samplers.TPESampler", studies=3)
+    found = read(folder)
+    assert found.tuned is not None
+    mine = found.tuned.best_found[found.tuned.best_found["workload"] == "wine"]
+    assert mine[mine["technique"] == "adam"]["mean"].tolist() == pytest.approx([0.91] * 4)
+    text = said(folder)
+    assert "Candidates were asked for 8 at a time" in text
+    assert "Best validation score so far, mean over 3 studies." in text
+
+
+def test_where_the_search_was_repeated_the_study_is_what_repeats(tuned: Callable[..., Path]) -> None:
+    found = read(tuned(studies=3))
+    assert len(found.folder.results) == 2 * 2 * 3
+    assert found.judged is not None
+    verdict = found.judged.verdict("adam")
+    assert verdict.num_pairs == 3
+    assert verdict.sets[0].interval.sd == pytest.approx(0.001)  # how the studies differ, not the seeds
+    folder = found.folder.defaults
+    assert folder is not None
+    assert len(folder.results) == 2 * 2 * 6
+
+
+def test_two_objectives_have_a_front(tuned: Callable[..., Path]) -> None:
+    folder = tuned(front=True)
+    found = read(folder)
+    assert found.tuned is not None
+    mine = found.tuned.front[(found.tuned.front["workload"] == "wine") & (found.tuned.front["technique"] == "sgd")]
+    assert mine["on_front"].tolist() == [True, True, False, False]
+    assert "figures/tuning_front.png" in said(folder)
+
+
+@pytest.mark.parametrize(("name", "word"), [("tuning.csv", "missing"), ("studies.json", "missing")])
+def test_what_is_missing_is_said_in_one_line(tuned: Callable[..., Path], name: str, word: str) -> None:
+    folder = tuned()
+    (folder / name).unlink()
+    with pytest.raises(TableError, match=word):
+        write(folder)

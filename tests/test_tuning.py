@@ -1,0 +1,350 @@
+"""Tune, then measure: on the iris table with a small network, which takes a second or two."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Cli, compose_config, make_cell
+from evalbench import evaluation, training, tuning
+from evalbench.cell import Cell
+from evalbench.config import Config
+from evalbench.errors import ConfigError
+from evalbench.mirror import Mirror
+from evalbench.seeds import Phase
+from evalbench.store import Store
+from evalbench.tracking import MemoryTracker
+from evalbench.trial import Entrant, State, TrialResult
+from evalbench.tuning import CellStudy
+
+SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3")
+RANDOM = ("+search=random", "search.num_trials=4")
+
+
+@pytest.fixture
+def store(workspace: Path) -> Store:
+    return Store("sqlite:///outputs/store.sqlite")
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, list[Entrant]]]:
+    """Return the entrants of every training that really happens."""
+    calls: list[tuple[Config, list[Entrant]]] = []
+    real = training.train
+
+    def train(config: Config, dataset: Any, seeds: Any, *more: Any) -> list[TrialResult]:
+        calls.append((config, [Entrant.of(seed) for seed in seeds]))
+        return real(config, dataset, seeds, *more)
+
+    monkeypatch.setattr(training, "train", train)
+    return calls
+
+
+def searched(*overrides: str) -> Cell:
+    return make_cell(*SMALL, *RANDOM, *overrides)
+
+
+def only_study(cell: Cell) -> CellStudy:
+    (study,) = tuning.studies(cell)
+    return study
+
+
+def table(cell: Cell, store: Store) -> list[Any]:
+    """Everything that the tuner has seen and said."""
+    return [
+        (dict(one.candidate.values), one.outcome, [trial.result for trial in one.trials])
+        for study in tuning.studies(cell)
+        for one in study.history(store)
+    ]
+
+
+# ── two phases ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_candidates_train_together_and_the_best_is_measured_beside_the_default(
+    store: Store, trained: list[tuple[Config, list[Entrant]]]
+) -> None:
+    cell = searched("optimizer=sgd")
+    tuning.run(cell, store)
+    (_, tune), (_, default), (config, best) = trained
+    assert len(tune) == 4 * 2  # one graph: all candidates times their seeds
+    assert {(one.seed, one.phase) for one in tune} == {(0, Phase.TUNE), (1, Phase.TUNE)}
+    assert default == best == [Entrant(seed) for seed in range(3)]
+    chosen = only_study(cell).best(store)
+    assert chosen is not None
+    assert config.optimizer.component.arguments["lr"] == chosen.candidate.values["optimizer.lr"]
+    assert chosen.outcome is not None
+    assert chosen.outcome.values == max(outcome.values for _, outcome, _ in table(cell, store))
+    assert tuning.is_done(cell, store)
+
+
+def test_nothing_is_trained_twice(store: Store, trained: list[tuple[Config, list[Entrant]]]) -> None:
+    tuning.run(searched("optimizer=sgd"), store)
+    del trained[:]
+    tuning.run(searched("optimizer=sgd"), store)
+    assert trained == []
+    tuning.run(searched("optimizer=sgd", "search.num_trials=6"), store)
+    assert len(trained[0][1]) == 2 * 2  # the two new candidates
+    del trained[:]
+    Path("outputs/studies.journal").unlink()  # the store is the truth
+    tuning.run(searched("optimizer=sgd", "search.num_trials=6"), store)
+    assert trained == []
+
+
+def test_what_changes_the_graph_goes_to_another_cohort(
+    store: Store, trained: list[tuple[Config, list[Entrant]]]
+) -> None:
+    width = "++search.space.model.width={choices: [4, 8]}"
+    tuning.run(searched("search.num_trials=8", width, "num_seeds=1"), store)
+    graphs = [(config.model.arguments["width"], config.optimizer.batch_size) for config, _ in trained[:-2]]
+    assert len(graphs) == len(set(graphs)) > 2
+    assert sum(len(entrants) for _, entrants in trained[:-2]) == 16
+
+
+def test_candidates_of_one_cohort_are_what_they_would_be_alone(store: Store) -> None:
+    cell = searched("optimizer=momentum", "optimizer.space.batch_size=null", "budget.epochs=4")
+    tuning.run(cell, store)
+    for one in only_study(cell).history(store)[:2]:
+        tuned = cell.at(one.candidate.values, Phase.TUNE)
+        (alone,) = training.train(tuned.config, tuned.dataset, [Entrant(1, Phase.TUNE)])
+        together = one.trials[1].result
+        assert [p.val_loss for p in together.curve] == pytest.approx([p.val_loss for p in alone.curve], rel=1e-4)
+
+
+def test_the_untuned_are_what_they_were() -> None:
+    """A search is not part of a measured trial's identity, the split that it asks for is."""
+    plain, tuned = make_cell(*SMALL), searched()
+    assert plain.settings["data"].keys() == {"fingerprint", "validation", "test"}
+    assert tuned.settings["data"].keys() == {"fingerprint", "validation", "development"}
+    assert {**plain.settings, "data": None} == {**tuned.settings, "data": None}
+    assert searched("search.num_seeds=5", "search.sampler._target_=optuna.samplers.QMCSampler").id == tuned.id
+
+
+# ── no leak ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def held_out(cell: Cell) -> list[int]:
+    assert cell.dataset.held_out is not None
+    rows: list[int] = cell.dataset.held_out.tolist()
+    return rows
+
+
+def corrupted(cell: Cell) -> Cell:
+    """The same cell with nonsense in every row that is held out."""
+    rows, inputs, targets = held_out(cell), cell.dataset.inputs.copy(), cell.dataset.targets.copy()
+    inputs[rows] = 1e6
+    targets[rows] = (targets[rows] + 1) % len(cell.dataset.classes)
+    return Cell(cell.config, replace(cell.dataset, inputs=inputs, targets=targets))
+
+
+def test_no_row_that_is_held_out_reaches_the_tuner(store: Store, workspace: Path) -> None:
+    cell, other = searched(), Store("sqlite:///other/store.sqlite")
+    nonsense = corrupted(cell)
+    nonsense = replace(nonsense, config=replace(nonsense.config, store_url="sqlite:///other/store.sqlite"))
+    tuning.run(cell, store)
+    tuning.run(nonsense, other)
+    assert table(cell, store) == table(nonsense, other)  # bit for bit
+    tests = [
+        [trial.result.metrics["test/accuracy"] for trial in where.trials(list(one.specs)).values()]
+        for one, where in ((cell, store), (nonsense, other))
+    ]
+    assert tests[0] != tests[1]  # while the test rows are what they are
+
+
+def test_no_test_value_and_no_seed_of_a_measured_trial_reaches_the_tuner(store: Store) -> None:
+    cell = searched()
+    tuning.run(cell, store)
+    tried = [trial for one in only_study(cell).history(store) for trial in one.trials]
+    assert all(name.startswith("val/") for trial in tried for name in trial.result.metrics)
+    assert {trial.result.num_test for trial in tried} == {None}
+    tune, _ = training.make_cohort(cell.at({}, Phase.TUNE).config, cell.development, [Entrant(0, Phase.TUNE)])
+    measure, splits = training.make_cohort(cell.config, cell.dataset, range(3))
+    assert not {int(seed) for seed in tune.noise_seeds} & {int(seed) for seed in measure.noise_seeds}
+    assert tune.test_rows.numel() == 0
+    assert len(tune.inputs) == len(cell.dataset.targets) - len(splits[0].test) == 105
+    assert all(split.test.tolist() == held_out(cell) for split in splits)
+
+
+def test_every_technique_meets_the_same_rows_and_splits() -> None:
+    one, two = searched("optimizer=sgd"), searched("optimizer=adam")
+    assert held_out(one) == held_out(two) != held_out(searched("seed=1"))
+
+
+# ── what may happen on the way ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pruned_candidates_end_early_and_are_not_measured(store: Store) -> None:
+    cell = searched("search.pruning={eta: 2, first_rung: 1}", "optimizer=sgd", "budget.epochs=6")
+    tuning.run(cell, store)
+    history = only_study(cell).history(store)
+    assert sorted(one.state.value for one in history) == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
+    lengths = {one.state: len(one.trials[0].result.curve) for one in history}
+    assert lengths[State.COMPLETE] == 6
+    assert lengths[State.PRUNED] < 6
+    best = only_study(cell).best(store)
+    assert best is not None
+    assert best.state is State.COMPLETE
+
+
+def test_a_candidate_that_diverges_scores_as_the_trivial_predictor(store: Store) -> None:
+    grid = ("+search=grid", "++optimizer.space.lr={choices: [0.1, 1e30]}")
+    cell = make_cell(*SMALL, "optimizer=sgd", *grid)
+    tuning.run(cell, store)
+    by_lr = {one.candidate.values["optimizer.lr"]: one for one in only_study(cell).history(store)}
+    assert by_lr[1e30].state is State.DIVERGED
+    assert by_lr[1e30].outcome is not None
+    assert by_lr[1e30].outcome.values == pytest.approx((1 / 3,), abs=0.04)
+
+
+def test_a_candidate_that_fails_is_left_out_and_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = searched("optimizer=minibatch_sgd", "optimizer.space.batch_size.choices=[8,16]", "search.num_trials=6")
+    real = training.train
+
+    def train(config: Config, *more: Any) -> list[TrialResult]:
+        if config.optimizer.batch_size == 8:
+            raise RuntimeError("no luck")
+        return real(config, *more)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(training, "train", train)
+        tuning.run(cell, store)
+    states = {one.candidate.values["optimizer.batch_size"]: one.state for one in only_study(cell).history(store)}
+    assert states == {8: State.FAILED, 16: State.COMPLETE}
+    assert not tuning.is_done(cell, store)
+    tuning.run(cell, store)
+    assert {one.state for one in only_study(cell).history(store)} == {State.COMPLETE}
+    assert tuning.is_done(cell, store)
+
+
+def test_where_every_candidate_fails_the_measured_trials_do(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = searched("optimizer=sgd")
+    monkeypatch.setattr(training, "train", lambda *_: 1 / 0)
+    tuning.run(cell, store)
+    (specs,) = tuning.measured(cell, store)
+    results = [trial.result for trial in store.trials(list(specs)).values()]
+    assert [result.state for result in results] == [State.FAILED] * 3
+    assert results[0].message == "no candidate could be trained: ZeroDivisionError: division by zero"
+
+
+def test_repeated_studies_use_other_candidates_and_other_seeds(store: Store) -> None:
+    cell = searched("optimizer=sgd", "search.num_studies=2")
+    tuning.run(cell, store)
+    one, two = tuning.studies(cell)
+    assert one.id != two.id
+    assert {trial.seed for tried in two.history(store) for trial in tried.trials} == {2, 3}
+    assert [t.candidate.values for t in one.history(store)] != [t.candidate.values for t in two.history(store)]
+    assert len(tuning.measured(cell, store)) == 2
+
+
+def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> None:
+    cell = searched("search.objectives=[val/log_loss,cost/seconds]", "search.num_trials=3", "num_seeds=1")
+    tuning.run(cell, store)
+    history = only_study(cell).history(store)
+    assert all(one.outcome is not None and len(one.outcome.values or ()) == 2 for one in history)
+    best = only_study(cell).best(store)
+    assert best is not None
+    assert best.outcome is not None
+    assert best.outcome.values is not None
+    assert best.outcome.values[0] == min(one.outcome.values[0] for one in history if one.outcome and one.outcome.values)
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("search.objectives=[val/r2]", "search.objectives"),
+        ("search.objectives=[speed]", "search.objectives"),
+        ("++search.space.model.height={low: 1, high: 2}", "search space"),
+        ("++search.space.model.width={low: -1, high: 2, integer: true}", "model.width"),
+        ("search.development=0.08 split.validation=0.02", "search.development"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str, key: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        tuning.check(searched(*override.split(" ", 1)) if override.startswith("search.d") else searched(override))
+    assert refused.value.key == key
+
+
+# ── the mirror ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("runs_up_to", "studies", "trials"), [(0, 1, 0), (8, 0, 8)])
+def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
+    store: Store, runs_up_to: int, studies: int, trials: int
+) -> None:
+    overrides = ("optimizer=sgd", "tracker=csv", "evaluation.name=e", f"search.runs_up_to={runs_up_to}")
+    plan = evaluation.plan([compose_config(*SMALL, *RANDOM, *overrides, f"reports={Path.cwd()}/reports")])
+    evaluation.link(plan, store, "command")
+    tuning.run(plan.cells[0], store)
+    evaluation.conclude(plan, store)
+    tracker, again = MemoryTracker(), MemoryTracker()
+    for one in (tracker, again):
+        mirror = Mirror(store, "e", "csv", one)
+        mirror.send()
+        mirror.conclude()
+    names = list(tracker.runs)
+    assert not again.runs
+    assert not again.conclusions
+    assert len([name for name in names if name.endswith("-study0")]) == studies
+    assert len([name for name in names if "-study0-c" in name]) == trials
+    assert len([name for name in names if "-default-s" in name]) == 3
+    assert len([name for name in names if "-tuned-" in name]) == 3
+    (conclusion,) = tracker.conclusions.values()
+    assert sorted(conclusion.run_ids) == sorted(name for name in names if "study0" not in name)
+    for run in tracker.runs.values():
+        if run.id.endswith("-study0"):
+            assert [row["candidate"] for row in run.curve] == [0, 1, 2, 3]
+            assert all("val/accuracy" in row and "optimizer.lr" in row for row in run.curve)
+
+
+# ── killed ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ARGUMENTS = ("budget.epochs=40", "dataset=iris", *RANDOM, "search.num_trials=24", "search.batch=3", "num_seeds=2")
+
+
+def until(path: Path, count: int) -> Iterator[int]:
+    """Yield how many trials a store has, until there are enough."""
+    while True:
+        ended = len(Store(f"sqlite:///{path}").states(_all_ids(path))) if path.exists() else 0
+        yield ended
+        if ended >= count:
+            return
+        time.sleep(0.05)
+
+
+def _all_ids(path: Path) -> list[str]:
+    import sqlite3
+
+    try:
+        return [row[0] for row in sqlite3.connect(path).execute("select id from trials")]
+    except sqlite3.OperationalError:  # not made yet
+        return []
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_ends_with_the_same_table(cli: Cli, workspace: Path) -> None:
+    command = [sys.executable, "-m", "evalbench", *ARGUMENTS, "tracker=none", "reports=reports"]
+    whole, cut = workspace / "whole", workspace / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+    subprocess.run(command, cwd=whole, env=os.environ, check=True, capture_output=True)
+    for count in (6, 20):
+        process = subprocess.Popen(
+            command, cwd=cut, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        for _ in until(cut / "outputs/store.sqlite", count):
+            assert process.poll() is None, "it ended before it was killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, cwd=cut, env=os.environ, check=True, capture_output=True)
+    cell = Cell.of(compose_config(*ARGUMENTS))
+    one, two = (table(cell, Store(f"sqlite:///{folder}/outputs/store.sqlite")) for folder in (whole, cut))
+    assert len(one) == 24
+    assert one == two
+    assert (whole / "reports/single/results.csv").read_bytes() == (cut / "reports/single/results.csv").read_bytes()
