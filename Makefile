@@ -20,8 +20,8 @@ quick: $(VENV)/installed  ## the tests that take under a minute together
 bench: $(VENV)/installed  ## time evalbench beside its peers: twenty minutes; writes benchmarks/results.md
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.report
-	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.trackers
+	$(BIN)/python -m benchmarks.search
 
 check: $(VENV)/installed  ## everything that a contribution must pass
 	$(BIN)/ruff format --check .

@@ -279,22 +279,28 @@ def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
     store: Store, runs_up_to: int, studies: int, trials: int
 ) -> None:
     overrides = ("optimizer=sgd", "tracker=csv", "evaluation.name=e", f"search.runs_up_to={runs_up_to}")
-    plan = evaluation.plan([compose_config(*SMALL, *RANDOM, *overrides)])
+    plan = evaluation.plan([compose_config(*SMALL, *RANDOM, *overrides, f"reports={Path.cwd()}/reports")])
     evaluation.link(plan, store, "command")
-    early, tracker, again = MemoryTracker(), MemoryTracker(), MemoryTracker()
-    mirror = Mirror(store, "e", "csv", early)  # at work before anybody knows what will be measured
     tuning.run(plan.cells[0], store)
-    assert mirror.send() == 3
     evaluation.conclude(plan, store)
+    tracker, again = MemoryTracker(), MemoryTracker()
     for one in (tracker, again):
-        Mirror(store, "e", "csv", one).send()
-        Mirror(store, "e", "csv", one).conclude()
-    assert list(early.runs) == [f"e-mlp-sgd-iris-default-s{seed}" for seed in range(3)]
+        mirror = Mirror(store, "e", "csv", one)
+        mirror.send()
+        mirror.conclude()
     names = list(tracker.runs)
-    assert len([name for name in names if "-study0-c" in name]) == trials
-    assert len([name for name in names if "-study0-" in name]) == studies + trials
-    assert [name for name in names if "-tuned-" in name] == [f"e-mlp-sgd-iris-tuned-s{seed}" for seed in range(3)]
     assert not again.runs
+    assert not again.conclusions
+    assert len([name for name in names if name.endswith("-study0")]) == studies
+    assert len([name for name in names if "-study0-c" in name]) == trials
+    assert len([name for name in names if "-default-s" in name]) == 3
+    assert len([name for name in names if "-tuned-" in name]) == 3
+    (conclusion,) = tracker.conclusions.values()
+    assert sorted(conclusion.run_ids) == sorted(name for name in names if "study0" not in name)
+    for run in tracker.runs.values():
+        if run.id.endswith("-study0"):
+            assert [row["candidate"] for row in run.curve] == [0, 1, 2, 3]
+            assert all("val/accuracy" in row and "optimizer.lr" in row for row in run.curve)
 
 
 # ── killed ────────────────────────────────────────────────────────────────────────────────────────────────────────────

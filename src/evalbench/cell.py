@@ -186,23 +186,22 @@ def help_to_train(cell: Cell, store: Store) -> None:
                 pass  # rank zero writes
 
 
-def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None]:
-    """Curves of candidates are not shown while they grow: there are many, and most are of no interest."""
-    return nullcontext() if cell.phase is Phase.TUNE else live.watch(cell.config, cell.specs, store)
-
-
 Members = list[int | Entrant]
 Job = tuple[dict[str, Any], Phase, Members]
-Trained = Iterator[tuple[Members, list[TrialResult]]]
 
 
-def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Trained:
+def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None]:
+    """Return what shows the curves of trials that are measured; those of candidates nobody waits for."""
+    return live.watch(cell.config, cell.specs, store) if cell.phase is Phase.MEASURE else nullcontext()
+
+
+def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[tuple[Members, list[TrialResult]]]:
     """Tell the other ranks what is trained, and yield, cohort by cohort, its members and their results."""
     ranks.here().agree((dict(cell.values), cell.phase, members))
     return _train_here(cell, members, watch)
 
 
-def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Trained:
+def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[tuple[Members, list[TrialResult]]]:
     from evalbench import training
 
     group = ranks.here()

@@ -132,6 +132,18 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True)
+class TrackerConfig:
+    """Where trials are mirrored to."""
+
+    trackers: Mapping[str, Component]
+    """By the name that the user chose; none where results stay in the store."""
+    live: bool
+    """Curves are mirrored while a cohort trains, not at its end."""
+    patience_seconds: float
+    """How long the end of a sweep waits for trackers."""
+
+
+@dataclass(frozen=True)
 class Pruning:
     """Successive halving: at each rung the worst candidates end, so that one in `eta` goes on."""
 
@@ -174,18 +186,6 @@ class SearchConfig:
     """A tracker gets a run for each tune trial of a study of at most so many trials, else one run for the study."""
     space: tuple[Dimension, ...]
     """The technique's own dimensions, and those that the search adds to every technique's."""
-
-
-@dataclass(frozen=True)
-class TrackerConfig:
-    """Where trials are mirrored to."""
-
-    trackers: Mapping[str, Component]
-    """By the name that the user chose; none where results stay in the store."""
-    live: bool
-    """Curves are mirrored while a cohort trains, not at its end."""
-    patience_seconds: float
-    """How long the end of a sweep waits for trackers."""
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def link(plan: Plan, store: Store, command: str) -> None:
     known = store.design(plan.name) if store.has_design(plan.name) else {}
     design["pilot_seeds"] = min(known.get("pilot_seeds", plan.config.num_seeds), plan.config.num_seeds)
     store.link(plan.name, design, plan.links())
-    store.describe(plan.name, _description(plan, command, store))
+    store.describe(plan.name, _description(plan, command))
 
 
 def measure_costs(plan: Plan, store: Store) -> None:
@@ -217,8 +217,6 @@ def conclude(plan: Plan, store: Store) -> Outcome:
     searched = plan.config.search is not None
     links = list({link.trial_id: link for each in (plan.links(), *measured) for link in each}.values())
     store.link(plan.name, store.design(plan.name), links)
-    if searched and (known := store.description(plan.name)):
-        store.describe(plan.name, _description(plan, known["command"], store))
     states = store.count_states(plan.name)
     outcome = Outcome(states, len(links), None, ())
     if outcome.num_ended < len(links):
@@ -310,7 +308,7 @@ def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
     return merged
 
 
-def _description(plan: Plan, command: str, store: Store) -> dict[str, Any]:
+def _description(plan: Plan, command: str) -> dict[str, Any]:
     """Return what trackers are told beside links and trials: nothing of where the store is, nor of other folders."""
     config = plan.config
     return {
@@ -321,37 +319,30 @@ def _description(plan: Plan, command: str, store: Store) -> dict[str, Any]:
         "folder": str(plan.folder),
         "live": config.tracker.live,
         "trackers": {name: tracker.spec() for name, tracker in config.tracker.trackers.items()},
-        "cells": [_told(one, setting) for cell in plan.cells for one, setting in _settings_of(cell, store)],
-        "studies": [
-            {"study_id": study.id, "runs": tuning.told(study, store, plan.technique(cell))}
+        "cells": [
+            {
+                "cell_id": cell.id,
+                "trials": list(cell.specs),
+                "seeds": [spec.seed for spec in cell.specs.values()],
+                "workload": cell.workload,
+                "choices": {key: value for key, value in cell.config.choices.items() if key not in UNTOLD},
+                "settings": cell.settings,
+                "tree": {key: value for key, value in cell.config.tree.items() if key not in UNTOLD},
+                "metric": cell.dataset.metric.name,
+                "maximize": cell.dataset.metric.direction == "maximize",
+                "studies": [
+                    {
+                        "id": study.id,
+                        "name": study.name,
+                        "number": study.number,
+                        "objectives": list(study.objectives),
+                        "runs_up_to": study.search.runs_up_to,
+                    }
+                    for study in tuning.studies(cell)
+                ],
+            }
             for cell in plan.cells
-            for study in tuning.studies(cell)
-            if study.is_complete(store)
         ],
-    }
-
-
-def _settings_of(cell: Cell, store: Store) -> list[tuple[Cell, str | None]]:
-    """Return a cell as it stands, and at what its studies have chosen, with names for these where there are several."""
-    if not tuning.studies(cell):
-        return [(cell, None)]
-    chosen = [(study.chosen(store), f"tuned{study.number or ''}") for study in tuning.studies(cell)]
-    return [(cell, "default"), *((one, name) for one, name in chosen if one is not None)]
-
-
-def _told(cell: Cell, setting: str | None) -> dict[str, Any]:
-    """Return what trackers are told of a cell; plain values."""
-    return {
-        "cell_id": cell.id,
-        "trials": list(cell.specs),
-        "seeds": [spec.seed for spec in cell.specs.values()],
-        "workload": cell.workload,
-        "choices": {key: value for key, value in cell.config.choices.items() if key not in UNTOLD},
-        "settings": cell.settings,
-        "tree": {key: value for key, value in cell.config.tree.items() if key not in UNTOLD},
-        "metric": cell.dataset.metric.name,
-        "maximize": cell.dataset.metric.direction == "maximize",
-        **({} if setting is None else {"setting": setting}),
     }
 
 

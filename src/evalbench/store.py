@@ -475,17 +475,17 @@ class Store:
             lease.release()
 
 
+def printable(url: str) -> str:
+    """Return the address of a store without its password."""
+    return make_url(url).render_as_string(hide_password=True)
+
+
 def ensure_schema(url: str, name: str) -> None:
     """Make a schema in a PostgreSQL database, for tables that are not ours."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.schema.CreateSchema(name, if_not_exists=True))
     engine.dispose()
-
-
-def printable(url: str) -> str:
-    """Return the address of a store without its password."""
-    return make_url(url).render_as_string(hide_password=True)
 
 
 class Lease:

@@ -205,6 +205,16 @@ def _progress(console: Console, plan: Plan, store: Store, period_seconds: float 
             thread.join()
 
 
+@contextmanager
+def _waiting(console: Console, what: str) -> Iterator[None]:
+    """Say what is waited for, where somebody watches."""
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
 def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]]:
     """Return what there is to watch: a description, how many trials there will be, and how to count those that ended.
 
@@ -221,16 +231,6 @@ def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]
         (f"{name}, tune", tuning.num_trials(plan.cells), lambda: store.count_tried(ids)),
         ("measure".rjust(len(name) + len(", tune")), measured, lambda: _ended(plan, store)),
     ]
-
-
-@contextmanager
-def _waiting(console: Console, what: str) -> Iterator[None]:
-    """Say what is waited for, where somebody watches."""
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(what):
-        yield
 
 
 def _ended(plan: Plan, store: Store) -> int:

@@ -319,64 +319,6 @@ def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
     return found or [cell.specs]
 
 
-def told(study: CellStudy, store: Store, technique: str) -> list[dict[str, Any]]:
-    """Return what trackers are told of an ended study: a run whose curve is the table of its candidates.
-
-    A study of at most `search.runs_up_to` trials is a run for each of them instead.
-    """
-    history, config = study.history(store), study.cell.config
-    evaluation, metric = config.evaluation.name, study.cell.dataset.metric
-    name = "-".join([evaluation, technique, study.cell.workload, f"study{study.number}"])
-    score = f"val/{metric.name.split('/')[1]}"
-    same = {
-        "group": evaluation,
-        "job_type": technique,
-        "tags": [study.cell.workload, technique, Phase.TUNE.value],
-        "score": score,
-        "maximize": metric.direction == "maximize",
-    }
-    about = {"evaluation": evaluation, "technique": technique, "dataset": study.cell.workload, "study": study.name}
-    if len(history) * study.search.num_seeds > study.search.runs_up_to:
-        best = study.best(store)
-        rows = [
-            {"epoch": one.candidate.number, **_numbers(one.candidate.values), **_scores(study, one)} for one in history
-        ]
-        return [
-            {
-                **same,
-                "id": f"{name}-{study.id[:6]}",
-                "notes": f"{len(history)} candidates of {technique} on {study.cell.workload}; `epoch` counts them",
-                "config": about,
-                "curve": rows,
-                "summary": {} if best is None else {**best.candidate.values, **_scores(study, best)},
-            }
-        ]
-    return [
-        {
-            **same,
-            "id": f"{name}-c{one.candidate.number}-s{trial.seed}-{study.id[:6]}",
-            "notes": f"candidate {one.candidate.number} of {technique} on {study.cell.workload}, seed {trial.seed}",
-            "config": {**about, **one.candidate.values, "seed": trial.seed},
-            "curve": [
-                {"epoch": point.epoch, "step": point.step, "val/loss": point.val_loss, score: point.val_score}
-                for point in trial.result.curve
-            ],
-            "summary": {**trial.result.metrics, "state": trial.result.state.value},
-        }
-        for one in history
-        for trial in one.trials
-    ]
-
-
-def _scores(study: CellStudy, one: Tried) -> dict[str, float]:
-    values = None if one.outcome is None else one.outcome.values
-    return dict(zip(study.objectives, values or (), strict=False))
-
-
-def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    return {path: value for path, value in values.items() if isinstance(value, int | float)}
-
-
 def num_trials(cells_of_plan: Sequence[Cell]) -> int:
     """Return how many trials the searches of some cells train."""
     found = [study.search for cell in cells_of_plan for study in studies(cell)]

@@ -9,8 +9,9 @@ from typing import Any
 from evalbench.config import Component
 from evalbench.errors import InputError
 from evalbench.mirror import conclusion, runs
-from evalbench.store import Store
-from evalbench.tracking import Run, Tracker
+from evalbench.mirror.studies import StudyDescription, runs_of
+from evalbench.store import Link, Store, StoredTrial
+from evalbench.tracking import Tracker
 
 CHUNK = 50
 """Trials that are read at once."""
@@ -38,26 +39,11 @@ class Mirror:
         self.tracker: Tracker = component.build() if tracker is None else tracker
         self._asked = {key: about[key] for key in ("question", "factor", "baseline", "command")}
         self._context = runs.Context(evaluation, about["question"], about["command"])
-        self._learn(about)
-        self._folder = Path(about["folder"])
-        self._shown: dict[str, int] = {}
-
-    def _learn(self, about: Mapping[str, Any]) -> None:
-        """Take up what the store says; a search finds out what is to be measured only on the way."""
         self._cells = [runs.CellDescription(**cell) for cell in about["cells"]]
         self._cell_of = {trial_id: cell for cell in self._cells for trial_id in cell.trials}
-        self._links = {link.trial_id: link for link in self._store.links(self._evaluation)}
-        self._studies = {study["study_id"]: study["runs"] for study in about.get("studies", ())}
-
-    def _unsent(self) -> list[str]:
-        """Return those ended trials that the tracker lacks and that are described."""
-        waiting = self._store.unmirrored(self._evaluation, self.key)
-        if any(trial_id not in self._cell_of for trial_id in waiting):
-            self._learn(described(self._store, self._evaluation))
-        return [trial_id for trial_id in waiting if trial_id in self._cell_of and trial_id in self._links]
-
-    def _unsent_studies(self) -> list[str]:
-        return [i for i in self._studies if not self._store.is_mirrored(self._evaluation, i, self.key)]
+        self._links = {link.trial_id: link for link in store.links(evaluation)}
+        self._folder = Path(about["folder"])
+        self._shown: dict[str, int] = {}
 
     def waiting(self) -> int:
         """Return how many ended trials the tracker lacks."""
@@ -66,11 +52,11 @@ class Mirror:
     def send(self, go_on: Callable[[], bool] = lambda: True) -> int:
         """Hand over the ended trials that the tracker lacks; return how many. Whatever it raises comes through."""
         sent = 0
-        while waiting := self._unsent()[:CHUNK]:
+        while waiting := self._store.unmirrored(self._evaluation, self.key)[:CHUNK]:
             for trial in self._store.trials(waiting).values():
                 if not go_on():
                     return sent
-                self.tracker.record(runs.ended(self._context, self._cell_of[trial.id], self._links[trial.id], trial))
+                self.tracker.record(runs.ended(self._context, *self._place(trial), trial))
                 self._store.note_mirrored(self._evaluation, [trial.id], self.key)
                 self._shown.pop(trial.id, None)
                 sent += 1
@@ -95,26 +81,47 @@ class Mirror:
     def lacks_conclusion(self) -> bool:
         """Whether there is a report that the tracker does not have."""
         now = conclusion.identity(self._folder)
-        if now is not None and self._unsent_studies():
-            return True
         return now is not None and not self._store.is_mirrored(self._evaluation, now, self.key)
 
     def conclude(self) -> None:
         """Hand over what the evaluation came to, unless the tracker has it; whatever it raises comes through."""
-        self._learn(described(self._store, self._evaluation))
-        for study_id in self._unsent_studies():
-            for run in self._studies[study_id]:
-                self.tracker.record(Run(**{**run, "tags": tuple(run["tags"])}))
-            self._store.note_mirrored(self._evaluation, [study_id], self.key)
         now = conclusion.identity(self._folder)
         if now is None or self._store.is_mirrored(self._evaluation, now, self.key):
             return
+        self._send_studies()
         self.tracker.conclude(conclusion.read(self._folder, self._evaluation, self._asked, list(self._run_ids())))
         self._store.note_mirrored(self._evaluation, [now], self.key)
 
+    def _send_studies(self) -> None:
+        for cell in self._cells:
+            for study in (StudyDescription(**one) for one in cell.studies):
+                if not self._store.is_mirrored(self._evaluation, study.id, self.key):
+                    for run in runs_of(self._context, cell, self._links[cell.trials[0]], study, self._store):
+                        self.tracker.record(run)
+                    self._store.note_mirrored(self._evaluation, [study.id], self.key)
+
     def _run_ids(self) -> Iterator[str]:
-        for trial_id, link in self._links.items():
-            yield runs.running(self._context, self._cell_of[trial_id], link, (), None).id
+        links = {link.trial_id: link for link in self._store.links(self._evaluation)}
+        planned = {trial_id: cell for cell in self._cells for trial_id in cell.trials}
+        for trial_id in planned:
+            yield runs.running(self._context, planned[trial_id], links[trial_id], (), None).id
+        for trial in self._store.trials([trial_id for trial_id in links if trial_id not in planned]).values():
+            yield runs.ended(self._context, *self._place(trial), trial).id
+
+    def _place(self, trial: StoredTrial) -> tuple[runs.CellDescription, Link]:
+        """Return a trial's cell and link; one that was tuned has them since its search ended."""
+        if trial.id not in self._links:
+            self._links = {link.trial_id: link for link in self._store.links(self._evaluation)}
+        link = self._links[trial.id]
+        if trial.id not in self._cell_of:
+            self._cell_of[trial.id] = next(
+                cell for cell in self._cells if cell.workload == trial.workload and self._is_of(cell, link)
+            )
+        return self._cell_of[trial.id], link
+
+    def _is_of(self, cell: runs.CellDescription, link: Link) -> bool:
+        first = self._links[cell.trials[0]]
+        return (first.technique, first.factors) == (link.technique, link.factors)
 
 
 def described(store: Store, evaluation: str) -> Mapping[str, Any]:

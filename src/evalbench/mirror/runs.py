@@ -1,6 +1,7 @@
 """A stored trial as a tracker's run."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +30,8 @@ class CellDescription:
     tree: Mapping[str, Any]
     metric: str
     maximize: bool
-    setting: str | None = None
-    """Of a searched cell: whether its trials are at the default setting, or at one that a study has chosen."""
+    studies: Sequence[Mapping[str, Any]] = ()
+    """The searches for its hyperparameters, see `StudyDescription`; none where nothing is searched."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ class Context:
     command: str
 
 
-def ended(context: Context, cell: CellDescription, link: Link, trial: StoredTrial) -> Run:
-    """Return the run of an ended trial."""
+def ended(context: Context, cell: CellDescription, link: Link, trial: StoredTrial, part: str | None = None) -> Run:
+    """Return the run of an ended trial; `part` tells it from others of the same seed."""
+    if part is None and trial.id not in cell.trials:
+        part = f"tuned-{hashlib.sha256(json.dumps(trial.settings, sort_keys=True).encode()).hexdigest()[:6]}"
     result = trial.result
     summary: Mapping[str, float | int | str | None] = {
         **result.metrics,
@@ -56,7 +59,7 @@ def ended(context: Context, cell: CellDescription, link: Link, trial: StoredTria
         "cost/flops": result.flops,
         "cost/parameters": result.parameters,
     }
-    return _run(context, cell, link, trial.seed, trial.settings, result.curve, summary)
+    return _run(context, cell, link, trial.seed, trial.settings, result.curve, summary, part)
 
 
 def running(
@@ -68,7 +71,7 @@ def running(
 ) -> Run:
     """Return the run of a trial in training."""
     seed = cell.seeds[list(cell.trials).index(link.trial_id)]
-    return _run(context, cell, link, seed, cell.settings, curve, {}, running=True, process=process)
+    return _run(context, cell, link, seed, cell.settings, curve, {}, None, running=True, process=process)
 
 
 def _run(
@@ -79,17 +82,19 @@ def _run(
     settings: Mapping[str, Any],
     curve: Sequence[CurvePoint],
     summary: Mapping[str, float | int | str | None],
+    part: str | None,
     **state: Any,
 ) -> Run:
     score = f"val/{cell.metric.split('/')[1]}"
     question = f": {context.question}" if context.question else ""
-    setting = [] if cell.setting is None else [cell.setting]
+    part = part or ("default" if cell.studies else None)
+    parts = [context.evaluation, link.technique, *link.factors.values(), cell.workload, *([part] if part else [])]
     kinds = [cell.choices[group] for group in ("model", "activation", "optimizer") if group in cell.choices]
     return Run(
-        id=_identity([context.evaluation, link.technique, *link.factors.values(), cell.workload, *setting, f"s{seed}"]),
+        id=identity([*parts, f"s{seed}"]),
         group=context.evaluation,
         job_type=link.technique,
-        tags=tuple(dict.fromkeys([cell.workload, link.technique, *kinds, *setting])),
+        tags=tuple(dict.fromkeys([cell.workload, link.technique, *kinds, *([part.split("-")[0]] if part else [])])),
         notes=f"{link.technique} on {cell.workload}, seed {seed}, of {context.evaluation}{question}\n{context.command}",
         config=_config(context, cell, link, seed, settings),
         curve=[
@@ -109,7 +114,7 @@ def _run(
     )
 
 
-def _identity(parts: Sequence[str]) -> str:
+def identity(parts: Sequence[str]) -> str:
     """Join what a run is known by; a hash takes the place of what is too long for a name."""
     name = "-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts)
     if len(name) <= MOST_CHARACTERS:
@@ -127,7 +132,6 @@ def _config(
         "dataset": cell.workload,
         "seed": seed,
         "trial": link.trial_id,
-        "setting": cell.setting,
         **{group: cell.choices.get(group) for group in GROUPS[:-1]},
     }
     for group in GROUPS:

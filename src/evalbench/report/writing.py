@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from evalbench.errors import TableError
-from evalbench.report import advice, html, numbers, proofs, sentences, tables, tuning_page
+from evalbench.report import advice, answer, caveats, explanations, html, numbers, proofs, tables, tuning_page
 from evalbench.report.curves import curve_table
 from evalbench.report.figures import NAMES, draw, drawable
 from evalbench.report.findings import Findings, find
@@ -67,6 +67,14 @@ def _fill(findings: Findings, figures: tuple[str, ...]) -> str:
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     filled = template.render(
-        found=findings, say=sentences, advise=advice, table=tables, proof=proofs, tune=tuning_page, figures=figures
+        found=findings,
+        say=answer,
+        advise=advice,
+        explain=explanations,
+        limits=caveats,
+        table=tables,
+        proof=proofs,
+        tune=tuning_page,
+        figures=figures,
     )
     return re.sub(r"\n{3,}", "\n\n", filled)  # parts that are absent leave no gap

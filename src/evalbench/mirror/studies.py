@@ -1,0 +1,77 @@
+"""A search as a tracker's runs: one for each trial of a short study, or one whose history is its candidates."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from evalbench.mirror import runs
+from evalbench.store import Link, Store, StoredCandidate, StoredTrial
+from evalbench.tracking import Run
+
+
+@dataclass(frozen=True)
+class StudyDescription:
+    """What the runs of one study are told beside its trials; plain values."""
+
+    id: str
+    name: str
+    number: int
+    objectives: Sequence[str]
+    runs_up_to: int
+    """A study of at most so many trials has a run for each."""
+
+
+def runs_of(
+    context: runs.Context, cell: runs.CellDescription, link: Link, study: StudyDescription, store: Store
+) -> Iterator[Run]:
+    """Yield the runs of a study; `link` is one of the cell's, for its technique and its other factors."""
+    candidates = store.candidates(study.id)
+    trials = store.trials([trial_id for one in candidates for trial_id in one.trial_ids])
+    if len(trials) > study.runs_up_to:
+        yield _whole(context, cell, link, study, candidates, trials)
+        return
+    for one in candidates:
+        for trial_id in one.trial_ids:
+            if trial_id in trials:
+                part = f"study{study.number}-c{one.number}"
+                yield runs.ended(context, cell, link, trials[trial_id], part)
+
+
+def _whole(
+    context: runs.Context,
+    cell: runs.CellDescription,
+    link: Link,
+    study: StudyDescription,
+    candidates: Sequence[StoredCandidate],
+    trials: Mapping[str, StoredTrial],
+) -> Run:
+    rows = []
+    for one in candidates:
+        mine = [trials[trial_id].result.metrics for trial_id in one.trial_ids if trial_id in trials]
+        named = [name for name in study.objectives if mine and all(name in metrics for metrics in mine)]
+        numbers = {path: float(value) for path, value in one.values.items() if isinstance(value, int | float)}
+        place = float(one.number)
+        scores = {name: fmean(metrics[name] for metrics in mine) for name in named}
+        rows.append({"candidate": place, "epoch": place, "step": place, **numbers, **scores})
+    config: dict[str, Any] = {
+        "evaluation": context.evaluation,
+        "technique": link.technique,
+        "dataset": cell.workload,
+        "study": study.name,
+        "tree": dict(cell.tree),
+    }
+    return Run(
+        id=runs.identity(
+            [context.evaluation, link.technique, *link.factors.values(), cell.workload, f"study{study.number}"]
+        ),
+        group=context.evaluation,
+        job_type="tune",
+        tags=(cell.workload, link.technique, "tune"),
+        notes=f"the candidates of {study.name}: each row of the history is one\n{context.command}",
+        config=config,
+        curve=rows,
+        summary={"candidates": len(candidates)},
+        score=study.objectives[0],
+        maximize=cell.maximize and not study.objectives[0].endswith(("loss", "perplexity", "rmse", "mae")),
+    )

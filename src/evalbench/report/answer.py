@@ -1,0 +1,165 @@
+"""The answer of a report in sentences: what was compared on what, what came of it, how trials ended."""
+
+from __future__ import annotations
+
+import math
+
+from evalbench.report.findings import Difference, Findings, Overall
+from evalbench.report.tables import code, named
+from evalbench.report.units import Unit, listed, percent, plural, times
+from evalbench.statistics.intervals import Interval
+
+
+def answer(found: Findings) -> str:
+    """The answer to the question, in one paragraph."""
+    sentences = [_scope(found)]
+    sentences += [_compared(found, overall) for overall in found.overall]
+    if found.num_comparisons > 1:
+        level = percent(found.family)
+        sentences.append(f"The {found.num_comparisons} comparisons share one error rate: each interval is at {level}.")
+    sentences += [text for text in (unequal_updates(found), _linear(found)) if text]
+    sentences.append(_endings(found))
+    return " ".join(sentences)
+
+
+def context(found: Findings) -> str:
+    """What every reader must know besides the verdicts: the scope, the linear model, how trials ended."""
+    if found.judged is None:
+        return ""
+    return " ".join(text for text in (_scope(found), _linear(found), _endings(found)) if text)
+
+
+def budget(found: Findings) -> str:
+    """The budget of a trial: `20 epochs`."""
+    parts = []
+    for name, value in found.folder.evaluation.budget.items():
+        amount = f"{value:,g}" if float(value) % 1 else f"{value:,.0f}"
+        parts.append(f"{amount} {name.rstrip('s') if value == 1 else name}")
+    return listed(parts)
+
+
+def _scope(found: Findings) -> str:
+    evaluation = found.folder.evaluation
+    trials = plural(len(found.folder.results), "trial")
+    single = code(next(iter(evaluation.workloads)))
+    where = plural(len(evaluation.workloads), "workload") if len(evaluation.workloads) > 1 else single
+    seeds = f"{plural(evaluation.num_seeds, 'seed')} each ({trials})"
+    if evaluation.factor is None:
+        techniques = listed([code(name) for name in evaluation.techniques])
+        verb = "was" if len(evaluation.techniques) == 1 else "were"
+        return f"{techniques} {verb} trained for {budget(found)} on {where}, {seeds}."
+    values = plural(len(evaluation.techniques), "value")
+    if evaluation.foreign:
+        sizes = [len(found.folder.results[found.folder.results["workload"] == name]) for name in evaluation.workloads]
+        each = "one score each" if max(sizes) == len(evaluation.techniques) else f"{trials} in all"
+        return f"{values} of {code(evaluation.factor)} were compared on {where}, {each}."
+    given = f"At {budget(found)} per trial and the settings listed below"
+    return f"{given}, {values} of {code(evaluation.factor)} were compared on {where}, {seeds}."
+
+
+def _compared(found: Findings, overall: Overall) -> str:
+    """What one candidate did against its comparator: the overall effect where there is one, then the counts."""
+    candidate, comparator = _the(overall.candidate), _the(overall.comparator)
+    mine = [d for d in found.differences if (d.candidate, d.comparator) == (overall.candidate, overall.comparator)]
+    if overall.interval is not None:
+        data_sets = plural(len(overall.workloads), "data set")
+        effect = _effect(found.common, overall.interval, candidate, comparator, "data set")
+        return f"Averaged over {data_sets}, {effect}; {_counts(mine)}."
+    if len(mine) == 1:
+        only = mine[0]
+        effect = _effect(found.units[only.workload], only.effect.interval, candidate, comparator, "pair")
+        wins = f", better in {only.effect.wins} of {plural(only.effect.count, 'pair')}" if only.effect.count else ""
+        return f"On {code(only.workload)}, {effect}{wins}."
+    few = "there are too few data sets for a mean over them"
+    return f"For {candidate} against {comparator}, {few}; {_counts(mine)}."
+
+
+def _the(name: str) -> str:
+    """A technique as code, a reference with its article."""
+    return named(name) if named(name) != name else f"the {name}"
+
+
+def _effect(unit: Unit, interval: Interval, candidate: str, comparator: str, each: str) -> str:
+    if not interval.count:
+        return f"{candidate} and {comparator} have no pair to compare"
+    size = f"{unit.change(interval.mean)} {unit.difference}"
+    if not interval.computed:
+        why = "they differ by the same in each" if interval.count > 1 else "one is not enough"
+        return (
+            f"{candidate} minus {comparator} is {size} over {plural(interval.count, each)}, without an interval ({why})"
+        )
+    ends = f"{size} ({percent(interval.confidence)} interval {unit.change_interval(interval)})"
+    if interval.side == 0:
+        return f"the difference between {candidate} and {comparator} is not resolved: {ends}"
+    return f"{candidate} was {'better' if interval.side > 0 else 'worse'} than {comparator}: {ends}"
+
+
+def _counts(differences: list[Difference]) -> str:
+    intervals = [difference.effect.interval for difference in differences]
+    sides = [interval.side for interval in intervals if interval.computed]
+    parts = [f"above zero on {sides.count(1)}", f"below zero on {sides.count(-1)}", f"across zero on {sides.count(0)}"]
+    if len(sides) < len(intervals):
+        parts.append(f"not computed on {len(intervals) - len(sides)}")
+    return f"by workload, the interval lies {listed(parts)} of {len(intervals)}"
+
+
+def unequal_updates(found: Findings) -> str:
+    """The largest ratio of optimizer steps (or of examples) between two techniques, where it is not one."""
+    evaluation = found.folder.evaluation
+    if evaluation.factor is None:
+        return ""
+    equal = "epochs" if "epochs" in evaluation.budget else "steps"
+    several = len(evaluation.workloads) > 1
+    parts = []
+    for name, words in (("steps", "as many optimizer steps"), ("examples", "as many examples")):
+        most = _largest_ratio(found, name)
+        if most is not None:
+            ratio, workload, more, less = most
+            much = f"{'up to ' if several else ''}{times(ratio)} times {words}"
+            parts.append(f"{code(more)} took {much} as {code(less)}" + (f" (on {code(workload)})" if several else ""))
+    return f"Equal {equal} are not equal work: {listed(parts)}." if parts else ""
+
+
+def _largest_ratio(found: Findings, name: str) -> tuple[float, str, str, str] | None:
+    best: tuple[float, str, str, str] | None = None
+    for workload in found.folder.evaluation.workloads:
+        costs = [c for c in found.costs if c.workload == workload and math.isfinite(getattr(c, name))]
+        if len(costs) < 2:
+            continue
+        less = min(costs, key=lambda c: float(getattr(c, name)))
+        more = max(costs, key=lambda c: float(getattr(c, name)))
+        ratio = getattr(more, name) / getattr(less, name) if getattr(less, name) else math.nan
+        if ratio > 1.01 and (best is None or ratio > best[0]):
+            best = (ratio, workload, more.technique, less.technique)
+    return best
+
+
+def _linear(found: Findings) -> str:
+    """Whether the linear model has a better mean than every technique somewhere, and whether the intervals say so."""
+    if found.linear_ahead is None:
+        return ""
+    total = len(found.folder.evaluation.workloads)
+    every = "every technique" if len(found.folder.evaluation.techniques) > 1 else "the network"
+    if not found.linear_ahead:
+        return f"On no workload was the mean score of the linear model better than that of {every}."
+    where = [code(ahead.workload) for ahead in found.linear_ahead]
+    sure = [code(ahead.workload) for ahead in found.linear_ahead if ahead.supported]
+    support = f"on {listed(sure)} by intervals that exclude zero" if sure else "on none by intervals that exclude zero"
+    return (
+        f"The mean score of the linear model was better than that of {every}"
+        f" on {len(where)} of {plural(total, 'workload')} ({listed(where)}), {support}."
+    )
+
+
+def _endings(found: Findings) -> str:
+    states = found.folder.results["state"]
+    diverged, failed = int((states == "DIVERGED").sum()), int((states == "FAILED").sum())
+    if not diverged and not failed:
+        return "No trial diverged and none failed."
+    first = (
+        f"{plural(diverged, 'trial')} diverged and counted with the score of the trivial predictor"
+        if diverged
+        else "No trial diverged"
+    )
+    second = f"{failed} failed and {'is' if failed == 1 else 'are'} left out" if failed else "none failed"
+    return f"{first}; {second}."

@@ -1,0 +1,114 @@
+"""What limits an evaluation: each caveat only where it holds."""
+
+from __future__ import annotations
+
+from evalbench.report import tuning_page
+from evalbench.report.answer import unequal_updates
+from evalbench.report.findings import Findings, Score
+from evalbench.report.tables import code
+from evalbench.report.units import listed
+from evalbench.statistics.intervals import fewest_decisive
+
+FEW_DATA_SETS = 6  # below it, no test over data sets can reach .05
+
+
+def caveats(found: Findings) -> list[str]:
+    """What limits this evaluation; each one only where it holds."""
+    evaluation = found.folder.evaluation
+    notes = []
+    if evaluation.foreign and not evaluation.tuned:
+        notes.append("The table does not say that both sides were tuned alike: every ring is capped at TRIAL.")
+    elif found.tuned is not None:
+        notes += tuning_page.caveats(found)
+    elif not evaluation.tuned:
+        notes.append(
+            "No technique was tuned here: the differences hold at the settings listed, and may turn at others."
+        )
+    notes += _about_data_sets(found)
+    if unequal_updates(found):
+        notes.append(
+            "The techniques did unequal work (see the answer): a difference in score may come from that alone."
+        )
+    if any(found.rho.values()):
+        notes.append(_about_splits(found))
+    elif evaluation.foreign:
+        notes.append("The table does not say how many rows were trained and tested on: test data are taken as fresh.")
+    notes += _about_seeds(found)
+    if any(_passes_bounds(found, score) for score in found.scores):
+        notes.append("Some t intervals pass 0 or 100 %: the t interval does not know the bounds of an accuracy.")
+    states = found.folder.results["state"]
+    if (states == "DIVERGED").any():
+        notes.append(
+            "A diverged trial counts with the score of the trivial predictor: one is enough to widen an interval."
+        )
+    if (states == "FAILED").any():
+        notes.append(
+            "Failed trials are left out together with their partners: the pairs that remain may be easier ones."
+        )
+    if len(evaluation.provenance.get("machines", [])) > 1:
+        notes.append("The trials ran on different machines, which may change results in the last digits.")
+    if evaluation.factors:
+        notes.append("The effects per level of the other factors are exploratory: their intervals allow for no family.")
+    return notes
+
+
+def _about_data_sets(found: Findings) -> list[str]:
+    evaluation = found.folder.evaluation
+    count = len(found.data_sets)
+    notes = []
+    generated = [code(name) for name, workload in evaluation.workloads.items() if workload.generated]
+    if generated:
+        verb = "is" if len(generated) == 1 else "are"
+        notes.append(f"{listed(generated)} {verb} generated, and left out of every mean over data sets.")
+    if count == 0:
+        notes.append("There is no real data set here: nothing can be said about one.")
+    elif count == 1:
+        notes.append("There is one data set: nothing can be said about others.")
+    elif count < FEW_DATA_SETS:
+        notes.append(f"{count} data sets are few: the mean over them has a wide interval, and others may differ.")
+    else:
+        notes.append(
+            f"The mean over {count} data sets speaks for data sets like these, which were not drawn at random."
+        )
+    return notes
+
+
+def _about_splits(found: Findings) -> str:
+    shares = sorted(set(found.rho.values()))
+    rho = f"{shares[0]:.2f}" if f"{shares[0]:.2f}" == f"{shares[-1]:.2f}" else f"{shares[0]:.2f} to {shares[-1]:.2f}"
+    if found.tuned is not None:
+        return (
+            "All trials of a workload are tested on the same rows, and train on rows of one pool: their spread misses"
+            f" what other rows would have changed. The intervals add test rows / training rows (here {rho}) to 1/n in"
+            " its place, as for splits that are redrawn (Nadeau and Bengio, 2003): an allowance, not an estimate."
+        )
+    return (
+        "Every seed redraws its split from one pool of rows, so the seeds are not independent. The intervals add"
+        f" test rows / training rows (here {rho}) to 1/n for this (Nadeau and Bengio, 2003): more seeds cannot"
+        " shrink them beyond that, only more rows can."
+    )
+
+
+def _about_seeds(found: Findings) -> list[str]:
+    seeds = found.folder.evaluation.num_seeds
+    if found.judged is not None and found.judged.design.one_score:
+        return ["Every data set has one score per technique: the spread between seeds is not known, data sets repeat."]
+    if seeds < 2:
+        return ["With one seed no interval can be computed: nothing here separates an effect from chance."]
+    notes = []
+    if seeds < 10:
+        notes.append(
+            f"With {seeds} seeds only large differences can be resolved, and the t interval leans on normality."
+        )
+    needed = fewest_decisive(found.family)
+    if found.comparisons and seeds < needed:
+        notes.append(
+            f"With {seeds} seeds the exact interval of P(better) includes one half even if every pair is won"
+            f" ({needed} would be needed): it cannot decide here."
+        )
+    return notes
+
+
+def _passes_bounds(found: Findings, score: Score) -> bool:
+    unit = found.units[score.workload]
+    return unit.scale == 100 and score.interval.computed and (score.interval.low < 0 or score.interval.high > 1)
