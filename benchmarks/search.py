@@ -128,7 +128,9 @@ class Peer:
         start = time.perf_counter()
         for candidate in candidates:
             cell = study.cell.at(candidate.values, Phase.TUNE)
-            self.scores.append(statistics.fmean(fit(cell, seed, self.folder) for seed in study.seeds))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Lightning's advice, and what its dependencies deprecate
+                self.scores.append(statistics.fmean(fit(cell, seed, self.folder) for seed in study.seeds))
         self.seconds += time.perf_counter() - start
 
 
@@ -191,7 +193,6 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=8, help="candidates that the peer trains")
     asked = parser.parse_args()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
     table = measure(asked.trials, asked.few)
     command = shlex.join(["python", "-m", "benchmarks.search", *sys.argv[1:]])
     text = (

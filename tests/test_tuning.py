@@ -98,6 +98,16 @@ def test_nothing_is_trained_twice(store: Store, trained: list[tuple[Config, list
     assert trained == []
 
 
+def test_a_smaller_budget_does_not_see_what_a_larger_one_has_found(store: Store) -> None:
+    small, large = searched("optimizer=sgd"), searched("optimizer=sgd", "search.num_trials=8")
+    tuning.run(small, store)
+    before = table(small, store), only_study(small).best(store)
+    tuning.run(large, store)
+    assert (table(small, store), only_study(small).best(store)) == before
+    assert table(large, store)[:4] == before[0]
+    assert tuning.is_done(small, store)
+
+
 def test_what_changes_the_graph_goes_to_another_cohort(
     store: Store, trained: list[tuple[Config, list[Entrant]]]
 ) -> None:

@@ -77,9 +77,7 @@ class CohortOptimizer:
         ]
 
     def _make(self, parameters: list[nn.Parameter], settings: Settings) -> optim.Optimizer:
-        whole = {**self._component.arguments, **settings}
-        component = Component(self._component.group, self._component.target, whole)
-        optimizer: optim.Optimizer = component.build(parameters, **self._fused)
+        optimizer: optim.Optimizer = self._component.build(parameters, **{**settings, **self._fused})
         return optimizer
 
     def schedule(self, values: Sequence[Values]) -> None:

@@ -121,8 +121,11 @@ class CellStudy:
         return [tuned.spec(seed) for seed in self.seeds]
 
     def history(self, store: Store) -> list[Tried]:
-        """Return every candidate that was asked for, with what the store has of it."""
-        stored = store.candidates(self.id)
+        """Return every candidate of this budget that was asked for, with what the store has of it.
+
+        A search with more candidates may have gone on from here: they are not this one's.
+        """
+        stored = store.candidates(self.id)[: self.search.num_trials]
         trials = store.trials([trial_id for one in stored for trial_id in one.trial_ids])
         return [self._tried(one, trials, store) for one in stored]
 
