@@ -83,6 +83,14 @@ def test_half_a_line_that_a_killed_process_left_is_taken_away(tmp_path: Path) ->
     assert opened(tmp_path, config, found).count == 0  # that one was never recorded: it is asked again
 
 
+@pytest.mark.slow
+def test_the_lock_of_a_killed_process_is_taken_over(workspace: Path) -> None:
+    folder = Path("outputs")
+    opened(folder, searched("+search=random"))
+    search.open_storage("outputs/s.journal")._backend._lock.acquire()  # type: ignore[attr-defined]
+    assert opened(folder, searched("+search=random")).count == 0
+
+
 def test_pruned_and_failed_candidates_are_so_in_optuna_too(tmp_path: Path) -> None:
     study = opened(tmp_path, searched("+search=tpe"))
     one, two, _ = study.ask(3)

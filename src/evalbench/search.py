@@ -182,7 +182,7 @@ def open_storage(where: str) -> BaseStorage:
     A PostgreSQL server keeps Optuna's tables in a schema of their own: some have the names of ours.
     """
     if "://" not in where:
-        return _open_journal(Path(where))
+        return _open_journal(Path(where).absolute())  # Optuna never frees a dead process's lock at a relative path
     try:
         return RDBStorage(where, engine_kwargs=_in_schema(where), skip_compatibility_check=False)
     except Exception as error:  # SQLAlchemy's and the driver's, of many kinds
