@@ -51,8 +51,7 @@ class Component:
     @property
     def _factory(self) -> Callable[..., Any]:
         """The target with its settings; what may be nested in them is made anew for each call."""
-        nested = any(isinstance(value, Mapping | list) for value in self.arguments.values())
-        return self._instantiated() if nested else self._plain_factory
+        return self._instantiated() if any(map(_has_parts, self.arguments.values())) else self._plain_factory
 
     @cached_property
     def _plain_factory(self) -> Callable[..., Any]:
@@ -78,6 +77,12 @@ class Component:
     def _refused(self, error: BaseException) -> ConfigError:
         reason = str(error).strip().splitlines()[-1]
         return ConfigError(self.group, f"must hold settings that {self.target} accepts", dict(self.arguments), reason)
+
+
+def _has_parts(value: Any) -> bool:
+    """Whether an argument is more than a value or a list of values: it may hold objects of its own."""
+    parts = value if isinstance(value, list) else [value]
+    return any(isinstance(part, Mapping | list) for part in parts)
 
 
 @dataclass(frozen=True)
