@@ -1,12 +1,15 @@
 """What tests share: configurations composed as on the command line, and the command line itself."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it ignored, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hydra import compose, initialize_config_dir
