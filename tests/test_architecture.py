@@ -12,7 +12,7 @@ import evalbench
 
 SOURCE = Path(evalbench.__file__).parent
 LEVELS = (
-    ("errors", "seeds", "trial", "provenance", "ranks"),
+    ("errors", "interrupts", "seeds", "trial", "provenance", "ranks"),
     ("space", "config", "processes"),
     ("store", "tracking"),
     ("live", "mirror"),

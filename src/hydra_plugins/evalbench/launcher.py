@@ -55,8 +55,10 @@ class ProcessLauncher(Launcher):
 
     def _job(self, overrides: list[str], number: int) -> "processes.Job":  # type: ignore[name-defined] # noqa: F821
         from evalbench import processes
+        from evalbench.interrupts import held_back
 
-        tree = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with held_back():
+            tree = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         with open_dict(tree):
             tree.hydra.job.id = tree.hydra.job.num = number
         return processes.Job.of(self.task_function, tree, tree.hydra)

@@ -42,6 +42,7 @@ class EvaluationSweeper(Sweeper):
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
         from evalbench import terminal
+        from evalbench.interrupts import held_back
 
         assert self.hydra_context is not None
         assert self.config is not None
@@ -54,7 +55,10 @@ class EvaluationSweeper(Sweeper):
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")
-        trees = [loader.load_sweep_config(config, list(job)) for job in jobs]
+        trees = []
+        for job in jobs:
+            with held_back():
+                trees.append(loader.load_sweep_config(config, list(job)))
         launcher = self.launcher
         assert launcher is not None
         warm_up = getattr(launcher, "warm_up", None)

@@ -1,0 +1,20 @@
+import signal
+
+import pytest
+
+from evalbench.interrupts import held_back
+
+
+def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), held_back():
+        signal.raise_signal(signal.SIGINT)
+        done.append("the whole block")
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_in_the_block_comes_through() -> None:
+    with pytest.raises(ValueError, match="wrong"), held_back():
+        raise ValueError("wrong")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
