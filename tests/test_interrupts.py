@@ -7,9 +7,13 @@ from evalbench.interrupts import held_back
 
 def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
     done = []
-    with pytest.raises(KeyboardInterrupt), held_back():
-        signal.raise_signal(signal.SIGINT)
-        done.append("the whole block")
+
+    def compose() -> None:
+        with held_back():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the whole block")
+
+    pytest.raises(KeyboardInterrupt, compose)
     assert done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
