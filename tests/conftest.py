@@ -14,12 +14,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it ig
 import pytest
 from hydra import compose, initialize_config_dir
 
-from evalbench.__main__ import conf_folder
+from evalbench.__main__ import conf_folder, main
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
 
 Compose = Callable[..., Config]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+Inline = Callable[..., str]
 
 
 def compose_config(*overrides: str) -> Config:
@@ -32,6 +33,20 @@ def compose_config(*overrides: str) -> Config:
 def make_cell(*overrides: str) -> Cell:
     """Return a cell with its data."""
     return Cell.of(compose_config(*overrides))
+
+
+@pytest.fixture
+def inline(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inline:
+    """Run the command line in this process, one cell after another, where starting others would prove nothing more."""
+
+    def run(*arguments: str) -> str:
+        here = [] if any("launcher=" in text for text in arguments) else ["hydra/launcher=basic"]
+        logging = ("hydra/job_logging=disabled", "hydra/hydra_logging=disabled")
+        monkeypatch.setattr(sys, "argv", ["evalbench", *arguments, *here, *logging])
+        main()
+        return capsys.readouterr().out
+
+    return run
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
             signal.raise_signal(signal.SIGINT)
             done.append("the whole block")
 
-    pytest.raises(KeyboardInterrupt, compose)
+    with pytest.raises(KeyboardInterrupt):
+        compose()
     assert done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 

@@ -5,7 +5,7 @@ Weights tied to each other, buffers of BatchNorm, embeddings and attention are w
 
 import pytest
 
-from conftest import Cli, make_cell
+from conftest import Inline, make_cell
 from evalbench import models, training
 from evalbench.cell import Cell
 from plain import train as train_plainly
@@ -87,8 +87,6 @@ def test_tied_weights_are_one_tensor_in_a_cohort() -> None:
 
 
 @pytest.mark.slow
-def test_a_sweep_on_text_writes_its_report(cli: Cli) -> None:
+def test_a_sweep_on_text_writes_its_report(inline: Inline) -> None:
     tiny = (*TEXT[:-1], *ATTENTION, "budget=steps", "budget.steps=4", "num_seeds=3", "tracker=none", "cost.rounds=0")
-    process = cli("+sweep=optimizers", "model=transformer", "optimizer=sgd,bgd,adam", *tiny)
-    assert process.returncode == 0, process.stderr
-    assert "python_source" in process.stdout
+    assert "python_source" in inline("+sweep=optimizers", "model=transformer", "optimizer=sgd,bgd,adam", *tiny)

@@ -1,6 +1,5 @@
 """Tune, then measure: on the iris table with a small network, which takes a second or two."""
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Cli, compose_config, make_cell
+from conftest import Inline, compose_config, make_cell
 from evalbench import evaluation, training, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
@@ -315,7 +314,15 @@ def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
 
 # ── killed ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-ARGUMENTS = ("budget.epochs=40", "dataset=iris", *RANDOM, "search.num_trials=24", "search.batch=3", "num_seeds=2")
+ARGUMENTS = (
+    "budget.epochs=40",
+    "dataset=iris",
+    *RANDOM,
+    "search.num_trials=24",
+    "search.batch=3",
+    "num_seeds=2",
+    "cost.rounds=0",
+)
 
 
 def num_trials(path: Path) -> int:
@@ -328,24 +335,26 @@ def num_trials(path: Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_study_that_was_killed_ends_with_the_same_table(cli: Cli, workspace: Path) -> None:
-    command = [sys.executable, "-m", "evalbench", *ARGUMENTS, "tracker=none", "reports=reports"]
+def test_a_study_that_was_killed_ends_with_the_same_table(
+    inline: Inline, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*ARGUMENTS, "tracker=none", "reports=reports"]
+    command = [sys.executable, "-m", "evalbench", *arguments]
     whole, cut = workspace / "whole", workspace / "cut"
     for folder in (whole, cut):
         folder.mkdir()
-    subprocess.run(command, cwd=whole, env=os.environ, check=True, capture_output=True)
-    for count in (6, 20):
-        process = subprocess.Popen(
-            command, cwd=cut, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            while num_trials(cut / "outputs/store.sqlite") < count:
-                assert process.poll() is None, "it ended before it was killed"
-                time.sleep(0.05)
-        finally:
-            process.kill()
-            process.wait()
-    subprocess.run(command, cwd=cut, env=os.environ, check=True, capture_output=True)
+    monkeypatch.chdir(whole)
+    inline(*arguments)
+    process = subprocess.Popen(command, cwd=cut, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while num_trials(cut / "outputs/store.sqlite") < 12:
+            assert process.poll() is None, "it ended before it was killed"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    monkeypatch.chdir(cut)
+    inline(*arguments)
     cell = Cell.of(compose_config(*ARGUMENTS))
     one, two = (table(cell, Store(f"sqlite:///{folder}/outputs/store.sqlite")) for folder in (whole, cut))
     assert len(one) == 24

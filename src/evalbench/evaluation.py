@@ -102,9 +102,10 @@ def plan(configs: Sequence[Config]) -> Plan:
     return result
 
 
-def untrained(plan: Plan, store: Store) -> list[Cell]:
-    """Return the cells that have something left to train."""
-    return [cell for cell in plan.cells if not tuning.is_done(cell, store)]
+def untrained(plan: Plan, store: Store) -> list[int]:
+    """Return the numbers of the jobs that have something left to train."""
+    left = {cell.id for cell in plan.cells if not tuning.is_done(cell, store)}
+    return [number for number, cell in enumerate(plan.jobs) if cell.id in left]
 
 
 def check_trainable(plan: Plan, store: Store) -> None:
@@ -115,8 +116,8 @@ def check_trainable(plan: Plan, store: Store) -> None:
     _check_rope(plan, store)
     for tracker in plan.config.tracker.trackers.values():
         tracker.build()
-    for cell in untrained(plan, store):
-        tuning.check(cell)
+    for number in untrained(plan, store):
+        tuning.check(plan.jobs[number])
 
 
 def name_for(name: str, overrides: Iterable[str]) -> str:

@@ -69,12 +69,13 @@ def evaluation_name(name: str, overrides: Sequence[str]) -> str:
 
 def run_sweep(
     trees: Sequence[DictConfig],
-    launch: Callable[[], Sequence[JobReturn]],
+    launch: Callable[[Sequence[int]], Sequence[JobReturn]],
     warm_up: Callable[[], None] | None = None,
 ) -> None:
     """Check all cells, launch them, and end with the report, also when a cell failed or the sweep was interrupted.
 
-    Our own launcher gives a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
+    `launch` takes the numbers of the jobs that have something left to train, and is not called for none. Our own
+    launcher gives a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
     """
     console = Console()
     try:
@@ -89,23 +90,25 @@ def run_sweep(
     except InputError as error:
         refuse(error)
 
-    def train() -> None:
+    def train(jobs: Sequence[int]) -> None:
         with _progress(console, plan, store):
-            returns = launch()
-        _note_lost_jobs(plan, store, returns)
+            returns = launch(jobs)
+        _note_lost_jobs([plan.jobs[number] for number in jobs], store, returns)
 
     _run(console, plan, store, train, Path(trees[0].hydra.sweep.dir))
 
 
-def _run(console: Console, plan: Plan, store: Store, train: Callable[[], None], log_folder: Path | None) -> None:
-    """Link, train, mirror, measure, conclude."""
+def _run(
+    console: Console, plan: Plan, store: Store, train: Callable[[Sequence[int]], None], log_folder: Path | None
+) -> None:
+    """Link, train what is left to train, mirror, measure, conclude."""
     evaluation.link(plan, store, command())
     interrupted = False
     with _mirrors(plan, log_folder) as mirrors:
         try:
-            if evaluation.untrained(plan, store):
+            if jobs := evaluation.untrained(plan, store):
                 mirrors.start()
-            train()
+                train(jobs)
             with _waiting(console, "waiting for the tracker"):
                 mirrors.drain()
             evaluation.measure_costs(plan, store)
@@ -129,10 +132,10 @@ def _run_alone(config: Config, job: processes.Job) -> None:
         processes.warm_up()
     evaluation.check_trainable(plan, store)
 
-    def train() -> None:
+    def train(_: Sequence[int]) -> None:
         with _progress(console, plan, store):
             if config.devices > 1:
-                _note_lost_jobs(plan, store, processes.run([job], num_jobs=1))
+                _note_lost_jobs(plan.jobs, store, processes.run([job], num_jobs=1))
             else:
                 tuning.run(plan.cells[0], store)
 
@@ -150,11 +153,11 @@ def _mirrors(plan: Plan, log_folder: Path | None) -> Iterator[Mirrors]:
         mirrors.stop()
 
 
-def _note_lost_jobs(plan: Plan, store: Store, returns: Sequence[JobReturn]) -> None:
+def _note_lost_jobs(jobs: Sequence[Cell], store: Store, returns: Sequence[JobReturn]) -> None:
     """A job that ended without a word, killed perhaps, becomes FAILED trials like any other failure."""
-    for cell, job in zip(plan.jobs, returns, strict=True):
-        if job.status is not JobStatus.COMPLETED:
-            reason = job._return_value
+    for cell, ended in zip(jobs, returns, strict=True):
+        if ended.status is not JobStatus.COMPLETED:
+            reason = ended._return_value
             tuning.fail(
                 cell, store, reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}")
             )

@@ -1,6 +1,7 @@
 """A tracker may fail in any way: the sweep ends with all results, says what is missing, and it can be sent later."""
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +17,7 @@ from evalbench.store import Store
 from evalbench.tracking.csv import read_rows
 from evalbench.tracking.wandb_files import read
 
+KEY = "5ec4e7" * 6 + "5ec4"
 SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "cost.rounds=0", "num_seeds=2")
 SWEEP = (
     "--config-dir=mine",
@@ -26,30 +28,29 @@ SWEEP = (
     "evaluation.name=small",
 )
 FAULTY = '''
-import errno, json, os, time
+import errno, os, time
 from pathlib import Path
 
 class Tracker:
-    """Appends what it is told to a file; `fault` is read whenever something is written."""
+    """Appends what it is told to a file; the file `faults` names the faults that are to happen."""
 
-    def __init__(self, folder):
-        self.folder = Path(folder)
+    def __init__(self, fault):
+        self.fault, self.path = fault, Path(f"taken-{fault}")
 
     def _write(self, name):
-        fault = Path("fault").read_text() if Path("fault").exists() else ""
-        lines = (self.folder / "runs").read_text().splitlines() if (self.folder / "runs").exists() else []
+        fault = self.fault if self.fault in Path("faults").read_text().split() else ""
+        taken = len(self.path.read_text().splitlines()) if self.path.exists() else 0
         if fault == "down":
             raise ConnectionRefusedError("nobody listens")
-        if fault == "middle" and len(lines) >= 2:
+        if fault == "middle" and taken >= 2:
             raise ConnectionResetError("the other side hung up")
-        if fault == "full" and len(lines) >= 1:
+        if fault == "full" and taken >= 1:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if fault == "slow":
-            time.sleep(5)
+            time.sleep(9)
         if fault == "deadly":
             os.kill(os.getpid(), 9)
-        self.folder.mkdir(exist_ok=True)
-        with (self.folder / "runs").open("a") as file:
+        with self.path.open("a") as file:
             print(name, file=file)
 
     def record(self, run):
@@ -62,92 +63,80 @@ class Tracker:
     def close(self): ...
 
     def how_to_see(self):
-        return f"faulty   {self.folder}"
+        return f"{self.fault:8} {self.path}"
 '''
+FAULTS = {
+    "down": (6, "ConnectionRefusedError: nobody listens"),
+    "middle": (4, "ConnectionResetError: the other side hung up"),
+    "full": (5, "OSError: [Errno 28] No space left on device"),
+    "slow": (None, "it was too slow"),
+    "deadly": (6, "its process died"),
+}
 EVERYTHING = sorted([f"small-{t}-iris-s{seed}" for t in ("sgd", "bgd") for seed in range(3)] + ["small-evaluation"])
 
 
 @pytest.fixture
-def faulty(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's own tracker, as a module and a YAML file of theirs; returns the file that sets its fault."""
+def faults(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's own trackers, as a module and YAML files of theirs; returns the file that names the faults."""
     (workspace / "faulty.py").write_text(FAULTY)
     (workspace / "mine" / "tracker").mkdir(parents=True)
-    text = "# @package tracker.faulty\n_target_: faulty.Tracker\nfolder: taken\n"
-    (workspace / "mine" / "tracker" / "faulty.yaml").write_text(text)
+    for fault in FAULTS:
+        text = f"# @package tracker.{fault}\n_target_: faulty.Tracker\nfault: {fault}\n"
+        (workspace / "mine" / "tracker" / f"{fault}.yaml").write_text(text)
     monkeypatch.syspath_prepend(workspace)
-    return workspace / "fault"
-
-
-def taken(workspace: Path) -> list[str]:
-    path = workspace / "taken" / "runs"
-    return sorted(path.read_text().splitlines()) if path.exists() else []
+    (workspace / "faults").write_text("\n".join(FAULTS))
+    return workspace / "faults"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fault", "reason", "num_missing"),
-    [
-        ("down", "ConnectionRefusedError: nobody listens", 6),
-        ("middle", "ConnectionResetError: the other side hung up", 4),
-        ("full", "OSError: [Errno 28] No space left on device", 5),
-        ("slow", "it was too slow", None),
-        ("deadly", "its process died", 6),
-    ],
-)
-def test_a_faulty_tracker_costs_nothing_but_the_mirror_and_is_made_good_later(
-    cli: Cli,
-    workspace: Path,
-    faulty: Path,
-    capsys: pytest.CaptureFixture[str],
-    fault: str,
-    reason: str,
-    num_missing: int | None,
+def test_faulty_trackers_cost_nothing_but_the_mirror_and_are_made_good_later(
+    cli: Cli, workspace: Path, faults: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    faulty.write_text(fault)
-    process = cli(*SWEEP, "tracker=faulty", "tracker.patience_seconds=1")
-    assert process.returncode == 0, process.stderr
-    table = pd.read_csv(workspace / "reports/small/results.csv")
-    assert Counter(table["state"]) == {"COMPLETE": 6}
-    (line,) = [line for line in process.stdout.splitlines() if line.startswith("MISSING")]
-    missing = int(line.split()[1])
-    assert line == f"MISSING  {missing} of 6 trials are not in faulty: {reason}"
-    assert missing == num_missing or num_missing is None
-    assert "python -m evalbench.sync small" in process.stdout
-    assert len(taken(workspace)) in (6 - missing, 7 - missing)  # one may be written that was not noted any more
+    def taken(fault: str) -> list[str]:
+        path = workspace / f"taken-{fault}"
+        return sorted(path.read_text().splitlines()) if path.exists() else []
 
-    faulty.unlink()
-    for words in (f"{missing} trials and the report sent", "0 trials sent"):
-        assert sync.main(["small"]) == 0
-        assert capsys.readouterr().out == f"small, faulty: {words}\n"
-    assert sorted(set(taken(workspace))) == EVERYTHING
-    if fault != "slow":
-        assert len(taken(workspace)) == len(EVERYTHING)
+    sweep = (*SWEEP, f"tracker=[{','.join(FAULTS)}]", "tracker.patience_seconds=4")
+    process = cli(*sweep)
+    assert process.returncode == 0, process.stderr
+    assert Counter(pd.read_csv(workspace / "reports/small/results.csv")["state"]) == {"COMPLETE": 6}
+    missing = {}
+    for line in process.stdout.splitlines():
+        if found := re.fullmatch(r"MISSING  (\d) of 6 trials are not in (\w+): (.*)", line):
+            missing[found[2]] = int(found[1])
+            assert FAULTS[found[2]] in [(int(found[1]), found[3]), (None, found[3])]
+    assert missing.keys() == FAULTS.keys(), process.stdout
+    assert "python -m evalbench.sync small" in process.stdout
+    for fault, count in missing.items():
+        assert len(taken(fault)) in (6 - count, 7 - count)  # one may be written that was not noted any more
+
+    faults.write_text("slow")  # the same command again sends what it can, `sync` the rest
+    lines = cli(*sweep).stdout.splitlines()
+    (line,) = [line for line in lines if line.startswith("MISSING")]
+    assert re.fullmatch(r"MISSING  \d of 6 trials are not in slow: it was too slow", line)
+    faults.write_text("")
+    assert sync.main(["small"]) == 0
+    assert re.search(r"^small, slow: \d trials and the report sent$", capsys.readouterr().out, re.MULTILINE)
+    assert sync.main(["small"]) == 0
+    assert capsys.readouterr().out == "".join(f"small, {fault}: 0 trials sent\n" for fault in FAULTS)
+    for fault in FAULTS:
+        assert sorted(set(taken(fault))) == EVERYTHING
+        assert len(taken(fault)) == len(EVERYTHING) or fault == "slow"
 
 
 @pytest.mark.slow
 def test_wandb_at_a_dead_address_costs_nothing_but_the_mirror(
-    cli: Cli, workspace: Path, faulty: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, workspace: Path, faults: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = "5ec4e7" * 6 + "5ec4"
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("WANDB_API_KEY", key)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
     process = cli(*SWEEP, "tracker=[wandb,csv]", "tracker.wandb.mode=online", "tracker.patience_seconds=2")
     assert process.returncode == 0, process.stderr
     assert set(pd.read_csv(workspace / "reports/small/results.csv")["state"]) == {"COMPLETE"}
     assert "MISSING  6 of 6 trials are not in wandb: it was too slow" in process.stdout
     assert "not in csv" not in process.stdout
     assert len(read_rows(workspace / "outputs/csv/runs.csv")) == 6
-    assert_no_file_holds(workspace, key)
-
-
-@pytest.mark.slow
-def test_a_key_gets_into_no_file(cli: Cli, workspace: Path, faulty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = "5ec4e7" * 6 + "5ec4"
-    monkeypatch.setenv("WANDB_API_KEY", key)
-    process = cli(*SWEEP, "tracker=[wandb,tensorboard,csv]", "tracker.live=true")
-    assert process.returncode == 0, process.stderr
-    assert key not in process.stdout + process.stderr
-    assert_no_file_holds(workspace, key)
+    assert_no_file_holds(workspace, KEY)
 
 
 def assert_no_file_holds(folder: Path, secret: str) -> None:
@@ -157,9 +146,16 @@ def assert_no_file_holds(folder: Path, secret: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_offline_files_of_a_sweep_equal_the_store(cli: Cli, workspace: Path) -> None:
+def test_the_offline_files_of_a_sweep_equal_the_store_and_hold_no_key(
+    cli: Cli, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
     arguments = ("+sweep=optimizers", "dataset=iris,diabetes", "budget.epochs=3", "model.width=8", "num_seeds=3")
-    assert cli(*arguments, "cost.rounds=0", "evaluation.name=optimizers").returncode == 0
+    trackers = ("tracker=[wandb,tensorboard,csv]", "tracker.live=true")
+    process = cli(*arguments, *trackers, "cost.rounds=0", "evaluation.name=optimizers")
+    assert process.returncode == 0, process.stderr
+    assert KEY not in process.stdout + process.stderr
+    assert_no_file_holds(workspace, KEY)
     store = Store(f"sqlite:///{workspace}/outputs/store.sqlite")
     links = {link.trial_id: link for link in store.links("optimizers")}
     trials = store.trials(list(links))

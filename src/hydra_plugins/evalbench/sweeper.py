@@ -1,6 +1,7 @@
 """Hydra's door to an evaluation: all cells are composed and checked before any is launched, the report comes last."""
 
 # Hydra runs this module before it is in sys.modules: no `from __future__ import annotations` beside a dataclass.
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -62,4 +64,8 @@ class EvaluationSweeper(Sweeper):
         launcher = self.launcher
         assert launcher is not None
         warm_up = getattr(launcher, "warm_up", None)
-        return terminal.run_sweep(trees, lambda: launcher.launch(jobs, initial_job_idx=0), warm_up)
+
+        def launch(numbers: Sequence[int]) -> Sequence[JobReturn]:
+            return launcher.launch([jobs[number] for number in numbers], initial_job_idx=0)
+
+        return terminal.run_sweep(trees, launch, warm_up)
