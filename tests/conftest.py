@@ -41,7 +41,7 @@ def inline(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def run(*arguments: str) -> str:
         here = [] if any("launcher=" in text for text in arguments) else ["hydra/launcher=basic"]
-        logging = ("hydra/job_logging=disabled", "hydra/hydra_logging=disabled")
+        logging = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # others would change this process's for good
         monkeypatch.setattr(sys, "argv", ["evalbench", *arguments, *here, *logging])
         main()
         return capsys.readouterr().out

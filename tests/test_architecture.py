@@ -109,6 +109,7 @@ def test_heavy_libraries_stay_in_their_rooms(file: Path) -> None:
         assert allowed is None or room_of(file) in allowed, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "absent"),
     [

@@ -30,6 +30,7 @@ def test_a_model_that_cannot_be_batched_trains_member_by_member(caplog: pytest.L
         assert [point.val_loss for point in result.curve] == pytest.approx(plain.val_losses, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_members_that_have_ended_are_dropped_and_the_others_are_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     original = StepProgram.__call__
@@ -54,6 +55,7 @@ def test_members_that_have_ended_are_dropped_and_the_others_are_not_disturbed(mo
         assert together[seed].steps == alone.steps == alone.curve[-1].step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
@@ -94,6 +96,7 @@ def test_a_checkpoint_holds_no_pickled_code(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_cohorts_that_do_not_fit_are_split_and_give_the_same_results(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -110,6 +113,7 @@ def test_cohorts_that_do_not_fit_are_split_and_give_the_same_results(
             assert result.metrics == pytest.approx(whole[seed].metrics, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_running_out_of_memory_halves_the_cohort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cell = make_cell(*SMALL, f"trainer.checkpoint_folder={tmp_path}")
     real, tried = training.train, []

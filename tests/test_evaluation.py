@@ -155,6 +155,7 @@ def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:
     assert "killed by signal 9" in outcome.report.read_text()
 
 
+@pytest.mark.slow
 def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     common = (*COMPARED, f"reports={tmp_path}")

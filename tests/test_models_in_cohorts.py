@@ -44,13 +44,17 @@ ROUNDED = 2e-3
 PAIRS = [(case, optimizer) for case in CASES for optimizer in OPTIMIZERS]
 # A part of a batch has other means than the batch: that pair is refused.
 PAIRS.remove(("cnn with BatchNorm", "adafactor, in parts"))
+QUICK = [(case, "adam") for case in ("cnn with BatchNorm", "tied transformer", "encoder")]
 
 
 def cell_of(case: str, optimizer: str) -> Cell:
     return make_cell(*CASES[case], *BUDGET, *OPTIMIZERS[optimizer])
 
 
-@pytest.mark.parametrize(("case", "optimizer"), PAIRS)
+@pytest.mark.parametrize(
+    ("case", "optimizer"),
+    [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS],
+)
 def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: str) -> None:
     cell = cell_of(case, optimizer)
     training.check(cell.config, cell.dataset)
@@ -65,6 +69,7 @@ def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: 
     assert plain.val_losses[-1] != pytest.approx(plain.val_losses[0], rel=1e-3)  # it has learned something
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
 @pytest.mark.parametrize("case", ["cnn with BatchNorm", "tied transformer"])
 def test_models_train_in_other_precisions(case: str, precision: str) -> None:

@@ -47,6 +47,7 @@ def endings(returns: list[Any]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_a_job_that_dies_or_raises_is_failed_and_the_others_go_on(tmp_path: Path) -> None:
     deeds = ["nothing", "raise", "kill", "nothing", "exit", "crash", "nothing"]
     returns = processes.run([job(tmp_path, n, deed) for n, deed in enumerate(deeds)], len(deeds), workers=2)
@@ -92,6 +93,7 @@ def test_a_job_that_leaves_the_program_ends_all(tmp_path: Path) -> None:
     assert not is_alive(note(tmp_path, 1)["pid"])
 
 
+@pytest.mark.slow
 def test_the_death_of_the_fork_server_costs_the_jobs_that_run(tmp_path: Path) -> None:
     jobs = [job(tmp_path, 0, "kill the server"), job(tmp_path, 1, "nothing"), job(tmp_path, 2, "nothing")]
     returns = processes.run(jobs, 3, workers=1)
@@ -126,6 +128,7 @@ def test_outputs_are_those_of_rank_zero(tmp_path: Path) -> None:
     assert "rank 1" in (tmp_path / "0" / "evalbench-rank1.log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("deeds", "ending"),
     [

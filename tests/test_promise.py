@@ -52,6 +52,7 @@ CASES = {
 }
 # A batch of one row has no variance to normalise by: that pair is refused.
 del CASES["batch norm with sgd"]
+QUICK = ("mlp with adam", "dropout with momentum", "tied with adafactor", "cosine", "clipping", "accumulation")
 
 
 def assert_alike(one: TrialResult, losses: list[float], metrics: dict[str, float], best_epoch: float | None) -> None:
@@ -64,7 +65,9 @@ def losses_of(result: TrialResult) -> list[float]:
     return [point.val_loss for point in result.curve]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
+)
 def test_a_trial_does_not_depend_on_its_cohort(case: str) -> None:
     budget = () if "budget=steps" in CASES[case] else ("budget.epochs=3",)
     cell = make_cell("dataset=wine", *budget, *CASES[case])

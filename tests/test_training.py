@@ -66,6 +66,7 @@ def test_all_members_diverged_ends_the_training() -> None:
     assert {result.state for result in training.train(cell.config, cell.dataset, [0, 1])} == {State.DIVERGED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
 def test_precisions_train(precision: str) -> None:
     cell = make_cell("dataset=iris", f"trainer.precision={precision}", "optimizer=sgd", "budget.epochs=10")

@@ -84,6 +84,7 @@ def test_candidates_train_together_and_the_best_is_measured_beside_the_default(
     assert tuning.is_done(cell, store)
 
 
+@pytest.mark.slow
 def test_nothing_is_trained_twice(store: Store, trained: list[tuple[Config, list[Entrant]]]) -> None:
     tuning.run(searched("optimizer=sgd"), store)
     del trained[:]
@@ -107,6 +108,7 @@ def test_a_smaller_budget_does_not_see_what_a_larger_one_has_found(store: Store)
     assert tuning.is_done(small, store)
 
 
+@pytest.mark.slow
 def test_what_changes_the_graph_goes_to_another_cohort(
     store: Store, trained: list[tuple[Config, list[Entrant]]]
 ) -> None:
@@ -117,6 +119,7 @@ def test_what_changes_the_graph_goes_to_another_cohort(
     assert sum(len(entrants) for _, entrants in trained[:-2]) == 16
 
 
+@pytest.mark.slow
 def test_candidates_of_one_cohort_are_what_they_would_be_alone(store: Store) -> None:
     cell = searched("optimizer=momentum", "optimizer.space.batch_size=null", "budget.epochs=4")
     tuning.run(cell, store)
@@ -189,6 +192,7 @@ def test_every_technique_meets_the_same_rows_and_splits() -> None:
 # ── what may happen on the way ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_pruned_candidates_end_early_and_are_not_measured(store: Store) -> None:
     cell = searched("search.pruning={eta: 2, first_rung: 1}", "optimizer=sgd", "budget.epochs=6")
     tuning.run(cell, store)
@@ -212,6 +216,7 @@ def test_a_candidate_that_diverges_scores_as_the_trivial_predictor(store: Store)
     assert by_lr[1e30].outcome.values == pytest.approx((1 / 3,), abs=0.04)
 
 
+@pytest.mark.slow
 def test_a_candidate_that_fails_is_left_out_and_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = searched("optimizer=minibatch_sgd", "optimizer.space.batch_size.choices=[8,16]", "search.num_trials=6")
     real = training.train
@@ -242,6 +247,7 @@ def test_where_every_candidate_fails_the_measured_trials_do(store: Store, monkey
     assert results[0].message == "no candidate could be trained: ZeroDivisionError: division by zero"
 
 
+@pytest.mark.slow
 def test_repeated_studies_use_other_candidates_and_other_seeds(store: Store) -> None:
     cell = searched("optimizer=sgd", "search.num_studies=2")
     tuning.run(cell, store)
@@ -252,6 +258,7 @@ def test_repeated_studies_use_other_candidates_and_other_seeds(store: Store) -> 
     assert len(tuning.measured(cell, store)) == 2
 
 
+@pytest.mark.slow
 def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> None:
     cell = searched("search.objectives=[val/log_loss,cost/seconds]", "search.num_trials=3", "num_seeds=1")
     tuning.run(cell, store)
@@ -283,6 +290,7 @@ def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str
 # ── the mirror ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("runs_up_to", "studies", "trials"), [(0, 1, 0), (8, 0, 8)])
 def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
     store: Store, runs_up_to: int, studies: int, trials: int

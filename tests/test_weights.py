@@ -26,6 +26,7 @@ CHOICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES.keys())
 def test_a_loaded_model_predicts_what_was_tested_and_can_be_exported(tmp_path: Path, choice: tuple[str, ...]) -> None:
     cell = make_cell(*choice, *SMALL, "save=all")
@@ -53,6 +54,7 @@ def test_what_is_saved_beside_the_weights_says_what_they_are(tmp_path: Path) -> 
     assert described["config"]["optimizer"]["lr"] == 0.001
 
 
+@pytest.mark.slow
 def test_the_best_of_each_cell_is_kept_also_where_cohorts_were_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def judged(folder: Path) -> dict[str, list[float]]:
     return {str(name): rows.sort_values("seed")["score"].tolist() for name, rows in table.groupby("technique")}
 
 
+@pytest.mark.slow
 def test_offline_wandb_runs_become_a_report(workspace: Path) -> None:
     fill(WandbTracker("theirs", None, "offline", "runs"))
     arguments = ("--from", "wandb-offline", "runs", *MAP, "workload=config.data.name", "--baseline", "sgd")

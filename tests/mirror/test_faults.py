@@ -191,6 +191,7 @@ def test_the_offline_files_of_a_sweep_equal_the_store_and_hold_no_key(
     assert report in [path.read_bytes() for path in (workspace / "wandb-data").rglob("staging/*")]
 
 
+@pytest.mark.slow
 def test_a_mirror_that_is_killed_leaves_no_second_copy(workspace: Path) -> None:
     """Its first run is open, standing for a cohort in training, when the mirror dies; then another one takes over."""
     plan = evaluation.plan([compose_config("tracker=wandb", "evaluation.name=e", *SMALL)])

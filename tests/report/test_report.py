@@ -44,6 +44,7 @@ def test_golden_report(tmp_path: Path, make_folder: Make) -> None:
     assert written.encode() == GOLDEN.read_bytes()
 
 
+@pytest.mark.slow
 def test_same_bytes_whatever_the_order_of_the_rows(tmp_path: Path, make_folder: Make) -> None:
     factors = {"activation": ["relu", "none"]}
     first = make_folder(
@@ -70,6 +71,7 @@ def test_figures_carry_no_trace_of_the_software(tmp_path: Path, make_folder: Mak
         assert not re.search(rb"tEXt|iTXt|zTXt|tIME", path.read_bytes())
 
 
+@pytest.mark.slow
 def test_every_figure_of_the_report_exists_with_its_numbers(tmp_path: Path, make_folder: Make) -> None:
     report = write(make_folder(tmp_path)).read_text(encoding="utf-8")
     links = set(re.findall(r"\]\(((?:figures|numbers)/[^)]+)\)", report))

@@ -136,6 +136,7 @@ def test_the_report_tells_what_tuning_did(tuned: Callable[..., Path]) -> None:
         assert (folder / link).is_file(), link
 
 
+@pytest.mark.slow
 def test_the_same_folder_gives_the_same_bytes(tuned: Callable[..., Path]) -> None:
     folder = tuned()
     one, figure = said(folder), (folder / "figures/tuning_parallel.png").read_bytes()
@@ -154,6 +155,7 @@ def test_default_settings_are_judged_on_the_same_splits_with_their_cap(tuned: Ca
     assert gain.tuned - gain.default == pytest.approx(gain.interval.mean) == pytest.approx(0.02)
 
 
+@pytest.mark.slow
 def test_unequal_chances_cap_the_ring(tuned: Callable[..., Path]) -> None:
     folder = tuned()
     raw = json.loads((folder / "evaluation.json").read_text())
@@ -196,6 +198,7 @@ def test_where_the_search_was_repeated_the_study_is_what_repeats(tuned: Callable
     assert len(folder.results) == 2 * 2 * 6
 
 
+@pytest.mark.slow
 def test_two_objectives_have_a_front(tuned: Callable[..., Path]) -> None:
     folder = tuned(front=True)
     found = read(folder)
