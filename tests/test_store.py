@@ -1,6 +1,8 @@
 import os
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -90,6 +92,16 @@ def test_reference_rows_are_written_once(url: str) -> None:
 def test_a_database_that_cannot_be_opened_is_refused(bad: str) -> None:
     with pytest.raises(ConfigError, match=r"^store\.url must be a database that can be opened"):
         Store(bad)
+
+
+def test_a_new_store_may_be_opened_while_another_process_makes_it(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    end = threading.Timer(0.1, other.execute, ["COMMIT"])
+    end.start()
+    Store(f"sqlite:///{tmp_path}/store.sqlite").close()
+    end.join()
+    other.close()
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ two processes never train the same trial; a lease expires when its owner stops r
 
 import os
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from evalbench.trial import CurvePoint, State, TrialResult, TrialSpec
 
 SCHEMA_VERSION = 1
 LEASE_SECONDS = 60.0
+BUSY_SECONDS = 60
+"""How long SQLite waits for another process."""
 ENDED = (State.COMPLETE, State.DIVERGED, State.PRUNED)
 """States that a rerun leaves alone; FAILED is tried again."""
 
@@ -550,8 +553,17 @@ def _is_dead(owner: str) -> bool:
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     """Readers do not wait for the writer, writers wait for each other."""
-    for pragma in ("busy_timeout=60000", "journal_mode=WAL", "synchronous=NORMAL"):
-        connection.execute(f"PRAGMA {pragma}").close()
+    connection.execute(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}").close()
+    patience = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            break
+        except sqlite3.OperationalError as error:  # SQLite does not wait here for another process that does the same
+            if "locked" not in str(error) or time.monotonic() > patience:
+                raise
+            time.sleep(0.01)
+    connection.execute("PRAGMA synchronous=NORMAL").close()
     connection.isolation_level = None  # let SQLAlchemy's BEGIN below take the lock at once
 
 
