@@ -122,7 +122,6 @@ def test_an_evaluation_whose_every_cell_failed_has_a_report_all_the_same(tmp_pat
     evaluation.link(plan, store, "command")
     for cell in plan.cells:
         cells.fail(cell, store, RuntimeError("nothing works"))
-        cells._complete_references(cell, store)
     report = evaluation.conclude(plan, store).report
     assert report is not None
     assert "nothing works" in report.read_text()

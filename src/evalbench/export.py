@@ -25,6 +25,7 @@ METRICS = (
     "test/rmse",
     "test/mae",
 )
+REFERENCE_COLUMNS = ["reference", "workload", "seed", "metric", "direction", "unit", "score"]
 INTEGERS = ("seed", "num_train", "num_test", "steps", "examples", "flops", "parameters", "diverged_step", "step")
 
 
@@ -89,7 +90,7 @@ def write(
         *(["study"] if searched else []),
     ]
     _write_csv(folder / "curves.csv", curves, columns)  # its header also where every trial failed
-    _write_csv(folder / "references.csv", _reference_rows(datasets, references, num_seeds))
+    _write_csv(folder / "references.csv", _reference_rows(datasets, references, num_seeds), REFERENCE_COLUMNS)
     _write_studies(folder, searched)
     return tuple(failures)
 
