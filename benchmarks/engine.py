@@ -130,7 +130,7 @@ def _whole_sweep(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write it; 1 where the engines do not agree on what they trained."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=20, help="the time to spend, about (default 20)")
+    parser.add_argument("--minutes", type=float, default=12, help="the time to measure, about (default 12)")
     parser.add_argument("--only", help="one workload: mlp, cnn, transformer")
     parser.add_argument("--quick", action="store_true", help="the headline's work, few cohorts, one round")
     parser.add_argument("--threads", type=int, help="intra-op threads (default: what suits each engine better)")

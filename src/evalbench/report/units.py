@@ -119,10 +119,10 @@ def times(ratio: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A cost ratio: two decimals, more digits where it is small: `1.03`, `0.021`."""
+    """A cost ratio: two decimals, more digits where it is small: `1.03`, `0.050`."""
     if not math.isfinite(value):
         return "–"
-    return f"{value:.2g}" if value < 0.1 else f"{value:,.2f}"
+    return f"{value:#.2g}" if value < 0.1 else f"{value:,.2f}"
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:
