@@ -195,9 +195,7 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     table = measure(asked.trials, asked.few)
     command = shlex.join(["python", "-m", "benchmarks.search", *sys.argv[1:]])
-    text = (
-        f"# Search\n\n{' '.join(str(__doc__).split())}\n\n{table}\n\nBy `{command}`, torch {torch.__version__}.\n"
-    )
+    text = f"# Search\n\n{' '.join(str(__doc__).split())}\n\n{table}\n\nBy `{command}`, torch {torch.__version__}.\n"
     RESULTS.write_text(text)
     print(text)
 
