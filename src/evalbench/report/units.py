@@ -23,6 +23,11 @@ class Unit:
     decimals: int  # of scores
     finer: int  # decimals of differences
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What scores lie between, as printed: a share lies between 0 and 100."""
+        return (0.0, 100.0) if self.scale == 100 else (-math.inf, math.inf)
+
     def score(self, value: float) -> str:
         """A score without its unit."""
         return fixed(value * self.scale, self.decimals)

@@ -129,7 +129,7 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
         if interval.count:
             y, mean = place - 0.2, interval.mean * unit.scale
             if interval.computed:
-                ends = [interval.low * unit.scale, interval.high * unit.scale]
+                ends = list(np.clip([interval.low * unit.scale, interval.high * unit.scale], *unit.bounds))
                 axis.plot(ends, [y, y], "-", color=colour, lw=1.8, solid_capstyle="butt", zorder=4)
                 seen += ends
             axis.plot([mean], [y], "D", ms=4.5, color=colour, mec="white", mew=0.5, zorder=5)
