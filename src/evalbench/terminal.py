@@ -274,7 +274,9 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
     studies = [study for cell in plan.cells for study in tuning.studies(cell)]
     if studies:
         tried = store.count_tried([study.id for study in studies])
-        console.print(f"Tuning   {len(studies)} studies: {tried} trials", highlight=False)
+        console.print(
+            f"Tuning   {len(studies)} {'study' if len(studies) == 1 else 'studies'}: {tried} trials", highlight=False
+        )
     for failure in outcome.failures:
         where = ", ".join([failure["technique"], failure["workload"], *failure["factors"].values()])
         console.print(f"FAILED   {where}: {failure['message']}", style="red", markup=False, highlight=False)

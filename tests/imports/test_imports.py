@@ -9,7 +9,7 @@ import pytest
 
 from contracts.tracker import RUN
 from evalbench.errors import TableError
-from evalbench.imports import parse_map, write_table
+from evalbench.imports import parse_map, select, write_table
 from evalbench.report.__main__ import main
 from evalbench.tracking import Tracker
 from evalbench.tracking.mlflow import MlflowTracker
@@ -121,3 +121,15 @@ def test_the_map_says_what_the_columns_are_called(tmp_path: Path) -> None:
         write_table(rows, parse_map(["technique=config.b"]), tmp_path / "t.csv")
     with pytest.raises(TableError, match=r"^--map takes COLUMN=NAME, .*, not 'technique'$"):
         parse_map(["technique"])
+
+
+def test_some_of_the_runs_are_chosen_by_their_values(tmp_path: Path) -> None:
+    common = {"config.technique": "x", "config.dataset": "d", "config.seed": 0, "summary.score": 0.5}
+    rows = [{**common, "group": "mine"}, {**common, "group": "theirs"}, common]
+    assert select(rows, ["group=mine", "config.seed=0"]) == rows[:1]
+    with pytest.raises(TableError, match=r"^3 runs have technique x, workload d, seed 0: choose some with --where "):
+        write_table(rows, parse_map([]), tmp_path / "t.csv")
+    with pytest.raises(TableError, match=r"^no run has group=ours: of group there are mine, theirs$"):
+        select(rows, ["group=ours"])
+    with pytest.raises(TableError, match=r"^no run has 'grp', which --where asks for: there are config\.technique, "):
+        select(rows, ["grp=ours"])

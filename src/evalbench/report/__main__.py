@@ -47,7 +47,7 @@ def _write_runs(asked: argparse.Namespace, given: list[str]) -> Path:
     from evalbench import imports  # trackers' libraries come with it
 
     _needs_baseline(asked)
-    rows = imports.load(asked.tracker, asked.source)
+    rows = imports.select(imports.load(asked.tracker, asked.source), asked.where)
     out: Path = asked.out or Path("reports") / asked.tracker
     table = out / f"{out.name}.csv"
     left_out = imports.write_table(rows, imports.parse_map(asked.map), table)
@@ -110,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="COLUMN=NAME",
         help="runs: what the table's columns are called there, such as technique=config.optimizer workload=const:digits"
         " seed=config.seed score=summary.test/accuracy (default: as evalbench logs them)",
+    )
+    parser.add_argument(
+        "--where",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="runs: only those that have these values, such as group=mine config.optimizer=adam",
     )
     parser.add_argument("--index", action="store_true", help="list all reports of a folder in its index.md instead")
     parser.add_argument("--baseline", help="table: the technique that all others are compared with")
