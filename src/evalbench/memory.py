@@ -1,9 +1,7 @@
-"""Memory while a cohort trains: how many members fit, measured on one of them, and what the allocator keeps."""
+"""How many members fit: measured on one of them, before a cohort is built."""
 
-import ctypes
 import os
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -17,11 +15,6 @@ SHARE = 0.6
 """Of the memory that is free, what a cohort may take: allocators fragment, and others run beside it."""
 STATE_COPIES = 6
 """Parameters, gradients, two optimizer states, the best so far, and one in passing."""
-KEPT_BYTES = 2**30
-"""Freed memory that the process keeps for its next tensors."""
-GROWTH_BYTES = 2**26
-"""What the process takes from the system at least, when it needs more."""
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of <malloc.h>
 
 
 def available_bytes(device: torch.device) -> int:
@@ -34,21 +27,6 @@ def available_bytes(device: torch.device) -> int:
         return int(fields["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-@cache
-def keep_freed() -> bool:
-    """Ask the C library to use the memory of large tensors again, and return whether it does.
-
-    glibc gives a large block back to the system when it is freed, and takes it anew, page by page, for the next
-    operation, which on a CPU may take longer than the arithmetic. Other C libraries are left as they are.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    wishes = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, KEPT_BYTES), (M_TOP_PAD, GROWTH_BYTES))
-    return all(mallopt(wish, value) for wish, value in wishes)
 
 
 def member_bytes(one: Cohort) -> int:

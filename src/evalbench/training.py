@@ -157,7 +157,6 @@ def train(
 
 def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int | Entrant]) -> tuple[Cohort, list[Split]]:
     """Return the untrained cohort of those seed indices or entrants, and their splits."""
-    memory.keep_freed()
     entrants = [Entrant.of(seed) for seed in seeds]
 
     def seeds_of(role: Role) -> list[int]:
