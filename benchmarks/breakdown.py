@@ -9,7 +9,8 @@ from unittest import mock
 
 import pytorch_lightning as pl
 
-from evalbench import cell, cohort, optimizers, store, tracing, training
+from evalbench import cell, store
+from evalbench.engine import cohort, optimizers, tracing, training
 from evalbench.workloads import metrics
 
 PARTS: dict[str, tuple[Any, str]] = {

@@ -22,7 +22,8 @@ from benchmarks import breakdown, lightning_template, peers, rounds, table
 from benchmarks.rounds import Engine, Timing
 from benchmarks.work import DEVICE, Work, works
 from evalbench import cell as cells
-from evalbench import evaluation, training
+from evalbench import evaluation
+from evalbench.engine import training
 from evalbench.store import Store
 
 COHORTS = (1, 5, 10, 32, 64, 256) if DEVICE.type == "cpu" else (1, 5, 10, 32, 64, 256, 1024, 4096)

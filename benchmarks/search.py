@@ -29,9 +29,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.work import Work
-from evalbench import models, training, tuning
+from evalbench import models, tuning
 from evalbench.cell import Cell
 from evalbench.config import Component
+from evalbench.engine import training
 from evalbench.search import Study
 from evalbench.seeds import Phase, Role, derive, derive_draw
 from evalbench.store import Store

@@ -9,11 +9,12 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evalbench import models, training
+from evalbench import models
 from evalbench.__main__ import conf_folder
-from evalbench.batches import Batches
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
+from evalbench.engine import training
+from evalbench.engine.batches import Batches
 from evalbench.seeds import Role, derive
 from evalbench.workloads import Split, draw_split, fit_scaling
 

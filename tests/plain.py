@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from evalbench import models, noise, training
-from evalbench.batches import Batches
+from evalbench import models
 from evalbench.cell import Cell
+from evalbench.engine import noise, training
+from evalbench.engine.batches import Batches
 from evalbench.seeds import Role, derive
 from evalbench.workloads import Kind, draw_split, fit_scaling, metrics
 

@@ -4,7 +4,7 @@ import pytest
 
 from conftest import make_cell
 from evalbench import cell as cells
-from evalbench import training
+from evalbench.engine import training
 from evalbench.store import Store
 from evalbench.trial import State
 

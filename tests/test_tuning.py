@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from conftest import Inline, compose_config, make_cell
-from evalbench import evaluation, training, tuning
+from evalbench import evaluation, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
+from evalbench.engine import training
 from evalbench.errors import ConfigError
 from evalbench.mirror import Mirror
 from evalbench.seeds import Phase

@@ -9,7 +9,8 @@ import torch
 
 from conftest import make_cell
 from evalbench import cell as cells
-from evalbench import training, weights
+from evalbench import weights
+from evalbench.engine import training
 from evalbench.errors import DataError
 from evalbench.seeds import Role, derive
 from evalbench.store import Store

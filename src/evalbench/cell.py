@@ -122,7 +122,7 @@ class Cell:
 
 def check(cell: Cell) -> None:
     """Build what the cell would train, so that a wrong setting is refused early; raise `InputError`."""
-    from evalbench import training  # torch and Lightning: only where something is to be trained
+    from evalbench.engine import training  # torch and Lightning: only where something is to be trained
 
     training.check(cell.config, cell.dataset)
 
@@ -149,7 +149,7 @@ def run(cell: Cell, store: Store) -> None:
 
 def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: Store, lease: Lease) -> None:
     """Train what is given and write it, cohort by cohort; what raises becomes FAILED trials."""
-    from evalbench import training  # noqa: F401 - loaded before the clock starts
+    from evalbench.engine import training  # noqa: F401 - loaded before the clock starts
 
     waiting = list(trials)
     ended: dict[int, TrialResult] = {}
@@ -202,7 +202,7 @@ def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[t
 
 
 def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[tuple[Members, list[TrialResult]]]:
-    from evalbench import training
+    from evalbench.engine import training
 
     group = ranks.here()
     keep_in = None if cell.config.save == "none" or cell.phase is Phase.TUNE else weights_folder(cell)

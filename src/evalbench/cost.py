@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evalbench import models, training
+from evalbench import models
 from evalbench.config import Config
-from evalbench.counting import count_parameters, flops_per_step
+from evalbench.engine import training
+from evalbench.engine.counting import count_parameters, flops_per_step
 from evalbench.workloads import Dataset
 
 UNIT_SECONDS = 0.04

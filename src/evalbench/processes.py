@@ -37,7 +37,7 @@ from evalbench.ranks import Ranks
 log = logging.getLogger(__name__)
 
 LIGHT = ("evalbench.terminal",)
-HEAVY = (*LIGHT, "evalbench.training")
+HEAVY = (*LIGHT, "evalbench.engine.training")
 GRACE_SECONDS = 5.0
 """How long a worker that is told to end may take before it is killed."""
 ECHO_SECONDS = 0.2

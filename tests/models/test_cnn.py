@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from conftest import compose_config, make_cell
-from evalbench import models, training
+from evalbench import models
+from evalbench.engine import training
 from evalbench.errors import ConfigError
 
 DIGITS = models.Shape(64, 10, image=(1, 8, 8))

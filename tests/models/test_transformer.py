@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from conftest import compose_config, make_cell
-from evalbench import counting, models, training
+from evalbench import models
+from evalbench.engine import counting, training
 from evalbench.errors import ConfigError
 from evalbench.workloads import Kind
 

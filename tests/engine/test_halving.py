@@ -1,7 +1,7 @@
 import math
 
 from evalbench.config import Pruning
-from evalbench.halving import Halving
+from evalbench.engine.halving import Halving
 
 HALVING = Halving(Pruning(eta=2, first_rung=2), candidates=[0, 0, 1, 1, 2, 2, 3, 3])
 

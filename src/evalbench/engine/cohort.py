@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 from torch.func import stack_module_state, vmap
 
-from evalbench import noise, optimizers
-from evalbench.batches import Batches
 from evalbench.config import OptimizerConfig
-from evalbench.halving import Halving
-from evalbench.schedules import Values
-from evalbench.steps import MemberStep, StepProgram
+from evalbench.engine import noise, optimizers
+from evalbench.engine.batches import Batches
+from evalbench.engine.halving import Halving
+from evalbench.engine.schedules import Values
+from evalbench.engine.steps import MemberStep, StepProgram
 from evalbench.workloads import Dataset, Split, fit_scaling, losses
 
 log = logging.getLogger(__name__)

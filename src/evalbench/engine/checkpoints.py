@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from evalbench.cohort import Cohort
+from evalbench.engine.cohort import Cohort
 
 
 def attach(cohort: Cohort, path: Path, every_minutes: float) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import make_cell
-from evalbench import training
+from evalbench.engine import training
 from evalbench.errors import ConfigError
 from evalbench.seeds import Role, derive
 from evalbench.trial import State, TrialResult

@@ -3,8 +3,8 @@ import math
 import pytest
 
 from evalbench.config import Component
+from evalbench.engine.schedules import table
 from evalbench.errors import ConfigError
-from evalbench.schedules import table
 
 SGD = Component("optimizer", "torch.optim.SGD", {"lr": 0.2, "momentum": 0.9})
 

@@ -7,8 +7,8 @@ PyTorch loop; validation losses agree within 2e-4 relative (float32 sums in anot
 import pytest
 
 from conftest import make_cell
-from evalbench import training
 from evalbench.cell import Cell
+from evalbench.engine import training
 from evalbench.trial import TrialResult
 from plain import train as train_plainly
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn, optim
 
 from conftest import compose_config
-from evalbench import kernels
 from evalbench.config import Component
+from evalbench.engine import kernels
+from evalbench.engine.optimizers import ELEMENTWISE, CohortOptimizer, clip_per_member
 from evalbench.errors import ConfigError
-from evalbench.optimizers import ELEMENTWISE, CohortOptimizer, clip_per_member
 
 C = 3
 SHAPES = {"weight": (4, 5), "bias": (4,)}

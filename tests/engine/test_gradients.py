@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from conftest import compose_config
-from evalbench.batches import Batches
-from evalbench.cohort import Cohort, Recipe
+from evalbench.engine.batches import Batches
+from evalbench.engine.cohort import Cohort, Recipe
 from evalbench.workloads import Dataset, Kind, Split
 
 Array = NDArray[np.float64]

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn import functional as F
 
-from evalbench.noise import MemberNoise, step_keys, uniform
+from evalbench.engine.noise import MemberNoise, step_keys, uniform
 
 ZERO = torch.tensor(0)
 SEEDS = torch.tensor([3, 2**62 + 5, 17])

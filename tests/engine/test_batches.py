@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor
 
-from evalbench.batches import Batches
+from evalbench.engine.batches import Batches
 
 ROWS = torch.stack([torch.arange(100, 110), torch.arange(200, 210)])  # two members, ten rows each
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from conftest import make_cell
-from evalbench import checkpoints, memory, training
-from evalbench.cohort import Cohort
+from evalbench.engine import checkpoints, memory, training
+from evalbench.engine.cohort import Cohort
+from evalbench.engine.steps import StepProgram
 from evalbench.errors import ConfigError
-from evalbench.steps import StepProgram
 from plain import train as train_plainly
 
 PLAIN_MODEL = ("~model.depth", "~model.width")

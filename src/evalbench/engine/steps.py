@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from evalbench import tracing
-from evalbench.noise import MemberNoise
+from evalbench.engine import tracing
+from evalbench.engine.noise import MemberNoise
 from evalbench.workloads import Kind, losses
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,9 @@ Weights tied to each other, buffers of BatchNorm, embeddings and attention are w
 import pytest
 
 from conftest import Inline, make_cell
-from evalbench import models, training
+from evalbench import models
 from evalbench.cell import Cell
+from evalbench.engine import training
 from plain import train as train_plainly
 
 CNN = ("model=cnn", "dataset=digits", "model.width=8")

@@ -15,12 +15,13 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from evalbench import checkpoints, counting, memory, models, optimizers, ranks, schedules, weights
-from evalbench.batches import Batches
-from evalbench.cohort import Cohort, Member, Recipe
+from evalbench import models, ranks, weights
 from evalbench.config import Config
+from evalbench.engine import checkpoints, counting, memory, optimizers, schedules
+from evalbench.engine.batches import Batches
+from evalbench.engine.cohort import Cohort, Member, Recipe
+from evalbench.engine.halving import Halving
 from evalbench.errors import ConfigError
-from evalbench.halving import Halving
 from evalbench.seeds import Phase, Role, derive
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Kind, Split, draw_split, fit_scaling, metrics, references

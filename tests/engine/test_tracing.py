@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
-from evalbench.tracing import trace
+from evalbench.engine.tracing import trace
 
 
 def loss(weight: Tensor, inputs: Tensor) -> Tensor:

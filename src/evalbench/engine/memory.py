@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from evalbench.cohort import Cohort
+from evalbench.engine.cohort import Cohort
 
 T = TypeVar("T")
 SHARE = 0.6

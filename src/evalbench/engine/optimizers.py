@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from evalbench import kernels
 from evalbench.config import Component, OptimizerConfig
+from evalbench.engine import kernels
+from evalbench.engine.schedules import Values
 from evalbench.errors import ConfigError
-from evalbench.schedules import Values
 
 ELEMENTWISE: frozenset[type[optim.Optimizer]] = frozenset(
     {

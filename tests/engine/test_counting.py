@@ -1,6 +1,6 @@
 from torch import nn
 
-from evalbench.counting import count_parameters, flops_per_step
+from evalbench.engine.counting import count_parameters, flops_per_step
 from evalbench.workloads import Kind
 
 NETWORK = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
