@@ -33,7 +33,7 @@ def test_operations_that_repeat_a_value_are_dropped() -> None:
     x = torch.randn(2, 3)
     program = trace(repetitive, (x,))
     assert torch.equal(program(x), repetitive(x))
-    targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]  # type: ignore[attr-defined]
+    targets = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
     assert targets == ["aten.add.Tensor", "aten.mul.Tensor"]
 
 
@@ -64,3 +64,23 @@ def test_operations_with_several_results_can_be_traced() -> None:
 
     x = torch.randn(5, 2)
     assert torch.equal(trace(spread, (x,))(x), spread(x))
+
+
+def test_a_tensor_that_nobody_passes_is_a_constant_and_a_new_one_is_new_at_every_call() -> None:
+    offset = torch.tensor([1.0, 2.0])
+
+    def accumulates(x: Tensor) -> Tensor:
+        total = torch.tensor([0.0, 0.0])
+        for row in x:
+            total += row + offset
+        return total
+
+    program = trace(accumulates, (torch.randn(3, 2),))
+    for _ in range(2):
+        x = torch.randn(3, 2)
+        assert torch.equal(program(x), accumulates(x))
+
+
+def test_a_value_asked_for_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="data-dependent"):
+        trace(lambda x: x * float(x.sum()), (torch.ones(2),))

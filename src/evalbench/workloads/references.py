@@ -1,13 +1,14 @@
 """Reference rows: what a predictor without inputs and a linear model score on the same split."""
 
 import warnings
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from evalbench.workloads.dataset import Dataset, Kind
 from evalbench.workloads.metrics import evaluate
@@ -40,12 +41,18 @@ def linear(dataset: Dataset, split: Split) -> dict[str, float]:
     targets = dataset.targets[split.train]
     if not dataset.is_classification:
         return evaluate(dataset, Ridge().fit(train, targets).predict(test), dataset.targets[split.test])
-    with warnings.catch_warnings(), threadpool_limits(1):  # two threads that wait for each other are far slower
+    with warnings.catch_warnings(), _thread_pools().limit(limits=1):  # two that wait for each other are far slower
         warnings.simplefilter("ignore", ConvergenceWarning)  # 500 iterations are its budget
         model = LogisticRegression(max_iter=500).fit(train, targets)
     probabilities: NDArray[np.float64] = np.zeros((len(split.test), len(dataset.classes)))
     probabilities[:, model.classes_] = model.predict_proba(test)
     return evaluate(dataset, probabilities, dataset.targets[split.test])
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    """Return the libraries' pools of threads; to look for them takes half as long as a fit."""
+    return ThreadpoolController()
 
 
 def _bigram(dataset: Dataset, split: Split) -> dict[str, float]:
