@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from conftest import Cli, Inline
+from evalbench import evaluation
 from evalbench.store import Store
 
 SMALL = ("budget.epochs=3", "model.width=8", "num_seeds=3", "dataset=iris,wine")
@@ -60,6 +61,19 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert line.startswith("evalbench: ")
     assert all(word in line for word in words)
     assert not list(workspace.rglob("report.md"))
+
+
+def test_an_interrupt_before_the_sweep_is_under_way_gets_one_line_too(
+    inline: Inline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "plan", interrupt)
+    with pytest.raises(SystemExit, match=r"^130$"):
+        inline("dataset=iris")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("evalbench: interrupted")
 
 
 @pytest.mark.slow

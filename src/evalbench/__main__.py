@@ -73,6 +73,9 @@ def main() -> None:
             raise
         print(f"evalbench: {refusal(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:  # where the sweep is not under way yet, or not any more
+        print("evalbench: interrupted; the same command goes on from what is in the store", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
