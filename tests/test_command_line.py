@@ -45,6 +45,7 @@ def trained_cells(folder: Path) -> int:
         (["optimizer.betas=[0.9]"], ["torch.optim.Adam accepts", "IndexError"]),
         (["schedule=step", "schedule.step_size=0"], ["cannot be built: ZeroDivisionError"]),
         (["reports=/dev/null"], ["reports must be a folder that can be written, not '/dev/null/single'"]),
+        (["hydra.run.dir=/dev/null/logs"], ["/dev/null", "Not a directory", "work in a folder"]),
         (["optimizer.lr=-1"], ["torch.optim.Adam accepts", "Invalid learning rate: -1"]),
         (["dataset=csv", "dataset.path=none.csv"], ["none.csv: no such file"]),
         (["+sweep=optimizers", "model.depth=2,0"], ["model.depth must be a whole number of at least 1, not 0"]),

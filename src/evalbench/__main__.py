@@ -79,7 +79,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        print(f"evalbench: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        what = f"{error.filename or 'the system'}: {error.strerror or error}"
+        print(f"evalbench: {what}: work in a folder that can be written and has space", file=sys.stderr)
         raise SystemExit(2) from None
 
 
