@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from conftest import Cli, Inline
+from evalbench import evaluation
 from evalbench.store import Store
 
 SMALL = ("budget.epochs=3", "model.width=8", "num_seeds=3", "dataset=iris,wine")
@@ -38,6 +39,13 @@ def trained_cells(folder: Path) -> int:
         (["optimizer=adan"], ["optimizer has no option 'adan'", "adam, adamw, bgd"]),
         (["+sweep=optimisers"], ["sweep has no option 'optimisers'", "optimizers"]),
         (["optimizer=sgd,adam"], ["Ambiguous value", "--multirun"]),
+        (["optimizer=[sgd,adam]"], ["optimizer must be one option", "-m optimizer=A,B"]),
+        (["optimizer=null"], ["Config group override must be a string or a list"]),
+        (["tracker=[none,lion]"], ["tracker has no option 'lion'", "none, tensorboard"]),
+        (["optimizer.betas=[0.9]"], ["torch.optim.Adam accepts", "IndexError"]),
+        (["schedule=step", "schedule.step_size=0"], ["cannot be built: ZeroDivisionError"]),
+        (["reports=/dev/null"], ["reports must be a folder that can be written, not '/dev/null/single'"]),
+        (["hydra.run.dir=/dev/null/logs"], ["/dev/null", "Not a directory", "work in a folder"]),
         (["optimizer.lr=-1"], ["torch.optim.Adam accepts", "Invalid learning rate: -1"]),
         (["dataset=csv", "dataset.path=none.csv"], ["none.csv: no such file"]),
         (["+sweep=optimizers", "model.depth=2,0"], ["model.depth must be a whole number of at least 1, not 0"]),
@@ -54,6 +62,19 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert line.startswith("evalbench: ")
     assert all(word in line for word in words)
     assert not list(workspace.rglob("report.md"))
+
+
+def test_an_interrupt_before_the_sweep_is_under_way_gets_one_line_too(
+    inline: Inline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "plan", interrupt)
+    with pytest.raises(SystemExit, match=r"^130$"):
+        inline("dataset=iris")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("evalbench: interrupted")
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
 import json
+import threading
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -183,3 +185,31 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
     evaluation.conclude(more, store)
     stages = pd.read_csv(tmp_path / "small" / "results.csv").groupby("seed")["stage"].first()
     assert stages.tolist() == ["pilot"] * 3 + ["extension"] * 2
+
+
+def test_two_processes_that_end_together_write_one_after_the_other(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = evaluation.plan([cell_of(*COMPARED, "optimizer=sgd"), cell_of(*COMPARED, "optimizer=adam")])
+    store = Store(plan.config.store_url)
+    evaluation.link(plan, store, "a command")
+    writing: list[bool] = []
+
+    def write(plan: evaluation.Plan, store: Store) -> evaluation.Outcome:
+        assert not writing
+        writing.append(True)
+        time.sleep(0.05)
+        writing.clear()
+        return evaluation.Outcome({}, 6, plan.folder, ())
+
+    monkeypatch.setattr(evaluation, "_conclude", write)
+    ended: list[evaluation.Outcome] = []
+    threads = [
+        threading.Thread(target=lambda: ended.append(evaluation.conclude(plan, Store(plan.config.store_url))))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ended) == 2

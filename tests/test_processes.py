@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +187,14 @@ def test_every_worker_is_told_its_threads(tmp_path: Path, monkeypatch: pytest.Mo
     processes.run([job(tmp_path, 0, "nothing"), job(tmp_path, 1, "nothing", devices=2)], 2)
     assert [note(tmp_path, 0)["OMP_NUM_THREADS"], note(tmp_path, 1, 1)["OMP_NUM_THREADS"]] == ["3", "1"]
     assert [note(tmp_path, 0)["threads"], note(tmp_path, 1, 1)["threads"]] == [[3], [1]]
+
+
+def test_ctrl_c_does_not_reach_the_fork_server() -> None:
+    script = (
+        "from multiprocessing import forkserver; from evalbench import processes\n"
+        "processes._ensure_server(['evalbench.errors'])\n"
+        "print(open(f'/proc/{forkserver._forkserver._forkserver_pid}/status').read())"
+    )
+    status = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    (blocked,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:"))
+    assert int(blocked, 16) >> (signal.SIGINT - 1) & 1

@@ -4,10 +4,11 @@ import difflib
 import os
 import re
 import sys
+import traceback
 from pathlib import Path
 
 import hydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
@@ -44,9 +45,12 @@ def _job(tree: DictConfig) -> None:
 def refusal(error: Exception) -> str:
     """Return one line for what Hydra would not compose: the mistake, and the choices there are."""
     cause = error.__cause__
-    if isinstance(error, MissingConfigException) and error.options is not None and error.missing_cfg_file:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        return f"{group} has no option {option!r}: choose one of {', '.join(error.options)}"
+        options = error.options or sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+        return f"{group} has no option {option!r}: choose one of {', '.join(options)}"
+    if isinstance(error, InstantiationException) and cause is not None:
+        return " ".join(str(cause).split())
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
         known = sorted(str(key) for key in cause.parent_node if key != "hydra")
         close = difflib.get_close_matches(str(cause.key), known, n=1)
@@ -64,8 +68,26 @@ def main() -> None:
     except HydraException as error:
         print(f"evalbench: {refusal(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except ValueError as error:
+        if not _raised_by_hydra(error):
+            raise
+        print(f"evalbench: {refusal(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:  # where the sweep is not under way yet, or not any more
+        print("evalbench: interrupted; the same command goes on from what is in the store", file=sys.stderr)
+        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        what = f"{error.filename or 'the system'}: {error.strerror or error}"
+        print(f"evalbench: {what}: work in a folder that can be written and has space", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    """Whether Hydra itself raised a plain error, as it does for `optimizer=null`."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals["__name__"]).startswith("hydra.")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 
 from evalbench import live, provenance, ranks, workloads
 from evalbench.config import Config, SplitConfig
-from evalbench.errors import LeaseLostError
+from evalbench.errors import ConfigError, InputError, LeaseLostError
 from evalbench.seeds import Phase, Role, derive
 from evalbench.store import Lease, Store
 from evalbench.trial import Entrant, State, TrialResult, TrialSpec
@@ -124,7 +124,13 @@ def check(cell: Cell) -> None:
     """Build what the cell would train, so that a wrong setting is refused early; raise `InputError`."""
     from evalbench.engine import training  # torch and Lightning: only where something is to be trained
 
-    training.check(cell.config, cell.dataset)
+    try:
+        training.check(cell.config, cell.dataset)
+    except InputError:
+        raise
+    except Exception as error:  # what the user chose may raise anything
+        where = f"{cell.config.technique} on {cell.workload}"
+        raise ConfigError(where, "cannot be built", remedy=_in_one_line(error)) from error
 
 
 def run(cell: Cell, store: Store) -> None:
@@ -251,10 +257,14 @@ def _complete_references(cell: Cell, store: Store) -> None:
 
 
 def _failure(error: Exception, config: Config) -> TrialResult:
-    lines = str(error).strip().splitlines() or ["no message"]
     folder = config.log_folder
     return TrialResult(
         state=State.FAILED,
-        message=f"{type(error).__name__}: {lines[0]}",
+        message=_in_one_line(error),
         log=str(folder / "evalbench.log") if folder else None,
     )
+
+
+def _in_one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0]}"

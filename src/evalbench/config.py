@@ -4,6 +4,7 @@ No room below this one sees a `DictConfig`. A value that breaks a rule raises `C
 rule, the value and the remedy.
 """
 
+import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,27 @@ from evalbench.trial import Budget
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 TRAINER_SPLITS = ("data", "members")
+STRATEGIES = ("auto", "ddp")
 SPACED = ("optimizer", "activation", "model", "schedule")
 """Groups whose options may carry a search space of their own."""
 SAVES = ("none", "best", "all")
-OURS = ("max_epochs", "max_steps", "min_epochs", "min_steps", "logger", "callbacks", "enable_checkpointing")
+OURS = {
+    "use budget=… instead": (
+        "max_epochs", "max_steps", "max_time", "min_epochs", "min_steps", "fast_dev_run", "overfit_batches",
+        "limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches",
+        "check_val_every_n_epoch", "val_check_interval", "reload_dataloaders_every_n_epochs",
+    ),
+    "use tracker=… instead": ("logger", "log_every_n_steps"),
+    "use +optimizer.clip_norm=… instead": ("gradient_clip_val", "gradient_clip_algorithm"),
+    "use trainer.microbatch_size=… instead": ("accumulate_grad_batches",),
+    "leave it out": (
+        "callbacks", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "num_sanity_val_steps",
+        "barebones", "model_registry",
+    ),
+}  # fmt: skip
+"""Settings of Lightning's Trainer that are not the user's, because they would change results unseen, by the remedy."""
+CHOSEN = ("dataset", "model", "activation", "optimizer", "schedule", "budget", "trainer")
+"""Groups of which every cell has one option."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,7 @@ class Component:
             raise
         except InstantiationException as error:
             raise self._refused(error.__cause__ or error) from error
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # what the user chose may raise anything
             raise self._refused(error) from error
 
     @property
@@ -67,16 +85,22 @@ class Component:
         try:
             return pkgutil.resolve_name(self.target)
         except Exception as error:  # importing a user's module may raise anything
-            reason = str(error).strip().splitlines()[-1]
-            raise ConfigError(f"{self.group}._target_", "must be importable", self.target, reason) from error
+            raise ConfigError(f"{self.group}._target_", "must be importable", self.target, _reason(error)) from error
 
     def spec(self) -> dict[str, Any]:
         """Return the part of a trial's identity."""
         return {"_target_": self.target, **self.arguments}
 
     def _refused(self, error: BaseException) -> ConfigError:
-        reason = str(error).strip().splitlines()[-1]
-        return ConfigError(self.group, f"must hold settings that {self.target} accepts", dict(self.arguments), reason)
+        rule = f"must hold settings that {self.target} accepts"
+        return ConfigError(self.group, rule, dict(self.arguments), _reason(error))
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or ["no message"]
+    return (
+        lines[-1] if isinstance(error, TypeError | ValueError | ImportError) else f"{type(error).__name__}: {lines[-1]}"
+    )
 
 
 def _has_parts(value: Any) -> bool:
@@ -301,6 +325,12 @@ def parse_plain(
     for key, value in _leaves(tree):
         if value == "???":
             raise ConfigError(key, "must be given", remedy=f"add {key}=VALUE to the command line")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(key, "must be a finite number", value, "give another value")
+    for group in CHOSEN:
+        if group in tree and group not in choices:
+            remedy = f"give one, {group}=OPTION, or sweep over several with -m {group}=A,B"
+            raise ConfigError(group, "must be one option", remedy=remedy)
     top = _Section(tree, "")
     dimensions = [dimension for group in SPACED for dimension in _take_space(top, group)]
     search = _search(top.section("search"), dimensions) if top.given("search") else None
@@ -309,15 +339,14 @@ def parse_plain(
     cost = top.section("cost")
     precision = trainer.choice("precision", PRECISIONS)
     devices, trainer_split = trainer.integer("devices", least=1), trainer.choice("split", TRAINER_SPLITS)
-    strategy = trainer.text("strategy")
+    strategy = trainer.choice("strategy", STRATEGIES)
     _check_devices(devices, trainer_split, strategy)
     if trainer.rest.get("num_nodes", 1) != 1:
         raise ConfigError("trainer.num_nodes", "must be 1 in this version", trainer.rest["num_nodes"], "leave it out")
-    for key in OURS:
-        if key in trainer.rest:
-            raise ConfigError(
-                f"trainer.{key}", "is decided by evalbench", trainer.rest[key], "use budget=… or tracker=…"
-            )
+    for remedy, keys in OURS.items():
+        for key in keys:
+            if key in trainer.rest:
+                raise ConfigError(f"trainer.{key}", "is decided by evalbench", trainer.rest[key], remedy)
     dataset = top.section("dataset")
     target_score = dataset.optional_number("target_score")  # ours: the loader never sees it
     config = Config(
@@ -352,7 +381,7 @@ def parse_plain(
             rope=_rope(evaluation.section("rope")),
         ),
         search=search,
-        root_seed=top.integer("seed", least=0),
+        root_seed=_root_seed(top),
         num_seeds=top.integer("num_seeds", least=1),
         choices=choices,
         overrides=overrides,
@@ -365,7 +394,17 @@ def parse_plain(
     return config
 
 
+def _root_seed(top: "_Section") -> int:
+    seed = top.integer("seed", least=0)
+    if seed >= 2**63:  # the store's column has 64 bits
+        raise ConfigError("seed", "must be below 2^63", seed, "for example seed=10")
+    return seed
+
+
 def _optimizer(section: "_Section") -> OptimizerConfig:
+    lr = section.rest.get("lr", 0)
+    if isinstance(lr, bool) or not isinstance(lr, int | float):
+        raise ConfigError("optimizer.lr", "must be a number", lr, "for example optimizer.lr=0.01")
     batch_size = _batch_size(section)
     clip_norm = section.positive("clip_norm", example=1.0) if section.given("clip_norm") else None
     others = section.section("others").component() if section.given("others") else None
@@ -530,6 +569,8 @@ def _overrides(task: Sequence[str]) -> dict[str, str]:
 
 
 def _leaves(tree: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if isinstance(tree, list):
+        tree = dict(enumerate(tree))
     if not isinstance(tree, Mapping):
         return [(prefix, tree)]
     return [leaf for key, value in tree.items() for leaf in _leaves(value, f"{prefix}.{key}" if prefix else str(key))]

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
+import socket
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +16,7 @@ from evalbench import export, provenance, report, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.errors import ConfigError
-from evalbench.store import Link, Store
+from evalbench.store import Lease, Link, Store
 from evalbench.trial import State
 
 WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
@@ -114,6 +117,7 @@ def check_trainable(plan: Plan, store: Store) -> None:
     Raises `InputError`, also where the smallest difference that matters is not the one declared before the results.
     """
     _check_rope(plan, store)
+    _check_folders(plan)
     for tracker in plan.config.tracker.trackers.values():
         tracker.build()
     for number in untrained(plan, store):
@@ -158,15 +162,21 @@ def measure_costs(plan: Plan, store: Store) -> None:
     if plan.factor is None or rounds == 0:
         return
     trained = [cell for one in plan.cells for cell in _timed(one, store) if not store.missing(list(cell.specs))]
-    for workload in dict.fromkeys(cell.workload for cell in trained):
-        here = {cell.id: cell for cell in trained if cell.workload == workload}
-        known = store.costs(list(here), provenance.machine())
-        if known is None or any(len(costs) < rounds for costs in known.values()):
-            from evalbench import cost  # torch and Lightning: only where something is to be measured
+    with _alone(store, f"costs on {socket.gethostname()}"):
+        for workload in dict.fromkeys(cell.workload for cell in trained):
+            here = {cell.id: cell for cell in trained if cell.workload == workload}
+            known = store.costs(list(here), provenance.machine())
+            if known is None or any(len(costs) < rounds for costs in known.values()):
+                from evalbench import cost  # torch and Lightning: only where something is to be measured
 
-            measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()], rounds)
-            by_cell = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
-            store.record_costs(by_cell, provenance.machine())
+                measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()], rounds)
+                by_cell = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
+                store.record_costs(by_cell, provenance.machine())
+
+
+def _alone(store: Store, what: str) -> AbstractContextManager[Lease]:
+    """Let other processes on the store wait that do the same."""
+    return store.lease(hashlib.sha256(what.encode()).hexdigest()[:40])
 
 
 def _timed(cell: Cell, store: Store) -> list[Cell]:
@@ -214,6 +224,11 @@ class Outcome:
 
 def conclude(plan: Plan, store: Store) -> Outcome:
     """Write the evaluation's folder and report, if every trial has ended one way or another."""
+    with _alone(store, f"reports in {plan.folder.parent.absolute()}"):
+        return _conclude(plan, store)
+
+
+def _conclude(plan: Plan, store: Store) -> Outcome:
     measured = plan.measured(store)
     searched = plan.config.search is not None
     links = list({link.trial_id: link for each in (plan.links(), *measured) for link in each}.values())
@@ -275,6 +290,21 @@ def _check_rope(plan: Plan, store: Store) -> None:
     if declared is not None and declared != asked:
         rule = f"must stay what it was before the results, {declared}"
         raise ConfigError("evaluation.rope", rule, asked, "give evaluation.name=OTHER for another question")
+
+
+def _check_folders(plan: Plan) -> None:
+    """Whatever is written at the end, or in the middle, must find its place; nothing is made for that yet."""
+    config = plan.config
+    folders = {"reports": plan.folder, "trainer.checkpoint_folder": config.checkpoint_folder}
+    if config.save != "none":
+        folders["weights"] = config.weights_folder
+    for key, folder in folders.items():
+        whole = folder.absolute()
+        there = next(path for path in (whole, *whole.parents) if path.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            raise ConfigError(
+                key, "must be a folder that can be written", str(folder), f"give another one than {there}"
+            )
 
 
 def _check_distinct(plan: Plan) -> None:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from typing import Any, NoReturn
 
 from hydra._internal.callbacks import Callbacks
@@ -135,6 +135,7 @@ def _ensure_server(modules: Sequence[str]) -> None:
     """Start the server if there is none; one that dies is started again with the modules of the first."""
     if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
         _context.set_forkserver_preload(list(modules))
+    resource_tracker.ensure_running()  # the server would start it, and unblock the signal in doing so
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for this process alone
     threads = os.environ.get(THREADS_KEY)
     os.environ[THREADS_KEY] = "1"  # inherited too: no library starts threads in the server

@@ -6,7 +6,7 @@ Exit codes: 0 all trials ended, 1 a cell failed, 2 the input was refused, 130 in
 import shlex
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
@@ -68,7 +68,7 @@ def evaluation_name(name: str, overrides: Sequence[str]) -> str:
 
 
 def run_sweep(
-    trees: Sequence[DictConfig],
+    composed: Iterable[DictConfig],
     launch: Callable[[Sequence[int]], Sequence[JobReturn]],
     warm_up: Callable[[], None] | None = None,
 ) -> None:
@@ -79,14 +79,16 @@ def run_sweep(
     """
     console = Console()
     try:
-        configs = [parse(tree, tree.hydra) for tree in trees]
-        for config in configs:
-            _check_launcher(config, warm_up is not None)
-        plan = evaluation.plan(configs)
-        store = Store(plan.config.store_url)
-        if warm_up is not None and evaluation.untrained(plan, store):
-            warm_up()
-        evaluation.check_trainable(plan, store)
+        with _waiting(console, "checking all cells"):
+            trees = list(composed)
+            configs = [parse(tree, tree.hydra) for tree in trees]
+            for config in configs:
+                _check_launcher(config, warm_up is not None)
+            plan = evaluation.plan(configs)
+            store = Store(plan.config.store_url)
+            if warm_up is not None and evaluation.untrained(plan, store):
+                warm_up()
+            evaluation.check_trainable(plan, store)
     except InputError as error:
         refuse(error)
 
@@ -111,7 +113,8 @@ def _run(
                 train(jobs)
             with _waiting(console, "waiting for the tracker"):
                 mirrors.drain()
-            evaluation.measure_costs(plan, store)
+            with _waiting(console, "timing each technique alone"):
+                evaluation.measure_costs(plan, store)
         except KeyboardInterrupt:
             interrupted = True
             mirrors.drain(DRAIN_SECONDS)
@@ -126,11 +129,12 @@ def _check_launcher(config: Config, gives_ranks: bool) -> None:
 
 def _run_alone(config: Config, job: processes.Job) -> None:
     console = Console()
-    plan = evaluation.plan([config])
-    store = Store(config.store_url)
-    if config.devices > 1 and evaluation.untrained(plan, store):
-        processes.warm_up()
-    evaluation.check_trainable(plan, store)
+    with _waiting(console, "checking the cell"):
+        plan = evaluation.plan([config])
+        store = Store(config.store_url)
+        if config.devices > 1 and evaluation.untrained(plan, store):
+            processes.warm_up()
+        evaluation.check_trainable(plan, store)
 
     def train(_: Sequence[int]) -> None:
         with _progress(console, plan, store):
@@ -223,7 +227,7 @@ def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]
 
     A search has two phases: its candidates, then the measured trials at the default and at the best settings.
     """
-    name = f"{plan.name}: {len(plan.cells)} cells"
+    name = f"{plan.name}: {len(plan.cells)} {'cell' if len(plan.cells) == 1 else 'cells'}"
     measured = sum(len(cell.specs) for cell in plan.cells)
     studies = [study for cell in plan.cells for study in tuning.studies(cell)]
     if not studies:
@@ -244,7 +248,8 @@ def _ended(plan: Plan, store: Store) -> int:
 
 
 def _conclude(console: Console, plan: Plan, store: Store, mirrors: Mirrors, interrupted: bool) -> None:
-    outcome = evaluation.conclude(plan, store)
+    with _waiting(console, "writing the report"):
+        outcome = evaluation.conclude(plan, store)
     if outcome.num_ended < outcome.num_trials:
         console.print(
             f"{'Interrupted: ' if interrupted else ''}{outcome.num_ended} of {outcome.num_trials} trials are in the "

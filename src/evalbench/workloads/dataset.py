@@ -73,7 +73,9 @@ class Dataset:
                 raise DataError(f"{self.name}: the target has one value only: nothing can be learned from it")
             return
         if len(self.classes) < 2:
-            raise DataError(f"{self.name}: the target has one class only ({self.classes}): at least two are needed")
+            raise DataError(
+                f"{self.name}: the target has one class only ({self.classes[0]!r}): at least two are needed"
+            )
         counts = np.bincount(self.targets.astype(np.int64), minlength=len(self.classes))
         if counts.min() < MIN_ROWS_PER_CLASS:
             rare = self.classes[int(counts.argmin())]

@@ -57,10 +57,11 @@ class EvaluationSweeper(Sweeper):
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")
-        trees = []
-        for job in jobs:
+
+        def compose(job: list[str]) -> DictConfig:
             with held_back():
-                trees.append(loader.load_sweep_config(config, list(job)))
+                return loader.load_sweep_config(config, list(job))
+
         launcher = self.launcher
         assert launcher is not None
         warm_up = getattr(launcher, "warm_up", None)
@@ -68,4 +69,4 @@ class EvaluationSweeper(Sweeper):
         def launch(numbers: Sequence[int]) -> Sequence[JobReturn]:
             return launcher.launch([jobs[number] for number in numbers], initial_job_idx=0)
 
-        return terminal.run_sweep(trees, launch, warm_up)
+        return terminal.run_sweep(map(compose, jobs), launch, warm_up)
