@@ -132,6 +132,12 @@ BAD: list[tuple[Spoil, str]] = [
     (lambda t: t.assign(technique=t["technique"].replace("sgd", "momentum")), "--baseline must be one of"),
     (lambda t: t.iloc[:0], "has no row"),
     (lambda t: t.assign(score=t["score"] * 100, metric="fps"), "with --rope"),
+    (lambda t: t.assign(score=t["score"] * 100, metric="test/accuracy"), "divide percentages by 100"),
+    (lambda t: t.assign(unit=np.where(t["workload"] < "c", "s", "ms")), "metric score has mixed units"),
+    (lambda t: t.assign(num_train=0, num_test=10), "num_train must be a number above 0"),
+    (lambda t: t.assign(cost_seconds=-1.0), "cost_seconds must be a number above 0"),
+    (lambda t: t.assign(workload=t["workload"].replace("a", "")), "a row without a workload"),
+    (lambda t: t.rename(columns={"workload": "score"}), "more than one column score"),
 ]
 
 
@@ -154,9 +160,28 @@ def test_a_bad_wide_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
         (wide.assign(dataset="a"), "more than one row"),
         (wide[["dataset", "sgd"]], "has 1 column of scores"),
         (wide.assign(adam=["x", "y"]), "holds numbers only"),
+        (wide.rename(columns={"adam": "sgd"}), "more than one column sgd"),
+        (table(), "holds numbers only"),  # a long one
     ):
         assert main([str(written(tmp_path, rows)), "--wide", "--baseline", "sgd"]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"technique,workload,seed,score\nsgd,a,0,0.1,\nadam,a,0,0.2,\n", "line 2 has 5 fields, and the header 4"),
+        (b"technique,workload,seed,score,\nsgd,a,0,0.1,\nadam,a,0,0.2,\n", "a column without a name"),
+        ("technique,workload,seed,score\nsgd,é,0,0.1\n".encode("latin-1"), "is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(
+    tmp_path: Path, content: bytes, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "results.csv"
+    file.write_bytes(content)
+    assert main([str(file), "--baseline", "sgd", "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_the_command_line_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
