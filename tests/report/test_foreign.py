@@ -1,5 +1,6 @@
 """Tables that evalbench did not train: what is accepted, what is refused, and what is said."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,14 +58,16 @@ def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (out / "report.html").is_file()
 
 
-def test_demsars_table_gives_his_statistics(tmp_path: Path) -> None:
-    assert (
-        main(
-            [str(DATA / "demsar_auc.csv"), "--wide", "--baseline", "C4.5", "--metric", "auroc", "--out", str(tmp_path)]
-        )
-        == 0
-    )
+def test_demsars_table_gives_his_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = DATA.parents[2]
+    shipped = (root / "reports" / "examples" / "demsar2006" / "report.md").read_text(encoding="utf-8")
+    command = next(line for line in shipped.splitlines() if line.startswith("python -m evalbench.report "))
+    arguments = shlex.split(command)[3:]
+    monkeypatch.chdir(root)
+    assert main([*arguments[:-1], str(tmp_path)]) == 0
     said = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert said.replace(str(tmp_path), arguments[-1]) == shipped
+    assert "[+0.002, +4.46]" in said  # an end keeps its side of zero
     assert "Friedman χ² = 9.86" in said  # of the printed table, which ties what the paper did not
     assert "critical difference at 95 % is 1.25 ranks" in said
     ranks = pd.read_csv(tmp_path / "numbers" / "ranks.csv").set_index("technique")["average_rank"]
@@ -99,6 +102,27 @@ def test_a_diverged_trial_gets_the_worst_score_of_its_data_set(tmp_path: Path) -
     gone = folder.results[folder.results["state"] == "DIVERGED"].set_index("workload")["score"]
     worst = rows.groupby("workload")["score"].min()
     assert gone.to_dict() == pytest.approx(worst.to_dict())
+
+
+def test_what_the_interval_does_not_show_is_said(tmp_path: Path) -> None:
+    rows = table()
+    both = rows[rows["workload"] < "c"]
+    far = both.assign(score=both["score"] - 0.3 * ((both["technique"] == "sgd") & (both["workload"] == "b")))
+    said = reported(tmp_path, far)
+    assert "BETTER (better, by how much is uncertain; the mean does not decide, but at least half" in said
+    copies = reported(tmp_path, rows.assign(score=0.8))
+    assert "check that the runs are not copies of each other" in copies
+    gone = (rows["technique"] == "adam") & (rows["seed"] == 0)
+    rows["state"] = np.where(gone, "DIVERGED", "COMPLETE")
+    said = reported(tmp_path, rows.assign(score=rows["score"].where(~gone)))
+    assert "trivial predictor" not in said
+    rows["state"] = np.where(rows["technique"] == "adam", "FAILED", "COMPLETE")
+    assert "`adam` has no pair with `sgd` on a data set: it cannot be judged → **INVALID**." in reported(tmp_path, rows)
+
+
+def reported(path: Path, rows: pd.DataFrame) -> str:
+    assert main([str(written(path, rows)), "--baseline", "sgd", "--out", str(path)]) == 0
+    return (path / "report.md").read_text(encoding="utf-8")
 
 
 def test_metrics_that_differ_need_a_trivial_predictor(tmp_path: Path) -> None:
