@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,14 @@ class Options:
     wide: bool = False
     tuned: bool = False  # both sides were tuned with the same budget
     command: str = ""
+
+
+def positive_number(text: str) -> float:
+    """A number above 0 from the command line; argparse turns the error into a refusal."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+    return value
 
 
 def load_table(path: Path, options: Options) -> Folder:
