@@ -110,6 +110,22 @@ def test_tables_that_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFi
     assert said.count("\n") == 1
 
 
+def test_what_has_no_score_or_another_metric_does_not_pass_the_gate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = table(tmp_path / "old.csv")
+    rows = pd.read_csv(old)
+    for change, message in (
+        ({"state": np.where(rows["technique"] == "adam", "FAILED", "COMPLETE")}, "adam has no score on workload a"),
+        ({"direction": "minimize"}, "workload a has other metrics (maximize accuracy and minimize accuracy)"),
+    ):
+        rows.assign(**change).to_csv(tmp_path / "new.csv", index=False)
+        assert main([str(old), str(tmp_path / "new.csv"), *OPTIONS, "--gate"]) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(old), str(old), "--baseline", "sgd", "--rope", "-1"])
+
+
 def test_two_folders_differ_in_provenance(tmp_path: Path) -> None:
     from report.conftest import make  # the same small folders as the report's tests
 

@@ -1,5 +1,6 @@
 """Tables that evalbench did not train: what is accepted, what is refused, and what is said."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,14 +58,16 @@ def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (out / "report.html").is_file()
 
 
-def test_demsars_table_gives_his_statistics(tmp_path: Path) -> None:
-    assert (
-        main(
-            [str(DATA / "demsar_auc.csv"), "--wide", "--baseline", "C4.5", "--metric", "auroc", "--out", str(tmp_path)]
-        )
-        == 0
-    )
+def test_demsars_table_gives_his_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = DATA.parents[2]
+    shipped = (root / "reports" / "examples" / "demsar2006" / "report.md").read_text(encoding="utf-8")
+    command = next(line for line in shipped.splitlines() if line.startswith("python -m evalbench.report "))
+    arguments = shlex.split(command)[3:]
+    monkeypatch.chdir(root)
+    assert main([*arguments[:-1], str(tmp_path)]) == 0
     said = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert said.replace(str(tmp_path), arguments[-1]) == shipped
+    assert "[+0.002, +4.46]" in said  # an end keeps its side of zero
     assert "Friedman χ² = 9.86" in said  # of the printed table, which ties what the paper did not
     assert "critical difference at 95 % is 1.25 ranks" in said
     ranks = pd.read_csv(tmp_path / "numbers" / "ranks.csv").set_index("technique")["average_rank"]
@@ -101,6 +104,27 @@ def test_a_diverged_trial_gets_the_worst_score_of_its_data_set(tmp_path: Path) -
     assert gone.to_dict() == pytest.approx(worst.to_dict())
 
 
+def test_what_the_interval_does_not_show_is_said(tmp_path: Path) -> None:
+    rows = table()
+    both = rows[rows["workload"] < "c"]
+    far = both.assign(score=both["score"] - 0.3 * ((both["technique"] == "sgd") & (both["workload"] == "b")))
+    said = reported(tmp_path, far)
+    assert "BETTER (better, by how much is uncertain; the mean does not decide, but at least half" in said
+    copies = reported(tmp_path, rows.assign(score=0.8))
+    assert "check that the runs are not copies of each other" in copies
+    gone = (rows["technique"] == "adam") & (rows["seed"] == 0)
+    rows["state"] = np.where(gone, "DIVERGED", "COMPLETE")
+    said = reported(tmp_path, rows.assign(score=rows["score"].where(~gone)))
+    assert "trivial predictor" not in said
+    rows["state"] = np.where(rows["technique"] == "adam", "FAILED", "COMPLETE")
+    assert "`adam` has no pair with `sgd` on a data set: it cannot be judged → **INVALID**." in reported(tmp_path, rows)
+
+
+def reported(path: Path, rows: pd.DataFrame) -> str:
+    assert main([str(written(path, rows)), "--baseline", "sgd", "--out", str(path)]) == 0
+    return (path / "report.md").read_text(encoding="utf-8")
+
+
 def test_metrics_that_differ_need_a_trivial_predictor(tmp_path: Path) -> None:
     rows = table().assign(metric=lambda t: np.where(t["workload"] < "d", "accuracy", "r2"), direction="maximize")
     file = written(tmp_path, rows)
@@ -132,6 +156,12 @@ BAD: list[tuple[Spoil, str]] = [
     (lambda t: t.assign(technique=t["technique"].replace("sgd", "momentum")), "--baseline must be one of"),
     (lambda t: t.iloc[:0], "has no row"),
     (lambda t: t.assign(score=t["score"] * 100, metric="fps"), "with --rope"),
+    (lambda t: t.assign(score=t["score"] * 100, metric="test/accuracy"), "divide percentages by 100"),
+    (lambda t: t.assign(unit=np.where(t["workload"] < "c", "s", "ms")), "metric score has mixed units"),
+    (lambda t: t.assign(num_train=0, num_test=10), "num_train must be a number above 0"),
+    (lambda t: t.assign(cost_seconds=-1.0), "cost_seconds must be a number above 0"),
+    (lambda t: t.assign(workload=t["workload"].replace("a", "")), "a row without a workload"),
+    (lambda t: t.rename(columns={"workload": "score"}), "more than one column score"),
 ]
 
 
@@ -154,9 +184,28 @@ def test_a_bad_wide_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
         (wide.assign(dataset="a"), "more than one row"),
         (wide[["dataset", "sgd"]], "has 1 column of scores"),
         (wide.assign(adam=["x", "y"]), "holds numbers only"),
+        (wide.rename(columns={"adam": "sgd"}), "more than one column sgd"),
+        (table(), "holds numbers only"),  # a long one
     ):
         assert main([str(written(tmp_path, rows)), "--wide", "--baseline", "sgd"]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"technique,workload,seed,score\nsgd,a,0,0.1,\nadam,a,0,0.2,\n", "line 2 has 5 fields, and the header 4"),
+        (b"technique,workload,seed,score,\nsgd,a,0,0.1,\nadam,a,0,0.2,\n", "a column without a name"),
+        ("technique,workload,seed,score\nsgd,é,0,0.1\n".encode("latin-1"), "is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(
+    tmp_path: Path, content: bytes, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "results.csv"
+    file.write_bytes(content)
+    assert main([str(file), "--baseline", "sgd", "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_the_command_line_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

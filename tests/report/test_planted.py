@@ -79,4 +79,4 @@ def test_an_extension_that_settles_nothing_ends_there(tmp_path: Path) -> None:
     found, said = judged(tmp_path, runs(12, effect=0.004, noise=0.02, pilot=6))
     assert found.judged is not None
     assert found.judged.verdict("adam").next_step == NextStep("stop")
-    assert "Not resolvable within budget: any true difference lies in [" in said
+    assert "Not resolvable within budget (seeds are added once only): any true difference lies in [" in said

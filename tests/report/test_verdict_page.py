@@ -68,7 +68,7 @@ def test_a_failed_cell_makes_the_comparison_invalid(tmp_path: Path, make_folder:
     assert judged is not None
     assert judged.verdict("adam").ring is Ring.INVALID
     assert judged.verdict("bgd").ring is not Ring.INVALID
-    assert "**INVALID** (adam FAILED)" in text(folder)
+    assert "**INVALID** (cells are missing: adam FAILED)" in text(folder)
 
 
 def test_a_diverged_trial_is_a_loss_and_a_missed_target(tmp_path: Path, make_folder: Make) -> None:

@@ -49,6 +49,21 @@ def test_seeds_that_would_settle_it_do_settle_it() -> None:
     assert settled.effect.high - settled.effect.low <= 2 * 0.005 + 1e-3
 
 
+def test_as_many_data_sets_as_advised_do_narrow_the_interval() -> None:
+    effects = [0.02, -0.018, 0.002, 0.012, -0.01, 0.004, 0.0, -0.006]
+    pilot = verdict(planted(effects, 0.004))
+    step = pilot.next_step
+    assert step.what == "datasets"
+    wider = planted(np.resize(effects, len(effects) + step.count).tolist(), 0.004)
+    assert verdict(wider).effect.high - verdict(wider).effect.low <= 2 * 0.005 * 1.05
+
+
+def test_below_six_data_sets_the_second_method_is_that_of_sign_flips() -> None:
+    found = verdict(planted([0.02, 0.03, 0.025, 0.02, 0.03], 0.005), num_candidates=3)
+    assert (found.second.name, found.second.p) == ("sign flips over data sets", 2 / 2**5)
+    assert found.second.p_holm == pytest.approx(3 * found.second.p)
+
+
 def test_no_seeds_make_up_for_rows() -> None:
     found = verdict(planted(0.0005, 0.01), rho=1 / 3)
     assert found.ring is Ring.INSUFFICIENT

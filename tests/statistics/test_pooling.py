@@ -61,6 +61,8 @@ def test_too_little_to_pool() -> None:
     assert random_effects([0.1, 0.2], [0.01, 0.0]) is None
     assert between_variance([0.1], [0.01]) == 0
     assert between_variance([0.0, 0.2], [0.0, 0.0]) == pytest.approx(0.02)
+    assert between_variance([0.0, 0.2], [0.005, 0.015]) == pytest.approx(0.01)  # s² less the mean variance
+    assert between_variance([0.0, 0.2], [0.03, 0.03]) == 0
     assert np.isnan(prediction_interval([0.1, 0.2], 0.95)).all()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evalbench.compare.changes import Change, Comparison, compare
 from evalbench.errors import InputError
-from evalbench.report.foreign import Options
+from evalbench.report.foreign import Options, positive_number
 from evalbench.report.tables import markdown
 from evalbench.report.units import percent, ratio, signed
 
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wide", action="store_true", help="lone tables: a column per technique")
     parser.add_argument("--metric", default="score", help="lone tables: what the score is")
     parser.add_argument("--direction", default="maximize", choices=("maximize", "minimize"))
-    parser.add_argument("--rope", type=float, help="lone tables: the smallest difference that matters")
+    parser.add_argument("--rope", type=positive_number, help="lone tables: the smallest difference that matters")
     return parser
 
 

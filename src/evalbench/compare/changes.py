@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,13 @@ def compare(old: Path, new: Path, options: Options | None = None) -> Comparison:
     if not shared or not workloads:
         what = "technique" if not shared else "workload"
         raise TableError(f"the two evaluations have no {what} in common: there is nothing to compare")
+    for w in workloads:
+        metrics = [f"{e.workloads[w].direction} {e.workloads[w].metric}" for e in (s.folder.evaluation for s in sides)]
+        if metrics[0] != metrics[1]:
+            raise TableError(f"workload {w} has other metrics ({' and '.join(metrics)}): they cannot be compared")
+        for name, (age, scores) in product(shared, zip(("old", "new"), (j.scores for j in judged), strict=True)):
+            if not scores[name].column(w).size:
+                raise TableError(f"{name} has no score on workload {w} in the {age} one: run or leave it out")
     design = judged[1].design
     places = {w: place for place, w in enumerate(sides[1].folder.evaluation.workloads)}
     counting = {sides[1].folder.evaluation.workloads[w].name for w in workloads if design.counted[places[w]]}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from evalbench.errors import InputError, TableError
 from evalbench.report.findings import find
-from evalbench.report.foreign import Options, load_table
+from evalbench.report.foreign import Options, load_table, positive_number
 from evalbench.report.index import write_index
 from evalbench.report.writing import write, write_findings
 
@@ -87,13 +87,6 @@ def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Pa
     return write_findings(find(load_table(table, options)), out)
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m evalbench.report", description=__doc__)
     parser.add_argument("source", metavar="FOLDER|TABLE|RUNS", help="the folder of an evaluation, a CSV table, or runs")
@@ -126,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--direction", default="maximize", choices=("maximize", "minimize"))
     parser.add_argument("--unit", default="", help="table: unit of the score, such as s or fraction")
     parser.add_argument(
-        "--rope", type=_positive, help="table: the smallest difference that matters, declared beforehand"
+        "--rope", type=positive_number, help="table: the smallest difference that matters, declared beforehand"
     )
     parser.add_argument("--question", help="table: what the report answers")
     parser.add_argument("--tuned", action="store_true", help="table: all techniques were tuned with the same budget")

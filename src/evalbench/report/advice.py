@@ -10,7 +10,7 @@ from evalbench.report.spending import Matched
 from evalbench.report.tables import code
 from evalbench.report.units import counted, flops, listed, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
-from evalbench.statistics.verdicts import CostClass, Ring
+from evalbench.statistics.verdicts import CostClass, Quality, Ring
 
 RINGS = {
     Ring.ADOPT: "use it",
@@ -45,6 +45,23 @@ def _seeds(found: Findings) -> str:
     return f"{number} {one if high == 1 else many}" + (" each" if len(found.data_sets) > 1 else "")
 
 
+def sentences(found: Findings) -> list[str]:
+    """One for each technique but the baseline, in the order of the table."""
+    assert found.judged is not None  # the template asks only then
+    verdicts = {verdict.candidate: verdict for verdict in found.judged.verdicts}
+    lost = f"has no pair with {code(found.judged.baseline)} on a data set: it cannot be judged → **{Ring.INVALID}**."
+    others = [name for name in order(found) if name != found.judged.baseline]
+    return [sentence(found, verdicts[name]) if name in verdicts else f"{code(name)} {lost}" for name in others]
+
+
+def order(found: Findings) -> list[str]:
+    """The techniques as the page lists them: by shared rank, equals as declared; those that cannot be judged last."""
+    assert found.judged is not None  # the template asks only then
+    judged = found.judged
+    known = {verdict.candidate for verdict in judged.verdicts} | {judged.baseline}
+    return sorted(found.folder.evaluation.techniques, key=lambda n: (n not in known, judged.ranks[n]))
+
+
 def sentence(found: Findings, verdict: Verdict) -> str:
     """The verdict on one technique, from the template."""
     unit, baseline = found.common, str(found.folder.evaluation.baseline)
@@ -52,7 +69,7 @@ def sentence(found: Findings, verdict: Verdict) -> str:
     assert found.judged is not None  # there is a verdict
     rope = f"ROPE ±{unit.change(found.judged.design.rope).lstrip('+')}"
     if effect.computed:
-        interval = f"{percent(effect.confidence)} CI {unit.change(effect.low)} to {unit.change(effect.high)}; {rope}"
+        interval = f"{percent(effect.confidence)} CI {unit.end(effect.low)} to {unit.end(effect.high)}; {rope}"
     else:
         interval = f"no interval: {effect.why_not}; {rope}"
     size = f"{unit.change(effect.mean)} {unit.difference} ({interval})"
@@ -67,7 +84,8 @@ def sentence(found: Findings, verdict: Verdict) -> str:
         limited = f" (at most {verdict.ring}: {caps})"
     parts = [
         f"On {scope(found)}, {code(verdict.candidate)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
-        f"{verdict.quality} ({verdict.quality.words}), cost {verdict.cost_class} → {ring}{limited}.",
+        f"{verdict.quality} ({verdict.quality.words}{_voted(found, verdict)}), cost {verdict.cost_class}"
+        f" → {ring}{limited}.",
         tuning_page.sentence(found),
         work(found, verdict.candidate),
         *(_matched(found, match) for match in found.matched if match.candidate == verdict.candidate),
@@ -79,10 +97,25 @@ def sentence(found: Findings, verdict: Verdict) -> str:
     return " ".join(part for part in parts if part)
 
 
+def _voted(found: Findings, verdict: Verdict) -> str:
+    """Why the class is not that of the interval: the data sets spoke where their mean does not decide."""
+    assert found.judged is not None  # there is a verdict
+    effect, rope = verdict.effect, found.judged.design.rope
+    decided = {Quality.BETTER: effect.low > 0, Quality.INFERIOR: effect.high < -rope}
+    if decided.get(verdict.quality, True):
+        return ""
+    claim = Quality.SUPERIOR if verdict.quality is Quality.BETTER else Quality.INFERIOR
+    return f"; the mean does not decide, but at least half of the data sets are {claim} and none says the opposite"
+
+
 def reason_invalid(found: Findings, verdict: Verdict) -> str:
     """Which cells are missing, where that makes a comparison invalid."""
     assert found.judged is not None  # there is a verdict
-    return found.judged.incomplete.get(verdict.candidate, "") if verdict.ring is Ring.INVALID else ""
+    if verdict.ring is not Ring.INVALID or verdict.candidate not in found.judged.incomplete:
+        return ""
+    reasons = found.judged.incomplete[verdict.candidate].split("; ")
+    more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
+    return f"cells are missing: {', '.join(reasons[:3])}{more}"
 
 
 def _cost(verdict: Verdict) -> str:
@@ -107,8 +140,9 @@ def work(found: Findings, candidate: str) -> str:
 
 
 def spent(found: Findings, technique: str) -> dict[str, float]:
-    """Mean updates, examples and FLOPs of a trial, averaged over the workloads; nan where not known."""
-    mine = [cost for cost in found.costs if cost.technique == technique and cost.num_trials]
+    """Mean updates, examples and FLOPs of a trial, averaged over the data sets; nan where not known."""
+    where = found.data_sets or tuple(found.units)
+    mine = [c for c in found.costs if c.technique == technique and c.workload in where and c.num_trials]
     return {
         key: sum(getattr(cost, key) for cost in mine) / len(mine) if mine else math.nan
         for key in ("steps", "examples", "flops")
@@ -134,8 +168,8 @@ def _survivors(found: Findings, verdict: Verdict) -> str:
         return ""
     unit = found.common
     return (
-        f"Diverged runs count as the trivial predictor; without them: {unit.change(other.effect.mean)}"
-        f" {unit.change_interval(other.effect)}, {other.quality}."
+        f"Diverged runs count as {found.folder.evaluation.diverged_score}; without them:"
+        f" {unit.change(other.effect.mean)} {unit.change_interval(other.effect)}, {other.quality}."
     )
 
 
@@ -158,10 +192,12 @@ def next_step(found: Findings, verdict: Verdict) -> str:
     """What to do next, in one sentence."""
     step, effect, unit = verdict.next_step, verdict.effect, found.common
     if verdict.ring is Ring.INVALID:
+        if found.folder.evaluation.foreign:
+            return "Next: add the missing scores to the table."
         return "Next: run the missing trials again; the same command does only those."
     if verdict.ring is not Ring.INSUFFICIENT:
         return _confirm(verdict)
-    within = f"any true difference lies in [{unit.change(effect.low)}, {unit.change(effect.high)}]"
+    within = f"any true difference lies in [{unit.end(effect.low)}, {unit.end(effect.high)}]"
     have = verdict.num_pairs
     if step.what == "seeds":
         if found.folder.evaluation.num_studies > 1:
@@ -177,8 +213,10 @@ def next_step(found: Findings, verdict: Verdict) -> str:
     if step.what == "rows":
         return f"Not resolvable: more rows or more data sets, not more seeds; {within}."
     if step.what == "spread":
-        return "All pairs differ by the same amount: check that the seeds change anything."
-    return f"Not resolvable within budget: {within}."
+        return "All pairs differ by the same amount: check that the runs are not copies of each other."
+    things = "seeds" if len(found.data_sets) < 2 else "data sets"
+    why = f"it would take more than {step.count} {things}" if step.count else "seeds are added once only"
+    return f"Not resolvable within budget ({why}): {within}."
 
 
 def _confirm(verdict: Verdict) -> str:

@@ -157,7 +157,7 @@ def _endings(found: Findings) -> str:
     if not diverged and not failed:
         return "No trial diverged and none failed."
     first = (
-        f"{plural(diverged, 'trial')} diverged and counted with the score of the trivial predictor"
+        f"{plural(diverged, 'trial')} diverged and counted with the score of {found.folder.evaluation.diverged_score}"
         if diverged
         else "No trial diverged"
     )

@@ -34,7 +34,7 @@ from evalbench.statistics.pooling import RandomEffects, random_effects
 from evalbench.statistics.power import Resolution, resolution
 from evalbench.statistics.ranks import RankTest, critical_difference, iman_davenport, rank_rows
 from evalbench.statistics.shares import Share, variance_shares
-from evalbench.statistics.significance import equivalence, holm, paired_t, sign_flip, wilcoxon
+from evalbench.statistics.significance import equivalence, holm, paired_t, wilcoxon
 from evalbench.statistics.verdicts import FEWEST_DATASETS
 
 SEED = 20_260_103
@@ -127,15 +127,12 @@ def _proof(judged: Judgement, verdict: Verdict) -> Proof:
     else:
         posterior = posterior_t(float(values.mean()), float(values.std(ddof=1)), values.size, design.rope)
         by = "t posterior over data sets"
-    exact = sign_flip(values, np.random.default_rng(SEED)) if one or len(values) < FEWEST_DATASETS else wilcoxon(values)
     level = judged.design.alpha / (judged.design.num_candidates or 1)
     return Proof(
         candidate=verdict.candidate,
-        test=("sign flips over seeds" if one else "sign flips over data sets")
-        if one or len(values) < FEWEST_DATASETS
-        else "Wilcoxon over data sets",
+        test=verdict.second.name,
         p_t=paired_t(values),
-        p_exact=exact,
+        p_exact=verdict.second.p,
         p_holm=verdict.second.p_holm,
         p_equivalence=equivalence(values, design.rope, rho),
         hodges_lehmann=hodges_lehmann(values),
@@ -245,7 +242,11 @@ def checks(folder: Folder, judged: Judgement) -> tuple[Check, ...]:
         Check(
             "data sets are different ones",
             "fingerprints of the data",
-            "all differ" if len(set(fingerprints)) == len(fingerprints) else "two are the same",
+            "not recorded"
+            if not fingerprints
+            else "all differ"
+            if len(set(fingerprints)) == len(fingerprints)
+            else "two are the same",
             ("yes" if len(set(fingerprints)) == len(fingerprints) else "no") if fingerprints else "not checked",
         )
     )

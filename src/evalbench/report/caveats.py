@@ -39,7 +39,8 @@ def caveats(found: Findings) -> list[str]:
     states = found.folder.results["state"]
     if (states == "DIVERGED").any():
         notes.append(
-            "A diverged trial counts with the score of the trivial predictor: one is enough to widen an interval."
+            f"A diverged trial counts with the score of {evaluation.diverged_score}: one is enough to widen an"
+            " interval."
         )
     if (states == "FAILED").any():
         notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,34 @@ from evalbench.errors import TableError
 from evalbench.report.declared import Workload
 
 NO_NUMBER = ["", "nan", "NaN", "None", "null"]
+
+
+def header_of(path: Path) -> list[str]:
+    """The names of a CSV's columns, once the file is found to be a table: a wrong width moves values to other columns.
+
+    Raises:
+        TableError: it is not UTF-8 text, a column has no name or the name of another, or a row is not as wide as the
+            header.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            for row in rows:
+                if row and len(row) != len(header):
+                    raise TableError(
+                        f"{path.name}: line {rows.line_num} has {len(row)} fields, and the header {len(header)}"
+                    )
+    except UnicodeDecodeError:
+        raise TableError(f"{path.name} is not UTF-8 text: save it as that") from None
+    except (OSError, csv.Error) as error:
+        raise TableError(f"{path.name} cannot be read as CSV: {error}") from None
+    for name in header:
+        if not name.strip():
+            raise TableError(f"{path.name} has a column without a name: name it or leave it out")
+        if header.count(name) > 1:
+            raise TableError(f"{path.name} has more than one column {name}: keep one of them")
+    return header
 
 
 def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
@@ -45,7 +74,7 @@ def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optiona
             table[name] = pd.to_numeric(table[name]).astype(np.float64)
         except ValueError as error:
             raise TableError(f"{path}: column {name} holds numbers only: {error}") from None
-    if "seed" in table.columns:
+    if "seed" in numbers:
         if table["seed"].isna().any() or (table["seed"] % 1 != 0).any():
             raise TableError(f"{path} has a row whose seed is not a whole number")
         table["seed"] = table["seed"].astype(np.int64)
@@ -84,6 +113,14 @@ def finite(name: str, table: pd.DataFrame, columns: list[str], keys: list[str]) 
         bad = table.loc[~np.isfinite(table[column]), keys].sort_values(keys)
         if len(bad):
             raise TableError(f"{name}: {column} must be a finite number for {words(bad)}")
+
+
+def positive(name: str, table: pd.DataFrame, columns: list[str], keys: list[str]) -> None:
+    """Refuse a number that is given and not above 0, and name its row."""
+    for column in columns:
+        bad = table.loc[table[column].notna() & ~((table[column] > 0) & np.isfinite(table[column])), keys]
+        if len(bad):
+            raise TableError(f"{name}: {column} must be a number above 0, or empty, for {words(bad.sort_values(keys))}")
 
 
 def words(keys: pd.DataFrame) -> str:

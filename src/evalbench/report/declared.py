@@ -79,6 +79,11 @@ class Evaluation:
         return self.tuning is not None
 
     @property
+    def diverged_score(self) -> str:
+        """What a diverged trial scores, in words."""
+        return "the worst trial of its data set" if self.foreign else "the trivial predictor"
+
+    @property
     def searched(self) -> bool:
         """Whether evalbench tuned: there are studies to tell of."""
         return self.tuning is not None and "sampler" in self.tuning

@@ -18,11 +18,14 @@ def how_to_read(found: Findings) -> str:
     source = (
         "declared beforehand" if found.folder.evaluation.rope_declared else "evalbench's default: none was declared"
     )
+    pairs = len(found.judged.pairs)
+    stricter = f"; ranks allow for all {pairs} pairs, which is stricter than the verdicts" if pairs > 1 else ""
     unit = f"{found.common.difference}, averaged over data sets of equal weight" if len(found.data_sets) > 1 else ""
     return (
         f"Effect: technique minus {baseline} in {unit or found.common.difference}, with the"
         f" {percent(found.family)} interval{family}. A difference within ±{rope} (the ROPE, {source}) is"
-        f" too small to matter. Techniques that cannot be told apart share a rank. Cost: time relative to {baseline}."
+        f" too small to matter. Techniques that cannot be told apart share a rank{stricter}. Cost: time relative to"
+        f" {baseline}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from evalbench.errors import TableError
-from evalbench.report.checks import finite, once, only, read_table
+from evalbench.report.checks import finite, header_of, once, only, positive, read_table
 from evalbench.report.declared import ROPE, Evaluation, Workload
 from evalbench.report.folder import REFERENCES, STATES, Folder, pilot_of
 from evalbench.report.units import FRACTIONS
@@ -37,6 +38,14 @@ class Options:
     wide: bool = False
     tuned: bool = False  # both sides were tuned with the same budget
     command: str = ""
+
+
+def positive_number(text: str) -> float:
+    """A number above 0 from the command line; argparse turns the error into a refusal."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+    return value
 
 
 def load_table(path: Path, options: Options) -> Folder:
@@ -81,12 +90,11 @@ def load_table(path: Path, options: Options) -> Folder:
 
 def _wide(path: Path, options: Options) -> pd.DataFrame:
     """A row per workload (first column), a column per technique; as a long table with one seed."""
-    header = read_table(path, (), ()).columns
-    techniques = [str(name) for name in header[1:]]
-    table = read_table(path, [str(header[0])], techniques)
+    header = header_of(path)
+    name, techniques = "".join(header[:1]), header[1:]
     if len(techniques) < 2:
         raise TableError(f"{path.name} has {len(techniques)} column of scores: a wide table has one per technique")
-    name = str(header[0])
+    table = read_table(path, [name], techniques)
     once(path.name, table, [name])
     long = table.melt(id_vars=name, value_vars=techniques, var_name="technique", value_name="score")
     long = long.rename(columns={name: "workload"}).assign(seed=0)
@@ -94,6 +102,7 @@ def _wide(path: Path, options: Options) -> pd.DataFrame:
 
 
 def _long(path: Path, options: Options) -> pd.DataFrame:
+    header_of(path)
     table = read_table(path, ("technique", "workload"), NUMBERS, OPTIONAL)
     return _completed(table, options)
 
@@ -143,19 +152,34 @@ def _checked(path: Path, table: pd.DataFrame, factors: list[str]) -> pd.DataFram
     keys = ["technique", "workload", *factors, "seed"]
     if table.empty:
         raise TableError(f"{path.name} has no row")
+    for column in ("technique", "workload"):
+        if (table[column].str.strip() == "").any():
+            raise TableError(f"{path.name} has a row without a {column}: name it")
     only(path.name, table, "state", STATES)
     only(path.name, table, "direction", ("maximize", "minimize"))
     once(path.name, table, keys)
-    finite(path.name, table[table["state"] == "COMPLETE"], ["score"], keys)
-    for column in ("metric", "direction"):
+    complete = table[table["state"] == "COMPLETE"]
+    finite(path.name, complete, ["score"], keys)
+    amounts = [name for name in ("num_train", "num_test", "cost_seconds", "cost_flops") if name in table.columns]
+    positive(path.name, complete, amounts, keys)
+    for column in ("metric", "direction", "unit"):
         mixed = table.groupby("workload", sort=True)[column].nunique()
         if (mixed > 1).any():
             name = mixed.index[mixed > 1][0]
             values = ", ".join(sorted(set(table.loc[table["workload"] == name, column])))
             raise TableError(f"{path.name}: workload {name} has mixed {column}s ({values}): give it one")
-    directions = table.groupby("metric", sort=True)["direction"].nunique()
-    if (directions > 1).any():
-        raise TableError(f"{path.name}: metric {directions.index[directions > 1][0]} has mixed directions: give it one")
+    for column in ("direction", "unit"):
+        mixed = table.groupby("metric", sort=True)[column].nunique()
+        if (mixed > 1).any():
+            raise TableError(f"{path.name}: metric {mixed.index[mixed > 1][0]} has mixed {column}s: give it one")
+    shares = complete[complete["metric"].str.rsplit("/", n=1).str[-1].isin(list(FRACTIONS))]
+    outside = shares.loc[~shares["score"].between(0, 1), [*keys, "metric", "score"]].sort_values(keys)
+    if len(outside):
+        first = outside.iloc[0]
+        raise TableError(
+            f"{path.name}: {first['metric']} lies between 0 and 1, and workload {first['workload']} has"
+            f" {first['score']:g}: divide percentages by 100"
+        )
     where = [*factors, "workload", "seed"]
     settings = table[where].drop_duplicates()
     count = table.groupby("technique", sort=False).size()

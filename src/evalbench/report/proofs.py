@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import math
 
-from evalbench.report.advice import work_cells
+from evalbench.report.advice import order, work_cells
 from evalbench.report.findings import Findings
 from evalbench.report.tables import code, markdown
 from evalbench.report.units import fixed, flops, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
+from evalbench.statistics.verdicts import FEWEST_DATASETS
 
 WORK = ("updates", "examples", "FLOPs")  # columns that a foreign table may know nothing of
 
 
 def verdicts(found: Findings) -> str:
-    """The table that decides: a row per technique, the baseline first."""
+    """The table that decides: a row per technique, best rank first."""
     judged = found.judged
     assert judged is not None  # the template asks only then
     baseline = judged.baseline
     base = ["", code(baseline), "*baseline*", "", "", "1", *work_cells(found, baseline), "", ""]
     base[0] = str(judged.ranks[baseline])
-    rows = [base]
-    for name in found.folder.evaluation.techniques:
+    rows = []
+    for name in order(found):
         verdict = next((v for v in judged.verdicts if v.candidate == name), None)
-        if verdict is not None:
+        if name == baseline:
+            rows.append(base)
+        elif verdict is not None:
             rows.append(_verdict_row(found, verdict))
-        elif name != baseline:
+        else:
             reason = "no pairs with the baseline"
             rows.append(["–", code(name), "**INVALID**", reason, "", "–", *work_cells(found, name), "", "0"])
     headers = [
@@ -222,10 +225,10 @@ def omnibus_sentence(found: Findings) -> str:
 
 
 def pair_tests(found: Findings) -> str:
-    """Wilcoxon's test over the data sets for every pair, after Holm."""
+    """Wilcoxon's test over the data sets for every pair, after Holm; nothing where it cannot reach the level."""
     assert found.appendix is not None  # the template asks only then
     o = found.appendix.omnibus
-    if o is None:
+    if o is None or len(o.workloads) < FEWEST_DATASETS:
         return ""
     rows = [[f"{code(a)} − {code(b)}", _p(raw), _p(after)] for (a, b), (raw, after) in o.pair_p.items()]
     return markdown(["pair", "Wilcoxon p", "Holm over all pairs"], rows, 1)

@@ -70,11 +70,17 @@ def cost_ratios(folder: Folder) -> dict[str, Ratio]:
 
 
 def _seconds(folder: Folder) -> dict[str, pd.DataFrame]:
-    """Per technique the seconds of a trial: a row per round, a column per workload and setting."""
+    """Per technique the seconds of a trial: a row per round, a column per data set and setting.
+
+    Generated workloads count where there is nothing else, as in the effect.
+    """
     keys = ["workload", *folder.evaluation.factors]
+    workloads = folder.evaluation.workloads
+    counted = [name for name, workload in workloads.items() if not workload.generated] or list(workloads)
+    costs = folder.costs[folder.costs["workload"].isin(counted)]
     return {
         str(technique): group.pivot(index="round", columns=keys, values="cost_seconds")
-        for technique, group in folder.costs.groupby("technique", sort=False)
+        for technique, group in costs.groupby("technique", sort=False)
     }
 
 

@@ -71,13 +71,13 @@ def colour(place: int) -> str:
 
 
 def marker(place: int) -> str:
-    """Marker of that technique, so that a black-and-white print still tells them apart."""
-    return MARKERS[place % len(MARKERS)]
+    """Marker of that technique, so that a black-and-white print still tells them apart; with the colour, 49 of them."""
+    return MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
 
 
 def dashes(place: int) -> Any:
     """Line style of that technique; with the colour it tells 28 techniques apart."""
-    return DASHES[(place + place // len(COLOURS)) % len(DASHES)]
+    return DASHES[place % len(DASHES)]  # 7 colours and 4 styles have no common divisor
 
 
 def wrapped(name: str, width: int = 20) -> str:
@@ -103,6 +103,23 @@ def panels(count: int, height: float, most: int = 3, extra: float = 0.45) -> tup
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> None:
-    """One legend for all panels, under them, where it covers no data."""
-    if handles:
-        figure.legend(handles=list(handles), loc="outside lower center", ncols=min(columns, len(handles)))
+    """One legend for all panels, under them, where it covers no data: in fewer columns where names are long."""
+    if not handles:
+        return
+    labels = [str(handle.get_label()) for handle in handles]
+    most = min(columns, len(labels))
+    fits = next((n for n in range(most, 1, -1) if _legend_width(labels, n) <= WIDTH), 1)
+    more_rows = -(-len(labels) // fits) - -(-len(labels) // most)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.19 * more_rows)
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=fits)
+
+
+def _legend_width(labels: Sequence[str], columns: int) -> float:
+    """About how wide a legend is, in inches; it is filled column by column."""
+    parts, start = [], 0
+    for column in range(columns):
+        count = len(labels) // columns + (column < len(labels) % columns)
+        parts.append(0.6 + 0.07 * max(map(len, labels[start : start + count])))
+        start += count
+    return sum(parts)

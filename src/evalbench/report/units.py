@@ -42,11 +42,18 @@ class Unit:
             return f"– ({interval.why_not})"
         return f"[{self.score(interval.low)}, {self.score(interval.high)}]"
 
+    def end(self, value: float) -> str:
+        """The same for an end of an interval: on which side of zero it lies is never rounded away."""
+        decimals, printed = self.finer, abs(value * self.scale)
+        if 1e-9 < printed < 0.5 * 10**-decimals:
+            decimals = -math.floor(math.log10(printed))
+        return signed(value * self.scale, decimals)
+
     def change_interval(self, interval: Interval) -> str:
         """`[−0.31, +1.20]`, or why there is none."""
         if not interval.computed:
             return f"– ({interval.why_not})"
-        return f"[{self.change(interval.low)}, {self.change(interval.high)}]"
+        return f"[{self.end(interval.low)}, {self.end(interval.high)}]"
 
 
 SKILL = Unit("skill", 1.0, "skill", "skill", "skill", 3, 3)

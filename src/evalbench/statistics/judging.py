@@ -11,7 +11,7 @@ from scipy import stats
 
 from evalbench.statistics.costs import UNKNOWN, Ratio
 from evalbench.statistics.decisions import Decisions, decide
-from evalbench.statistics.intervals import Floats, Interval
+from evalbench.statistics.intervals import ROUNDING, Floats, Interval
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.pooling import between_variance, prediction_interval, sign_is_stable
 from evalbench.statistics.power import more_datasets, more_seeds, more_seeds_each
@@ -74,7 +74,7 @@ class SetEffect:
 
 @dataclass(frozen=True)
 class Second:
-    """The second method: signed ranks over at least six data sets, sign flips over the seeds of one."""
+    """The second method: signed ranks over at least six data sets, sign flips over fewer or over the seeds of one."""
 
     name: str
     p: float
@@ -88,7 +88,7 @@ class NextStep:
     """What would settle an open question: `what` is seeds, datasets, rows, stop, or nothing."""
 
     what: str
-    count: int = 0  # how many more
+    count: int = 0  # how many more; of stop: the most that would be advised, 0 where the one extension is spent
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,9 @@ def _second_methods(
 ) -> list[Second]:
     places = used(design)
     D = len(places)
-    name = "Wilcoxon signed rank over data sets" if D > 1 else "sign flips over seeds"
+    many = D >= FEWEST_DATASETS
+    flips = "sign flips over data sets" if D > 1 else "sign flips over seeds"
+    name = "Wilcoxon signed rank over data sets" if many else flips
     p_values, sides, counts = [], [], []
     for candidate in candidates:
         if D > 1:
@@ -201,7 +203,7 @@ def _second_methods(
             values = column[np.isfinite(column)]
         values = values[np.isfinite(values)]
         enough = values.size > 1
-        p_values.append((wilcoxon(values) if D > 1 else sign_flip(values, generator)) if enough else math.nan)
+        p_values.append((wilcoxon(values) if many else sign_flip(values, generator)) if enough else math.nan)
         sides.append(int(np.sign(np.median(values))) if enough else 0)
         counts.append(values.size)
     family = max(design.num_candidates or 0, len(candidates))
@@ -339,16 +341,16 @@ def _next_step(
     if advice.ring is not Ring.INSUFFICIENT:
         return NextStep("")
     fewest = int(counts.min())
+    if counts.sum() > 1 and not (sds > 0).any() and np.ptp(means) <= ROUNDING * np.abs(means).max():
+        return NextStep("spread")  # copies of one run, most likely
     if design.num_pilot is not None and fewest >= FEWEST_PAIRS:
         return NextStep("stop")  # seeds are extended once: to look again and again is how chance becomes a result
     if len(places) == 1:
         rho = float(np.asarray(design.rho)[places[0]])
-        if fewest > 1 and not sds[0] > 0:
-            return NextStep("spread")
         extra = more_seeds(float(sds[0]), fewest, design.rope, level, 1, rho, FEWEST_PAIRS)
         if extra is None:
             return NextStep("rows")
-        return NextStep("seeds", extra) if fewest + extra <= MOST_SEEDS else NextStep("stop")
+        return NextStep("seeds", extra) if fewest + extra <= MOST_SEEDS else NextStep("stop", MOST_SEEDS)
     D = len(places)
     if design.one_score:
         needed = more_datasets(float(means.var(ddof=1)), 0.0, 1, D, design.rope, level)
@@ -369,5 +371,5 @@ def _next_step(
 
 def _datasets(needed: int | None, present: int) -> NextStep:
     if needed is None or needed + present > MOST_DATASETS:
-        return NextStep("stop")
+        return NextStep("stop", MOST_DATASETS)
     return NextStep("datasets", max(needed, 1, FEWEST_DATASETS - present))

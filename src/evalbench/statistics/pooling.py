@@ -87,15 +87,16 @@ def prediction_interval(means: Sequence[float], confidence: float) -> tuple[floa
 
 
 def between_variance(means: npt.ArrayLike, variances: npt.ArrayLike) -> float:
-    """DerSimonian and Laird's tau², also where a variance is zero: then the moment estimate `s² - mean(v)`, at least 0.
+    """Variance of the true effect between data sets: the moment estimate `s² - mean(v)`, at least 0.
 
-    0 for fewer than two data sets.
+    It belongs to the equal-weight mean: with it `tau² + mean(v)` is the very s² of that mean's interval, so that what
+    is advised to narrow the interval does so. DerSimonian and Laird's weights data sets by their noise, and may differ
+    from it severalfold. 0 for fewer than two data sets.
+
+    Source: Hedges and Olkin, Statistical Methods for Meta-Analysis (1985), section 9.C.
     """
     effect, variance = np.asarray(means, dtype=np.float64), np.asarray(variances, dtype=np.float64)
-    if effect.size < 2:
-        return 0.0
-    pooled = random_effects(effect, variance)
-    return pooled.tau2 if pooled is not None else max(0.0, float(effect.var(ddof=1) - np.nanmean(variance)))
+    return max(0.0, float(effect.var(ddof=1) - np.nanmean(variance))) if effect.size > 1 else 0.0
 
 
 def leave_one_out(means: npt.ArrayLike, confidence: float) -> tuple[Interval, ...]:

@@ -39,7 +39,7 @@ def expected_best(scores: npt.ArrayLike) -> ExpectedBest:
     i = np.arange(1, N + 1)
     weights = (i / N) ** n - ((i - 1) / N) ** n
     mean = weights @ v
-    sd = np.sqrt(np.maximum(weights @ v**2 - mean**2, 0.0))
+    sd = np.sqrt((weights * (v - mean[:, None]) ** 2).sum(axis=1))  # from the mean: squares of scores would cancel
     # C(i-1, n-1) / C(N, n) in logarithms: the binomials of a few hundred trials overflow.
     logs = np.array([math.lgamma(x + 1) for x in range(N + 1)])
     fits = i >= n

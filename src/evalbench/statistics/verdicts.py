@@ -208,7 +208,7 @@ def advise(
     if not g.complete:
         return Advice(Ring.INVALID, ring, (Cap(Ring.INVALID, "cells are missing"),))
     if num_pairs < FEWEST_PAIRS:
-        reason = f"{num_pairs} pairs are fewer than {FEWEST_PAIRS}"
+        reason = f"{num_pairs} {'pair is' if num_pairs == 1 else 'pairs are'} fewer than {FEWEST_PAIRS}"
         return Advice(Ring.INSUFFICIENT, ring, (Cap(Ring.INSUFFICIENT, reason),))
     if ring in (Ring.INSUFFICIENT, Ring.HOLD):
         return Advice(ring, ring, ())

@@ -94,13 +94,14 @@ def differences(findings: Findings) -> Figure:
     if findings.judged is not None:
         rope = findings.judged.design.rope * findings.common.scale
         handles.append(Patch(color=style.ROPE, label=f"ROPE: ±{rope:g}, too small to matter"))
-    handles += [
-        Line2D([], [], color="black", marker="o", ms=5, lw=1.4, label=f"mean difference, {level} interval"),
-    ]
+    alone = findings.judged is not None and findings.judged.design.one_score  # a data set has no interval of its own
+    mean = "difference" if alone else f"mean difference, {level} interval"
+    handles.append(Line2D([], [], color="black", marker="o", ms=5, lw=0 if alone else 1.4, label=mean))
     if any(findings.rho.values()):
         handles.append(Line2D([], [], color="black", lw=4.5, alpha=0.35, label="these rows only"))
     if any(overall.interval is not None for overall in findings.overall):
-        handles.append(Line2D([], [], color="black", marker="D", ms=7, lw=2, label="mean over data sets"))
+        overall = "mean over data sets" + (f", {level} interval" if alone else "")
+        handles.append(Line2D([], [], color="black", marker="D", ms=7, lw=2, label=overall))
         handles.append(
             Line2D([], [], color="black", ls=(0, (2, 1.5)), lw=1.2, label="prediction interval, a new data set")
         )

@@ -80,13 +80,14 @@ def tradeoff(findings: Findings) -> Figure:
     base = findings.folder.evaluation.baseline
     axis.set_xlabel(f"cost relative to {base} ({measured_in(findings)}, log scale); left is cheaper")
     axis.set_ylabel(f"effect ({findings.common.difference})\nup is better")
-    level = percent(findings.family)
+    level, own = percent(findings.family), percent(findings.folder.evaluation.confidence)
+    levels = f"{level} interval" if level == own else f"intervals: effect {level}, cost {own}"
     style.legend_below(
         figure,
         [
             Line2D([], [], color="black", marker="o", ls="", ms=8, label="on the Pareto front"),
             Line2D([], [], color="black", marker="o", ls="", ms=8, mfc="white", mew=1.5, label="off it"),
-            Line2D([], [], color="black", lw=1.4, label=f"{level} interval"),
+            Line2D([], [], color="black", lw=1.4, label=levels),
             Patch(color=style.ROPE, label="ROPE"),
             Patch(color="#EEEEEE", label="same cost (±10 %)"),
         ],

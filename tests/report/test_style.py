@@ -1,0 +1,22 @@
+"""What must stay legible however many techniques there are."""
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from evalbench.report import style
+
+
+def test_techniques_are_told_apart_by_colour_with_marker_or_dashes() -> None:
+    assert len({(style.colour(place), style.marker(place)) for place in range(49)}) == 49
+    assert len({(style.colour(place), str(style.dashes(place))) for place in range(28)}) == 28
+
+
+def test_a_legend_of_many_long_names_stays_within_the_figure() -> None:
+    with style.styled():
+        figure = Figure(figsize=(style.WIDTH, 3.2))
+        figure.subplots()
+        style.legend_below(figure, [Line2D([], [], label=f"technique_number_{place}") for place in range(15)], 6)
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
