@@ -86,4 +86,5 @@ class TrackioTracker:
 
     def how_to_see(self) -> str | None:
         """Return the command that shows the runs."""
-        return f"trackio  look at the runs: TRACKIO_DIR={self.folder} trackio show --project {self.project}"
+        variables = f"TRACKIO_DIR={self.folder} TRACKIO_PLOT_ORDER='val/*,train/*'"  # curves first, then single values
+        return f"trackio  look at the runs: {variables} trackio show --project {self.project}"
