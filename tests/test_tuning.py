@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -315,6 +316,9 @@ def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
     assert len([name for name in names if "-tuned-" in name]) == 3
     (conclusion,) = tracker.conclusions.values()
     assert sorted(conclusion.run_ids) == sorted(name for name in names if "study0" not in name)
+    kinds = Counter(run.config["hyperparameters"] for run in tracker.runs.values() if not run.id.endswith("-study0"))
+    assert kinds == Counter(default=3, tuned=3, study0=trials)
+    assert len({run.config["trial"] for run in tracker.runs.values() if "trial" in run.config}) == 6 + trials
     for run in tracker.runs.values():
         if run.id.endswith("-study0"):
             assert [row["candidate"] for row in run.curve] == [0, 1, 2, 3]

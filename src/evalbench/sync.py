@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from evalbench.errors import InputError
 from evalbench.mirror import Mirror, described
@@ -18,17 +19,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     failed = False
     try:
-        store = Store(asked.store)
+        store = existing(asked.store)
         for evaluation in asked.evaluation or store.described():
             trackers = list(described(store, evaluation)["trackers"])
             if not trackers:
                 print(f"{evaluation}: it has no tracker")
             for name in trackers:
-                failed |= not _send(Mirror(store, evaluation, name), f"{evaluation}, {name}")
+                try:
+                    failed |= not _send(Mirror(store, evaluation, name), f"{evaluation}, {name}")
+                except InputError as error:  # its library is missing, say: that is no reason to leave out the others
+                    print(f"{evaluation}, {name}: nothing sent; {' '.join(str(error).split())}")
+                    failed = True
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return int(failed)
+
+
+def existing(url: str) -> Store:
+    """Return a store that is there already; raise `InputError` where there is none, instead of making an empty one."""
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).is_file():
+        raise InputError(f"there is no store {path}: go to where it was made, or name another with --store URL")
+    return Store(url)
 
 
 def _send(mirror: Mirror, where: str) -> bool:

@@ -27,7 +27,8 @@ def test_offline_it_says_what_it_would_write(url: str, capsys: pytest.CaptureFix
     assert main(["e", "--store", url]) == 0
     said = capsys.readouterr().out
     assert "e is mirrored offline: nothing was written" in said
-    assert "grouped by technique with bands: val/accuracy, val/r2, val/loss, train/loss" in said
+    assert "iris: curves over epochs, grouped by technique with bands: val/accuracy, val/loss, train/loss" in said
+    assert "diabetes: curves over epochs, grouped by technique with bands: val/r2, val/loss, train/loss" in said
     assert "parallel coordinates: technique, optimizer, dataset, lr, batch_size" in said
     assert "tables: verdicts, results" in said
 
@@ -48,18 +49,21 @@ def test_the_workspace_and_the_report_hold_the_views(url: str, monkeypatch: pyte
     found = views("e", about)
     page = workspace(found, "me", "evalbench")
     assert [section.name for section in page.sections] == ["Curves", "Parallel coordinates", "Verdicts"]
-    assert [panel.y for panel in page.sections[0].panels] == [
-        ["val/accuracy"],
-        ["val/r2"],
-        ["val/loss"],
-        ["train/loss"],
-    ]
+    curves = [(panel.x, panel.y) for panel in page.sections[0].panels]
+    names = ("val/accuracy", "val/loss", "train/loss", "val/r2")
+    assert curves == [("epoch", [name]) for name in names]
     assert {panel.groupby_rangefunc for panel in page.sections[0].panels} == {"minmax"}
     assert len(page.sections[1].panels[0].columns) == len(found.settings) + len(found.results)
     assert [panel.table_name for panel in page.sections[2].panels] == ["verdicts", "results"]
     assert page.runset_settings.filters == "Metric(\"Group\") == 'e'"
+    assert [key.name for key in page.runset_settings.groupby] == ["dataset", "technique"]
     grids = [block for block in report(found, "me", "evalbench").blocks if hasattr(block, "runsets")]
-    assert [len(grid.panels) for grid in grids] == [2, 4, 1]
+    assert [(len(grid.panels), grid.runsets[0].filters, grid.runsets[0].groupby) for grid in grids] == [
+        (2, "Metric(\"Group\") == 'e' and Metric(\"JobType\") == 'evaluation'", []),
+        (3, "Metric(\"Group\") == 'e' and Config(\"dataset\") == 'iris'", ["config.technique"]),
+        (3, "Metric(\"Group\") == 'e' and Config(\"dataset\") == 'diabetes'", ["config.technique"]),
+        (1, "Metric(\"Group\") == 'e' and Metric(\"JobType\") != 'evaluation'", []),
+    ]
 
 
 @pytest.mark.slow

@@ -54,16 +54,19 @@ def test_event_files_become_a_report(workspace: Path) -> None:
     assert judged(workspace) == {name: pytest.approx(scores) for name, scores in SCORES.items()}
 
 
-def test_event_files_of_another_writer_are_read(workspace: Path) -> None:
+@pytest.mark.parametrize("run_name", [".", None])  # beside the curve, or by default in a folder below it
+def test_event_files_of_another_writer_are_read(workspace: Path, run_name: str | None) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     for optimizer, scores in SCORES.items():
         for seed, score in enumerate(scores):
             with SummaryWriter(f"runs/{optimizer}/{seed}") as writer:
-                writer.add_hparams({"opt": optimizer, "random_seed": seed}, {"final/acc": score}, run_name=".")
+                writer.add_scalar("final/acc", score, 1)
+                writer.add_hparams({"opt": optimizer, "random_seed": seed}, {"hparam/acc": score}, run_name=run_name)
     arguments = ("--from", "tensorboard", "runs", *MAP, "workload=const:digits", "--baseline", "sgd")
     assert main([*arguments, "--out", "judged"]) == 0
     assert judged(workspace) == {name: pytest.approx(scores) for name, scores in SCORES.items()}
+    assert pd.read_csv("judged/judged.csv")["seed"].dtype == "int64"
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from evalbench.cell import Cell
 from evalbench.errors import InputError
 from evalbench.mirror import Mirror
 from evalbench.store import Store
-from evalbench.tracking import MemoryTracker, Run
+from evalbench.tracking import MemoryTracker, Run, libraries
 from evalbench.tracking.csv import read_rows
 from evalbench.trial import CurvePoint
 
@@ -150,6 +150,9 @@ def test_sync_replays_what_is_missing_from_the_store(
     assert capsys.readouterr().out == "e, csv: 0 trials sent\n"
     assert sync.main(["f", "--store", url]) == 2
     assert capsys.readouterr().err == "error: the store has no evaluation 'f': it has e\n"
+    assert sync.main(["--store", "sqlite:///none.sqlite"]) == 2
+    assert capsys.readouterr().err.startswith("error: there is no store none.sqlite: go to where it was made")
+    assert not (workspace / "none.sqlite").exists()
 
 
 def test_sync_says_what_a_tracker_did_not_take(
@@ -160,6 +163,17 @@ def test_sync_says_what_a_tracker_did_not_take(
     cells.run(linked(store), store)
     assert sync.main(["e", "--store", f"sqlite:///{workspace}/store.sqlite"]) == 1
     assert "e, csv: 0 trials sent; 3 are still missing (NotADirectoryError" in capsys.readouterr().out
+
+
+def test_sync_goes_on_where_a_tracker_cannot_be_made(
+    store: Store, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells.run(linked(store, "tracker=[trackio,csv]"), store)
+    monkeypatch.setattr(libraries, "find_spec", lambda library: None)
+    assert sync.main(["--store", f"sqlite:///{workspace}/store.sqlite"]) == 1
+    missing, sent = capsys.readouterr().out.splitlines()
+    assert missing.startswith("e, trackio: nothing sent; tracker=trackio needs the package trackio")
+    assert sent == "e, csv: 3 trials sent"
 
 
 def test_a_tracker_that_the_evaluation_does_not_have_is_refused(store: Store) -> None:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from evalbench.tracking.csv import CsvTracker, read_rows
 from evalbench.tracking.libraries import require
 from evalbench.tracking.mlflow import GROUP, ID, JOB_TYPE, TAGS, MlflowTracker
 from evalbench.tracking.tensorboard import ABOUT, TensorBoardTracker
-from evalbench.tracking.trackio import TrackioTracker
+from evalbench.tracking.trackio import STEP, TrackioTracker
 from evalbench.tracking.wandb import WandbTracker
 from evalbench.tracking.wandb_files import OfflineRun, read
 
@@ -72,7 +73,8 @@ class TestWandb(TrackerContract):
     def read_reports(self, folder: Path) -> Sequence[str]:
         runs = [run for run in offline_runs(folder / "runs") if run.job_type == "evaluation"]
         artifacts = [artifact for run in runs for artifact in run.artifacts if artifact["type"] == "report"]
-        assert {tuple(artifact["paths"]) for artifact in artifacts} == {("report.md", "results.csv")}
+        paths = ("figures/scores.png", "report.md", "results.csv")
+        assert {tuple(sorted(artifact["paths"])) for artifact in artifacts} == {paths}
         assert {tuple(artifact["metadata"]["runs"]) for artifact in artifacts} == {(RUN.id,)}
         kept = [path.read_text() for path in folder.glob("wandb-data/**/staging/*") if b"Adopt" in path.read_bytes()]
         return kept[: len(artifacts)]
@@ -80,10 +82,12 @@ class TestWandb(TrackerContract):
 
 def test_wandb_curves_have_a_declared_axis_and_a_best_value(workspace: Path) -> None:
     WandbTracker("evalbench", None, "offline", str(workspace)).record(RUN)
-    (run,) = offline_runs(workspace)
-    assert {run.axes[name] for name in ("train/*", "val/*", "val/loss", "val/accuracy")} == {"epoch"}
-    assert (run.summary["val/loss"], run.summary["val/accuracy"]) == ({"min": 0.5}, {"max": 0.8})
-    assert run.num_stats == 0
+    WandbTracker("evalbench", None, "offline", str(workspace)).record(replace(RUN, id="in-steps", axis="step"))
+    for axis, run in zip(("epoch", "step"), offline_runs(workspace), strict=True):
+        assert {run.axes[name] for name in ("train/*", "val/*", "val/loss", "val/accuracy")} == {axis}
+        assert run.hidden == {"epoch", "step"}
+        assert (run.summary["val/loss"], run.summary["val/accuracy"]) == ({"min": 0.5}, {"max": 0.8})
+        assert run.num_stats == 0
 
 
 @pytest.mark.slow
@@ -162,7 +166,7 @@ class TestTensorBoard(TrackerContract):
         for tag in events.Tags()["scalars"]:
             for event in events.Scalars(tag):
                 if tag in RUN.curve[0]:
-                    points.setdefault(event.step, {"step": event.step})[tag] = event.value
+                    points.setdefault(event.step, {"epoch": event.step})[tag] = event.value
                 else:
                     summary[tag] = event.value
         about |= {"tags": tuple(about["tags"]), "summary": summary, "curve": [in_order(p) for p in points.values()]}
@@ -200,8 +204,8 @@ class TestMlflow(TrackerContract):
         tags, id = run.data.tags, run.info.run_id
         points: dict[int, dict[str, Any]] = {}
         for key in RUN.curve[0]:
-            for metric in client.get_metric_history(id, key) if key != "step" else ():
-                points.setdefault(metric.step, {"step": metric.step})[key] = metric.value
+            for metric in client.get_metric_history(id, key) if key != "epoch" else ():
+                points.setdefault(metric.step, {"epoch": metric.step})[key] = metric.value
         summary = {key: value for key, value in run.data.metrics.items() if key not in RUN.curve[0]}
         assert (run.info.status, run.data.params["lr"], run.data.params["optimizer"]) == ("FINISHED", "0.001", "adam")
         return Run(
@@ -248,7 +252,7 @@ class TestTrackio(TrackerContract):
         config = {key: value for key, value in run.config.items() if not key.startswith("_")}
         about = [config.pop(key) for key in ("job_type", "tags", "notes")]
         rows = self.rows(run)
-        curve = [in_order(row) for row in rows if "val/loss" in row]
+        curve = [in_order({**row, "epoch": row["step"], "step": row[STEP]}) for row in rows if "val/loss" in row]
         (final,) = [{k: v for k, v in row.items() if k != "step"} for row in rows if "state" in row]
         group = run.config["_Group"]
         return Run(run.name, group, about[0], tuple(about[1]), about[2], config, curve, final, "", True)

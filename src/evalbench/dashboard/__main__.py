@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from evalbench.dashboard.views import report, views, workspace
 from evalbench.errors import InputError
 from evalbench.mirror import described
-from evalbench.store import Store
-from evalbench.sync import STORE
+from evalbench.sync import STORE, existing
 from evalbench.tracking.libraries import require
 
 TRACKER = "evalbench.tracking.wandb.WandbTracker"
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(asked: argparse.Namespace) -> int:
-    about = described(Store(asked.store), asked.evaluation)
+    about = described(existing(asked.store), asked.evaluation)
     known = [tracker for tracker in about["trackers"].values() if tracker["_target_"] == TRACKER]
     if not known:
         raise InputError(f"{asked.evaluation} is not mirrored to W&B: run it with tracker=wandb")

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evalbench.mirror.runs import axis_of
+
 GROUP = "technique"
 MOST_COLUMNS = 6
 """Settings that a parallel-coordinates view shows."""
@@ -15,8 +17,12 @@ class Views:
 
     evaluation: str
     question: str
-    curves: Sequence[str]
-    """Metrics over epochs, grouped by technique, with the range over runs as a band."""
+    curves: Mapping[str, Sequence[str]]
+    """For each workload its metrics, to be drawn by technique, with the range over runs as a band."""
+    axis: str
+    """What the curves are drawn over: `epoch` or `step`."""
+    searched: bool
+    """Whether there are runs with hyperparameters that a search has tried, beside those to be judged."""
     settings: Sequence[str]
     """Settings that differ between runs, the left axes of the parallel-coordinates view."""
     results: Sequence[str]
@@ -27,7 +33,10 @@ class Views:
     def lines(self) -> list[str]:
         """Say what there is to see, a line per section."""
         return [
-            f"curves over epochs, grouped by {GROUP} with bands: {', '.join(self.curves)}",
+            *(
+                f"{workload}: curves over {self.axis}s, grouped by {GROUP} with bands: {', '.join(names)}"
+                for workload, names in self.curves.items()
+            ),
             f"parallel coordinates: {', '.join([*self.settings, *self.results])}",
             f"tables: {', '.join(self.tables)}",
         ]
@@ -36,7 +45,7 @@ class Views:
 def views(evaluation: str, about: Mapping[str, Any]) -> Views:
     """Return the views that fit an evaluation, from what the store says about it for trackers."""
     cells = about["cells"]
-    metrics = dict.fromkeys(cell["metric"] for cell in cells)
+    metrics = {cell["workload"]: cell["metric"] for cell in cells}
     found: dict[str, dict[str, None]] = {}
     for cell in cells:
         values = {**cell["choices"], "dataset": cell["workload"]}
@@ -47,81 +56,79 @@ def views(evaluation: str, about: Mapping[str, Any]) -> Views:
     return Views(
         evaluation=evaluation,
         question=about["question"] or evaluation,
-        curves=[*(f"val/{metric.split('/')[1]}" for metric in metrics), "val/loss", "train/loss"],
+        curves={w: [f"val/{metric.split('/')[1]}", "val/loss", "train/loss"] for w, metric in metrics.items()},
+        axis=axis_of(cells[0]["settings"]),
+        searched=any(cell["studies"] for cell in cells),
         settings=[GROUP, *varied[:MOST_COLUMNS]],
-        results=[*metrics, "cost/steps", "cost/flops"],
+        results=[*dict.fromkeys(metrics.values()), "cost/steps", "cost/flops"],
         tables=["verdicts", "results"] if about["factor"] else ["results"],
     )
 
 
 def workspace(views: Views, entity: str, project: str) -> Any:
-    """Return the workspace, not saved yet."""
+    """Return the workspace, not saved yet. Its panels draw the groups of its table of runs: a line for each cell."""
     import wandb_workspaces.workspaces as ws
 
-    curves, parallel, tables = _panels(views)
+    metrics = list(dict.fromkeys(name for names in views.curves.values() for name in names))
+    told_apart = {"dataset": len(views.curves) > 1, "hyperparameters": views.searched, GROUP: True}
     return ws.Workspace(
         entity=entity,
         project=project,
         name=views.evaluation,
         sections=[
-            ws.Section(name="Curves", panels=curves, is_open=True),
-            ws.Section(name="Parallel coordinates", panels=parallel, is_open=True),
-            ws.Section(name="Verdicts", panels=tables, is_open=True),
+            ws.Section(name="Curves", panels=_curves(metrics, views.axis), is_open=True),
+            ws.Section(name="Parallel coordinates", panels=_parallel(views), is_open=True),
+            ws.Section(name="Verdicts", panels=_tables(views), is_open=True),
         ],
-        runset_settings=ws.RunsetSettings(filters=[ws.Metric("Group") == views.evaluation], groupby=[ws.Config(GROUP)]),
+        runset_settings=ws.RunsetSettings(
+            filters=[ws.Metric("Group") == views.evaluation],
+            groupby=[ws.Config(key) for key, needed in told_apart.items() if needed],
+        ),
     )
 
 
 def report(views: Views, entity: str, project: str) -> Any:
-    """Return the report, not saved yet."""
+    """Return the report, not saved yet: a mean over several workloads says little, so each has curves of its own."""
     import wandb_workspaces.reports.v2 as wr
+    from wandb_workspaces.expr import Config, Metric
 
-    curves, parallel, tables = _panels(views)
-
-    def grid(panels: list[Any]) -> Any:
-        runs = wr.Runset(
-            entity=entity,
-            project=project,
-            name=views.evaluation,
-            filters=f"Metric('group') == '{views.evaluation}'",
-            groupby=[f"config.{GROUP}"],
-        )
+    def grid(panels: list[Any], *only: Any, groups: Sequence[str] = ()) -> Any:
+        filters = [Metric("Group") == views.evaluation, *only]
+        runs = wr.Runset(entity=entity, project=project, name=views.evaluation, filters=filters, groupby=list(groups))
         return wr.PanelGrid(runsets=[runs], panels=panels)
 
-    return wr.Report(
-        entity=entity,
-        project=project,
-        title=views.evaluation,
-        description=views.question,
-        blocks=[
-            wr.H1(text=views.question),
-            wr.H2(text="Verdicts"),
-            grid(tables),
-            wr.H2(text="Curves"),
-            wr.P(text=f"Means over the runs of each {GROUP}; the bands are their range."),
-            grid(curves),
-            wr.H2(text="Settings and results"),
-            grid(parallel),
-        ],
-    )
+    judged = [Config("hyperparameters") == "tuned"] if views.searched else []
+    blocks = [
+        wr.H1(text=views.question),
+        wr.H2(text="Verdicts"),
+        grid(_tables(views), Metric("JobType") == "evaluation"),
+        wr.H2(text="Curves"),
+        wr.P(text=f"Means over the runs of each {GROUP}; the bands are their range."),
+    ]
+    for workload, names in views.curves.items():
+        panels = _curves(names, views.axis)
+        of_workload = grid(panels, Config("dataset") == workload, *judged, groups=[f"config.{GROUP}"])
+        blocks += [wr.H3(text=workload), of_workload]
+    blocks += [wr.H2(text="Settings and results"), grid(_parallel(views), Metric("JobType") != "evaluation")]
+    return wr.Report(entity=entity, project=project, title=views.evaluation, description=views.question, blocks=blocks)
 
 
-def _panels(views: Views) -> tuple[list[Any], list[Any], list[Any]]:
+def _curves(names: Sequence[str], axis: str) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
-    curves: list[Any] = [
-        wr.LinePlot(
-            title=name,
-            x="epoch",
-            y=[name],
-            groupby=wr.Config(GROUP),
-            groupby_aggfunc="mean",
-            groupby_rangefunc="minmax",
-            max_runs_to_show=1000,
-        )
-        for name in views.curves
-    ]
+    bands = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax", "max_runs_to_show": 1000}
+    return [wr.LinePlot(title=name, x=axis, y=[name], **bands) for name in names]
+
+
+def _parallel(views: Views) -> list[Any]:
+    import wandb_workspaces.reports.v2 as wr
+
     columns = [wr.ParallelCoordinatesPlotColumn(metric=wr.Config(name)) for name in views.settings]
     columns += [wr.ParallelCoordinatesPlotColumn(metric=wr.SummaryMetric(name)) for name in views.results]
-    tables: list[Any] = [wr.WeavePanelSummaryTable(table_name=name) for name in views.tables]
-    return curves, [wr.ParallelCoordinatesPlot(columns=columns)], tables
+    return [wr.ParallelCoordinatesPlot(columns=columns)]
+
+
+def _tables(views: Views) -> list[Any]:
+    import wandb_workspaces.reports.v2 as wr
+
+    return [wr.WeavePanelSummaryTable(table_name=name) for name in views.tables]

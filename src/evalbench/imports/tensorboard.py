@@ -13,10 +13,23 @@ HPARAMS = "_hparams_/session_start_info"
 
 
 def read(where: str) -> Sequence[Mapping[str, Any]]:
-    """Return the runs in or below a folder: hyperparameters, and the last value of every scalar."""
+    """Return the runs in or below a folder: hyperparameters, and the last value of every scalar.
+
+    PyTorch's `add_hparams` writes into a folder of its own below that of the run, unless told otherwise: such a one
+    belongs to the run above it.
+    """
     require("tensorboard", "tensorboard")
     folders = sorted({path.parent for path in Path(where).rglob("*tfevents*")})
-    return [_row(folder, str(folder.relative_to(where))) for folder in folders]
+    rows = {folder: _row(folder, str(folder.relative_to(where))) for folder in folders}
+    for folder in folders:
+        below = [other for other in folders if other.parent == folder and _has_settings(rows[other])]
+        if len(below) == 1 and not _has_settings(rows[folder]):
+            rows[folder] = {**rows.pop(below[0]), **rows[folder]}
+    return list(rows.values())
+
+
+def _has_settings(row: Mapping[str, Any]) -> bool:
+    return any(key.startswith("config.") for key in row)
 
 
 def _row(folder: Path, name: str) -> Mapping[str, Any]:
@@ -30,7 +43,7 @@ def _row(folder: Path, name: str) -> Mapping[str, Any]:
     if content:
         data = plugin_data_pb2.HParamsPluginData.FromString(content)
         for key, value in data.session_start_info.hparams.items():
-            row[f"config.{key}"] = getattr(value, str(value.WhichOneof("kind")))
+            row[f"config.{key}"] = _plain(getattr(value, str(value.WhichOneof("kind"))))
     tags = events.Tags()
     for tag in tags["scalars"]:
         row[f"summary.{tag}"] = events.Scalars(tag)[-1].value
@@ -40,6 +53,11 @@ def _row(folder: Path, name: str) -> Mapping[str, Any]:
         row |= {"id": about["id"], "group": about["group"], "job_type": about["job_type"]}
         row |= {f"config.{key}": value for key, value in flat(about["config"])}
     return row
+
+
+def _plain(value: Any) -> Any:
+    """Whole numbers were integers, most likely: the file knows floats alone, and a seed is no 0.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _hparams(events: Any) -> bytes | None:

@@ -88,15 +88,16 @@ def _run(
     score = f"val/{cell.metric.split('/')[1]}"
     question = f": {context.question}" if context.question else ""
     part = part or ("default" if cell.studies else None)
+    kind = part and part.split("-")[0]
     parts = [context.evaluation, link.technique, *link.factors.values(), cell.workload, *([part] if part else [])]
     kinds = [cell.choices[group] for group in ("model", "activation", "optimizer") if group in cell.choices]
     return Run(
         id=identity([*parts, f"s{seed}"]),
         group=context.evaluation,
         job_type=link.technique,
-        tags=tuple(dict.fromkeys([cell.workload, link.technique, *kinds, *([part.split("-")[0]] if part else [])])),
+        tags=tuple(dict.fromkeys([cell.workload, link.technique, *kinds, *([kind] if kind else [])])),
         notes=f"{link.technique} on {cell.workload}, seed {seed}, of {context.evaluation}{question}\n{context.command}",
-        config=_config(context, cell, link, seed, settings),
+        config=_config(context, cell, link, seed, settings, kind),
         curve=[
             {
                 "epoch": point.epoch,
@@ -110,8 +111,14 @@ def _run(
         summary=summary,
         score=score,
         maximize=cell.maximize,
+        axis=axis_of(settings),
         **state,
     )
+
+
+def axis_of(settings: Mapping[str, Any]) -> str:
+    """Return what the curves of trials with these settings are drawn over: what their budget is in."""
+    return "epoch" if "epochs" in settings["budget"] else "step"
 
 
 def identity(parts: Sequence[str]) -> str:
@@ -123,7 +130,7 @@ def identity(parts: Sequence[str]) -> str:
 
 
 def _config(
-    context: Context, cell: CellDescription, link: Link, seed: int, settings: Mapping[str, Any]
+    context: Context, cell: CellDescription, link: Link, seed: int, settings: Mapping[str, Any], kind: str | None
 ) -> dict[str, Any]:
     """Flat names first come, first served: `lr` is the optimizer's, and a schedule's would be `schedule_lr`."""
     flat: dict[str, Any] = {
@@ -131,6 +138,7 @@ def _config(
         "technique": link.technique,
         "dataset": cell.workload,
         "seed": seed,
+        "hyperparameters": kind,
         "trial": link.trial_id,
         **{group: cell.choices.get(group) for group in GROUPS[:-1]},
     }

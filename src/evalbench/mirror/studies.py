@@ -1,7 +1,7 @@
 """A search as a tracker's runs: one for each trial of a short study, or one whose history is its candidates."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -35,7 +35,7 @@ def runs_of(
         for trial_id in one.trial_ids:
             if trial_id in trials:
                 part = f"study{study.number}-c{one.number}"
-                yield runs.ended(context, cell, link, trials[trial_id], part)
+                yield runs.ended(context, cell, replace(link, trial_id=trial_id), trials[trial_id], part)
 
 
 def _whole(

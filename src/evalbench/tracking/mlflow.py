@@ -35,20 +35,18 @@ class MlflowTracker:
             self._open[run.id] = self._begin(run)
             self._num_logged[run.id] = 0
         info = self._open[run.id].info
+        first = self._num_logged[run.id]
         points = [
-            Metric(key, value, info.start_time + place, int(point["step"]))  # the same time for the same point, always
-            for place, point in enumerate(run.curve)
-            if place >= self._num_logged[run.id]
-            for key, value in numbers(point).items()
-            if key != "step"
+            Metric(key, value, info.start_time + number, place)  # the same time for the same point, always
+            for number, (place, values) in enumerate(run.points(first), first)
+            for key, value in numbers(values).items()
         ]
         for chunk in _chunks(points, MOST_METRICS):
             self._client.log_batch(info.run_id, metrics=chunk)
         self._num_logged[run.id] = len(run.curve)
         if run.running:
             return
-        last = int(run.curve[-1]["step"]) if run.curve else 0
-        final = [Metric(key, value, info.start_time, last) for key, value in numbers(run.summary).items()]
+        final = [Metric(key, value, info.start_time, run.last) for key, value in numbers(run.summary).items()]
         self._client.log_batch(info.run_id, metrics=final)
         for key, value in run.summary.items():
             if isinstance(value, str):

@@ -33,13 +33,12 @@ class TensorBoardTracker:
             shown = {k: v for k, v in flat(run.config) if isinstance(v, bool | int | float | str)}
             self._add(run.id, summary_v2.hparams_pb(shown, trial_id=run.id))
             self._add_text(run.id, run)
-        for point in run.curve[self._num_logged[run.id] :]:
-            self._add_numbers(run.id, {k: v for k, v in point.items() if k != "step"}, int(point["step"]))
+        for place, values in run.points(self._num_logged[run.id]):
+            self._add_numbers(run.id, values, place)
         self._num_logged[run.id] = len(run.curve)
         if run.running:
             return
-        last = int(run.curve[-1]["step"]) if run.curve else 0
-        self._add_numbers(run.id, numbers(run.summary), last)
+        self._add_numbers(run.id, numbers(run.summary), run.last)
         self._add_text(run.id, run)
         self._open.pop(run.id).close()
         self._num_logged.pop(run.id)

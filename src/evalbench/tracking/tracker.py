@@ -29,10 +29,21 @@ class Run:
     """The name of the validation metric in the curve, such as `val/accuracy`."""
     maximize: bool
     """Its direction."""
+    axis: str = "epoch"
+    """What the curve is drawn over: `epoch`, or `step` where the budget is in steps."""
     running: bool = False
     """In training: the curve so far, no summary yet."""
     process: int | None = None
     """The process on this machine that trains the trial's cohort, where this run stands for the cohort."""
+
+    def points(self, first: int = 0) -> list[tuple[int, dict[str, float]]]:
+        """Return the curve from its point `first` on: each place on the axis, and what was measured there."""
+        return [(int(p[self.axis]), {k: v for k, v in p.items() if k != self.axis}) for p in self.curve[first:]]
+
+    @property
+    def last(self) -> int:
+        """The place on the axis of the curve's last point."""
+        return int(self.curve[-1][self.axis]) if self.curve else 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ from evalbench.errors import ConfigError
 from evalbench.tracking.libraries import require
 from evalbench.tracking.tracker import Conclusion, Run, numbers
 
+STEP = "trainer/global_step"
+"""What optimizer steps are called where the curve is over epochs: trackio's own `step` is the place on the axis."""
+
 
 class TrackioTracker:
     """Mirrors trials to trackio's SQLite file."""
@@ -23,14 +26,12 @@ class TrackioTracker:
         new = run.id not in self._num_logged
         about = {"job_type": run.job_type, "tags": list(run.tags), "notes": run.notes}
         record = self._init(run.id, run.group, {**run.config, **about}, new)
-        first = self._num_logged.get(run.id, 0)
-        for point in run.curve[first:]:
-            record.log({key: value for key, value in point.items() if key != "step"}, step=int(point["step"]))
+        for place, values in run.points(self._num_logged.get(run.id, 0)):
+            record.log({STEP if key == "step" else key: value for key, value in values.items()}, step=place)
         self._num_logged[run.id] = len(run.curve)
         if not run.running:
-            last = int(run.curve[-1]["step"]) if run.curve else 0
             texts = {key: value for key, value in run.summary.items() if isinstance(value, str)}
-            record.log({**numbers(run.summary), **texts}, step=last)
+            record.log({**numbers(run.summary), **texts}, step=run.last)
             self._num_logged.pop(run.id)
         record.finish()
 
@@ -85,4 +86,5 @@ class TrackioTracker:
 
     def how_to_see(self) -> str | None:
         """Return the command that shows the runs."""
-        return f"trackio  look at the runs: TRACKIO_DIR={self.folder} trackio show --project {self.project}"
+        variables = f"TRACKIO_DIR={self.folder} TRACKIO_PLOT_ORDER='val/*,train/*'"  # curves first, then single values
+        return f"trackio  look at the runs: {variables} trackio show --project {self.project}"

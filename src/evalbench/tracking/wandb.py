@@ -54,12 +54,12 @@ class WandbTracker:
             notes=run.notes,
             config=dict(run.config),
         )
-        record.define_metric("epoch")
-        record.define_metric("step")
-        record.define_metric("train/*", step_metric="epoch")
-        record.define_metric("val/*", step_metric="epoch")
-        record.define_metric("val/loss", step_metric="epoch", summary="min")
-        record.define_metric(run.score, step_metric="epoch", summary="max" if run.maximize else "min")
+        for axis in ("epoch", "step"):
+            record.define_metric(axis, hidden=True)  # a chart of its own would be a straight line
+        for names in ("train/*", "val/*"):
+            record.define_metric(names, step_metric=run.axis)
+        record.define_metric("val/loss", step_metric=run.axis, summary="min")
+        record.define_metric(run.score, step_metric=run.axis, summary="max" if run.maximize else "min")
         return record
 
     def _init(self, id: str, stats_of: int | None = None, **more: Any) -> Any:
@@ -139,6 +139,8 @@ class WandbTracker:
         )
         for path in conclusion.files:
             artifact.add_file(str(path))
+        for path in conclusion.figures.values():  # which the report shows
+            artifact.add_file(str(path), f"figures/{path.name}")
         record.log_artifact(artifact)
         self._finish(conclusion.id)
 

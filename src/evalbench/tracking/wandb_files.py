@@ -29,6 +29,8 @@ class OfflineRun:
     summary: dict[str, Any] = field(default_factory=dict)
     axes: dict[str, str] = field(default_factory=dict)
     """Each declared metric's step axis."""
+    hidden: set[str] = field(default_factory=set)
+    """Declared metrics that get no chart of their own."""
     num_stats: int = 0
     """Looks at the machine."""
     artifacts: list[Mapping[str, Any]] = field(default_factory=list)
@@ -92,7 +94,10 @@ def read(path: Path) -> OfflineRun:
         elif kind == "history":
             run.curve.append({k: v for k, v in _items(record.history.item).items() if not k.startswith("_")})
         elif kind == "metric":
-            run.axes[record.metric.name or record.metric.glob_name] = record.metric.step_metric
+            name = record.metric.name or record.metric.glob_name
+            run.axes[name] = record.metric.step_metric
+            if record.metric.options.hidden:
+                run.hidden.add(name)
         elif kind == "stats":
             run.num_stats += 1
         elif kind == "artifact" or (kind == "request" and record.request.WhichOneof("request_type") == "log_artifact"):
