@@ -81,10 +81,14 @@ class TestWandb(TrackerContract):
 
 
 def test_wandb_curves_have_a_declared_axis_and_a_best_value(workspace: Path) -> None:
-    WandbTracker("evalbench", None, "offline", str(workspace)).record(RUN)
-    WandbTracker("evalbench", None, "offline", str(workspace)).record(replace(RUN, id="in-steps", axis="step"))
-    for axis, run in zip(("epoch", "step"), offline_runs(workspace), strict=True):
-        assert {run.axes[name] for name in ("train/*", "val/*", "val/loss", "val/accuracy")} == {axis}
+    tracker = WandbTracker("evalbench", None, "offline", str(workspace))
+    for axis in ("epoch", "step"):
+        tracker.record(replace(RUN, id=f"in-{axis}s", axis=axis))
+    runs = offline_runs(workspace)
+    assert {run.id for run in runs} == {"in-epochs", "in-steps"}
+    for run in runs:
+        axes = {run.axes[name] for name in ("train/*", "val/*", "val/loss", "val/accuracy")}
+        assert axes == {run.id.removeprefix("in-").removesuffix("s")}
         assert run.hidden == {"epoch", "step"}
         assert (run.summary["val/loss"], run.summary["val/accuracy"]) == ({"min": 0.5}, {"max": 0.8})
         assert run.num_stats == 0
