@@ -123,6 +123,14 @@ def test_what_is_no_sampler_is_refused(target: str) -> None:
         search.check(searched("+search=random", f"search.sampler._target_={target}"))
 
 
+def test_what_would_only_draw_at_random_is_refused() -> None:
+    pytest.importorskip("cmaes")
+    choices = ("optimizer=sgd", "++optimizer.space.lr={choices: [0.1, 1]}")
+    search.check(searched("+search=cma_es", "optimizer=sgd"))
+    with pytest.raises(ConfigError, match=r"search\.space must have a range of numbers"):
+        search.check(searched("+search=cma_es", *choices))
+
+
 def test_importance_finds_the_hyperparameter_that_matters() -> None:
     space = {"a": {"low": 0.0, "high": 1.0}, "b": {"low": 0.0, "high": 1.0}}
     finished = [({"a": n / 31, "b": n * 7 % 31 / 31}, (n / 31) ** 2) for n in range(32)]
