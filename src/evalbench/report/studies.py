@@ -28,6 +28,7 @@ class Study:
     number: int
     name: str  # in Optuna's storage
     best: int | None  # number of the candidate that was measured
+    space: Mapping[str, Mapping[str, Any]]  # its own; that of the technique spans those of all settings
     default: Mapping[str, Any]  # path -> the value as it stands in the configuration
     chosen: Mapping[str, Any]
     importance: Mapping[str, float]
@@ -95,6 +96,7 @@ def _read_json(path: Path, factors: Sequence[str]) -> tuple[Study, ...]:
                 number=int(one["study"]),
                 name=one["name"],
                 best=one["best"],
+                space=one["space"],
                 default=one["default"],
                 chosen=one["chosen"] or {},
                 importance=one["importance"],
