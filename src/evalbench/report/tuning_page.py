@@ -80,6 +80,7 @@ def how(found: Findings) -> str:
             f" in {eta} of those that trained together went on; a pruned one counts with the value it had, as if its"
             " training had been paid in full."
         )
+    said[-1] += "\n\n"  # what was done; what the intervals cover
     if evaluation.num_studies > 1:
         said.append(
             f"The whole search was repeated {evaluation.num_studies} times with other seeds, and the study is what"
@@ -94,7 +95,7 @@ def how(found: Findings) -> str:
         "All measured trials of a workload share their test rows. The spread over seeds cannot show what other test"
         " rows would have given; the intervals that decide are widened in its place by test rows / training rows."
     )
-    return " ".join(said)
+    return " ".join(said).replace("\n\n ", "\n\n")
 
 
 def parity(found: Findings) -> str:
