@@ -83,6 +83,16 @@ def test_half_a_line_that_a_killed_process_left_is_taken_away(tmp_path: Path) ->
     assert opened(tmp_path, config, found).count == 0  # that one was never recorded: it is asked again
 
 
+@pytest.mark.parametrize("line", [b"nonsense\n{}\n", b'{"op_code": 99}\n'])
+def test_a_journal_that_cannot_be_read_is_set_aside_and_made_anew(tmp_path: Path, line: bytes) -> None:
+    config = searched("+search=random")
+    found = run(tmp_path, config, 1)
+    path = tmp_path / "s.journal"
+    path.write_bytes(line + path.read_bytes())
+    assert run(tmp_path, config, 3, found) == run(tmp_path / "whole", config, 3)
+    assert path.with_name("s.journal.broken").read_bytes().startswith(line)
+
+
 @pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_taken_over(workspace: Path) -> None:
     folder = Path("outputs")

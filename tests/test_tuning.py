@@ -269,6 +269,14 @@ def test_where_every_candidate_fails_the_measured_trials_do(store: Store, monkey
     assert results[0].message == "no candidate could be trained: ZeroDivisionError: division by zero"
 
 
+def test_a_job_that_cannot_begin_to_tune_says_why(store: Store) -> None:
+    cell = searched("optimizer=sgd")
+    tuning.fail(cell, store, OSError("no space left\non the disk"))
+    (specs,) = tuning.measured(cell, store)
+    said = {trial.result.message for trial in store.trials(list(specs)).values()}
+    assert said == {"no candidate could be trained: OSError: no space left"}
+
+
 @pytest.mark.slow
 def test_repeated_studies_use_other_candidates_and_other_seeds(store: Store) -> None:
     cell = searched("optimizer=sgd", "search.num_studies=2")

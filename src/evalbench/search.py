@@ -204,9 +204,16 @@ def _open_journal(path: Path) -> JournalStorage:
         with path.open("rb+") as file:  # a process that was killed while it wrote has left half a line
             content = file.read()
             file.truncate(content.rfind(b"\n") + 1)
+        try:
+            return JournalStorage(JournalFileBackend(str(path), lock))
+        except Exception as error:  # whatever Optuna makes of lines that are not its own
+            aside = path.with_name(f"{path.name}.broken")
+            log.warning("%s cannot be read (%r): it is now %s, and made anew from the store", path, error, aside.name)
+            path.rename(aside)
+            path.touch()
+            return JournalStorage(JournalFileBackend(str(path), lock))
     finally:
         lock.release()
-    return JournalStorage(JournalFileBackend(str(path), lock))
 
 
 def default_storage(store_url: str) -> str:

@@ -308,8 +308,10 @@ def run(cell: Cell, store: Store) -> None:
             cells.run(tuned, store)
 
 
-def _nothing_to_measure(study: CellStudy, store: Store) -> TrialResult:
+def _nothing_to_measure(study: CellStudy, store: Store, error: Exception | None = None) -> TrialResult:
     messages = [t.result.message for one in study.history(store) for t in one.trials if t.result.message]
+    if error is not None:
+        messages.append(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no message')}")
     said = messages[0] if messages else "the job did not live to tune"
     return TrialResult(State.FAILED, message=f"no candidate could be trained: {said}")
 
@@ -328,7 +330,8 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
     for study in studies(cell):
         tuned = study.chosen(store)
         if tuned is None:
-            store.record([(spec, _nothing_to_measure(study, store)) for spec in study.unchosen()], provenance.collect())
+            result = _nothing_to_measure(study, store, error)
+            store.record([(spec, result) for spec in study.unchosen()], provenance.collect())
         else:
             cells.fail(tuned, store, error)
 
