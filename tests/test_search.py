@@ -83,6 +83,16 @@ def test_half_a_line_that_a_killed_process_left_is_taken_away(tmp_path: Path) ->
     assert opened(tmp_path, config, found).count == 0  # that one was never recorded: it is asked again
 
 
+@pytest.mark.parametrize("line", [b"nonsense\n{}\n", b'{"op_code": 99}\n'])
+def test_a_journal_that_cannot_be_read_is_set_aside_and_made_anew(tmp_path: Path, line: bytes) -> None:
+    config = searched("+search=random")
+    found = run(tmp_path, config, 1)
+    path = tmp_path / "s.journal"
+    path.write_bytes(line + path.read_bytes())
+    assert run(tmp_path, config, 3, found) == run(tmp_path / "whole", config, 3)
+    assert path.with_name("s.journal.broken").read_bytes().startswith(line)
+
+
 @pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_taken_over(workspace: Path) -> None:
     folder = Path("outputs")
@@ -121,6 +131,14 @@ def test_a_grid_ends_when_it_has_been_walked(tmp_path: Path) -> None:
 def test_what_is_no_sampler_is_refused(target: str) -> None:
     with pytest.raises(ConfigError, match=r"search\.sampler"):
         search.check(searched("+search=random", f"search.sampler._target_={target}"))
+
+
+def test_what_would_only_draw_at_random_is_refused() -> None:
+    pytest.importorskip("cmaes")
+    choices = ("optimizer=sgd", "++optimizer.space.lr={choices: [0.1, 1]}")
+    search.check(searched("+search=cma_es", "optimizer=sgd"))
+    with pytest.raises(ConfigError, match=r"search\.space must have a range of numbers"):
+        search.check(searched("+search=cma_es", *choices))
 
 
 def test_importance_finds_the_hyperparameter_that_matters() -> None:

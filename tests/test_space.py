@@ -1,9 +1,11 @@
+from typing import Any
+
 import pytest
 
 from conftest import compose_config
 from evalbench import space
 from evalbench.errors import ConfigError
-from evalbench.space import Dimension
+from evalbench.space import Dimension, replaced, spanned
 
 
 def test_a_tree_of_ranges_becomes_dimensions_by_the_keys_they_replace() -> None:
@@ -84,6 +86,31 @@ def test_values_replace_keys_also_inside_lists() -> None:
     assert config.model.arguments["width"] == 8
     with pytest.raises(ConfigError, match="must name keys"):
         compose_config("optimizer=sgd").with_values({"optimizer.momentum": 0.5})
+
+
+def test_a_key_that_is_not_there_is_answered_with_those_that_are() -> None:
+    tree = {"optimizer": {"_target_": "x", "space": {}, "lr": 1, "betas": [0.9, 0.99]}}
+    for path, there in (("optimizer.lrr", "there are lr, betas$"), ("optimizer.betas.2", "there are 0, 1$")):
+        with pytest.raises(ConfigError, match=there):
+            replaced(tree, {path: 2})
+    with pytest.raises(ConfigError, match="has no parts"):
+        replaced(tree, {"optimizer.lr.x": 2})
+
+
+def test_spaces_are_spanned_by_one_that_holds_them_all() -> None:
+    one: dict[str, dict[str, Any]] = {"lr": {"low": 1e-4, "high": 0.1, "log": True}, "batch": {"choices": [16, 32]}}
+    two: dict[str, dict[str, Any]] = {
+        "lr": {"low": 1e-2, "high": 10.0, "log": True},
+        "batch": {"choices": [32, 64]},
+        "width": {"low": 1, "high": 2},
+    }
+    assert spanned([one, two]) == {
+        "lr": {"low": 1e-4, "high": 10.0, "log": True},
+        "batch": {"choices": [16, 32, 64]},
+        "width": {"low": 1, "high": 2},
+    }
+    assert spanned([one, {"lr": {"low": -1.0, "high": 1.0}}])["lr"] == {"low": -1.0, "high": 1.0}
+    assert one["lr"]["high"] == 0.1
 
 
 def test_a_search_can_add_dimensions_to_every_techniques() -> None:

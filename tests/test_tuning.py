@@ -1,5 +1,6 @@
 """Tune, then measure: on the iris table with a small network, which takes a second or two."""
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -218,6 +219,26 @@ def test_a_candidate_that_diverges_scores_as_the_trivial_predictor(store: Store)
     assert by_lr[1e30].outcome.values == pytest.approx((1 / 3,), abs=0.04)
 
 
+def test_a_candidate_is_not_cheaper_for_having_diverged(store: Store) -> None:
+    grid = (
+        "+search=grid",
+        "++optimizer.space.lr={choices: [0.1, 1e30]}",
+        "search.objectives=[val/log_loss,cost/flops]",
+    )
+    for budget in ("budget.epochs=2", "budget=steps budget.steps=20"):
+        small = ("dataset=iris", "model.width=8", "num_seeds=1")
+        cell = make_cell(*small, "optimizer=minibatch_sgd", "optimizer.space.batch_size=null", *grid, *budget.split())
+        tuning.run(cell, store)
+        bad, good = sorted(only_study(cell).history(store), key=lambda one: one.state is State.COMPLETE)
+        assert (bad.state, good.state) == (State.DIVERGED, State.COMPLETE)
+        assert (bad.trials[0].result.flops or 0) < (good.trials[0].result.flops or 0)
+        assert bad.outcome is not None
+        assert good.outcome is not None
+        assert bad.outcome.values is not None
+        assert good.outcome.values is not None
+        assert bad.outcome.values[1] == pytest.approx(good.outcome.values[1], rel=0.05)
+
+
 @pytest.mark.slow
 def test_a_candidate_that_fails_is_left_out_and_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = searched("optimizer=minibatch_sgd", "optimizer.space.batch_size.choices=[8,16]", "search.num_trials=6")
@@ -249,6 +270,14 @@ def test_where_every_candidate_fails_the_measured_trials_do(store: Store, monkey
     assert results[0].message == "no candidate could be trained: ZeroDivisionError: division by zero"
 
 
+def test_a_job_that_cannot_begin_to_tune_says_why(store: Store) -> None:
+    cell = searched("optimizer=sgd")
+    tuning.fail(cell, store, OSError("no space left\non the disk"))
+    (specs,) = tuning.measured(cell, store)
+    said = {trial.result.message for trial in store.trials(list(specs)).values()}
+    assert said == {"no candidate could be trained: OSError: no space left"}
+
+
 @pytest.mark.slow
 def test_repeated_studies_use_other_candidates_and_other_seeds(store: Store) -> None:
     cell = searched("optimizer=sgd", "search.num_studies=2")
@@ -278,6 +307,8 @@ def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> Non
     [
         ("search.objectives=[val/r2]", "search.objectives"),
         ("search.objectives=[speed]", "search.objectives"),
+        ("search.objectives=[cost/flops,val/log_loss]", "search.objectives"),
+        ("search.objectives=[val/auroc] search.pruning={eta: 2, first_rung: 1}", "search.objectives"),
         ("++search.space.model.height={low: 1, high: 2}", "search space"),
         ("++search.space.model.width={low: -1, high: 2, integer: true}", "model.width"),
         ("search.development=0.08 split.validation=0.02", "search.development"),
@@ -285,7 +316,7 @@ def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> Non
 )
 def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str, key: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        tuning.check(searched(*override.split(" ", 1)) if override.startswith("search.d") else searched(override))
+        tuning.check(searched(*re.split(r" (?=search|split)", override)))
     assert refused.value.key == key
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from evalbench.report.declared import declaration
+from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
 from evalbench.trial import TRAINING_VERSION, State
 from evalbench.tuning import DIRECTIONS, CellStudy, Tried
@@ -117,7 +118,10 @@ def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
 
     search = searched[0].study.search
     tried = {sum(one.outcome is not None and one.outcome.values is not None for one in s.history) for s in searched}
-    space = {s.link.technique: {d.path: d.spec() for d in s.study.search.space} for s in searched}
+    space = {
+        technique: spanned(_space(s) for s in searched if s.link.technique == technique)
+        for technique in dict.fromkeys(s.link.technique for s in searched)
+    }
     objectives = {s.study.cell.workload: list(s.study.objectives) for s in searched}
     return {
         "parity": len(tried) == 1,
@@ -146,6 +150,7 @@ def _write_studies(folder: Path, searched: Sequence[Searched]) -> None:
             **_study_key(s),
             "name": s.study.name,
             "best": None if s.best is None else s.best.candidate.number,
+            "space": _space(s),
             "default": {d.path: s.study.cell.config.value(d.path) for d in s.study.search.space},
             "chosen": None if s.best is None else dict(s.best.candidate.values),
             "importance": _importance(s),
@@ -154,6 +159,10 @@ def _write_studies(folder: Path, searched: Sequence[Searched]) -> None:
     ]
     text = json.dumps(studies, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "studies.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _space(s: Searched) -> dict[str, dict[str, Any]]:
+    return {dimension.path: dimension.spec() for dimension in s.study.search.space}
 
 
 def _study_key(s: Searched) -> dict[str, Any]:
@@ -192,9 +201,8 @@ def _importance(s: Searched) -> dict[str, float]:
         for one in s.history
         if one.outcome is not None and one.outcome.values is not None and not one.outcome.pruned
     ]
-    space = {dimension.path: dimension.spec() for dimension in s.study.search.space}
     maximize = DIRECTIONS[s.study.objectives[0]] == "maximize"
-    return {path: round(share, 6) for path, share in importance(space, finished, maximize).items()}
+    return {path: round(share, 6) for path, share in importance(_space(s), finished, maximize).items()}
 
 
 def write_costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -36,6 +36,8 @@ MOST_AT_ONCE = 64
 """Candidates of a batch where the search does not say."""
 ONE_SEED = (QMCSampler, GridSampler)
 """Samplers that walk through one sequence, which one seed fixes."""
+NUMBERS_ONLY = CmaEsSampler
+"""Beside it choices are drawn at random."""
 SCHEMA = "optuna"
 STALE_LOCK_SECONDS = 5
 """The lock of a journal file is a killed process's after so long."""
@@ -46,6 +48,9 @@ def check(search: SearchConfig) -> None:
     sampler = _sampler(search, 0)
     if isinstance(sampler, CmaEsSampler) and importlib.util.find_spec("cmaes") is None:
         raise ConfigError("search.sampler", "needs the package cmaes", search.sampler.target, "pip install cmaes")
+    if isinstance(sampler, NUMBERS_ONLY) and all(dimension.choices for dimension in search.space):
+        rule = "must have a range of numbers to search: it would draw choices at random"
+        raise ConfigError("search.space", rule, [one.path for one in search.space], "use +search=tpe or +search=gp")
     with _quiet():
         optuna.create_study(sampler=sampler).ask(_distributions(search.space))
 
@@ -199,9 +204,16 @@ def _open_journal(path: Path) -> JournalStorage:
         with path.open("rb+") as file:  # a process that was killed while it wrote has left half a line
             content = file.read()
             file.truncate(content.rfind(b"\n") + 1)
+        try:
+            return JournalStorage(JournalFileBackend(str(path), lock))
+        except Exception as error:  # whatever Optuna makes of lines that are not its own
+            aside = path.with_name(f"{path.name}.broken")
+            log.warning("%s cannot be read (%r): it is now %s, and made anew from the store", path, error, aside.name)
+            path.rename(aside)
+            path.touch()
+            return JournalStorage(JournalFileBackend(str(path), lock))
     finally:
         lock.release()
-    return JournalStorage(JournalFileBackend(str(path), lock))
 
 
 def default_storage(store_url: str) -> str:

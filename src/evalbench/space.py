@@ -7,7 +7,7 @@ of what it replaces; `betas: {"0": {...}}` reaches into a list.
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,24 @@ class Dimension:
         else:
             value = self.low + place * (self.high - self.low)
         return min(max(value, self.low), self.high)
+
+
+def spanned(spaces: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return the dimensions of several spaces, given as `Dimension.spec` does, each as wide as all of them together.
+
+    What is a range in one space and choices in another stays what it is in the first.
+    """
+    whole: dict[str, dict[str, Any]] = {}
+    for path, spec in ((path, spec) for space in spaces for path, spec in space.items()):
+        known = whole.setdefault(path, dict(spec))
+        if "choices" in known and "choices" in spec:
+            known["choices"] = [*known["choices"], *(c for c in spec["choices"] if c not in known["choices"])]
+        elif "choices" not in known and "choices" not in spec:
+            known |= {"low": min(known["low"], spec["low"]), "high": max(known["high"], spec["high"])}
+            for flag in ("log", "integer"):
+                if not spec.get(flag):
+                    known.pop(flag, None)
+    return whole
 
 
 def place_of(spec: Mapping[str, Any], value: float) -> float:
@@ -142,7 +160,10 @@ def _replaced(tree: Any, parts: list[str], value: Any, path: str) -> Any:
     place: Any = int(first) if isinstance(here, list) and first.isdecimal() else first
     known = place < len(here) if isinstance(place, int) else isinstance(here, Mapping) and place in here
     if not known:
-        raise ConfigError("search space", "must name keys that the configuration has", path, "add the key, or drop it")
+        names = here if isinstance(here, Mapping) else range(len(here)) if isinstance(here, list) else ()
+        there = ", ".join(str(name) for name in names if name not in ("_target_", "space"))
+        remedy = f"there are {there}" if there else "the value before the last dot has no parts"
+        raise ConfigError("search space", "must name keys that the configuration has", path, remedy)
     changed = {**here} if isinstance(here, Mapping) else [*here]
     changed[place] = _replaced(here[place], rest, value, path) if rest else value
     return changed

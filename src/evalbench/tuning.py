@@ -140,8 +140,28 @@ class CellStudy:
         if any(name in TIMED for name in self.objectives) and not timed:
             return Tried(candidate, there, None)
         results = [trial.result for trial in there]
-        values = tuple(statistics.fmean(_value(name, result, timed) for result in results) for name in self.objectives)
+        values = tuple(
+            statistics.fmean(self._value(name, candidate, result, timed) for result in results)
+            for name in self.objectives
+        )
         return Tried(candidate, there, Outcome(values, any(r.state is State.PRUNED for r in results)))
+
+    def _value(self, name: str, candidate: Candidate, result: TrialResult, timed: Mapping[str, float]) -> float:
+        if name in timed:
+            return timed[name]
+        if name == "cost/flops":
+            spent = result.flops or 0
+            return spent * (self._times_longer(candidate, result) if result.state is State.DIVERGED else 1.0)
+        if name == "cost/parameters":
+            return float(result.parameters or 0)
+        return result.metrics[name]
+
+    def _times_longer(self, candidate: Candidate, result: TrialResult) -> float:
+        """Return how many times the work of a diverged trial the budget is: none is cheaper for having diverged."""
+        config, num_train = self.cell.at(candidate.values, Phase.TUNE).config, result.num_train or 1
+        steps_per_epoch = math.ceil(num_train / config.optimizer.rows_per_step(num_train))
+        steps = config.budget.validation_steps(steps_per_epoch)[-1]
+        return steps / steps_per_epoch * num_train / (result.examples or 1)
 
     def is_complete(self, store: Store) -> bool:
         """Whether all its candidates have ended, none of them by our fault."""
@@ -220,17 +240,11 @@ def objectives(cell: Cell) -> tuple[str, ...]:
     """Return what a cell's candidates are judged by: the workload's own metric unless the search names others."""
     search = cell.config.search
     assert search is not None
-    return search.objectives or (f"val/{cell.dataset.metric.name.split('/')[1]}",)
+    return search.objectives or (_own_metric(cell),)
 
 
-def _value(name: str, result: TrialResult, timed: Mapping[str, float]) -> float:
-    if name in timed:
-        return timed[name]
-    if name == "cost/flops":
-        return float(result.flops or 0)
-    if name == "cost/parameters":
-        return float(result.parameters or 0)
-    return result.metrics[name]
+def _own_metric(cell: Cell) -> str:
+    return f"val/{cell.dataset.metric.name.split('/')[1]}"
 
 
 def studies(cell: Cell) -> list[CellStudy]:
@@ -256,6 +270,13 @@ def check(cell: Cell) -> None:
         if name.startswith("val/") and name not in _metrics(cell):
             remedy = "there are " + ", ".join(_metrics(cell))
             raise ConfigError("search.objectives", f"must be measured on {cell.workload}", name, remedy)
+    first, own = objectives(cell)[0], _own_metric(cell)
+    if not first.startswith("val/"):
+        rule = "must begin with what is validated, which chooses what is measured"
+        raise ConfigError("search.objectives", rule, first, f"put {own} or val/log_loss first")
+    if config.pruning is not None and first not in (own, "val/log_loss"):
+        rule = f"must be {own} or val/log_loss where candidates are pruned"
+        raise ConfigError("search.objectives", rule, first, "halving compares these after each validation")
     try:
         cell.development  # noqa: B018 - is made
     except DataError as error:
@@ -287,8 +308,10 @@ def run(cell: Cell, store: Store) -> None:
             cells.run(tuned, store)
 
 
-def _nothing_to_measure(study: CellStudy, store: Store) -> TrialResult:
+def _nothing_to_measure(study: CellStudy, store: Store, error: Exception | None = None) -> TrialResult:
     messages = [t.result.message for one in study.history(store) for t in one.trials if t.result.message]
+    if error is not None:
+        messages.append(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no message')}")
     said = messages[0] if messages else "the job did not live to tune"
     return TrialResult(State.FAILED, message=f"no candidate could be trained: {said}")
 
@@ -307,7 +330,8 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
     for study in studies(cell):
         tuned = study.chosen(store)
         if tuned is None:
-            store.record([(spec, _nothing_to_measure(study, store)) for spec in study.unchosen()], provenance.collect())
+            result = _nothing_to_measure(study, store, error)
+            store.record([(spec, result) for spec in study.unchosen()], provenance.collect())
         else:
             cells.fail(tuned, store, error)
 

@@ -13,6 +13,7 @@ from evalbench.errors import TableError
 from evalbench.report import write
 from evalbench.report.findings import Findings, find
 from evalbench.report.folder import load
+from evalbench.report.tuning_page import parity_sentence, spaces
 from evalbench.statistics.tuning import expected_best
 from evalbench.statistics.verdicts import Ring
 
@@ -78,6 +79,7 @@ def tune(folder: Path, sampler: str = "optuna.samplers.RandomSampler", studies: 
                         **key,
                         "name": "x",
                         "best": 0,
+                        "space": space,
                         "default": dict.fromkeys(space, 0.01),
                         "chosen": chosen,
                         "importance": dict(zip(space, (share, 1 - share), strict=False)),
@@ -164,7 +166,9 @@ def test_unequal_chances_cap_the_ring(tuned: Callable[..., Path]) -> None:
     found = read(folder)
     assert found.judged is not None
     assert found.judged.verdict("adam").ring not in (Ring.ADOPT, Ring.TRIAL)
-    assert "Parity fails" in said(folder)
+    text = said(folder)
+    assert "Parity fails" in text
+    assert "They were not tuned alike, at most: 4 candidates" in text
 
 
 def test_random_search_gets_the_expected_best_of_n(tuned: Callable[..., Path]) -> None:
@@ -206,6 +210,31 @@ def test_two_objectives_have_a_front(tuned: Callable[..., Path]) -> None:
     mine = found.tuned.front[(found.tuned.front["workload"] == "wine") & (found.tuned.front["technique"] == "sgd")]
     assert mine["on_front"].tolist() == [True, True, False, False]
     assert "figures/tuning_front.png" in said(folder)
+    table = pd.read_csv(folder / "tuning.csv")
+    table.loc[table["candidate"] == 1, "state"] = "DIVERGED"  # the cheapest one
+    table.to_csv(folder / "tuning.csv", index=False)
+    again = read(folder).tuned
+    assert again is not None
+    assert again.front.groupby("candidate")["on_front"].any().tolist() == [True, False, True, False]
+
+
+def test_pruned_candidates_had_less_than_the_budget(tuned: Callable[..., Path]) -> None:
+    folder = tuned()
+    raw = json.loads((folder / "evaluation.json").read_text())
+    raw["tuning"]["pruning"] = {"eta": 3, "first_rung": 1}
+    (folder / "evaluation.json").write_text(json.dumps(raw))
+    assert "the same number of candidates and seeds, and the same most epochs or steps" in parity_sentence(read(folder))
+
+
+def test_a_value_is_held_against_the_bounds_of_its_own_study(tuned: Callable[..., Path]) -> None:
+    folder = tuned()
+    raw = json.loads((folder / "studies.json").read_text())
+    raw[0]["space"]["optimizer.lr"] = {"low": 0.049, "high": 1.0, "log": True}  # of one setting of another factor
+    (folder / "studies.json").write_text(json.dumps(raw))
+    found = read(folder)
+    assert found.tuned is not None
+    assert [choice.bound for choice in found.tuned.choices if choice.technique == "sgd"] == ["low", None]
+    assert "these ranges span them all" in spaces(found)
 
 
 @pytest.mark.parametrize(("name", "word"), [("tuning.csv", "missing"), ("studies.json", "missing")])

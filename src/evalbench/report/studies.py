@@ -28,6 +28,7 @@ class Study:
     number: int
     name: str  # in Optuna's storage
     best: int | None  # number of the candidate that was measured
+    space: Mapping[str, Mapping[str, Any]]  # its own; that of the technique spans those of all settings
     default: Mapping[str, Any]  # path -> the value as it stands in the configuration
     chosen: Mapping[str, Any]
     importance: Mapping[str, float]
@@ -65,7 +66,7 @@ def read_studies(folder: Path, evaluation: Evaluation) -> Studies:
     only(path.name, table, "technique", evaluation.techniques)
     only(path.name, table, "workload", evaluation.workloads)
     only(path.name, table, "state", STATES)
-    studies = _read_json(folder / "studies.json", list(evaluation.factors))
+    studies = _read_json(folder / "studies.json", list(evaluation.factors), evaluation.tuning["space"])
     order = [*evaluation.factors, "study", "candidate"]
     places = pd.DataFrame(
         {
@@ -84,7 +85,7 @@ def _is_numeric(spec: Mapping[str, Any] | None) -> bool:
     return all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in spec["choices"])
 
 
-def _read_json(path: Path, factors: Sequence[str]) -> tuple[Study, ...]:
+def _read_json(path: Path, factors: Sequence[str], spaces: Mapping[str, Any]) -> tuple[Study, ...]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         return tuple(
@@ -95,6 +96,7 @@ def _read_json(path: Path, factors: Sequence[str]) -> tuple[Study, ...]:
                 number=int(one["study"]),
                 name=one["name"],
                 best=one["best"],
+                space=one.get("space") or spaces[one["technique"]],
                 default=one["default"],
                 chosen=one["chosen"] or {},
                 importance=one["importance"],

@@ -86,7 +86,7 @@ def tuned(folder: Folder, in_skill: bool, level: float, rho: dict[str, float], d
         studies=studies,
         spent=tuple(_spent(folder, technique) for technique in folder.evaluation.techniques),
         gains=tuple(_gains(folder, in_skill, level, rho)),
-        choices=tuple(choice for study in studies.studies for choice in _choices(folder, study)),
+        choices=tuple(choice for study in studies.studies for choice in _choices(study)),
         best_found=_best_found(folder, independent),
         independent=independent,
         importance=_importance(studies),
@@ -150,9 +150,7 @@ def _gains(folder: Folder, in_skill: bool, level: float, rho: dict[str, float]) 
     return gains
 
 
-def _choices(folder: Folder, study: Study) -> list[Choice]:
-    assert folder.evaluation.tuning is not None
-    space = folder.evaluation.tuning["space"][study.technique]
+def _choices(study: Study) -> list[Choice]:
     factors = ", ".join(f"{name}={level}" for name, level in study.factors.items())
     return [
         Choice(
@@ -163,7 +161,7 @@ def _choices(folder: Folder, study: Study) -> list[Choice]:
             path,
             study.default.get(path),
             value,
-            bound_of(space[path], value),
+            bound_of(study.space[path], value),
         )
         for path, value in study.chosen.items()
     ]
@@ -237,7 +235,9 @@ def _front(folder: Folder) -> pd.DataFrame:
         objectives = folder.evaluation.tuning["objectives"][key[1]]
         there = mine[mine[objectives].notna().all(axis=1)]
         part = there[[*keys, "candidate", *objectives]].copy()
-        part["on_front"] = _not_dominated(there, objectives, folder.evaluation.tuning["directions"])
+        ended = (there["state"] == "COMPLETE").to_numpy()  # what diverged early was cheap, and is no solution
+        part["on_front"] = False
+        part.loc[ended, "on_front"] = _not_dominated(there[ended], objectives, folder.evaluation.tuning["directions"])
         parts.append(part)
     front: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return front

@@ -22,6 +22,7 @@ SAMPLERS = {
     "QMCSampler": "a Sobol sequence",
     "grid": "a grid",
 }
+NUMBERS_ONLY = ("CmaEsSampler",)
 ADAPTIVE = ("TPESampler", "GPSampler", "CmaEsSampler", "NSGAIISampler", "NSGAIIISampler")
 
 
@@ -67,12 +68,19 @@ def how(found: Findings) -> str:
             f"Candidates were asked for {tuning['batch']} at a time: those of one batch cannot learn from each other,"
             " so the sampler was less adaptive than one that is asked one by one."
         )
+    drawn = sorted({d for space in tuning["space"].values() for d, spec in space.items() if "choices" in spec})
+    if name in NUMBERS_ONLY and drawn:
+        said.append(
+            f"It takes numbers alone: the choices ({listed([code(path) for path in drawn])}) were drawn at random."
+        )
     if tuning["pruning"] is not None:
         eta, first = tuning["pruning"]["eta"], tuning["pruning"]["first_rung"]
         said.append(
             f"Successive halving: after {plural(first, 'validation')}, and each time {eta} times as many, one candidate"
-            f" in {eta} of those that trained together went on; a pruned one counts with the value it had."
+            f" in {eta} of those that trained together went on; a pruned one counts with the value it had, as if its"
+            " training had been paid in full."
         )
+    said[-1] += "\n\n"  # what was done; what the intervals cover
     if evaluation.num_studies > 1:
         said.append(
             f"The whole search was repeated {evaluation.num_studies} times with other seeds, and the study is what"
@@ -87,7 +95,7 @@ def how(found: Findings) -> str:
         "All measured trials of a workload share their test rows. The spread over seeds cannot show what other test"
         " rows would have given; the intervals that decide are widened in its place by test rows / training rows."
     )
-    return " ".join(said)
+    return " ".join(said).replace("\n\n ", "\n\n")
 
 
 def parity(found: Findings) -> str:
@@ -117,14 +125,16 @@ def parity_sentence(found: Findings) -> str:
     sizes = [len(space) for space in _tuning(found)["space"].values()]
     if not found.folder.evaluation.tuning_parity:
         return "Parity fails: not every study has the same number of candidates, so no ring is above ASSESS."
+    pruned = _tuning(found)["pruning"] is not None
+    spent = "candidates and seeds, and the same most" if pruned else "candidates, seeds and"
     most = (
         f" Equal numbers of candidates are not equal coverage: the spaces have {min(sizes)} to {max(sizes)} dimensions."
         if len(set(sizes)) > 1
         else ""
     )
     return (
-        "Every study had the same number of candidates, seeds and epochs or steps. Seconds are those of the cohorts in"
-        f" which candidates trained, other cells perhaps beside them.{most}"
+        f"Every study had the same number of {spent} epochs or steps. Seconds are those of the cohorts in which"
+        f" candidates trained, other cells perhaps beside them.{most}"
     )
 
 
@@ -135,7 +145,10 @@ def spaces(found: Findings) -> str:
         for technique, space in _tuning(found)["space"].items()
         for place, (path, spec) in enumerate(space.items())
     ]
-    return markdown(["technique", "hyperparameter", "range"], rows, 3)
+    table = markdown(["technique", "hyperparameter", "range"], rows, 3)
+    if all(study.space == _tuning(found)["space"][study.technique] for study in _tuned(found).studies.studies):
+        return table
+    return f"{table}\n\nSpaces differ between the settings of the other factors; these ranges span them all."
 
 
 def _range(spec: Mapping[str, Any]) -> str:
@@ -191,9 +204,7 @@ def gain_sentence(found: Findings) -> str:
             ends = f"{found.common.change(gain.interval.mean)} {found.common.difference}"
             interval = found.common.change_interval(gain.interval)
             said.append(f"{code(gain.technique)} {ends} {interval}")
-    if not said:
-        return ""
-    return f"Over the data sets, tuning bought {listed(said)}."
+    return f" Over the data sets, tuning bought {listed(said)}." if said else ""
 
 
 def changed_verdicts(found: Findings) -> str:
@@ -294,7 +305,7 @@ def best_found(found: Findings) -> str:
         return (
             "Expected validation score of the best of n candidates, computed from all candidates of a study, which"
             f" random search draws one by one (Dodge et al., 2019, without replacement); the curve ends at {last}."
-            " Where it still rises, more candidates would find better ones."
+            " Where it has not levelled off, more candidates would find better ones."
         )
     repeated = plural(found.folder.evaluation.num_studies, "study", "studies")
     few = "" if found.folder.evaluation.num_studies >= 3 else " Fewer than three studies show little of their spread."
@@ -302,6 +313,14 @@ def best_found(found: Findings) -> str:
         f"Best validation score so far, mean over {repeated}. An expected best of n would need candidates that were"
         f" drawn independently.{few}"
     )
+
+
+def band(found: Findings) -> str:
+    """What the band around the best found is, if there is one."""
+    tuned = _tuned(found)
+    if tuned.independent:
+        return "; the band is its standard deviation, estimated from the same candidates"
+    return "; the band is the standard deviation of the studies" if found.folder.evaluation.num_studies > 1 else ""
 
 
 def importance(found: Findings) -> str:
@@ -342,7 +361,8 @@ def sentence(found: Findings) -> str:
     """What a verdict from tuned techniques says of its budget."""
     if found.tuned is None:
         return ""
-    return f"Both were tuned alike: {budget(found)} on each workload."
+    alike = "Both were tuned alike" if found.folder.evaluation.tuning_parity else "They were not tuned alike, at most"
+    return f"{alike}: {budget(found)} on each workload."
 
 
 def caveats(found: Findings) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, NullFormatter
 
 from evalbench.report import style
 from evalbench.report.figures.shared import ROUND_STEPS, columns, workload_label
@@ -131,7 +132,7 @@ def slices(findings: Findings) -> Figure:
 def _slice(axis: Axes, mine: pd.DataFrame, path: str, spec: Mapping[str, Any], workloads: list[str]) -> None:
     for workload, part in mine.groupby("workload", sort=False):
         place = workloads.index(str(workload))
-        values = pd.to_numeric(part[path]) if "choices" not in spec else _spread(part, path, spec)
+        values = pd.to_numeric(part[path], errors="coerce") if "choices" not in spec else _spread(part, path, spec)
         axis.plot(values, 1 - part["rank"], style.marker(place), color=style.colour(place), ms=2.5, alpha=0.55, mew=0)
     if "choices" in spec:
         axis.set_xticks(range(len(spec["choices"])), [number(choice) for choice in spec["choices"]])
@@ -161,6 +162,7 @@ def front(findings: Findings) -> Figure:
     figure, axes = style.panels(len(names), 2.5 if len(names) > 1 else 3.5)
     for axis, workload in zip(axes, names, strict=True):
         first, second = objectives[workload][:2]
+        both = table[(table["workload"] == workload) & table["on_front"]]
         for technique, part in table[table["workload"] == workload].groupby("technique", sort=False):
             place = findings.folder.evaluation.techniques.index(str(technique))
             colour = style.colour(place)
@@ -170,10 +172,30 @@ def front(findings: Findings) -> Figure:
         axis.set_title(workload_label(findings, workload))
         axis.set_xlabel(second)
         axis.set_ylabel(first)
-        axis.xaxis.set_major_locator(MaxNLocator(4))
+        directions = findings.folder.evaluation.tuning["directions"]
+        for name, limit, ticks in ((second, axis.set_xlim, axis.xaxis), (first, axis.set_ylim, axis.yaxis)):
+            limit(*_around(both[name], directions[name] == "minimize"))
+            ticks.set_major_locator(MaxNLocator(4))
+            if name.startswith("cost/"):
+                ticks.set_major_formatter(EngFormatter(sep=" "))
         axis.grid()
-    style.legend_below(figure, _technique_lines(findings), 6)
+    style.legend_below(
+        figure,
+        [
+            Line2D([], [], color=style.colour(p), marker=style.marker(p), ls=":", lw=1, ms=6, label=name)
+            for p, name in enumerate(findings.folder.evaluation.techniques)
+        ],
+        6,
+    )
     return figure
+
+
+def _around(values: pd.Series[Any], minimize: bool) -> tuple[float, float]:
+    """Return the ends of an axis around a front, with more room on the side of what is worse."""
+    low, high = float(values.min()), float(values.max())
+    span = high - low or abs(high) or 1.0
+    better, worse = 0.1 * span, 0.6 * span
+    return (low - better, high + worse) if minimize else (low - worse, high + better)
 
 
 def ranked(findings: Findings) -> pd.DataFrame:
@@ -199,14 +221,16 @@ def _spaces(findings: Findings) -> dict[str, Mapping[str, Any]]:
 def _places(values: pd.Series[Any], spec: Mapping[str, Any]) -> Any:
     if "choices" in spec:
         return np.array([_choice(value, spec) / max(1, len(spec["choices"]) - 1) for value in values])
-    return np.array([place_of(spec, float(value)) for value in values])
+    return np.array([place_of(spec, value) for value in pd.to_numeric(values, errors="coerce")])
 
 
-def _choice(value: object, spec: Mapping[str, Any]) -> int:
+def _choice(value: object, spec: Mapping[str, Any]) -> float:
+    """Return a choice's place in its list; NaN where a candidate's own space does not have it."""
     texts = [str(choice) for choice in spec["choices"]]
     if str(value) in texts:
         return texts.index(str(value))
-    return [float(choice) for choice in spec["choices"]].index(float(str(value)))  # 16 is read as 16.0
+    read = pd.to_numeric(str(value), errors="coerce")  # 16 is read as 16.0
+    return next((place for place, choice in enumerate(spec["choices"]) if choice == read), math.nan)
 
 
 def _marks(spec: Mapping[str, Any]) -> list[tuple[float, str]]:
