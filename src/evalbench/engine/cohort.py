@@ -414,9 +414,10 @@ class Cohort(pl.LightningModule):
         places = self.places if places is None else places
         if self._has_tokens:
             return self.inputs[rows], self._targets(rows, places)
-        inputs = (self.inputs[rows] - self._of(self.mean, places)[:, None]) / self._of(self.std, places)[:, None]
+        inputs = self.inputs[rows]  # a copy, and large: it is scaled where it lies
+        inputs.sub_(self._of(self.mean, places)[:, None]).div_(self._of(self.std, places)[:, None])
         if self._has_missing:
-            inputs = torch.nan_to_num(inputs, nan=0.0)
+            inputs.nan_to_num_(nan=0.0)
         return inputs, self._targets(rows, places)
 
     def _targets(self, rows: Tensor, places: Sequence[int]) -> Tensor:

@@ -65,7 +65,8 @@ class CohortOptimizer:
         """Make the instances: one for all members where their settings allow it, else one each on views."""
         self.parameters = parameters
         self._views: list[list[nn.Parameter]] = []
-        self._updates: list[kernels.Update] = []  # one per member, once its instance has made its state
+        self._updates: list[kernels.Update] = []  # one per instance, once it has made its state
+        self._last: list[Tensor] = []  # gradients: large memory that is freed and taken again costs page faults
         if self._shared:
             settings = {**self._members[0], **({} if self._rates is None else {"lr": 1.0})}
             self.optimizers: list[optim.Optimizer] = [self._make(list(parameters.values()), settings)]
@@ -91,9 +92,11 @@ class CohortOptimizer:
     def step(self, gradients: Mapping[str, Tensor]) -> None:
         """Update the parameters in place, given gradients by name."""
         if self._updates:
-            columns = [gradients[name].unbind() for name in self.parameters]
-            for member, update in enumerate(self._updates):
-                update([column[member] for column in columns])
+            stacked = [gradients[name] for name in self.parameters]
+            parts = [stacked] if self._shared else zip(*(column.unbind() for column in stacked), strict=True)
+            for update, part in zip(self._updates, parts, strict=True):
+                update(list(part))
+            self._last = stacked
             return
         if self._views:
             for member, views in enumerate(self._views):
@@ -109,7 +112,7 @@ class CohortOptimizer:
             for old, parameter in zip(before, self.parameters.values(), strict=True):
                 weight = self._rates.view(-1, *[1] * (parameter.ndim - 1))
                 parameter.data.copy_(torch.lerp(old, parameter.data, weight))
-        if self._views and self._direct is not None:
+        if self._direct is not None:
             self._updates = [self._direct(optimizer) for optimizer in self.optimizers]
 
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
