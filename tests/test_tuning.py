@@ -354,6 +354,10 @@ def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
         if run.id.endswith("-study0"):
             assert [row["candidate"] for row in run.curve] == [0, 1, 2, 3]
             assert all("val/accuracy" in row and "optimizer.lr" in row for row in run.curve)
+            assert run.tables["candidates"].columns[:3] == ("candidate", "seed", "optimizer.lr")
+            assert run.tables["candidates"].columns[-2:] == ("state", "val/accuracy")
+            assert {row[-2] for row in run.tables["candidates"].rows} == {"COMPLETE"}
+            assert len(run.tables["candidates"].rows) == 8
 
 
 # ── killed ────────────────────────────────────────────────────────────────────────────────────────────────────────────

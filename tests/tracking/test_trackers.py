@@ -14,7 +14,7 @@ import pytest
 
 from contracts.tracker import RUN, TrackerContract, drawn
 from evalbench.errors import ConfigError
-from evalbench.tracking import MemoryTracker, Run, Tracker
+from evalbench.tracking import MemoryTracker, Run, Table, Tracker
 from evalbench.tracking.csv import CsvTracker, read_rows
 from evalbench.tracking.libraries import require
 from evalbench.tracking.mlflow import GROUP, ID, JOB_TYPE, TAGS, MlflowTracker
@@ -113,6 +113,13 @@ def test_wandb_shows_tables_and_figures(workspace: Path) -> None:
     assert tables["verdicts"]["columns"] == ["technique", "ring", "effect"]
     assert tables["results"]["data"] == [["sgd", 0, 0.5], ["adam", 0, 0.75]]
     assert [path.name.split("_")[0] for path in workspace.rglob("files/media/images/figures/*.png")] == ["scores"]
+
+
+def test_wandb_keeps_the_tables_of_a_run(workspace: Path) -> None:
+    table = Table(("candidate", "optimizer.batch_size", "val/accuracy"), [[0, "full", 0.5], [1, 32, 0.75]])
+    WandbTracker("evalbench", None, "offline", str(workspace)).record(replace(RUN, tables={"candidates": table}))
+    (path,) = workspace.rglob("candidates*.table.json")
+    assert json.loads(path.read_text())["data"] == table.rows
 
 
 def test_wandb_knows_three_modes() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from evalbench.mirror import runs
 from evalbench.store import Link, Store, StoredCandidate, StoredTrial
-from evalbench.tracking import Run
+from evalbench.tracking import Run, Table
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,19 @@ def _whole(
         config=config,
         curve=rows,
         summary={"candidates": len(candidates)},
+        tables={"candidates": _table(study, candidates, trials)},
         score=study.objectives[0],
         maximize=cell.maximize and not study.objectives[0].endswith(("loss", "perplexity", "rmse", "mae")),
     )
+
+
+def _table(study: StudyDescription, candidates: Sequence[StoredCandidate], trials: Mapping[str, StoredTrial]) -> Table:
+    """Return a row per trial: its candidate with all that was chosen for it, words too, and what became of it."""
+    keys = list(dict.fromkeys(key for one in candidates for key in one.values))
+    rows = []
+    for one in candidates:
+        for trial in (trials[trial_id] for trial_id in one.trial_ids if trial_id in trials):
+            result = trial.result
+            scores = [result.metrics.get(name) for name in study.objectives]
+            rows.append([one.number, trial.seed, *map(one.values.get, keys), result.state.value, *scores])
+    return Table(("candidate", "seed", *keys, "state", *study.objectives), rows)

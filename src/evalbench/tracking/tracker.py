@@ -2,9 +2,17 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of plain values."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[float | int | str | None]]
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class Run:
     """In training: the curve so far, no summary yet."""
     process: int | None = None
     """The process on this machine that trains the trial's cohort, where this run stands for the cohort."""
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    """What belongs to the run and is no curve, by name, for trackers that show tables."""
 
     def points(self, first: int = 0) -> list[tuple[int, dict[str, float]]]:
         """Return the curve from its point `first` on: each place on the axis, and what was measured there."""
@@ -44,14 +54,6 @@ class Run:
     def last(self) -> int:
         """The place on the axis of the curve's last point."""
         return int(self.curve[-1][self.axis]) if self.curve else 0
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of plain values."""
-
-    columns: tuple[str, ...]
-    rows: Sequence[Sequence[float | int | str | None]]
 
 
 @dataclass(frozen=True)

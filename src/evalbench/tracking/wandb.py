@@ -3,11 +3,12 @@
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from evalbench.errors import ConfigError
-from evalbench.tracking.tracker import Conclusion, Run
+from evalbench.tracking.tracker import Conclusion, Run, Table
 from evalbench.tracking.wandb_files import is_whole
 
 MODES = ("offline", "online", "disabled")
@@ -41,6 +42,8 @@ class WandbTracker:
             record.log(dict(run.curve[step]), step=step)  # a resumed run passes over the steps that it has
             self._num_logged[run.id] = step + 1
         if not run.running:
+            if run.tables:
+                record.log(_tables(run.tables))
             record.summary.update({key: value for key, value in run.summary.items() if value is not None})
             self._finish(run.id)
 
@@ -127,10 +130,7 @@ class WandbTracker:
             config=dict(conclusion.config),
         )
         self._open[conclusion.id] = record
-        content: dict[str, Any] = {
-            name: wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])
-            for name, table in conclusion.tables.items()
-        }
+        content = _tables(conclusion.tables)
         content |= {f"figures/{name}": wandb.Image(str(path)) for name, path in conclusion.figures.items()}
         record.log(content)
         record.summary.update(dict(conclusion.summary))
@@ -159,3 +159,12 @@ class WandbTracker:
         return (
             f"W&B      look at the runs: wandb leet {runs}\n         send them:        wandb sync {runs}/offline-run-*"
         )
+
+
+def _tables(tables: Mapping[str, Table]) -> dict[str, Any]:
+    import wandb
+
+    return {
+        name: wandb.Table(list(table.columns), [list(row) for row in table.rows], allow_mixed_types=True)
+        for name, table in tables.items()
+    }
