@@ -73,6 +73,8 @@ def test_a_setting_that_varies_within_an_option_lists_its_values(tmp_path: Path)
 def test_without_a_declared_factor_the_first_that_varies_is_compared() -> None:
     plan = evaluation.plan([cell_of("activation=relu"), cell_of("activation=tanh")])
     assert (plan.factor, plan.baseline, plan.techniques) == ("activation", "relu", ("relu", "tanh"))
+    asked = [cell_of(f"activation={name}", "evaluation.baseline=tanh") for name in ("relu", "tanh")]
+    assert evaluation.plan(asked).baseline == "tanh"
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,6 @@ def test_what_is_no_sampler_is_refused(target: str) -> None:
 
 
 def test_what_would_only_draw_at_random_is_refused() -> None:
-    pytest.importorskip("cmaes")
     choices = ("optimizer=sgd", "++optimizer.space.lr={choices: [0.1, 1]}")
     search.check(searched("+search=cma_es", "optimizer=sgd"))
     with pytest.raises(ConfigError, match=r"search\.space must have a range of numbers"):

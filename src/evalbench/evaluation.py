@@ -88,8 +88,10 @@ def plan(configs: Sequence[Config]) -> Plan:
     varying = _varying(configs)
     factor, baseline = shared.factor, shared.baseline
     if factor is None and varying:
-        factor = next(iter(varying))  # an ad-hoc sweep: its first list is what is compared
-        baseline = varying[factor][0]
+        factor = next(
+            iter(varying)
+        )  # an ad-hoc sweep: its first list is what is compared, the first value the baseline
+        baseline = baseline or varying[factor][0]
     if factor in WORKLOAD_KEYS:
         remedy = "leave it null to describe the data sets"
         raise ConfigError(

@@ -39,6 +39,8 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         _check(depth, width, heads, dropout)
+        if not isinstance(tie, bool):
+            raise ConfigError("model.tie", "must be true or false", tie, "use model.tie=false")
         if tie and vocabulary != out_features:
             rule = "must be false where outputs are not the tokens themselves"
             raise ConfigError("model.tie", rule, tie, "use model.tie=false")

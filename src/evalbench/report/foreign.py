@@ -272,9 +272,11 @@ def _one_unit(path: Path, evaluation: Evaluation, references: pd.DataFrame) -> N
     metrics = sorted({workload.metric for workload in evaluation.workloads.values()})
     trivial = set(references.loc[references["reference"] == REFERENCES["trivial"], "workload"])
     if len(metrics) > 1 and not set(evaluation.workloads) <= trivial:
+        of_ours = (path.parent / "evaluation.json").is_file()
+        whole = f", or name the folder, which has them: {path.parent}" if of_ours else ""
         raise TableError(
             f"{path.name} mixes metrics ({', '.join(metrics)}), which cannot be averaged raw: add rows of the technique"
-            f" {REFERENCES['trivial']!r} for every workload and seed, so that skill can be computed"
+            f" {REFERENCES['trivial']!r} for every workload and seed, so that skill can be computed{whole}"
         )
 
 
