@@ -341,7 +341,7 @@ def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
             scores = [
                 m[metric] for (seed, ref), m in references.items() if ref == name and seed < plan.config.num_seeds
             ]
-            row.append(f"{100 * np.mean(scores):.1f}")
+            row.append(f"{100 * np.mean(scores):.1f}" if scores else "–")  # every job died before it had computed them
         table.add_row(*row)
     return table
 
