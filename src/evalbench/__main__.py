@@ -1,6 +1,7 @@
 """The command line: `python -m evalbench`, or `evalbench`."""
 
 import difflib
+import errno
 import os
 import re
 import sys
@@ -79,6 +80,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise  # it is not about a file
         what = f"{error.filename or 'the system'}: {error.strerror or error}"
         print(f"evalbench: {what}: work in a folder that can be written and has space", file=sys.stderr)
         raise SystemExit(2) from None

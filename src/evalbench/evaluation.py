@@ -88,9 +88,7 @@ def plan(configs: Sequence[Config]) -> Plan:
     varying = _varying(configs)
     factor, baseline = shared.factor, shared.baseline
     if factor is None and varying:
-        factor = next(
-            iter(varying)
-        )  # an ad-hoc sweep: its first list is what is compared, the first value the baseline
+        factor = next(iter(varying))  # an ad-hoc sweep: its first list is compared, by default with its first value
         baseline = baseline or varying[factor][0]
     if factor in WORKLOAD_KEYS:
         remedy = "leave it null to describe the data sets"

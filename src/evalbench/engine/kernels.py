@@ -1,9 +1,10 @@
 """An instance's update as the fused kernel that its own `step` ends in, without the bookkeeping around it.
 
-On small networks an instance's `step` takes as long as the rest of a small cohort's training step, and ten times as
-long as its kernel where members have an instance each. Here the kernel is called on the instance's own state and
-settings, so that it can be scheduled and saved as before. Torch's interface to its kernels is private: each class is
-tested against its `step`, bit for bit, and a class or version without the kernel takes its `step`.
+On small networks an instance's `step` takes ten times as long as its kernel, which a small cohort notices, and any
+cohort whose members differ in more than their seeds and so have an instance each. Here the kernel is called on the
+instance's own state and settings, so that it can be scheduled and saved as before. Torch's interface to its kernels is
+private: each class is tested against its `step`, bit for bit, and a class or version without the kernel takes its
+`step`.
 """
 
 from collections.abc import Callable
