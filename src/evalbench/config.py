@@ -240,6 +240,8 @@ class Config:
     """Lightning's, where there are several devices."""
     trainer: Mapping[str, Any]
     """Settings that Lightning's `Trainer` takes as they are."""
+    verify: bool
+    """A user's network is compared with plain PyTorch in its first steps."""
     microbatch_size: int | None
     """Most rows that one pass takes; larger batches are accumulated, exactly. Never changes a result."""
     checkpoint_minutes: float
@@ -361,6 +363,7 @@ def parse_plain(
         devices=devices,
         trainer_split="members" if trainer_split == "members" else "data",
         strategy=strategy,
+        verify=trainer.flag("verify"),
         microbatch_size=_microbatch_size(trainer),
         checkpoint_minutes=trainer.positive("checkpoint_minutes", example=5),
         checkpoint_folder=Path(trainer.text("checkpoint_folder")),

@@ -1,9 +1,12 @@
 """Final weights of chosen trials: safetensors beside a description, from which the plain single model is made again.
 
+What does not train and is the same in all trials of a cohort is their *base*: one file for all, named by its hash.
 `load(path)` needs no store and no cohort; the module that it returns can be called, exported or trained further.
 """
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,7 +23,7 @@ from evalbench.errors import DataError
 from evalbench.trial import TrialResult
 from evalbench.workloads import Dataset, Kind, Scaling, losses
 
-WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
+WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
 
 
 class Predictor(nn.Module):
@@ -55,10 +58,46 @@ def folder(cell: Path, seed: int) -> Path:
     return cell / f"s{seed}"
 
 
+def save_base(cell: Path, shared: Mapping[str, Tensor]) -> str | None:
+    """Write what all trials share beside the folder of their cell, once; return its hash, or None for nothing."""
+    if not shared:
+        return None
+    tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in shared.items()}
+    name = _hash(tensors)
+    path = _base_path(cell, name)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{name}.{os.getpid()}")
+        save_file({key: value.clone() for key, value in tensors.items()}, beside)
+        beside.rename(path)
+    return name
+
+
+def _base_path(cell: Path, name: str) -> Path:
+    return cell.parent / BASES / f"{name}.safetensors"
+
+
+def _hash(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:20]
+
+
 def save(
-    path: Path, config: Config, dataset: Dataset, scaling: Scaling, weights: Mapping[str, Tensor], result: TrialResult
+    path: Path,
+    config: Config,
+    dataset: Dataset,
+    scaling: Scaling,
+    weights: Mapping[str, Tensor],
+    base: str | None,
+    result: TrialResult,
 ) -> None:
-    """Write a trial's weights and what they are; a folder that is there is replaced, a crash leaves none half done."""
+    """Write a trial's weights and what they are; a folder that is there is replaced, a crash leaves none half done.
+
+    `weights` are those that the trial does not share with the others: they are in the base of that hash.
+    """
     beside = path.with_name(f".{path.name}")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -70,6 +109,7 @@ def save(
         "model": config.model.spec(),
         "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
         "workload": dataset.name,
+        "base": base,
         "kind": dataset.kind.value,
         "features": dataset.features,
         "classes": dataset.classes,
@@ -94,7 +134,7 @@ def load(path: str | Path) -> Predictor:
     path = Path(path)
     try:
         described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
-        tensors = load_file(path / WEIGHTS)
+        tensors = {**load_file(path / WEIGHTS), **_load_base(path.absolute().parent, described.get("base"))}
     except (OSError, ValueError) as error:
         remedy = "name a folder that save=best or save=all wrote"
         raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
@@ -119,6 +159,18 @@ def load(path: str | Path) -> Predictor:
         for name, value in wanted.items():
             value.copy_(tensors[name])
     return predictor.eval()
+
+
+def _load_base(cell: Path, name: str | None) -> dict[str, Tensor]:
+    if name is None:
+        return {}
+    path = _base_path(cell, name)
+    if not path.is_file():
+        raise DataError(f"{path}: must be there, the weights build on it: copy the folder {BASES} along with them")
+    tensors = load_file(path)
+    if _hash(tensors) != name:
+        raise DataError(f"{path}: must hold what its name says, and has been changed: write it again with save=best")
+    return tensors
 
 
 def _component(group: str, spec: Mapping[str, Any]) -> Component:

@@ -9,7 +9,7 @@ import torch
 from conftest import make_cell
 from evalbench.engine import checkpoints, memory, training
 from evalbench.engine.cohort import Cohort
-from evalbench.engine.steps import StepProgram
+from evalbench.engine.steps import Steps
 from evalbench.errors import ConfigError
 from plain import train as train_plainly
 
@@ -33,13 +33,13 @@ def test_a_model_that_cannot_be_batched_trains_member_by_member(caplog: pytest.L
 @pytest.mark.slow
 def test_members_that_have_ended_are_dropped_and_the_others_are_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
-    original = StepProgram.__call__
+    original = Steps.__call__
 
-    def watched(self, state, inputs, *rest):  # type: ignore[no-untyped-def]
+    def watched(self, stack, inputs, *rest):  # type: ignore[no-untyped-def]
         sizes.append(len(inputs))
-        return original(self, state, inputs, *rest)
+        return original(self, stack, inputs, *rest)
 
-    monkeypatch.setattr(StepProgram, "__call__", watched)
+    monkeypatch.setattr(Steps, "__call__", watched)
     settings = ("dataset=iris", "budget.epochs=40", "budget.patience=2", "optimizer.lr=0.05", "model.width=16")
     cell = make_cell(*settings)
     together = training.train(cell.config, cell.dataset, range(6))

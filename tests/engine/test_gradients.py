@@ -45,10 +45,13 @@ def by_hand(parameters: list[Array], rows: list[int]) -> list[Array]:
 
 def by_evalbench(optimizer: str, *batches: list[int]) -> list[Array]:
     """Return the parameters after one step per batch, in a cohort of two members of which the second is other data."""
-    network = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).double()
-    with torch.no_grad():
+
+    def build(_: int) -> nn.Module:
+        network = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).double()
         for parameter, value in zip(network.parameters(), START, strict=True):
-            parameter.copy_(torch.as_tensor(value))
+            parameter.data.copy_(torch.as_tensor(value))
+        return network
+
     inputs = np.concatenate([INPUTS, INPUTS + 1, np.zeros((2, 2))]).astype(np.float32)
     targets = np.concatenate([TARGETS, 1 - TARGETS, [0, 1]])
     dataset = Dataset("tiny", Kind.BINARY, inputs, targets, ("x", "y"), np.zeros(2, dtype=bool), ("no", "yes"))
@@ -56,10 +59,10 @@ def by_evalbench(optimizer: str, *batches: list[int]) -> list[Array]:
     splits = [Split(rows + 4 * member, rows, rows) for member in range(2)]
     order = Batches(torch.arange(4).expand(2, 4), 1, [0, 0])
     recipe = Recipe(compose_config(f"optimizer={optimizer}").optimizer, [1])
-    cohort = Cohort([network, network], dataset, splits, order, recipe, [0, 0]).double()
+    cohort = Cohort(build, dataset, splits, order, recipe, [0, 0]).double()
     for step, batch in enumerate(batches):
         cohort.train_block(torch.tensor([[batch, [row + 4 for row in batch]]]), step)  # (S=1, C=2, B)
-    return [parameter.detach()[0].numpy() for parameter in cohort._stacked]
+    return [parameter.detach()[0].numpy() for parameter in cohort.parameters()]
 
 
 def test_stochastic_gradient_descent_steps_on_one_example() -> None:

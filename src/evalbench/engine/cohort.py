@@ -7,8 +7,8 @@ Shapes: `C` members, `S` steps in a block, `B` rows in a batch, `D` features, `K
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,17 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn, optim
-from torch.func import stack_module_state, vmap
+from torch.func import vmap
 
 from evalbench.config import OptimizerConfig
-from evalbench.engine import noise, optimizers
+from evalbench.engine import guard, noise, optimizers, state
 from evalbench.engine.batches import Batches
 from evalbench.engine.halving import Halving
+from evalbench.engine.one_by_one import OneByOne
+from evalbench.engine.python_state import Plain
 from evalbench.engine.schedules import Values
-from evalbench.engine.steps import MemberStep, StepProgram
+from evalbench.engine.state import Held, Stack
+from evalbench.engine.steps import MemberStep, Steps
 from evalbench.workloads import Dataset, Split, fit_scaling, losses
 
 log = logging.getLogger(__name__)
@@ -32,6 +35,10 @@ BLOCK_NUMBERS = 2**20
 """Numbers gathered for one block of steps: small enough to stay near the processor."""
 EVALUATION_EXAMPLES = 4096
 """Rows of one member, or tokens of language, that one forward pass takes when nothing is learned."""
+EVALUATION_STEP = -1
+"""The step that stands for all evaluations where noise is drawn, so that all of a trial draw the same."""
+VERIFIED_STEPS = 3
+"""Steps of a user's network that are compared with plain PyTorch before the batched program is trusted."""
 COMPACT_BELOW = 0.8
 """Members that have ended are dropped once the others are fewer than this share: each drop costs a new trace."""
 
@@ -73,6 +80,8 @@ class Recipe:
     """Most rows that one pass takes; a larger batch is accumulated, exactly."""
     halving: Halving | None = None
     """Which members end early because others are better."""
+    verify: bool = False
+    """Compare the first steps with plain PyTorch, and train one by one where they differ."""
 
 
 class Cohort(pl.LightningModule):
@@ -91,10 +100,11 @@ class Cohort(pl.LightningModule):
     validation_rows: Tensor  # (C, rows), as is the next
     test_rows: Tensor
     noise_seeds: Tensor  # (C,)
+    _loss_sums: Tensor  # (places,), float64
 
     def __init__(
         self,
-        networks: Sequence[nn.Module],
+        build: Callable[[int], nn.Module],
         dataset: Dataset,
         splits: Sequence[Split],
         batches: Batches,
@@ -103,14 +113,18 @@ class Cohort(pl.LightningModule):
         settings: Sequence[Mapping[str, Any]] | None = None,
         schedules: Sequence[Sequence[Values]] | None = None,
     ) -> None:
-        """Take a network, a split and a noise seed per member; hyperparameters and schedules where members differ."""
+        """Take what builds a member's network, a split and a noise seed per member.
+
+        Hyperparameters and schedules are given where members differ in them. Raises `ConfigError` for a network that
+        cannot be trained rightly, where `recipe.verify` asks for that.
+        """
         super().__init__()
         self.automatic_optimization = False
         self.kind = dataset.kind
         self.batches = batches
         self.recipe = recipe
-        self.members = [Member() for _ in networks]
-        self.places = list(range(len(networks)))
+        self.members = [Member() for _ in splits]
+        self.places = list(range(len(splits)))
         """Which member each place of the stack holds."""
         self.first_round = 0
         """The round that the first Lightning epoch is: above 0 when training was resumed."""
@@ -120,20 +134,77 @@ class Cohort(pl.LightningModule):
         """Called after each validation, to show how far the members are."""
         self._settings = settings
         self._schedules = list(schedules or [])
-        parameters, buffers = stack_module_state(list(networks))
-        self._names, self._buffer_names = list(parameters), list(buffers)
-        self._stacked = nn.ParameterList(nn.Parameter(value.detach()) for value in parameters.values())
-        for index, value in enumerate(buffers.values()):
-            self.register_buffer(f"_buffer{index}", value)
-        step = MemberStep(networks[0], self.kind, self._names, self._buffer_names, recipe.label_smoothing)
-        self._program = StepProgram(step)
-        self._best: list[Tensor] = []
         self._register_data(dataset, splits)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
+        self.register_buffer("_loss_sums", torch.zeros(len(splits), dtype=torch.float64), persistent=False)
+        self._best = Held()
+        self._best_python: dict[int, Plain] = {}
         self._optimizer: optimizers.CohortOptimizer | optimizers.SplitOptimizer | None = None
-        self._loss_sums = torch.zeros(len(networks))
         self._snapshot: Mapping[str, Any] | None = None
         self._rank, self._ranks = 0, 1
+        self._stack_networks(build)
+
+    def _stack_networks(self, build: Callable[[int], nn.Module]) -> None:
+        """Stack the members' tensors; decide whether they are batched."""
+        first = build(0)
+        example = self._example(0)
+        changing = state.changing(first, example.inputs[0])
+        stack = state.stack((build(member) if member else first for member in self.places), changing)
+        kind, smoothing = self.kind, self.recipe.label_smoothing
+        self._hold(stack)
+        self._all_own = self._own
+        """The constants that differ between members, of all of them, whoever has ended."""
+        self._checksums: dict[str, int] = {}
+        self._keeps_python_state = False
+        step = MemberStep(first, kind, stack, smoothing)
+        self._steps = Steps(step, lambda: OneByOne(build, kind, smoothing))
+        if not self.recipe.verify:
+            return
+        examples = [self._example(number) for number in range(VERIFIED_STEPS)]
+        reason = guard.why_not_batched(build, lambda: OneByOne(build, kind, smoothing), self._steps, stack, examples)
+        if reason is not None:
+            self._keeps_python_state = reason.python_state
+            self._steps.give_up(reason.text)
+            alone = stack.carrying([name for name, _ in first.named_buffers()])
+            self._hold(alone)
+            self._all_own = self._own
+            self._checksums = {name: state.fingerprint(value) for name, value in alone.shared.items()}
+
+    def _hold(self, stack: Stack) -> None:
+        """Hold tensors where Lightning and the optimizer look for them, in the stack's order."""
+        self._names = tuple(tuple(part) for part in (stack.trained, stack.carried, stack.own, stack.shared))
+        self._trained = nn.ParameterList(nn.Parameter(value) for value in stack.trained.values())
+        self._carried, self._own, self._shared = (
+            Held(part.values()) for part in (stack.carried, stack.own, stack.shared)
+        )
+
+    def _example(self, step: int) -> guard.Example:
+        """Return a batch of one of the first steps, or the part of it that one pass takes."""
+        rows = next(self.batches.blocks(step, step + 1, 1))[..., : self.recipe.microbatch_size]
+        inputs, targets = (values[0] for values in self.gather(rows))
+        return guard.Example(inputs, targets, noise.step_keys(self.noise_seeds, step, 1)[0])
+
+    @property
+    def why_one_by_one(self) -> str | None:
+        """Why the members are not trained as one batched model, if they are not."""
+        return self._steps.why_one_by_one
+
+    @property
+    def keeps_python_state(self) -> bool:
+        """Whether the members' networks change what they keep in Python while they train."""
+        return self._keeps_python_state
+
+    def why_not_in_parts(self) -> str | None:
+        """Return why a batch must not be cut into parts, if it must not; nothing is learned."""
+        return guard.why_not_in_parts(self._steps.one_by_one, self._stack(), self._example(0))
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "Cohort":
+        """Move everything to another device or type, also what torch does not see as a part of the module."""
+        super()._apply(function, recurse)  # type: ignore[no-untyped-call]
+        self._steps.move(function)
+        if self._optimizer is not None:
+            self._optimizer.move(function, self._parameters_now())
+        return self
 
     def _register_data(self, dataset: Dataset, splits: Sequence[Split]) -> None:
         """The data lie on the device once; a batch is an index, scaled by its member's own statistics at the gather."""
@@ -168,8 +239,10 @@ class Cohort(pl.LightningModule):
     def optimizer(self) -> optimizers.CohortOptimizer | optimizers.SplitOptimizer:
         """The optimizer of all members, made when it is first asked for."""
         if self._optimizer is None:
-            self._optimizer = optimizers.build(self.recipe.optimizer, self._parameters_now(), self._settings)
-            self._best = self._best or [value.detach().clone() for value in self._state()]
+            alone = self.why_one_by_one is not None
+            self._optimizer = optimizers.build(self.recipe.optimizer, self._parameters_now(), self._settings, alone)
+            if not len(self._best):
+                self._best.hold(value.clone() for value in self._stack().state)
         return self._optimizer
 
     @property
@@ -209,35 +282,42 @@ class Cohort(pl.LightningModule):
         ):
             if self._schedules:
                 optimizer.schedule([self._schedules[place][first_step + step] for place in self.places])
-            gradients, loss = self._gradients(step_inputs, step_targets, key)
+            gradients, loss, without = self._gradients(step_inputs, step_targets, key)
             if self.recipe.optimizer.clip_norm is not None:
                 gradients = optimizers.clip_per_member(gradients, self.recipe.optimizer.clip_norm)
-            optimizer.step(gradients)
+            optimizer.step(gradients, without)
             block.append(loss)
         return torch.stack(block).double()
 
-    def _gradients(self, inputs: Tensor, targets: Tensor, key: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def _gradients(
+        self, inputs: Tensor, targets: Tensor, key: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor, optimizers.Without]:
         """Return the gradients by name, each `(C, *shape)`, and the losses `(C,)` of one step over the global batch.
 
-        A batch is a sum over parts, each weighted by its share of the rows: micro-batches here, slices on other ranks.
+        The third are the places of members whose parameter took no part, by name. A batch is a sum over parts, each
+        weighted by its share of the rows: micro-batches here, slices on other ranks.
         """
         rows = inputs.shape[1]
         start, stop = _share_of(rows, self._rank, self._ranks)
         most = self.recipe.microbatch_size or rows
         total: list[Tensor] = []
+        without: optimizers.Without = {}
+        stack = self._stack()
         for first in range(start, stop, most):
             last = min(first + most, stop)
-            part = self._program(self._state(), inputs[:, first:last], targets[:, first:last], key, first)
-            for buffer, value in zip(self._buffers_now(), part.buffers, strict=True):
+            part = self._steps(stack, inputs[:, first:last], targets[:, first:last], key, first)
+            for buffer, value in zip(stack.carried.values(), part.carried, strict=True):
                 buffer.copy_(value)
             numbers = [*part.gradients, part.loss]
             if last - first < rows:
                 torch._foreach_mul_(numbers, (last - first) / rows)
+            absent = dict(zip(stack.trained, part.without, strict=False))
+            without = {name: places & absent[name] for name, places in without.items()} if total else absent
             total = list(torch._foreach_add(total, numbers)) if total else numbers
         if self._ranks > 1:
             _sum_over_ranks(total)
         *gradients, loss = total
-        return dict(zip(self._names, gradients, strict=True)), loss
+        return dict(zip(stack.trained, gradients, strict=True)), loss, without
 
     def _note_divergence(self, step_losses: Tensor) -> None:
         """A member whose loss is not finite has diverged; its neighbours go on. `step_losses` is `(S, C)`."""
@@ -260,7 +340,7 @@ class Cohort(pl.LightningModule):
         seen = self.batches.examples(stop) - self.batches.examples(start)
         with self.trainer.precision_plugin.val_step_context():
             rows = self._of(self.validation_rows, self.places)
-            outputs = self._evaluate(self._state(), rows, self.places)  # (C, rows, K)
+            outputs = self._evaluate(self._stack(), rows)  # (C, rows, K)
         targets = self._targets(rows, self.places)
         val_losses = vmap(losses.loss_function(self.kind))(outputs, targets).double().tolist()
         val_scores = losses.score(self.kind, outputs, targets).double().tolist()
@@ -283,8 +363,9 @@ class Cohort(pl.LightningModule):
             member.ended = self.recipe.patience is not None and since >= self.recipe.patience
         if self.on_validated is not None:
             self.on_validated(self)
-        for best, now in zip(self._best, self._state(), strict=True):
+        for best, now in zip(self._best, self._stack().state, strict=True):
             best[[self.places[place] for place in improved]] = now[improved]
+        self._best_python |= self._steps.python_state([self.places[place] for place in improved])
         self._prune()
         going = [place for place, index in enumerate(self.places) if not self.members[index].ended]
         if not going:
@@ -308,9 +389,7 @@ class Cohort(pl.LightningModule):
 
     def _compact(self, keep: list[int]) -> None:
         """Go on with the members at some places of the stack; what was measured of the others stays."""
-        self._stacked = nn.ParameterList(nn.Parameter(parameter.data[keep]) for parameter in self._stacked)
-        for index, value in enumerate(self._buffers_now()):
-            setattr(self, f"_buffer{index}", value[keep])
+        self._hold(self._stack().take(keep))
         self.batches = self.batches.keep(keep)
         self.optimizer.keep(keep, self._parameters_now())
         self.places = [self.places[place] for place in keep]
@@ -330,28 +409,48 @@ class Cohort(pl.LightningModule):
         yield from self._predict(self.validation_rows)
 
     def _predict(self, rows: Tensor) -> Iterator[NDArray[np.float64]]:
-        for member, outputs in enumerate(self._evaluate(self._best, rows, range(len(self.members)))):
+        self._check_shared()
+        self._steps.set_python_state(self._best_python)
+        for member, outputs in enumerate(self._evaluate(self._best_stack(), rows)):
             predictions = losses.predict(self.kind, outputs)
             if self.kind == "regression":
                 predictions = predictions * self.target_std[member] + self.target_mean[member]
             yield predictions.cpu().numpy()
 
     def best_weights(self, member: int) -> dict[str, Tensor]:
-        """Return a member's parameters and buffers at the lowest validation loss, by name."""
-        return dict(zip(self._names + self._buffer_names, (value[member] for value in self._best), strict=True))
+        """Return a member's own tensors at the lowest validation loss, by name."""
+        everything = self._best_stack().member(member)
+        return {name: value for name, value in everything.items() if name not in self.shared_tensors}
 
-    def _evaluate(self, state: Sequence[Tensor], rows: Tensor, places: Sequence[int]) -> Tensor:
-        """Return the outputs `(C, rows, K)` of the members in some places for rows `(C, rows)`."""
-        parts = [
-            self._program.forward(state, self.gather(part[None], places)[0][0])
-            for part in torch.split(rows, self._rows_in_pass(), dim=1)
-        ]
+    @property
+    def shared_tensors(self) -> dict[str, Tensor]:
+        """What all members share, by name: one copy, which nothing changes."""
+        return self._stack().shared
+
+    def _check_shared(self) -> None:
+        """Raise `RuntimeError` where a network that trains alone has written into what all members share."""
+        for name, value in zip(self._names[3], self._shared, strict=True):
+            if self._checksums and state.fingerprint(value) != self._checksums[name]:
+                raise RuntimeError(f"the network has changed {name}, which does not train, and only after a while")
+
+    def _evaluate(self, stack: Stack, rows: Tensor) -> Tensor:
+        """Return the outputs `(C, rows, K)` of members for rows `(C, rows)`."""
+        keys = noise.step_keys(self._of(self.noise_seeds, stack.members), EVALUATION_STEP, 1)[0]
+        parts, first = [], 0
+        for part in torch.split(rows, self._rows_in_pass(), dim=1):
+            parts.append(self._steps.forward(stack, self.gather(part[None], stack.members)[0][0], keys, first))
+            first += part.shape[1]
         return torch.cat(parts, dim=1).float()
 
     @property
     def state_bytes(self) -> int:
-        """The size of all parameters and buffers."""
-        return sum(value.numel() * value.element_size() for value in self._state())
+        """The size of what training changes, of all members."""
+        return _bytes(self._stack().state)
+
+    @property
+    def constant_bytes(self) -> int:
+        """The size of the tensors that never change: one copy of what all members share, and what each has alone."""
+        return _bytes([*self._own, *self._shared])
 
     @torch.no_grad()
     def trace_memory(self) -> tuple[int, int]:
@@ -359,30 +458,26 @@ class Cohort(pl.LightningModule):
         rows = next(self.batches.blocks(0, 1, 1))
         inputs, targets = (values[0] for values in self.gather(rows))
         most = min(self.recipe.microbatch_size or rows.shape[2], rows.shape[2])
-        step = self._program.peak_bytes(self._state(), inputs[:, :most], targets[:, :most], self.noise_seeds)
+        step = self._steps.peak_bytes(self._stack(), inputs[:, :most], targets[:, :most], self.noise_seeds)
         evaluated = self.gather(self.validation_rows[None, :, : self._rows_in_pass()])[0][0]
-        return step, self._program.forward_peak_bytes(self._state(), evaluated)
-
-    @torch.no_grad()
-    def why_not_batched(self) -> str | None:
-        """Return why the members cannot be trained as one batched model, if they cannot; nothing is learned."""
-        inputs, targets = (values[0] for values in self.gather(next(self.batches.blocks(0, 1, 1))))
-        return self._program.why_not_batched(self._state(), inputs, targets, self.noise_seeds)
+        return step, self._steps.forward_peak_bytes(self._stack(), evaluated, self.noise_seeds)
 
     # ── saving and resuming ───────────────────────────────────────────────────────────────────────────────────────────
 
     def snapshot(self, next_round: int) -> dict[str, Any]:
         """Return everything that training needs to go on at a round: tensors and plain values.
 
-        No generator is among it: splits, orders and noise are functions of the seeds.
+        No generator is among it: splits, orders and noise are functions of the seeds. Nor are constants.
         """
         return {
             "round": next_round,
             "places": list(self.places),
             "members": [asdict(member) for member in self.members],
-            "state": self._state(),
-            "best": self._best,
+            "state": self._stack().state,
+            "best": list(self._best),
             "optimizer": self.optimizer.state(),
+            "python": self._steps.python_state(self.places),
+            "best_python": self._best_python,
         }
 
     def resume(self, snapshot: Mapping[str, Any]) -> None:
@@ -400,8 +495,11 @@ class Cohort(pl.LightningModule):
         self.members = [Member(**values) for values in snapshot["members"]]
         if len(snapshot["places"]) < len(self.places):
             self._compact(snapshot["places"])
-        for now, saved in zip(self._state() + self._best, snapshot["state"] + snapshot["best"], strict=True):
-            now.copy_(saved)
+        now = [*self._stack().state, *self._best]
+        for value, saved in zip(now, snapshot["state"] + snapshot["best"], strict=True):
+            value.copy_(saved)
+        self._steps.set_python_state(snapshot["python"])
+        self._best_python = snapshot["best_python"]
         self.optimizer.load_state(snapshot["optimizer"])
 
     # ── data ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -444,13 +542,20 @@ class Cohort(pl.LightningModule):
         return max(1, EVALUATION_EXAMPLES // self.targets[0].numel())
 
     def _parameters_now(self) -> dict[str, nn.Parameter]:
-        return dict(zip(self._names, self._stacked, strict=True))
+        return dict(zip(self._names[0], self._trained, strict=True))
 
-    def _buffers_now(self) -> list[Tensor]:
-        return [getattr(self, f"_buffer{index}") for index in range(len(self._buffer_names))]
+    def _stack(self) -> Stack:
+        """Return the tensors of the members that still train."""
+        trained = [parameter.data for parameter in self._trained]
+        parts: Sequence[Iterable[Tensor]] = (trained, self._carried, self._own, self._shared)
+        named = (dict(zip(names, part, strict=True)) for names, part in zip(self._names, parts, strict=True))
+        return Stack(self.places, *named)
 
-    def _state(self) -> list[Tensor]:
-        return [*(parameter.data for parameter in self._stacked), *self._buffers_now()]
+    def _best_stack(self) -> Stack:
+        """Return the tensors of all members at their lowest validation loss."""
+        now = self._stack()
+        own = dict(zip(now.own, self._all_own, strict=True))
+        return replace(now, members=range(len(self.members)), own=own).with_state(list(self._best))
 
 
 class _Rounds:
@@ -479,3 +584,7 @@ def _sum_over_ranks(tensors: Sequence[Tensor]) -> None:
 
 def _stack(splits: Sequence[Split], part: str) -> Tensor:
     return torch.as_tensor(np.stack([getattr(split, part) for split in splits]))
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(value.numel() * value.element_size() for value in tensors)

@@ -6,7 +6,9 @@ Shapes: `C` members, `S` steps, `B` rows of a batch.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 MASK = 0xFFFFFFFF
 GOLDEN = 0x9E3779B9
+SELU_LOWEST = -1.7580993408473766
 
 
 def step_keys(seeds: Tensor, first_step: int, num_steps: int) -> Tensor:
@@ -27,9 +30,9 @@ def step_keys(seeds: Tensor, first_step: int, num_steps: int) -> Tensor:
 
 
 def uniform(key: Tensor, call: int, shape: Sequence[int], first_row: Tensor) -> Tensor:
-    """Return float32 numbers in [0, 1), 24 bits each, of a shape whose first axis are rows, from a scalar key."""
-    inner = math.prod(shape[1:])
-    rows = torch.arange(shape[0], device=key.device) + first_row
+    """Return float32 numbers in [0, 1), 24 bits each, from a scalar key; the first axis is counted from `first_row`."""
+    first, inner = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
+    rows = torch.arange(first, device=key.device) + first_row
     columns = torch.arange(inner, device=key.device)
     low, high = key & MASK, key >> 32
     row_keys = _mix(_mix(rows * GOLDEN & MASK) ^ low ^ (call * 0x85EBCA6B & MASK))
@@ -38,51 +41,152 @@ def uniform(key: Tensor, call: int, shape: Sequence[int], first_row: Tensor) -> 
 
 
 class MemberNoise(TorchFunctionMode):
-    """While active, dropout and random tensors come from `key` instead of the global generator.
+    """While active, random tensors come from `key` instead of torch's global generator.
 
-    Attention is written out, because the CPU's fused kernel has no batching rule, and its dropout is ours too.
+    That holds for dropout of all kinds, also inside functions of `torch.nn.functional`, and for torch's uniform,
+    normal, exponential and Bernoulli numbers. What else is random is left to the global generators. Attention is
+    written out, because the CPU's fused kernel has no batching rule.
+
+    A random tensor is cut along with the batch if its first axis is the batch's, or a multiple of it as in attention;
+    any other is the same in each part of a batch.
     """
 
-    def __init__(self, key: Tensor, first_row: Tensor) -> None:
-        """Take a scalar int64 key and, as a scalar too, the number of the batch's row that comes first here."""
+    def __init__(self, key: Tensor, first_row: Tensor, rows: int | None = None, rewindable: bool = False) -> None:
+        """Take a scalar int64 key, the number of the batch's row that comes first here (a scalar), and their number
+        (that of each random tensor's first axis, if it is not given).
+
+        `rewindable` counts the draws by torch's global generator, which `torch.utils.checkpoint` winds back to repeat
+        a pass.
+        """
         super().__init__()
-        self._key, self._first_row, self._calls = key, first_row, 0
-        self._ours: dict[Any, Callable[..., Tensor]] = {
+        self._key, self._first_row, self._rows = key, first_row, rows
+        self._calls = 0
+        self._numbers: dict[int, int] | None = {} if rewindable else None
+        self._ours: dict[Any, Callable[..., Any]] = {
             F.dropout: self._dropout,
+            torch.dropout: self._dropout,
             F.dropout1d: self._channel_dropout,
             F.dropout2d: self._channel_dropout,
             F.dropout3d: self._channel_dropout,
+            torch.feature_dropout: self._channel_dropout,
+            F.alpha_dropout: self._alpha_dropout,
+            torch.alpha_dropout: self._alpha_dropout,
+            F.feature_alpha_dropout: self._feature_alpha_dropout,
+            torch.feature_alpha_dropout: self._feature_alpha_dropout,
+            F.rrelu: self._rrelu,
+            torch.rrelu: self._rrelu,
             F.scaled_dot_product_attention: self._attention,
+        }
+        self._draws: dict[Any, Callable[..., Tensor]] = {
             torch.rand_like: lambda like, **_: self._uniform(like.shape).to(like.dtype),
             torch.randn_like: lambda like, **_: self._normal(like.shape).to(like.dtype),
+            torch.rand: lambda *size, **how: self._made(self._uniform, size, how),
+            torch.randn: lambda *size, **how: self._made(self._normal, size, how),
+            torch.bernoulli: lambda share, p=None: self._bernoulli(share, share if p is None else p),
+            Tensor.bernoulli: lambda share, p=None: self._bernoulli(share, share if p is None else p),
+            torch.normal: self._normal_around,
+            Tensor.uniform_: lambda x, low=0.0, high=1.0: x.copy_(low + (high - low) * self._uniform(x.shape)),
+            Tensor.normal_: lambda x, mean=0.0, std=1.0: x.copy_(mean + std * self._normal(x.shape)),
+            Tensor.exponential_: lambda x, lambd=1.0: x.copy_(-torch.log(1 - self._uniform(x.shape)) / lambd),
+            Tensor.bernoulli_: lambda x, p=0.5: x.copy_(self._bernoulli(x, p)),
         }
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Answer what is random; leave the rest alone."""
-        return self._ours.get(function, function)(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if function in self._ours:
+            return self._ours[function](*args, **kwargs)
+        if function in self._draws and kwargs.get("generator") is None:
+            return self._draws[function](
+                *args, **{name: value for name, value in kwargs.items() if name != "generator"}
+            )
+        inside = _without_override(function) if isinstance(function, FunctionType) else None
+        if inside is not None:  # a composition in Python: what it calls may be random
+            with self:
+                return inside(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    def _call(self) -> int:
+        """Return the number of this draw, from 1."""
+        if self._numbers is None:
+            self._calls += 1
+            return self._calls
+        return self._numbers.setdefault(_count(torch.default_generator), len(self._numbers) + 1)
+
+    def counted(self, seed: int) -> Tensor:
+        """Return the state of a generator of this seed that has only counted the draws so far."""
+        generator = torch.Generator().manual_seed(seed)
+        for _ in self._numbers or ():
+            _count(generator)
+        return generator.get_state()
 
     def _uniform(self, shape: Sequence[int]) -> Tensor:
-        self._calls += 1
-        return uniform(self._key, self._calls, shape, self._first_row)
+        per_row, rest = divmod(shape[0], self._rows or shape[0] or 1) if shape else (0, 1)
+        return uniform(self._key, self._call(), shape, self._first_row * (0 if rest else per_row))
 
     def _normal(self, shape: Sequence[int]) -> Tensor:
         radius = torch.sqrt(-2 * torch.log(1 - self._uniform(shape)))  # Box and Muller 1958
         return radius * torch.cos(2 * math.pi * self._uniform(shape))
 
+    def _made(self, draw: Callable[[Sequence[int]], Tensor], size: Sequence[Any], how: Mapping[str, Any]) -> Tensor:
+        """Return new numbers as `torch.rand` takes their size and type."""
+        size = how.get("size", size)
+        shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
+        made = draw(shape).to(how.get("dtype") or torch.get_default_dtype())
+        made = made if how.get("device") is None else made.to(how["device"])
+        return made.requires_grad_() if how.get("requires_grad") else made
+
+    def _bernoulli(self, like: Tensor, p: Tensor | float) -> Tensor:
+        return (self._uniform(like.shape) < p).to(like.dtype)
+
+    def _normal_around(self, mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, **how: Any) -> Tensor:
+        """Draw as `torch.normal` does: around tensors, or of a size."""
+        if size is not None:
+            return mean + std * self._made(self._normal, (size,), how)
+        given = [value for value in (mean, std) if isinstance(value, Tensor)]
+        shape = torch.broadcast_shapes(*(value.shape for value in given))
+        return mean + std * self._normal(shape).to(given[0].dtype)
+
     def _dropout(self, inputs: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        return self._masked(inputs, inputs.shape, p) if training and p > 0 else inputs
+        return self._masked(inputs, inputs.shape, p, inplace) if training and p > 0 else inputs
 
     def _channel_dropout(self, inputs: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        if not training or p == 0:
-            return inputs
-        return self._masked(inputs, (*inputs.shape[:2], *[1] * (inputs.ndim - 2)), p)
+        return self._masked(inputs, _channels(inputs), p, inplace) if training and p > 0 else inputs
 
-    def _masked(self, inputs: Tensor, shape: Sequence[int], p: float) -> Tensor:
-        if p >= 1:
-            return torch.zeros_like(inputs)
-        return inputs * ((self._uniform(shape) >= p).to(inputs.dtype) / (1 - p))
+    def _masked(self, inputs: Tensor, shape: Sequence[int], p: float, inplace: bool) -> Tensor:
+        factor = torch.zeros_like(inputs) if p >= 1 else (self._uniform(shape) >= p).to(inputs.dtype) / (1 - p)
+        return inputs.mul_(factor) if inplace else inputs * factor
+
+    def _alpha_dropout(self, inputs: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+        return self._alpha_masked(inputs, inputs.shape, p, inplace) if training and p > 0 else inputs
+
+    def _feature_alpha_dropout(
+        self, inputs: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+    ) -> Tensor:
+        return self._alpha_masked(inputs, _channels(inputs), p, inplace) if training and p > 0 else inputs
+
+    def _alpha_masked(self, inputs: Tensor, shape: Sequence[int], p: float, inplace: bool) -> Tensor:
+        """Set units to SELU's lowest value and keep mean and variance (Klambauer et al. 2017)."""
+        kept = (self._uniform(shape) >= p).to(inputs.dtype)
+        scale = ((1 - p) * (1 + p * SELU_LOWEST**2)) ** -0.5 if p < 1 else 0.0
+        outputs = scale * (inputs * kept + SELU_LOWEST * (1 - kept) - SELU_LOWEST * p)
+        return inputs.copy_(outputs) if inplace else outputs
+
+    def _rrelu(
+        self,
+        inputs: Tensor,
+        lower: float = 1 / 8,
+        upper: float = 1 / 3,
+        training: bool = False,
+        inplace: bool = False,
+    ) -> Tensor:
+        slope = (
+            lower + (upper - lower) * self._uniform(inputs.shape).to(inputs.dtype) if training else (lower + upper) / 2
+        )
+        outputs = torch.where(inputs >= 0, inputs, inputs * slope)
+        return inputs.copy_(outputs) if inplace else outputs
 
     def _attention(
         self,
@@ -95,14 +199,40 @@ class MemberNoise(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
-        if enable_gqa:
-            raise NotImplementedError("grouped-query attention inside a cohort")
-        scores = query @ key.transpose(-2, -1) * (scale or query.shape[-1] ** -0.5)
+        if enable_gqa:  # each head of keys and values serves a group of the queries' heads
+            groups = query.shape[-3] // key.shape[-3]
+            key, value = (part.repeat_interleave(groups, -3) for part in (key, value))
+        scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
         if is_causal:
             attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
         if attn_mask is not None:
             scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
         return self._dropout(torch.softmax(scores, dim=-1), dropout_p) @ value
+
+
+def _count(generator: torch.Generator) -> int:
+    return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+
+
+def _channels(inputs: Tensor) -> tuple[int, ...]:
+    return (*inputs.shape[:2], *[1] * (inputs.ndim - 2))
+
+
+@cache
+def _without_override(function: FunctionType) -> Callable[..., Any] | None:
+    """Return a function of torch that does not ask whether a mode replaces it as a whole; None where it never does."""
+    unasked = {name: lambda *_: False for name in function.__code__.co_names if name.startswith("has_torch_function")}
+    if not unasked:
+        return None
+    copy = FunctionType(
+        function.__code__,
+        {**function.__globals__, **unasked},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -4,14 +4,16 @@ Shapes: every stacked parameter and gradient is `(C, *shape)`.
 """
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn, optim
 
 from evalbench.config import Component, OptimizerConfig
 from evalbench.engine import kernels
+from evalbench.engine.python_state import is_plain
 from evalbench.engine.schedules import Values
 from evalbench.errors import ConfigError
 
@@ -37,45 +39,64 @@ LINEAR_IN_LR = ELEMENTWISE - {optim.Rprop}
 an instance, which steps with 1 and is followed by each member its own fraction of the way."""
 
 Settings = Mapping[str, Any]
+Without = Mapping[str, frozenset[int]]
+"""By parameter, the places of members whose gradient is none at all: their optimizers leave it as it is."""
+NOBODY: Without = {}
+OWN = "on the instance"
+_OF_TORCH = frozenset(vars(optim.SGD([nn.Parameter(torch.zeros(0))])))
 
 
 class CohortOptimizer:
     """A real optimizer class applied to stacked parameters."""
 
     def __init__(
-        self, component: Component, parameters: Mapping[str, nn.Parameter], members: Sequence[Settings] | None = None
+        self,
+        component: Component,
+        parameters: Mapping[str, nn.Parameter],
+        members: Sequence[Settings] | None = None,
+        alone: bool = False,
     ) -> None:
-        """Take the class, the stacked parameters by name, and each member's own hyperparameters where they differ."""
+        """Take the class, the stacked parameters by name, and each member's own hyperparameters where they differ.
+
+        `alone` gives each member an instance of its own, whatever the class.
+        """
         kind = check_class(component)
         first = next(iter(parameters.values()))
         self._component = component
         self._members = [dict(member) for member in members] if members else [{} for _ in range(len(first))]
         self._fused = {"fused": True} if _has_fused(kind, component, parameters) else {}
-        self._direct = kernels.of(kind) if self._fused and first.device.type == "cpu" else None
+        self._direct = kernels.of(kind) if self._fused and first.device.type == "cpu" and not alone else None
         differing = {key for one in self._members for key in one if any(o.get(key) != one[key] for o in self._members)}
         by_rate = differing == {"lr"} and kind in LINEAR_IN_LR and self._direct is None
-        self._shared = kind in ELEMENTWISE and (not differing or by_rate)
+        self._shared = kind in ELEMENTWISE and (not differing or by_rate) and not alone
         self._rates: Tensor | None = None  # (C,), where members share an instance and differ in the learning rate
         if self._shared and differing:
             rates = [member.get("lr", component.arguments.get("lr")) for member in self._members]
             self._rates = torch.tensor(rates, dtype=first.dtype, device=first.device)
-        self._attach(parameters)
-
-    def _attach(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Make the instances: one for all members where their settings allow it, else one each on views."""
-        self.parameters = parameters
         self._views: list[list[nn.Parameter]] = []
+        self.optimizers: list[optim.Optimizer] = []
+        """One instance for all members where their settings allow it, else one each on views."""
+        if self._shared:
+            self._share(parameters)
+        else:
+            for place, settings in enumerate(self._members):
+                self._views.append([nn.Parameter(stacked.data[place]) for stacked in parameters.values()])
+                self.optimizers.append(self._make(self._views[place], settings))
+        self._go_on_with(parameters)
+
+    def _share(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        settings = {**self._members[0], **({} if self._rates is None else {"lr": 1.0})}
+        self.optimizers = [self._make(list(parameters.values()), settings)]
+
+    def _go_on_with(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Step these stacked parameters from now on; views follow them."""
+        self.parameters = parameters
         self._updates: list[kernels.Update] = []  # one per instance, once it has made its state
         self._last: list[Tensor] = []  # gradients: large memory that is freed and taken again costs page faults
-        if self._shared:
-            settings = {**self._members[0], **({} if self._rates is None else {"lr": 1.0})}
-            self.optimizers: list[optim.Optimizer] = [self._make(list(parameters.values()), settings)]
-            return
-        for member in range(len(self._members)):
-            self._views.append([nn.Parameter(stacked.data[member]) for stacked in parameters.values()])
-        self.optimizers = [
-            self._make(views, settings) for views, settings in zip(self._views, self._members, strict=True)
-        ]
+        for place, views in enumerate(self._views):
+            for view, stacked in zip(views, parameters.values(), strict=True):
+                view.grad = None
+                view.data = stacked.data[place]
 
     def _make(self, parameters: list[nn.Parameter], settings: Settings) -> optim.Optimizer:
         optimizer: optim.Optimizer = self._component.build(parameters, **{**settings, **self._fused})
@@ -89,8 +110,8 @@ class CohortOptimizer:
             self._rates = torch.tensor([mine["lr"] for mine in values]).to(self._rates)
             self.optimizers[0].param_groups[0]["lr"] = 1.0
 
-    def step(self, gradients: Mapping[str, Tensor]) -> None:
-        """Update the parameters in place, given gradients by name."""
+    def step(self, gradients: Mapping[str, Tensor], without: Without = NOBODY) -> None:
+        """Update the parameters in place, given gradients by name, and which of them are none."""
         if self._updates:
             stacked = [gradients[name] for name in self.parameters]
             parts = [stacked] if self._shared else zip(*(column.unbind() for column in stacked), strict=True)
@@ -101,7 +122,7 @@ class CohortOptimizer:
         if self._views:
             for member, views in enumerate(self._views):
                 for view, name in zip(views, self.parameters, strict=True):
-                    view.grad = gradients[name][member]
+                    view.grad = None if member in without.get(name, ()) else gradients[name][member]
         else:
             for name, parameter in self.parameters.items():
                 parameter.grad = gradients[name]
@@ -116,30 +137,58 @@ class CohortOptimizer:
             self._updates = [self._direct(optimizer) for optimizer in self.optimizers]
 
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
-        """Go on with some of the members, whose parameters are given anew; their optimizer state goes with them."""
-        old, old_views, old_stacked = self.optimizers, self._views, list(self.parameters.values())
+        """Go on with some of the members, whose parameters are given anew; their instances go with them."""
         self._members = [self._members[member] for member in members]
-        self._rates = None if self._rates is None else self._rates[list(members)]
-        self._attach(parameters)
         if self._shared:
-            for before, after in zip(old_stacked, parameters.values(), strict=True):
-                for key, value in old[0].state.get(before, {}).items():
-                    stacked = isinstance(value, Tensor) and value.shape[:1] == before.shape[:1]
-                    self.optimizers[0].state[after][key] = value[list(members)] if stacked else value
-            return
-        for place, member in enumerate(members):
-            for before, after in zip(old_views[member], self._views[place], strict=True):
-                self.optimizers[place].state[after] = old[member].state.get(before, {})
+            self._rates = None if self._rates is None else self._rates[list(members)]
+            (old,), before = self.optimizers, self.parameters
+            self._share(parameters)
+            for one, other in zip(before.values(), parameters.values(), strict=True):
+                for key, value in old.state.get(one, {}).items():
+                    stacked = isinstance(value, Tensor) and value.shape[:1] == one.shape[:1]
+                    self.optimizers[0].state[other][key] = value[list(members)] if stacked else value
+        else:
+            self._views = [self._views[member] for member in members]
+            self.optimizers = [self.optimizers[member] for member in members]
+        self._go_on_with(parameters)
+
+    def move(self, function: Callable[[Tensor], Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+        """Follow the parameters to another device or type, state and all."""
+        new: dict[Tensor, nn.Parameter] = dict(zip(self.parameters.values(), parameters.values(), strict=True))
+        for views in self._views:
+            new |= {view: nn.Parameter(function(view.data)) for view in views}
+        self._views = [[new[view] for view in views] for views in self._views]
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["params"] = [new.get(parameter, parameter) for parameter in group["params"]]
+                rest = {key: value for key, value in group.items() if key != "params"}
+                group.update(apply_to_collection(rest, Tensor, function))
+            states = {
+                new.get(key, key): apply_to_collection(value, Tensor, function)
+                for key, value in optimizer.state.items()
+            }
+            optimizer.state.clear()
+            optimizer.state.update(states)
+            vars(optimizer).update(apply_to_collection(_own(optimizer), Tensor, function))
+        self._rates = None if self._rates is None else function(self._rates)
+        self._go_on_with(parameters)
 
     def state(self) -> list[dict[str, Any]]:
-        """Return the instances' states, to be saved."""
-        return [optimizer.state_dict() for optimizer in self.optimizers]
+        """Return the instances' states, to be saved: also what a class keeps on the instance itself."""
+        return [{**optimizer.state_dict(), OWN: _own(optimizer)} for optimizer in self.optimizers]
 
     def load_state(self, states: Sequence[dict[str, Any]]) -> None:
         """Take up saved states, of the same members in the same order."""
         self._updates = []
-        for optimizer, state in zip(self.optimizers, states, strict=True):
+        for optimizer, saved in zip(self.optimizers, states, strict=True):
+            state = dict(saved)
+            vars(optimizer).update(state.pop(OWN))
             optimizer.load_state_dict(state)
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Whether the states hold all that the instances go by: an object of a class of its own may be on them."""
+        return all(map(_can_be_saved, self.optimizers))
 
     @property
     def state_bytes(self) -> int:
@@ -162,6 +211,7 @@ class SplitOptimizer:
         config: OptimizerConfig,
         parameters: Mapping[str, nn.Parameter],
         members: Sequence[Settings] | None = None,
+        alone: bool = False,
     ) -> None:
         """Take the configuration and the stacked parameters by name; a member's settings go to the main optimizer."""
         self._parts: list[CohortOptimizer] = []
@@ -169,7 +219,7 @@ class SplitOptimizer:
         for component, wanted, own in ((config.component, True, members), (config.others, False, None)):
             part = {name: value for name, value in parameters.items() if (value.ndim == 3) is wanted}
             if part:
-                self._parts.append(CohortOptimizer(component, part, own))
+                self._parts.append(CohortOptimizer(component, part, own, alone))
 
     @property
     def optimizers(self) -> list[optim.Optimizer]:
@@ -181,6 +231,11 @@ class SplitOptimizer:
         """The size of the instances' states."""
         return sum(part.state_bytes for part in self._parts)
 
+    @property
+    def can_be_saved(self) -> bool:
+        """Whether the states hold all that the instances go by."""
+        return all(part.can_be_saved for part in self._parts)
+
     def schedule(self, values: Sequence[Values]) -> None:
         """Schedule the main optimizer; the other one's learning rate moves by the same factor."""
         main, *rest = self._parts
@@ -191,15 +246,20 @@ class SplitOptimizer:
                 base = group.setdefault("base_lr", group["lr"])
                 group["lr"] = base * float(values[0]["lr_factor"])  # type: ignore[arg-type]
 
-    def step(self, gradients: Mapping[str, Tensor]) -> None:
-        """Update the parameters in place, given gradients by name."""
+    def step(self, gradients: Mapping[str, Tensor], without: Without = NOBODY) -> None:
+        """Update the parameters in place, given gradients by name, and which of them are none."""
         for part in self._parts:
-            part.step(gradients)
+            part.step(gradients, without)
 
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
         """Go on with some of the members; see `CohortOptimizer.keep`."""
         for part in self._parts:
             part.keep(members, {name: parameters[name] for name in part.parameters})
+
+    def move(self, function: Callable[[Tensor], Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+        """Follow the parameters to another device or type; see `CohortOptimizer.move`."""
+        for part in self._parts:
+            part.move(function, {name: parameters[name] for name in part.parameters})
 
     def state(self) -> list[dict[str, Any]]:
         """Return the instances' states, to be saved."""
@@ -214,12 +274,30 @@ class SplitOptimizer:
 
 
 def build(
-    config: OptimizerConfig, parameters: Mapping[str, nn.Parameter], members: Sequence[Settings] | None = None
+    config: OptimizerConfig,
+    parameters: Mapping[str, nn.Parameter],
+    members: Sequence[Settings] | None = None,
+    alone: bool = False,
 ) -> CohortOptimizer | SplitOptimizer:
-    """Build what the configuration asks for on stacked parameters; raise `ConfigError`."""
+    """Build what the configuration asks for on stacked parameters; raise `ConfigError`. See `CohortOptimizer`."""
     if config.others is None:
-        return CohortOptimizer(config.component, parameters, members)
-    return SplitOptimizer(config, parameters, members)
+        return CohortOptimizer(config.component, parameters, members, alone)
+    return SplitOptimizer(config, parameters, members, alone)
+
+
+def _own(optimizer: optim.Optimizer) -> dict[str, Any]:
+    """Return the plain values that an instance holds beside what torch gives it."""
+    return {key: value for key, value in vars(optimizer).items() if key not in _OF_TORCH and is_plain(value)}
+
+
+def _can_be_saved(optimizer: optim.Optimizer) -> bool:
+    own = [value for key, value in vars(optimizer).items() if key not in _OF_TORCH]
+    knows_itself = type(optimizer).state_dict is not optim.Optimizer.state_dict
+    return knows_itself or all(is_plain(value) or callable(value) or _is_parameters(value) for value in own)
+
+
+def _is_parameters(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(part, nn.Parameter) for part in value)
 
 
 def clip_per_member(gradients: Mapping[str, Tensor], most: float) -> dict[str, Tensor]:

@@ -1,12 +1,12 @@
 """The step of one trial, pure, and the same step for C members at once.
 
-Shapes: `C` members, `B` rows, `K` outputs; a member's state is its parameters, then its buffers, in a fixed order.
+Shapes: `C` members, `B` rows, `K` outputs.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,142 +14,198 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from evalbench.engine import tracing
 from evalbench.engine.noise import MemberNoise
+from evalbench.engine.one_by_one import OneByOne, Pass
+from evalbench.engine.python_state import Plain
+from evalbench.engine.state import Stack
 from evalbench.workloads import Kind, losses
 
 log = logging.getLogger(__name__)
 
-
-class StepResult(NamedTuple):
-    """What one pass over a batch gives: gradients per parameter, buffers afterwards, mean loss."""
-
-    gradients: tuple[Tensor, ...]
-    buffers: tuple[Tensor, ...]
-    loss: Tensor
+Tensors = Sequence[Tensor]
+MEMBER_AXES = (0, 0, 0, None, 0, 0, 0, None)
+"""Of the arguments of a step, which have a member axis: shared tensors and the row number have none."""
 
 
 class MemberStep:
     """One trial's forward pass, loss and gradients; no member axis anywhere."""
 
-    def __init__(
-        self, network: nn.Module, kind: Kind, names: Sequence[str], buffers: Sequence[str], label_smoothing: float
-    ) -> None:
-        """Take the network whose code runs (its own weights are never used) and the order of its state."""
-        self._network = network
-        self._names, self._buffers = list(names), list(buffers)
+    def __init__(self, network: nn.Module, kind: Kind, stack: Stack, label_smoothing: float) -> None:
+        """Take the network whose code runs (its own tensors are never used) and a stack with the names of its tensors.
+
+        A pass is given these tensors in the stack's order: trained, carried, own and shared.
+        """
+        self._network = _without_values(network)
+        self._trained, self._carried = list(stack.trained), list(stack.carried)
+        self._constant = [*stack.own, *stack.shared]
         self._loss = losses.training_loss(kind, label_smoothing)
 
     def __call__(
-        self, state: Sequence[Tensor], inputs: Tensor, targets: Tensor, key: Tensor, row: Tensor
-    ) -> StepResult:
-        """Return the step's result for rows `(B, ...)`, of which the first is the batch's row number `row`."""
-        parameters = dict(zip(self._names, state, strict=False))
-        old_buffers = state[len(self._names) :]
+        self,
+        trained: Tensors,
+        carried: Tensors,
+        own: Tensors,
+        shared: Tensors,
+        inputs: Tensor,
+        targets: Tensor,
+        key: Tensor,
+        row: Tensor,
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+        """Return gradients, the carried tensors afterwards and the mean loss of rows `(B, ...)`.
 
-        def loss_of(parameters: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
-            buffers = {name: value.clone() for name, value in zip(self._buffers, old_buffers, strict=True)}
-            with MemberNoise(key, row):
-                outputs = functional_call(self._network.train(), {**parameters, **buffers}, (inputs,))
-            return self._loss(outputs, targets), tuple(buffers.values())
+        The first of them is the batch's row number `row`.
+        """
 
-        gradients, (loss, buffers) = grad_and_value(loss_of, has_aux=True)(parameters)
-        return StepResult(tuple(gradients[name] for name in self._names), buffers, loss)
+        def loss_of(trained: Tensors) -> tuple[Tensor, tuple[Tensor, ...]]:
+            named = self._named(trained, [value.clone() for value in carried], own, shared)
+            with MemberNoise(key, row, len(inputs)):
+                outputs = functional_call(self._network.train(), named, (inputs,))
+            return self._loss(outputs, targets), tuple(named[name] for name in self._carried)
 
-    def forward(self, state: Sequence[Tensor], inputs: Tensor) -> Tensor:
+        gradients, (loss, after) = grad_and_value(loss_of, has_aux=True)(list(trained))
+        return tuple(gradients), after, loss
+
+    def forward(
+        self,
+        trained: Tensors,
+        carried: Tensors,
+        own: Tensors,
+        shared: Tensors,
+        inputs: Tensor,
+        key: Tensor,
+        row: Tensor,
+    ) -> Tensor:
         """Return the outputs `(B, K)` when nothing is learned."""
-        named = dict(zip(self._names + self._buffers, state, strict=True))
-        outputs: Tensor = functional_call(self._network.eval(), named, (inputs,))
+        named = self._named(trained, [value.clone() for value in carried], own, shared)
+        with MemberNoise(key, row, len(inputs)):
+            outputs: Tensor = functional_call(self._network.eval(), named, (inputs,))
         return outputs
+
+    def _named(self, trained: Tensors, carried: Tensors, own: Tensors, shared: Tensors) -> dict[str, Tensor]:
+        names = (*self._trained, *self._carried, *self._constant)
+        return dict(zip(names, (*trained, *carried, *own, *shared), strict=True))
 
     def __str__(self) -> str:
         return type(self._network).__name__
 
 
-class StepProgram:
+class Steps:
     """A member's step for C members: traced once per shape and replayed; member by member where that is impossible."""
 
-    def __init__(self, step: MemberStep) -> None:
-        self._step = step
+    def __init__(self, step: MemberStep, make_one_by_one: Callable[[], OneByOne]) -> None:
+        self._step, self._make_one_by_one = step, make_one_by_one
+        self._moves: list[Callable[[Tensor], Tensor]] = []
         self._programs: dict[torch.Size, Callable[..., Any]] = {}
-        self._batched = True
+        self.why_one_by_one: str | None = None
+        """Why the members are not batched, if they are not."""
 
-    def __call__(self, state: Sequence[Tensor], inputs: Tensor, targets: Tensor, key: Tensor, row: int) -> StepResult:
+    @cached_property
+    def one_by_one(self) -> OneByOne:
+        """The members' own networks, as they were built and moved with the rest."""
+        networks = self._make_one_by_one()
+        for function in self._moves:
+            networks.move(function)
+        return networks
+
+    def __call__(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor, row: int) -> Pass:
         """Return the results of all members; every tensor has a leading `C`."""
-        arguments = (list(state), inputs, targets, key, torch.tensor(row, device=inputs.device))
-        if self._batched:
-            program = self._programs.get(inputs.shape)
-            if program is not None:
-                return program(*arguments)  # type: ignore[no-any-return]
+        if self.why_one_by_one is not None:
+            return self.one_by_one(stack, inputs, targets, keys, row)
+        program = self._programs.get(inputs.shape)
+        if program is None:
             try:
-                program = tracing.trace(vmap(self._step, in_dims=(0, 0, 0, 0, None)), arguments)
+                program = self._trace(stack, inputs, targets, keys)
             except Exception as error:  # whatever a model does that cannot be batched
-                result = self._one_by_one(*arguments)  # a fault of the model itself is raised here, as it is
-                self._give_up(error)
-                return result
+                self.give_up(why(error))
+                return self.one_by_one(stack, inputs, targets, keys, row)  # a fault of the model is raised here
             self._programs[inputs.shape] = program
-            return program(*arguments)  # type: ignore[no-any-return]
-        return self._one_by_one(*arguments)
+        parts = _parts(stack)
+        gradients, carried, loss = program(*parts, inputs, targets, keys, torch.tensor(row, device=inputs.device))
+        return Pass(gradients, carried, loss)
 
-    def peak_bytes(self, state: Sequence[Tensor], inputs: Tensor, targets: Tensor, key: Tensor) -> int:
-        """Return the most memory that one pass holds beside its arguments, or 0 where it cannot be traced."""
+    def _trace(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor) -> tracing.Program:
         row = torch.tensor(0, device=inputs.device)
-        try:
-            step = vmap(self._step, in_dims=(0, 0, 0, 0, None))
-            return tracing.peak_bytes(tracing.trace(step, (list(state), inputs, targets, key, row)))
-        except Exception:  # trains member by member, and so fits if one fits
+        return tracing.trace(vmap(self._step, in_dims=MEMBER_AXES), (*_parts(stack), inputs, targets, keys, row))
+
+    def forward(self, stack: Stack, inputs: Tensor, keys: Tensor, row: int) -> Tensor:
+        """Return the outputs `(C, B, K)` when nothing is learned."""
+        if self.why_one_by_one is None:
+            try:
+                return self._forward()(*_parts(stack), inputs, keys, torch.tensor(row, device=inputs.device))
+            except Exception as error:
+                self.give_up(why(error))
+        return self.one_by_one.forward(stack, inputs, keys, row)
+
+    def _forward(self) -> Callable[..., Tensor]:
+        return vmap(self._step.forward, in_dims=(*MEMBER_AXES[:5], *MEMBER_AXES[6:]))
+
+    def peak_bytes(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor) -> int:
+        """Return the most memory that one pass holds beside its arguments, or 0 where it is not batched."""
+        if self.why_one_by_one is not None:  # trains member by member, and so fits if one fits
             return 0
-
-    def why_not_batched(self, state: Sequence[Tensor], inputs: Tensor, targets: Tensor, key: Tensor) -> str | None:
-        """Return why the step cannot be batched, if it cannot; nothing is learned."""
-        row = torch.tensor(0, device=inputs.device)
         try:
-            tracing.trace(vmap(self._step, in_dims=(0, 0, 0, 0, None)), (list(state), inputs, targets, key, row))
-        except Exception as error:  # whatever a model does that cannot be batched
-            with suppress(Exception):  # a fault of the model itself is not about batches
-                self._one_by_one(state, inputs, targets, key, row)
-                return _why(error)
-        return None
-
-    def forward_peak_bytes(self, state: Sequence[Tensor], inputs: Tensor) -> int:
-        """Return the same for a pass in which nothing is learned."""
-        try:
-            return tracing.peak_bytes(tracing.trace(vmap(self._step.forward), (list(state), inputs)))
+            return tracing.peak_bytes(self._trace(stack, inputs, targets, keys))
         except Exception:
             return 0
 
-    def forward(self, state: Sequence[Tensor], inputs: Tensor) -> Tensor:
-        """Return the outputs `(C, B, K)` when nothing is learned."""
-        if self._batched:
-            try:
-                return vmap(self._step.forward)(list(state), inputs)
-            except Exception as error:
-                outputs = self._forward_one_by_one(state, inputs)
-                self._give_up(error)
-                return outputs
-        return self._forward_one_by_one(state, inputs)
+    def forward_peak_bytes(self, stack: Stack, inputs: Tensor, keys: Tensor) -> int:
+        """Return the same for a pass in which nothing is learned."""
+        if self.why_one_by_one is not None:
+            return 0
+        row = torch.tensor(0, device=inputs.device)
+        try:
+            return tracing.peak_bytes(tracing.trace(self._forward(), (*_parts(stack), inputs, keys, row)))
+        except Exception:
+            return 0
 
-    def _one_by_one(
-        self, state: Sequence[Tensor], inputs: Tensor, targets: Tensor, key: Tensor, row: Tensor
-    ) -> StepResult:
-        results = []
-        for member in range(len(inputs)):
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(int(key[member]))  # for noise that `MemberNoise` does not know
-                mine = [value[member] for value in state]
-                results.append(self._step(mine, inputs[member], targets[member], key[member], row))
-        gradients, buffers, losses_ = zip(*results, strict=True)
-        stacked = [tuple(torch.stack(parts) for parts in zip(*each, strict=True)) for each in (gradients, buffers)]
-        return StepResult(stacked[0], stacked[1], torch.stack(losses_))
+    def give_up(self, reason: str) -> None:
+        """Train member by member from now on, with networks that have seen nothing yet."""
+        log.info("%s trains member by member: %s", self._step, reason)
+        self.why_one_by_one = reason
+        self._programs.clear()
+        self.__dict__.pop("one_by_one", None)
 
-    def _forward_one_by_one(self, state: Sequence[Tensor], inputs: Tensor) -> Tensor:
-        members = range(len(inputs))
-        return torch.stack([self._step.forward([value[m] for value in state], inputs[m]) for m in members])
+    def move(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Follow tensors that moved: what was traced on another device or in another type holds constants of it."""
+        self._programs.clear()
+        self._moves.append(function)
+        if "one_by_one" in self.__dict__:
+            self.one_by_one.move(function)
 
-    def _give_up(self, error: Exception) -> None:
-        log.info("%s trains member by member: %s", self._step, _why(error))
-        self._batched = False
+    def python_state(self, members: Sequence[int]) -> dict[int, Plain]:
+        """Return what these members' networks keep in Python: nothing where they are batched."""
+        if self.why_one_by_one is None:
+            return {}
+        return {member: self.one_by_one.python_state(member) for member in members}
+
+    def set_python_state(self, states: Mapping[int, Plain]) -> None:
+        """Give members' networks what they kept in Python once."""
+        for member, values in states.items():
+            self.one_by_one.set_python_state(member, values)
 
 
-def _why(error: Exception) -> str:
+def _without_values(network: nn.Module) -> nn.Module:
+    """Move a network's tensors to the meta device, tied ones together."""
+    moved: dict[int, Tensor] = {}
+    for module in network.modules():
+        for held in (module._parameters, module._buffers):
+            for key, value in held.items():
+                if value is None:
+                    continue
+                if id(value) not in moved:
+                    empty = value.detach().to("meta")
+                    is_parameter = isinstance(value, nn.Parameter)
+                    moved[id(value)] = nn.Parameter(empty, value.requires_grad) if is_parameter else empty
+                held[key] = moved[id(value)]  # type: ignore[assignment]
+    return network
+
+
+def _parts(stack: Stack) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    parts = (stack.trained, stack.carried, stack.own, stack.shared)
+    trained, carried, own, shared = ([value.detach() for value in part.values()] for part in parts)
+    return trained, carried, own, shared
+
+
+def why(error: Exception) -> str:
     """Say in a line why a step cannot be batched."""
     text = str(error).strip()
     if "data-dependent" in text:

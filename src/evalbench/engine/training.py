@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import nn
+from torch.nn.parameter import is_lazy
 
 from evalbench import models, ranks, weights
 from evalbench.config import Config
@@ -31,7 +33,8 @@ Watch = Callable[[Mapping[int, Sequence[CurvePoint]], int], None]
 """Takes new points of curves by seed, and the place of the first of them in its curve."""
 
 log = logging.getLogger(__name__)
-_tried: set[str] = set()
+_checked: set[str] = set()
+_warned: set[tuple[str, str]] = set()
 for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
@@ -42,11 +45,12 @@ def check(config: Config, dataset: Dataset) -> None:
     Raises `ConfigError`.
     """
     network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
+    _check_network(config, network)
     models.check_outputs(network, *_example(dataset))
     num_train = len(draw_split(dataset, config.split.validation, config.split.test, 0).train)
     _check_batches(config, network, num_train)
-    stacked = {name: torch.nn.Parameter(value[None]) for name, value in network.named_parameters()}
-    optimizers.build(config.optimizer, stacked)
+    trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    optimizers.build(config.optimizer, {name: nn.Parameter(value[None]) for name, value in trained.items()})
     schedules.table(config.schedule, config.optimizer.component, {}, 2)
     try:
         _trainer(config, 1, _devices(config))
@@ -54,21 +58,77 @@ def check(config: Config, dataset: Dataset) -> None:
         rule = "must hold settings that Lightning's Trainer accepts here"
         reason = str(error).strip().splitlines()[0]
         raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
-    if not config.model.target.startswith("evalbench."):
-        _warn_if_not_batched(config, dataset)
+    if _is_users(config):
+        _check_steps(config, dataset)
 
 
-def _warn_if_not_batched(config: Config, dataset: Dataset) -> None:
-    """Say once of each model of the user's that its cohorts will be slow."""
-    if config.model.target in _tried:
+def _is_users(config: Config) -> bool:
+    """Return whether code that is not ours runs inside the network."""
+    return not (
+        config.model.target.startswith("evalbench.")
+        and config.activation.module.target.startswith(("evalbench.", "torch."))
+    )
+
+
+def _check_network(config: Config, network: nn.Module) -> None:
+    """Refuse a network of which a part would not be used, or cannot be."""
+    name = config.model.target
+    if isinstance(network, pl.LightningModule):
+        own = _overridden(network)
+        if own:
+            rule = f"must train by its forward alone: {name} has its own {', '.join(own)}, which would never be called"
+            raise ConfigError(
+                "model._target_", rule, remedy="name its network, and set loss, optimizer and schedule here"
+            )
+    lazy = [key for key, value in (*network.named_parameters(), *network.named_buffers()) if is_lazy(value)]
+    if lazy:
+        rule = f"must know the shape of {lazy[0]} when it is built"
+        raise ConfigError("model", rule, name, "give in_features to layers, not Lazy ones")
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigError(
+            "model", "must have a parameter that trains", name, "leave requires_grad of some parameters on"
+        )
+
+
+def _overridden(network: pl.LightningModule) -> list[str]:
+    """Return the names of what a LightningModule has of its own in the place of Lightning's steps and hooks."""
+    bases = (pl.LightningModule, *pl.LightningModule.__mro__[1:])
+    forward = {"forward", "__init__", "train", "eval", "extra_repr"}
+    return [
+        key
+        for key in dir(pl.LightningModule)
+        if not key.startswith("_") and key not in forward and key not in vars(nn.Module)
+        if callable(getattr(pl.LightningModule, key))
+        if all(getattr(type(network), key) is not getattr(base, key, None) for base in bases)
+    ]
+
+
+def _check_steps(config: Config, dataset: Dataset) -> None:
+    """Take the first steps of a user's network beside plain PyTorch; say once of each if its cohorts will be slow."""
+    what = [config.model.spec(), config.activation.module.spec(), dataset.name, config.microbatch_size, config.save]
+    key = json.dumps([*what, config.verify, config.devices], sort_keys=True, default=str)
+    if key in _checked:
         return
-    _tried.add(config.model.target)
-    reason = make_cohort(config, dataset, [0])[0].why_not_batched()
-    if reason is not None:
+    cohort, _ = make_cohort(config, dataset, [0, 1])
+    reason = cohort.why_one_by_one
+    if reason is not None and (config.model.target, reason) not in _warned:
+        _warned.add((config.model.target, reason))
         log.warning("%s cannot be batched and trains member by member, slowly: %s", config.model.target, reason)
+    if cohort.keeps_python_state and config.save != "none":
+        rule = f"must be none for {config.model.target}, which keeps in Python what belongs to its weights"
+        raise ConfigError("save", rule, config.save, "keep it in a buffer")
+    split = config.devices > 1 and config.trainer_split == "data"
+    if config.verify and (split or config.microbatch_size is not None):
+        reason = cohort.why_not_in_parts()
+        if reason is not None:
+            key = "trainer.devices" if split else "trainer.microbatch_size"
+            raise ConfigError(
+                key, f"must see whole batches with {config.model.target}: {reason}", remedy="leave it out"
+            )
+    _checked.add(key)
 
 
-def _check_batches(config: Config, network: torch.nn.Module, num_train: int) -> None:
+def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
     """Refuse batches that cannot be cut as the configuration says."""
     batch_size = config.optimizer.rows_per_step(num_train)
     models.check_batches(network, num_train, batch_size)
@@ -143,16 +203,11 @@ def train(
     if keep_in is not None and cohort.is_rank_zero:
         complete = [place for place, result in enumerate(results) if result.state is State.COMPLETE]
         best_first = sorted(complete, key=lambda place: cohort.members[place].best_loss)
+        base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
         for place in best_first[:1] if config.save == "best" else complete:
             scaling, tensors = fit_scaling(dataset, splits[place].train), cohort.best_weights(place)
-            weights.save(
-                weights.folder(keep_in, Entrant.of(seeds[place]).seed),
-                config,
-                dataset,
-                scaling,
-                tensors,
-                results[place],
-            )
+            path = weights.folder(keep_in, Entrant.of(seeds[place]).seed)
+            weights.save(path, config, dataset, scaling, tensors, base, results[place])
     return results
 
 
@@ -164,9 +219,11 @@ def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int | Entrant]
         return [derive(config.root_seed, dataset.name, role, one.seed, one.phase) for one in entrants]
 
     splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
-    networks = [
-        models.build_seeded(seed, config.model, config.activation, shape_of(dataset)) for seed in seeds_of(Role.INIT)
-    ]
+    init_seeds, shape = seeds_of(Role.INIT), shape_of(dataset)
+
+    def build(member: int) -> nn.Module:
+        return models.build_seeded(init_seeds[member], config.model, config.activation, shape)
+
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
     batch_size = config.optimizer.rows_per_step(train_rows.shape[1])
     batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER))
@@ -179,10 +236,11 @@ def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int | Entrant]
         config.label_smoothing,
         config.microbatch_size,
         _halving(config, entrants),
+        config.verify and _is_users(config),
     )
     tables = _schedule_tables(config, settings, validation_steps[-1])
     own = settings if any(settings) else None
-    cohort = Cohort(networks, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own, tables)
+    cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own, tables)
     return cohort, splits
 
 
@@ -222,6 +280,7 @@ def _most_members(config: Config, dataset: Dataset, wanted: int) -> int:
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
     free = memory.SHARE * memory.available_bytes(device)
     rows = max(one.batches.batch_size, one.validation_rows.shape[1])
+    free -= one.constant_bytes
     crude = memory.STATE_COPIES * one.state_bytes + 1000 * rows * dataset.inputs.shape[1]
     if crude * wanted < free / 20:
         return wanted
@@ -266,7 +325,9 @@ def _fit(cohort: Cohort, config: Config) -> None:
         warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
         try:
             epochs = len(cohort.recipe.validation_steps) - cohort.first_round
-            _trainer(config, epochs, _own_devices(config)).fit(cohort)
+            trainer = _trainer(config, epochs, _own_devices(config))
+            trainer.fit(cohort)
+            cohort.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is tested where it trained
         except SystemExit:  # Lightning's answer to Ctrl-C, which the sweep wants to hear of
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None

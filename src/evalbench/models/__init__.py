@@ -1,9 +1,12 @@
 """Models: plain `nn.Module`s for one trial; they know nothing of cohorts."""
 
 import inspect
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -66,16 +69,43 @@ def build(
     )
     if not isinstance(network, nn.Module):
         raise ConfigError("model._target_", "must build a torch.nn.Module", model.target, "name such a class")
+    _register_attributes(network)
     return network
+
+
+def _register_attributes(network: nn.Module) -> None:
+    """Make buffers of tensors that are plain attributes, so that they move and are stacked as buffers are."""
+    for module in network.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Tensor) and value.grad_fn is None and not hasattr(type(module), name):
+                delattr(module, name)
+                module.register_buffer(name, value.detach(), persistent=False)
 
 
 def build_seeded(
     seed: int, model: Component, activation: ActivationConfig, shape: Shape | tuple[int, int]
 ) -> nn.Module:
-    """Build the network with the initial weights of one seed; the global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    """Build the network with the initial weights of one seed; the global generators are left as they were."""
+    with seeded(seed):
         return build(model, activation, *Shape(*shape))
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed the global generators of torch (the CPU's, and a CUDA device's), `random` and NumPy for a while."""
+    cuda = [device] if device is not None and device.type == "cuda" else []
+    outside = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=cuda):
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            torch.default_generator.manual_seed(seed)
+            if cuda:
+                torch.cuda.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(outside[0])
+        np.random.set_state(outside[1])
 
 
 def check_outputs(network: nn.Module, inputs: Tensor, expected: tuple[int, ...]) -> None:

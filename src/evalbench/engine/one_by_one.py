@@ -1,0 +1,160 @@
+"""C networks, each run by plain PyTorch as it is: for models that cannot be batched, and to check those that can.
+
+A member's network keeps what it holds in Python; its tensors are set to the member's part of the stack for each pass.
+Shapes: `C` members, `B` rows, `K` outputs.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evalbench.engine.noise import MemberNoise
+from evalbench.engine.python_state import Plain, plain_values, set_plain_values
+from evalbench.engine.state import Stack
+from evalbench.models import seeded
+from evalbench.workloads import Kind, losses
+
+
+class Pass(NamedTuple):
+    """What one pass over a batch gives for C members."""
+
+    gradients: "tuple[Tensor, ...]"  # (C, *shape) each
+    carried: "tuple[Tensor, ...]"
+    """What is carried over to the next pass, `(C, *shape)` each."""
+    loss: Tensor  # (C,)
+    without: tuple[frozenset[int], ...] = ()
+    """For each gradient the places of members whose parameter took no part, which their optimizers skip."""
+
+
+class OneByOne:
+    """The networks of all members, each made when it is first needed."""
+
+    def __init__(self, build: Callable[[int], nn.Module], kind: Kind, label_smoothing: float) -> None:
+        """Take what builds a member's network, with its initial values."""
+        self._build = build
+        self._networks: dict[int, nn.Module] = {}
+        self._owners: dict[int, dict[str, list[tuple[nn.Module, str]]]] = {}
+        self._moves: list[Callable[[Tensor], Tensor]] = []
+        self._loss = losses.training_loss(kind, label_smoothing)
+        self.drew_from: set[str] = set()
+        """Global generators that networks drew from beside the noise that is ours."""
+
+    def network(self, member: int) -> nn.Module:
+        """Return a member's network."""
+        if member not in self._networks:
+            network = self._build(member)
+            for function in self._moves:
+                network._apply(function)  # type: ignore[no-untyped-call]
+            self._networks[member] = network
+            self._owners[member] = _owners(network)
+        return self._networks[member]
+
+    def __call__(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor, row: int) -> Pass:
+        """Return the results of all members; what is carried is changed in place."""
+        gradients: list[list[Tensor | None]] = [[] for _ in stack.trained]
+        losses_ = []
+        for place, member in enumerate(stack.members):
+            network = self._bound(stack, place)
+            named = dict(network.named_parameters())
+            parameters = [named[name] for name in stack.trained]
+            for parameter in parameters:
+                parameter.grad = None
+            with torch.enable_grad(), self._randomness(keys[place], row, len(inputs[place])):
+                loss = self._loss(network.train()(inputs[place]), targets[place])
+                with torch.autograd.set_multithreading_enabled(False):  # a pass done again must find the same noise
+                    loss.backward()  # type: ignore[no-untyped-call]
+            for column, parameter in zip(gradients, parameters, strict=True):
+                column.append(parameter.grad)
+                parameter.grad = None
+            losses_.append(loss.detach())
+            self._take_back(stack, place, member)
+        filled = (
+            torch.stack([torch.zeros_like(like[0]) if one is None else one for one in column])
+            for column, like in zip(gradients, stack.trained.values(), strict=True)
+        )
+        without = (frozenset(place for place, one in enumerate(column) if one is None) for column in gradients)
+        return Pass(tuple(filled), tuple(stack.carried.values()), torch.stack(losses_), tuple(without))
+
+    def forward(self, stack: Stack, inputs: Tensor, keys: Tensor, row: int) -> Tensor:
+        """Return the outputs `(C, B, K)` when nothing is learned."""
+        outputs = []
+        for place, member in enumerate(stack.members):
+            network = self._bound(stack, place)
+            with torch.no_grad(), self._randomness(keys[place], row, len(inputs[place])):
+                outputs.append(network.eval()(inputs[place]))
+            self._take_back(stack, place, member)
+        return torch.stack(outputs)
+
+    def move(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Move the networks as the stack was moved."""
+        self._moves.append(function)
+        for network in self._networks.values():
+            network._apply(function)  # type: ignore[no-untyped-call]
+
+    def _bound(self, stack: Stack, place: int) -> nn.Module:
+        """Return a member's network with its tensors being those of the stack."""
+        member = stack.members[place]
+        network = self.network(member)
+        for name, value in stack.member(place).items():
+            for owner, key in self._owners[member][name]:
+                holds = owner._parameters if key in owner._parameters else owner._buffers
+                now = holds[key]
+                if now is None or (holds is owner._buffers and now.grad_fn is not None):
+                    holds[key] = value.detach()  # type: ignore[assignment]
+                else:
+                    now.data = value.detach()
+        return network
+
+    def _take_back(self, stack: Stack, place: int, member: int) -> None:
+        """Write into the stack what the network has assigned anew."""
+        for name, value in stack.member(place).items():
+            if name in stack.shared or name in stack.own:
+                continue
+            owner, key = self._owners[member][name][0]
+            now = owner._parameters.get(key) if key in owner._parameters else owner._buffers.get(key)
+            if now is not None and now.data_ptr() != value.data_ptr():
+                value.detach().copy_(now.detach())
+
+    @contextmanager
+    def _randomness(self, key: Tensor, row: int, rows: int) -> Iterator[None]:
+        """Draw everything random from a key, and the global generators' numbers from seeds that are made of it."""
+        seed = int(key)
+        noise = MemberNoise(key, torch.tensor(row, device=key.device), rows, rewindable=True)
+        with seeded(seed, key.device):
+            with noise:
+                yield
+            self._note_draws(seed, noise)
+
+    def _note_draws(self, seed: int, noise: MemberNoise) -> None:
+        """Remember which generators were used: those that are not where our own draws left them."""
+        unused = random.Random(seed).getstate(), np.random.RandomState(seed % 2**32).get_state()
+        if random.getstate() != unused[0]:
+            self.drew_from.add("random")
+        if repr(np.random.get_state()) != repr(unused[1]):
+            self.drew_from.add("numpy.random")
+        if not torch.equal(torch.default_generator.get_state(), noise.counted(seed)):
+            self.drew_from.add("torch")
+
+    def python_state(self, member: int) -> Plain:
+        """Return copies of the plain values that a member's modules hold."""
+        return plain_values(self.network(member))
+
+    def set_python_state(self, member: int, values: Plain) -> None:
+        """Give a member's modules the plain values that they held once."""
+        set_plain_values(self.network(member), values)
+
+
+def _owners(network: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
+    """Return which modules hold each tensor, and under which key: tied ones have several."""
+    names = {id(tensor): name for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+    owners: dict[str, list[tuple[nn.Module, str]]] = {name: [] for name in names.values()}
+    for module in network.modules():
+        for key, tensor in (*module._parameters.items(), *module._buffers.items()):
+            if tensor is not None:
+                owners[names[id(tensor)]].append((module, key))
+    return owners

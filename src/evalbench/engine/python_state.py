@@ -1,0 +1,152 @@
+"""What a network keeps in Python, outside its parameters and buffers: counters, caches, tensors in lists, closures."""
+
+import copy
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evalbench.engine.state import fingerprint
+
+MOST_VALUES = 20_000
+"""Values of one network that are looked at; what lies behind them is not known."""
+_OF_TORCH = frozenset(vars(nn.Module()))
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+Plain = dict[str, dict[str, Any]]
+"""Plain values by the name of the module and of its attribute."""
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether a value is made of numbers, text and tensors alone, so that it can be saved without a pickle.
+
+    Parameters are not: a copy of one would no longer be the one that trains.
+    """
+    if isinstance(value, list | tuple):
+        return type(value) in (list, tuple) and all(map(is_plain, value))
+    if isinstance(value, dict):
+        return (
+            type(value) is dict and all(isinstance(key, _PLAIN) for key in value) and all(map(is_plain, value.values()))
+        )
+    if isinstance(value, Tensor):
+        return value.grad_fn is None and not isinstance(value, nn.Parameter)
+    return type(value) in _PLAIN
+
+
+def plain_values(network: nn.Module) -> Plain:
+    """Return copies of the plain values that a network's modules hold."""
+    return {
+        name: {key: copy.deepcopy(value) for key, value in _attributes(module).items() if is_plain(value)}
+        for name, module in network.named_modules()
+    }
+
+
+def set_plain_values(network: nn.Module, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Give a network's modules the plain values that they held once."""
+    for name, module in network.named_modules():
+        vars(module).update(copy.deepcopy(dict(values.get(name, {}))))
+
+
+def cannot_be_saved(network: nn.Module, path: str) -> bool:
+    """Return whether the attribute that a path leads into is no plain value."""
+    for name, module in network.named_modules():
+        for key, value in _attributes(module).items():
+            own = f"{name}.{key}".lstrip(".")
+            if path == own or path.startswith((f"{own}.", f"{own}[")):
+                return not is_plain(value)
+    return True
+
+
+def observe(network: nn.Module) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return what can be seen of a network's Python state, by path: values, and the checksums of tensors.
+
+    Values are compared, never used. Parameters, buffers and what torch itself keeps in modules are left out.
+    """
+    known = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
+    known |= {id(module) for module in network.modules()}
+    values: dict[str, Any] = {}
+    checksums: dict[str, int] = {}
+    waiting: list[tuple[str, Any]] = [
+        (f"{name}.{key}".lstrip("."), value)
+        for name, module in network.named_modules()
+        for key, value in (*_attributes(module).items(), *_of_class(module))
+    ]
+    waiting.reverse()
+    while waiting and len(values) + len(checksums) < MOST_VALUES:
+        path, value = waiting.pop()
+        if isinstance(value, _PLAIN):
+            values[path] = repr(value)
+        elif id(value) in known or isinstance(value, type | ModuleType | BuiltinFunctionType):
+            continue
+        elif isinstance(value, Tensor):
+            known.add(id(value))
+            checksums[path] = fingerprint(value) if value.device.type != "meta" and not value.is_sparse else 0
+            values[path] = "tensor"
+        else:
+            known.add(id(value))
+            values[path], parts = _opened(value)
+            waiting.extend((path + place, part) for place, part in reversed(list(parts)))
+    return values, checksums
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    return {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
+
+
+def _of_class(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield what a user's class holds itself, counters of calls for example."""
+    for kind in type(module).__mro__:
+        if kind.__module__.partition(".")[0] not in ("torch", "builtins", "evalbench"):
+            yield from (
+                (key, value) for key, value in vars(kind).items() if isinstance(value, int | float | list | dict)
+            )
+
+
+def _opened(value: Any) -> tuple[Any, Iterator[tuple[str, Any]]]:
+    """Return what is seen of a value as a whole, and its parts with their places."""
+    nothing: Iterator[tuple[str, Any]] = iter(())
+    if isinstance(value, list | tuple | deque):
+        return len(value), ((f"[{place}]", part) for place, part in enumerate(value))
+    if isinstance(value, Mapping):
+        return len(value), ((f"[{key!r}]", part) for key, part in value.items())
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value)), nothing
+    if isinstance(value, np.ndarray):
+        return (str(value.dtype), value.shape, value.tobytes() if value.dtype != object else None), nothing
+    if isinstance(value, random.Random):
+        return value.getstate(), nothing
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state), nothing
+    if isinstance(value, np.random.RandomState):
+        return repr(value.get_state()), nothing
+    if isinstance(value, torch.Generator):
+        return value.get_state().tolist(), nothing
+    if isinstance(value, nn.Module):
+        return "module", iter([*((f".{n}", t) for n, t in value.named_parameters()), *_attributes(value).items()])
+    if isinstance(value, partial):
+        return "partial", iter([(".func", value.func), (".args", value.args), (".keywords", value.keywords)])
+    if isinstance(value, MethodType):
+        return "method", iter([(".self", value.__self__)])
+    if isinstance(value, FunctionType):
+        cells = (
+            (f"({name})", cell) for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        )
+        return "function", ((name, cell.cell_contents) for name, cell in cells if _is_filled(cell))
+    inside = getattr(value, "__dict__", None)
+    if isinstance(inside, dict):
+        return type(value).__name__, ((f".{key}", part) for key, part in inside.items())
+    return (type(value).__name__, repr(value) if type(value).__module__ in ("itertools", "builtins") else ""), nothing
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - raises where nothing was bound yet
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,152 @@
+"""The tensors of C members: which are trained, which a pass changes, and which never change and are shared.
+
+A trial's *state* is its trained parameters and what a pass carries over to the next (the means of BatchNorm, say).
+Frozen parameters and all other buffers are constants: one copy where all members have the same, else one per member.
+"""
+
+import zlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from evalbench.models import seeded
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The tensors of the members in some places, by name."""
+
+    members: Sequence[int]
+    """Which member each place holds."""
+    trained: dict[str, Tensor]  # (C, *shape), what the optimizer moves
+    carried: dict[str, Tensor]  # (C, *shape), what a pass changes
+    own: dict[str, Tensor]  # (C, *shape), constants that differ between members
+    shared: dict[str, Tensor]  # (*shape), constants of all members
+
+    @property
+    def state(self) -> list[Tensor]:
+        """What training changes: the trained, then the carried tensors."""
+        return [*self.trained.values(), *self.carried.values()]
+
+    def with_state(self, state: Sequence[Tensor]) -> "Stack":
+        """Return the stack with another state in the same order."""
+        split = len(self.trained)
+        trained = dict(zip(self.trained, state[:split], strict=True))
+        return replace(self, trained=trained, carried=dict(zip(self.carried, state[split:], strict=True)))
+
+    def carrying(self, names: Collection[str]) -> "Stack":
+        """Return the stack with constants of these names as tensors that a pass may change."""
+        count = len(self.members)
+        copies = {
+            name: value.expand(count, *value.shape).clone() for name, value in self.shared.items() if name in names
+        }
+        moved = {**{name: value for name, value in self.own.items() if name in names}, **copies}
+        own = {name: value for name, value in self.own.items() if name not in names}
+        shared = {name: value for name, value in self.shared.items() if name not in names}
+        return replace(self, carried={**self.carried, **moved}, own=own, shared=shared)
+
+    def take(self, places: Sequence[int]) -> "Stack":
+        """Return copies of the members in some places; shared tensors stay what they are."""
+        index = list(places)
+
+        def of(values: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value.detach()[index] for name, value in values.items()}
+
+        members = [self.members[place] for place in index]
+        return Stack(members, of(self.trained), of(self.carried), of(self.own), self.shared)
+
+    def member(self, place: int) -> dict[str, Tensor]:
+        """Return all tensors of one member by name; those of its own are views."""
+        parts = (self.trained, self.carried, self.own)
+        return {name: value[place] for part in parts for name, value in part.items()} | self.shared
+
+
+def stack(networks: Iterable[nn.Module], changing: Collection[str]) -> Stack:
+    """Stack the tensors of networks of one shape, which may be made one after another: only tensors are kept.
+
+    `changing` names the buffers and frozen parameters that a pass changes.
+    """
+    moving: dict[str, list[Tensor]] = {}
+    constant: dict[str, list[Tensor]] = {}
+    trained: list[str] = []
+    count = 0
+    for network in networks:
+        trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+        for name, value in tensors(network).items():
+            values = moving if name in trained or name in changing else constant
+            kept = values.setdefault(name, [])
+            first = kept[0] if kept else value
+            kept.append(first if values is constant and same(value, first) else value)
+        count += 1
+    differing = {name for name, values in constant.items() if any(value is not values[0] for value in values)}
+    return Stack(
+        range(count),
+        {name: torch.stack(moving[name]) for name in trained},
+        {name: torch.stack(values) for name, values in moving.items() if name not in trained},
+        {name: torch.stack(constant[name]) for name in constant if name in differing},
+        {name: values[0] for name, values in constant.items() if name not in differing},
+    )
+
+
+def tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's parameters, then its buffers, by name, tied ones once."""
+    return {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
+
+
+def constants(network: nn.Module) -> list[str]:
+    """Return the names of the tensors that no optimizer moves."""
+    frozen = [name for name, parameter in network.named_parameters() if not parameter.requires_grad]
+    return [*frozen, *(name for name, _ in network.named_buffers())]
+
+
+def changing(network: nn.Module, inputs: Tensor) -> set[str]:
+    """Return the buffers and frozen parameters that a pass changes, in training or evaluation, written or assigned.
+
+    All buffers, where the network does not take these inputs `(B, ...)` here.
+    """
+    names = constants(network)
+    if not names:
+        return set()
+    state = {name: value.clone() for name, value in tensors(network).items()}
+    before = {name: fingerprint(state[name]) for name in names}
+    try:
+        with torch.no_grad(), seeded(0):
+            for training in (True, False):
+                functional_call(network.train(training), state, (inputs,))
+    except Exception:  # whatever a user's network raises: training will say so
+        return {name for name, _ in network.named_buffers()}
+    return {name for name in names if fingerprint(state[name]) != before[name]}
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors hold the same values, of one type."""
+    return one.dtype == other.dtype and torch.equal(one, other)
+
+
+def fingerprint(value: Tensor) -> int:
+    """Return a checksum of a tensor's values."""
+    raw = value.detach().resolve_conj().cpu().contiguous().flatten().view(torch.uint8)
+    return zlib.crc32(raw.numpy().tobytes(), value.numel())
+
+
+class Held(nn.Module):
+    """Tensors that move to another device or type with the module that holds them."""
+
+    def __init__(self, values: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self.hold(values)
+
+    def hold(self, values: Iterable[Tensor]) -> None:
+        """Hold these tensors instead."""
+        self._buffers.clear()
+        for index, value in enumerate(values):
+            self.register_buffer(str(index), value, persistent=False)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (value for value in self._buffers.values() if value is not None)
+
+    def __len__(self) -> int:
+        return len(self._buffers)
