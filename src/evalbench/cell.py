@@ -167,6 +167,8 @@ def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: 
                 for member in members:
                     place = [other for other, _ in waiting].index(member)
                     specs.append(waiting.pop(place)[1])
+                if isinstance(results, Exception):
+                    results = [_failure(results, cell.config) for _ in members]
                 seconds = round((time.monotonic() - start) / len(members), 6)
                 store.record(zip(specs, results, strict=True), {**provenance.collect(), "seconds": seconds}, lease)
                 ended.update(zip((Entrant.of(member).seed for member in members), results, strict=True))
@@ -194,6 +196,8 @@ def help_to_train(cell: Cell, store: Store) -> None:
 
 Members = list[int | Entrant]
 Job = tuple[dict[str, Any], Phase, Members]
+Trained = tuple[Members, list[TrialResult] | Exception]
+"""Members that trained together with their results, or one with what it raised."""
 
 
 def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None]:
@@ -201,13 +205,13 @@ def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None
     return live.watch(cell.config, cell.specs, store) if cell.phase is Phase.MEASURE else nullcontext()
 
 
-def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[tuple[Members, list[TrialResult]]]:
+def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[Trained]:
     """Tell the other ranks what is trained, and yield, cohort by cohort, its members and their results."""
     ranks.here().agree((dict(cell.values), cell.phase, members))
     return _train_here(cell, members, watch)
 
 
-def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[tuple[Members, list[TrialResult]]]:
+def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[Trained]:
     from evalbench.engine import training
 
     group = ranks.here()

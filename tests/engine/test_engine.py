@@ -109,6 +109,7 @@ def test_cohorts_that_do_not_fit_are_split_and_give_the_same_results(
     assert [seeds for seeds, _ in parts] == [[0], [1, 2], [3, 4]]
     whole = training.train(cell.config, cell.dataset, range(5))
     for seeds, results in parts:
+        assert not isinstance(results, Exception)
         for seed, result in zip(seeds, results, strict=True):
             assert result.metrics == pytest.approx(whole[seed].metrics, rel=1e-4)
 

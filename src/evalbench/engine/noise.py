@@ -144,10 +144,13 @@ class MemberNoise(TorchFunctionMode):
     def _normal_around(self, mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, **how: Any) -> Tensor:
         """Draw as `torch.normal` does: around tensors, or of a size."""
         if size is not None:
-            return mean + std * self._made(self._normal, (size,), how)
-        given = [value for value in (mean, std) if isinstance(value, Tensor)]
-        shape = torch.broadcast_shapes(*(value.shape for value in given))
-        return mean + std * self._normal(shape).to(given[0].dtype)
+            drawn = self._made(self._normal, (size,), how)
+        else:
+            given = [value for value in (mean, std) if isinstance(value, Tensor)]
+            like = sum(given[1:], given[0])  # of the shape that the two have together
+            drawn = self._normal(like.shape).to(like.dtype)
+        around: Tensor = mean + std * drawn
+        return around
 
     def _dropout(self, inputs: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         return self._masked(inputs, inputs.shape, p, inplace) if training and p > 0 else inputs

@@ -124,7 +124,14 @@ class Steps:
 
     def _trace(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor) -> tracing.Program:
         row = torch.tensor(0, device=inputs.device)
-        return tracing.trace(vmap(self._step, in_dims=MEMBER_AXES), (*_parts(stack), inputs, targets, keys, row))
+        step = vmap(self._step, in_dims=MEMBER_AXES)
+
+        def laid_out(*arguments: Any) -> Any:
+            """Return gradients as their parameters lie in memory: the CPU's fused optimizers go by nothing else."""
+            gradients, carried, loss = step(*arguments)
+            return tuple(gradient.contiguous() for gradient in gradients), carried, loss
+
+        return tracing.trace(laid_out, (*_parts(stack), inputs, targets, keys, row))
 
     def forward(self, stack: Stack, inputs: Tensor, keys: Tensor, row: int) -> Tensor:
         """Return the outputs `(C, B, K)` when nothing is learned."""

@@ -151,12 +151,13 @@ def train_all(
     name: str,
     keep_in: Path | None = None,
     watch: Watch | None = None,
-) -> Iterator[tuple[list[S], list[TrialResult]]]:
+) -> Iterator[tuple[list[S], list[TrialResult] | Exception]]:
     """Train one trial per seed index in cohorts that fit into memory; yield each cohort's seeds and results at its end.
 
-    Entrants may stand for seeds. A cohort that runs out of memory all the same is halved. Its checkpoint, whose file
-    begins with `name`, is kept until the caller has taken the results. Weights go to `keep_in`, and `watch` is called,
-    see `train`.
+    Entrants may stand for seeds. A cohort that runs out of memory all the same, or raises, is halved until the member
+    that raises is alone, whose error is yielded in the place of results; the others are trained. Its checkpoint, whose
+    file begins with `name`, is kept until the caller has taken the results. Weights go to `keep_in`, and `watch` is
+    called, see `train`.
     """
     together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
     waiting = memory.split(seeds, _most_members(config, dataset, len(seeds))) if seeds else []
@@ -168,15 +169,47 @@ def train_all(
         try:
             results = train(config, dataset, now, path, keep_in, watch)
         except Exception as error:
-            if together or not memory.is_out_of_memory(error) or len(now) == 1:
+            if together:
                 raise
-            log.warning("%d members ran out of memory; going on with half of them at a time", len(now))
+            if len(now) == 1:
+                log.exception("the trial of %s failed", Entrant.of(now[0]))
+                yield now, error
+                continue
             gc.collect()
-            waiting = [part for group in (now, *waiting) for part in memory.split(group, -(-len(now) // 2))]
+            half = -(-len(now) // 2)
+            if memory.is_out_of_memory(error):
+                log.warning("%d members ran out of memory; going on with half of them at a time", len(now))
+                waiting = [part for group in (now, *waiting) for part in memory.split(group, half)]
+                continue
+            log.warning("%d members failed together (%s); trying half of them at a time", len(now), error)
+            if _halving(config, [Entrant.of(one) for one in now]) is None:
+                waiting = [*memory.split(now, half), *waiting]
+                continue
+            failing = _failing(config, dataset, now)  # those that compete must not be parted
+            for place, own in failing.items():
+                yield [now[place]], own
+            others = [one for place, one in enumerate(now) if place not in failing]
+            waiting = [others, *waiting] if others else waiting
             continue
         yield now, results
         if not (together and ranks.here().index):
             path.unlink(missing_ok=True)
+
+
+def _failing(config: Config, dataset: Dataset, members: Sequence[int | Entrant]) -> dict[int, Exception]:
+    """Return the errors of those members that raise when they train alone, by their place."""
+    failing: dict[int, Exception] = {}
+    waiting = [list(range(len(members)))]
+    while waiting:
+        places = waiting.pop()
+        try:
+            train(config, dataset, [members[place] for place in places])
+        except Exception as error:  # whatever the user's code raises
+            if len(places) == 1:
+                failing[places[0]] = error
+            else:
+                waiting += memory.split(places, -(-len(places) // 2))
+    return failing
 
 
 def train(
