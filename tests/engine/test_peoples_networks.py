@@ -261,6 +261,7 @@ def cell_of(network: type[nn.Module]) -> Cell:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # `vmap`, of operations that it loops over
+@pytest.mark.filterwarnings("ignore:Using `torch.compile")  # of the hooks of the counter of FLOPs
 @pytest.mark.parametrize(
     "network",
     [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow, id=one.__name__) for one in TABLE],
