@@ -1,10 +1,13 @@
 """One trial as any PyTorch user would write it: a network, a loop, a scheduler; no member axis, no traced graph."""
 
-import copy
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,8 +42,9 @@ def train(cell: Cell, seed: int) -> PlainResult:
         inputs = torch.tensor(dataset.inputs)
     targets = torch.as_tensor((dataset.targets - scaling.target_mean) / scaling.target_std, dtype=torch.float32)
     shape = training.shape_of(dataset)
-    network = models.build_seeded(seed_of(Role.INIT), config.model, config.activation, shape)
-    parameters = list(network.parameters())
+    with _seeded(seed_of(Role.INIT)):
+        network = models.build(config.model, config.activation, *shape)
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if config.optimizer.others is None:
         optimizers = [config.optimizer.component.build(parameters)]
     else:
@@ -67,43 +71,57 @@ def train(cell: Cell, seed: int) -> PlainResult:
         schedulers = [scheduler.build(optimizer) for optimizer in optimizers]
     noise_seeds = torch.tensor([seed_of(Role.NOISE)])
 
+    def predict(rows: NDArray[np.int64]) -> Tensor:
+        with torch.no_grad():
+            outputs: Tensor = network.eval()(inputs[torch.as_tensor(rows)])
+        return outputs
+
     val_losses: list[float] = []
-    best: dict[str, Tensor] = {}
     step = 0
     for stop in stops:
         network.train()
         for block in batches.blocks(step, stop, 1):
             rows = block[0, 0]
             key = noise.step_keys(noise_seeds, step, 1)[0, 0]
-            with noise.MemberNoise(key, torch.tensor(0)):
-                outputs = network(inputs[rows])
-            for optimizer in optimizers:
-                optimizer.zero_grad()
-            loss_of(outputs, rows, config.label_smoothing).backward()  # type: ignore[no-untyped-call]
+            with _seeded(int(key)):
+                with noise.MemberNoise(key, torch.tensor(0)):
+                    outputs = network(inputs[rows])
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                loss_of(outputs, rows, config.label_smoothing).backward()  # type: ignore[no-untyped-call]
             if config.optimizer.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
             for stepper in (*optimizers, *schedulers):
                 stepper.step()
             step += 1
-        network.eval()
-        with torch.no_grad():
-            rows = torch.as_tensor(split.validation)
-            loss = float(loss_of(network(inputs[rows]), rows, 0.0))
+        loss = float(loss_of(predict(split.validation), torch.as_tensor(split.validation), 0.0))
         if not val_losses or loss < min(val_losses):
-            best = copy.deepcopy(network.state_dict())
+            best = predict(split.test).double()
         val_losses.append(loss)
         if config.budget.patience and len(val_losses) - 1 - val_losses.index(min(val_losses)) >= config.budget.patience:
             break
 
-    network.load_state_dict(best)
-    with torch.no_grad():
-        outputs = network(inputs[torch.as_tensor(split.test)]).double()
     if dataset.kind in (Kind.MULTICLASS, Kind.LANGUAGE):
-        predictions = outputs.softmax(-1).numpy()
+        predictions = best.softmax(-1).numpy()
     elif dataset.kind is Kind.BINARY:
-        predictions = torch.cat([torch.sigmoid(-outputs), torch.sigmoid(outputs)], 1).numpy()
+        predictions = torch.cat([torch.sigmoid(-best), torch.sigmoid(best)], 1).numpy()
     else:
-        predictions = outputs[:, 0].numpy() * scaling.target_std + scaling.target_mean
+        predictions = best[:, 0].numpy() * scaling.target_std + scaling.target_mean
     tested = metrics.evaluate(dataset, predictions, dataset.targets[split.test])
     best_epoch = stops[val_losses.index(min(val_losses))] / batches.steps_per_epoch
     return PlainResult(val_losses, stops[: len(val_losses)], tested, best_epoch)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed all generators: for the first weights, and for noise that `MemberNoise` does not draw."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
