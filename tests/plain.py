@@ -1,8 +1,5 @@
 """One trial as any PyTorch user would write it: a network, a loop, a scheduler; no member axis, no traced graph."""
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +12,7 @@ from evalbench import models
 from evalbench.cell import Cell
 from evalbench.engine import noise, training
 from evalbench.engine.batches import Batches
+from evalbench.engine.cohort import EVALUATION_STEP
 from evalbench.seeds import Role, derive
 from evalbench.workloads import Kind, draw_split, fit_scaling, metrics
 
@@ -42,8 +40,7 @@ def train(cell: Cell, seed: int) -> PlainResult:
         inputs = torch.tensor(dataset.inputs)
     targets = torch.as_tensor((dataset.targets - scaling.target_mean) / scaling.target_std, dtype=torch.float32)
     shape = training.shape_of(dataset)
-    with _seeded(seed_of(Role.INIT)):
-        network = models.build(config.model, config.activation, *shape)
+    network = models.build_seeded(seed_of(Role.INIT), config.model, config.activation, shape)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if config.optimizer.others is None:
         optimizers = [config.optimizer.component.build(parameters)]
@@ -72,7 +69,8 @@ def train(cell: Cell, seed: int) -> PlainResult:
     noise_seeds = torch.tensor([seed_of(Role.NOISE)])
 
     def predict(rows: NDArray[np.int64]) -> Tensor:
-        with torch.no_grad():
+        key = noise.step_keys(noise_seeds, EVALUATION_STEP, 1)[0, 0]
+        with torch.no_grad(), models.seeded(int(key)), noise.MemberNoise(key, torch.tensor(0), rewindable=True):
             outputs: Tensor = network.eval()(inputs[torch.as_tensor(rows)])
         return outputs
 
@@ -83,12 +81,12 @@ def train(cell: Cell, seed: int) -> PlainResult:
         for block in batches.blocks(step, stop, 1):
             rows = block[0, 0]
             key = noise.step_keys(noise_seeds, step, 1)[0, 0]
-            with _seeded(int(key)):
-                with noise.MemberNoise(key, torch.tensor(0)):
-                    outputs = network(inputs[rows])
+            with models.seeded(int(key)):
                 for optimizer in optimizers:
                     optimizer.zero_grad()
-                loss_of(outputs, rows, config.label_smoothing).backward()  # type: ignore[no-untyped-call]
+                with noise.MemberNoise(key, torch.tensor(0), rewindable=True):
+                    outputs = network(inputs[rows])
+                    loss_of(outputs, rows, config.label_smoothing).backward()  # type: ignore[no-untyped-call]
             if config.optimizer.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
             for stepper in (*optimizers, *schedulers):
@@ -110,18 +108,3 @@ def train(cell: Cell, seed: int) -> PlainResult:
     tested = metrics.evaluate(dataset, predictions, dataset.targets[split.test])
     best_epoch = stops[val_losses.index(min(val_losses))] / batches.steps_per_epoch
     return PlainResult(val_losses, stops[: len(val_losses)], tested, best_epoch)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed all generators: for the first weights, and for noise that `MemberNoise` does not draw."""
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)

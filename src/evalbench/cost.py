@@ -36,7 +36,8 @@ class Cost:
     samples_per_second: float
     inference_seconds: float
     """One example through the plain network, nothing learned."""
-    flops_per_step: int
+    flops_per_step: int | None
+    """None where they cannot be counted."""
     parameters: int
     optimizer_state_bytes: int
     peak_memory_bytes: int

@@ -18,7 +18,7 @@ def attach(cohort: Cohort, path: Path, every_minutes: float) -> None:
     def save_when_due(cohort: Cohort, next_round: int) -> None:
         nonlocal last
         due = time.monotonic() - last >= 60 * every_minutes
-        if due and cohort.is_rank_zero and cohort.optimizer.can_be_saved:
+        if due and cohort.is_rank_zero and cohort.can_be_saved:
             save(cohort, path, next_round)
             last = time.monotonic()
 

@@ -19,11 +19,10 @@ from torch import Tensor, nn, optim
 from torch.func import vmap
 
 from evalbench.config import OptimizerConfig
-from evalbench.engine import guard, noise, optimizers, state
+from evalbench.engine import guard, noise, optimizers, python_state, state
 from evalbench.engine.batches import Batches
 from evalbench.engine.halving import Halving
 from evalbench.engine.one_by_one import OneByOne
-from evalbench.engine.python_state import Plain
 from evalbench.engine.schedules import Values
 from evalbench.engine.state import Held, Stack
 from evalbench.engine.steps import MemberStep, Steps
@@ -37,8 +36,6 @@ EVALUATION_EXAMPLES = 4096
 """Rows of one member, or tokens of language, that one forward pass takes when nothing is learned."""
 EVALUATION_STEP = -1
 """The step that stands for all evaluations where noise is drawn, so that all of a trial draw the same."""
-VERIFIED_STEPS = 3
-"""Steps of a user's network that are compared with plain PyTorch before the batched program is trusted."""
 COMPACT_BELOW = 0.8
 """Members that have ended are dropped once the others are fewer than this share: each drop costs a new trace."""
 
@@ -138,7 +135,7 @@ class Cohort(pl.LightningModule):
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
         self.register_buffer("_loss_sums", torch.zeros(len(splits), dtype=torch.float64), persistent=False)
         self._best = Held()
-        self._best_python: dict[int, Plain] = {}
+        self._best_python: dict[int, python_state.Held] = {}
         self._optimizer: optimizers.CohortOptimizer | optimizers.SplitOptimizer | None = None
         self._snapshot: Mapping[str, Any] | None = None
         self._rank, self._ranks = 0, 1
@@ -147,28 +144,40 @@ class Cohort(pl.LightningModule):
     def _stack_networks(self, build: Callable[[int], nn.Module]) -> None:
         """Stack the members' tensors; decide whether they are batched."""
         first = build(0)
-        example = self._example(0)
-        changing = state.changing(first, example.inputs[0])
-        stack = state.stack((build(member) if member else first for member in self.places), changing)
+        observed = [python_state.observe(first)] if self.recipe.verify else []
+
+        def built() -> Iterator[nn.Module]:
+            yield first
+            for member in self.places[1:]:
+                network = build(member)
+                if observed:
+                    observed.append(python_state.observe(network))
+                yield network
+
+        changing = state.changing(first, self._example(0).inputs[0])
+        stack = state.stack(built(), changing)
         kind, smoothing = self.kind, self.recipe.label_smoothing
+        self._checksums: dict[str, int] = {}
+        self._verdict = guard.Verdict()
+
+        def one_by_one() -> OneByOne:
+            return OneByOne(build, kind, smoothing)
+
+        steps = Steps(MemberStep(first, kind, stack, smoothing), one_by_one)
+        if self.recipe.verify:
+            examples = [self._example(number) for number in range(guard.NUM_EXAMPLES)]
+            self._verdict = verdict = guard.verify(build(0), observed, one_by_one, steps, stack, examples)
+            if verdict.why_one_by_one is not None:
+                steps.give_up(verdict.why_one_by_one)
+                stack = stack.carrying({*verdict.written, *(name for name, _ in first.named_buffers())})
+                self._checksums = {name: state.fingerprint(value) for name, value in stack.shared.items()}
+            elif verdict.idle:
+                stack = stack.not_training(verdict.idle)
+                steps = Steps(MemberStep(first, kind, stack, smoothing), one_by_one)
+        self._steps = steps
         self._hold(stack)
         self._all_own = self._own
         """The constants that differ between members, of all of them, whoever has ended."""
-        self._checksums: dict[str, int] = {}
-        self._keeps_python_state = False
-        step = MemberStep(first, kind, stack, smoothing)
-        self._steps = Steps(step, lambda: OneByOne(build, kind, smoothing))
-        if not self.recipe.verify:
-            return
-        examples = [self._example(number) for number in range(VERIFIED_STEPS)]
-        reason = guard.why_not_batched(build, lambda: OneByOne(build, kind, smoothing), self._steps, stack, examples)
-        if reason is not None:
-            self._keeps_python_state = reason.python_state
-            self._steps.give_up(reason.text)
-            alone = stack.carrying([name for name, _ in first.named_buffers()])
-            self._hold(alone)
-            self._all_own = self._own
-            self._checksums = {name: state.fingerprint(value) for name, value in alone.shared.items()}
 
     def _hold(self, stack: Stack) -> None:
         """Hold tensors where Lightning and the optimizer look for them, in the stack's order."""
@@ -191,8 +200,13 @@ class Cohort(pl.LightningModule):
 
     @property
     def keeps_python_state(self) -> bool:
-        """Whether the members' networks change what they keep in Python while they train."""
-        return self._keeps_python_state
+        """Whether the members' networks change what they keep in Python, which their weights would lack."""
+        return self._verdict.python_state
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Whether a snapshot holds all that training needs to go on."""
+        return self.optimizer.can_be_saved and self._verdict.can_be_saved
 
     def why_not_in_parts(self) -> str | None:
         """Return why a batch must not be cut into parts, if it must not; nothing is learned."""
@@ -476,8 +490,8 @@ class Cohort(pl.LightningModule):
             "state": self._stack().state,
             "best": list(self._best),
             "optimizer": self.optimizer.state(),
-            "python": self._steps.python_state(self.places),
-            "best_python": self._best_python,
+            "python": _plain(self._steps.python_state(self.places)),
+            "best_python": _plain(self._best_python),
         }
 
     def resume(self, snapshot: Mapping[str, Any]) -> None:
@@ -584,6 +598,10 @@ def _sum_over_ranks(tensors: Sequence[Tensor]) -> None:
 
 def _stack(splits: Sequence[Split], part: str) -> Tensor:
     return torch.as_tensor(np.stack([getattr(split, part) for split in splits]))
+
+
+def _plain(states: Mapping[int, python_state.Held]) -> dict[int, python_state.Held]:
+    return {member: python_state.plain_only(values) for member, values in states.items()}
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

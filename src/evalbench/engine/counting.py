@@ -1,9 +1,12 @@
 """What a trial takes, counted rather than timed: parameters and FLOPs."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.func import functional_call
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from evalbench.workloads.dataset import Kind
 from evalbench.workloads.losses import loss_function
@@ -14,27 +17,45 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def flops_per_step(network: nn.Module, kind: Kind, rows: int, features: int, tokens: bool = False) -> int:
+def flops_per_step(network: nn.Module, kind: Kind, rows: int, features: int, tokens: bool = False) -> int | None:
     """Return the FLOPs of one forward and backward pass over a batch: products, by `torch.utils.flop_counter`.
 
-    Matrix products and convolutions count. Nothing is computed: the shapes alone are followed, on the meta device. The
-    optimizer's update is not counted. `tokens` says that inputs are tokens, as they always are for language.
+    Matrix products and convolutions count. Nothing is computed where the shapes alone can be followed, on the meta
+    device; a network that needs values is run once. None where neither can be done. The optimizer's update is not
+    counted. `tokens` says that inputs are tokens, as they always are for language.
     """
-    try:
-        return _count(network.train(), kind, rows, features, tokens, "meta")
-    except RuntimeError:  # a network that looks at values needs some to look at
-        return _count(network.train(), kind, rows, features, tokens, "cpu")
+    for device in ("meta", "cpu"):
+        try:
+            return _count(network.train(), kind, rows, features, tokens, device)
+        except Exception:  # whatever a user's network raises there
+            continue
+    return None
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While active, adds up the FLOPs of what runs."""
+
+    total = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do the operation and count it."""
+        result = operation(*args, **(kwargs or {}))
+        formula = flop_registry.get(operation.overloadpacket)
+        if formula is not None:
+            self.total += int(formula(*args, **(kwargs or {}), out_val=result))
+        return result
 
 
 def _count(network: nn.Module, kind: Kind, rows: int, features: int, tokens: bool, device: str) -> int:
-    # Not the state dictionary, which lists tied weights twice and would untie them.
-    state = {name: torch.zeros_like(value, device=device) for name, value in network.named_buffers()}
-    for name, value in network.named_parameters():
-        state[name] = torch.zeros_like(value, device=device).requires_grad_(value.requires_grad)
     language = kind is Kind.LANGUAGE
     inputs = torch.zeros(rows, features, device=device, dtype=torch.int64 if tokens or language else torch.float32)
     classes = torch.int64 if kind in (Kind.MULTICLASS, Kind.LANGUAGE) else torch.float32
     targets = torch.zeros((rows, features) if language else (rows,), device=device, dtype=classes)
-    with FlopCounterMode(display=False) as counter:
-        loss_function(kind)(functional_call(network, state, (inputs,)), targets).backward()  # type: ignore[no-untyped-call]
-    return int(counter.get_total_flops())
+    # Not the state dictionary, which lists tied weights twice and would untie them.
+    state = {name: torch.zeros_like(value, device="meta") for name, value in network.named_buffers()}
+    for name, value in network.named_parameters():
+        state[name] = torch.zeros_like(value, device="meta").requires_grad_(value.requires_grad)
+    with _Counter() as counter:  # type: ignore[no-untyped-call]
+        outputs = network(inputs) if device == "cpu" else functional_call(network, state, (inputs,))
+        loss_function(kind)(outputs, targets).backward()  # type: ignore[no-untyped-call]
+    return int(counter.total)

@@ -5,7 +5,8 @@ members' own networks and by the batched program, and everything that both can s
 Shapes: `C` members, `B` rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from evalbench.engine import python_state
 from evalbench.engine.one_by_one import OneByOne, Pass
-from evalbench.engine.state import Stack, same
+from evalbench.engine.state import Stack, fingerprint, same
 from evalbench.engine.steps import Steps
 from evalbench.errors import ConfigError
 
@@ -21,7 +22,9 @@ TOLERANCE = 1e-3
 """Most that a batched number may differ by, as a share of its tensor's largest: sums are taken in another order."""
 SMALLEST = 1e-3
 """Tensors of gradients that are smaller than this share of the largest gradient are compared with that share of it."""
-REMEDY = "use buffers and torch's own functions, or trainer.verify=false to train it without this check"
+RATE = 0.05
+"""How far parameters move along their gradients between passes, so that what is kept from an earlier one shows."""
+NUM_EXAMPLES = 3
 
 
 class Example(NamedTuple):
@@ -32,25 +35,74 @@ class Example(NamedTuple):
     keys: Tensor  # (C,)
 
 
-class Reason(NamedTuple):
-    """Why members must train one by one."""
+@dataclass(frozen=True)
+class Verdict:
+    """What the first steps have shown."""
 
-    text: str
+    why_one_by_one: str | None = None
+    """Why the members must train one by one, if they must."""
+    written: frozenset[str] = frozenset()
+    """Tensors that a pass has changed although nothing trains them."""
+    idle: frozenset[str] = frozenset()
+    """Parameters that no pass gives a gradient: optimizers leave them alone."""
     python_state: bool = False
-    """They keep in Python what changes while they train."""
+    """The network changes what it keeps in Python, which saved weights would lack."""
+    can_be_saved: bool = True
+    """What it keeps in Python are plain values."""
 
 
-class Seen(NamedTuple):
-    """What plain PyTorch did with a member in a few steps and one evaluation."""
+@dataclass(frozen=True)
+class Seen:
+    """What plain PyTorch did with one member: passes and evaluations in turn."""
 
     passes: list[Pass]
-    outputs: Tensor
-    stack: Stack
-    """Of this member, as the passes have left it."""
+    outputs: list[Tensor]
     values: list[dict[str, object]]
-    """Python state at first and after each step, by path."""
-    tensors: dict[str, int]
-    """Checksums of tensors that are neither parameters nor buffers, at first."""
+    """Python state by path: at first, then after each pass and each evaluation."""
+    written: frozenset[str]
+    moved: list[str]
+    """Parameters that a forward pass has changed."""
+
+
+def verify(
+    network: nn.Module,
+    observed: Sequence[python_state.Observation],
+    one_by_one: Callable[[], OneByOne],
+    steps: Steps,
+    stack: Stack,
+    examples: Sequence[Example],
+) -> Verdict:
+    """Take the first steps both ways; raise `ConfigError` for a network that cannot be trained rightly at all.
+
+    `network` is one that nobody has run, and `observed` what all members' networks kept in Python when they were made.
+    `one_by_one` makes them anew. The stack is not changed.
+    """
+    _check_storage(network)
+    places = sorted({0, len(stack.members) - 1})
+    plain = one_by_one()
+    try:
+        seen = [_run(plain, stack, place, examples) for place in places]
+        again = _run(one_by_one(), stack, 0, examples)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a user's network raises: training will say so, and where
+        return Verdict(f"it raised {type(error).__name__} in its first steps")
+    _check_repeatable(seen[0], again)
+    idle = frozenset.intersection(*(frozenset(_without(stack, one)) for one in seen))
+    written = frozenset().union(*(one.written for one in seen))
+    changed = _changed_paths(seen[0].values)
+    reason = (
+        ("it has hooks on gradients" if has_gradient_hooks(network) else None)
+        or _between_members(observed)
+        or _kept_in_python(seen[0].values)
+        or _outside_torch(plain)
+        or (f"its forward pass changes {min(written)}, which does not train" if written else None)
+        or (f"its forward pass changes {seen[0].moved[0]}" if seen[0].moved else None)
+        or _differs(steps, stack, examples, seen, places)
+    )
+    trained = plain.network(stack.members[0])
+    can_be_saved = not any(python_state.cannot_be_saved(trained, path) for path in changed)
+    return Verdict(reason, written, idle, bool(changed), can_be_saved)
 
 
 def has_gradient_hooks(network: nn.Module) -> bool:
@@ -62,85 +114,91 @@ def has_gradient_hooks(network: nn.Module) -> bool:
     return any(hooks)
 
 
-def why_not_batched(
-    build: Callable[[int], nn.Module],
-    one_by_one: Callable[[], OneByOne],
-    steps: Steps,
-    stack: Stack,
-    examples: Sequence[Example],
-) -> Reason | None:
-    """Return why the members must train one by one, if they must; raise `ConfigError` where not even that is right.
-
-    `one_by_one` makes networks anew. The stack is not changed.
-    """
-    if has_gradient_hooks(build(stack.members[0])):
-        return Reason("it has hooks on gradients")
-    places = sorted({0, len(stack.members) - 1})
-    plain = one_by_one()
-    try:
-        seen = [_run(plain, stack, place, examples) for place in places]
-        again = _run(one_by_one(), stack, 0, examples)
-    except ConfigError:
-        raise
-    except Exception as error:  # whatever a user's network raises: training will say so, and where
-        return Reason(f"it raised {type(error).__name__} in its first steps")
-    _check_repeatable(seen[0], again)
-    kept = _kept_in_python(plain.network(stack.members[0]), seen)
-    if kept is not None:
-        return kept
-    text = _outside_torch(plain) or _changed(seen, stack, places) or _differs(steps, stack, examples, seen, places)
-    return None if text is None else Reason(text)
+def _check_storage(network: nn.Module) -> None:
+    places: dict[int, str] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.layout is torch.strided and parameter.numel():
+            other = places.setdefault(parameter.untyped_storage().data_ptr(), name)
+            if other != name:
+                rule = f"must not have two parameters over one memory, as {other} and {name}"
+                raise ConfigError("model", rule, type(network).__name__, "use one parameter in both places")
 
 
 def _run(plain: OneByOne, stack: Stack, place: int, examples: Sequence[Example]) -> Seen:
+    """Pass, pass, evaluate, pass, evaluate: by one member's own network."""
     mine = stack.take([place])
+    mine = replace(mine, shared={name: value.clone() for name, value in mine.shared.items()})
+    constant = {**mine.own, **mine.shared}
+    before = {name: fingerprint(value) for name, value in constant.items()}
     network = plain.network(mine.members[0])
-    flags = {name: parameter.requires_grad for name, parameter in network.named_parameters()}
-    at_first, tensors = python_state.observe(network)
-    passes, values = [], [at_first]
-    for example in examples:
-        batch = (part[place : place + 1] for part in example)
-        inputs, targets, key = batch
+    at_first, _ = python_state.observe(network)
+    passes: list[Pass] = []
+    outputs: list[Tensor] = []
+    values = [at_first]
+    moved: list[str] = []
+    for number, example in enumerate(examples):
+        inputs, targets, key = (part[place : place + 1] for part in example)
+        start = {name: value.clone() for name, value in mine.trained.items()}
         result = plain(mine, inputs, targets, key, 0)
         passes.append(result._replace(carried=tuple(value.clone() for value in result.carried)))
+        moved += [
+            name for name, value in mine.trained.items() if not same(value.nan_to_num(), start[name].nan_to_num())
+        ]
         values.append(python_state.observe(network)[0])
-    for name, parameter in network.named_parameters():
-        if flags.get(name) is not parameter.requires_grad:
-            rule = f"must not change which parameters train ({name}) while it trains"
-            raise ConfigError("model", rule, type(network).__name__, "set requires_grad when it is built")
-    outputs = plain.forward(mine, examples[0].inputs[place : place + 1], examples[0].keys[place : place + 1], 0)
-    return Seen(passes, outputs, mine, values, tensors)
+        _descend(mine, result.gradients)
+        if number:
+            outputs.append(plain.forward(mine, inputs, key, 0))
+            values.append(python_state.observe(network)[0])
+    written = frozenset(name for name, value in constant.items() if fingerprint(value) != before[name])
+    return Seen(passes, outputs, values, written, moved)
+
+
+def _descend(stack: Stack, gradients: Sequence[Tensor]) -> None:
+    for value, gradient in zip(stack.trained.values(), gradients, strict=True):
+        value -= RATE * gradient.nan_to_num(0, 0, 0)
+
+
+def _without(stack: Stack, one: Seen) -> list[str]:
+    """Return the parameters to which no pass gave a gradient."""
+    return [name for index, name in enumerate(stack.trained) if all(result.without[index] for result in one.passes)]
 
 
 def _check_repeatable(one: Seen, other: Seen) -> None:
-    pairs = [(one.outputs, other.outputs), *((a.loss, b.loss) for a, b in zip(one.passes, other.passes, strict=True))]
+    pairs = [
+        *zip(one.outputs, other.outputs, strict=True),
+        *((a.loss, b.loss) for a, b in zip(one.passes, other.passes, strict=True)),
+    ]
     if not all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs):
-        rule = "must give the same numbers from the same seed"
-        raise ConfigError(
-            "model", rule, remedy="draw random numbers from torch, random or numpy.random, without own seeds"
-        )
+        rule, remedy = "must give the same numbers from the same seed", "torch, random or numpy.random"
+        raise ConfigError("model", rule, remedy=f"draw random numbers from {remedy}, or seed your own generator")
 
 
-def _kept_in_python(network: nn.Module, seen: Sequence[Seen]) -> Reason | None:
-    """Return what a network keeps in Python that goes on changing; refuse what could not be saved."""
-    for path, checksum in seen[0].tensors.items():
-        if seen[-1].tensors.get(path) != checksum:
-            return Reason(f"{path}, which is neither a parameter nor a buffer, differs between its members")
-    if seen[0].values[0] != seen[-1].values[0]:
-        return Reason(f"{_first_change(seen[0].values[0], seen[-1].values[0])} differs between its members")
-    for before, after in zip(seen[0].values[1:], seen[0].values[2:], strict=False):
-        if before != after:
-            path = _first_change(before, after)
-            if python_state.cannot_be_saved(network, path):
-                raise ConfigError(
-                    "model", f"must not keep what changes in {path}, where it cannot be saved", remedy=REMEDY
-                )
-            return Reason(f"it keeps state in Python ({path})", python_state=True)
+def _between_members(observed: Sequence[python_state.Observation]) -> str | None:
+    """Return what a network holds that is no parameter or buffer and differs between its members."""
+    values, checksums = observed[0]
+    for other_values, other_checksums in observed[1:]:
+        for path in (*_differing(checksums, other_checksums), *_differing(values, other_values)):
+            return f"{path}, which is neither a parameter nor a buffer, differs between its members"
     return None
 
 
-def _first_change(one: dict[str, object], other: dict[str, object]) -> str:
-    return next(path for path in {**one, **other} if one.get(path) != other.get(path))
+def _kept_in_python(values: Sequence[Mapping[str, object]]) -> str | None:
+    """Return what goes on changing: a pass must leave behind what the pass before it did, and so an evaluation."""
+    _, first, second, evaluated, third, again = values
+    for one, other in ((first, second), (second, third), (evaluated, again)):
+        for path in _differing(one, other):
+            return f"it keeps state in Python ({path})"
+    return None
+
+
+def _changed_paths(values: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return where a network keeps other values than at first; tensors that it keeps are looked at elsewhere."""
+    at_first = values[0]
+    return [path for now in values[1:] for path in _differing(at_first, now) if now.get(path) != python_state.TENSOR]
+
+
+def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
+    return [path for path in {**one, **other} if one.get(path) != other.get(path)]
 
 
 def _outside_torch(plain: OneByOne) -> str | None:
@@ -149,48 +207,45 @@ def _outside_torch(plain: OneByOne) -> str | None:
     return f"it draws from {' and '.join(drawn)} in a way that cannot be batched" if drawn else None
 
 
-def _changed(seen: Sequence[Seen], stack: Stack, places: Sequence[int]) -> str | None:
-    """Return which tensors a pass has changed that only an optimizer may change."""
-    for one, place in zip(seen, places, strict=True):
-        before = stack.take([place])
-        for now, then in ((one.stack.trained, before.trained), (one.stack.own, before.own)):
-            for name, value in now.items():
-                if not same(value.nan_to_num(), then[name].nan_to_num()):
-                    return f"its forward pass changes {name}"
-    return None
-
-
 def _differs(
     steps: Steps, stack: Stack, examples: Sequence[Example], seen: Sequence[Seen], places: Sequence[int]
 ) -> str | None:
     """Return where the batched program and plain PyTorch part."""
     whole = stack.take(range(len(stack.members)))
     for number, example in enumerate(examples):
-        batched = steps(whole, example.inputs, example.targets, example.keys, 0)
-        if steps.why_one_by_one is not None:
+        batched = steps(whole, example.inputs.clone(), example.targets, example.keys, 0)
+        if not steps.batched:
             return steps.why_one_by_one
         for one, place in zip(seen, places, strict=True):
             plain = one.passes[number]
-            largest = max((float(gradient.abs().max()) for gradient in plain.gradients), default=0.0)
-            if not _close(batched.loss[place], plain.loss[0], 0.0):
+            largest = _largest(plain.gradients)
+            if not _close(batched.loss[place], plain.loss[0]):
                 return f"its loss differs from that of a plain loop in step {number + 1}"
             for name, ours, theirs in zip(stack.trained, batched.gradients, plain.gradients, strict=True):
                 if not _close(ours[place], theirs[0], SMALLEST * largest):
                     return f"the gradient of {name} differs from that of a plain loop in step {number + 1}"
             for name, ours, theirs in zip(stack.carried, batched.carried, plain.carried, strict=True):
-                if not _close(ours[place], theirs[0], 0.0):
+                if not _close(ours[place], theirs[0]):
                     return f"the buffer {name} differs from that of a plain loop after step {number + 1}"
         for value, after in zip(whole.carried.values(), batched.carried, strict=True):
             value.copy_(after)
-    outputs = steps.forward(whole, examples[0].inputs, examples[0].keys, 0)
-    if steps.why_one_by_one is not None:
-        return steps.why_one_by_one
-    if not all(_close(outputs[place], one.outputs[0], 0.0) for one, place in zip(seen, places, strict=True)):
-        return "its outputs in evaluation differ from those of a plain loop"
+        _descend(whole, batched.gradients)
+        if number:
+            outputs = steps.forward(whole, example.inputs.clone(), example.keys, 0)
+            if not steps.batched:
+                return steps.why_one_by_one
+            if not all(
+                _close(outputs[place], one.outputs[number - 1][0]) for one, place in zip(seen, places, strict=True)
+            ):
+                return "its outputs in evaluation differ from those of a plain loop"
     return None
 
 
-def _close(ours: Tensor, theirs: Tensor, at_least: float) -> bool:
+def _largest(tensors: Sequence[Tensor]) -> float:
+    return max((float(value.abs().max()) for value in tensors if value.numel()), default=0.0)
+
+
+def _close(ours: Tensor, theirs: Tensor, at_least: float = 0.0) -> bool:
     if ours.shape != theirs.shape:
         return False
     if not ours.numel() or torch.equal(ours, theirs):
@@ -215,7 +270,7 @@ def why_not_in_parts(one: OneByOne, stack: Stack, example: Example) -> str | Non
         one(stack.take([0]), inputs[:, first : first + half], targets[:, first : first + half], example.keys[:1], first)
         for first in (0, half)
     ]
-    largest = max((float(gradient.abs().max()) for gradient in whole.gradients), default=0.0)
+    largest = _largest(whole.gradients)
     for name, together, *halves in zip(
         stack.trained, whole.gradients, *(part.gradients for part in parts), strict=True
     ):

@@ -223,10 +223,13 @@ def _channels(inputs: Tensor) -> tuple[int, ...]:
 
 @cache
 def _without_override(function: FunctionType) -> Callable[..., Any] | None:
-    """Return a function of torch that does not ask whether a mode replaces it as a whole; None where it never does."""
-    unasked = {name: lambda *_: False for name in function.__code__.co_names if name.startswith("has_torch_function")}
-    if not unasked:
+    """Return a function of `torch.nn.functional` that does not ask whether a mode replaces it as a whole.
+
+    None for any other function.
+    """
+    if function.__globals__ is not vars(F):
         return None
+    unasked = {name: lambda *_: False for name in function.__globals__ if name.startswith("has_torch_function")}
     copy = FunctionType(
         function.__code__,
         {**function.__globals__, **unasked},

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from evalbench.engine.noise import MemberNoise
-from evalbench.engine.python_state import Plain, plain_values, set_plain_values
+from evalbench.engine.python_state import Held, copied_values, set_values
 from evalbench.engine.state import Stack
+from evalbench.errors import ConfigError
 from evalbench.models import seeded
 from evalbench.workloads import Kind, losses
 
@@ -65,16 +66,21 @@ class OneByOne:
             for parameter in parameters:
                 parameter.grad = None
             with torch.enable_grad(), self._randomness(keys[place], row, len(inputs[place])):
-                loss = self._loss(network.train()(inputs[place]), targets[place])
+                outputs = network.train()(inputs[place].clone())  # which the network may write into
+                loss = self._loss(outputs, targets[place])
                 with torch.autograd.set_multithreading_enabled(False):  # a pass done again must find the same noise
                     loss.backward()  # type: ignore[no-untyped-call]
             for column, parameter in zip(gradients, parameters, strict=True):
                 column.append(parameter.grad)
                 parameter.grad = None
+            for name, parameter in named.items():
+                if parameter.requires_grad and name not in stack.trained:
+                    rule = f"must decide when it is built which parameters train, and not turn on {name} later"
+                    raise ConfigError("model", rule, type(network).__name__, "set requires_grad in its constructor")
             losses_.append(loss.detach())
             self._take_back(stack, place, member)
         filled = (
-            torch.stack([torch.zeros_like(like[0]) if one is None else one for one in column])
+            torch.stack([like[place] * 0 if one is None else one for place, one in enumerate(column)])
             for column, like in zip(gradients, stack.trained.values(), strict=True)
         )
         without = (frozenset(place for place, one in enumerate(column) if one is None) for column in gradients)
@@ -86,7 +92,7 @@ class OneByOne:
         for place, member in enumerate(stack.members):
             network = self._bound(stack, place)
             with torch.no_grad(), self._randomness(keys[place], row, len(inputs[place])):
-                outputs.append(network.eval()(inputs[place]))
+                outputs.append(network.eval()(inputs[place].clone()))
             self._take_back(stack, place, member)
         return torch.stack(outputs)
 
@@ -116,8 +122,13 @@ class OneByOne:
             if name in stack.shared or name in stack.own:
                 continue
             owner, key = self._owners[member][name][0]
-            now = owner._parameters.get(key) if key in owner._parameters else owner._buffers.get(key)
-            if now is not None and now.data_ptr() != value.data_ptr():
+            now = owner._parameters[key] if key in owner._parameters else owner._buffers[key]
+            if now is None or now.shape != value.shape:
+                rule = f"must not change the shape of {name} while it trains"
+                raise ConfigError(
+                    "model", rule, type(self._networks[member]).__name__, "make it as large as it becomes"
+                )
+            if now.data_ptr() != value.data_ptr():
                 value.detach().copy_(now.detach())
 
     @contextmanager
@@ -140,13 +151,13 @@ class OneByOne:
         if not torch.equal(torch.default_generator.get_state(), noise.counted(seed)):
             self.drew_from.add("torch")
 
-    def python_state(self, member: int) -> Plain:
-        """Return copies of the plain values that a member's modules hold."""
-        return plain_values(self.network(member))
+    def python_state(self, member: int) -> Held:
+        """Return copies of what a member's modules hold for themselves."""
+        return copied_values(self.network(member))
 
-    def set_python_state(self, member: int, values: Plain) -> None:
-        """Give a member's modules the plain values that they held once."""
-        set_plain_values(self.network(member), values)
+    def set_python_state(self, member: int, values: Held) -> None:
+        """Give a member's modules what they held once."""
+        set_values(self.network(member), values)
 
 
 def _owners(network: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:

@@ -64,8 +64,9 @@ class CohortOptimizer:
         first = next(iter(parameters.values()))
         self._component = component
         self._members = [dict(member) for member in members] if members else [{} for _ in range(len(first))]
-        self._fused = {"fused": True} if _has_fused(kind, component, parameters) else {}
-        self._direct = kernels.of(kind) if self._fused and first.device.type == "cpu" and not alone else None
+        fused = not alone and _has_fused(kind, component, parameters)  # it takes no parameter without a gradient
+        self._fused = {"fused": True} if fused else {}
+        self._direct = kernels.of(kind) if self._fused and first.device.type == "cpu" else None
         differing = {key for one in self._members for key in one if any(o.get(key) != one[key] for o in self._members)}
         by_rate = differing == {"lr"} and kind in LINEAR_IN_LR and self._direct is None
         self._shared = kind in ELEMENTWISE and (not differing or by_rate) and not alone

@@ -5,7 +5,7 @@ import random
 from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,19 @@ from torch import Tensor, nn
 
 from evalbench.engine.state import fingerprint
 
+TENSOR = "tensor"
+"""What is seen of a tensor beside its checksum."""
 MOST_VALUES = 20_000
 """Values of one network that are looked at; what lies behind them is not known."""
+LIBRARIES = ("torch", "builtins", "evalbench", "pytorch_lightning", "lightning_fabric")
 _OF_TORCH = frozenset(vars(nn.Module()))
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
-Plain = dict[str, dict[str, Any]]
-"""Plain values by the name of the module and of its attribute."""
+Held = dict[str, dict[str, Any]]
+"""Values by the name of the module and of its attribute."""
+Observation = tuple[dict[str, Any], dict[str, int]]
+"""What can be seen, by path: values, and checksums of tensors."""
+RANDOM = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
 def is_plain(value: Any) -> bool:
@@ -39,18 +45,33 @@ def is_plain(value: Any) -> bool:
     return type(value) in _PLAIN
 
 
-def plain_values(network: nn.Module) -> Plain:
-    """Return copies of the plain values that a network's modules hold."""
+def copied_values(network: nn.Module) -> Held:
+    """Return copies of what a network's modules hold for themselves: no other modules, nothing that trains."""
     return {
-        name: {key: copy.deepcopy(value) for key, value in _attributes(module).items() if is_plain(value)}
+        name: {key: copy.deepcopy(value) for key, value in _attributes(module).items() if _can_be_copied(value)}
         for name, module in network.named_modules()
     }
 
 
-def set_plain_values(network: nn.Module, values: Mapping[str, Mapping[str, Any]]) -> None:
-    """Give a network's modules the plain values that they held once."""
+def plain_only(values: Held) -> Held:
+    """Return those of the values that can be saved without a pickle."""
+    return {name: {key: value for key, value in held.items() if is_plain(value)} for name, held in values.items()}
+
+
+def set_values(network: nn.Module, values: Held) -> None:
+    """Give a network's modules the values that they held once."""
     for name, module in network.named_modules():
-        vars(module).update(copy.deepcopy(dict(values.get(name, {}))))
+        vars(module).update(copy.deepcopy(values.get(name, {})))
+
+
+def _can_be_copied(value: Any) -> bool:
+    if is_plain(value) or isinstance(value, RANDOM):
+        return True
+    if isinstance(value, list | tuple | set | deque):
+        return all(map(_can_be_copied, value))
+    if isinstance(value, dict | SimpleNamespace):
+        return all(map(_can_be_copied, (value if isinstance(value, dict) else vars(value)).values()))
+    return False
 
 
 def cannot_be_saved(network: nn.Module, path: str) -> bool:
@@ -63,19 +84,19 @@ def cannot_be_saved(network: nn.Module, path: str) -> bool:
     return True
 
 
-def observe(network: nn.Module) -> tuple[dict[str, Any], dict[str, int]]:
+def observe(network: nn.Module) -> Observation:
     """Return what can be seen of a network's Python state, by path: values, and the checksums of tensors.
 
     Values are compared, never used. Parameters, buffers and what torch itself keeps in modules are left out.
     """
     known = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
     known |= {id(module) for module in network.modules()}
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {f"module {name}": type(module) for name, module in network.named_modules()}
     checksums: dict[str, int] = {}
     waiting: list[tuple[str, Any]] = [
         (f"{name}.{key}".lstrip("."), value)
         for name, module in network.named_modules()
-        for key, value in (*_attributes(module).items(), *_of_class(module))
+        for key, value in {**_of_class(module), **_attributes(module)}.items()
     ]
     waiting.reverse()
     while waiting and len(values) + len(checksums) < MOST_VALUES:
@@ -87,7 +108,7 @@ def observe(network: nn.Module) -> tuple[dict[str, Any], dict[str, int]]:
         elif isinstance(value, Tensor):
             known.add(id(value))
             checksums[path] = fingerprint(value) if value.device.type != "meta" and not value.is_sparse else 0
-            values[path] = "tensor"
+            values[path] = TENSOR
         else:
             known.add(id(value))
             values[path], parts = _opened(value)
@@ -99,13 +120,15 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
     return {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
 
 
-def _of_class(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield what a user's class holds itself, counters of calls for example."""
-    for kind in type(module).__mro__:
-        if kind.__module__.partition(".")[0] not in ("torch", "builtins", "evalbench"):
-            yield from (
-                (key, value) for key, value in vars(kind).items() if isinstance(value, int | float | list | dict)
-            )
+def _of_class(module: nn.Module) -> dict[str, Any]:
+    """Return what a user's class holds itself, counters of calls for example."""
+    users = (kind for kind in type(module).__mro__[::-1] if kind.__module__.partition(".")[0] not in LIBRARIES)
+    return {
+        key: value
+        for kind in users
+        for key, value in vars(kind).items()
+        if isinstance(value, int | float | list | dict | None) and not key.startswith("__")
+    }
 
 
 def _opened(value: Any) -> tuple[Any, Iterator[tuple[str, Any]]]:

@@ -5,13 +5,14 @@ Frozen parameters and all other buffers are constants: one copy where all member
 """
 
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from evalbench.errors import ConfigError
 from evalbench.models import seeded
 
 
@@ -37,15 +38,20 @@ class Stack:
         trained = dict(zip(self.trained, state[:split], strict=True))
         return replace(self, trained=trained, carried=dict(zip(self.carried, state[split:], strict=True)))
 
+    def not_training(self, names: Collection[str]) -> "Stack":
+        """Return the stack with trained tensors of these names as constants."""
+        trained = {name: value for name, value in self.trained.items() if name not in names}
+        constant = {name: value for name, value in self.trained.items() if name in names}
+        return replace(self, trained=trained, own={**self.own, **constant})
+
     def carrying(self, names: Collection[str]) -> "Stack":
-        """Return the stack with constants of these names as tensors that a pass may change."""
+        """Return the stack with constants of these names as tensors that a pass may change; sparse ones stay shared."""
         count = len(self.members)
-        copies = {
-            name: value.expand(count, *value.shape).clone() for name, value in self.shared.items() if name in names
-        }
-        moved = {**{name: value for name, value in self.own.items() if name in names}, **copies}
-        own = {name: value for name, value in self.own.items() if name not in names}
-        shared = {name: value for name, value in self.shared.items() if name not in names}
+        moved = {name: value for name, value in self.own.items() if name in names}
+        for name, value in self.shared.items():
+            if name in names and value.layout is torch.strided:
+                moved[name] = value.expand(count, *value.shape).clone()
+        own, shared = ({k: v for k, v in part.items() if k not in moved} for part in (self.own, self.shared))
         return replace(self, carried={**self.carried, **moved}, own=own, shared=shared)
 
     def take(self, places: Sequence[int]) -> "Stack":
@@ -67,15 +73,19 @@ class Stack:
 def stack(networks: Iterable[nn.Module], changing: Collection[str]) -> Stack:
     """Stack the tensors of networks of one shape, which may be made one after another: only tensors are kept.
 
-    `changing` names the buffers and frozen parameters that a pass changes.
+    `changing` names the buffers and frozen parameters that a pass changes. Raises `ConfigError` where the networks'
+    tensors cannot be stacked.
     """
     moving: dict[str, list[Tensor]] = {}
     constant: dict[str, list[Tensor]] = {}
     trained: list[str] = []
+    shapes: dict[str, torch.Size] = {}
     count = 0
     for network in networks:
         trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-        for name, value in tensors(network).items():
+        found = tensors(network)
+        _check_alike(shapes := shapes or _shapes(found), _shapes(found))
+        for name, value in found.items():
             values = moving if name in trained or name in changing else constant
             kept = values.setdefault(name, [])
             first = kept[0] if kept else value
@@ -89,6 +99,17 @@ def stack(networks: Iterable[nn.Module], changing: Collection[str]) -> Stack:
         {name: torch.stack(constant[name]) for name in constant if name in differing},
         {name: values[0] for name, values in constant.items() if name not in differing},
     )
+
+
+def _shapes(found: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in found.items()}
+
+
+def _check_alike(one: Mapping[str, torch.Size], other: Mapping[str, torch.Size]) -> None:
+    for name in {**one, **other}:
+        if one.get(name) != other.get(name):
+            rule = f"must have weights of the same shapes for every seed, and {name} differs"
+            raise ConfigError("model", rule, remedy="do not draw shapes at random")
 
 
 def tensors(network: nn.Module) -> dict[str, Tensor]:
@@ -123,13 +144,17 @@ def changing(network: nn.Module, inputs: Tensor) -> set[str]:
 
 def same(one: Tensor, other: Tensor) -> bool:
     """Return whether two tensors hold the same values, of one type."""
-    return one.dtype == other.dtype and torch.equal(one, other)
+    return one.dtype == other.dtype and torch.equal(_dense(one), _dense(other))
 
 
 def fingerprint(value: Tensor) -> int:
     """Return a checksum of a tensor's values."""
-    raw = value.detach().resolve_conj().cpu().contiguous().flatten().view(torch.uint8)
+    raw = _dense(value.detach()).resolve_conj().cpu().contiguous().flatten().view(torch.uint8)
     return zlib.crc32(raw.numpy().tobytes(), value.numel())
+
+
+def _dense(value: Tensor) -> Tensor:
+    return value if value.layout is torch.strided else value.to_dense()
 
 
 class Held(nn.Module):

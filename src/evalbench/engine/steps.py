@@ -15,7 +15,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from evalbench.engine import tracing
 from evalbench.engine.noise import MemberNoise
 from evalbench.engine.one_by_one import OneByOne, Pass
-from evalbench.engine.python_state import Plain
+from evalbench.engine.python_state import Held
 from evalbench.engine.state import Stack
 from evalbench.workloads import Kind, losses
 
@@ -98,6 +98,11 @@ class Steps:
         self.why_one_by_one: str | None = None
         """Why the members are not batched, if they are not."""
 
+    @property
+    def batched(self) -> bool:
+        """Whether the members are one batched model."""
+        return self.why_one_by_one is None
+
     @cached_property
     def one_by_one(self) -> OneByOne:
         """The members' own networks, as they were built and moved with the rest."""
@@ -108,7 +113,7 @@ class Steps:
 
     def __call__(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor, row: int) -> Pass:
         """Return the results of all members; every tensor has a leading `C`."""
-        if self.why_one_by_one is not None:
+        if not self.batched:
             return self.one_by_one(stack, inputs, targets, keys, row)
         program = self._programs.get(inputs.shape)
         if program is None:
@@ -131,11 +136,11 @@ class Steps:
             gradients, carried, loss = step(*arguments)
             return tuple(gradient.contiguous() for gradient in gradients), carried, loss
 
-        return tracing.trace(laid_out, (*_parts(stack), inputs, targets, keys, row))
+        return tracing.trace(laid_out, (*_parts(stack), inputs.clone(), targets, keys, row))  # it may write into them
 
     def forward(self, stack: Stack, inputs: Tensor, keys: Tensor, row: int) -> Tensor:
         """Return the outputs `(C, B, K)` when nothing is learned."""
-        if self.why_one_by_one is None:
+        if self.batched:
             try:
                 return self._forward()(*_parts(stack), inputs, keys, torch.tensor(row, device=inputs.device))
             except Exception as error:
@@ -147,7 +152,7 @@ class Steps:
 
     def peak_bytes(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor) -> int:
         """Return the most memory that one pass holds beside its arguments, or 0 where it is not batched."""
-        if self.why_one_by_one is not None:  # trains member by member, and so fits if one fits
+        if not self.batched:  # trains member by member, and so fits if one fits
             return 0
         try:
             return tracing.peak_bytes(self._trace(stack, inputs, targets, keys))
@@ -156,7 +161,7 @@ class Steps:
 
     def forward_peak_bytes(self, stack: Stack, inputs: Tensor, keys: Tensor) -> int:
         """Return the same for a pass in which nothing is learned."""
-        if self.why_one_by_one is not None:
+        if not self.batched:
             return 0
         row = torch.tensor(0, device=inputs.device)
         try:
@@ -178,13 +183,13 @@ class Steps:
         if "one_by_one" in self.__dict__:
             self.one_by_one.move(function)
 
-    def python_state(self, members: Sequence[int]) -> dict[int, Plain]:
+    def python_state(self, members: Sequence[int]) -> dict[int, Held]:
         """Return what these members' networks keep in Python: nothing where they are batched."""
-        if self.why_one_by_one is None:
+        if self.batched:
             return {}
         return {member: self.one_by_one.python_state(member) for member in members}
 
-    def set_python_state(self, states: Mapping[int, Plain]) -> None:
+    def set_python_state(self, states: Mapping[int, Held]) -> None:
         """Give members' networks what they kept in Python once."""
         for member, values in states.items():
             self.one_by_one.set_python_state(member, values)

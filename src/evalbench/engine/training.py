@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import inspect
 import json
 import logging
 import signal
@@ -92,14 +93,11 @@ def _check_network(config: Config, network: nn.Module) -> None:
 
 def _overridden(network: pl.LightningModule) -> list[str]:
     """Return the names of what a LightningModule has of its own in the place of Lightning's steps and hooks."""
-    bases = (pl.LightningModule, *pl.LightningModule.__mro__[1:])
-    forward = {"forward", "__init__", "train", "eval", "extra_repr"}
     return [
         key
         for key in dir(pl.LightningModule)
-        if not key.startswith("_") and key not in forward and key not in vars(nn.Module)
-        if callable(getattr(pl.LightningModule, key))
-        if all(getattr(type(network), key) is not getattr(base, key, None) for base in bases)
+        if not key.startswith("_") and not hasattr(nn.Module, key) and callable(getattr(pl.LightningModule, key))
+        if inspect.getattr_static(type(network), key) is not inspect.getattr_static(pl.LightningModule, key)
     ]
 
 
@@ -344,7 +342,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
                 diverged_step=member.diverged_step,
                 steps=steps,
                 examples=examples,
-                flops=round(step_flops * examples / batches.batch_size),
+                flops=None if step_flops is None else round(step_flops * examples / batches.batch_size),
                 parameters=counting.count_parameters(network),
                 num_train=len(split.train),
                 num_test=None if tuning else len(split.test),
