@@ -65,3 +65,19 @@ class Branching(Dropped):
             hidden = hidden * 0.9
         outputs: Tensor = self.second(hidden)
         return outputs
+
+
+class Probe(nn.Module):
+    """A frozen body, the same for every seed, and a head that trains: a linear probe."""
+
+    def __init__(self, in_features: int, out_features: int, width: int = 256) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            self.body = nn.Sequential(nn.Linear(in_features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.body.requires_grad_(False)
+        self.head = nn.Linear(width, out_features)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.body(inputs))
+        return outputs

@@ -70,7 +70,7 @@ def train(cell: Cell, seed: int) -> PlainResult:
 
     def predict(rows: NDArray[np.int64]) -> Tensor:
         key = noise.step_keys(noise_seeds, EVALUATION_STEP, 1)[0, 0]
-        with torch.no_grad(), models.seeded(int(key)), noise.MemberNoise(key, torch.tensor(0), rewindable=True):
+        with torch.no_grad(), models.seeded(int(key)), noise.MemberNoise(key, torch.tensor(0), eager=True):
             outputs: Tensor = network.eval()(inputs[torch.as_tensor(rows)])
         return outputs
 
@@ -84,7 +84,7 @@ def train(cell: Cell, seed: int) -> PlainResult:
             with models.seeded(int(key)):
                 for optimizer in optimizers:
                     optimizer.zero_grad()
-                with noise.MemberNoise(key, torch.tensor(0), rewindable=True):
+                with noise.MemberNoise(key, torch.tensor(0), eager=True):
                     outputs = network(inputs[rows])
                     loss_of(outputs, rows, config.label_smoothing).backward()  # type: ignore[no-untyped-call]
             if config.optimizer.clip_norm is not None:

@@ -66,8 +66,8 @@ DIFFERS = one_by_one("each seed's network holds something of its own that is no 
 AUTOGRAD = one_by_one("its own use of autograd cannot be batched")
 RANDOM = one_by_one("some of its random numbers cannot be drawn for a batch of members")
 PYTHON_RANDOM = one_by_one("Python or NumPy draws random numbers while it trains")
+WRITES = one_by_one("its forward pass writes into weights that train", "forward pass changes")
 HOOKS = one_by_one("hooks run in the backward pass")
-VALIDATION_NOISE = refused("validation would draw random numbers", "random")
 
 TABLE: dict[type[nn.Module], Expected] = {
     people.Rnn: NO_RULE,
@@ -76,7 +76,7 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.LstmWithDropout: NO_RULE,
     people.LstmCells: NO_RULE,
     people.OwnCells: BATCHED,
-    people.Packed: VALUES,
+    people.Packed: SHAPES,
     people.StateSpace: BATCHED,
     people.Attention: BATCHED,
     people.AttentionDropout: BATCHED,
@@ -86,7 +86,7 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.OwnAttention: BATCHED,
     people.MaskedAttention: BATCHED,
     people.GroupedAttention: BATCHED,
-    people.ForgottenDropout: VALIDATION_NOISE,
+    people.ForgottenDropout: BATCHED,
     people.BatchNorm: BATCHED,
     people.CumulativeBatchNorm: VALUES,
     people.UntrackedBatchNorm: BATCHED,
@@ -134,10 +134,10 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.CheckpointedDropout: Expected(AUTOGRAD.outcome, AUTOGRAD.why, like=people.Unchecked),
     people.InPlace: BATCHED,
     people.InPlaceMasked: SHAPES,
-    people.InPlaceInputs: BATCHED,
+    people.InPlaceInputs: AUTOGRAD,
     people.ClippedWeights: one_by_one("`.data` cannot be batched"),
-    people.NormalizedWeights: BATCHED,
-    people.MaxNormEmbedding: BATCHED,
+    people.NormalizedWeights: WRITES,
+    people.MaxNormEmbedding: WRITES,
     people.Counter: MEMORY,
     people.CounterInChild: MEMORY,
     people.IdleCounter: MEMORY,
@@ -150,11 +150,11 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.LastHidden: MEMORY,
     people.Cache: BATCHED,
     people.CachedFunction: BATCHED,
-    people.CachedWeights: MEMORY,
+    people.CachedWeights: BATCHED,
     people.StaleCache: MEMORY,
     people.KeepsActivations: BATCHED,
-    people.NumpyInside: VALUES,
-    people.Projection: DIFFERS,
+    people.NumpyInside: one_by_one("it leaves torch on the way"),
+    people.Projection: BATCHED,
     people.Constant: BATCHED,
     people.ListOfTensors: DIFFERS,
     people.NestedTensors: DIFFERS,
@@ -182,7 +182,7 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.Unfreezing: MEMORY,
     people.Tied: BATCHED,
     people.TiedModule: BATCHED,
-    people.SharedStorage: one_by_one("two parameters share memory"),
+    people.SharedStorage: refused("two parameters share memory", "over one memory"),
     people.ParameterLists: BATCHED,
     people.TransposedParameters: BATCHED,
     people.Unused: BATCHED,
@@ -199,12 +199,12 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.DenseExperts: BATCHED,
     people.AsksForGradient: BATCHED,
     people.Dropout: BATCHED,
-    people.DropoutInPlace: BATCHED,
+    people.DropoutInPlace: one_by_one("what it writes in place is used again"),
     people.ChannelDropout: BATCHED,
     people.AlphaDropout: BATCHED,
     people.FeatureAlphaDropout: BATCHED,
     people.FunctionalDropout: BATCHED,
-    people.MonteCarloDropout: VALIDATION_NOISE,
+    people.MonteCarloDropout: BATCHED,
     people.RandomTensors: BATCHED,
     people.RandomInPlace: BATCHED,
     people.RandomChoices: RANDOM,
@@ -214,7 +214,7 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.Gumbel: BATCHED,
     people.StochasticDepth: BATCHED,
     people.DropPath: BATCHED,
-    people.RandomRelu: RANDOM,
+    people.RandomRelu: BATCHED,
     people.NoisyLinear: BATCHED,
     people.GradientReversal: AUTOGRAD,
     people.NewFunction: BATCHED,
@@ -224,7 +224,7 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.InferencePart: AUTOGRAD,
     people.Energy: AUTOGRAD,
     people.InnerLoop: AUTOGRAD,
-    people.FunctionalJacobian: AUTOGRAD,
+    people.FunctionalJacobian: BATCHED,
     people.OdeSolver: BATCHED,
     people.Scripted: BATCHED,
     people.ScriptedFunction: BATCHED,
@@ -232,7 +232,7 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.CustomOperator: AUTOGRAD,
     people.Lazy: refused("it has no weights before its first pass", "[Ll]azy"),
     people.DataParallel: NO_RULE,
-    people.AveragedModel: one_by_one("`forward` writes into frozen weights"),
+    people.AveragedModel: BATCHED,
     people.LightningForward: BATCHED,
     people.LightningStep: refused("its own training would not be used", "training_step"),
     people.StaysInEval: BATCHED,
@@ -261,6 +261,7 @@ def cell_of(network: type[nn.Module]) -> Cell:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # `vmap`, of operations that it loops over
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad", "ignore:The .grad attribute")
 @pytest.mark.filterwarnings("ignore:Using `torch.compile")  # of the hooks of the counter of FLOPs
 @pytest.mark.parametrize(
     "network",

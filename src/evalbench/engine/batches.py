@@ -6,7 +6,9 @@ Shapes: `C` members, `S` steps in a block, `B` rows in a batch, `N` training row
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from evalbench.seeds import derive_epoch
@@ -15,12 +17,12 @@ from evalbench.seeds import derive_epoch
 class Batches:
     """Epoch after epoch each member's training rows in an order of its own, cut into batches; the last one is kept."""
 
-    def __init__(self, rows: Tensor, batch_size: int, order_seeds: Sequence[int]) -> None:
+    def __init__(self, rows: ArrayLike, batch_size: int, order_seeds: Sequence[int]) -> None:
         """Take the members' training rows `(C, N)`, the rows per step and a seed per member."""
-        self.rows = rows
+        self.rows: NDArray[np.int64] = np.asarray(rows)  # of the loader, which stays on the CPU when a cohort moves
         self.batch_size = batch_size
         self.order_seeds = tuple(order_seeds)
-        self.steps_per_epoch = -(-rows.shape[1] // batch_size)
+        self.steps_per_epoch = -(-self.rows.shape[1] // batch_size)
         self._epoch = lru_cache(maxsize=1)(self._order)
 
     def blocks(self, start: int, stop: int, most_steps: int) -> Iterator[Tensor]:
@@ -32,7 +34,7 @@ class Batches:
             length = 1 if place == full else min(most_steps, full - place, stop - step)
             first = place * self.batch_size
             rows = self._epoch(epoch)[:, first : first + length * self.batch_size]  # (C, S*B)
-            yield rows.reshape(len(rows), length, -1).transpose(0, 1).contiguous()
+            yield torch.from_numpy(rows.reshape(len(rows), length, -1).swapaxes(0, 1).copy())
             step += length
 
     def keep(self, members: Sequence[int]) -> "Batches":
@@ -44,11 +46,11 @@ class Batches:
         epochs, place = divmod(steps, self.steps_per_epoch)
         return epochs * self.rows.shape[1] + place * self.batch_size
 
-    def _order(self, epoch: int) -> Tensor:
+    def _order(self, epoch: int) -> NDArray[np.int64]:
         if self.steps_per_epoch == 1:
             return self.rows  # one batch of all rows: their order does not matter, so keep one
         orders = []
         for member, seed in enumerate(self.order_seeds):
             generator = torch.Generator().manual_seed(derive_epoch(seed, epoch))
-            orders.append(self.rows[member, torch.randperm(self.rows.shape[1], generator=generator)])
-        return torch.stack(orders)
+            orders.append(self.rows[member, torch.randperm(self.rows.shape[1], generator=generator).numpy()])
+        return np.stack(orders)

@@ -166,7 +166,9 @@ class Cohort(pl.LightningModule):
         steps = Steps(MemberStep(first, kind, stack, smoothing), one_by_one)
         if self.recipe.verify:
             examples = [self._example(number) for number in range(guard.NUM_EXAMPLES)]
-            self._verdict = verdict = guard.verify(build(0), observed, one_by_one, steps, stack, examples)
+            with torch.no_grad():
+                verdict = guard.verify(build(0), observed, one_by_one, steps, stack, examples)
+            self._verdict = verdict
             if verdict.why_one_by_one is not None:
                 steps.give_up(verdict.why_one_by_one)
                 stack = stack.carrying({*verdict.written, *(name for name, _ in first.named_buffers())})

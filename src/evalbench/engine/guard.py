@@ -214,8 +214,8 @@ def _differs(
     whole = stack.take(range(len(stack.members)))
     for number, example in enumerate(examples):
         batched = steps(whole, example.inputs.clone(), example.targets, example.keys, 0)
-        if not steps.batched:
-            return steps.why_one_by_one
+        if (reason := _gave_up(steps)) is not None:
+            return reason
         for one, place in zip(seen, places, strict=True):
             plain = one.passes[number]
             largest = _largest(plain.gradients)
@@ -232,13 +232,17 @@ def _differs(
         _descend(whole, batched.gradients)
         if number:
             outputs = steps.forward(whole, example.inputs.clone(), example.keys, 0)
-            if not steps.batched:
-                return steps.why_one_by_one
+            if (reason := _gave_up(steps)) is not None:
+                return reason
             if not all(
                 _close(outputs[place], one.outputs[number - 1][0]) for one, place in zip(seen, places, strict=True)
             ):
                 return "its outputs in evaluation differ from those of a plain loop"
     return None
+
+
+def _gave_up(steps: Steps) -> str | None:
+    return steps.why_one_by_one
 
 
 def _largest(tensors: Sequence[Tensor]) -> float:

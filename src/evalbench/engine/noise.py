@@ -51,17 +51,17 @@ class MemberNoise(TorchFunctionMode):
     any other is the same in each part of a batch.
     """
 
-    def __init__(self, key: Tensor, first_row: Tensor, rows: int | None = None, rewindable: bool = False) -> None:
+    def __init__(self, key: Tensor, first_row: Tensor, rows: int | None = None, eager: bool = False) -> None:
         """Take a scalar int64 key, the number of the batch's row that comes first here (a scalar), and their number
         (that of each random tensor's first axis, if it is not given).
 
-        `rewindable` counts the draws by torch's global generator, which `torch.utils.checkpoint` winds back to repeat
-        a pass.
+        `eager` is for plain PyTorch, outside any transform: what is asked for in place is done in place, and draws are
+        counted by torch's global generator, which `torch.utils.checkpoint` winds back to repeat a pass.
         """
         super().__init__()
         self._key, self._first_row, self._rows = key, first_row, rows
         self._calls = 0
-        self._numbers: dict[int, int] | None = {} if rewindable else None
+        self._numbers: dict[int, int] | None = {} if eager else None
         self._ours: dict[Any, Callable[..., Any]] = {
             F.dropout: self._dropout,
             torch.dropout: self._dropout,
@@ -160,7 +160,11 @@ class MemberNoise(TorchFunctionMode):
 
     def _masked(self, inputs: Tensor, shape: Sequence[int], p: float, inplace: bool) -> Tensor:
         factor = torch.zeros_like(inputs) if p >= 1 else (self._uniform(shape) >= p).to(inputs.dtype) / (1 - p)
-        return inputs.mul_(factor) if inplace else inputs * factor
+        return self._in_place(inputs, inputs * factor) if inplace else inputs * factor
+
+    def _in_place(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Write into the inputs, outside transforms, whose gradients know nothing of writes."""
+        return outputs if self._numbers is None else inputs.copy_(outputs)
 
     def _alpha_dropout(self, inputs: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
         return self._alpha_masked(inputs, inputs.shape, p, inplace) if training and p > 0 else inputs
@@ -175,7 +179,7 @@ class MemberNoise(TorchFunctionMode):
         kept = (self._uniform(shape) >= p).to(inputs.dtype)
         scale = ((1 - p) * (1 + p * SELU_LOWEST**2)) ** -0.5 if p < 1 else 0.0
         outputs = scale * (inputs * kept + SELU_LOWEST * (1 - kept) - SELU_LOWEST * p)
-        return inputs.copy_(outputs) if inplace else outputs
+        return self._in_place(inputs, outputs) if inplace else outputs
 
     def _rrelu(
         self,
@@ -189,7 +193,7 @@ class MemberNoise(TorchFunctionMode):
             lower + (upper - lower) * self._uniform(inputs.shape).to(inputs.dtype) if training else (lower + upper) / 2
         )
         outputs = torch.where(inputs >= 0, inputs, inputs * slope)
-        return inputs.copy_(outputs) if inplace else outputs
+        return self._in_place(inputs, outputs) if inplace else outputs
 
     def _attention(
         self,

@@ -7,7 +7,7 @@ Shapes: `C` members, `B` rows, `K` outputs.
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,10 +65,10 @@ class OneByOne:
             parameters = [named[name] for name in stack.trained]
             for parameter in parameters:
                 parameter.grad = None
-            with torch.enable_grad(), self._randomness(keys[place], row, len(inputs[place])):
+            with torch.enable_grad(), self._randomness(keys[place], row, len(inputs[place])) as noise:
                 outputs = network.train()(inputs[place].clone())  # which the network may write into
                 loss = self._loss(outputs, targets[place])
-                with torch.autograd.set_multithreading_enabled(False):  # a pass done again must find the same noise
+                with _repeated(noise):
                     loss.backward()  # type: ignore[no-untyped-call]
             for column, parameter in zip(gradients, parameters, strict=True):
                 column.append(parameter.grad)
@@ -132,13 +132,13 @@ class OneByOne:
                 value.detach().copy_(now.detach())
 
     @contextmanager
-    def _randomness(self, key: Tensor, row: int, rows: int) -> Iterator[None]:
+    def _randomness(self, key: Tensor, row: int, rows: int) -> Iterator[MemberNoise]:
         """Draw everything random from a key, and the global generators' numbers from seeds that are made of it."""
         seed = int(key)
-        noise = MemberNoise(key, torch.tensor(row, device=key.device), rows, rewindable=True)
+        noise = MemberNoise(key, torch.tensor(row, device=key.device), rows, eager=True)
         with seeded(seed, key.device):
             with noise:
-                yield
+                yield noise
             self._note_draws(seed, noise)
 
     def _note_draws(self, seed: int, noise: MemberNoise) -> None:
@@ -158,6 +158,27 @@ class OneByOne:
     def set_python_state(self, member: int, values: Held) -> None:
         """Give a member's modules what they held once."""
         set_values(self.network(member), values)
+
+
+@contextmanager
+def _repeated(noise: MemberNoise) -> Iterator[None]:
+    """Give parts of a pass that `torch.utils.checkpoint` repeats in the backward pass their noise once more.
+
+    Autograd runs them without any mode, but always inside `torch.random.fork_rng`, to wind the generators back.
+    """
+    fork = torch.random.fork_rng
+
+    @contextmanager
+    def fork_with_noise(*arguments: Any, **more: Any) -> Iterator[None]:
+        with fork(*arguments, **more), noise:
+            yield
+
+    torch.random.fork_rng = fork_with_noise
+    try:
+        with torch.autograd.set_multithreading_enabled(False):
+            yield
+    finally:
+        torch.random.fork_rng = fork
 
 
 def _owners(network: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:

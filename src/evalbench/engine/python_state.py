@@ -91,7 +91,7 @@ def observe(network: nn.Module) -> Observation:
     """
     known = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
     known |= {id(module) for module in network.modules()}
-    values: dict[str, Any] = {f"module {name}": type(module) for name, module in network.named_modules()}
+    values: dict[str, Any] = {f"module {name}": _name(type(module)) for name, module in network.named_modules()}
     checksums: dict[str, int] = {}
     waiting: list[tuple[str, Any]] = [
         (f"{name}.{key}".lstrip("."), value)
@@ -107,7 +107,13 @@ def observe(network: nn.Module) -> Observation:
             continue
         elif isinstance(value, Tensor):
             known.add(id(value))
-            checksums[path] = fingerprint(value) if value.device.type != "meta" and not value.is_sparse else 0
+            checksums[path] = (
+                0
+                if value.grad_fn is not None
+                else fingerprint(value)
+                if value.device.type != "meta" and not value.is_sparse
+                else 0
+            )
             values[path] = TENSOR
         else:
             known.add(id(value))
@@ -116,8 +122,14 @@ def observe(network: nn.Module) -> Observation:
     return values, checksums
 
 
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    return {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
+    """Return what a module holds beside what every module does; torch's own classes have private values as well."""
+    private = "_" if type(module).__module__.startswith("torch.") else "_torchdynamo"
+    return {key: value for key, value in vars(module).items() if key not in _OF_TORCH and not key.startswith(private)}
 
 
 def _of_class(module: nn.Module) -> dict[str, Any]:
@@ -164,7 +176,8 @@ def _opened(value: Any) -> tuple[Any, Iterator[tuple[str, Any]]]:
     inside = getattr(value, "__dict__", None)
     if isinstance(inside, dict):
         return type(value).__name__, ((f".{key}", part) for key, part in inside.items())
-    return (type(value).__name__, repr(value) if type(value).__module__ in ("itertools", "builtins") else ""), nothing
+    said = repr(value) if type(value).__module__ in ("itertools", "builtins") else ""
+    return (type(value).__name__, "" if " at 0x" in said else said), nothing
 
 
 def _is_filled(cell: Any) -> bool:
