@@ -19,6 +19,7 @@ ROOMS = [
     "provenance",
     "ranks",
     "space",
+    "own_code",
     "config",
     "processes",
     "store",

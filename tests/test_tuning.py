@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from conftest import Inline, compose_config, make_cell
@@ -25,6 +26,7 @@ from evalbench.store import Store
 from evalbench.tracking import MemoryTracker
 from evalbench.trial import Entrant, State, TrialResult
 from evalbench.tuning import CellStudy
+from evalbench.workloads import Dataset, bundled, draw_split
 
 SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3")
 RANDOM = ("+search=random", "search.num_trials=4")
@@ -190,6 +192,22 @@ def test_no_test_value_and_no_seed_of_a_measured_trial_reaches_the_tuner(store: 
 def test_every_technique_meets_the_same_rows_and_splits() -> None:
     one, two = searched("optimizer=sgd"), searched("optimizer=adam")
     assert held_out(one) == held_out(two) != held_out(searched("seed=1"))
+
+
+def every_third(name: str, start: int) -> Dataset:
+    return replace(bundled.load(name), held_out=np.arange(start, 150, 3))
+
+
+def test_a_search_keeps_the_test_rows_that_the_data_set_gives() -> None:
+    load = "dataset._target_=test_tuning.every_third"
+    cell, other = (searched(load, f"+dataset.start={start}") for start in (0, 1))
+    assert held_out(cell) == [*range(0, 150, 3)]
+    assert cell.settings["data"] == {"fingerprint": cell.dataset.fingerprint, "validation": 0.2}
+    tune = cell.at({}, Phase.TUNE)
+    split = draw_split(tune.dataset, tune.config.split.validation, tune.config.split.test, 0)
+    assert [len(split.train), len(split.validation), len(split.test)] == [70, 30, 0]
+    assert other.id != cell.id
+    assert only_study(other).id != only_study(cell).id
 
 
 # ── what may happen on the way ────────────────────────────────────────────────────────────────────────────────────────

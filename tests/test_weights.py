@@ -1,6 +1,7 @@
 """Saved weights come back as the plain single model, which predicts what was tested."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,21 @@ def test_the_best_of_each_cell_is_kept_also_where_cohorts_were_small(
     cells.run(cell, store)
     losses = [min(point.val_loss for point in trial.result.curve) for trial in store.trials(list(cell.specs)).values()]
     assert [path.name for path in cells.weights_folder(cell).iterdir()] == [f"s{np.argmin(losses)}"]
+
+
+def test_a_model_whose_code_has_changed_is_loaded_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "changing.py"
+    own.write_text("from evalbench.models.mlp import MLP\nclass Net(MLP): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    cell = make_cell("dataset=iris", *SMALL, "save=all", "model._target_=changing.Net")
+    training.train(cell.config, cell.dataset, [0], keep_in=tmp_path)
+    weights.load(tmp_path / "s0")
+    own.write_text(own.read_text() + "scale = 2\n")
+    monkeypatch.delitem(sys.modules, "changing")  # as in another process
+    with pytest.warns(UserWarning, match="code of changing.Net changed: it may predict other than what was tested"):
+        weights.load(tmp_path / "s0")
 
 
 def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalbench import live, provenance, ranks, workloads
-from evalbench.config import Config, SplitConfig
+from evalbench.config import Component, Config, SplitConfig
 from evalbench.errors import ConfigError, InputError, LeaseLostError
 from evalbench.seeds import Phase, Role, derive
 from evalbench.store import Lease, Store
@@ -39,7 +39,7 @@ class Cell:
     def of(cls, config: Config) -> "Cell":
         """Load the data; raise `InputError` where it cannot be used."""
         dataset = workloads.load(config.dataset)
-        if config.search is not None:
+        if config.search is not None and dataset.fixed_test_rows is None:
             seed = derive(config.root_seed, dataset.name, Role.DEVELOPMENT, 0)
             dataset = hold_out(dataset, config.split.test, seed)
         return cls(config, dataset)
@@ -55,7 +55,9 @@ class Cell:
         if phase is Phase.MEASURE:
             return Cell(config, self.dataset, values)
         assert config.search is not None
-        split = SplitConfig(config.split.validation / config.search.development, 0.0)
+        fixed = self.dataset.fixed_test_rows
+        share = config.search.development if fixed is None else 1 - len(fixed) / len(self.dataset.targets)
+        split = SplitConfig(config.split.validation / share, 0.0)
         return Cell(replace(config, split=split), self.development, values, phase)
 
     @cached_property
@@ -86,8 +88,15 @@ class Cell:
             "label_smoothing": config.label_smoothing,
             "budget": config.budget.spec(),
             "precision": config.precision,
+            **({"code": self.code} if self.code else {}),
             **self._phase_settings,
         }
+
+    @cached_property
+    def code(self) -> dict[str, dict[str, str]]:
+        """The user's own code that a trial runs: that of what is trained, and of a kind of data set of their own."""
+        kind = type(self.dataset)
+        return {**self.config.code, **Component("dataset", f"{kind.__module__}.{kind.__qualname__}", {}).code()}
 
     @property
     def _phase_settings(self) -> dict[str, Any]:
@@ -111,6 +120,8 @@ class Cell:
         """What determines the rows that every trial sees, beside the seeds."""
         split, search = self.config.split, self.config.search
         test = {"test": split.test} if search is None else {"development": search.development}
+        if self.dataset.fixed_test_rows is not None:
+            test = {}  # the fingerprint has them
         return {"fingerprint": self.dataset.fingerprint, "validation": split.validation, **test}
 
     @property

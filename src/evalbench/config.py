@@ -17,7 +17,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from evalbench import space
+from evalbench import own_code, space
 from evalbench.errors import ConfigError, InputError
 from evalbench.space import Dimension
 from evalbench.trial import Budget
@@ -90,6 +90,14 @@ class Component:
     def spec(self) -> dict[str, Any]:
         """Return the part of a trial's identity."""
         return {"_target_": self.target, **self.arguments}
+
+    def code(self) -> dict[str, dict[str, str]]:
+        """Return the user's own code behind the component: the part of a trial's identity that names cannot hold."""
+        try:
+            return own_code.behind(self.spec())
+        except Exception as error:  # importing a user's module may raise anything
+            rule = "must be code that can be imported and read"
+            raise ConfigError(f"{self.group}._target_", rule, self.target, _reason(error)) from error
 
     def _refused(self, error: BaseException) -> ConfigError:
         rule = f"must hold settings that {self.target} accepts"
@@ -267,6 +275,13 @@ class Config:
     log_folder: Path | None
     tree: Mapping[str, Any]
     """The whole resolved tree as plain values, for display only."""
+
+    @property
+    def code(self) -> dict[str, dict[str, str]]:
+        """The user's own code that a trial runs; that of a loader is known by the data that it returns."""
+        optimizer = self.optimizer
+        parts = (self.model, self.activation.module, optimizer.component, optimizer.others, self.schedule)
+        return {name: pieces for part in parts if part is not None for name, pieces in part.code().items()}
 
     @cached_property
     def technique(self) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalbench import export, provenance, report, tuning
+from evalbench import export, own_code, provenance, report, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.errors import ConfigError
@@ -122,6 +123,27 @@ def check_trainable(plan: Plan, store: Store) -> None:
         tracker.build()
     for number in untrained(plan, store):
         tuning.check(plan.jobs[number])
+
+
+def changed_code(plan: Plan, store: Store) -> dict[str, int]:
+    """Return what is to be said of own code that the store has results of, but of another version of it.
+
+    With each sentence goes the number of trials that are trained because of it.
+    """
+    told: Counter[str] = Counter()
+    known: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in plan.cells:
+        missing = store.missing(list(cell.specs)) if cell.code else []
+        if not missing:
+            continue
+        if cell.workload not in known:
+            known[cell.workload] = store.settings(cell.workload, cell.config.root_seed)
+        now = json.loads(json.dumps({**cell.settings, "code": None}))
+        before = [each.get("code") for each in known[cell.workload] if {**each, "code": None} == now]
+        if before and cell.code not in before:
+            trials = len(missing) + len(tuning.studies(cell)) * len(cell.specs) + tuning.num_trials([cell])
+            told.update(dict.fromkeys(own_code.changes(before[-1], cell.code), trials))
+    return told
 
 
 def name_for(name: str, overrides: Iterable[str]) -> str:

@@ -299,6 +299,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "features": dataset.inputs.shape[1],
         "classes": len(dataset.classes) or None,
         "fingerprint": dataset.fingerprint,
+        "fixed_test_rows": None if dataset.fixed_test_rows is None else len(dataset.fixed_test_rows),
         "metric": dataset.metric.name,
         "direction": dataset.metric.direction,
         "unit": dataset.metric.unit,
@@ -321,6 +322,7 @@ def _provenance(design: Mapping[str, Any], trials: Sequence[StoredTrial]) -> dic
         "trained_from": finished[0],
         "trained_until": finished[-1],
         "training_version": TRAINING_VERSION,
+        "code": {name: pieces for trial in trials for name, pieces in trial.settings.get("code", {}).items()},
     }
 
 

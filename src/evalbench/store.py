@@ -202,6 +202,13 @@ class Store:
         }
         return {trial_id: known[trial_id] for trial_id in trial_ids if trial_id in known}
 
+    def settings(self, workload: str, root_seed: int) -> list[Mapping[str, Any]]:
+        """Return the settings of every cell of a workload that has a trial which has ended."""
+        mine = (_trials.c.workload == workload) & (_trials.c.root_seed == root_seed) & _trials.c.state.in_(ENDED)
+        first = sa.select(sa.func.min(_trials.c.id)).where(mine).group_by(_trials.c.cell_id)
+        with self._engine.connect() as connection:
+            return list(connection.scalars(sa.select(_trials.c.settings).where(_trials.c.id.in_(first))))
+
     def record(
         self,
         results: Iterable[tuple[TrialSpec, TrialResult]],

@@ -104,6 +104,8 @@ def _run(
     console: Console, plan: Plan, store: Store, train: Callable[[Sequence[int]], None], log_folder: Path | None
 ) -> None:
     """Link, train what is left to train, mirror, measure, conclude."""
+    for change, trials in evaluation.changed_code(plan, store).items():
+        console.print(f"{change}: {trials} trials train anew", markup=False, highlight=False, soft_wrap=True)
     evaluation.link(plan, store, command())
     interrupted = False
     with _mirrors(plan, log_folder) as mirrors:

@@ -87,6 +87,8 @@ class CellStudy:
         """A hash of all that its candidates and their scores depend on; more trials continue the same study."""
         search = self.search
         canonical = {dimension.path: dimension.points(2)[0] for dimension in search.space}
+        choices = [{dimension.path.rpartition(".")[2]: dimension.choices} for dimension in search.space]
+        code = replace(search.sampler, arguments={**search.sampler.arguments, "space": choices}).code()
         content = {
             "cell": self.cell.at(canonical, Phase.TUNE).settings,
             "workload": self.cell.workload,
@@ -96,6 +98,7 @@ class CellStudy:
             "num_seeds": search.num_seeds,
             "objectives": self.objectives,
             "number": self.number,
+            **({"code": code} if code else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from evalbench import models
+from evalbench import models, own_code
 from evalbench.config import ActivationConfig, Component, Config
 from evalbench.errors import DataError
 from evalbench.trial import TrialResult
@@ -108,6 +109,7 @@ def save(
     description = {
         "model": config.model.spec(),
         "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
+        "code": {**config.model.code(), **config.activation.module.code()},
         "workload": dataset.name,
         "base": base,
         "kind": dataset.kind.value,
@@ -142,10 +144,13 @@ def load(path: str | Path) -> Predictor:
     gain = activation.pop("gain")
     features = len(described["features"])
     image = described["image"]
+    model, module = _component("model", described["model"]), _component("activation", activation)
+    for change in own_code.changes(described.get("code"), {**model.code(), **module.code()}):
+        warnings.warn(f"{path}: {change}: it may predict other than what was tested", stacklevel=2)
     network = models.build_seeded(
         0,
-        _component("model", described["model"]),
-        ActivationConfig(_component("activation", activation), gain),
+        model,
+        ActivationConfig(module, gain),
         models.Shape(features, described["out_features"], image and tuple(image), described["vocabulary"]),
     )
     predictor = Predictor(network, Kind(described["kind"]), features)

@@ -106,6 +106,28 @@ def test_curves_and_references_may_be_empty(tmp_path: Path, make_folder: Make) -
     assert "linear model had" not in report
 
 
+def test_test_rows_that_the_data_set_gives_are_described_as_what_they_are(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits", "wine"))
+    raw = json.loads((folder / "evaluation.json").read_text())
+    raw["workloads"]["wine"]["fixed_test_rows"] = 20
+    raw["provenance"]["code"] = {"own.Net": {"own": "00ff", "made": "1.0"}}
+    (folder / "evaluation.json").write_text(json.dumps(raw))
+    mixed = text(folder)
+    for words in (
+        "- Splits: `wine` has the same 20 test rows for every seed, given by the data set; 20 % of its 100 rows",
+        "20 % test of the rows of the other workloads, drawn anew for each of 4 seeds (root seed 0).",
+        "All trials of `wine` are tested on the same rows, which the data set gives: the scores are about",
+        "Every seed redraws its split of `digits` from one pool of rows",
+        "Own code, by hashes of its syntax trees and versions of packages: `own.Net` (`own` 00ff, `made` 1.0).",
+    ):
+        assert words in mixed
+    raw["workloads"]["digits"]["fixed_test_rows"] = 20
+    (folder / "evaluation.json").write_text(json.dumps(raw))
+    fixed = text(folder)
+    assert "the same 20 test rows for every seed, given by the data set; 20 % of its 100 rows for validation" in fixed
+    assert not re.findall(r"seed redraws|splits are redrawn|every seed draws its split|20 % test", fixed)
+
+
 def test_unequal_work_is_named_only_where_it_is_unequal(tmp_path: Path, make_folder: Make) -> None:
     unequal = text(make_folder(tmp_path / "a"))
     assert "Equal budgets were not equal work: it took 1/60 times the optimizer updates." in unequal

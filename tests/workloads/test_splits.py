@@ -1,8 +1,13 @@
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 
 from conftest import make_cell
-from evalbench.workloads import Dataset, Kind, draw_split, fit_scaling
+from evalbench.errors import DataError
+from evalbench.workloads import Dataset, Kind, draw_split, fit_scaling, hold_out
 
 BUNDLED = ["breast_cancer", "diabetes", "digits", "iris", "moons", "wine"]
 
@@ -47,3 +52,40 @@ def test_scaling_is_fitted_on_the_training_rows_alone_and_skips_missing_values()
     assert scaling.std == pytest.approx([np.std(np.arange(1, 10)), 1.0, 1.0])  # the constant keeps its scale
     assert (scaling.target_mean, scaling.target_std) == pytest.approx((4.5, np.std(np.arange(10))))
     assert scaling.inputs(dataset, np.array([0])) == pytest.approx(np.array([[0.0, 0.0, 0.0]]))  # missing: the mean
+
+
+# ── rows that the data set itself has every split test on ─────────────────────────────────────────────────────────────
+
+
+def with_test_rows(rows: Any) -> Dataset:
+    return replace(make_cell("dataset=wine").dataset, held_out=rows)
+
+
+def test_given_test_rows_are_the_same_for_every_seed_and_part_of_the_fingerprint() -> None:
+    dataset = with_test_rows(np.arange(0, 178, 5)[::-1])
+    assert all(draw_split(dataset, 0.2, 0.5, seed).test.tolist() == [*range(0, 178, 5)] for seed in range(3))
+    drawn = make_cell("dataset=wine").dataset
+    assert drawn.fingerprint == "de05f2d7d3f90d74"
+    assert hold_out(drawn, 0.3, 0).fingerprint == drawn.fingerprint  # a seed stands for these
+    prints = [with_test_rows(rows).fingerprint for rows in (np.arange(0, 178, 5), np.arange(1, 178, 5))]
+    assert prints[0] == dataset.fingerprint
+    assert len({*prints, drawn.fingerprint}) == 3
+
+
+@pytest.mark.parametrize(
+    "rows", [np.array([], np.int64), np.array([1, 1]), np.array([-1]), np.array([178]), np.arange(178) < 9, [0.5]]
+)
+def test_test_rows_that_are_no_row_numbers_are_refused(rows: object) -> None:
+    with pytest.raises(DataError, match=r"^wine: held_out must have row numbers from 0 to 177: "):
+        with_test_rows(rows)
+
+
+def test_too_few_other_rows_are_refused() -> None:
+    with pytest.raises(DataError, match=r"^wine: the 8 rows that are not tested on must give training and validation"):
+        draw_split(with_test_rows(np.arange(170)), 0.2, 0.2, 0)
+
+
+def test_the_number_of_tokens_is_part_of_the_fingerprint() -> None:
+    tokens = np.arange(40).reshape(20, 2) % 5
+    made = partial(Dataset, "t", Kind.BINARY, tokens, np.arange(20) % 2, ("a", "b"), np.zeros(2, bool), ("x", "y"))
+    assert made(vocabulary=5).fingerprint != made(vocabulary=6).fingerprint

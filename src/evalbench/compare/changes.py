@@ -275,6 +275,7 @@ def _flat(side: Findings) -> dict[str, str]:
         "splits": json.dumps(dict(e.splits), sort_keys=True),
         "training_version": str(e.provenance.get("training_version")),
         **{f"version of {name}": str(version) for name, version in versions.items()},
+        **{f"code of {name}": json.dumps(pieces) for name, pieces in e.provenance.get("code", {}).items()},
         **{f"data of {name}": w.fingerprint for name, w in e.workloads.items() if w.fingerprint},
     }
     for factor, choices in e.settings.items():

@@ -224,17 +224,18 @@ def checks(folder: Folder, judged: Judgement) -> tuple[Check, ...]:
             ("yes" if largest < 3 else "no") if math.isfinite(largest) else "not checked",
         )
     )
-    redrawn = bool((np.asarray(design.rho)[places] > 0).any())
-    when = "all trials share their test rows" if evaluation.searched else "every seed redraws its split"
-    how = "test rows are shared" if evaluation.searched else "splits are redrawn"
+    widened = bool((np.asarray(design.rho)[places] > 0).any())
+    drawn, fixed = bool(evaluation.redrawn), len(evaluation.redrawn) < len(evaluation.workloads)
+    when = " or ".join(["every seed redraws its split"] * drawn + ["all trials share their test rows"] * fixed)
+    how = " or ".join(["splits are redrawn"] * drawn + ["test rows are shared"] * fixed)
     found.append(
         Check(
             "seeds are independent",
             f"test rows / training rows added to 1/n where {when}",
             f"{how}: intervals of single data sets are widened"
-            if redrawn
+            if widened
             else "test data are taken as fixed or fresh: nothing is added",
-            "yes" if redrawn or evaluation.foreign else "not checked",
+            "yes" if widened or evaluation.foreign else "not checked",
         )
     )
     fingerprints = [w.fingerprint for w in evaluation.workloads.values() if w.fingerprint]

@@ -30,7 +30,7 @@ def caveats(found: Findings) -> list[str]:
             "The techniques did unequal work (see the answer): a difference in score may come from that alone."
         )
     if any(found.rho.values()):
-        notes.append(_about_splits(found))
+        notes += _about_splits(found)
     elif evaluation.foreign:
         notes.append("The table does not say how many rows were trained and tested on: test data are taken as fresh.")
     notes += _about_seeds(found)
@@ -74,20 +74,43 @@ def _about_data_sets(found: Findings) -> list[str]:
     return notes
 
 
-def _about_splits(found: Findings) -> str:
-    shares = sorted(set(found.rho.values()))
-    rho = f"{shares[0]:.2f}" if f"{shares[0]:.2f}" == f"{shares[-1]:.2f}" else f"{shares[0]:.2f} to {shares[-1]:.2f}"
-    if found.tuned is not None:
-        return (
-            "All trials of a workload are tested on the same rows, and train on rows of one pool: their spread misses"
-            f" what other rows would have changed. The intervals add test rows / training rows (here {rho}) to 1/n in"
-            " its place, as for splits that are redrawn (Nadeau and Bengio, 2003): an allowance, not an estimate."
+def _about_splits(found: Findings) -> list[str]:
+    measured = {name: one for name, one in found.folder.evaluation.workloads.items() if name in found.rho}
+    fixed = [name for name, workload in measured.items() if workload.fixed_test_rows]
+    drawn = [name for name in measured if name not in fixed]
+    notes = []
+    if fixed:
+        names = listed([code(name) for name in fixed])
+        notes.append(
+            f"All trials of {names} are tested on the same rows, which the data set gives: the scores are about this"
+            " test set. The spread over seeds misses what other test rows would have changed."
+            f" {_allowance(found, fixed)}"
         )
+    if drawn and found.tuned is not None:
+        notes.append(
+            "All trials of a workload are tested on the same rows, and train on rows of one pool: their spread misses"
+            f" what other rows would have changed. {_allowance(found, drawn)}"
+        )
+    elif drawn:
+        of = f" of {listed([code(name) for name in drawn])}" if fixed else ""
+        notes.append(
+            f"Every seed redraws its split{of} from one pool of rows, so the seeds are not independent. The intervals"
+            f" add test rows / training rows (here {_rho(found, drawn)}) to 1/n for this (Nadeau and Bengio, 2003):"
+            " more seeds cannot shrink them beyond that, only more rows can."
+        )
+    return notes
+
+
+def _allowance(found: Findings, workloads: list[str]) -> str:
     return (
-        "Every seed redraws its split from one pool of rows, so the seeds are not independent. The intervals add"
-        f" test rows / training rows (here {rho}) to 1/n for this (Nadeau and Bengio, 2003): more seeds cannot"
-        " shrink them beyond that, only more rows can."
+        f"The intervals add test rows / training rows (here {_rho(found, workloads)}) to 1/n in its place, as for"
+        " splits that are redrawn (Nadeau and Bengio, 2003): an allowance, not an estimate."
     )
+
+
+def _rho(found: Findings, workloads: list[str]) -> str:
+    ends = [f"{end(found.rho[name] for name in workloads):.2f}" for end in (min, max)]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def _about_seeds(found: Findings) -> list[str]:

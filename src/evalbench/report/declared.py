@@ -29,6 +29,7 @@ class Workload:
     direction: str
     unit: str
     description: str
+    fixed_test_rows: int | None = None  # how many rows the data set itself has every split test on
     target: float | None = None  # the value of the metric that counts as solved, declared before the results
 
     @property
@@ -87,6 +88,11 @@ class Evaluation:
     def searched(self) -> bool:
         """Whether evalbench tuned: there are studies to tell of."""
         return self.tuning is not None and "sampler" in self.tuning
+
+    @property
+    def redrawn(self) -> tuple[str, ...]:
+        """The workloads of which every seed draws other test rows."""
+        return tuple(name for name, one in self.workloads.items() if not (self.searched or one.fixed_test_rows))
 
     @property
     def num_studies(self) -> int:
@@ -160,7 +166,8 @@ def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
 
 def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
     required = [field.name for field in fields(Workload) if field.name != "name" and field.default is MISSING]
-    return Workload(name=name, **{key: raw[key] for key in required}, target=raw.get("target"))
+    optional: dict[str, Any] = {key: raw.get(key) for key in ("fixed_test_rows", "target")}
+    return Workload(name=name, **{key: raw[key] for key in required}, **optional)
 
 
 def _failure(raw: Mapping[str, Any]) -> Failure:

@@ -139,12 +139,21 @@ def splits(found: Findings) -> str:
     evaluation = found.folder.evaluation
     shares = ", ".join(f"{percent(share)} {name}" for name, share in evaluation.splits.items())
     many = f"each of {evaluation.num_seeds} seeds" if evaluation.num_seeds > 1 else "the one seed"
-    if found.tuned is not None:
-        return (
-            f"{shares} of the rows; the test rows are the same for all, training and validation rows are drawn anew for"
-            f" {many} from those that tuning saw (root seed {evaluation.root_seed})"
+    rows = " from those that tuning saw" if found.tuned is not None else ""
+    drawn = f"drawn anew for {many}{rows} (root seed {evaluation.root_seed})"
+    fixed = [workload for workload in evaluation.workloads.values() if workload.fixed_test_rows]
+    parts = []
+    for workload in fixed:
+        validation = f"{percent(evaluation.splits['validation'])} of its {workload.rows:,} rows for validation"
+        parts.append(
+            f"{code(workload.name)} has the same {workload.fixed_test_rows:,} test rows for every seed, given by the"
+            f" data set; {validation} and the others for training are {drawn}"
         )
-    return f"{shares} of the rows, drawn anew for {many} (root seed {evaluation.root_seed})"
+    if len(fixed) < len(evaluation.workloads):
+        others = " of the other workloads" if fixed else ""
+        shared = "; the test rows are the same for all, training and validation rows are" if found.tuned else ","
+        parts.append(f"{shares} of the rows{others}{shared} {drawn}")
+    return "; ".join(parts)
 
 
 def common_unit(found: Findings) -> str:
@@ -202,7 +211,12 @@ def how_differences(found: Findings) -> str:
 
 
 def _why_widened(found: Findings) -> str:
-    return "all trials share their test rows" if found.tuned else "every seed draws its split from the same rows"
+    evaluation = found.folder.evaluation
+    reasons = {
+        "every seed draws its split from the same rows": evaluation.redrawn,
+        "all trials share their test rows": evaluation.workloads.keys() - set(evaluation.redrawn),
+    }
+    return " or ".join(reason for reason, workloads in reasons.items() if workloads)
 
 
 def bold(found: Findings) -> str:

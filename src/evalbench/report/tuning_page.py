@@ -54,11 +54,13 @@ def how(found: Findings) -> str:
     """What was done, and what the intervals of this report cover."""
     tuning, evaluation = _tuning(found), found.folder.evaluation
     names = list(dict.fromkeys(code(objectives[0]) for objectives in tuning["objectives"].values()))
+    fixed = [code(name) for name, workload in evaluation.workloads.items() if workload.fixed_test_rows]
+    given = f" (of {listed(fixed)} the rows that the data set does not give as test rows)" if fixed else ""
     said = [
         f"Every technique was tuned on every workload: {budget(found)}.",
-        f"The tuner saw {percent(tuning['development'])} of the rows and nothing else; within them each training drew"
-        f" its own training and validation rows, and a candidate was judged by {listed(names)} on validation rows, the"
-        " mean over its seeds (of equals the one with the lower validation loss is chosen).",
+        f"The tuner saw {percent(tuning['development'])} of the rows{given} and nothing else; within them each training"
+        f" drew its own training and validation rows, and a candidate was judged by {listed(names)} on validation rows,"
+        " the mean over its seeds (of equals the one with the lower validation loss is chosen).",
         "The best candidate was then measured with seeds that tuning never used, trained within the same rows and"
         " tested on the others, which no tuning had read.",
     ]

@@ -50,7 +50,9 @@ class Dataset:
     image: tuple[int, int, int] | None = None
     vocabulary: int | None = None
     held_out: NDArray[np.int64] | None = None
-    """Rows that every split tests on; None: each split draws its own. Not part of the content."""
+    """Numbers of the rows that every split tests on; None: each split draws its own."""
+    drawn: bool = False
+    """Whether evalbench drew them: then a seed stands for them, and they are no part of the content."""
 
     def __post_init__(self) -> None:
         rows, columns = self.inputs.shape
@@ -62,6 +64,7 @@ class Dataset:
             remedy = "give (channels, height, width)"
             raise DataError(f"{self.name}: an image of {self.image} does not have {columns} pixels: {remedy}")
         self._check_tokens()
+        self._check_held_out()
         if self.kind is Kind.LANGUAGE:
             return
         if self.targets.shape != (rows,):
@@ -104,10 +107,24 @@ class Dataset:
         if np.ptp(self.targets) == 0:
             raise DataError(f"{self.name}: every next token is the same: nothing can be learned from it")
 
+    def _check_held_out(self) -> None:
+        if self.fixed_test_rows is None:
+            return
+        rows, held_out = len(self.targets), np.asarray(self.held_out)
+        numbers = held_out.ndim == 1 and held_out.dtype.kind in "iu" and held_out.size > 0
+        if not numbers or len(np.unique(held_out)) < held_out.size or held_out.min() < 0 or held_out.max() >= rows:
+            remedy = "give each row once, for a mask np.flatnonzero(mask)"
+            raise DataError(f"{self.name}: held_out must have row numbers from 0 to {rows - 1}: {remedy}")
+
+    @property
+    def fixed_test_rows(self) -> NDArray[np.int64] | None:
+        """The rows that every split tests on because the source of the data says so."""
+        return None if self.drawn else self.held_out
+
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
         """Return a data set of some of the rows, whose splits have no test rows: there is nothing else in it."""
         none = np.array([], dtype=np.int64)
-        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none)
+        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none, drawn=True)
 
     @property
     def is_classification(self) -> bool:
@@ -136,7 +153,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the content, 16 hexadecimal digits: other data is another workload."""
+        """A hash of all that a source says and a result depends on, 16 hexadecimal digits: other data, other workload.
+
+        So the source's own code is no part of a trial's identity: what it returns is.
+        """
         digest = hashlib.sha256()
         for part in (self.inputs, self.targets, self.numeric):
             digest.update(f"{part.dtype}{part.shape}".encode())
@@ -144,4 +164,8 @@ class Dataset:
         digest.update(repr((self.kind.value, self.features, self.classes)).encode())
         if self.image is not None:
             digest.update(repr(self.image).encode())
+        if self.vocabulary is not None and self.kind is not Kind.LANGUAGE:  # there the classes have it
+            digest.update(f"vocabulary {self.vocabulary}".encode())
+        if self.fixed_test_rows is not None:
+            digest.update(b"held out" + np.sort(self.fixed_test_rows).astype(np.int64).tobytes())
         return digest.hexdigest()[:16]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
+from evalbench.errors import DataError
 from evalbench.workloads.dataset import Dataset
 
 
@@ -30,14 +31,18 @@ def draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> S
         rest, test_rows = _divide(dataset, rows, test, generator)
     else:
         rest, test_rows = np.setdiff1d(rows, dataset.held_out), dataset.held_out
-    train_rows, validation_rows = _divide(dataset, rest, validation, generator)
+    try:
+        train_rows, validation_rows = _divide(dataset, rest, validation, generator)
+    except ValueError as error:  # scikit-learn's: too few rows, or too few of a class
+        rule = f"the {len(rest)} rows that are not tested on must give training and validation rows"
+        raise DataError(f"{dataset.name}: {rule} ({error}): hold out fewer, or change split.validation") from error
     return Split(np.sort(train_rows), np.sort(validation_rows), np.sort(test_rows))
 
 
 def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
     """Return the data set with a share of its rows, stratified by class, as the test rows of every split."""
     _, rows = _divide(dataset, np.arange(len(dataset.targets)), share, np.random.RandomState(seed % 2**32))
-    return replace(dataset, held_out=np.sort(rows))
+    return replace(dataset, held_out=np.sort(rows), drawn=True)
 
 
 def development_part(dataset: Dataset) -> Dataset:
