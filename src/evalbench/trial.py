@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from evalbench.seeds import Phase
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised by hand whenever a change of the training code changes results; part of every trial's identity."""
 
 

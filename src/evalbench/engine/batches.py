@@ -22,12 +22,13 @@ class Batches:
         self.rows: NDArray[np.int64] = np.asarray(rows)  # of the loader, which stays on the CPU when a cohort moves
         self.batch_size = batch_size
         self.order_seeds = tuple(order_seeds)
-        self.steps_per_epoch = -(-self.rows.shape[1] // batch_size)
+        self.num_rows: int = self.rows.shape[1]
+        self.steps_per_epoch: int = -(-self.num_rows // batch_size)
         self._epoch = lru_cache(maxsize=1)(self._order)
 
     def blocks(self, start: int, stop: int, most_steps: int) -> Iterator[Tensor]:
         """Yield the batches of steps `start` to `stop` as blocks `(S, C, B)`, `S` at most `most_steps`."""
-        full = self.rows.shape[1] // self.batch_size
+        full = self.num_rows // self.batch_size
         step = start
         while step < stop:
             epoch, place = divmod(step, self.steps_per_epoch)
@@ -44,7 +45,7 @@ class Batches:
     def examples(self, steps: int) -> int:
         """Return how many examples a member has seen after so many steps."""
         epochs, place = divmod(steps, self.steps_per_epoch)
-        return epochs * self.rows.shape[1] + place * self.batch_size
+        return epochs * self.num_rows + place * self.batch_size
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if self.steps_per_epoch == 1:
@@ -52,5 +53,5 @@ class Batches:
         orders = []
         for member, seed in enumerate(self.order_seeds):
             generator = torch.Generator().manual_seed(derive_epoch(seed, epoch))
-            orders.append(self.rows[member, torch.randperm(self.rows.shape[1], generator=generator).numpy()])
+            orders.append(self.rows[member, torch.randperm(self.num_rows, generator=generator).numpy()])
         return np.stack(orders)

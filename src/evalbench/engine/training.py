@@ -60,7 +60,7 @@ def check(config: Config, dataset: Dataset) -> None:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
     if _is_users(config):
-        _check_steps(config, dataset)
+        _check_steps(config, dataset, network)
 
 
 def _is_users(config: Config) -> bool:
@@ -101,12 +101,16 @@ def _overridden(network: pl.LightningModule) -> list[str]:
     ]
 
 
-def _check_steps(config: Config, dataset: Dataset) -> None:
-    """Take the first steps of a user's network beside plain PyTorch; say once of each if its cohorts will be slow."""
-    what = [config.model.spec(), config.activation.module.spec(), dataset.name, config.microbatch_size, config.save]
-    key = json.dumps([*what, config.verify, config.devices], sort_keys=True, default=str)
+def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
+    """Take the first steps of a user's network beside plain PyTorch; say once of each if its cohorts will be slow.
+
+    That is done on the first data set alone: a network that kills its process on another one ends no more than a job.
+    """
+    what = [config.model.spec(), config.activation.module.spec(), config.microbatch_size, config.devices, config.save]
+    key = json.dumps(what, sort_keys=True, default=str)
     if key in _checked:
         return
+    models.check_outputs(network, *_example(dataset), training=True)
     cohort, _ = make_cohort(config, dataset, [0, 1])
     reason = cohort.why_one_by_one
     if reason is not None and (config.model.target, reason) not in _warned:
