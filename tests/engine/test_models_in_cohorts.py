@@ -4,6 +4,7 @@ Weights tied to each other, buffers of BatchNorm, embeddings and attention are w
 """
 
 import pytest
+import torch
 
 from conftest import Inline, make_cell
 from evalbench import models
@@ -38,8 +39,9 @@ OPTIMIZERS = {
 }
 # Batch sizes that divide the training rows: each other size is one more graph to trace.
 BUDGET = ("budget=steps", "budget.steps=12", "budget.validations=3")
-TOLERANCE = 1e-5
-"""Relative, of losses after 12 steps in 32 bits: sums are taken in another order, about 1e-7; an undone tie is 3e-4."""
+TOLERANCE = 2e-4 if torch.cuda.is_available() else 1e-5
+"""Relative, of losses after 12 steps in 32 bits: sums are taken in another order, about 1e-7 on a CPU, a few 1e-5 on a
+GPU, whose convolutions are others; an undone tie is 3e-4."""
 ROUNDED = 2e-3
 """The same for Muon, which turns gradients into directions in 16 bits: a last digit more or less is then a step."""
 PAIRS = [(case, optimizer) for case in CASES for optimizer in OPTIMIZERS]
@@ -65,7 +67,7 @@ def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: 
     tolerance = ROUNDED if optimizer == "muon" else TOLERANCE
     for result in (together[1], alone):
         assert [point.val_loss for point in result.curve] == pytest.approx(plain.val_losses, rel=tolerance)
-        assert result.metrics == pytest.approx(plain.metrics, rel=tolerance)
+        assert result.metrics == pytest.approx(plain.metrics, rel=tolerance, abs=tolerance)  # R² may be near 0
     assert together[0].metrics != together[1].metrics
     assert plain.val_losses[-1] != pytest.approx(plain.val_losses[0], rel=1e-3)  # it has learned something
 
