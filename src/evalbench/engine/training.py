@@ -34,6 +34,7 @@ Watch = Callable[[Mapping[int, Sequence[CurvePoint]], int], None]
 """Takes new points of curves by seed, and the place of the first of them in its curve."""
 
 log = logging.getLogger(__name__)
+torch.backends.cudnn.allow_tf32 = False  # a precision of 32 bits means 32, also for convolutions
 _checked: set[str] = set()
 _warned: set[tuple[str, str]] = set()
 for _library in ("pytorch_lightning", "lightning_fabric"):
