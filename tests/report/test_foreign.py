@@ -48,6 +48,16 @@ def test_a_long_table_is_judged(tmp_path: Path) -> None:
     assert found.judged.verdict("adam").ring is Ring.ADOPT
 
 
+def test_white_space_makes_no_technique(tmp_path: Path) -> None:
+    rows = table()
+    blank = rows.assign(
+        technique=rows["technique"] + np.where(rows["seed"] % 2, " ", ""), workload=" " + rows["workload"]
+    )
+    folder = load_table(written(tmp_path, blank), Options("sgd", "accuracy"))
+    assert folder.evaluation.techniques == ("sgd", "adam")
+    assert tuple(folder.evaluation.workloads) == tuple("abcdef")
+
+
 def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = written(tmp_path, table())
     out = tmp_path / "mine"
@@ -281,6 +291,10 @@ def test_a_bad_wide_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
         (b"technique,workload,seed,score\nsgd,a,0,0.1,\nadam,a,0,0.2,\n", "line 2 has 5 fields, and the header 4"),
         (b"technique,workload,seed,score,\nsgd,a,0,0.1,\nadam,a,0,0.2,\n", "a column without a name"),
         ("technique,workload,seed,score\nsgd,é,0,0.1\n".encode("latin-1"), "is not UTF-8 text"),
+        (
+            b'technique,workload,seed,score\nsgd,"a,0,0.1\nadam,a,0,0.2\nadam,"b,0,0.2\n',
+            "cannot be read as CSV: ',' expected",
+        ),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(

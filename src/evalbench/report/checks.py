@@ -24,7 +24,7 @@ def header_of(path: Path) -> list[str]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
+            rows = csv.reader(file, strict=True)  # a quote that nobody closed would swallow rows
             header = next(rows, [])
             for row in rows:
                 if row and len(row) != len(header):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 from evalbench.errors import TableError
 from evalbench.report.checks import finite, header_of, once, only, positive, read_table
@@ -111,7 +112,9 @@ def _long(path: Path, options: Options) -> pd.DataFrame:
 
 
 def _completed(table: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Fill in the columns that the table may leave out."""
+    """Fill in the columns that the table may leave out; white space around a name makes no other name."""
+    texts = [str(name) for name in table.columns if is_string_dtype(table[name])]
+    table = table.assign(**{name: table[name].astype("str").str.strip() for name in texts})
     defaults = {
         "state": "COMPLETE",
         "metric": options.metric,
