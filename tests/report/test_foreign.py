@@ -48,6 +48,16 @@ def test_a_long_table_is_judged(tmp_path: Path) -> None:
     assert found.judged.verdict("adam").ring is Ring.ADOPT
 
 
+def test_white_space_makes_no_technique(tmp_path: Path) -> None:
+    rows = table()
+    blank = rows.assign(
+        technique=rows["technique"] + np.where(rows["seed"] % 2, " ", ""), workload=" " + rows["workload"]
+    )
+    folder = load_table(written(tmp_path, blank), Options("sgd", "accuracy"))
+    assert folder.evaluation.techniques == ("sgd", "adam")
+    assert tuple(folder.evaluation.workloads) == tuple("abcdef")
+
+
 def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = written(tmp_path, table())
     out = tmp_path / "mine"
@@ -93,15 +103,105 @@ def test_steps_of_a_trial_are_its_curve(tmp_path: Path) -> None:
     assert last == pytest.approx(table().sort_values(["technique", "workload", "seed"])["score"].to_numpy() - 0.001)
 
 
-def test_a_diverged_trial_gets_the_worst_score_of_its_data_set(tmp_path: Path) -> None:
-    rows = table().assign(state="COMPLETE")
-    gone_there = (rows["technique"] == "adam") & (rows["seed"] == 0)
-    rows["state"] = rows["state"].mask(gone_there, "DIVERGED")
-    rows["score"] = rows["score"].mask(gone_there)
-    folder = load_table(written(tmp_path, rows), Options("sgd", "accuracy"))
-    gone = folder.results[folder.results["state"] == "DIVERGED"].set_index("workload")["score"]
-    worst = rows.groupby("workload")["score"].min()
-    assert gone.to_dict() == pytest.approx(worst.to_dict())
+def failing(rows: pd.DataFrame, gone: "pd.Series[bool]", state: str, score: float = np.nan) -> pd.DataFrame:
+    return rows.assign(score=rows["score"].mask(gone, score), state=np.where(gone, state, "COMPLETE"))
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_run_that_failed_scores_one_rope_worse_than_the_worst_of_its_data_set(tmp_path: Path, direction: str) -> None:
+    rows = table()
+    options = Options("sgd", "quality", direction, rope=0.02)
+    sign = 1 if direction == "maximize" else -1
+
+    def scored(state: str, own: float) -> dict[str, float]:
+        rows_there = failing(rows, (rows["technique"] == "adam") & (rows["seed"] == 0), state, own)
+        results = load_table(written(tmp_path, rows_there), options).results
+        return dict(results.loc[results["failed"] == 1].set_index("workload")["score"])
+
+    working = rows[(rows["technique"] != "adam") | (rows["seed"] != 0)]
+    worst = sign * (sign * working["score"]).groupby(working["workload"]).min() - sign * 0.02
+    assert scored("FAILED", np.nan) == pytest.approx(dict(worst))
+    assert scored("DIVERGED", sign * 9.0) == pytest.approx(dict(worst))  # a good score on the way does not count
+    assert scored("DIVERGED", sign * -9.0) == dict.fromkeys("abcdef", sign * -9.0)  # a bad one at the end does
+    assert scored("FAILED", sign * -9.0) == pytest.approx(dict(worst))  # of a run that broke off, no score does
+
+
+def test_in_skill_the_rope_of_a_failed_run_is_scaled(tmp_path: Path) -> None:
+    rows = table(gain=0.0).assign(metric=lambda t: np.where(t["workload"] < "d", "accuracy", "r2"))
+    gone = failing(rows, (rows["technique"] == "adam") & (rows["seed"] == 0), "FAILED")
+    trivial = rows[rows["technique"] == "sgd"].assign(technique="trivial predictor", score=0.6, state="COMPLETE")
+    found = find(load_table(written(tmp_path, pd.concat([gone, trivial])), Options("sgd", rope=0.05)))
+    results = found.folder.results
+    a = results[results["workload"] == "a"]
+    assert a.loc[a["failed"] == 1, "score"].item() == pytest.approx(a.loc[a["failed"] == 0, "score"].min() - 0.05 * 0.4)
+
+
+EVERY_SIDE = [
+    (state, side, direction) for state in ("FAILED", "DIVERGED") for side in ("sgd", "adam") for direction in (1, -1)
+]
+
+
+@pytest.mark.parametrize(("state", "side", "direction"), EVERY_SIDE)
+def test_a_side_that_never_works_loses_whatever_the_scores(
+    tmp_path: Path, state: str, side: str, direction: int
+) -> None:
+    options = Options("sgd", "quality", "maximize" if direction > 0 else "minimize", rope=0.5)  # wider than all scores
+    for sets, seeds, share in (("a", 5, 1.0), ("abc", 5, 1.0), ("a", 10, 0.7), ("abcdef", 1, 1.0)):
+        rows = table(seeds, gain=0.0)
+        rows = rows[rows["workload"].isin(list(sets))]
+        for noise in (1.0, 0.0):  # with equal scores there is no interval
+            scores = rows.assign(score=0.5 + noise * (rows["score"] - 0.5))
+            gone = failing(scores, (rows["technique"] == side) & (rows["seed"] < share * seeds), state)
+            found = find(load_table(written(tmp_path, gone), options))
+            assert found.judged is not None
+            verdict = found.judged.verdict("adam")
+            assert verdict.quality is (Quality.SUPERIOR if side == "sgd" else Quality.INFERIOR)
+            assert max(verdict.wins, verdict.losses) >= share * len(sets) * seeds
+            assert found.judged.pairs[0].quality in (Quality.SUPERIOR, Quality.INFERIOR)
+            assert found.judged.ranks[side] == 2
+            assert not any(score.best for score in found.scores if score.name == side)
+
+
+@pytest.mark.parametrize(("state", "side", "direction"), EVERY_SIDE)
+def test_a_side_that_fails_now_and_then_is_not_equivalent(
+    tmp_path: Path, state: str, side: str, direction: int
+) -> None:
+    options = Options("sgd", "quality", "maximize" if direction > 0 else "minimize", rope=0.5)
+    rows = table(10, gain=0.0)
+    on_one = rows["workload"] == "a"
+    for where, sets in ((rows["seed"] == 3, "a"), (on_one, "abc"), (on_one & (rows["seed"] == 0), "abcdef")):
+        chosen = rows["workload"].isin(list(sets))
+        gone = failing(rows[chosen], (where & (rows["technique"] == side))[chosen], state)
+        found = find(load_table(written(tmp_path, gone), options))
+        assert found.judged is not None
+        verdict = found.judged.verdict("adam")
+        if sets == "abc":  # the mean over three data sets does not decide, the one data set does
+            assert verdict.quality is Quality.INCONCLUSIVE
+            assert verdict.sets[0].quality is (Quality.SUPERIOR if side == "sgd" else Quality.INFERIOR)
+        else:  # 1 run of 10 is too many to be called not worse, 1 of 60 is not
+            fails_often = side == "adam" and sets == "a"
+            assert verdict.quality is (Quality.INCONCLUSIVE if fails_often else Quality.NON_INFERIOR)
+            assert (verdict.next_step.what == "failures") is fails_often
+
+
+def test_the_report_says_how_failures_were_scored(tmp_path: Path) -> None:
+    rows = table(gain=0.0)
+    gone = (rows["technique"] == "adam") & (rows["seed"] < 6)
+    said = reported(tmp_path, failing(rows, gone, "FAILED"))
+    assert "INFERIOR (fails where the other does not, whatever the scores)" in said
+    assert "`adam` alone failed in 36 of 48 pairs, `sgd` alone in 0." in said
+    assert "36 runs failed: each counts as a loss, one ROPE worse than the worst run of its data set." in said
+    assert "Runs that failed count as one ROPE worse than the worst run of its data set; without them:" in said
+    assert "| 8 (6 failed) |" in said
+    assert "0 FAILED, 36 counted as losses" in said
+    assert "trivial predictor" not in said
+    assert "left out together" not in said
+    rows = pd.concat([rows, rows[rows["technique"] == "sgd"].assign(technique="lion")], ignore_index=True)
+    said = reported(tmp_path, failing(rows, rows["technique"] != "lion", "DIVERGED"))
+    assert "96 runs diverged: each counts as a loss" in said
+    assert "`adam` vs `sgd`: 0.0000 score" in said
+    assert "All runs of both failed: there is nothing to compare before one of them works." in said
+    assert "`sgd` alone failed in 48 of 48 pairs, `lion` alone in 0." in said
 
 
 def test_what_the_interval_does_not_show_is_said(tmp_path: Path) -> None:
@@ -112,12 +212,6 @@ def test_what_the_interval_does_not_show_is_said(tmp_path: Path) -> None:
     assert "BETTER (better, by how much is uncertain; the mean does not decide, but at least half" in said
     copies = reported(tmp_path, rows.assign(score=0.8))
     assert "check that the runs are not copies of each other" in copies
-    gone = (rows["technique"] == "adam") & (rows["seed"] == 0)
-    rows["state"] = np.where(gone, "DIVERGED", "COMPLETE")
-    said = reported(tmp_path, rows.assign(score=rows["score"].where(~gone)))
-    assert "trivial predictor" not in said
-    rows["state"] = np.where(rows["technique"] == "adam", "FAILED", "COMPLETE")
-    assert "`adam` has no pair with `sgd` on a data set: it cannot be judged → **INVALID**." in reported(tmp_path, rows)
 
 
 def reported(path: Path, rows: pd.DataFrame) -> str:
@@ -197,6 +291,10 @@ def test_a_bad_wide_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
         (b"technique,workload,seed,score\nsgd,a,0,0.1,\nadam,a,0,0.2,\n", "line 2 has 5 fields, and the header 4"),
         (b"technique,workload,seed,score,\nsgd,a,0,0.1,\nadam,a,0,0.2,\n", "a column without a name"),
         ("technique,workload,seed,score\nsgd,é,0,0.1\n".encode("latin-1"), "is not UTF-8 text"),
+        (
+            b'technique,workload,seed,score\nsgd,"a,0,0.1\nadam,a,0,0.2\nadam,"b,0,0.2\n',
+            "cannot be read as CSV: ',' expected",
+        ),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(

@@ -1,6 +1,7 @@
 """The page that decides: what it says of planted results."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from evalbench.errors import TableError
 from evalbench.report import read, write, write_index
 from evalbench.report.writing import text
+from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Ring
 
 Make = Callable[..., Path]
@@ -69,6 +71,32 @@ def test_a_failed_cell_makes_the_comparison_invalid(tmp_path: Path, make_folder:
     assert judged.verdict("adam").ring is Ring.INVALID
     assert judged.verdict("bgd").ring is not Ring.INVALID
     assert "**INVALID** (cells are missing: adam FAILED)" in text(folder)
+
+
+def test_a_technique_that_always_diverges_loses_also_where_the_others_are_no_better_than_the_trivial_predictor(
+    tmp_path: Path, make_folder: Make
+) -> None:
+    cheap = {"sgd": 1.0, "bgd": 1.0, "adam": 0.1}
+    folder = make_folder(tmp_path, workloads=("digits",), seeds=6, costs=cheap)
+    table = pd.read_csv(folder / "results.csv")
+
+    def judged(gone: "pd.Series[bool]", level: float, state: str = "DIVERGED") -> Verdict:
+        scores = (level + 1e-4 * table["seed"]).mask(gone, 0.1 if state == "DIVERGED" else math.nan)  # trivial: 0.1
+        changed = table.assign(score=scores, state=table["state"].mask(gone, state))
+        changed.to_csv(folder / "results.csv", index=False)
+        found = read(folder).judged
+        assert found is not None
+        return found.verdict("adam")
+
+    adam, sgd, early = table["technique"] == "adam", table["technique"] == "sgd", table["seed"] < 3
+    for level in (0.1, 0.05):
+        assert (judged(adam, level).quality, judged(adam, level).ring) == (Quality.INFERIOR, Ring.HOLD)
+        assert judged(sgd, level).quality is Quality.SUPERIOR
+        partly = judged(adam & early, level)
+        assert -1e-3 < partly.effect.mean <= 0  # failing gains nothing
+        assert (partly.quality, partly.next_step.what) == (Quality.INCONCLUSIVE, "failures")
+    missing = judged(adam & early, 0.1, "FAILED")
+    assert (missing.quality, missing.ring) == (Quality.INCONCLUSIVE, Ring.INVALID)
 
 
 def test_a_diverged_trial_is_a_loss_and_a_missed_target(tmp_path: Path, make_folder: Make) -> None:

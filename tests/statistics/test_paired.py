@@ -12,11 +12,11 @@ B = [0.908, 0.912, 0.907, 0.911, 0.909, 0.909, 0.908, 0.911]
 
 def trials(direction: str = "maximize") -> pd.DataFrame:
     rows = [
-        {"technique": name, "workload": "w", "seed": seed, "state": "COMPLETE", "direction": direction, "score": score}
+        {"technique": name, "workload": "w", "seed": seed, "direction": direction, "score": score}
         for name, scores in (("a", A), ("b", B))
         for seed, score in enumerate(scores)
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(state="COMPLETE", failed=0.0)
 
 
 def test_effect_of_the_known_example() -> None:
@@ -59,7 +59,7 @@ def test_a_duplicate_is_named() -> None:
 def test_a_failed_trial_leaves_its_pair_out_with_a_reason_and_a_diverged_one_stays() -> None:
     table = trials()
     table.loc[3, "state"], table.loc[3, "score"] = "FAILED", math.nan
-    table.loc[9, "state"], table.loc[9, "score"] = "DIVERGED", 0.1
+    table.loc[9, "state"], table.loc[9, "score"], table.loc[9, "failed"] = "DIVERGED", 0.1, 1.0
     pairs = pair(table, "a", "b", ["workload", "seed"])
     assert len(pairs.table) == 7
     assert pairs.left_out.to_dict("records") == [{"workload": "w", "seed": 3, "reason": "a FAILED"}]
@@ -84,18 +84,22 @@ def test_no_pairs_at_all() -> None:
     assert effect.interval.why_not == "n = 0"
 
 
-def test_a_diverged_run_is_a_loss_even_where_its_score_is_higher() -> None:
+def test_a_run_that_failed_is_a_loss_and_gains_nothing_where_its_score_is_higher() -> None:
     table = pd.DataFrame(
         {
             "technique": ["a", "a", "b", "b"],
             "workload": "w",
             "seed": [0, 1, 0, 1],
             "state": ["DIVERGED", "COMPLETE", "COMPLETE", "COMPLETE"],
+            "failed": [1.0, 0.0, 0.0, 0.0],
             "direction": "maximize",
             "score": [0.0, 0.5, -0.4, 0.1],  # the baseline is below the trivial predictor
         }
     )
     pairs = pair(table, "a", "b", ["workload", "seed"]).table
     assert pairs["decided"].tolist() == [-1.0, 0.0]
+    assert pairs["difference"].tolist() == [0.0, 0.4]
     effect = paired_effect(pairs["candidate"], pairs["baseline"], 0.95, decided=pairs["decided"])
-    assert (effect.wins, effect.losses) == (1, 1)
+    assert (effect.wins, effect.losses, effect.interval.mean) == (1, 1, 0.2)
+    back = pair(table, "b", "a", ["workload", "seed"]).table
+    assert back["difference"].tolist() == [0.0, -0.4]

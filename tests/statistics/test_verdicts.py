@@ -1,6 +1,7 @@
 """The rule from evidence to ring, against its 700 worked table rows and its worked cases."""
 
 import json
+import math
 from itertools import product
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import pytest
 from evalbench.statistics.intervals import narrower, t_interval
 from evalbench.statistics.power import more_seeds
 from evalbench.statistics.verdicts import (
+    QUALITIES,
     CostClass,
     Guards,
     Quality,
     Ring,
     advise,
+    after_failures,
     cost_class,
+    decided_by_failures,
     failures_are_ok,
     methods_agree,
     overall_quality,
@@ -115,6 +119,42 @@ def test_failures_matter_without_a_test() -> None:
     assert not failures_are_ok(3, 10, 0, 10)  # Fisher: p = .21
     assert failures_are_ok(3, 10, 3, 10)
     assert failures_are_ok(1, 20, 0, 20)
+
+
+def test_failures_decide_where_they_are_most_pairs_and_no_chance() -> None:
+    inferior, superior, same, no_worse, open_ = map(
+        QUALITIES.index,
+        (Quality.INFERIOR, Quality.SUPERIOR, Quality.EQUIVALENT, Quality.NON_INFERIOR, Quality.INCONCLUSIVE),
+    )
+    for lost, won, before, after in (
+        (5, 0, superior, inferior),  # whatever the scores say
+        (0, 5, same, superior),
+        (4, 0, same, inferior),  # of 5: p = .048
+        (3, 0, same, same),  # p = .17; EQUIVALENT is withheld before
+        (1, 0, no_worse, open_),  # a fifth of the runs more
+        (0, 1, no_worse, no_worse),
+        (2, 2, no_worse, no_worse),
+    ):
+        assert after_failures(before, lost, 5, won, 5) == after
+    assert after_failures(no_worse, 1, 11, 0, 11) == no_worse  # fewer than a tenth
+    assert after_failures([same, same], [5, 0], [5, 5], [0, 0], [5, 5]).tolist() == [inferior, same]
+
+
+@pytest.mark.parametrize("count", [3, 4, 5, 6, 8, 10, 20])
+def test_failures_of_equal_chance_seldom_decide(count: int) -> None:
+    """Every table of pairs whose sides fail independently, each run with the same chance."""
+    for chance in (0.05, 0.1, 0.3, 0.5):
+        alone = chance * (1 - chance)
+        errs = sum(
+            math.comb(count, lost)
+            * math.comb(count - lost, won)
+            * alone ** (lost + won)
+            * (1 - 2 * alone) ** (count - lost - won)
+            for lost in range(count + 1)
+            for won in range(count + 1 - lost)
+            if decided_by_failures(lost, count, won, count)
+        )
+        assert errs < (0.001 if chance <= 0.1 else 0.022)
 
 
 def test_a_second_method_that_cannot_reach_the_level_is_no_witness() -> None:

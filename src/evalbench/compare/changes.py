@@ -16,10 +16,12 @@ from evalbench.errors import TableError
 from evalbench.report.findings import Findings, find
 from evalbench.report.folder import load
 from evalbench.report.foreign import Options, load_table
+from evalbench.report.judgement import difference
 from evalbench.statistics.decisions import decide
 from evalbench.statistics.intervals import Floats, t_interval, welch_intervals
+from evalbench.statistics.judging import failures
 from evalbench.statistics.matrices import Matrix
-from evalbench.statistics.verdicts import QUALITIES, Quality, quality
+from evalbench.statistics.verdicts import QUALITIES, Quality, after_failures, decided_by_failures, quality
 
 WORSE = (Quality.INFERIOR,)
 BETTER = (Quality.SUPERIOR,)
@@ -115,15 +117,17 @@ def compare(old: Path, new: Path, options: Options | None = None) -> Comparison:
     level = design.alpha / len(shared)
     changes = []
     for name in shared:
-        a, b = judged[1].scores[name], judged[0].scores[name]
-        same = _same_data(sides[0], sides[1], workloads)
-        values = _paired(a, b, workloads) if same else None
+        a, b = (_on(j.scores[name], workloads) for j in (judged[1], judged[0]))
+        gone, before = (_on(j.failed[name], workloads) for j in (judged[1], judged[0]))
+        decided = difference(before, gone)
+        d = difference(a, b, decided)
+        paired = _same_data(sides[0], sides[1], workloads) and bool(d.seeds) and min(d.counts) > 0
         mean, low, high, kind = (
-            _decide(values, design.rope, rho, floors, counted, level)
-            if values is not None
-            else _unpaired(a, b, workloads, counted, design.rope, rho, level)
+            _decide(d, decided, design.rope, rho, floors, counted, level)
+            if paired
+            else _unpaired(a, b, gone, before, counted, design.rope, rho, level)
         )
-        worse_on = _worse_on(values, workloads, design.rope, rho, level)
+        worse_on = _worse_on(d, decided, design.rope, rho, level) if paired else ()
         rings = tuple(_ring(side, name) for side in sides)
         costs = tuple(_cost(side, name) for side in sides)
         ranks = (judged[0].ranks[name], judged[1].ranks[name])
@@ -134,7 +138,7 @@ def compare(old: Path, new: Path, options: Options | None = None) -> Comparison:
                 low,
                 high,
                 kind,
-                values is not None,
+                paired,
                 (rings[0], rings[1]),
                 ranks,
                 (costs[0], costs[1]),
@@ -173,26 +177,17 @@ def _same_data(old: Findings, new: Findings, workloads: list[str]) -> bool:
     return same and a.root_seed == b.root_seed and a.splits == b.splits
 
 
-def _paired(a: Matrix, b: Matrix, workloads: list[str]) -> Floats | None:
-    """Differences on shared seeds, shape (S, W); None where a workload has none."""
-    seeds = [seed for seed in a.seeds if seed in set(b.seeds)]
-    if not seeds:
-        return None
-    sides = [
-        m.values[[m.seeds.index(seed) for seed in seeds]][:, [m.workloads.index(w) for w in workloads]] for m in (a, b)
-    ]
-    d = sides[0] - sides[1]
-    return d if np.isfinite(d).any(axis=0).all() else None
+def _on(m: Matrix, workloads: list[str]) -> Matrix:
+    """Return the columns of some workloads."""
+    return Matrix(m.values[:, [m.workloads.index(w) for w in workloads]], m.seeds, tuple(workloads))
 
 
 def _decide(
-    values: Floats, rope: float, rho: Floats, floors: Floats, counted: Floats, level: float
+    d: Matrix, decided: Matrix, rope: float, rho: Floats, floors: Floats, counted: Floats, level: float
 ) -> tuple[float, float, float, Quality]:
-    if not np.abs(values[np.isfinite(values)]).max() > 1e-12:
+    if not max(np.nanmax(np.abs(m.values)) for m in (d, decided)) > 1e-12:
         # The same numbers twice: nothing was run anew, or everything is deterministic.
         return 0.0, 0.0, 0.0, Quality.EQUIVALENT
-    names = tuple(str(place) for place in range(values.shape[1]))
-    d = Matrix(values, tuple(range(len(values))), names)
     found = decide(
         d.means[None],
         np.nan_to_num(d.sds())[None],
@@ -202,39 +197,47 @@ def _decide(
         floors=floors,
         counted=counted.astype(bool),
         alpha=level,
+        lost=failures(decided, -1)[None],
+        won=failures(decided, 1)[None],
     )
     return float(found.mean[0]), float(found.low[0]), float(found.high[0]), QUALITIES[int(found.quality[0])]
 
 
-def _worse_on(values: Floats | None, workloads: list[str], rope: float, rho: Floats, level: float) -> tuple[str, ...]:
+def _worse_on(d: Matrix, decided: Matrix, rope: float, rho: Floats, level: float) -> tuple[str, ...]:
     """A mean over data sets hides what broke on one: the workloads with evidence of their own, Bonferroni over all."""
-    if values is None:
-        return ()
+    counts = np.array(d.counts)
+    broken = decided_by_failures(failures(decided, -1), counts, failures(decided, 1), counts) < 0
     worse = []
-    for place, name in enumerate(workloads):
-        column = values[:, place]
-        interval = t_interval(column[np.isfinite(column)], 1 - level / len(workloads), float(rho[place]))
-        if interval.high < -rope:
+    for place, name in enumerate(d.workloads):
+        interval = t_interval(d.column(name), 1 - level / len(d.workloads), float(rho[place]))
+        if interval.high < -rope or broken[place]:
             worse.append(name)
     return tuple(worse)
 
 
 def _unpaired(
-    a: Matrix, b: Matrix, workloads: list[str], counted: Floats, rope: float, rho: Floats, level: float
+    a: Matrix, b: Matrix, gone: Matrix, before: Matrix, counted: Floats, rope: float, rho: Floats, level: float
 ) -> tuple[float, float, float, Quality]:
     """Independent seeds: the data sets repeat where there are several, Welch's interval where there is one."""
-    use = [w for w, counts in zip(workloads, counted, strict=True) if counts] or workloads
+    use = [w for w, counts in zip(a.workloads, counted, strict=True) if counts] or list(a.workloads)
     if len(use) > 1:
-        means = np.array([[float(a.column(w).mean() - b.column(w).mean()) for w in use]])
+        new, old, lost, won = (np.array([[m.column(w).mean() for w in use]]) for m in (a, b, gone, before))
+        means = new - old
         every = np.ones(len(use), dtype=bool)
-        found = decide(means, np.zeros_like(means), np.ones_like(means), rope, counted=every, alpha=level)
+        found = decide(
+            means, np.zeros_like(means), np.ones_like(means), rope, counted=every, alpha=level, lost=lost, won=won
+        )
         return float(found.mean[0]), float(found.low[0]), float(found.high[0]), QUALITIES[int(found.quality[0])]
     x, y = a.column(use[0]), b.column(use[0])
     mean = float(x.mean() - y.mean())
     if min(x.size, y.size) < 2:
         return mean, math.nan, math.nan, Quality.INCONCLUSIVE
-    low, high, low_tost, high_tost = welch_intervals(x, y, level, float(rho[workloads.index(use[0])]))
-    return mean, low, high, quality(low, high, low_tost, high_tost, rope)
+    low, high, low_tost, high_tost = welch_intervals(x, y, level, float(rho[a.workloads.index(use[0])]))
+    failed, failed_before = gone.column(use[0]), before.column(use[0])
+    alike = math.isclose(failed.mean(), failed_before.mean())
+    by_score = QUALITIES.index(quality(low, high, low_tost, high_tost, rope, alike))
+    chosen = after_failures(by_score, failed.sum(), failed.size, failed_before.sum(), failed_before.size)
+    return mean, low, high, QUALITIES[int(chosen)]
 
 
 def _ring(side: Findings, name: str) -> str:

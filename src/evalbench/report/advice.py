@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from evalbench.report import tuning_page
 from evalbench.report.findings import Findings
 from evalbench.report.spending import Matched
@@ -84,8 +86,8 @@ def sentence(found: Findings, verdict: Verdict) -> str:
         limited = f" (at most {verdict.ring}: {caps})"
     parts = [
         f"On {scope(found)}, {code(verdict.candidate)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
-        f"{verdict.quality} ({verdict.quality.words}{_voted(found, verdict)}), cost {verdict.cost_class}"
-        f" → {ring}{limited}.",
+        f"{verdict.quality} ({_why(found, verdict)}), cost {verdict.cost_class} → {ring}{limited}.",
+        _failures(found, verdict),
         tuning_page.sentence(found),
         work(found, verdict.candidate),
         *(_matched(found, match) for match in found.matched if match.candidate == verdict.candidate),
@@ -97,15 +99,31 @@ def sentence(found: Findings, verdict: Verdict) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _voted(found: Findings, verdict: Verdict) -> str:
-    """Why the class is not that of the interval: the data sets spoke where their mean does not decide."""
+def _why(found: Findings, verdict: Verdict) -> str:
+    """What the class means, and where it comes from where that is not the interval: from failures, or from a vote."""
     assert found.judged is not None  # there is a verdict
+    words = verdict.quality.words
+    if verdict.failures.side and verdict.ring is not Ring.INVALID:
+        return f"{'works' if verdict.failures.side > 0 else 'fails'} where the other does not, whatever the scores"
     effect, rope = verdict.effect, found.judged.design.rope
     decided = {Quality.BETTER: effect.low > 0, Quality.INFERIOR: effect.high < -rope}
     if decided.get(verdict.quality, True):
-        return ""
+        return words
     claim = Quality.SUPERIOR if verdict.quality is Quality.BETTER else Quality.INFERIOR
-    return f"; the mean does not decide, but at least half of the data sets are {claim} and none says the opposite"
+    vote = f"the mean does not decide, but at least half of the data sets are {claim} and none says the opposite"
+    return f"{words}; {vote}"
+
+
+def _failures(found: Findings, verdict: Verdict) -> str:
+    """How often each side alone failed, where that is not the same: EQUIVALENT is not given then."""
+    gone = verdict.failures
+    if math.isclose(gone.candidate, gone.baseline):
+        return ""
+    sides = ((gone.candidate, verdict.candidate), (gone.baseline, found.folder.evaluation.baseline))
+    (more, first), (less, second) = sorted(sides, key=lambda side: -side[0])
+    size = " The size of the effect rests on the score that stands for a failed run." if gone.side else ""
+    pairs = plural(gone.num_pairs, "pair")
+    return f"{code(first)} alone failed in {more:g} of {pairs}, {code(second)} alone in {less:g}.{size}"
 
 
 def reason_invalid(found: Findings, verdict: Verdict) -> str:
@@ -167,8 +185,9 @@ def _survivors(found: Findings, verdict: Verdict) -> str:
     if other is None:
         return ""
     unit = found.common
+    runs = "Runs that failed" if found.folder.evaluation.foreign else "Diverged runs"
     return (
-        f"Diverged runs count as {found.folder.evaluation.diverged_score}; without them:"
+        f"{runs} count as {found.folder.evaluation.failed_score}; without them:"
         f" {unit.change(other.effect.mean)} {unit.change_interval(other.effect)}, {other.quality}."
     )
 
@@ -212,11 +231,21 @@ def next_step(found: Findings, verdict: Verdict) -> str:
         return f"Next: add {plural(step.count, 'data set')}, not seeds: {reason}."
     if step.what == "rows":
         return f"Not resolvable: more rows or more data sets, not more seeds; {within}."
+    if step.what == "failures":
+        return f"Next: find out why runs of {code(verdict.candidate)} fail."
+    if step.what == "spread" and _none_works(found, verdict):
+        return "All runs of both failed: there is nothing to compare before one of them works."
     if step.what == "spread":
         return "All pairs differ by the same amount: check that the runs are not copies of each other."
     things = "seeds" if len(found.data_sets) < 2 else "data sets"
     why = f"it would take more than {step.count} {things}" if step.count else "seeds are added once only"
     return f"Not resolvable within budget ({why}): {within}."
+
+
+def _none_works(found: Findings, verdict: Verdict) -> bool:
+    assert found.judged is not None  # there is a verdict
+    sides = [found.judged.failed[name].values for name in (verdict.candidate, found.judged.baseline)]
+    return all((side[np.isfinite(side)] == 1).all() for side in sides)
 
 
 def _confirm(verdict: Verdict) -> str:
@@ -229,8 +258,8 @@ def _confirm(verdict: Verdict) -> str:
         steps.append("tune both sides alike")
     if verdict.num_datasets < 6:
         steps.append(f"add {plural(6 - verdict.num_datasets, 'data set')}")
-    if not verdict.guards.failures_ok:
-        steps.append("find out why runs diverge")
+    if not verdict.guards.failures_ok or verdict.failures.side > 0:
+        steps.append("find out why runs fail")
     return f"Next: {listed(steps)}." if steps else "Next: use it."
 
 

@@ -154,10 +154,15 @@ def _linear(found: Findings) -> str:
 def _endings(found: Findings) -> str:
     states = found.folder.results["state"]
     diverged, failed = int((states == "DIVERGED").sum()), int((states == "FAILED").sum())
+    score = found.folder.evaluation.failed_score
     if not diverged and not failed:
         return "No trial diverged and none failed."
+    if found.folder.evaluation.foreign:
+        ended = [f"{plural(n, 'run')} {verb}" for n, verb in ((failed, "failed"), (diverged, "diverged")) if n]
+        which = "it" if failed + diverged == 1 else "each"
+        return f"{listed(ended)}: {which} counts as a loss, {score}."
     first = (
-        f"{plural(diverged, 'trial')} diverged and counted with the score of {found.folder.evaluation.diverged_score}"
+        f"{plural(diverged, 'trial')} diverged and counted with the score of {score}"
         if diverged
         else "No trial diverged"
     )

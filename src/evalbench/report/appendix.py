@@ -10,7 +10,7 @@ import numpy as np
 
 from evalbench.report.contrasts import common_scores
 from evalbench.report.folder import Folder
-from evalbench.report.judgement import Judgement, difference
+from evalbench.report.judgement import Judgement
 from evalbench.report.spending import complete_scores
 from evalbench.report.units import SKILL, Unit
 from evalbench.statistics.aggregates import (
@@ -110,8 +110,7 @@ def appendix(folder: Folder, judged: Judgement, common: Unit) -> Appendix:
 
 def _proof(judged: Judgement, verdict: Verdict) -> Proof:
     design, places = judged.design, used(judged.design)
-    d = judged.scores[verdict.candidate]
-    d = difference(d, judged.scores[judged.baseline])
+    d = judged.difference(verdict.candidate, judged.baseline)
     one = len(places) == 1
     rho = float(design.rho[places[0]]) if one else 0.0
     values = d.column(d.workloads[places[0]]) if one else d.means[places]
@@ -251,9 +250,16 @@ def checks(folder: Folder, judged: Judgement) -> tuple[Check, ...]:
             ("yes" if len(set(fingerprints)) == len(fingerprints) else "no") if fingerprints else "not checked",
         )
     )
-    failed = int((results["state"] == "FAILED").sum())
+    lost = int(results["score"].isna().sum())
+    gone = int((results["failed"] > 0).sum())
+    counted = f", {gone} counted as losses" if evaluation.foreign and gone else ""
     found.append(
-        Check("no trial is missing by our fault", "states of the trials", f"{failed} FAILED", "no" if failed else "yes")
+        Check(
+            "no trial is missing by our fault",
+            "states of the trials",
+            f"{lost} FAILED{counted}",
+            "no" if lost else "yes",
+        )
     )
     below = [
         n for n, f in zip(evaluation.workloads, design.floors, strict=True) if math.isfinite(f) and design.rope < f
@@ -297,7 +303,7 @@ def _run_correlation(judged: Judgement, verdict: Verdict) -> float:
 
 def _outlier(judged: Judgement, verdict: Verdict) -> float:
     places = used(judged.design)
-    d = difference(judged.scores[verdict.candidate], judged.scores[judged.baseline])
+    d = judged.difference(verdict.candidate, judged.baseline)
     values = d.column(d.workloads[places[0]]) if len(places) == 1 else d.means[places]
     sd = float(np.std(values, ddof=1)) if values.size > 2 else 0.0
     return float(np.abs(values - values.mean()).max() / sd) if sd > 1e-12 else math.nan

@@ -37,12 +37,16 @@ def caveats(found: Findings) -> list[str]:
     if any(_passes_bounds(found, score) for score in found.scores):
         notes.append("Some t intervals pass 0 or 100 %: the t interval does not know the bounds of an accuracy.")
     states = found.folder.results["state"]
-    if (states == "DIVERGED").any():
+    if evaluation.foreign and (states != "COMPLETE").any():
         notes.append(
-            f"A diverged trial counts with the score of {evaluation.diverged_score}: one is enough to widen an"
-            " interval."
+            f"A run that failed or diverged counts as a loss, {evaluation.failed_score} (one that diverged with its own"
+            " score, where that is worse). How much worse it was, and whose fault that is, the table does not say."
         )
-    if (states == "FAILED").any():
+    elif (states == "DIVERGED").any():
+        notes.append(
+            f"A diverged trial counts with the score of {evaluation.failed_score}: one is enough to widen an interval."
+        )
+    if found.folder.results["score"].isna().any():
         notes.append(
             "Failed trials are left out together with their partners: the pairs that remain may be easier ones."
         )

@@ -24,7 +24,7 @@ def header_of(path: Path) -> list[str]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file)
+            rows = csv.reader(file, strict=True)  # a quote that nobody closed would swallow rows
             header = next(rows, [])
             for row in rows:
                 if row and len(row) != len(header):
@@ -107,12 +107,12 @@ def once(name: str, table: pd.DataFrame, keys: list[str]) -> None:
         raise TableError(f"{name} has more than one row for {words(twice)}: keep one of each")
 
 
-def finite(name: str, table: pd.DataFrame, columns: list[str], keys: list[str]) -> None:
+def finite(name: str, table: pd.DataFrame, columns: list[str], keys: list[str], remedy: str = "") -> None:
     """Refuse a number that is not finite, and name its row."""
     for column in columns:
         bad = table.loc[~np.isfinite(table[column]), keys].sort_values(keys)
         if len(bad):
-            raise TableError(f"{name}: {column} must be a finite number for {words(bad)}")
+            raise TableError(f"{name}: {column} must be a finite number for {words(bad)}{remedy}")
 
 
 def positive(name: str, table: pd.DataFrame, columns: list[str], keys: list[str]) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from evalbench.errors import TableError
 from evalbench.report.folder import REFERENCES, Folder
 from evalbench.statistics.overall import best_possible
-from evalbench.statistics.paired import MEASURED, pair
+from evalbench.statistics.paired import pair
 
 LINEAR, TRIVIAL = REFERENCES["linear"], REFERENCES["trivial"]
 
@@ -51,8 +51,8 @@ def with_references(folder: Folder) -> pd.DataFrame:
     settings = folder.results[["workload", *factors, "seed"]].drop_duplicates()
     references = settings.merge(
         folder.references.rename(columns={"reference": "technique"}), on=["workload", "seed"], how="inner", sort=False
-    ).assign(state="COMPLETE")
-    columns = ["technique", "workload", *factors, "seed", "state", "direction", "score"]
+    ).assign(state="COMPLETE", failed=0.0)
+    columns = ["technique", "workload", *factors, "seed", "state", "direction", "score", "failed"]
     return pd.concat([folder.results[columns], references[columns]], ignore_index=True)
 
 
@@ -74,8 +74,8 @@ def skill_scales(folder: Folder) -> pd.DataFrame:
 
 
 def common_scores(folder: Folder, in_skill: bool) -> pd.DataFrame:
-    """The measured trials with their score in the common unit, as `common`, larger being better."""
-    measured = folder.results[folder.results["state"].isin(MEASURED)].copy()
+    """The trials that have a score, with their score in the common unit, as `common`, larger being better."""
+    measured = folder.results[folder.results["score"].notna()].copy()
     sign = measured["direction"].map({"maximize": 1.0, "minimize": -1.0})
     measured["common"] = measured["score"] * sign
     if in_skill:

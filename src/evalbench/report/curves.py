@@ -58,15 +58,14 @@ def _cell(folder: Folder, workload: str, technique: str, trivial: pd.Series[floa
         for table in (folder.curves, folder.results)
     ]
     curves = mine[0][np.isfinite(mine[0]["val_score"])]
-    trials = mine[1][mine[1]["state"] != "FAILED"]
+    trials = mine[1][mine[1]["score"].notna()]
     if curves.empty or trials.empty:
         return None
     scores = curves.pivot(index=keys, columns="epoch", values="val_score")
     steps = curves.pivot(index=keys, columns="epoch", values="step").mean()
-    states = trials.set_index(keys)["state"]
-    scores = scores.reindex(states.index)
-    diverged = states == "DIVERGED"
-    gone = pd.DataFrame(diverged.to_numpy()[:, None] & scores.isna().to_numpy(), scores.index, scores.columns)
+    failed = trials.set_index(keys)["failed"] == 1
+    scores = scores.reindex(failed.index)
+    gone = pd.DataFrame(failed.to_numpy()[:, None] & scores.isna().to_numpy(), scores.index, scores.columns)
     instead = scores.index.get_level_values("seed").map(trivial.to_dict())
     filled = scores.mask(gone, pd.Series(np.asarray(instead, dtype=np.float64), scores.index), axis=0)
     return _Cell(filled.groupby(level="seed", sort=True).mean(), steps, gone.sum())

@@ -80,9 +80,9 @@ class Evaluation:
         return self.tuning is not None
 
     @property
-    def diverged_score(self) -> str:
-        """What a diverged trial scores, in words."""
-        return "the worst trial of its data set" if self.foreign else "the trivial predictor"
+    def failed_score(self) -> str:
+        """What a run scores that has no score of its own, in words."""
+        return "one ROPE worse than the worst run of its data set" if self.foreign else "the trivial predictor"
 
     @property
     def searched(self) -> bool:

@@ -55,11 +55,17 @@ def how_rings(found: Findings) -> str:
         if several
         else ""
     )
+    failures = (
+        " Where one side fails more often, EQUIVALENT is not given; a side that alone fails in more than half of the"
+        " pairs, and more often by Fisher's exact test (p ≤ 0.05), has lost whatever the scores."
+        if (found.folder.results["failed"] > 0).any()
+        else ""
+    )
     return (
         "Quality comes from the interval and the ROPE, cost from the interval of the cost ratio (10 % is the same);"
         f" together they give the ring, and caps lower it.{overall} EQUIVALENT is not given where the ROPE is below the"
-        " noise floor of the test set. The finest difference is half the interval that no number of seeds would"
-        " narrow. The rings at half and at double the ROPE show whether the choice of the ROPE matters."
+        f" noise floor of the test set.{failures} The finest difference is half the interval that no number of seeds"
+        " would narrow. The rings at half and at double the ROPE show whether the choice of the ROPE matters."
     )
 
 

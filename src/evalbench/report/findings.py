@@ -21,7 +21,7 @@ from evalbench.report.tuned import Tuned, tuned
 from evalbench.report.units import SKILL, Unit, unit_of
 from evalbench.statistics.intervals import Interval, family_confidence, t_interval
 from evalbench.statistics.overall import overall_effect
-from evalbench.statistics.paired import MEASURED, PairedEffect, pair, paired_effect
+from evalbench.statistics.paired import PairedEffect, pair, paired_effect
 from evalbench.statistics.settings import average_settings
 
 
@@ -35,7 +35,8 @@ class Score:
     interval: Interval
     num_trials: int  # planned
     num_diverged: int  # counted with the score of the trivial predictor
-    num_failed: int  # left out
+    num_failed: int  # left out, or in a foreign table counted as a loss
+    num_left_out: int  # trials without a score
     best: bool  # better than every other technique, each by a paired interval that excludes zero
 
 
@@ -130,7 +131,7 @@ def find(folder: Folder) -> Findings:
     """
     evaluation = folder.evaluation
     results = folder.results
-    measured = results[results["state"].isin(MEASURED)]
+    measured = results[results["score"].notna()]
     units = {
         name: unit_of(workload.metric, workload.unit, _typical(measured, name))
         for name, workload in evaluation.workloads.items()
@@ -192,9 +193,9 @@ def _typical(measured: pd.DataFrame, workload: str) -> float:
 
 
 def _rho(measured: pd.DataFrame) -> dict[str, float]:
-    shares = measured["num_test"] / measured["num_train"]
+    shares = (measured["num_test"] / measured["num_train"]).groupby(measured["workload"]).mean()
     shares = shares.fillna(0.0)  # a foreign table that does not say: its test data are taken as fixed or fresh
-    return {str(name): float(group.mean()) for name, group in shares.groupby(measured["workload"])}
+    return {str(name): float(share) for name, share in shares.items()}
 
 
 def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:
@@ -298,34 +299,36 @@ def _scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
     scores = []
     for workload in evaluation.workloads:
         rho_here = rho.get(workload, 0.0)
-        seeds: dict[str, pd.Series[float]] = {}
+        seeds: dict[str, pd.DataFrame] = {}
         for technique in evaluation.techniques:
             trials = cells.get((workload, technique), folder.results.iloc[:0])
-            mine, _ = average_settings(trials[trials["state"].isin(MEASURED)], factors, ["score"])
-            seeds[technique] = mine.set_index("seed")["score"]
+            mine, _ = average_settings(trials[trials["score"].notna()], factors, ["score", "failed"])
+            seeds[technique] = mine.set_index("seed")
         best = _best(seeds, evaluation.workloads[workload].direction, evaluation.confidence, rho_here)
         for technique in evaluation.techniques:
-            states = cells[workload, technique]["state"] if (workload, technique) in cells else pd.Series(dtype=str)
+            trials = cells.get((workload, technique), folder.results.iloc[:0])
+            states = trials["state"]
             scores.append(
                 Score(
                     workload=workload,
                     name=technique,
                     reference=False,
-                    interval=t_interval(seeds[technique].tolist(), evaluation.confidence, rho_here),
+                    interval=t_interval(seeds[technique]["score"].tolist(), evaluation.confidence, rho_here),
                     num_trials=len(states),
                     num_diverged=int((states == "DIVERGED").sum()),
                     num_failed=int((states == "FAILED").sum()),
+                    num_left_out=int(trials["score"].isna().sum()),
                     best=technique == best,
                 )
             )
         references = folder.references[folder.references["workload"] == workload]
         for name, group in references.groupby("reference", sort=False):
             interval = t_interval(group["score"].to_numpy(), evaluation.confidence, rho_here)
-            scores.append(Score(workload, str(name), True, interval, len(group), 0, 0, False))
+            scores.append(Score(workload, str(name), True, interval, len(group), 0, 0, 0, False))
     return tuple(scores)
 
 
-def _best(seeds: Mapping[str, pd.Series[float]], direction: str, confidence: float, rho: float) -> str | None:
+def _best(seeds: Mapping[str, pd.DataFrame], direction: str, confidence: float, rho: float) -> str | None:
     """The technique that beats every other one on a workload, each by its paired interval; None where none does.
 
     The best one is chosen after looking, so the level allows for all pairs: `1 - α / (k (k - 1) / 2)`.
@@ -334,11 +337,16 @@ def _best(seeds: Mapping[str, pd.Series[float]], direction: str, confidence: flo
         return None
     level = family_confidence(confidence, len(seeds) * (len(seeds) - 1) // 2)
     sign = 1 if direction == "maximize" else -1
-    ordered = sorted(seeds, key=lambda name: -sign * float(seeds[name].mean()) if len(seeds[name]) else math.inf)
+    means = {name: sign * float(table["score"].mean()) if len(table) else -math.inf for name, table in seeds.items()}
+    ordered = sorted(seeds, key=lambda name: -means[name])
     first = ordered[0]  # nobody else can beat the one with the best mean
     for other in ordered[1:]:
-        a, b = seeds[first].align(seeds[other], join="inner")
-        if not len(a) or sign * paired_effect(a.to_numpy(), b.to_numpy(), level, rho).interval.side <= 0:
+        a, b = seeds[first].align(seeds[other], join="inner", axis=0)
+        decided = b["failed"] - a["failed"]
+        if (
+            not len(a)
+            or paired_effect(sign * a["score"], sign * b["score"], level, rho, decided=decided).interval.side <= 0
+        ):
             return None
     return first
 

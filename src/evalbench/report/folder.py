@@ -37,7 +37,8 @@ COST_NUMBERS = ("round", "step_seconds", "steps")
 class Folder:
     """An evaluation with its three tables, rows in the declared order of workloads, techniques and levels.
 
-    results: one row per trial; a trial of a failed cell that left no row has one with state FAILED.
+    results: one row per trial; a trial of a failed cell that left no row has one with state FAILED. A row without a
+        score is left out. `failed` is 1 where the score stands for a run that failed, 0 where it was reached.
     curves: one row per trial and epoch.
     references: one row per reference, workload and seed; `reference` in the words of `REFERENCES`.
     costs: one row per technique, workload, setting and round of the isolated measurement; empty where there is none.
@@ -84,7 +85,7 @@ def load(folder: Path) -> Folder:
     )
     if evaluation.num_studies > 1:
         cell = ["technique", "workload", *factors]
-        results = by_study(results, cell, ["score", "num_train", "num_test", *COSTS])
+        results = by_study(results, cell, ["score", "failed", "num_train", "num_test", *COSTS])
         curves = by_study(curves, [*cell, "epoch"], ["step", "train_loss", "val_loss", "val_score"])
         references = _for_each_study(references, evaluation.num_studies)
     tuned = _checked(folder, evaluation, results, curves, references, costs)
@@ -124,7 +125,9 @@ def _checked(
     measured = results[results["state"] != "FAILED"]
     finite("results.csv", measured, ["score", "num_train", "num_test"], trial)
     finite("references.csv", references, ["score"], ["reference", "workload", "seed"])
-    results = _with_failed_cells(results, references, evaluation)
+    results = _with_failed_cells(
+        results.assign(score=results["score"].where(results["state"] != "FAILED")), references, evaluation
+    )
     if results.empty:
         raise TableError(f"{folder / 'results.csv'} has no trial: run the evaluation first")
     references = references.assign(reference=references["reference"].map(REFERENCES))
@@ -141,7 +144,8 @@ def _checked(
 def _table(path: Path, factors: Sequence[str]) -> pd.DataFrame:
     name = "results.csv" if path.name == "defaults.csv" else path.name
     texts = [*TEXTS[name], *(factors if name != "references.csv" else [])]
-    return read_table(path, texts, NUMBERS[name], optional=("study",))
+    table = read_table(path, texts, NUMBERS[name], optional=("study",))
+    return table.assign(failed=(table["state"] == "DIVERGED").astype(float)) if name == "results.csv" else table
 
 
 def _costs(path: Path, evaluation: Evaluation) -> pd.DataFrame:
@@ -197,7 +201,15 @@ def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluati
         for setting in itertools.product(*levels, sorted(seeds or range(evaluation.num_seeds))):
             key = dict(zip(trial, (failure.technique, failure.workload, *setting), strict=True))
             if tuple(key.values()) not in present:
-                rows.append({**key, "state": "FAILED", "metric": workload.metric, "direction": workload.direction})
+                rows.append(
+                    {
+                        **key,
+                        "state": "FAILED",
+                        "failed": 0.0,
+                        "metric": workload.metric,
+                        "direction": workload.direction,
+                    }
+                )
     if not rows:
         return results
     failed = pd.DataFrame(rows).drop_duplicates(ignore_index=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_string_dtype
 
 from evalbench.errors import TableError
 from evalbench.report.checks import finite, header_of, once, only, positive, read_table
+from evalbench.report.contrasts import skill_scales
 from evalbench.report.declared import ROPE, Evaluation, Workload
 from evalbench.report.folder import REFERENCES, STATES, Folder, pilot_of
 from evalbench.report.units import FRACTIONS
@@ -21,7 +23,7 @@ REQUIRED = ("technique", "workload", "seed", "score")
 TEXT = ("state", "metric", "direction", "unit", "stage")
 NUMBERS = ("seed", "score")
 OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters")
-KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "message"}
+KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "message", "failed"}
 MOST_LEVELS = 30  # a column of text with more values than this is no factor, but a remark
 
 
@@ -54,7 +56,8 @@ def load_table(path: Path, options: Options) -> Folder:
     A long table has columns `technique, workload, seed, score`, and optionally `state, metric, direction, unit,
     num_train, num_test, cost_seconds, cost_flops, stage, step` (several steps of a trial are its curve, the last one
     its score) and columns of text, which are further factors. A wide table has a row per workload and a column per
-    technique. Techniques called `trivial predictor` or `linear model` are references and not judged.
+    technique. Techniques called `trivial predictor` or `linear model` are references and not judged. A run whose state
+    is FAILED or DIVERGED counts as a loss (`_with_failed`).
 
     Raises:
         TableError: the table cannot be evaluated; the message is one line.
@@ -78,14 +81,15 @@ def load_table(path: Path, options: Options) -> Folder:
     if options.baseline not in techniques:
         known = ", ".join(techniques)
         raise TableError(f"--baseline must be one of the techniques ({known}), not {options.baseline!r}")
-    results = _with_diverged(path, results)
     workloads = {name: _workload(name, results) for name in dict.fromkeys(results["workload"])}
     evaluation = _evaluation(path, options, techniques, workloads, factors, results)
     _one_unit(path, evaluation, references)
     places = {name: place for place, name in enumerate(techniques)}
     order = results.assign(_t=results["technique"].map(places), _w=results["workload"].map(list(workloads).index))
     results = results.loc[order.sort_values(["_w", "_t", *factors, "seed"], kind="stable").index].reset_index(drop=True)
-    return Folder(evaluation, results, curves, references, _costs(results, list(factors)), pilot_of(path.name, results))
+    costs = _costs(results, list(factors))
+    folder = Folder(evaluation, results, curves, references, costs, pilot_of(path.name, results))
+    return replace(folder, results=_with_failed(path, folder))
 
 
 def _wide(path: Path, options: Options) -> pd.DataFrame:
@@ -108,7 +112,9 @@ def _long(path: Path, options: Options) -> pd.DataFrame:
 
 
 def _completed(table: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Fill in the columns that the table may leave out."""
+    """Fill in the columns that the table may leave out; white space around a name makes no other name."""
+    texts = [str(name) for name in table.columns if is_string_dtype(table[name])]
+    table = table.assign(**{name: table[name].astype("str").str.strip() for name in texts})
     defaults = {
         "state": "COMPLETE",
         "metric": options.metric,
@@ -159,7 +165,7 @@ def _checked(path: Path, table: pd.DataFrame, factors: list[str]) -> pd.DataFram
     only(path.name, table, "direction", ("maximize", "minimize"))
     once(path.name, table, keys)
     complete = table[table["state"] == "COMPLETE"]
-    finite(path.name, complete, ["score"], keys)
+    finite(path.name, complete, ["score"], keys, " (a run that failed is a row with state FAILED or DIVERGED)")
     amounts = [name for name in ("num_train", "num_test", "cost_seconds", "cost_flops") if name in table.columns]
     positive(path.name, complete, amounts, keys)
     for column in ("metric", "direction", "unit"):
@@ -196,19 +202,39 @@ def _checked(path: Path, table: pd.DataFrame, factors: list[str]) -> pd.DataFram
     return table
 
 
-def _with_diverged(path: Path, results: pd.DataFrame) -> pd.DataFrame:
-    """A diverged trial counts with the worst score of its data set, there being no trivial predictor to ask."""
-    gone = results["state"] == "DIVERGED"
-    if not gone.any():
-        return results
-    scored = results[~gone & (results["state"] == "COMPLETE")]
-    groups = scored.groupby("workload")["score"]
-    worst = groups.min().where(scored.groupby("workload")["direction"].first() == "maximize", groups.max())
-    instead = results["workload"].map(worst)
-    if instead[gone].isna().any():
-        name = results.loc[gone & instead.isna(), "workload"].iloc[0]
-        raise TableError(f"{path.name}: on workload {name} every trial diverged: there is nothing to compare")
-    return results.assign(score=results["score"].where(~gone, instead))
+def _with_failed(path: Path, folder: Folder) -> pd.DataFrame:
+    """Return the results with a score for each run that failed: one ROPE worse than the worst run of its data set.
+
+    So a run that failed is never as good as one that works, and how much worse it is follows from nothing that nobody
+    declared. One that diverged keeps its own score where that is worse still.
+    """
+    results = folder.results
+    failed = results["state"] != "COMPLETE"
+    if not failed.any():
+        return results.assign(failed=0.0)
+    sign = results["direction"].map({"maximize": 1.0, "minimize": -1.0})
+    oriented = sign * results["score"]
+    worst = results["workload"].map(oriented[~failed].groupby(results["workload"]).min())
+    if worst.isna().any():
+        name = results.loc[worst.isna(), "workload"].iloc[0]
+        raise TableError(f"{path.name}: on workload {name} every run failed: there is nothing to compare, leave it out")
+    instead = worst - _margins(folder)
+    own = oriented.where((results["state"] == "DIVERGED") & np.isfinite(oriented), np.inf)
+    return results.assign(
+        score=results["score"].where(~failed, sign * np.minimum(instead, own)), failed=failed.astype(float)
+    )
+
+
+def _margins(folder: Folder) -> pd.Series[float]:
+    """Return the ROPE of each row, in the unit of its score."""
+    declared, results = {**ROPE, **folder.evaluation.rope}, folder.results
+    measures = {workload.measure for workload in folder.evaluation.workloads.values()}
+    if len(measures) == 1 and measures <= set(declared):
+        return pd.Series(declared[measures.pop()], results.index)
+    scales = skill_scales(folder).set_index(["workload", "seed"])["scale"]
+    return declared["skill"] * pd.Series(
+        [scales[key] for key in zip(results["workload"], results["seed"], strict=True)]
+    )
 
 
 def _references(rows: pd.DataFrame) -> pd.DataFrame:
@@ -238,7 +264,7 @@ def _evaluation(
     if options.rope is not None:
         rope = {metric: options.rope}
     elif metric not in ROPE:
-        scores = results["score"][np.isfinite(results["score"])]
+        scores = results["score"][results["state"] == "COMPLETE"]
         if scores.min() < 0 or scores.max() > 1:
             raise TableError(
                 f"declare the smallest difference in {metric} that matters with --rope:"

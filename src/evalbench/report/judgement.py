@@ -1,4 +1,4 @@
-"""The verdicts of an evaluation: each technique against the baseline, all pairs, and the same without what diverged."""
+"""The verdicts of an evaluation: each technique against the baseline, all pairs, and the same without what failed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from evalbench.report.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
 from evalbench.statistics.decisions import decide
 from evalbench.statistics.intervals import Floats
-from evalbench.statistics.judging import Candidate, Design, Verdict, judge, used
+from evalbench.statistics.judging import Candidate, Design, Verdict, failures, judge, used
 from evalbench.statistics.matrices import Matrix, matrix
 from evalbench.statistics.overall import best_possible
+from evalbench.statistics.paired import never_gained
 from evalbench.statistics.power import accuracy_floor, r2_floor
 from evalbench.statistics.ranks import shared_ranks
 from evalbench.statistics.settings import average_settings
@@ -49,15 +50,22 @@ class Judgement:
     design: Design
     rope_unit: str
     verdicts: tuple[Verdict, ...]  # in the order of the techniques, the baseline left out
-    survivors: Mapping[str, Verdict]  # the same without pairs in which a side diverged, where there are such
+    survivors: Mapping[str, Verdict]  # the same without pairs in which a side failed, where there are such
     pairs: tuple[PairOutcome, ...]
     ranks: Mapping[str, int]  # techniques that cannot be told apart share one
     scores: Mapping[str, Matrix]  # of each technique in the common unit, seeds averaged over the settings
+    failed: Mapping[
+        str, Matrix
+    ]  # of each technique: 1 where a run failed and has a score that it did not reach, else 0
     incomplete: Mapping[str, str]  # candidate -> why cells are missing
 
     def verdict(self, candidate: str) -> Verdict:
         """The verdict on one candidate."""
         return next(verdict for verdict in self.verdicts if verdict.candidate == candidate)
+
+    def difference(self, a: str, b: str) -> Matrix:
+        """Return the scores of `a` minus those of `b` on the seeds that both have."""
+        return difference(self.scores[a], self.scores[b], difference(self.failed[b], self.failed[a]))
 
 
 def judgement(
@@ -92,14 +100,14 @@ def judgement(
         str(name): "; ".join(dict.fromkeys(group["reason"]))
         for name, group in left_out.groupby("candidate", sort=False)
     }
-    diverged = _diverged(folder)
+    failed = _failed(folder)
     candidates = [
         Candidate(
             name=contrast.candidate,
             differences=_differences(contrast.table, folder),
             cost=costs.get(contrast.candidate, UNKNOWN),
             complete=contrast.candidate not in incomplete,
-            failures_ok=failures_are_ok(*diverged[contrast.candidate], *diverged[contrast.comparator]),
+            failures_ok=failures_are_ok(*failed[contrast.candidate], *failed[contrast.comparator]),
             decided=_differences(contrast.table, folder, "decided"),
         )
         for contrast in contrasts
@@ -107,10 +115,12 @@ def judgement(
     judged = [candidate for candidate in candidates if _comparable(candidate.differences, design)]
     verdicts = {v.candidate: v for v in judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))}
     survivors = _survivors(folder, contrasts, candidates, design, tuple(verdicts))
-    scores = _scores(folder, common is SKILL)
-    pairs, ranks = _all_pairs(scores, design)
+    scores, gone = _scores(folder, common is SKILL)
+    pairs, ranks = _all_pairs(scores, gone, design)
     ordered = tuple(verdicts[name] for name in evaluation.techniques if name in verdicts)
-    return Judgement(str(evaluation.baseline), design, rope_unit, ordered, survivors, pairs, ranks, scores, incomplete)
+    return Judgement(
+        str(evaluation.baseline), design, rope_unit, ordered, survivors, pairs, ranks, scores, gone, incomplete
+    )
 
 
 def _rope(folder: Folder, unit: str) -> float:
@@ -152,11 +162,10 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
     return np.array(floors)
 
 
-def _diverged(folder: Folder) -> dict[str, tuple[int, int]]:
-    """Per technique: how many of its trials diverged, and how many there were."""
-    results = folder.results
-    gone = (results["state"] == "DIVERGED").groupby(results["technique"]).agg(["sum", "size"])
-    return {str(name): (int(row["sum"]), int(row["size"])) for name, row in gone.iterrows()}
+def _failed(folder: Folder) -> dict[str, tuple[float, int]]:
+    """Per technique: how many of its trials count as failed, and how many there were."""
+    gone = folder.results.groupby("technique")["failed"].agg(["sum", "size"])
+    return {str(name): (float(row["sum"]), int(row["size"])) for name, row in gone.iterrows()}
 
 
 def _differences(table: pd.DataFrame, folder: Folder, value: str = "common") -> Matrix:
@@ -172,10 +181,10 @@ def _comparable(differences: Matrix, design: Design) -> bool:
 def _survivors(
     folder: Folder, contrasts: list[Contrast], candidates: list[Candidate], design: Design, names: tuple[str, ...]
 ) -> dict[str, Verdict]:
-    """The verdicts without the pairs in which a side diverged: a sensitivity check, never the answer."""
+    """The verdicts without the pairs in which a side failed: a sensitivity check, never the answer."""
     results = folder.results
     keys = ["workload", "seed", *folder.evaluation.factors]
-    gone = results[results["state"] == "DIVERGED"]
+    gone = results[results["failed"] > 0]
     if gone.empty:
         return {}
     reduced: list[Candidate] = []
@@ -194,30 +203,35 @@ def _survivors(
     return {verdict.candidate: verdict for verdict in found if verdict.candidate in changed}
 
 
-def _scores(folder: Folder, in_skill: bool) -> dict[str, Matrix]:
+def _scores(folder: Folder, in_skill: bool) -> tuple[dict[str, Matrix], dict[str, Matrix]]:
     trials = common_scores(folder, in_skill)
-    scores = {}
+    scores, failed = {}, {}
     for technique in folder.evaluation.techniques:
         mine = trials[trials["technique"] == technique]
-        seeds, _ = average_settings(mine, list(folder.evaluation.factors), ["common"])
+        seeds, _ = average_settings(mine, list(folder.evaluation.factors), ["common", "failed"])
         scores[technique] = matrix(seeds, "common", tuple(folder.evaluation.workloads))
-    return scores
+        failed[technique] = matrix(seeds, "failed", tuple(folder.evaluation.workloads))
+    return scores, failed
 
 
-def difference(a: Matrix, b: Matrix) -> Matrix:
-    """`a - b` on the seeds that both have."""
+def difference(a: Matrix, b: Matrix, decided: Matrix | None = None) -> Matrix:
+    """`a - b` on the seeds that both have; `decided` (of these seeds) as in `never_gained`."""
     seeds = tuple(seed for seed in a.seeds if seed in set(b.seeds))
     rows = [[m.seeds.index(seed) for seed in seeds] for m in (a, b)]
-    return Matrix(a.values[rows[0]] - b.values[rows[1]], seeds, a.workloads)
+    values = a.values[rows[0]] - b.values[rows[1]]
+    return Matrix(values if decided is None else never_gained(values, decided.values), seeds, a.workloads)
 
 
-def _all_pairs(scores: Mapping[str, Matrix], design: Design) -> tuple[tuple[PairOutcome, ...], dict[str, int]]:
+def _all_pairs(
+    scores: Mapping[str, Matrix], failed: Mapping[str, Matrix], design: Design
+) -> tuple[tuple[PairOutcome, ...], dict[str, int]]:
     names = list(scores)
     beats = np.zeros((len(names), len(names)), dtype=bool)
     pairs = list(combinations(range(len(names)), 2))
     outcomes = []
     for i, j in pairs:
-        d = difference(scores[names[i]], scores[names[j]])
+        decided = difference(failed[names[j]], failed[names[i]])
+        d = difference(scores[names[i]], scores[names[j]], decided)
         if not d.seeds or min(d.counts[place] for place in used(design)) == 0:
             nan = math.nan
             outcomes.append(PairOutcome(names[i], names[j], nan, nan, nan, Quality.INCONCLUSIVE))
@@ -236,8 +250,11 @@ def _all_pairs(scores: Mapping[str, Matrix], design: Design) -> tuple[tuple[Pair
             floors=design.floors,
             counted=np.array(design.counted),
             alpha=design.alpha / len(pairs),
+            lost=failures(decided, -1)[None],
+            won=failures(decided, 1)[None],
         )
-        beats[i, j], beats[j, i] = found.low[0] > 0, found.high[0] < 0
+        side = int(found.by_failures[0]) or int(found.low[0] > 0) - int(found.high[0] < 0)
+        beats[i, j], beats[j, i] = side > 0, side < 0
         ends = (float(found.mean[0]), float(found.low[0]), float(found.high[0]))
         outcomes.append(PairOutcome(names[i], names[j], *ends, QUALITIES[int(found.quality[0])]))
     return tuple(outcomes), dict(zip(names, shared_ranks(beats), strict=True))

@@ -82,15 +82,15 @@ def milestones(folder: Folder) -> Milestones | None:
 
 
 def _first_steps(folder: Folder, targets: dict[str, float]) -> pd.DataFrame:
-    """A row per trial that did not fail: the first step at which it reached the target, infinite where it never did."""
+    """A row per trial that has a score: the first step at which it reached the target, infinite where it never did."""
     keys = ["technique", "workload", *folder.evaluation.factors, "seed"]
-    trials = folder.results[(folder.results["state"] != "FAILED") & folder.results["workload"].isin(list(targets))]
+    trials = folder.results[folder.results["score"].notna() & folder.results["workload"].isin(list(targets))]
     curves = folder.curves[folder.curves["workload"].isin(list(targets))]
     reached = curves[curves["val_score"] >= curves["workload"].map(targets) - 1e-12]
     first = reached.groupby(keys)["step"].min().rename("first").reset_index()
-    table = trials[[*keys, "state", "steps", "flops"]].merge(first, on=keys, how="left", sort=False)
-    # A run that diverged later has not solved anything, whatever it scored on the way.
-    missed = table["first"].isna() | (table["state"] == "DIVERGED")
+    table = trials[[*keys, "failed", "steps", "flops"]].merge(first, on=keys, how="left", sort=False)
+    # A run that failed later has not solved anything, whatever it scored on the way.
+    missed = table["first"].isna() | (table["failed"] == 1)
     table["first"] = table["first"].mask(missed, np.inf)
     return table
 

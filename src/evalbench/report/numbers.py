@@ -96,6 +96,9 @@ def _verdict(found: Findings, v: Verdict) -> dict[str, Any]:
         "wins": v.wins,
         "ties": v.ties,
         "losses": v.losses,
+        "failed_alone": v.failures.candidate,
+        "baseline_failed_alone": v.failures.baseline,
+        "decided_by_failures": v.failures.side != 0,
         "cost_ratio": v.cost.value,
         "cost_low": v.cost.low,
         "cost_high": v.cost.high,
@@ -112,7 +115,7 @@ def _verdict(found: Findings, v: Verdict) -> dict[str, Any]:
         "next_step": v.next_step.what,
         "next_count": v.next_step.count,
         "next": next_step(found, v),
-        "effect_without_diverged": math.nan if other is None else other.effect.mean * scale,
+        "effect_without_failed": math.nan if other is None else other.effect.mean * scale,
         "sentence": sentence(found, v),
     }
 

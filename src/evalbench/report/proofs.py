@@ -162,7 +162,11 @@ def leave_one_out(found: Findings) -> str:
 def one_score(found: Findings) -> str:
     """The scores of a table with one per technique and data set: a row per data set."""
     names = found.folder.evaluation.techniques
-    cells = {(s.workload, s.name): found.units[s.workload].score(s.interval.mean) for s in found.scores}
+    cells = {
+        (s.workload, s.name): found.units[s.workload].score(s.interval.mean)
+        + (" (failed)" if s.num_failed or s.num_diverged else "")
+        for s in found.scores
+    }
     references = list(dict.fromkeys(s.name for s in found.scores if s.reference))
     rows = [[code(w), *(cells.get((w, n), "–") for n in (*names, *references))] for w in found.units]
     return markdown(["workload", *map(code, names), *(f"*{name}*" for name in references)], rows, 1)

@@ -124,7 +124,7 @@ def _trials(score: Score) -> str:
         notes.append(f"{score.num_diverged} diverged")
     if score.num_failed:
         notes.append(f"{score.num_failed} failed")
-    return f"{score.num_trials - score.num_failed}" + (f" ({', '.join(notes)})" if notes else "")
+    return f"{score.num_trials - score.num_left_out}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def differences(found: Findings, candidate: str, comparator: str) -> str:
@@ -245,11 +245,10 @@ def failures(found: Findings) -> str:
 
 
 def divergences(found: Findings) -> str:
-    """The trials that diverged: which, and at which optimizer step."""
+    """The runs that failed and count: which, and at which optimizer step."""
     evaluation, results = found.folder.evaluation, found.folder.results
-    diverged = results[results["state"] == "DIVERGED"]
     rows = []
-    for row in diverged.to_dict("records"):
+    for row in results[results["failed"] == 1].to_dict("records"):
         step = row.get("diverged_step")
         rows.append(
             [
@@ -257,11 +256,20 @@ def divergences(found: Findings) -> str:
                 code(row["workload"]),
                 *(code(row[factor]) for factor in evaluation.factors),
                 str(row["seed"]),
+                *([str(row["state"])] if evaluation.foreign else []),
                 f"{float(step):,.0f}" if step else "–",
                 found.units[row["workload"]].score(row["score"]),
             ]
         )
-    headers = ["technique", "workload", *map(code, evaluation.factors), "seed", "at step", "counted as score"]
+    headers = [
+        "technique",
+        "workload",
+        *map(code, evaluation.factors),
+        "seed",
+        *(["state"] if evaluation.foreign else []),
+        "at step",
+        "counted as score",
+    ]
     return markdown(headers, rows, 2 + len(evaluation.factors))
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from evalbench.statistics.intervals import Floats, half_width
-from evalbench.statistics.verdicts import QUALITIES, Quality, classify, vote
+from evalbench.statistics.verdicts import QUALITIES, Quality, after_failures, classify, decided_by_failures, vote
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Decisions:
     low_tost: Floats
     high_tost: Floats
     quality: npt.NDArray[np.intp]
+    by_failures: npt.NDArray[np.intp]  # (..., m): -1 and 1 where the class comes from failures alone, else 0
 
 
 def decide(
@@ -44,6 +45,8 @@ def decide(
     counted: npt.NDArray[np.bool_] | None = None,
     alpha: float = 0.05,
     num_candidates: int | None = None,
+    lost: Any = 0.0,
+    won: Any = 0.0,
 ) -> Decisions:
     """Classify m candidates on W workloads and over the data sets.
 
@@ -63,10 +66,13 @@ def decide(
         counted: shape (W,), which workloads are data sets and count in the overall effect; where none is, all are used.
         alpha: error rate of the family.
         num_candidates: how many candidates the family was declared with, where some cannot be judged; None: m.
+        lost, won: pairs in which the candidate alone failed, and in which the baseline alone did, broadcast to that
+            shape. They decide where they are many (`after_failures`), and where their numbers differ, EQUIVALENT is not
+            given.
     """
     m, W = num_candidates or means.shape[-2], means.shape[-1]
     level = alpha / m
-    counts = np.broadcast_to(np.asarray(counts, dtype=np.float64), means.shape)
+    counts, lost, won = (np.broadcast_to(np.asarray(n, dtype=np.float64), means.shape) for n in (counts, lost, won))
     many = (counts > 1) & (sds > 0)
     known = counts if num_pilot is None else np.broadcast_to(np.asarray(num_pilot, dtype=np.float64), means.shape)
     n, n_known = np.where(many, counts, 2.0), np.where(many & (known > 1), known, 2.0)
@@ -74,9 +80,11 @@ def decide(
     half = half_width(spread, n, 1 - level, rho, n_known)
     half_tost = half_width(spread, n, 1 - 2 * level, rho, n_known)
     floors = np.broadcast_to(np.asarray(floors, dtype=np.float64), means.shape)
-    fine = ~(rope < floors)
+    fine = ~(rope < floors) & np.isclose(lost, won)
     plain = classify(means - half, means + half, means - half_tost, means + half_tost, rope, fine)
+    plain = after_failures(plain, lost, counts, won, counts)
     use = np.ones(W, dtype=bool) if counted is None or not counted.any() else counted
+    pairs, all_lost, all_won = (n[..., use].sum(axis=-1) for n in (counts, lost, won))
     if use.sum() == 1:
         place = int(np.flatnonzero(use)[0])
         mean, ends, ends_tost = means[..., place], half[..., place], half_tost[..., place]
@@ -88,12 +96,22 @@ def decide(
         spread_sets = np.where(spread_sets > 1e-12 * np.abs(sets).max(axis=-1), spread_sets, np.nan)
         ends, ends_tost = half_width(spread_sets, D, 1 - level), half_width(spread_sets, D, 1 - 2 * level)
         floor = np.sqrt((floors[..., use] ** 2).sum(axis=-1)) / D
-        interval = classify(mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, rope, ~(rope < floor))
+        alike = np.isclose(lost, won)[..., use].all(axis=-1)
+        interval = classify(mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, rope, ~(rope < floor) & alike)
         error = half / stats.t.ppf(1 - level / 2, n_known - 1)
         claims = _claims(sets, error[..., use], n_known[..., use] - 1, plain[..., use], rope, alpha, m)
-        chosen = vote(interval, claims, plain[..., use])
+        chosen = after_failures(vote(interval, claims, plain[..., use]), all_lost, pairs, all_won, pairs)
     return Decisions(
-        means - half, means + half, plain, mean, mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, chosen
+        sets_low=means - half,
+        sets_high=means + half,
+        sets_quality=plain,
+        mean=mean,
+        low=mean - ends,
+        high=mean + ends,
+        low_tost=mean - ends_tost,
+        high_tost=mean + ends_tost,
+        quality=chosen,
+        by_failures=decided_by_failures(all_lost, pairs, all_won, pairs),
     )
 
 

@@ -17,6 +17,7 @@ from evalbench.statistics.pooling import between_variance, prediction_interval, 
 from evalbench.statistics.power import more_datasets, more_seeds, more_seeds_each
 from evalbench.statistics.significance import holm, sign_flip, smallest_attainable, wilcoxon
 from evalbench.statistics.verdicts import (
+    FAILURES,
     FEWEST_DATASETS,
     FEWEST_PAIRS,
     QUALITIES,
@@ -85,10 +86,25 @@ class Second:
 
 @dataclass(frozen=True)
 class NextStep:
-    """What would settle an open question: `what` is seeds, datasets, rows, stop, or nothing."""
+    """What would settle an open question: `what` is seeds, datasets, rows, spread, failures, stop, or nothing."""
 
     what: str
     count: int = 0  # how many more; of stop: the most that would be advised, 0 where the one extension is spent
+
+
+@dataclass(frozen=True)
+class Failures:
+    """How often a side alone failed, over the workloads that count; with other factors, a mean over their settings."""
+
+    candidate: float  # pairs
+    baseline: float
+    num_pairs: int
+    side: int  # -1 where the candidate loses by them alone, 1 where the baseline does, else 0
+
+    @property
+    def often(self) -> bool:
+        """Whether the candidate fails more often, by a tenth of the pairs or more."""
+        return self.candidate - self.baseline > (FAILURES - 1e-9) * self.num_pairs
 
 
 @dataclass(frozen=True)
@@ -103,6 +119,7 @@ class Verdict:
     wins: int  # pairs, over the workloads that count
     ties: int
     losses: int
+    failures: Failures
     quality: Quality
     cost: Ratio
     cost_class: CostClass
@@ -161,6 +178,8 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
             counted=np.array(design.counted),
             alpha=design.alpha,
             num_candidates=design.num_candidates,
+            lost=np.stack([_failures(candidate, -1) for candidate in candidates]),
+            won=np.stack([_failures(candidate, 1) for candidate in candidates]),
         )
         for factor in (1.0, 0.5, 2.0)
     }
@@ -175,6 +194,17 @@ def count_pairs(differences: Matrix, seeds: Sequence[int] | None) -> tuple[int, 
     """Pairs per workload among some of the seeds (all, if None)."""
     rows = [place for place, seed in enumerate(differences.seeds) if seeds is None or seed in set(seeds)]
     return tuple(int(count) for count in np.isfinite(differences.values[rows]).sum(axis=0))
+
+
+def failures(decided: Matrix, side: int) -> Floats:
+    """Return, per workload, the number of pairs in which one side alone failed: 1 the baseline, -1 the candidate."""
+    alone: Floats = np.nansum(np.maximum(side * decided.values, 0.0), axis=0)
+    return alone
+
+
+def _failures(candidate: Candidate, side: int) -> Floats:
+    none = np.zeros(len(candidate.differences.workloads))
+    return none if candidate.decided is None else failures(candidate.decided, side)
 
 
 def _pilot(differences: Matrix, num_pilot: int | None) -> tuple[int, ...] | None:
@@ -246,6 +276,8 @@ def _verdict(
         rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
     wins, losses = int((rounded > 0).sum()), int((rounded < 0).sum())
     ties = int((rounded == 0).sum())
+    lost, won = (float(_failures(candidate, side)[places].sum()) for side in (-1, 1))
+    gone = Failures(lost, won, int(counts[places].sum()), int(here.by_failures[place]))
     num_pairs = D if design.one_score else int(counts[places].min())
     cost = cost_class(candidate.cost.low, candidate.cost.high)
     base = Guards(
@@ -294,7 +326,8 @@ def _verdict(
         wins=wins,
         ties=ties,
         losses=losses,
-        quality=QUALITIES[int(here.quality[place])],
+        failures=gone,
+        quality=Quality.INCONCLUSIVE if advice.ring is Ring.INVALID else QUALITIES[int(here.quality[place])],
         cost=candidate.cost,
         cost_class=cost,
         advice=advice,
@@ -302,7 +335,7 @@ def _verdict(
         num_pairs=num_pairs,
         guards=guards,
         second=second,
-        next_step=_next_step(advice, means[places], sds[places], counts[places], design, places, 1 - level),
+        next_step=_next_step(advice, gone, means[places], sds[places], counts[places], design, places, 1 - level),
         half_rope=advices[0.5][1].ring,
         double_rope=advices[2.0][1].ring,
         floor=floor,
@@ -331,6 +364,7 @@ def _between(means: Floats, sds: Floats, counts: Floats, design: Design, places:
 
 def _next_step(
     advice: Advice,
+    gone: Failures,
     means: Floats,
     sds: Floats,
     counts: Floats,
@@ -341,6 +375,8 @@ def _next_step(
     if advice.ring is not Ring.INSUFFICIENT:
         return NextStep("")
     fewest = int(counts.min())
+    if gone.often and not advice.caps:  # enough pairs
+        return NextStep("failures")
     if counts.sum() > 1 and not (sds > 0).any() and np.ptp(means) <= ROUNDING * np.abs(means).max():
         return NextStep("spread")  # copies of one run, most likely
     if design.num_pilot is not None and fewest >= FEWEST_PAIRS:

@@ -13,15 +13,13 @@ import pandas as pd
 from evalbench.errors import TableError
 from evalbench.statistics.intervals import ROUNDING, Interval, clopper_pearson, t_interval
 
-MEASURED = ("COMPLETE", "DIVERGED")  # the states that carry a score
-
 
 @dataclass(frozen=True)
 class Pairs:
     """The complete pairs of two techniques, and the keys that had to be left out.
 
     table: one row per pair: the keys, `candidate` and `baseline` (scores oriented so that larger is better),
-        `difference` (candidate minus baseline), and `decided`: -1 where the candidate alone diverged, which is a loss
+        `difference` (candidate minus baseline), and `decided`: -1 where the candidate alone failed, which is a loss
         whatever the scores, 1 where the baseline alone did, else 0.
     left_out: one row per key without two scores: the keys and the `reason`.
     """
@@ -53,14 +51,15 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
     """Match the trials of two techniques by key.
 
     Args:
-        trials: columns `technique`, `state`, `direction`, `score` and the keys; a row per trial.
+        trials: columns `technique`, `state`, `direction`, `score`, `failed` and the keys; a row per trial. `failed` is
+            1 for a trial that failed and counts with the score given, which it did not reach; 0 for one that worked.
         candidate: the technique whose gain is positive.
         baseline: the technique that it is compared with.
         keys: what makes two trials comparable, such as workload, seed and the other factors.
 
     Raises:
         TableError: a key occurs twice for a technique, or occurs for one of the two and not for the other. A trial
-            that failed must be present as a row with its state; such pairs are listed in `left_out`.
+            without a score must be present as a row with its state; such pairs are listed in `left_out`.
     """
     on = list(keys)
     sides = [_side(trials, technique, on) for technique in (candidate, baseline)]
@@ -73,19 +72,20 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
                 f"results have no trial of {technique!r} for {_names(missing)}: every pair needs both techniques"
                 " (a trial that failed is a row with state FAILED)"
             )
-    reasons = []
-    for state_a, state_b in zip(both["state_a"], both["state_b"], strict=True):
-        states = ((candidate, state_a), (baseline, state_b))
-        reasons.append(" and ".join(f"{name} {state}" for name, state in states if state not in MEASURED))
-    both["reason"] = reasons
-    complete = both["reason"] == ""
+    complete = both[["score_a", "score_b"]].notna().all(axis=1)
+    sides_of = {"a": candidate, "b": baseline}
+    reasons = [
+        " and ".join(f"{name} {row[f'state_{of}']}" for of, name in sides_of.items() if pd.isna(row[f"score_{of}"]))
+        for row in both[~complete].to_dict("records")
+    ]
     sign = np.where(both["direction_a"] == "minimize", -1.0, 1.0)
     table = both[on].copy()
     table["candidate"] = sign * both["score_a"]
     table["baseline"] = sign * both["score_b"]
-    table["difference"] = table["candidate"] - table["baseline"]
-    table["decided"] = (both["state_b"] == "DIVERGED").astype(float) - (both["state_a"] == "DIVERGED").astype(float)
-    return Pairs(table[complete].reset_index(drop=True), both.loc[~complete, [*on, "reason"]].reset_index(drop=True))
+    table["decided"] = both["failed_b"] - both["failed_a"]
+    table["difference"] = never_gained(table["candidate"] - table["baseline"], table["decided"])
+    left_out = both.loc[~complete, on].assign(reason=reasons)
+    return Pairs(table[complete].reset_index(drop=True), left_out.reset_index(drop=True))
 
 
 def paired_effect(
@@ -103,12 +103,12 @@ def paired_effect(
         confidence: level of every interval here, already adjusted for the family.
         rho, num_pilot: see `t_interval`.
         decided: shape (n,), below zero for a pair that is lost and above zero for one that is won whatever its scores,
-            because one side diverged; zero where the scores decide.
+            because one side failed; zero where the scores decide.
 
     Differences that are rounding alone count as ties.
     """
     a, b = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
-    difference = a - b
+    difference = never_gained(a - b, decided)
     scale = float(np.abs(np.concatenate([a, b])).max()) if a.size else 0.0
     difference[np.abs(difference) <= ROUNDING * scale] = 0.0
     outcome = np.where(np.asarray(decided) != 0, decided, difference)
@@ -127,6 +127,17 @@ def paired_effect(
     )
 
 
+def never_gained(difference: npt.ArrayLike, decided: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the differences, zero where a side that failed would be ahead of one that works.
+
+    Args:
+        difference: candidate minus baseline, larger being better.
+        decided: of the same shape: -1 where the candidate alone failed, 1 where the baseline alone did.
+    """
+    d, by = np.asarray(difference, dtype=np.float64), np.asarray(decided, dtype=np.float64)
+    return np.where(by <= -1, np.minimum(d, 0.0), np.where(by >= 1, np.maximum(d, 0.0), d))
+
+
 def correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     """Pearson correlation of two arrays of shape (n,); nan for n < 2 or where one of them does not vary."""
     if a.size < 2:
@@ -143,7 +154,7 @@ def _spread(centred: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -
 
 
 def _side(trials: pd.DataFrame, technique: str, on: list[str]) -> pd.DataFrame:
-    side = trials.loc[trials["technique"] == technique, [*on, "state", "direction", "score"]]
+    side = trials.loc[trials["technique"] == technique, [*on, "state", "direction", "score", "failed"]]
     twice = side.loc[side.duplicated(on), on]
     if len(twice):
         raise TableError(f"results have more than one trial of {technique!r} for {_names(twice)}: keep one of each")

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evalbench.statistics.significance import failure_rates
+
 COST_TOLERANCE = 0.10  # a ratio within 10 % of one is the same cost
 FEWEST_PAIRS = 5
 FEWEST_DATASETS = 6  # the exact test over data sets cannot reach .05 with fewer
 FAILURES = 0.10  # share of runs that may fail
+FAILURES_P = 0.05  # of Fisher's test, for failures to decide; that they must be most of the pairs makes it rarer still
 
 
 class Quality(StrEnum):
@@ -90,7 +93,8 @@ def classify(
             where there is none, which is INCONCLUSIVE.
         low_tost, high_tost: the (1 - 2α/m) interval of the two one-sided tests.
         rope: half the width of the region of practical equivalence.
-        equivalence: whether EQUIVALENT may be given: not below the noise floor of the test set.
+        equivalence: whether EQUIVALENT may be given: not below the noise floor of the test set, and not where one side
+            fails more often than the other.
     """
     tests = [
         (np.less(high, -rope), Quality.INFERIOR),
@@ -113,6 +117,49 @@ def quality(
 ) -> Quality:
     """The quality class of one comparison; see `classify`."""
     return QUALITIES[int(classify(low, high, low_tost, high_tost, rope, equivalence))]
+
+
+def decided_by_failures(
+    failed: npt.ArrayLike, count: npt.ArrayLike, failed_baseline: npt.ArrayLike, count_baseline: npt.ArrayLike
+) -> npt.NDArray[np.intp]:
+    """Return -1 where the candidate loses by its failures alone, 1 where the baseline does, else 0, elementwise.
+
+    A side loses so where it alone fails in more than half of the pairs, and more often than the other by Fisher's exact
+    test. Both are needed: three failures in five runs may be chance.
+
+    Args:
+        failed, failed_baseline: pairs in which this side alone failed (unpaired: its runs that failed).
+        count, count_baseline: all pairs (unpaired: the runs of this side).
+    """
+
+    def side(a: float, n: float, b: float, m: float) -> int:
+        if not n or not m or abs(a / n - b / m) <= 0.5:
+            return 0
+        return (-1 if a / n > b / m else 1) * (failure_rates(round(a), round(n), round(b), round(m)) <= FAILURES_P)
+
+    if not np.any(failed) and not np.any(failed_baseline):
+        return np.zeros(np.broadcast_shapes(np.shape(failed), np.shape(count)), dtype=np.intp)
+    return np.asarray(np.vectorize(side, otypes=[np.intp])(failed, count, failed_baseline, count_baseline))
+
+
+def after_failures(
+    codes: npt.ArrayLike,
+    failed: npt.ArrayLike,
+    count: npt.ArrayLike,
+    failed_baseline: npt.ArrayLike,
+    count_baseline: npt.ArrayLike,
+) -> npt.NDArray[np.intp]:
+    """Return the quality classes (places in `QUALITIES`) once failures have had their say, elementwise.
+
+    A candidate that loses by its failures is INFERIOR and one whose baseline does is SUPERIOR, whatever the scores; one
+    that fails more often, by a tenth of the runs or more, is not NON-INFERIOR. Arguments: see `decided_by_failures`.
+    """
+    side = decided_by_failures(failed, count, failed_baseline, count_baseline)
+    more = np.divide(failed, np.maximum(count, 1)) - np.divide(failed_baseline, np.maximum(count_baseline, 1))
+    often = (np.asarray(codes) == QUALITIES.index(Quality.NON_INFERIOR)) & (more > FAILURES - 1e-9)
+    lost = [side < 0, side > 0, often]
+    instead = [QUALITIES.index(name) for name in (Quality.INFERIOR, Quality.SUPERIOR, Quality.INCONCLUSIVE)]
+    return np.asarray(np.select(lost, instead, default=codes), dtype=np.intp)
 
 
 def cost_class(low: float, high: float, tolerance: float = COST_TOLERANCE) -> CostClass:
@@ -231,7 +278,7 @@ def _caps(guards: Guards, num_datasets: int) -> list[Cap]:
     return [Cap(ring, reason) for holds, ring, reason in caps if holds]
 
 
-def failures_are_ok(failed: int, count: int, failed_baseline: int, count_baseline: int) -> bool:
+def failures_are_ok(failed: float, count: int, failed_baseline: float, count_baseline: int) -> bool:
     """False where the candidate fails in at least 10 % of its runs, and more often than the baseline. No test: 3 of 10
     against 0 of 10 is p = .21, and matters all the same."""
     if not count or not count_baseline:

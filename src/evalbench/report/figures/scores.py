@@ -17,7 +17,6 @@ from evalbench.report.contrasts import LINEAR, TRIVIAL
 from evalbench.report.figures.shared import ROUND_STEPS, columns, workload_label
 from evalbench.report.findings import Findings
 from evalbench.report.units import percent
-from evalbench.statistics.paired import MEASURED
 
 REFERENCE_LINES = {LINEAR: (0, (4, 2)), TRIVIAL: (0, (1, 1.5))}
 
@@ -40,7 +39,7 @@ def score_numbers(findings: Findings) -> pd.DataFrame:
             }
         )
     results = findings.folder.results
-    measured = results[results["state"].isin(MEASURED)]
+    measured = results[results["score"].notna()]
     scale = measured["workload"].map({name: unit.scale for name, unit in findings.units.items()})
     trials = pd.DataFrame(
         {
@@ -73,8 +72,9 @@ def scores(findings: Findings) -> Figure:
         Line2D([], [], color=style.GREY, marker="o", ls="", ms=3.5, alpha=0.55, label="one trial"),
         Line2D([], [], color="black", marker="D", ms=5, lw=1.6, label=f"mean, {confidence} t interval"),
     ]
-    if (findings.folder.results["state"] == "DIVERGED").any():
-        handles.append(Line2D([], [], color=style.GREY, marker="x", ls="", ms=5, label="diverged trial"))
+    if (findings.folder.results["failed"] == 1).any():
+        words = "failed run" if evaluation.foreign else "diverged trial"
+        handles.append(Line2D([], [], color=style.GREY, marker="x", ls="", ms=5, label=words))
     handles += [
         Line2D([], [], color="black", lw=1.1, ls=line, label=name)
         for name, line in REFERENCE_LINES.items()
@@ -94,10 +94,12 @@ def _one_score(findings: Findings) -> Figure:
     step = min(0.18, 0.6 / len(evaluation.techniques))
     handles: list[Artist] = []
     for place, technique in enumerate(evaluation.techniques):
-        mine = results[(results["technique"] == technique) & results["state"].isin(MEASURED)]
+        mine = results[(results["technique"] == technique) & results["score"].notna()]
         rows = mine["workload"].map(names.index).to_numpy() + step * (place - (len(evaluation.techniques) - 1) / 2)
         look: dict[str, Any] = {"color": style.colour(place), "marker": style.marker(place), "ls": "", "ms": 5}
-        axis.plot(mine["score"].to_numpy() * scale, rows, mec="white", mew=0.5, **look)
+        values, gone = mine["score"].to_numpy() * scale, (mine["failed"] == 1).to_numpy()
+        axis.plot(values[~gone], rows[~gone], mec="white", mew=0.5, **look)
+        axis.plot(values[gone], rows[gone], **{**look, "marker": "x"})
         handles.append(Line2D([], [], label=technique, **look))
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_yticks(range(len(names)), [style.wrapped(name) for name in names])
@@ -105,6 +107,8 @@ def _one_score(findings: Findings) -> Figure:
     axis.xaxis.set_major_locator(MaxNLocator(8, steps=ROUND_STEPS))
     axis.grid()
     axis.set_xlabel(findings.common.label)
+    if (results["failed"] == 1).any():
+        handles.append(Line2D([], [], color=style.GREY, marker="x", ls="", ms=5, label="failed run"))
     style.legend_below(figure, handles, 6)
     return figure
 
@@ -116,14 +120,14 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
     seen: list[float] = []
     for place, technique in enumerate(evaluation.techniques):
         chosen = (results["workload"] == workload) & (results["technique"] == technique)
-        trials = results[chosen & results["state"].isin(MEASURED)]
+        trials = results[chosen & results["score"].notna()]
         values = trials["score"].to_numpy() * unit.scale
         # Neighbouring trials step up and down by a fixed pattern: the same picture every time, few points hidden.
         height = place + 0.16 * np.sin(2.4 * np.arange(len(values))) + 0.12
-        diverged = (trials["state"] == "DIVERGED").to_numpy()
+        gone = (trials["failed"] == 1).to_numpy()
         colour = style.colour(place)
-        axis.plot(values[~diverged], height[~diverged], "o", ms=3, color=colour, alpha=0.45, mew=0, zorder=2)
-        axis.plot(values[diverged], height[diverged], "x", ms=5, color=colour, mew=1.4, zorder=3)
+        axis.plot(values[~gone], height[~gone], "o", ms=3, color=colour, alpha=0.45, mew=0, zorder=2)
+        axis.plot(values[gone], height[gone], "x", ms=5, color=colour, mew=1.4, zorder=3)
         score = next(s for s in findings.scores if s.workload == workload and s.name == technique and not s.reference)
         interval = score.interval
         if interval.count:
