@@ -73,7 +73,7 @@ HEAVY = {
     "wandb_workspaces": {"dashboard"},
     "matplotlib": {"report"},
     "optuna": {"search"},
-    "sqlalchemy": {"store"},
+    "sqlalchemy": {"store", "imports"},
     "sklearn": {"workloads"},
     "hydra": {"config", "processes", "terminal", "__main__"},
 }

@@ -11,6 +11,8 @@ from evalbench.seeds import Phase
 
 TRAINING_VERSION = 2
 """Raised by hand whenever a change of the training code changes results; part of every trial's identity."""
+LARGEST_SCORE = 1e38
+"""What other programs log beyond it stands for infinity, such as the largest number of 32 or 64 bits."""
 
 
 class State(StrEnum):

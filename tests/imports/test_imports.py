@@ -1,15 +1,22 @@
 """Runs that trackers hold become a report; offline and local sources are read for real."""
 
+import csv
 import math
+import socket
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from contracts.tracker import RUN
 from evalbench.errors import TableError
-from evalbench.imports import parse_map, select, write_table
+from evalbench.imports import latest, parse_map, select, server, short, write_table
+from evalbench.imports.rows import spread
 from evalbench.report.__main__ import main
 from evalbench.tracking import Tracker
 from evalbench.tracking.mlflow import MlflowTracker
@@ -20,11 +27,11 @@ SCORES = {"sgd": (0.90, 0.91, 0.92), "adam": (0.95, 0.97, 0.96)}
 
 
 def fill(tracker: Tracker) -> None:
-    """Log runs as another program might, named in its own way; one has failed."""
+    """Log runs as another program might, named in its own way."""
     for optimizer, scores in SCORES.items():
         for seed, score in enumerate(scores):
             config = {"opt": optimizer, "data": {"name": "digits"}, "random_seed": seed}
-            summary = {"final/acc": score}
+            summary: dict[str, float | str] = {"final/acc": score, "state": "COMPLETE"}
             tracker.record(replace(RUN, id=f"{optimizer}-{seed}", config=config, summary=summary))
     tracker.close()
 
@@ -54,19 +61,21 @@ def test_event_files_become_a_report(workspace: Path) -> None:
     assert judged(workspace) == {name: pytest.approx(scores) for name, scores in SCORES.items()}
 
 
+@pytest.mark.parametrize("new_style", [False, True])  # a scalar as a number, or as a tensor
 @pytest.mark.parametrize("run_name", [".", None])  # beside the curve, or by default in a folder below it
-def test_event_files_of_another_writer_are_read(workspace: Path, run_name: str | None) -> None:
+def test_event_files_of_another_writer_are_read(workspace: Path, run_name: str | None, new_style: bool) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     for optimizer, scores in SCORES.items():
         for seed, score in enumerate(scores):
             with SummaryWriter(f"runs/{optimizer}/{seed}") as writer:
-                writer.add_scalar("final/acc", score, 1)
+                writer.add_scalar("final/acc", score, 1, new_style=new_style)
                 writer.add_hparams({"opt": optimizer, "random_seed": seed}, {"hparam/acc": score}, run_name=run_name)
     arguments = ("--from", "tensorboard", "runs", *MAP, "workload=const:digits", "--baseline", "sgd")
     assert main([*arguments, "--out", "judged"]) == 0
     assert judged(workspace) == {name: pytest.approx(scores) for name, scores in SCORES.items()}
     assert pd.read_csv("judged/judged.csv")["seed"].dtype == "int64"
+    assert "Of 6 trials it is not known whether they finished" in Path("judged/report.md").read_text()
 
 
 @pytest.mark.slow
@@ -109,30 +118,137 @@ def test_what_cannot_be_read_gets_one_line(
     assert line.startswith(f"error: {words}")
 
 
+def run(**values: Any) -> dict[str, Any]:
+    """Return a row: what is below `config` and `summary` is written with two underscores."""
+    common = {"id": "r", "config.technique": "x", "config.dataset": "d", "config.seed": 0, "summary.score": 0.5}
+    return {**common, "state": "finished", **{name.replace("__", "."): value for name, value in values.items()}}
+
+
+def written(folder: Path, *rows: dict[str, Any], columns: Sequence[str] = (), **more: Any) -> list[dict[str, str]]:
+    left_out = write_table(rows, parse_map(columns), folder / "t.csv", **more)
+    assert not left_out
+    with (folder / "t.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_the_map_says_what_the_columns_are_called(tmp_path: Path) -> None:
-    rows = [
-        {"config.a": "x", "config.dataset": "d", "config.seed": 0, "summary.score": 0.5},
-        {"config.a": "y", "config.dataset": "d", "config.seed": 0, "summary.score": math.nan},
-        {"config.a": "z", "config.seed": 0, "summary.score": 0.7},
-    ]
-    assert write_table(rows, parse_map(["technique=config.a"]), tmp_path / "t.csv") == 1
-    text = "technique,workload,seed,score,state\nx,d,0,0.5,COMPLETE\ny,d,0,,FAILED\n"
+    rows = [run(config__a="y"), run(config__a="y", config__seed=None), run(config__b="z", id="q")]
+    assert write_table(rows, parse_map(["technique=config.a"]), tmp_path / "t.csv") == ["r", "q"]
+    text = "technique,workload,seed,score,state,finished,message\ny,d,0,0.5,COMPLETE,yes,\n"
     assert (tmp_path / "t.csv").read_text() == text
-    with pytest.raises(
-        TableError, match=r"^no run has 'config\.b', which --map takes for technique: there are config\.a"
-    ):
-        write_table(rows, parse_map(["technique=config.b"]), tmp_path / "t.csv")
+    with pytest.raises(TableError, match=r"^no run has 'config\.c', which --map takes for technique: there are id, "):
+        write_table(rows, parse_map(["technique=config.c"]), tmp_path / "t.csv")
     with pytest.raises(TableError, match=r"^--map takes COLUMN=NAME, .*, not 'technique'$"):
         parse_map(["technique"])
 
 
 def test_some_of_the_runs_are_chosen_by_their_values(tmp_path: Path) -> None:
-    common = {"config.technique": "x", "config.dataset": "d", "config.seed": 0, "summary.score": 0.5}
-    rows = [{**common, "group": "mine"}, {**common, "group": "theirs"}, common]
+    rows = [run(group="mine"), run(group="theirs"), run()]
     assert select(rows, ["group=mine", "config.seed=0"]) == rows[:1]
     with pytest.raises(TableError, match=r"^3 runs have technique x, workload d, seed 0: choose some with --where "):
         write_table(rows, parse_map([]), tmp_path / "t.csv")
     with pytest.raises(TableError, match=r"^no run has group=ours: of group there are mine, theirs$"):
         select(rows, ["group=ours"])
-    with pytest.raises(TableError, match=r"^no run has 'grp', which --where asks for: there are config\.technique, "):
+    with pytest.raises(
+        TableError, match=r"^no run has 'grp', which --where asks for: there are id, config\.technique, "
+    ):
         select(rows, ["grp=ours"])
+
+
+@pytest.mark.parametrize(
+    ("values", "state", "score"),
+    [
+        ({}, "COMPLETE", "0.5"),
+        ({"state": None}, "COMPLETE", "0.5"),
+        *[({"state": word}, "FAILED", "") for word in ("failed", "killed", "crashed", "running", "preempted", "new")],
+        ({"summary__score": None}, "FAILED", ""),
+        ({"summary__score": "NaN"}, "DIVERGED", ""),
+        ({"summary__score": math.nan, "state": "crashed"}, "FAILED", ""),
+        *[({"summary__score": x}, "DIVERGED", "") for x in (math.nan, -math.inf, "Infinity", -sys.float_info.max)],
+        ({"summary__score": 10**400}, "DIVERGED", ""),  # JSON knows no limit
+        ({"summary__score": float(np.finfo(np.float32).max)}, "DIVERGED", ""),
+        ({"summary__score": 1e30}, "COMPLETE", "1e+30"),
+        ({"summary__score": True}, "COMPLETE", "1.0"),
+        ({"summary__state": "DIVERGED"}, "DIVERGED", ""),  # evalbench's own, with the score that stands for it
+        ({"summary__state": "ok"}, "COMPLETE", "0.5"),
+    ],
+)
+def test_how_a_run_ended_decides_what_it_counts_for(
+    tmp_path: Path, values: dict[str, Any], state: str, score: str
+) -> None:
+    (row,) = written(tmp_path, run(summary__score=0.5, summary__state=None) | run(**values))
+    assert (row["state"], row["score"]) == (state, score)
+    assert bool(row["message"]) == (state != "COMPLETE")
+
+
+def test_a_run_that_crashed_early_has_failed_though_it_lacks_amounts(tmp_path: Path) -> None:
+    crashed = run(state="crashed", config__seed=1)
+    rows = written(
+        tmp_path, run(summary__s=3), crashed, columns=["cost_seconds=summary.s"], may_lack=("score", "cost_seconds")
+    )
+    assert [(row["state"], row["cost_seconds"]) for row in rows] == [("COMPLETE", "3"), ("FAILED", "")]
+
+
+def test_a_score_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r'^summary\.score of run r is {"max": 1}, not a number: map score to another'):
+        written(tmp_path, run(summary__score={"max": 1.0}))
+
+
+def test_of_several_copies_of_a_run_the_latest_start_counts() -> None:
+    old, new, cut = (
+        {"id": "r", "started": at, "state": end} for at, end in ((1, "finished"), (2, "finished"), (2, ""))
+    )
+    other = {"id": "r", "project": "p", "started": 0}
+    assert list(latest([new, old, cut, other])) == [new, other]
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ([64, 64.0], "[64, 64]"),
+        ({"b": [None, True], "a": {"c": 0.5}}, '{"a": {"c": 0.5}, "b": [null, true]}'),
+        ({}, "{}"),
+        (None, "null"),
+        (False, "false"),
+        (1.0, "1"),
+        (-0.0, "0"),
+        (1e-05, "1e-05"),
+        (1e300, "1e+300"),
+        ("1.0", "1.0"),  # could be a version
+        ("ü, \n", "ü, \n"),
+    ],
+)
+def test_a_setting_of_any_kind_is_a_name(tmp_path: Path, value: Any, name: str) -> None:
+    (row,) = written(tmp_path, run(config__technique=value))
+    assert row["technique"] == name
+    assert select([run(config__technique=value)], [f"config.technique={name}"])
+
+
+def test_a_map_is_a_setting_and_so_is_what_is_in_it() -> None:
+    assert dict(spread("config", {"a": {"b": {"c": 1}}})) == {
+        "config.a": {"b": {"c": 1}}, "config.a.b": {"c": 1}, "config.a.b.c": 1,
+    }  # fmt: skip
+
+
+def test_a_long_text_keeps_apart_what_differs_at_its_end() -> None:
+    long, other = short("x" * 500), short("x" * 499 + "y")
+    assert len(long) == len(other) < 100
+    assert long != other
+    assert short("x" * 80) == "x" * 80
+
+
+def test_a_server_that_does_not_answer_is_given_up(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert main(["--from", "mlflow", f"{uri}/theirs", "--baseline", "sgd"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {uri} did not answer within 0.1 seconds: check the address")
+    assert not list(workspace.iterdir())
+
+
+def test_an_answer_or_an_error_of_a_server_is_passed_on() -> None:
+    assert server.answer(lambda: 3, "it") == 3
+    with pytest.raises(ZeroDivisionError):
+        server.answer(lambda: 1 // 0, "it")

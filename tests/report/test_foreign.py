@@ -187,7 +187,10 @@ def test_a_side_that_fails_now_and_then_is_not_equivalent(
 def test_the_report_says_how_failures_were_scored(tmp_path: Path) -> None:
     rows = table(gain=0.0)
     gone = (rows["technique"] == "adam") & (rows["seed"] < 6)
-    said = reported(tmp_path, failing(rows, gone, "FAILED"))
+    failed = failing(rows, gone, "FAILED")
+    said = reported(tmp_path, failed.assign(message=np.where(gone, "out of memory", ""), finished="not known"))
+    assert said.count("| out of memory |") == 36
+    assert "Of 60 trials it is not known whether they finished" in said
     assert "INFERIOR (fails where the other does not, whatever the scores)" in said
     assert "`adam` alone failed in 36 of 48 pairs, `sgd` alone in 0." in said
     assert "36 runs failed: each counts as a loss, one ROPE worse than the worst run of its data set." in said
@@ -240,7 +243,8 @@ Spoil = Callable[[pd.DataFrame], pd.DataFrame]
 BAD: list[tuple[Spoil, str]] = [
     (lambda t: pd.concat([t, t.iloc[[0]]]), "more than one row for technique sgd, workload a, seed 0"),
     (lambda t: t.iloc[1:], "sgd has no row for workload a, seed 0"),
-    (lambda t: t.assign(score=t["score"].where(t.index != 3)), "score must be a finite number for technique sgd"),
+    (lambda t: t.assign(score=t["score"].where(t.index != 3)), "score must be a finite number below 1e+38 for"),
+    (lambda t: t.assign(score=t["score"].where(t.index != 3, 1e300)), "score must be a finite number below 1e+38 for"),
     (lambda t: t[t["technique"] == "sgd"], "one technique (sgd)"),
     (lambda t: t.assign(score=t["score"].astype(str).replace(str(t["score"][0]), "good")), "score holds numbers only"),
     (lambda t: t.assign(direction=["maximize"] * 40 + ["minimize"] * 56), "mixed directions"),
@@ -253,7 +257,8 @@ BAD: list[tuple[Spoil, str]] = [
     (lambda t: t.assign(score=t["score"] * 100, metric="test/accuracy"), "divide percentages by 100"),
     (lambda t: t.assign(unit=np.where(t["workload"] < "c", "s", "ms")), "metric score has mixed units"),
     (lambda t: t.assign(num_train=0, num_test=10), "num_train must be a number above 0"),
-    (lambda t: t.assign(cost_seconds=-1.0), "cost_seconds must be a number above 0"),
+    (lambda t: t.assign(cost_seconds=-1.0), "cost_seconds must be a number above 0 and below 1e+38"),
+    (lambda t: t.assign(cost_seconds=1e308), "cost_seconds must be a number above 0 and below 1e+38"),
     (lambda t: t.assign(workload=t["workload"].replace("a", "")), "a row without a workload"),
     (lambda t: t.rename(columns={"workload": "score"}), "more than one column score"),
 ]
@@ -274,7 +279,7 @@ def test_a_bad_table_is_refused_in_one_line(
 def test_a_bad_wide_table_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wide = pd.DataFrame({"dataset": ["a", "b"], "sgd": [0.1, 0.2], "adam": [0.3, np.nan]})
     for rows, message in (
-        (wide, "finite number for technique adam, workload b"),
+        (wide, "finite number below 1e+38 for technique adam, workload b"),
         (wide.assign(dataset="a"), "more than one row"),
         (wide[["dataset", "sgd"]], "has 1 column of scores"),
         (wide.assign(adam=["x", "y"]), "holds numbers only"),

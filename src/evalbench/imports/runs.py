@@ -1,23 +1,23 @@
-"""Runs as flat rows, whatever tracker they come from, and a map from their columns to those of a table of results."""
+"""Runs of any tracker, and a map from their columns to those of a table of results."""
 
 import csv
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evalbench.errors import TableError
 from evalbench.imports import mlflow, tensorboard, wandb, wandb_offline
+from evalbench.imports.rows import FINISHED, Row, name_of, short
+from evalbench.trial import LARGEST_SCORE
 
-Row = Mapping[str, Any]
 SOURCES: Mapping[str, Callable[[str], Sequence[Row]]] = {
     "wandb": wandb.read,
     "wandb-offline": wandb_offline.read,
     "mlflow": mlflow.read,
     "tensorboard": tensorboard.read,
 }
-REQUIRED = ("technique", "workload", "seed", "score")
 DEFAULT_MAP = {
     "technique": "config.technique",
     "workload": "config.dataset",
@@ -25,6 +25,8 @@ DEFAULT_MAP = {
     "score": "summary.score",
 }
 """What evalbench itself logs."""
+STATE = "summary.state"
+"""Where evalbench logs how a trial ended, which a tracker may call finished."""
 CONSTANT = "const:"
 MOST_NAMED = 40
 
@@ -32,12 +34,21 @@ MOST_NAMED = 40
 def load(source: str, where: str) -> Sequence[Row]:
     """Return the runs of a source; raise `TableError` where there are none, `ConfigError` where a library is missing.
 
-    A row has `id`, `name`, `group`, `job_type`, `config.…` and `summary.…`, as far as the source has them.
+    A row has `id`, `started`, `name`, `group`, `job_type`, `project`, `state`, `config.…` and `summary.…`, as far as
+    the source has them.
     """
     rows = SOURCES[source](where)
     if not rows:
         raise TableError(f"{where} has no run of {source}")
     return rows
+
+
+def latest(rows: Sequence[Row]) -> Sequence[Row]:
+    """Return of every run the copy that began last: it may have been resumed, retried or copied."""
+    copies: dict[tuple[Any, Any], list[Row]] = {}
+    for row in rows:
+        copies.setdefault((row.get("project"), row["id"]), []).append(row)
+    return [max(same, key=lambda row: (row["started"], row.get("state") == FINISHED)) for same in copies.values()]
 
 
 def parse_map(texts: Sequence[str]) -> dict[str, str]:
@@ -55,47 +66,97 @@ def select(rows: Sequence[Row], texts: Sequence[str]) -> Sequence[Row]:
         name, equals, value = text.partition("=")
         if not equals:
             raise TableError(f"--where takes NAME=VALUE, such as group=mine, not {text!r}")
-        values = {str(row[name]) for row in rows if name in row}
+        values = {name_of(row[name]) for row in rows if name in row}
         if not values:
             raise TableError(f"no run has {name!r}, which --where asks for: there are {_listed(_names(rows))}")
         if value not in values:
             raise TableError(f"no run has {text}: of {name} there are {_listed(sorted(values))}")
-        rows = [row for row in rows if str(row.get(name)) == value]
+        rows = [row for row in rows if name in row and name_of(row[name]) == value]
     return rows
 
 
-def write_table(rows: Sequence[Row], columns: Mapping[str, str], path: Path) -> int:
-    """Write the runs as a table of results; return how many were left out because they lack a key of the table.
+def write_table(
+    rows: Sequence[Row], columns: Mapping[str, str], path: Path, may_lack: Collection[str] = ("score",)
+) -> Sequence[str]:
+    """Write the runs as a table of results, and return the names of those left out: they lack a key of the table.
 
-    A run without a finite score has failed, which is a result too. Raises `TableError` for a name that no run has, and
-    for several runs of one technique, workload and seed.
+    A run has FAILED if its source knows that it did not finish, or if it has no score. It has DIVERGED if its score is
+    infinite, not a number, or a stand-in for those. Columns of `may_lack` are not keys.
+
+    Raises:
+        TableError: no run has a name of `columns`, several runs have one technique, workload and seed, or a score is
+            not a number.
     """
+    constants = {of: of.removeprefix(CONSTANT) for of in columns.values() if of.startswith(CONSTANT)}
+    rows = [{**row, **constants} for row in rows]
     names = _names(rows)
     for column, of in columns.items():
-        if of not in names and not of.startswith(CONSTANT):
+        if of not in names:
             raise TableError(f"no run has {of!r}, which --map takes for {column}: there are {_listed(names)}")
-    table = [
-        {c: of.removeprefix(CONSTANT) if of.startswith(CONSTANT) else row.get(of) for c, of in columns.items()}
-        for row in rows
-    ]
-    keys = [column for column in columns if column != "score"]
-    whole = [row for row in table if all(row[key] is not None for key in keys)]
+    keys = {column: of for column, of in columns.items() if column not in may_lack}
+    whole, left_out = [], []
+    for row in rows:
+        if all(of in row for of in keys.values()) and row[keys["seed"]] is not None:
+            whole.append(_result(row, columns))
+        else:
+            left_out.append(_called(row))
     if not whole:
-        raise TableError(f"no run has all of {', '.join(columns[key] for key in keys)}: give others with --map")
+        raise TableError(f"no run has all of {', '.join(keys.values())}: give others with --map")
     most, count = Counter(tuple(row[key] for key in keys) for row in whole).most_common(1)[0]
     if count > 1:
         these = ", ".join(f"{key} {value}" for key, value in zip(keys, most, strict=True))
         raise TableError(f"{count} runs have {these}: choose some with --where NAME=VALUE, such as group=mine")
-    for row in whole:
-        failed = not _is_finite(row["score"])
-        row.setdefault("state", "FAILED" if failed else "COMPLETE")
-        row["score"] = "" if failed else row["score"]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*columns, *(["state"] if "state" not in columns else [])], lineterminator="\n")
+        writer = csv.DictWriter(file, list(whole[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(whole)
-    return len(table) - len(whole)
+    return left_out
+
+
+def _result(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:
+    """Return a run as a row of the table: what is asked for, how the run ended, and why it does not count."""
+    state, message = _ending(row, columns)
+    return {
+        **{column: short(name_of(row[of])) if of in row else "" for column, of in columns.items()},
+        "score": _number(row, columns["score"]) if state == "COMPLETE" else "",
+        "state": state,
+        "finished": {None: "not known", FINISHED: "yes"}.get(row.get("state"), "no"),
+        "message": message,
+    }
+
+
+def _ending(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
+    """Return the state of a run, and why it is not COMPLETE."""
+    stated, ended = name_of(row.get(columns.get("state", STATE)) or "COMPLETE"), row.get("state")
+    if stated in ("DIVERGED", "FAILED") or (stated != "COMPLETE" and "state" in columns):
+        return stated, f"run {_called(row)} says so itself"
+    if ended not in (None, FINISHED):
+        return "FAILED", f"run {_called(row)} did not finish: it is {ended}"
+    score = _number(row, columns["score"])
+    if score is None:
+        return "FAILED", f"run {_called(row)} has no {columns['score']}"
+    if not abs(score) < LARGEST_SCORE:
+        return "DIVERGED", f"run {_called(row)} has no finite {columns['score']}"
+    return "COMPLETE", ""
+
+
+def _number(row: Row, of: str) -> float | None:
+    """Return a number, also one that is written as a text, as W&B's server does with `Infinity` and `NaN`."""
+    value = row.get(of)
+    if value is None or value == "":
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        text = name_of(value)
+        raise TableError(f"{of} of run {_called(row)} is {text}, not a number: map score to another name") from None
+
+
+def _called(row: Row) -> str:
+    return str(row.get("name") or row["id"])
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
@@ -104,10 +165,3 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except (TypeError, ValueError):
-        return False

@@ -1,69 +1,119 @@
 """Runs in TensorBoard's event files: a folder each."""
 
 import json
+import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evalbench.errors import TableError
+from evalbench.imports.rows import FINISHED, Row, name_of, row
 from evalbench.tracking.libraries import require
 from evalbench.tracking.tensorboard import ABOUT
-from evalbench.tracking.tracker import flat
 
-HPARAMS = "_hparams_/session_start_info"
+START, END = "_hparams_/session_start_info", "_hparams_/session_end_info"
+UNFINISHED = {"STATUS_FAILURE": "failed", "STATUS_RUNNING": "running"}
+"""The endings that can be believed: PyTorch writes a success beside the settings, before anything is trained."""
+HEADER = struct.Struct("<QI")
+"""Of a record: its length and the checksum of that. Behind it come the record and its checksum, of 4 bytes."""
 
 
-def read(where: str) -> Sequence[Mapping[str, Any]]:
+@dataclass
+class Events:
+    """What event files say: of every tag the last value, and what the plugin that shows it has stored."""
+
+    started: float = 0.0
+    is_whole: bool = True
+    """Whether the last record is there to its end: otherwise its writer is still at it, or was killed."""
+    tensors: dict[str, Any] = field(default_factory=dict)
+    plugins: dict[str, Any] = field(default_factory=dict)
+
+
+def read(where: str) -> Sequence[Row]:
     """Return the runs in or below a folder: hyperparameters, and the last value of every scalar.
 
     PyTorch's `add_hparams` writes into a folder of its own below that of the run, unless told otherwise: such a one
-    belongs to the run above it.
+    belongs to the run above it, and of several with the same settings the latest.
     """
     require("tensorboard", "tensorboard")
-    folders = sorted({path.parent for path in Path(where).rglob("*tfevents*")})
+    folders = sorted({path.parent for path in Path(where).rglob("*tfevents*") if path.is_file()})
     rows = {folder: _row(folder, str(folder.relative_to(where))) for folder in folders}
     for folder in folders:
-        below = [other for other in folders if other.parent == folder and _has_settings(rows[other])]
-        if len(below) == 1 and not _has_settings(rows[folder]):
-            rows[folder] = {**rows.pop(below[0]), **rows[folder]}
+        below = [other for other in folders if other.parent == folder and _settings(rows[other])]
+        if len({name_of(_settings(rows[other])) for other in below}) == 1 and not _settings(rows[folder]):
+            latest = max(below, key=lambda other: rows[other]["started"])
+            rows[folder] = {**rows[latest], **rows[folder]}
+            for other in below:
+                del rows[other]
     return list(rows.values())
 
 
-def _has_settings(row: Mapping[str, Any]) -> bool:
-    return any(key.startswith("config.") for key in row)
+def _settings(row: Row) -> Row:
+    return {key: value for key, value in row.items() if key.startswith("config.")}
 
 
-def _row(folder: Path, name: str) -> Mapping[str, Any]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams import plugin_data_pb2
+def _row(folder: Path, name: str) -> Row:
+    from tensorboard.util.tensor_util import make_ndarray
 
-    events = EventAccumulator(str(folder), size_guidance={"images": 1})
-    events.Reload()
-    row: dict[str, Any] = {"id": name, "name": name}
-    content = _hparams(events)
-    if content:
-        data = plugin_data_pb2.HParamsPluginData.FromString(content)
-        for key, value in data.session_start_info.hparams.items():
-            row[f"config.{key}"] = _plain(getattr(value, str(value.WhichOneof("kind"))))
-    tags = events.Tags()
-    for tag in tags["scalars"]:
-        row[f"summary.{tag}"] = events.Scalars(tag)[-1].value
-    if ABOUT in tags["tensors"]:  # what evalbench's own tracker adds
-        text = events.Tensors(ABOUT)[-1].tensor_proto.string_val[0].decode()
-        about = json.loads(text.removeprefix("```json").removesuffix("```"))
-        row |= {"id": about["id"], "group": about["group"], "job_type": about["job_type"]}
-        row |= {f"config.{key}": value for key, value in flat(about["config"])}
-    return row
-
-
-def _plain(value: Any) -> Any:
-    """Whole numbers were integers, most likely: the file knows floats alone, and a seed is no 0.0."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    events = Events()
+    for part in sorted(map(_events, folder.glob("*tfevents*")), key=lambda part: part.started):
+        tensors, plugins = events.tensors | part.tensors, events.plugins | part.plugins
+        events = Events(part.started, part.is_whole, tensors, plugins)  # a later file goes on, or begins anew
+    config, state = _session(events.plugins)
+    summary: dict[str, Any] = {}
+    for tag, tensor in events.tensors.items():
+        if tag in events.plugins and events.plugins[tag].plugin_name == "scalars":
+            value = make_ndarray(tensor)
+            summary |= {tag: value.item()} if value.size == 1 else {}
+    own: dict[str, Any] = {}
+    if ABOUT in events.tensors:  # what evalbench's own tracker adds
+        text = events.tensors[ABOUT].string_val[0].decode()
+        own = json.loads(text.removeprefix("```json").removesuffix("```"))
+        config |= own["config"]
+        summary |= own["summary"]
+        state = FINISHED if own["summary"] else "running"
+    about = {key: own[key] for key in ("group", "job_type") if key in own}
+    state = state if events.is_whole else "unfinished"
+    return row(own.get("id", name), events.started, state, config, summary, name=name, **about)
 
 
-def _hparams(events: Any) -> bytes | None:
-    """Return what the hparams plugin has stored, whoever wrote it."""
-    try:
-        contents: Mapping[str, bytes] = events.PluginTagToContent("hparams")
-    except KeyError:
-        return None
-    return contents.get(HPARAMS)
+def _events(path: Path) -> Events:
+    """Read one file, in the one way of storing that newer TensorBoards have; raise `TableError` if it is damaged."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+    from tensorboard.data_compat import migrate_event as as_tensors
+    from tensorboard.dataclass_compat import migrate_event as with_metadata
+
+    events, size, place = Events(), path.stat().st_size, 0
+    metadata: dict[str, Any] = {}
+    for record in RawEventFileLoader(str(path)).Load():  # ends in silence where a record is not right
+        place += HEADER.size + len(record) + 4
+        for event in with_metadata(as_tensors(Event.FromString(record)), metadata):
+            events.started = events.started or event.wall_time
+            for value in event.summary.value:
+                events.tensors[value.tag] = value.tensor
+                if value.HasField("metadata"):
+                    events.plugins[value.tag] = value.metadata.plugin_data
+    with path.open("rb") as file:
+        file.seek(place)
+        rest = file.read(max(size - place, 0))
+    if len(rest) >= HEADER.size:
+        length, checksum = HEADER.unpack_from(rest)
+        if masked_crc32c(rest[:8]) != checksum or len(rest) >= HEADER.size + length + 4:
+            raise TableError(f"{path} is damaged at byte {place}: copy it again, or leave it out")
+    events.is_whole = not rest
+    return events
+
+
+def _session(plugins: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Return what the hparams plugin has stored, whoever wrote it: the settings, and how the session ended."""
+    from tensorboard.plugins.hparams.api_pb2 import Status
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    contents = (plugins[tag].content if tag in plugins else b"" for tag in (START, END))
+    start, end = map(HParamsPluginData.FromString, contents)
+    settings = start.session_start_info.hparams
+    config = {key: getattr(value, str(value.WhichOneof("kind"))) for key, value in settings.items()}
+    return config, UNFINISHED.get(Status.Name(end.session_end_info.status))

@@ -1,28 +1,47 @@
 """Runs of a W&B project online; a key comes from W&B's own login or environment alone."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from evalbench.errors import TableError
-from evalbench.tracking.tracker import flat
+from evalbench.imports.rows import Row, row
+from evalbench.imports.server import SECONDS, answer, first_line
 
 
-def read(where: str) -> Sequence[Mapping[str, Any]]:
+def read(where: str) -> Sequence[Row]:
     """Return the runs of `entity/project`."""
     import wandb
 
-    try:
-        runs = wandb.Api(timeout=30).runs(where, lazy=False)
-        return [
-            {
-                "id": run.id,
-                "name": run.name,
-                "group": run.group,
-                "job_type": run.job_type,
-                **{f"config.{key}": value for key, value in flat(run.config)},
-                **{f"summary.{key}": value for key, value in flat(dict(run.summary))},
-            }
-            for run in runs
-        ]
-    except Exception as error:  # of many classes: no login, no such project, no network
-        raise TableError(f"W&B did not give the runs of {where}: {str(error).strip().splitlines()[0]}") from error
+    rows = []
+    with _scratch():
+        try:
+            runs = answer(lambda: wandb.Api(timeout=int(2 * SECONDS)).runs(where, lazy=False), "W&B")
+            while (run := answer(lambda: next(runs, None), "W&B")) is not None:
+                rows.append(_row(run))
+        except TableError:
+            raise
+        except Exception as error:  # of many classes: no login, no such project, no network
+            raise TableError(f"W&B did not give the runs of {where}: {first_line(error)}") from error
+    return rows
+
+
+@contextmanager
+def _scratch() -> Iterator[None]:
+    """Give the library a place for the folders that it makes, one for each run that it reads."""
+    own = {key: os.environ[key] for key in ("WANDB_DIR",) if key in os.environ}
+    with TemporaryDirectory() as scratch:
+        os.environ["WANDB_DIR"] = scratch
+        try:
+            yield
+        finally:
+            del os.environ["WANDB_DIR"]
+            os.environ.update(own)
+
+
+def _row(run: Any) -> Row:
+    """Take the summary as the server has it: what `run.summary` nests is of a class of its own."""
+    about = {"name": run.name, "group": run.group, "job_type": run.job_type}
+    return row(run.id, run.created_at, run.state, run.config, run.summary_metrics, **about)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from evalbench.errors import InputError, TableError
 from evalbench.report.findings import find
-from evalbench.report.foreign import Options, load_table, positive_number
+from evalbench.report.foreign import NO_KEYS, Options, load_table, positive_number
 from evalbench.report.index import write_index
 from evalbench.report.writing import write, write_findings
 
@@ -47,13 +47,18 @@ def _write_runs(asked: argparse.Namespace, given: list[str]) -> Path:
     from evalbench import imports  # trackers' libraries come with it
 
     _needs_baseline(asked)
-    rows = imports.select(imports.load(asked.tracker, asked.source), asked.where)
+    copies = imports.load(asked.tracker, asked.source)
+    runs = imports.latest(copies)
+    if len(runs) < len(copies):
+        print(f"{len(copies) - len(runs)} copies of runs began before others, and are left out", file=sys.stderr)
+    rows = imports.select(runs, asked.where)
     out: Path = asked.out or Path("reports") / asked.tracker
     table = out / f"{out.name}.csv"
-    left_out = imports.write_table(rows, imports.parse_map(asked.map), table)
+    left_out = imports.write_table(rows, imports.parse_map(asked.map), table, NO_KEYS)
     if left_out:
-        print(f"{left_out} of {len(rows)} runs lack a value that --map takes, and are left out", file=sys.stderr)
-    asked.out = out
+        these = f"{len(left_out)} of {len(rows)} runs"
+        print(f"{these} lack a value that --map takes, and are left out: {', '.join(left_out)}", file=sys.stderr)
+    asked.out, asked.baseline = out, imports.short(asked.baseline)
     return _write_table(table, asked, given)
 
 

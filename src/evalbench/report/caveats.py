@@ -37,6 +37,10 @@ def caveats(found: Findings) -> list[str]:
     if any(_passes_bounds(found, score) for score in found.scores):
         notes.append("Some t intervals pass 0 or 100 %: the t interval does not know the bounds of an accuracy.")
     states = found.folder.results["state"]
+    results = found.folder.results
+    unknown = results["state"][results["finished"] == "not known"] if "finished" in results else states.iloc[:0]
+    if count := int((unknown == "COMPLETE").sum()):
+        notes.append(f"Of {count} trials it is not known whether they finished: their last values count.")
     if evaluation.foreign and (states != "COMPLETE").any():
         notes.append(
             f"A run that failed or diverged counts as a loss, {evaluation.failed_score} (one that diverged with its own"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -107,20 +108,24 @@ def once(name: str, table: pd.DataFrame, keys: list[str]) -> None:
         raise TableError(f"{name} has more than one row for {words(twice)}: keep one of each")
 
 
-def finite(name: str, table: pd.DataFrame, columns: list[str], keys: list[str], remedy: str = "") -> None:
-    """Refuse a number that is not finite, and name its row."""
+def finite(
+    name: str, table: pd.DataFrame, columns: list[str], keys: list[str], remedy: str = "", below: float = math.inf
+) -> None:
+    """Refuse a number that is not finite, or whose size is not below a limit, and name its row."""
     for column in columns:
-        bad = table.loc[~np.isfinite(table[column]), keys].sort_values(keys)
+        bad = table.loc[~(table[column].abs() < below), keys].sort_values(keys)
         if len(bad):
-            raise TableError(f"{name}: {column} must be a finite number for {words(bad)}{remedy}")
+            limit = f" below {below:g}" if below < math.inf else ""
+            raise TableError(f"{name}: {column} must be a finite number{limit} for {words(bad)}{remedy}")
 
 
-def positive(name: str, table: pd.DataFrame, columns: list[str], keys: list[str]) -> None:
-    """Refuse a number that is given and not above 0, and name its row."""
+def positive(name: str, table: pd.DataFrame, columns: list[str], keys: list[str], below: float) -> None:
+    """Refuse a number that is given and not between 0 and a limit, and name its row."""
     for column in columns:
-        bad = table.loc[table[column].notna() & ~((table[column] > 0) & np.isfinite(table[column])), keys]
+        bad = table.loc[table[column].notna() & ~((table[column] > 0) & (table[column] < below)), keys]
         if len(bad):
-            raise TableError(f"{name}: {column} must be a number above 0, or empty, for {words(bad.sort_values(keys))}")
+            needs = f"must be a number above 0 and below {below:g}, or empty,"
+            raise TableError(f"{name}: {column} {needs} for {words(bad.sort_values(keys))}")
 
 
 def words(keys: pd.DataFrame) -> str:

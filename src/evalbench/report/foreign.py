@@ -18,12 +18,14 @@ from evalbench.report.contrasts import skill_scales
 from evalbench.report.declared import ROPE, Evaluation, Workload
 from evalbench.report.folder import REFERENCES, STATES, Folder, pilot_of
 from evalbench.report.units import FRACTIONS
+from evalbench.trial import LARGEST_SCORE
 
 REQUIRED = ("technique", "workload", "seed", "score")
 TEXT = ("state", "metric", "direction", "unit", "stage")
 NUMBERS = ("seed", "score")
 OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters")
-KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "message", "failed"}
+KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "finished", "message"}
+NO_KEYS = KNOWN - {"technique", "workload", "seed"}
 MOST_LEVELS = 30  # a column of text with more values than this is no factor, but a remark
 
 
@@ -54,10 +56,10 @@ def load_table(path: Path, options: Options) -> Folder:
     """Read a lone table of results.
 
     A long table has columns `technique, workload, seed, score`, and optionally `state, metric, direction, unit,
-    num_train, num_test, cost_seconds, cost_flops, stage, step` (several steps of a trial are its curve, the last one
-    its score) and columns of text, which are further factors. A wide table has a row per workload and a column per
-    technique. Techniques called `trivial predictor` or `linear model` are references and not judged. A run whose state
-    is FAILED or DIVERGED counts as a loss (`_with_failed`).
+    num_train, num_test, cost_seconds, cost_flops, stage, message, step` (several steps of a trial are its curve, the
+    last one its score) and columns of text, which are further factors. A wide table has a row per workload and a column
+    per technique. Techniques called `trivial predictor` or `linear model` are references and not judged. A run whose
+    state is FAILED or DIVERGED counts as a loss (`_with_failed`), and `message` says why.
 
     Raises:
         TableError: the table cannot be evaluated; the message is one line.
@@ -165,9 +167,10 @@ def _checked(path: Path, table: pd.DataFrame, factors: list[str]) -> pd.DataFram
     only(path.name, table, "direction", ("maximize", "minimize"))
     once(path.name, table, keys)
     complete = table[table["state"] == "COMPLETE"]
-    finite(path.name, complete, ["score"], keys, " (a run that failed is a row with state FAILED or DIVERGED)")
+    remedy = " (a run that failed is a row with state FAILED or DIVERGED)"
+    finite(path.name, complete, ["score"], keys, remedy, LARGEST_SCORE)
     amounts = [name for name in ("num_train", "num_test", "cost_seconds", "cost_flops") if name in table.columns]
-    positive(path.name, complete, amounts, keys)
+    positive(path.name, complete, amounts, keys, LARGEST_SCORE)
     for column in ("metric", "direction", "unit"):
         mixed = table.groupby("workload", sort=True)[column].nunique()
         if (mixed > 1).any():
@@ -219,7 +222,7 @@ def _with_failed(path: Path, folder: Folder) -> pd.DataFrame:
         name = results.loc[worst.isna(), "workload"].iloc[0]
         raise TableError(f"{path.name}: on workload {name} every run failed: there is nothing to compare, leave it out")
     instead = worst - _margins(folder)
-    own = oriented.where((results["state"] == "DIVERGED") & np.isfinite(oriented), np.inf)
+    own = oriented.where((results["state"] == "DIVERGED") & (oriented.abs() < LARGEST_SCORE), np.inf)
     return results.assign(
         score=results["score"].where(~failed, sign * np.minimum(instead, own)), failed=failed.astype(float)
     )

@@ -245,8 +245,9 @@ def failures(found: Findings) -> str:
 
 
 def divergences(found: Findings) -> str:
-    """The runs that failed and count: which, and at which optimizer step."""
+    """The runs that failed and count: which, at which optimizer step, and why if a table says so."""
     evaluation, results = found.folder.evaluation, found.folder.results
+    says_why = evaluation.foreign and "message" in results
     rows = []
     for row in results[results["failed"] == 1].to_dict("records"):
         step = row.get("diverged_step")
@@ -259,6 +260,7 @@ def divergences(found: Findings) -> str:
                 *([str(row["state"])] if evaluation.foreign else []),
                 f"{float(step):,.0f}" if step else "–",
                 found.units[row["workload"]].score(row["score"]),
+                *([plain(row["message"]) or "–"] if says_why else []),
             ]
         )
     headers = [
@@ -269,6 +271,7 @@ def divergences(found: Findings) -> str:
         *(["state"] if evaluation.foreign else []),
         "at step",
         "counted as score",
+        *(["message"] if says_why else []),
     ]
     return markdown(headers, rows, 2 + len(evaluation.factors))
 

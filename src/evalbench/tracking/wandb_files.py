@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ class OfflineRun:
     """What the file of a run says."""
 
     id: str = ""
+    project: str = ""
     name: str = ""
     group: str = ""
     job_type: str = ""
@@ -35,11 +37,18 @@ class OfflineRun:
     """Looks at the machine."""
     artifacts: list[Mapping[str, Any]] = field(default_factory=list)
     """Name, type, metadata and paths of what was attached."""
+    started: float = 0.0
+    """When this copy of the run began, in seconds."""
     ended: bool = False
+    exit_code: int = 0
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """Yield the records of a file in order, as bytes; one that its writer is still at is left out."""
+    """Yield the records of a file in order, as bytes; one that its writer is still at is left out.
+
+    Raises:
+        ValueError: the file is not one of W&B's, or damaged.
+    """
     data = path.read_bytes()
     if not MAGIC.startswith(data[:4]):
         raise ValueError(f"{path} is not the file of a W&B run")
@@ -49,7 +58,7 @@ def chunks(path: Path) -> Iterator[bytes]:
         if room < CHUNK_HEADER.size:
             place += room
             continue
-        _, length, kind = CHUNK_HEADER.unpack_from(data, place)
+        checksum, length, kind = CHUNK_HEADER.unpack_from(data, place)
         if not kind:  # padding
             place += room
             continue
@@ -57,6 +66,8 @@ def chunks(path: Path) -> Iterator[bytes]:
         place = start + length
         if place > len(data):
             return
+        if zlib.crc32(data[start:place], zlib.crc32(bytes([kind]))) != checksum:
+            raise ValueError(f"{path} is damaged at byte {start}: copy it again")
         parts = data[start:place] if kind in (WHOLE, FIRST) else parts + data[start:place]
         if kind in (WHOLE, LAST):
             yield parts
@@ -85,12 +96,13 @@ def read(path: Path) -> OfflineRun:
         if kind == "run":
             head = record.run
             run.id, run.name, run.group, run.job_type = head.run_id, head.display_name, head.run_group, head.job_type
-            run.tags, run.notes = tuple(head.tags), head.notes
-            run.config.update(_items(head.config.update))
+            run.project, run.tags, run.notes = head.project, tuple(head.tags), head.notes
+            run.started = head.start_time.seconds + head.start_time.nanos / 1e9
+            _change(run.config, head.config)
         elif kind == "config":
-            run.config.update(_items(record.config.update))
+            _change(run.config, record.config)
         elif kind == "summary":
-            run.summary.update(_items(record.summary.update))
+            _change(run.summary, record.summary)
         elif kind == "history":
             run.curve.append({k: v for k, v in _items(record.history.item).items() if not k.startswith("_")})
         elif kind == "metric":
@@ -111,11 +123,21 @@ def read(path: Path) -> OfflineRun:
                 }
             )
         elif kind == "exit":
-            run.ended = True
+            run.ended, run.exit_code = not record.exit.not_complete, record.exit.exit_code
     run.config.pop("_wandb", None)
     run.summary = {key: value for key, value in run.summary.items() if not key.startswith("_")}
     return run
 
 
+def _change(values: dict[str, Any], change: Any) -> None:
+    values.update(_items(change.update))
+    for item in change.remove:
+        values.pop(_name(item), None)
+
+
 def _items(items: Any) -> dict[str, Any]:
-    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
+    return {_name(item): json.loads(item.value_json) for item in items}
+
+
+def _name(item: Any) -> str:
+    return item.key or ".".join(item.nested_key)
