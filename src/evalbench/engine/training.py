@@ -288,7 +288,7 @@ def _halving(config: Config, entrants: Sequence[Entrant]) -> Halving | None:
     names = [json.dumps(one.settings, sort_keys=True) for one in entrants]
     order = list(dict.fromkeys(names))
     by_loss = config.search.objectives[:1] == ("val/log_loss",)
-    return Halving(config.search.pruning, [order.index(name) for name in names], by_loss)
+    return Halving(config.search.pruning, [order.index(name) for name in names], by_loss, entrants[0].stop)
 
 
 def _schedule_tables(
