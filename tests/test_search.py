@@ -12,12 +12,12 @@ from evalbench.errors import ConfigError
 from evalbench.search import Study
 from evalbench.trial import Candidate, Outcome
 
-SAMPLERS = ["random", "tpe", "gp", "qmc", "grid"]
+SAMPLERS = ["random", "tpe", "gp", "cma_es", "qmc", "grid"]
 Known = Sequence[tuple[Candidate, Outcome | None]]
 
 
 def searched(*overrides: str) -> SearchConfig:
-    config = compose_config("search.num_trials=12", *overrides).search
+    config = compose_config("search.num_trials=12", "search.batch=4", *overrides).search
     assert config is not None
     return config
 
@@ -31,10 +31,10 @@ def score(values: Any) -> Outcome:
 
 
 def run(path: Path, config: SearchConfig, rounds: int, known: Known = ()) -> list[tuple[Candidate, Outcome | None]]:
-    """Return all candidates after some rounds of four, on top of what is known."""
+    """Return all candidates after some batches, on top of what is known."""
     study, found = opened(path, config, known), dict(enumerate(known))
     for _ in range(rounds):
-        for candidate in study.waiting() or study.ask(4):
+        for candidate in study.waiting() or study.ask():
             outcome = score(candidate.values)
             study.tell(candidate, outcome)
             found[candidate.number] = (candidate, outcome)
@@ -49,6 +49,14 @@ def test_a_study_that_was_broken_off_and_forgotten_goes_on_as_if_it_had_not_been
     first = run(tmp_path / "cut", config, 2)
     assert run(tmp_path / "cut", config, 1, first) == whole  # another process, the same storage
     assert run(tmp_path / "lost", config, 3, first) == whole  # the storage is lost, the store is not
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cma_es"])
+def test_a_study_that_grew_has_the_candidates_of_one_that_was_large_at_once(tmp_path: Path, sampler: str) -> None:
+    whole = run(tmp_path / "whole", searched(f"+search={sampler}"), 3)
+    small = run(tmp_path / "grown", searched(f"+search={sampler}", "search.num_trials=6"), 2)
+    assert small == whole[:6]  # a batch and a half
+    assert run(tmp_path / "grown", searched(f"+search={sampler}"), 3, small) == whole
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -70,7 +78,7 @@ def test_the_store_is_right_where_the_two_disagree(tmp_path: Path) -> None:
     other = [(candidate, Outcome((7.0,))) for candidate, _ in found]
     study = opened(tmp_path, config, other)
     assert study.count == 0  # asked anew, and told anew
-    assert [candidate for candidate, _ in other] == study.ask(8)
+    assert [candidate for candidate, _ in other] == study.ask() + study.ask()
     assert opened(tmp_path, config, []).count == 0
 
 
@@ -79,7 +87,7 @@ def test_half_a_line_that_a_killed_process_left_is_taken_away(tmp_path: Path) ->
     found = run(tmp_path, config, 1)
     with (tmp_path / "s.journal").open("ab") as file:
         file.write(b'{"op_code": 4, "worker')
-    assert opened(tmp_path, config, found).ask(1)
+    assert opened(tmp_path, config, found).ask()
     assert opened(tmp_path, config, found).count == 0  # that one was never recorded: it is asked again
 
 
@@ -103,7 +111,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(workspace: Path) -> None:
 
 def test_pruned_and_failed_candidates_are_so_in_optuna_too(tmp_path: Path) -> None:
     study = opened(tmp_path, searched("+search=tpe"))
-    one, two, _ = study.ask(3)
+    one, two, _, _ = study.ask()
     study.tell(one, Outcome((0.25,), pruned=True))
     study.tell(two, Outcome(None))
     (kept,) = optuna.get_all_study_summaries(storage=search.open_storage(str(tmp_path / "s.journal")))
@@ -114,6 +122,7 @@ def test_pruned_and_failed_candidates_are_so_in_optuna_too(tmp_path: Path) -> No
         ("PRUNED", 0.25),
         ("FAIL", None),
         ("RUNNING", None),
+        ("RUNNING", None),
     ]
 
 
@@ -121,7 +130,7 @@ def test_a_grid_ends_when_it_has_been_walked(tmp_path: Path) -> None:
     config = searched("+search=grid", "optimizer=sgd", "search.sampler.points=4")
     assert search.num_candidates(config) == 4
     study = opened(tmp_path, config)
-    lrs = sorted(candidate.values["optimizer.lr"] for candidate in study.ask(4))
+    lrs = sorted(candidate.values["optimizer.lr"] for candidate in study.ask())
     assert lrs == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1])
 
 

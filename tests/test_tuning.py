@@ -1,5 +1,6 @@
 """Tune, then measure: on the iris table with a small network, which takes a second or two."""
 
+import math
 import re
 import sqlite3
 import subprocess
@@ -213,18 +214,119 @@ def test_a_search_keeps_the_test_rows_that_the_data_set_gives() -> None:
 # ── what may happen on the way ────────────────────────────────────────────────────────────────────────────────────────
 
 
+HALVING = ("search.pruning={eta: 2, first_rung: 1}", "budget.epochs=6", "search.num_trials=6")
+ONE_GRAPH = ("optimizer=minibatch_sgd", "optimizer.space.batch_size=null")
+EACH_ITS_OWN = (*ONE_GRAPH, "++search.space.model.width={low: 4, high: 300, integer: true}")
+
+
+def lengths(cell: Cell, store: Store) -> list[list[int]]:
+    """How many validations each trial of each candidate counts with."""
+    return [[len(trial.result.curve) for trial in one.trials] for one in only_study(cell).history(store)]
+
+
+def halved_plainly(cell: Cell, store: Store) -> list[list[int]]:
+    """The same from candidates that are trained one by one, all to the end."""
+    curves = []
+    for one in only_study(cell).history(store):
+        tuned = cell.at(one.candidate.values, Phase.TUNE)
+        alone = [Entrant(trial.seed, Phase.TUNE, stop=6) for trial in one.trials]
+        curves.append([result.curve for result in training.train(tuned.config, tuned.dataset, alone)])
+    going, ends = list(range(len(curves))), [6] * len(curves)
+    for rung in (1, 2, 4):
+        best = [[min(curve[:rung], key=lambda point: point.val_loss).val_score for curve in each] for each in curves]
+        going.sort(key=lambda candidate: (-sum(best[candidate]), candidate))
+        keep = math.ceil(len(going) / 2)
+        for loser in going[keep:]:
+            ends[loser] = rung
+        going = going[:keep]
+    return [[end] * 2 for end in ends]
+
+
 @pytest.mark.slow
-def test_pruned_candidates_end_early_and_are_not_measured(store: Store) -> None:
-    cell = searched("search.pruning={eta: 2, first_rung: 1}", "optimizer=sgd", "budget.epochs=6")
+@pytest.mark.parametrize("space", [ONE_GRAPH, EACH_ITS_OWN], ids=["one graph", "each its own"])
+def test_candidates_that_were_asked_for_together_compete_whatever_their_graphs(
+    store: Store, trained: list[tuple[Config, list[Entrant]]], space: tuple[str, ...]
+) -> None:
+    cell = searched(*HALVING, *space)
     tuning.run(cell, store)
+    assert len(trained) == (1 if space is ONE_GRAPH else 6 + 3 + 2 + 1) + 2  # with the two that are measured
     history = only_study(cell).history(store)
-    assert sorted(one.state.value for one in history) == ["COMPLETE", "PRUNED", "PRUNED", "PRUNED"]
-    lengths = {one.state: len(one.trials[0].result.curve) for one in history}
-    assert lengths[State.COMPLETE] == 6
-    assert lengths[State.PRUNED] < 6
+    assert sorted(one.state.value for one in history) == ["COMPLETE", *["PRUNED"] * 5]
     best = only_study(cell).best(store)
     assert best is not None
     assert best.state is State.COMPLETE
+    assert lengths(cell, store) == halved_plainly(cell, store)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [3, 1])
+def test_it_does_not_matter_how_many_candidates_fit_into_memory(
+    store: Store, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    cell = searched(*HALVING, *ONE_GRAPH)
+    monkeypatch.setattr(training, "_most_members", lambda *_: most)  # the seeds of a candidate are torn apart
+    tuning.run(cell, store)
+    assert lengths(cell, store) == halved_plainly(cell, store)
+    assert tuning.is_done(cell, store)
+
+
+@pytest.mark.slow
+def test_a_study_that_grew_is_the_one_that_was_large_at_once(store: Store) -> None:
+    small, large = searched(*HALVING, *ONE_GRAPH, "search.num_trials=3"), searched(*HALVING, *ONE_GRAPH)
+    tuning.run(small, store)
+    before = lengths(small, store)
+    tuning.run(large, store)
+    assert lengths(large, store) == halved_plainly(large, store)
+    assert sorted(lengths(large, store)) == [[1, 1], [1, 1], [1, 1], [2, 2], [4, 4], [6, 6]]
+    assert lengths(small, store) == before
+    assert tuning.is_done(small, store)
+
+
+@pytest.mark.slow
+def test_halving_goes_on_where_it_was_broken_off(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, real, left = searched(*HALVING, *EACH_ITS_OWN), training.train, iter(range(8))
+
+    def train(*arguments: Any) -> list[TrialResult]:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(training, "train", train)
+        with pytest.raises(KeyboardInterrupt):
+            tuning.run(cell, store)
+    tuning.run(cell, store)
+    assert lengths(cell, store) == halved_plainly(cell, store)
+
+
+@pytest.mark.slow
+def test_the_next_best_goes_on_where_the_best_fails(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell, real = searched(*HALVING, *EACH_ITS_OWN), training.train
+    unlucky: set[str] = set()
+
+    def train(config: Config, dataset: Any, seeds: Any, *more: Any) -> list[TrialResult]:
+        if Entrant.of(seeds[0]).stop == 6 and (not unlucky or str(config) in unlucky):
+            unlucky.add(str(config))
+            raise RuntimeError("no luck")
+        return real(config, dataset, seeds, *more)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(training, "train", train)
+        tuning.run(cell, store)
+    states = [one.state for one in only_study(cell).history(store)]
+    assert Counter(states) == {State.COMPLETE: 1, State.FAILED: 1, State.PRUNED: 4}
+    tuning.run(cell, store)  # it is tried again
+    assert lengths(cell, store) == halved_plainly(cell, store)
+
+
+def test_a_study_is_another_one_where_its_candidates_would_be_others() -> None:
+    def ids(*overrides: str) -> list[str]:
+        cells = [searched(*overrides, more) for more in ("search.batch=4", "search.batch=8", "search.num_trials=8")]
+        return [only_study(cell).id for cell in cells]
+
+    assert len(set(ids())) == 1  # each is drawn by itself
+    assert len(set(ids("search.sampler._target_=optuna.samplers.TPESampler", "search.batch=4"))) == 2
+    assert len(set(ids(HALVING[0], "budget.epochs=6", "search.batch=4"))) == 2
 
 
 def test_a_candidate_that_diverges_scores_as_the_trivial_predictor(store: Store) -> None:
@@ -297,14 +399,24 @@ def test_a_job_that_cannot_begin_to_tune_says_why(store: Store) -> None:
 
 
 @pytest.mark.slow
-def test_repeated_studies_use_other_candidates_and_other_seeds(store: Store) -> None:
+def test_repeated_studies_use_other_candidates_and_other_seeds(
+    store: Store, trained: list[tuple[Config, list[Entrant]]]
+) -> None:
     cell = searched("optimizer=sgd", "search.num_studies=2")
     tuning.run(cell, store)
     one, two = tuning.studies(cell)
     assert one.id != two.id
     assert {trial.seed for tried in two.history(store) for trial in tried.trials} == {2, 3}
     assert [t.candidate.values for t in one.history(store)] != [t.candidate.values for t in two.history(store)]
-    assert len(tuning.measured(cell, store)) == 2
+    (default, first, second) = ([entrant.seed for entrant in entrants] for _, entrants in trained[2:])
+    assert first == list(range(3))  # what one study has too
+    assert not set(first) & set(second)
+    assert default == first + second  # so that each study is paired with the default
+    assert [[spec.seed for spec in specs.values()] for specs in tuning.measured(cell, store)] == [first, second]
+    assert {seed for seed, _ in store.references(cell.workload_id)} == set(default)
+    assert tuning.is_done(cell, store)
+    more = searched("optimizer=sgd", "search.num_studies=2", "num_seeds=4")
+    assert set(cell.specs) < set(more.specs)  # seeds that are added take none away
 
 
 @pytest.mark.slow
@@ -327,6 +439,9 @@ def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> Non
         ("search.objectives=[speed]", "search.objectives"),
         ("search.objectives=[cost/flops,val/log_loss]", "search.objectives"),
         ("search.objectives=[val/auroc] search.pruning={eta: 2, first_rung: 1}", "search.objectives"),
+        ("search.pruning={eta: 2, first_rung: 2}", "search.pruning.first_rung"),
+        ("search.batch=1 search.pruning={eta: 2, first_rung: 1}", "search.batch"),
+        ("search.num_studies=2 num_seeds=1000001", "num_seeds"),
         ("++search.space.model.height={low: 1, high: 2}", "search space"),
         ("++search.space.model.width={low: -1, high: 2, integer: true}", "model.width"),
         ("search.development=0.08 split.validation=0.02", "search.development"),
@@ -334,7 +449,7 @@ def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> Non
 )
 def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str, key: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        tuning.check(searched(*re.split(r" (?=search|split)", override)))
+        tuning.check(searched(*re.split(r" (?=search|split|num_seeds)", override)))
     assert refused.value.key == key
 
 
@@ -376,6 +491,24 @@ def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
             assert run.tables["candidates"].columns[-2:] == ("state", "val/accuracy")
             assert {row[-2] for row in run.tables["candidates"].rows} == {"COMPLETE"}
             assert len(run.tables["candidates"].rows) == 8
+
+
+# ── the terminal ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.slow
+def test_the_terminal_says_whether_a_study_goes_on_or_is_another_one(inline: Inline) -> None:
+    small = ("dataset=iris", "optimizer=sgd", "budget.epochs=1", "num_seeds=1", "search.num_seeds=1", "cost.rounds=0")
+
+    def said(*overrides: str) -> str:
+        out = inline(*small, "tracker=none", "reports=reports", *overrides)
+        (line,) = (line for line in out.splitlines() if line.endswith(("known", "used")))
+        return line
+
+    assert said("+search=tpe", "search.num_trials=2") == "Tuning   1 study, 0 of 2 candidates known"
+    assert said("+search=tpe", "search.num_trials=3") == "Tuning   1 study, 2 of 3 candidates known"
+    other = said("+search=tpe", "search.num_trials=3", "search.batch=2")
+    assert other.startswith("Tuning   1 study, 0 of 3 candidates known; the store has other studies of the same cells")
 
 
 # ── killed ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from typing import Any
 from evalbench import live, provenance, ranks, workloads
 from evalbench.config import Component, Config, SplitConfig
 from evalbench.errors import ConfigError, InputError, LeaseLostError
-from evalbench.seeds import Phase, Role, derive
+from evalbench.seeds import Phase, Role, derive, seeds_of
 from evalbench.store import Lease, Store
 from evalbench.trial import Entrant, State, TrialResult, TrialSpec
 from evalbench.workloads import Dataset, development_part, draw_split, hold_out, references
@@ -34,6 +34,8 @@ class Cell:
     values: Mapping[str, Any] = field(default_factory=dict)
     """What a search has put in the place of the configuration's own values, by key."""
     phase: Phase = Phase.MEASURE
+    study: int | None = None
+    """The study whose seeds its trials have; None for those of all studies."""
 
     @classmethod
     def of(cls, config: Config) -> "Cell":
@@ -44,16 +46,16 @@ class Cell:
             dataset = hold_out(dataset, config.split.test, seed)
         return cls(config, dataset)
 
-    def at(self, values: Mapping[str, Any], phase: Phase = Phase.MEASURE) -> "Cell":
-        """Return this cell with other hyperparameters.
+    def at(self, values: Mapping[str, Any], phase: Phase = Phase.MEASURE, study: int | None = None) -> "Cell":
+        """Return this cell with other hyperparameters, and with the seeds of one study where that is given.
 
         One that is being tuned has the development rows alone: no other row exists for it.
         """
-        if phase is self.phase and values == self.values:
+        if phase is self.phase and values == self.values and study == self.study:
             return self
         config = self.config.with_values(values)
         if phase is Phase.MEASURE:
-            return Cell(config, self.dataset, values)
+            return Cell(config, self.dataset, values, study=study)
         assert config.search is not None
         fixed = self.dataset.fixed_test_rows
         share = config.search.development if fixed is None else 1 - len(fixed) / len(self.dataset.targets)
@@ -65,10 +67,21 @@ class Cell:
         """The rows that a search may see."""
         return development_part(self.dataset)
 
+    @property
+    def num_studies(self) -> int:
+        """The number of times that its hyperparameters are searched; 1 where they are not."""
+        return 1 if self.config.search is None else self.config.search.num_studies
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed indices of its trials: `num_seeds`, for each study where the whole search is repeated."""
+        studies = range(self.num_studies) if self.study is None else [self.study]
+        return [seed for study in studies for seed in seeds_of(study, self.config.num_seeds)]
+
     @cached_property
     def specs(self) -> dict[str, TrialSpec]:
         """The trials by identity, in the order of their seeds."""
-        trials = (self.spec(seed) for seed in range(self.config.num_seeds))
+        trials = (self.spec(seed) for seed in self.seeds)
         return {spec.trial_id(): spec for spec in trials}
 
     def spec(self, seed: int) -> TrialSpec:
@@ -262,7 +275,7 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
 def _complete_references(cell: Cell, store: Store) -> None:
     known = store.references(cell.workload_id)
     new = {}
-    for seed in range(cell.config.num_seeds):
+    for seed in cell.seeds:
         split_seed = derive(cell.config.root_seed, cell.workload, Role.SPLIT, seed)
         for name, predictor in REFERENCES.items():
             if (seed, name) not in known:

@@ -199,6 +199,10 @@ class Pruning:
             rung *= self.eta
         return rung == validation
 
+    def rungs(self, validations: int) -> list[int]:
+        """Return the validations after which candidates of so many validations are compared; the last is none."""
+        return [validation for validation in range(1, validations) if self.is_rung(validation)]
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -515,6 +519,9 @@ def _search(section: "_Section", dimensions: Sequence[Dimension]) -> SearchConfi
         space=merged,
     )
     section.finish()
+    if search.pruning is not None and search.batch == 1:
+        rule = "must be above 1 where candidates are pruned"
+        raise ConfigError("search.batch", rule, search.batch, "those that are asked for together compete: raise it")
     if search.pruning is not None and len(search.objectives) > 1:
         rule = "must be null with more than one objective"
         raise ConfigError("search.pruning", rule, search.pruning.spec(), "halving needs one order of the candidates")

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from evalbench.report.declared import declaration
+from evalbench.seeds import study_of
 from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
 from evalbench.trial import TRAINING_VERSION, State
@@ -91,7 +92,8 @@ def write(
         *(["study"] if searched else []),
     ]
     _write_csv(folder / "curves.csv", curves, columns)  # its header also where every trial failed
-    _write_csv(folder / "references.csv", _reference_rows(datasets, references, num_seeds), REFERENCE_COLUMNS)
+    seeds = {trial.seed for _, _, trial in pairs}
+    _write_csv(folder / "references.csv", _reference_rows(datasets, references, seeds), REFERENCE_COLUMNS)
     _write_studies(folder, searched)
     return tuple(failures)
 
@@ -217,7 +219,7 @@ def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, pilot_seeds: i
     result, metric = trial.result, dataset.metric
     return {
         **_key(link, trial),
-        "stage": "pilot" if trial.seed < pilot_seeds else "extension",
+        "stage": "pilot" if study_of(trial.seed)[1] < pilot_seeds else "extension",
         "state": result.state.value,
         "metric": metric.name,
         "direction": metric.direction,
@@ -253,7 +255,7 @@ def _curve_rows(link: Link, trial: StoredTrial) -> list[dict[str, Any]]:
 def _reference_rows(
     datasets: Mapping[str, Dataset],
     references: Mapping[str, Mapping[tuple[int, str], Mapping[str, float]]],
-    num_seeds: int,
+    seeds: Container[int],
 ) -> list[dict[str, Any]]:
     return [
         {
@@ -267,7 +269,7 @@ def _reference_rows(
         }
         for workload, dataset in datasets.items()
         for (seed, reference), metrics in sorted(references[workload].items())
-        if seed < num_seeds
+        if seed in seeds
     ]
 
 

@@ -36,6 +36,8 @@ MOST_AT_ONCE = 64
 """Candidates of a batch where the search does not say."""
 ONE_SEED = (QMCSampler, GridSampler)
 """Samplers that walk through one sequence, which one seed fixes."""
+NOT_ADAPTIVE = (RandomSampler, *ONE_SEED)
+"""Samplers whose candidates do not depend on results; any other sampler may learn from them."""
 NUMBERS_ONLY = CmaEsSampler
 """Beside it choices are drawn at random."""
 SCHEMA = "optuna"
@@ -64,6 +66,11 @@ def num_candidates(search: SearchConfig) -> int:
 def batch_size(search: SearchConfig) -> int:
     """Return how many candidates are asked for at once."""
     return search.batch or MOST_AT_ONCE
+
+
+def is_adaptive(search: SearchConfig) -> bool:
+    """Return whether what is drawn may depend on results, and so on how candidates are cut into batches."""
+    return type(_sampler(search, 0)) not in NOT_ADAPTIVE
 
 
 def grid(space: Sequence[Dimension], points: int, seed: int) -> GridSampler:
@@ -99,8 +106,8 @@ class Study:
         self._known = {candidate.number: candidate for candidate, _ in known}
         self._storage = open_storage(storage)
         self._study = self._make(name, directions)
-        if self._disagrees(known):
-            log.info("study %s disagrees with the store and is asked anew", name)
+        if self._disagrees(known) or self._left_in_a_batch:
+            log.info("study %s is asked anew for what the store knows", name)
             optuna.delete_study(study_name=name, storage=self._storage)
             self._study = self._make(name, directions)
 
@@ -122,6 +129,11 @@ class Study:
         return False
 
     @property
+    def _left_in_a_batch(self) -> bool:
+        """Whether the last batch has room for candidates that are wanted: they must know none of its results."""
+        return bool(self.count % batch_size(self._search)) and self.count < num_candidates(self._search)
+
+    @property
     def count(self) -> int:
         """How many candidates were asked for."""
         return len(self._study.get_trials(deepcopy=False))
@@ -131,10 +143,13 @@ class Study:
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [Candidate(trial.number, dict(trial.params)) for trial in running]
 
-    def ask(self, count: int) -> list[Candidate]:
-        """Return so many new candidates; those that the store knows already are what they were."""
+    def ask(self) -> list[Candidate]:
+        """Return the candidates of the next batch; those that the store knows already are what they were.
+
+        Batches begin at multiples of their size, however large the study was before.
+        """
         asked = []
-        for _ in range(count):
+        for _ in range(min(batch_size(self._search), num_candidates(self._search) - self.count)):
             number = self.count
             known = self._known.get(number)
             if known is not None:

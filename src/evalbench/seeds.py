@@ -3,11 +3,16 @@
 A seed is a hash of (root seed, workload, phase, role, seed index) and of nothing else: it does not depend on the
 technique, so techniques are compared on the same splits, initial draws and data order (paired), nor on the cohort or
 the order of calls, so a trial's result is the same wherever it is trained. The phases share no seed: what tuning was
-fitted to is never what is measured.
+fitted to is never what is measured. Repeated studies share none either: their means must not share noise.
 """
 
 import hashlib
 from enum import StrEnum
+from typing import Any, TypeVar
+
+S = TypeVar("S", bound=Any)
+STUDY_SEEDS = 1_000_000
+"""Seed indices that each study of a repeated search has for its measured trials, whatever their number."""
 
 
 class Role(StrEnum):
@@ -26,6 +31,16 @@ class Phase(StrEnum):
 
     TUNE = "tune"  # its validation score chooses hyperparameters
     MEASURE = "measure"  # its test score is the result
+
+
+def seeds_of(study: int, count: int) -> range:
+    """Return the seed indices of the measured trials of one study; those of the first study begin at 0."""
+    return range(study * STUDY_SEEDS, study * STUDY_SEEDS + count)
+
+
+def study_of(seed: S) -> tuple[S, S]:
+    """Return the study that a measured trial's seed index belongs to, and its number there; arrays are taken too."""
+    return seed // STUDY_SEEDS, seed % STUDY_SEEDS
 
 
 def derive(root: int, workload: str, role: Role, index: int, phase: Phase = Phase.MEASURE) -> int:

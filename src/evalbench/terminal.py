@@ -30,6 +30,7 @@ from evalbench.config import Config, parse
 from evalbench.errors import ConfigError, InputError
 from evalbench.evaluation import Outcome, Plan
 from evalbench.mirror import Mirrors
+from evalbench.seeds import study_of
 from evalbench.statistics.intervals import t_interval
 from evalbench.store import Store, StoredTrial, printable
 
@@ -106,11 +107,13 @@ def _run(
     """Link, train what is left to train, mirror, measure, conclude."""
     for change, trials in evaluation.changed_code(plan, store).items():
         console.print(f"{change}: {trials} trials train anew", markup=False, highlight=False, soft_wrap=True)
+    jobs = evaluation.untrained(plan, store)
+    _print_studies(console, [plan.jobs[number] for number in jobs], store)  # by what was linked before
     evaluation.link(plan, store, command())
     interrupted = False
     with _mirrors(plan, log_folder) as mirrors:
         try:
-            if jobs := evaluation.untrained(plan, store):
+            if jobs:
                 mirrors.start()
                 train(jobs)
             with _waiting(console, "waiting for the tracker"):
@@ -121,6 +124,25 @@ def _run(
             interrupted = True
             mirrors.drain(DRAIN_SECONDS)
         _conclude(console, plan, store, mirrors, interrupted)
+
+
+def _print_studies(console: Console, cells_to_train: Sequence[Cell], store: Store) -> None:
+    """Say whether the studies go on from what the store has, begin, or take the place of other ones of these cells."""
+    studies = {study.id: study for cell in cells_to_train for study in tuning.studies(cell)}
+    if not studies:
+        return
+    total = sum(tuning.num_candidates(study) for study in studies.values())
+    known = sum(len(study.history(store)) for study in studies.values())
+    told = [cell for name in store.described() for cell in (store.description(name) or {})["cells"]]
+    here = {cell.id for cell in cells_to_train}
+    others = {study["id"] for cell in told if cell["cell_id"] in here for study in cell["studies"]} - studies.keys()
+    line = f"Tuning   {len(studies)} {'study' if len(studies) == 1 else 'studies'}, {known} of {total} candidates known"
+    if not known and store.count_tried(list(others)):
+        line += (
+            "; the store has other studies of the same cells: they differ in more than search.num_trials, and none of"
+            " their candidates is used"
+        )
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 def _check_launcher(config: Config, gives_ranks: bool) -> None:
@@ -337,26 +359,26 @@ def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
         row = [workload if dataset.is_classification else f"{workload} (R²)"]
         for technique in plan.techniques:
             mine = [trials[link.trial_id] for link in links if link.technique == technique]
-            row.append(_mean_text([trial for trial in mine if trial.workload == workload], metric, halves))
+            here_too = [trial for trial in mine if trial.workload == workload]
+            row.append(_mean_text(here_too, metric, halves, by_study=here[0].num_studies > 1))
         references = store.references(here[0].workload_id)
         for name in ("linear", "trivial"):
-            scores = [
-                m[metric] for (seed, ref), m in references.items() if ref == name and seed < plan.config.num_seeds
-            ]
+            seeds = set(here[0].seeds)
+            scores = [m[metric] for (seed, ref), m in references.items() if ref == name and seed in seeds]
             row.append(f"{100 * np.mean(scores):.1f}" if scores else "–")  # every job died before it had computed them
         table.add_row(*row)
     return table
 
 
-def _mean_text(trials: Sequence[StoredTrial], metric: str, half: bool) -> str:
+def _mean_text(trials: Sequence[StoredTrial], metric: str, half: bool, by_study: bool) -> str:
     scored = [trial for trial in trials if metric in trial.result.metrics]
     if not scored:
         return "failed"
     first = scored[0].result
-    by_seed: dict[int, list[float]] = {}
-    for trial in scored:
-        by_seed.setdefault(trial.seed, []).append(trial.result.metrics[metric])
-    scores = [100 * float(np.mean(values)) for values in by_seed.values()]
+    repeats: dict[int, list[float]] = {}
+    for trial in scored:  # where the whole search was repeated, the study is what repeats
+        repeats.setdefault(study_of(trial.seed)[0 if by_study else 1], []).append(trial.result.metrics[metric])
+    scores = [100 * float(np.mean(values)) for values in repeats.values()]
     interval = t_interval(scores, 0.95, rho=(first.num_test or 0) / (first.num_train or 1))
     width = f" ± {(interval.high - interval.low) / 2:.1f}" if half and interval.computed else ""
     return f"{interval.mean:.1f}{width}"

@@ -97,6 +97,8 @@ class Entrant:
     phase: Phase = Phase.MEASURE
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The optimizer's hyperparameters in which it differs from the configuration."""
+    stop: int | None = None
+    """The validation after which it ends where candidates are pruned; None: it competes with those of its cohort."""
 
     @classmethod
     def of(cls, seed: "int | Entrant") -> "Entrant":

@@ -3,6 +3,10 @@
 A study asks for candidates, their trials train together as far as their graphs are the same, and it is told their
 validation scores. Every trial is in the store, so nothing is trained twice; the study's best candidate is then measured
 on seeds of its own, beside the setting that nobody tuned.
+
+Where candidates are pruned, those that were asked for together compete. What the store has of a pruned trial is the
+beginning of the whole one, whoever it competed with: which candidates end where is worked out from the store each time
+(`engine.halving.race`), so that it does not depend on cohorts, interruptions or smaller studies before.
 """
 
 import hashlib
@@ -13,14 +17,15 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from evalbench import cell as cells
 from evalbench import provenance, ranks
 from evalbench.cell import Cell
 from evalbench.config import SearchConfig
+from evalbench.engine import halving
 from evalbench.errors import ConfigError, DataError
-from evalbench.seeds import Phase, derive_draw
+from evalbench.seeds import STUDY_SEEDS, Phase, derive_draw
 from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
 from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec
 from evalbench.workloads import draw_split
@@ -45,9 +50,17 @@ TIMING_ROUNDS = 5
 TIMED = ("cost/step_seconds", "cost/seconds")
 
 
+class _Numbered(Protocol):
+    @property
+    def number(self) -> int: ...
+
+
+N = TypeVar("N", bound=_Numbered)
+
+
 @dataclass(frozen=True)
 class Tried:
-    """A candidate with its trials, as the store has them."""
+    """A candidate with its trials; those of a pruned one as they stood when it lost."""
 
     candidate: Candidate
     trials: tuple[StoredTrial, ...]
@@ -84,17 +97,23 @@ class CellStudy:
 
     @cached_property
     def id(self) -> str:
-        """A hash of all that its candidates and their scores depend on; more trials continue the same study."""
+        """A hash of all that its candidates and their scores depend on; more trials continue the same study.
+
+        Batches begin at multiples of their size. So candidates and results are the same whether a study was started
+        with all its trials or with fewer, but not where the size is another one and candidates learn or compete.
+        """
+        from evalbench import search as optuna_side
+
         search = self.search
         canonical = {dimension.path: dimension.points(2)[0] for dimension in search.space}
         choices = [{dimension.path.rpartition(".")[2]: dimension.choices} for dimension in search.space]
         code = replace(search.sampler, arguments={**search.sampler.arguments, "space": choices}).code()
+        batch_matters = search.pruning is not None or optuna_side.is_adaptive(search)
         content = {
-            "cell": self.cell.at(canonical, Phase.TUNE).settings,
-            "workload": self.cell.workload,
-            "root_seed": self.cell.config.root_seed,
+            "cell": self.cell.at(canonical, Phase.TUNE).id,
             "space": {dimension.path: dimension.spec() for dimension in search.space},
             "sampler": search.sampler.spec(),
+            "batch": optuna_side.batch_size(search) if batch_matters else None,
             "num_seeds": search.num_seeds,
             "objectives": self.objectives,
             "number": self.number,
@@ -130,15 +149,56 @@ class CellStudy:
         """
         stored = store.candidates(self.id)[: self.search.num_trials]
         trials = store.trials([trial_id for one in stored for trial_id in one.trial_ids])
-        return [self._tried(one, trials, store) for one in stored]
+        history = []
+        for company in self.companies(stored):
+            lost, _ = self.race([one.trial_ids for one in company], trials)
+            history += [self._tried(one, trials, lost.get(one.trial_ids), store) for one in company]
+        return history
 
-    def _tried(self, one: StoredCandidate, trials: Mapping[str, StoredTrial], store: Store) -> Tried:
+    def companies(self, candidates: Sequence[N]) -> list[list[N]]:
+        """Return candidates with those that they compete with, who were asked for together; all where none compete."""
+        if self.search.pruning is None:
+            return [list(candidates)]
+        from evalbench.search import batch_size
+
+        groups: dict[int, list[N]] = {}
+        for one in candidates:
+            groups.setdefault(one.number // batch_size(self.search), []).append(one)
+        return list(groups.values())
+
+    def race(
+        self, company: Sequence[tuple[str, ...]], trials: Mapping[str, StoredTrial]
+    ) -> tuple[dict[tuple[str, ...], int], int]:
+        """Return after which validation each loser ends, and the validation that all others must reach next.
+
+        A candidate is its trials' identities: two with the same hyperparameters compete as one.
+        """
+        if self.search.pruning is None:
+            return {}, self.validations
+        runners = list(dict.fromkeys(company))
+        results = [[trials[name].result if name in trials else None for name in names] for names in runners]
+        by_loss = self.objectives[0] == "val/log_loss"
+        lost, reach = halving.race(results, self.search.pruning, self.validations, by_loss)
+        return {runners[place]: rung for place, rung in lost.items()}, reach
+
+    @property
+    def validations(self) -> int:
+        """The number of validations of a trial that goes on to the end."""
+        return num_validations(self.cell)
+
+    def _tried(
+        self, one: StoredCandidate, trials: Mapping[str, StoredTrial], lost_at: int | None, store: Store
+    ) -> Tried:
         there = tuple(trials[trial_id] for trial_id in one.trial_ids if trial_id in trials)
         candidate = Candidate(one.number, one.values)
         if len(there) < len(one.trial_ids):
             return Tried(candidate, there, None)
         if any(trial.result.state is State.FAILED for trial in there):
             return Tried(candidate, there, Outcome(None))
+        if lost_at is not None:
+            there = tuple(replace(t, result=self._as_of(lost_at, candidate, t.result)) for t in there)
+        elif not all(halving.reaches(trial.result, self.validations) for trial in there):
+            return Tried(candidate, there, None)
         timed = self._timed(candidate, store)
         if any(name in TIMED for name in self.objectives) and not timed:
             return Tried(candidate, there, None)
@@ -147,13 +207,34 @@ class CellStudy:
             statistics.fmean(self._value(name, candidate, result, timed) for result in results)
             for name in self.objectives
         )
-        return Tried(candidate, there, Outcome(values, any(r.state is State.PRUNED for r in results)))
+        return Tried(candidate, there, Outcome(values, pruned=lost_at is not None))
+
+    def _as_of(self, validation: int, candidate: Candidate, result: TrialResult) -> TrialResult:
+        """Return a trial as if it had been pruned after a validation, however much further it was trained."""
+        if len(result.curve) < validation or not halving.trains_after(result, validation):
+            return result  # it had ended by itself
+        curve = result.curve[:validation]
+        examples = self._examples(candidate, result, curve[-1].step)
+        return replace(
+            result,
+            state=State.PRUNED,
+            metrics={},
+            curve=curve,
+            best_epoch=min(curve, key=lambda point: point.val_loss).epoch,
+            diverged_step=None,
+            steps=curve[-1].step,
+            examples=examples,
+            flops=round((result.flops or 0) * examples / (result.examples or 1)),
+        )
 
     def _value(self, name: str, candidate: Candidate, result: TrialResult, timed: Mapping[str, float]) -> float:
+        if result.state is State.PRUNED:  # one objective, which each validation has
+            best = min(result.curve, key=lambda point: point.val_loss)
+            return best.val_loss if name == "val/log_loss" else best.val_score
         if name in timed:
             return timed[name]
         if name == "cost/flops":
-            spent = result.flops or 0
+            spent = math.inf if result.flops is None else result.flops  # not known is not cheap
             return spent * (self._times_longer(candidate, result) if result.state is State.DIVERGED else 1.0)
         if name == "cost/parameters":
             return float(result.parameters or 0)
@@ -164,15 +245,23 @@ class CellStudy:
         config, num_train = self.cell.at(candidate.values, Phase.TUNE).config, result.num_train or 1
         steps_per_epoch = math.ceil(num_train / config.optimizer.rows_per_step(num_train))
         steps = config.budget.validation_steps(steps_per_epoch)[-1]
-        return steps / steps_per_epoch * num_train / (result.examples or 1)
+        return self._examples(candidate, result, steps) / (result.examples or 1)
+
+    def _examples(self, candidate: Candidate, result: TrialResult, steps: int) -> int:
+        """Return the number of examples that a candidate's trial has seen after some steps."""
+        config, num_train = self.cell.at(candidate.values, Phase.TUNE).config, result.num_train or 1
+        rows = config.optimizer.rows_per_step(num_train)
+        epochs, rest = divmod(steps, math.ceil(num_train / rows))
+        return epochs * num_train + rest * rows
 
     def is_complete(self, store: Store) -> bool:
         """Whether all its candidates have ended, none of them by our fault."""
         from evalbench import search
 
-        stored = store.candidates(self.id)
-        ids = [trial_id for one in stored for trial_id in one.trial_ids]
-        return len(stored) >= search.num_candidates(self.search) and not store.missing(ids)
+        outcomes = [one.outcome for one in self.history(store)]
+        return len(outcomes) >= search.num_candidates(self.search) and all(
+            outcome is not None and outcome.values is not None for outcome in outcomes
+        )
 
     def best(self, store: Store) -> Tried | None:
         """Return the candidate to measure: the best by the first objective, of equals the one with the lowest loss."""
@@ -197,13 +286,13 @@ class CellStudy:
         history = self.history(store)
         ended = len(history) >= search.num_candidates(self.search) and all(one.outcome is not None for one in history)
         best = self.best(store) if ended else None
-        return None if best is None else self.cell.at(best.candidate.values)
+        return None if best is None else self.cell.at(best.candidate.values, study=self.number)
 
     def unchosen(self) -> list[TrialSpec]:
         """Return trials that stand for the measured ones where there is nothing to measure."""
         cell = self.cell
         settings = {**cell.settings, "best_of_study": self.id}
-        seeds = range(cell.config.num_seeds)
+        seeds = cell.at({}, study=self.number).seeds
         return [TrialSpec(cell.workload, settings, cell.config.root_seed, seed) for seed in seeds]
 
     # ── timing ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -250,6 +339,11 @@ def _own_metric(cell: Cell) -> str:
     return f"val/{cell.dataset.metric.name.split('/')[1]}"
 
 
+def num_validations(cell: Cell) -> int:
+    """Return the number of validations of a trial that ends with its budget, the same for all candidates."""
+    return len(cell.config.budget.validation_steps(steps_per_epoch=1))
+
+
 def studies(cell: Cell) -> list[CellStudy]:
     """Return the studies of a cell, none where nothing is searched."""
     search = cell.config.search
@@ -280,6 +374,15 @@ def check(cell: Cell) -> None:
     if config.pruning is not None and first not in (own, "val/log_loss"):
         rule = f"must be {own} or val/log_loss where candidates are pruned"
         raise ConfigError("search.objectives", rule, first, "halving compares these after each validation")
+    if config.pruning is not None and not config.pruning.rungs(num_validations(cell)):
+        rule = f"must be below the number of validations of a trial, which is {num_validations(cell)}"
+        remedy = "lower it, raise the budget, or leave search.pruning out: no candidate would end early"
+        raise ConfigError("search.pruning.first_rung", rule, config.pruning.first_rung, remedy)
+    if config.num_studies > 1 and cell.config.num_seeds > STUDY_SEEDS:
+        rule = f"must be at most {STUDY_SEEDS} where search.num_studies is above 1"
+        raise ConfigError(
+            "num_seeds", rule, cell.config.num_seeds, "each study has seeds of its own: repeat it instead"
+        )
     try:
         cell.development  # noqa: B018 - is made
     except DataError as error:
@@ -351,12 +454,15 @@ def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
 
 def num_trials(cells_of_plan: Sequence[Cell]) -> int:
     """Return how many trials the searches of some cells train."""
-    found = [study.search for cell in cells_of_plan for study in studies(cell)]
-    if not found:
-        return 0
-    from evalbench.search import num_candidates
+    found = [study for cell in cells_of_plan for study in studies(cell)]
+    return sum(num_candidates(study) * study.search.num_seeds for study in found)
 
-    return sum(num_candidates(one) * one.num_seeds for one in found)
+
+def num_candidates(study: CellStudy) -> int:
+    """Return how many candidates a study has in the end."""
+    from evalbench import search
+
+    return search.num_candidates(study.search)
 
 
 def is_done(cell: Cell, store: Store) -> bool:
@@ -383,12 +489,11 @@ def tune(study: CellStudy, store: Store) -> None:
             lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
             [(one.candidate, one.outcome) for one in study.history(store)],
         )
-        total = optuna_side.num_candidates(config)
-        while (waiting := opened.waiting()) or opened.count < total:
+        while (waiting := opened.waiting()) or opened.count < optuna_side.num_candidates(config):
             if not waiting:
-                waiting = opened.ask(min(optuna_side.batch_size(config), total - opened.count))
+                waiting = opened.ask()
                 _record(study, waiting, store)
-            _train(study, waiting, store, lease)
+                _train(study, waiting, store, lease)
             study._time(waiting, store)
             outcomes = {one.candidate.number: one.outcome for one in study.history(store)}
             for candidate in waiting:
@@ -406,22 +511,45 @@ def _record(study: CellStudy, candidates: Sequence[Candidate], store: Store) -> 
 
 
 def _train(study: CellStudy, candidates: Sequence[Candidate], store: Store, lease: Lease) -> None:
-    """Train the trials that the store lacks, those of one graph together."""
-    specs = {spec.trial_id(): (one, spec) for one in candidates for spec in study.specs(one)}
-    missing = [specs[trial_id] for trial_id in store.missing(list(specs))]
-    for cell, trials in _cohorts(study, missing):
-        log.info("tuning %s: %d trials together", study.name, len(trials))
-        cells.train(cell, trials, store, lease)
+    """Train the trials that the store lacks, those of one graph together.
+
+    Where candidates are pruned, all train up to a rung and those that go on train again, up to the next one. A company
+    of one graph trains once: its cohort drops the losers on the way.
+    """
+    for company in study.companies(candidates):
+        specs = {spec.trial_id(): (one, spec) for one in company for spec in study.specs(one)}
+        runners = list(dict.fromkeys(tuple(spec.trial_id() for spec in study.specs(one)) for one in company))
+        attempted: dict[str, int] = {}  # to the validation; what failed before is tried again, what fails now is not
+        while True:
+            trials = store.trials(list(specs))
+            failed = {name for name, trial in trials.items() if trial.result.state is State.FAILED}
+            trials = {name: trial for name, trial in trials.items() if name not in failed or name in attempted}
+            lost, reach = study.race(runners, trials)
+            going = [names for names in runners if names not in lost and not failed & attempted.keys() & set(names)]
+            lacking = [
+                name
+                for name in (name for names in going for name in names)
+                if not halving.reaches(trials[name].result if name in trials else None, reach)
+                and attempted.get(name) != reach
+            ]
+            if not lacking:
+                break
+            groups = list(_cohorts(study, [specs[name] for name in lacking]))
+            stop = None if study.search.pruning is None or (not trials and len(groups) == 1) else reach
+            for cell, members in groups:
+                log.info("tuning %s: %d trials together", study.name, len(members))
+                cells.train(cell, [(replace(entrant, stop=stop), spec) for entrant, spec in members], store, lease)
+            attempted |= dict.fromkeys(lacking, reach)
 
 
 def _cohorts(
     study: CellStudy, trials: Sequence[tuple[Candidate, TrialSpec]]
-) -> Iterator[tuple[Cell, list[tuple[int | Entrant, TrialSpec]]]]:
+) -> Iterator[tuple[Cell, list[tuple[Entrant, TrialSpec]]]]:
     """Yield what trains together: a cell, and its entrants with their trials.
 
     They may differ in seeds and in the optimizer's own settings; anything else is another graph or another shape.
     """
-    groups: dict[str, tuple[Cell, list[tuple[int | Entrant, TrialSpec]]]] = {}
+    groups: dict[str, tuple[Cell, list[tuple[Entrant, TrialSpec]]]] = {}
     for candidate, spec in trials:
         cell = study.cell.at(candidate.values, Phase.TUNE)
         own: Mapping[str, Any] = cell.config.optimizer.component.arguments

@@ -398,10 +398,9 @@ class Cohort(pl.LightningModule):
         if halving is None or self.round + 1 == len(self.recipe.validation_steps):
             return
         standing = [member.standing(halving.by_loss) for member in self.members]
-        pruned = [member.pruned for member in self.members]
-        for index in halving.losers(standing, pruned, self.round + 1):
-            member = self.members[index]
-            member.pruned, member.ended = not member.ended, True
+        ended = [member.ended for member in self.members]
+        for index in halving.losers(standing, ended, self.round + 1):
+            self.members[index].pruned = self.members[index].ended = True
 
     def _compact(self, keep: list[int]) -> None:
         """Go on with the members at some places of the stack; what was measured of the others stays."""

@@ -185,34 +185,11 @@ def train_all(
                 waiting = [part for group in (now, *waiting) for part in memory.split(group, half)]
                 continue
             log.warning("%d members failed together (%s); trying half of them at a time", len(now), error)
-            if _halving(config, [Entrant.of(one) for one in now]) is None:
-                waiting = [*memory.split(now, half), *waiting]
-                continue
-            failing = _failing(config, dataset, now)  # those that compete must not be parted
-            for place, own in failing.items():
-                yield [now[place]], own
-            others = [one for place, one in enumerate(now) if place not in failing]
-            waiting = [others, *waiting] if others else waiting
+            waiting = [*memory.split(now, half), *waiting]
             continue
         yield now, results
         if not (together and ranks.here().index):
             path.unlink(missing_ok=True)
-
-
-def _failing(config: Config, dataset: Dataset, members: Sequence[int | Entrant]) -> dict[int, Exception]:
-    """Return the errors of those members that raise when they train alone, by their place."""
-    failing: dict[int, Exception] = {}
-    waiting = [list(range(len(members)))]
-    while waiting:
-        places = waiting.pop()
-        try:
-            train(config, dataset, [members[place] for place in places])
-        except Exception as error:  # whatever the user's code raises
-            if len(places) == 1:
-                failing[places[0]] = error
-            else:
-                waiting += memory.split(places, -(-len(places) // 2))
-    return failing
 
 
 def train(
@@ -293,7 +270,7 @@ def _halving(config: Config, entrants: Sequence[Entrant]) -> Halving | None:
     names = [json.dumps(one.settings, sort_keys=True) for one in entrants]
     order = list(dict.fromkeys(names))
     by_loss = config.search.objectives[:1] == ("val/log_loss",)
-    return Halving(config.search.pruning, [order.index(name) for name in names], by_loss)
+    return Halving(config.search.pruning, [order.index(name) for name in names], by_loss, entrants[0].stop)
 
 
 def _schedule_tables(

@@ -13,7 +13,8 @@ import pandas as pd
 from evalbench.errors import TableError
 from evalbench.report.checks import finite, once, one_metric, only, read_table
 from evalbench.report.declared import Evaluation, read_evaluation
-from evalbench.report.studies import Studies, by_study, read_studies
+from evalbench.report.studies import Studies, by_study, check_seeds, read_studies
+from evalbench.seeds import study_of
 
 STATES = ("COMPLETE", "DIVERGED", "FAILED")
 COSTS = ("steps", "examples", "flops", "parameters")
@@ -78,25 +79,27 @@ def load(folder: Path) -> Folder:
     defaults = _checked(
         folder,
         replace(evaluation, tuning=None),
-        _table(folder / "defaults.csv", factors),
+        _numbered(_table(folder / "defaults.csv", factors), evaluation.num_studies),
         curves.iloc[:0].drop(columns="study"),
-        references,
+        _numbered(references, evaluation.num_studies),
         _costs(folder / "default_costs.csv", evaluation),
     )
     if evaluation.num_studies > 1:
+        check_seeds("results.csv", results)
         cell = ["technique", "workload", *factors]
         results = by_study(results, cell, ["score", "failed", "num_train", "num_test", *COSTS])
         curves = by_study(curves, [*cell, "epoch"], ["step", "train_loss", "val_loss", "val_score"])
-        references = _for_each_study(references, evaluation.num_studies)
+        references = by_study(
+            references.assign(study=study_of(references["seed"])[0]), ["reference", "workload"], ["score"]
+        )
     tuned = _checked(folder, evaluation, results, curves, references, costs)
     return replace(tuned, studies=read_studies(folder, evaluation), defaults=defaults)
 
 
-def _for_each_study(references: pd.DataFrame, num_studies: int) -> pd.DataFrame:
-    """A reference has no study of its own: its mean over the seeds stands beside each."""
-    keys = ["reference", "workload", "metric", "direction"]
-    mean = references.groupby(keys, sort=False)["score"].mean().reset_index()
-    return pd.concat([mean.assign(seed=study) for study in range(num_studies)], ignore_index=True)
+def _numbered(table: pd.DataFrame, num_studies: int) -> pd.DataFrame:
+    """Number the seeds of all studies so that those of the pilot come first, one of each study after the other."""
+    study, number = study_of(table["seed"])
+    return table.assign(seed=number * num_studies + study)
 
 
 def _checked(

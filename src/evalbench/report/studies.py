@@ -13,6 +13,7 @@ import pandas as pd
 from evalbench.errors import TableError
 from evalbench.report.checks import only, read_table
 from evalbench.report.declared import Evaluation
+from evalbench.seeds import study_of
 
 STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
 COUNTS = ("study", "candidate", "val_loss", "trials", "steps", "flops", "seconds")
@@ -109,12 +110,31 @@ def _read_json(path: Path, factors: Sequence[str], spaces: Mapping[str, Any]) ->
         raise TableError(f"{path} does not list studies: {type(error).__name__} {error}") from None
 
 
+def check_seeds(name: str, table: pd.DataFrame) -> None:
+    """Refuse studies that were measured with the same seeds.
+
+    Their means share the noise of those seeds, so that their spread is too small for an interval.
+    """
+    shared = table[table["study"] != study_of(table["seed"])[0]]
+    if len(shared):
+        raise TableError(
+            f"{name}: each study must have measured with seeds of its own, but study {int(shared['study'].iloc[0])} has"
+            f" seed {int(shared['seed'].iloc[0])} of another study: run the evaluation again"
+        )
+
+
 def by_study(table: pd.DataFrame, keys: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
     """Average trials over the seeds of a study, which takes the seed's place: the study is what repeats.
 
-    A study is DIVERGED only where all its trials are; FAILED ones are left out of its mean. `columns` are averaged.
+    Techniques are paired by study and seed: a seed that FAILED for one of them is left out of the study's mean of all.
+    A study is DIVERGED only where all its trials are. `columns` are averaged.
     """
-    ended = table[table["state"] != "FAILED"] if "state" in table else table
+    ended = table
+    if "state" in table:
+        ended = table[table["state"] != "FAILED"]
+        study = [key for key in keys if key != "technique"] + ["study"]
+        there = ended.groupby([*study, "seed"])["technique"].transform("nunique")
+        ended = ended[there == ended.groupby(study)["technique"].transform("nunique")]
     groups = ended.groupby([*keys, "study"], sort=False)
     rows = groups[list(columns)].mean()
     constant = [c for c in ("metric", "direction", "unit") if c in table]

@@ -26,6 +26,7 @@ class Spent:
     technique: str
     studies: int
     candidates: int
+    finished: int  # trained to the end of the budget, or of patience
     pruned: int
     diverged: int
     failed: int
@@ -67,6 +68,8 @@ class Tuned:
 
     studies: Studies
     spent: tuple[Spent, ...]
+    finalists: dict[str, tuple[int, int]]  # technique -> fewest and most candidates of a study that finished
+    evenly_pruned: bool  # as many finished for every technique, in each study
     gains: tuple[Gain, ...]
     choices: tuple[Choice, ...]
     best_found: pd.DataFrame  # technique, workload, objective, n, mean, sd, studies
@@ -82,9 +85,12 @@ def tuned(folder: Folder, in_skill: bool, level: float, rho: dict[str, float], d
     studies = folder.studies
     assert folder.evaluation.tuning is not None
     independent = str(folder.evaluation.tuning["sampler"]).endswith("RandomSampler")
+    finished = _finished(folder)
     return Tuned(
         studies=studies,
         spent=tuple(_spent(folder, technique) for technique in folder.evaluation.techniques),
+        finalists={str(name): (int(row.min()), int(row.max())) for name, row in finished.iterrows()},
+        evenly_pruned=folder.evaluation.tuning["pruning"] is None or bool((finished.nunique() == 1).all()),
         gains=tuple(_gains(folder, in_skill, level, rho)),
         choices=tuple(choice for study in studies.studies for choice in _choices(study)),
         best_found=_best_found(folder, independent),
@@ -104,6 +110,7 @@ def _spent(folder: Folder, technique: str) -> Spent:
         technique=technique,
         studies=len(folder.studies.of(technique)),
         candidates=len(mine),
+        finished=int(states.get("COMPLETE", 0)),
         pruned=int(states.get("PRUNED", 0)),
         diverged=int(states.get("DIVERGED", 0)),
         failed=int(states.get("FAILED", 0)),
@@ -114,6 +121,16 @@ def _spent(folder: Folder, technique: str) -> Spent:
     )
 
 
+def _finished(folder: Folder) -> pd.DataFrame:
+    """The number of candidates that were not cut short, a row per technique and a column per study of each workload."""
+    assert folder.studies is not None
+    table = folder.studies.candidates
+    keys = ["workload", *folder.evaluation.factors, "study"]
+    complete = (table["state"] == "COMPLETE").groupby([table[key] for key in ["technique", *keys]], sort=False).sum()
+    finished: pd.DataFrame = complete.unstack(keys)
+    return finished.reindex(list(folder.evaluation.techniques)).fillna(0)
+
+
 def _gains(folder: Folder, in_skill: bool, level: float, rho: dict[str, float]) -> list[Gain]:
     assert folder.defaults is not None
     evaluation = folder.evaluation
@@ -121,11 +138,10 @@ def _gains(folder: Folder, in_skill: bool, level: float, rho: dict[str, float]) 
     sides = [
         common_scores(side, in_skill)[[*keys, "score", "common", "direction"]] for side in (folder, folder.defaults)
     ]
-    if evaluation.num_studies > 1:  # the default has no study of its own: its mean over the seeds meets each
-        mean = sides[1].groupby(keys[:-1], sort=False)[["score", "common"]].mean().reset_index()
-        both = sides[0].merge(mean, on=keys[:-1], suffixes=("", "_default"))
-    else:
-        both = sides[0].merge(sides[1].drop(columns="direction"), on=keys, suffixes=("", "_default"))
+    if evaluation.num_studies > 1:  # a study meets the default's mean over the same seeds
+        default = sides[1].assign(seed=sides[1]["seed"] % evaluation.num_studies)
+        sides[1] = default.groupby([*keys, "direction"], sort=False)[["score", "common"]].mean().reset_index()
+    both = sides[0].merge(sides[1].drop(columns="direction"), on=keys, suffixes=("", "_default"))
     sign = both["direction"].map({"maximize": 1.0, "minimize": -1.0})
     both["own"] = sign * (both["score"] - both["score_default"])
     both["gain"] = both["common"] - both["common_default"]

@@ -79,14 +79,16 @@ def how(found: Findings) -> str:
         eta, first = tuning["pruning"]["eta"], tuning["pruning"]["first_rung"]
         said.append(
             f"Successive halving: after {plural(first, 'validation')}, and each time {eta} times as many, one candidate"
-            f" in {eta} of those that trained together went on; a pruned one counts with the value it had, as if its"
-            " training had been paid in full."
+            f" in {eta} went on, at least one, of the up to {tuning['batch']} that were asked for together and still"
+            " trained; those that had diverged or run out of patience took no place. A pruned one counts with the value"
+            " it had, as if its training had been paid in full."
         )
     said[-1] += "\n\n"  # what was done; what the intervals cover
     if evaluation.num_studies > 1:
         said.append(
-            f"The whole search was repeated {evaluation.num_studies} times with other seeds, and the study is what"
-            " repeats in this report: its intervals cover the uncertainty of tuning too."
+            f"The whole search was repeated {evaluation.num_studies} times, each time with seeds of its own for tuning"
+            " and for measuring, and the study is what repeats in this report: its intervals cover the uncertainty of"
+            " tuning too. Techniques, and the settings that nobody tuned, are paired by study and seed."
         )
     else:
         said.append(
@@ -107,7 +109,7 @@ def parity(found: Findings) -> str:
             code(one.technique),
             str(one.studies),
             counted(one.candidates),
-            f"{one.pruned} / {one.diverged} / {one.failed}",
+            f"{one.finished} / {one.pruned} / {one.diverged} / {one.failed}",
             counted(one.trials),
             counted(one.steps),
             flops(one.flops),
@@ -116,8 +118,8 @@ def parity(found: Findings) -> str:
         for one in _tuned(found).spent
     ]
     headers = [
-        "technique", "studies", "candidates", "pruned / diverged / failed", "trainings", "optimizer steps", "FLOPs",
-        "seconds",
+        "technique", "studies", "candidates", "finished / pruned / diverged / failed", "trainings", "optimizer steps",
+        "FLOPs", "seconds",
     ]  # fmt: skip
     return markdown(headers, rows, 1)
 
@@ -129,15 +131,36 @@ def parity_sentence(found: Findings) -> str:
         return "Parity fails: not every study has the same number of candidates, so no ring is above ASSESS."
     pruned = _tuning(found)["pruning"] is not None
     spent = "candidates and seeds, and the same most" if pruned else "candidates, seeds and"
+    finished = f" {_finalists(found)}" if pruned else ""
+    counted_once = (
+        " Steps and FLOPs count each training once, up to its end, although candidates of several graphs train again"
+        " from the start when they go on."
+        if pruned
+        else ""
+    )
     most = (
         f" Equal numbers of candidates are not equal coverage: the spaces have {min(sizes)} to {max(sizes)} dimensions."
         if len(set(sizes)) > 1
         else ""
     )
     return (
-        f"Every study had the same number of {spent} epochs or steps. Seconds are those of the cohorts in which"
-        f" candidates trained, other cells perhaps beside them.{most}"
+        f"Every study had the same number of {spent} epochs or steps.{finished}{counted_once} Seconds are those of the"
+        f" cohorts in which candidates trained, other cells perhaps beside them.{most}"
     )
+
+
+def _finalists(found: Findings) -> str:
+    """How many candidates halving left to finish, and whether it left each technique as many."""
+    tuned = _tuned(found)
+    if tuned.evenly_pruned:
+        return "Halving left as many candidates of each technique to finish."
+    counts = [f"{_span(ends)} of {code(technique)}" for technique, ends in tuned.finalists.items()]
+    return f"Halving did not leave as many candidates of each technique to finish: {listed(counts)} in a study."
+
+
+def _span(ends: tuple[int, int]) -> str:
+    low, high = ends
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def spaces(found: Findings) -> str:
@@ -363,8 +386,11 @@ def sentence(found: Findings) -> str:
     """What a verdict from tuned techniques says of its budget."""
     if found.tuned is None:
         return ""
-    alike = "Both were tuned alike" if found.folder.evaluation.tuning_parity else "They were not tuned alike, at most"
-    return f"{alike}: {budget(found)} on each workload."
+    if not found.folder.evaluation.tuning_parity:
+        return f"They were not tuned alike, at most: {budget(found)} on each workload."
+    if not found.tuned.evenly_pruned:
+        return f"Both had {budget(found)} on each workload, but not as many that finished (see *Tuning*)."
+    return f"Both were tuned alike: {budget(found)} on each workload."
 
 
 def caveats(found: Findings) -> list[str]:
