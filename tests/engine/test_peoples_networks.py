@@ -276,8 +276,10 @@ def cell_of(network: type[nn.Module]) -> Cell:
     [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow, id=one.__name__) for one in TABLE],
 )
 def test_a_network_gets_the_numbers_of_a_plain_loop_or_is_refused(
-    network: type[nn.Module], caplog: pytest.LogCaptureFixture
+    network: type[nn.Module], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for told in ("_checked", "_warned"):  # by other tests
+        monkeypatch.setattr(training, told, set())
     expected, cell = TABLE[network], cell_of(network)
     if expected.outcome is Outcome.REFUSED:
         with pytest.raises(ConfigError, match=expected.says) as refusal:

@@ -154,7 +154,7 @@ class Cohort(pl.LightningModule):
                     observed.append(python_state.observe(network))
                 yield network
 
-        changing = state.changing(first, self._example(0).inputs[0])
+        changing = state.changing(first, self._example(0).inputs[0]) if state.constants(first) else set()
         stack = state.stack(built(), changing)
         kind, smoothing = self.kind, self.recipe.label_smoothing
         self._checksums: dict[str, int] = {}
@@ -289,7 +289,7 @@ class Cohort(pl.LightningModule):
 
     def train_block(self, rows: Tensor, first_step: int) -> Tensor:
         """Take S optimizer steps for every member on rows `(S, C, B)`; return the losses `(S, C)` in float64."""
-        optimizer = self.optimizer
+        optimizer, stack = self.optimizer, self._stack()
         inputs, targets = self.gather(rows)
         keys = noise.step_keys(self._of(self.noise_seeds, self.places), first_step, len(rows))  # (S, C)
         block = []
@@ -298,7 +298,7 @@ class Cohort(pl.LightningModule):
         ):
             if self._schedules:
                 optimizer.schedule([self._schedules[place][first_step + step] for place in self.places])
-            gradients, loss, without = self._gradients(step_inputs, step_targets, key)
+            gradients, loss, without = self._gradients(stack, step_inputs, step_targets, key)
             if self.recipe.optimizer.clip_norm is not None:
                 gradients = optimizers.clip_per_member(gradients, self.recipe.optimizer.clip_norm)
             optimizer.step(gradients, without)
@@ -306,7 +306,7 @@ class Cohort(pl.LightningModule):
         return torch.stack(block).double()
 
     def _gradients(
-        self, inputs: Tensor, targets: Tensor, key: Tensor
+        self, stack: Stack, inputs: Tensor, targets: Tensor, key: Tensor
     ) -> tuple[dict[str, Tensor], Tensor, optimizers.Without]:
         """Return the gradients by name, each `(C, *shape)`, and the losses `(C,)` of one step over the global batch.
 
@@ -318,7 +318,6 @@ class Cohort(pl.LightningModule):
         most = self.recipe.microbatch_size or rows
         total: list[Tensor] = []
         without: optimizers.Without = {}
-        stack = self._stack()
         for first in range(start, stop, most):
             last = min(first + most, stop)
             part = self._steps(stack, inputs[:, first:last], targets[:, first:last], key, first)
@@ -332,6 +331,7 @@ class Cohort(pl.LightningModule):
             total = list(torch._foreach_add(total, numbers)) if total else numbers
         if self._ranks > 1:
             _sum_over_ranks(total)
+            without = _without_on_all_ranks(without, len(stack.members), inputs.device)
         *gradients, loss = total
         return dict(zip(stack.trained, gradients, strict=True)), loss, without
 
@@ -595,6 +595,16 @@ def _sum_over_ranks(tensors: Sequence[Tensor]) -> None:
     torch.distributed.all_reduce(flat)
     for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
+
+
+def _without_on_all_ranks(without: optimizers.Without, places: int, device: torch.device) -> optimizers.Without:
+    """Return which gradients are none on every rank, by parameter."""
+    if not without:
+        return without
+    flags = torch.tensor([[place in those for place in range(places)] for those in without.values()], device=device)
+    counts = flags.int()
+    torch.distributed.all_reduce(counts, torch.distributed.ReduceOp.MIN)
+    return {name: frozenset(row.nonzero().flatten().tolist()) for name, row in zip(without, counts, strict=True)}
 
 
 def _stack(splits: Sequence[Split], part: str) -> Tensor:

@@ -23,7 +23,10 @@ TOLERANCE = 1e-3
 SMALLEST = 1e-3
 """Tensors of gradients that are smaller than this share of the largest gradient are compared with that share of it."""
 RATE = 0.05
-"""How far parameters move along their gradients between passes, so that what is kept from an earlier one shows."""
+"""How far parameters move along their gradients between passes, so that what is kept from an earlier one shows.
+
+Large gradients count as 1: a step that is too long would blow up differences of rounding.
+"""
 NUM_EXAMPLES = 3
 
 
@@ -154,8 +157,12 @@ def _run(plain: OneByOne, stack: Stack, place: int, examples: Sequence[Example])
 
 
 def _descend(stack: Stack, gradients: Sequence[Tensor]) -> None:
-    for value, gradient in zip(stack.trained.values(), gradients, strict=True):
-        value -= RATE * gradient.nan_to_num(0, 0, 0)
+    finite = [gradient.nan_to_num(0, 0, 0) for gradient in gradients]
+    largest = (
+        torch.stack([gradient.abs().reshape(len(gradient), -1).sum(1) for gradient in finite]).amax(0).clamp(min=1)
+    )  # (C,)
+    for value, gradient in zip(stack.trained.values(), finite, strict=True):
+        value -= RATE * gradient / largest.view(-1, *[1] * (gradient.ndim - 1))
 
 
 def _without(stack: Stack, one: Seen) -> list[str]:

@@ -7,6 +7,7 @@ Frozen parameters and all other buffers are constants: one copy where all member
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,11 @@ class Stack:
     def state(self) -> list[Tensor]:
         """What training changes: the trained, then the carried tensors."""
         return [*self.trained.values(), *self.carried.values()]
+
+    @cached_property
+    def parts(self) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+        """The tensors without their names: trained, carried, own, shared."""
+        return tuple(list(part.values()) for part in (self.trained, self.carried, self.own, self.shared))  # type: ignore[return-value]
 
     def with_state(self, state: Sequence[Tensor]) -> "Stack":
         """Return the stack with another state in the same order."""
@@ -129,8 +135,6 @@ def changing(network: nn.Module, inputs: Tensor) -> set[str]:
     All buffers, where the network does not take these inputs `(B, ...)` here.
     """
     names = constants(network)
-    if not names:
-        return set()
     state = {name: value.clone() for name, value in tensors(network).items()}
     before = {name: fingerprint(state[name]) for name in names}
     try:

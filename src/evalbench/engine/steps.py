@@ -123,7 +123,7 @@ class Steps:
                 self.give_up(why(error))
                 return self.one_by_one(stack, inputs, targets, keys, row)  # a fault of the model is raised here
             self._programs[inputs.shape] = program
-        parts = _parts(stack)
+        parts = stack.parts
         gradients, carried, loss = program(*parts, inputs, targets, keys, torch.tensor(row, device=inputs.device))
         return Pass(gradients, carried, loss)
 
@@ -136,13 +136,13 @@ class Steps:
             gradients, carried, loss = step(*arguments)
             return tuple(gradient.contiguous() for gradient in gradients), carried, loss
 
-        return tracing.trace(laid_out, (*_parts(stack), inputs.clone(), targets, keys, row))  # it may write into them
+        return tracing.trace(laid_out, (*stack.parts, inputs.clone(), targets, keys, row))  # it may write into them
 
     def forward(self, stack: Stack, inputs: Tensor, keys: Tensor, row: int) -> Tensor:
         """Return the outputs `(C, B, K)` when nothing is learned."""
         if self.batched:
             try:
-                return self._forward()(*_parts(stack), inputs, keys, torch.tensor(row, device=inputs.device))
+                return self._forward()(*stack.parts, inputs, keys, torch.tensor(row, device=inputs.device))
             except Exception as error:
                 self.give_up(why(error))
         return self.one_by_one.forward(stack, inputs, keys, row)
@@ -165,7 +165,7 @@ class Steps:
             return 0
         row = torch.tensor(0, device=inputs.device)
         try:
-            return tracing.peak_bytes(tracing.trace(self._forward(), (*_parts(stack), inputs, keys, row)))
+            return tracing.peak_bytes(tracing.trace(self._forward(), (*stack.parts, inputs, keys, row)))
         except Exception:
             return 0
 
@@ -209,12 +209,6 @@ def _without_values(network: nn.Module) -> nn.Module:
                     moved[id(value)] = nn.Parameter(empty, value.requires_grad) if is_parameter else empty
                 held[key] = moved[id(value)]  # type: ignore[assignment]
     return network
-
-
-def _parts(stack: Stack) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    parts = (stack.trained, stack.carried, stack.own, stack.shared)
-    trained, carried, own, shared = ([value.detach() for value in part.values()] for part in parts)
-    return trained, carried, own, shared
 
 
 def why(error: Exception) -> str:
