@@ -5,7 +5,7 @@ members' own networks and by the batched program, and everything that both can s
 Shapes: `C` members, `B` rows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -83,6 +83,8 @@ def verify(
     _check_storage(network)
     places = sorted({0, len(stack.members) - 1})
     plain = one_by_one()
+    drew_from: set[str] = set()
+    plain.drew_from = drew_from
     try:
         seen = [_run(plain, stack, place, examples) for place in places]
         again = _run(one_by_one(), stack, 0, examples)
@@ -98,7 +100,7 @@ def verify(
         ("it has hooks on gradients" if has_gradient_hooks(network) else None)
         or _between_members(observed)
         or _kept_in_python(seen[0].values)
-        or _outside_torch(plain)
+        or _outside_torch(drew_from)
         or (f"its forward pass changes {min(written)}, which does not train" if written else None)
         or (f"its forward pass changes {seen[0].moved[0]}" if seen[0].moved else None)
         or _differs(steps, stack, examples, seen, places)
@@ -208,10 +210,9 @@ def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[s
     return [path for path in {**one, **other} if one.get(path) != other.get(path)]
 
 
-def _outside_torch(plain: OneByOne) -> str | None:
-    names = {"torch": "torch's global generator", "random": "random", "numpy.random": "numpy.random"}
-    drawn = [text for name, text in names.items() if name in plain.drew_from]
-    return f"it draws from {' and '.join(drawn)} in a way that cannot be batched" if drawn else None
+def _outside_torch(drew_from: Collection[str]) -> str | None:
+    names = " and ".join(sorted(drew_from))
+    return f"it draws from {names} in a way that cannot be batched" if names else None
 
 
 def _differs(

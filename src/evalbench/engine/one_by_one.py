@@ -42,8 +42,8 @@ class OneByOne:
         self._owners: dict[int, dict[str, list[tuple[nn.Module, str]]]] = {}
         self._moves: list[Callable[[Tensor], Tensor]] = []
         self._loss = losses.training_loss(kind, label_smoothing)
-        self.drew_from: set[str] = set()
-        """Global generators that networks drew from beside the noise that is ours."""
+        self.drew_from: set[str] | None = None
+        """Global generators that networks drew from beside the noise that is ours, once somebody asks for it."""
 
     def network(self, member: int) -> nn.Module:
         """Return a member's network."""
@@ -139,17 +139,8 @@ class OneByOne:
         with seeded(seed, key.device):
             with noise:
                 yield noise
-            self._note_draws(seed, noise)
-
-    def _note_draws(self, seed: int, noise: MemberNoise) -> None:
-        """Remember which generators were used: those that are not where our own draws left them."""
-        unused = random.Random(seed).getstate(), np.random.RandomState(seed % 2**32).get_state()
-        if random.getstate() != unused[0]:
-            self.drew_from.add("random")
-        if repr(np.random.get_state()) != repr(unused[1]):
-            self.drew_from.add("numpy.random")
-        if not torch.equal(torch.default_generator.get_state(), noise.counted(seed)):
-            self.drew_from.add("torch")
+            if self.drew_from is not None:
+                self.drew_from |= _drawn(seed, noise)
 
     def python_state(self, member: int) -> Held:
         """Return copies of what a member's modules hold for themselves."""
@@ -158,6 +149,17 @@ class OneByOne:
     def set_python_state(self, member: int, values: Held) -> None:
         """Give a member's modules what they held once."""
         set_values(self.network(member), values)
+
+
+def _drawn(seed: int, noise: MemberNoise) -> set[str]:
+    """Return the global generators that are not where a seed and our own draws have left them."""
+    state, untouched = np.random.get_state(legacy=False), np.random.RandomState(seed % 2**32).get_state(legacy=False)
+    used = {
+        "random": random.getstate() != random.Random(seed).getstate(),
+        "numpy.random": repr(state) != repr(untouched),
+        "torch's global generator": not torch.equal(torch.default_generator.get_state(), noise.counted(seed)),
+    }
+    return {name for name, was_used in used.items() if was_used}
 
 
 @contextmanager
