@@ -165,6 +165,7 @@ def train_all(
     together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
     waiting = memory.split(seeds, _most_members(config, dataset, len(seeds))) if seeds else []
     waiting = ranks.here().agree(waiting) if together else waiting
+    told: set[str] = set()  # errors whose traceback has been logged
     while waiting:
         now = waiting.pop(0)
         first, last = (Entrant.of(now[place]).seed for place in (0, -1))
@@ -175,7 +176,9 @@ def train_all(
             if together:
                 raise
             if len(now) == 1:
-                log.exception("the trial of %s failed", Entrant.of(now[0]))
+                said = repr(error)
+                log.error("seed %d failed: %s", first, said, exc_info=error if said not in told else None)
+                told.add(said)
                 yield now, error
                 continue
             gc.collect()
@@ -184,7 +187,7 @@ def train_all(
                 log.warning("%d members ran out of memory; going on with half of them at a time", len(now))
                 waiting = [part for group in (now, *waiting) for part in memory.split(group, half)]
                 continue
-            log.warning("%d members failed together (%s); trying half of them at a time", len(now), error)
+            log.info("%d members failed together (%r); trying half of them at a time", len(now), error)
             waiting = [*memory.split(now, half), *waiting]
             continue
         yield now, results
