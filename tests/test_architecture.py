@@ -13,6 +13,7 @@ import evalbench
 SOURCE = Path(evalbench.__file__).parent
 ROOMS = [
     "errors",
+    "names",
     "interrupts",
     "seeds",
     "trial",

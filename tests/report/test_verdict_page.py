@@ -234,20 +234,13 @@ def test_the_page_is_one_file(tmp_path: Path, make_folder: Make) -> None:
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'src="figures' not in page
     assert page.count('src="data:image/png;base64,') == said_figures(tmp_path)
-    assert "http" not in page.split("<body>")[0]
+    assert "//" not in page.split("<body>")[0]
     assert "<table>" in page
     assert "prefers-color-scheme: dark" in page
 
 
 def said_figures(folder: Path) -> int:
     return (folder / "report.md").read_text(encoding="utf-8").count("![")
-
-
-def test_names_cannot_break_the_page(tmp_path: Path, make_folder: Make) -> None:
-    folder = make_folder(tmp_path, workloads=("digits",))
-    change(folder, question="Is <script>alert(1)</script> *better*?")
-    write(folder)
-    assert "<script>" not in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_index_lists_every_evaluation(tmp_path: Path, make_folder: Make) -> None:

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
+from evalbench.names import code, plain
 from evalbench.report import tuning_page
 from evalbench.report.findings import Findings
 from evalbench.report.spending import Matched
-from evalbench.report.tables import code
 from evalbench.report.units import counted, flops, listed, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Ring
@@ -74,7 +74,7 @@ def sentence(found: Findings, verdict: Verdict) -> str:
         interval = f"{percent(effect.confidence)} CI {unit.end(effect.low)} to {unit.end(effect.high)}; {rope}"
     else:
         interval = f"no interval: {effect.why_not}; {rope}"
-    size = f"{unit.change(effect.mean)} {unit.difference} ({interval})"
+    size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval})"
     pairs = verdict.wins + verdict.ties + verdict.losses
     wins = f"better in {verdict.wins} of {plural(pairs, 'pair')}"
     ring = f"**{verdict.ring}**"
@@ -133,7 +133,7 @@ def reason_invalid(found: Findings, verdict: Verdict) -> str:
         return ""
     reasons = found.judged.incomplete[verdict.candidate].split("; ")
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
-    return f"cells are missing: {', '.join(reasons[:3])}{more}"
+    return f"cells are missing: {plain(', '.join(reasons[:3]))}{more}"
 
 
 def _cost(verdict: Verdict) -> str:
@@ -175,7 +175,7 @@ def _matched(found: Findings, match: Matched) -> str:
     unit = found.common
     where = "" if not match.missing else f" (not on {listed([code(name) for name in match.missing])}: no overlap)"
     interval = unit.change_interval(match.effect)
-    size = f"{unit.change(match.effect.mean)} {unit.difference} {interval}"
+    size = f"{unit.change(match.effect.mean)} {plain(unit.difference)} {interval}"
     return f"At equal {match.by}, by validation scores on {plural(len(match.workloads), 'workload')}{where}: {size}."
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+from evalbench.names import code, plain
 from evalbench.report.findings import Difference, Findings, Overall
-from evalbench.report.tables import code, named
+from evalbench.report.tables import named
 from evalbench.report.units import Unit, listed, percent, plural, times
 from evalbench.statistics.intervals import Interval
 
@@ -34,7 +35,7 @@ def budget(found: Findings) -> str:
     parts = []
     for name, value in found.folder.evaluation.budget.items():
         amount = f"{value:,g}" if float(value) % 1 else f"{value:,.0f}"
-        parts.append(f"{amount} {name.rstrip('s') if value == 1 else name}")
+        parts.append(f"{amount} {plain(name.rstrip('s') if value == 1 else name)}")
     return listed(parts)
 
 
@@ -82,7 +83,7 @@ def _the(name: str) -> str:
 def _effect(unit: Unit, interval: Interval, candidate: str, comparator: str, each: str) -> str:
     if not interval.count:
         return f"{candidate} and {comparator} have no pair to compare"
-    size = f"{unit.change(interval.mean)} {unit.difference}"
+    size = f"{unit.change(interval.mean)} {plain(unit.difference)}"
     if not interval.computed:
         why = "they differ by the same in each" if interval.count > 1 else "one is not enough"
         return (

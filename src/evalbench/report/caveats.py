@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from evalbench.names import code
 from evalbench.report import tuning_page
 from evalbench.report.answer import unequal_updates
 from evalbench.report.findings import Findings, Score
-from evalbench.report.tables import code
 from evalbench.report.units import listed
 from evalbench.statistics.intervals import fewest_decisive
 

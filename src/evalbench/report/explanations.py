@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from evalbench.names import code, plain
 from evalbench.report.findings import Findings
-from evalbench.report.tables import code
 from evalbench.report.units import percent, plural
 from evalbench.statistics.intervals import family_confidence
 
@@ -20,9 +20,11 @@ def how_to_read(found: Findings) -> str:
     )
     pairs = len(found.judged.pairs)
     stricter = f"; ranks allow for all {pairs} pairs, which is stricter than the verdicts" if pairs > 1 else ""
-    unit = f"{found.common.difference}, averaged over data sets of equal weight" if len(found.data_sets) > 1 else ""
+    unit = (
+        f"{plain(found.common.difference)}, averaged over data sets of equal weight" if len(found.data_sets) > 1 else ""
+    )
     return (
-        f"Effect: technique minus {baseline} in {unit or found.common.difference}, with the"
+        f"Effect: technique minus {baseline} in {unit or plain(found.common.difference)}, with the"
         f" {percent(found.family)} interval{family}. A difference within ±{rope} (the ROPE, {source}) is"
         f" too small to matter. Techniques that cannot be told apart share a rank{stricter}. Cost: time relative to"
         f" {baseline}."
@@ -39,7 +41,7 @@ def declared(found: Findings) -> str:
         if workload.target is not None
     ]
     default = "" if found.folder.evaluation.rope_declared else " (evalbench's default)"
-    text = f"ROPE ±{rope} {found.common.difference}{default}"
+    text = f"ROPE ±{rope} {plain(found.common.difference)}{default}"
     text += f"; targets {', '.join(targets)}" if targets else "; no targets"
     declaration = found.folder.evaluation.declared
     return text + (f" (declaration {code(declaration)})" if declaration else "")
@@ -143,7 +145,7 @@ def other_factors(found: Findings) -> list[str]:
 def splits(found: Findings) -> str:
     """The shares of the splits and the seeds that draw them."""
     evaluation = found.folder.evaluation
-    shares = ", ".join(f"{percent(share)} {name}" for name, share in evaluation.splits.items())
+    shares = ", ".join(f"{percent(share)} {plain(name)}" for name, share in evaluation.splits.items())
     many = f"each of {evaluation.num_seeds} seeds" if evaluation.num_seeds > 1 else "the one seed"
     rows = " from those that tuning saw" if found.tuned is not None else ""
     drawn = f"drawn anew for {many}{rows} (root seed {evaluation.root_seed})"
@@ -172,7 +174,7 @@ def common_unit(found: Findings) -> str:
     if len(found.folder.evaluation.workloads) == 1:
         return ""
     points = " (percentage points)" if found.common.scale == 100 else ""
-    return f"Workloads are averaged and drawn side by side in **{found.common.difference}**{points}."
+    return f"Workloads are averaged and drawn side by side in **{plain(found.common.difference)}**{points}."
 
 
 def how_differences(found: Findings) -> str:
@@ -260,4 +262,4 @@ def figure_text(found: Findings, name: str) -> str:
         "curves_epochs": f"Validation score of {techniques} over the epochs on {names}",
         "curves_steps": f"Validation score of {techniques} over optimizer steps, log scale, on {names}",
     }
-    return texts[name].replace("[", "(").replace("]", ")")
+    return plain(texts[name])

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 LARGEST_INLINE = 400_000  # bytes of a CSV that travels inside the page
 
@@ -36,19 +37,41 @@ img { background: #ffffff; border-radius: 6px; max-width: 100%; height: auto; }
 """
 
 
+OWN = re.compile(r"(?:figures|numbers)/\w+\.(?:png|csv)")
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""What a browser may do with the page: run nothing, and load nothing that is not in it."""
+
+
+class _Markdown(MarkdownIt):
+    """Markdown without HTML, whose links and images lead to the report's own files and nowhere else."""
+
+    def __init__(self) -> None:
+        super().__init__("commonmark", {"html": False})
+        self.enable("table")
+
+    def validateLink(self, url: str) -> bool:  # noqa: N802 - the library's name
+        return OWN.fullmatch(url) is not None
+
+
 def page(markdown: str, folder: Path) -> str:
     """The markdown of a report as a page; figures and their numbers from `folder` are put into it."""
-    body = str(MarkdownIt("commonmark").enable("table").render(markdown))
-    body = re.sub(r'src="(figures/[^"]+\.png)"', lambda match: f'src="{_data(folder / match[1], "image/png")}"', body)
-    body = re.sub(r'<a href="((?:figures|numbers)/([^"/]+\.csv))">', lambda match: _link(folder, match), body)
+    tokens = (renderer := _Markdown()).parse(markdown)
+    body = str(renderer.renderer.render(tokens, renderer.options, {}))
+    # In what is rendered a quote is one of an attribute's: in text it is written as &quot;.
+    body = re.sub(r'src="(figures/\w+\.png)"', lambda match: f'src="{_data(folder / match[1], "image/png")}"', body)
+    body = re.sub(r'<a href="((?:figures|numbers)/(\w+\.csv))">', lambda match: _link(folder, match), body)
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
-    heading = re.search(r"^# (.+)$", markdown, re.MULTILINE)
-    title = html.escape(heading[1]) if heading else "report"
+    title = next((_words(token) for token in tokens if token.type == "inline"), "report")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
     )
+
+
+def _words(token: Token) -> str:
+    return "".join(child.content for child in token.children or ())
 
 
 def _link(folder: Path, match: re.Match[str]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
-from evalbench.report.tables import code, markdown, plain
+from evalbench.names import code, plain
+from evalbench.report.tables import markdown
 
 EMPTY = "No evaluation has a report here yet."
 
@@ -18,9 +20,13 @@ def write_index(reports: Path) -> Path:
         about = pd.read_csv(numbers, dtype=str, keep_default_na=False).iloc[0]
         folder = numbers.parent.parent.name
         date = about["date"][:10]
-        name = f"[{plain(about['name'])}]({folder.replace(' ', '%20')}/report.md)"
+        name = f"[{plain(about['name'])}]({quote(folder)}/report.md)"
         rows.append(
-            (date, folder, [date or "–", name, plain(about["question"]), code(about["baseline"]), _rings(numbers)])
+            (
+                date,
+                folder,
+                [plain(date) or "–", name, plain(about["question"]), code(about["baseline"]), _rings(numbers)],
+            )
         )
     rows.sort(key=lambda row: row[1])
     rows.sort(key=lambda row: row[0], reverse=True)
@@ -36,4 +42,4 @@ def _rings(numbers: Path) -> str:
         return "–"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     judged = table[table["ring"] != "baseline"]
-    return ", ".join(f"{code(row['technique'])} {row['ring']}" for row in judged.to_dict("records")) or "–"
+    return ", ".join(f"{code(row['technique'])} {plain(row['ring'])}" for row in judged.to_dict("records")) or "–"

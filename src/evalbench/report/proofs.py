@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from evalbench.names import code, plain
 from evalbench.report.advice import order, work_cells
 from evalbench.report.findings import Findings
-from evalbench.report.tables import code, markdown
+from evalbench.report.tables import markdown
 from evalbench.report.units import fixed, flops, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import FEWEST_DATASETS
@@ -32,7 +33,7 @@ def verdicts(found: Findings) -> str:
             reason = "no pairs with the baseline"
             rows.append(["–", code(name), "**INVALID**", reason, "", "–", *work_cells(found, name), "", "0"])
     headers = [
-        "rank", "technique", "ring", f"effect ({found.common.difference}) [{percent(found.family)} CI]", "wins",
+        "rank", "technique", "ring", f"effect ({plain(found.common.difference)}) [{percent(found.family)} CI]", "wins",
         "cost ratio", *WORK, "data sets", "seeds",
     ]  # fmt: skip
     known = [place for place, name in enumerate(headers) if name not in WORK or any(row[place] != "–" for row in rows)]
@@ -256,7 +257,7 @@ def aggregates(found: Findings) -> str:
                 f"{best[1]:.2f}",
             ]
         )
-    headers = ["technique", f"IQM ({unit.label})", "these data sets", "data sets like these"]
+    headers = ["technique", f"IQM ({plain(unit.label)})", "these data sets", "data sets like these"]
     return markdown([*headers, "P(best), these", "P(best), like these"], rows, 1) if rows else ""
 
 
@@ -270,7 +271,7 @@ def shares(found: Findings) -> str:
 
 def checks(found: Findings) -> str:
     """Every assumption with its check."""
-    rows = [[c.assumption, c.check, c.outcome, c.holds] for c in found.checks]
+    rows = [[c.assumption, c.check, plain(c.outcome), c.holds] for c in found.checks]
     return markdown(["assumption", "how it was checked", "outcome", "holds"], rows, 4)
 
 
@@ -291,7 +292,13 @@ def front(found: Findings) -> str:
             ]
         )
     by = "seconds" if not found.folder.costs.empty else "FLOPs"
-    headers = ["technique", f"effect ({unit.difference})", f"cost ratio ({by})", "on the front", "P(on the front)"]
+    headers = [
+        "technique",
+        f"effect ({plain(unit.difference)})",
+        f"cost ratio ({by})",
+        "on the front",
+        "P(on the front)",
+    ]
     return markdown(headers, rows, 1) if rows else ""
 
 
@@ -306,7 +313,7 @@ def milestones(found: Findings) -> str:
         rows.append(
             [
                 code(m.workload) if first else "",
-                f"{unit.score(m.target)} {unit.label}" if first else "",
+                f"{unit.score(m.target)} {plain(unit.label)}" if first else "",
                 code(m.technique),
                 f"{m.reached}/{m.count}",
                 _time(m.steps, f"{m.steps:,.0f}" if math.isfinite(m.steps) else ""),

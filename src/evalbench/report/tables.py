@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from evalbench.names import code, plain
 from evalbench.report.findings import Findings, LevelEffect, Score
 from evalbench.report.folder import REFERENCES
 from evalbench.report.units import counted, fixed, flops, percent, times
@@ -19,21 +20,6 @@ def markdown(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int = 
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def code(text: object) -> str:
-    """A name or a value as code, safe inside a table."""
-    words = " ".join(str(text).split()).replace("|", "\\|")
-    fence = "``" if "`" in words else "`"
-    return f"{fence} {words} {fence}" if fence == "``" else f"`{words}`"
-
-
-def plain(text: object) -> str:
-    """Words of others, such as a description, kept from being read as markdown or HTML."""
-    words = " ".join(str(text).split())
-    for mark in ("\\", "|", "<", ">", "*", "_", "`", "[", "]", "#"):
-        words = words.replace(mark, "\\" + mark)
-    return words
-
-
 def named(name: str) -> str:
     """A technique as code, a reference in plain words."""
     return name if name in REFERENCES.values() else code(name)
@@ -44,12 +30,14 @@ def workloads(found: Findings) -> str:
     if found.folder.evaluation.foreign:
         names: dict[str, list[str]] = {}
         for workload in found.folder.evaluation.workloads.values():
-            names.setdefault(f"`{workload.metric}`, {workload.direction}", []).append(code(workload.name))
+            names.setdefault(f"{code(workload.metric)}, {plain(workload.direction)}", []).append(code(workload.name))
         return markdown(["metric", "workloads"], [[metric, ", ".join(mine)] for metric, mine in names.items()], 2)
     rows = []
     for workload in found.folder.evaluation.workloads.values():
         noun = "tokens" if workload.kind == "language" else "classes"
-        kind = workload.kind if workload.classes is None else f"{workload.kind}, {workload.classes} {noun}"
+        kind = (
+            plain(workload.kind) if workload.classes is None else f"{plain(workload.kind)}, {workload.classes} {noun}"
+        )
         made = "generated" if workload.generated else "data set"
         rho = found.rho.get(workload.name)
         rows.append(
@@ -58,7 +46,7 @@ def workloads(found: Findings) -> str:
                 plain(workload.description),
                 kind,
                 made,
-                f"`{workload.metric}`, {workload.direction}",
+                f"{code(workload.metric)}, {plain(workload.direction)}",
                 f"{workload.rows:,}",
                 f"{workload.features:,}",
                 "–" if rho is None else f"{rho:.3f}",
@@ -113,7 +101,7 @@ def scores(found: Findings) -> str:
                 cells[1] = f"**{mean}**"
             if score.reference:
                 cells = [f"*{cell}*" for cell in cells]
-            rows.append([code(workload) if place == 0 else "", unit.label if place == 0 else "", *cells])
+            rows.append([code(workload) if place == 0 else "", plain(unit.label) if place == 0 else "", *cells])
     confidence = percent(found.folder.evaluation.confidence)
     return markdown(["workload", "unit", "technique", "mean", f"{confidence} t interval", "trials"], rows, 3)
 
@@ -141,7 +129,7 @@ def differences(found: Findings, candidate: str, comparator: str) -> str:
         rows.append(
             [
                 code(difference.workload),
-                unit.short,
+                plain(unit.short),
                 unit.change(effect.interval.mean),
                 unit.change_interval(effect.interval),
                 unit.change_interval(effect.rows_only),
@@ -156,7 +144,7 @@ def differences(found: Findings, candidate: str, comparator: str) -> str:
             unit = found.common
             mean, ends = unit.change(overall.interval.mean), unit.change_interval(overall.interval)
             name = f"**mean over {len(overall.workloads)} data sets**"
-            rows.append([name, unit.short, mean, ends, "", *([mean] if mixed else []), "", "", ""])
+            rows.append([name, plain(unit.short), mean, ends, "", *([mean] if mixed else []), "", "", ""])
     headers = ["workload", "unit", "difference", f"{level} interval", "these rows only"]
     headers += [*(["in skill"] if mixed else []), "wins", f"P(better), {level} exact", "run correlation"]
     return markdown(headers, rows, 2)
@@ -257,7 +245,7 @@ def divergences(found: Findings) -> str:
                 code(row["workload"]),
                 *(code(row[factor]) for factor in evaluation.factors),
                 str(row["seed"]),
-                *([str(row["state"])] if evaluation.foreign else []),
+                *([plain(row["state"])] if evaluation.foreign else []),
                 f"{float(step):,.0f}" if step else "–",
                 found.units[row["workload"]].score(row["score"]),
                 *([plain(row["message"]) or "–"] if says_why else []),

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from evalbench.names import code, plain
 from evalbench.report.findings import Findings
-from evalbench.report.tables import code, markdown
+from evalbench.report.tables import markdown
 from evalbench.report.tuned import Choice, Gain, Tuned, objective_of
 from evalbench.report.units import counted, fixed, flops, listed, percent, plural, unit_of
 from evalbench.statistics.intervals import Interval
@@ -207,13 +208,21 @@ def _gain_row(found: Findings, gain: Gain, first: bool) -> list[str]:
     if gain.workload is None:
         unit = found.common
         where = f"**mean over {gain.interval.count} data sets**"
-        return [name, where, unit.short, "", "", unit.change(gain.interval.mean), unit.change_interval(gain.interval)]
+        return [
+            name,
+            where,
+            plain(unit.short),
+            "",
+            "",
+            unit.change(gain.interval.mean),
+            unit.change_interval(gain.interval),
+        ]
     unit = found.units[gain.workload]
     interval = gain.interval
     return [
         name,
         code(gain.workload),
-        unit.short,
+        plain(unit.short),
         unit.score(gain.default),
         unit.score(gain.tuned),
         unit.change(interval.mean),
@@ -226,7 +235,7 @@ def gain_sentence(found: Findings) -> str:
     said = []
     for gain in _tuned(found).gains:
         if gain.workload is None:
-            ends = f"{found.common.change(gain.interval.mean)} {found.common.difference}"
+            ends = f"{found.common.change(gain.interval.mean)} {plain(found.common.difference)}"
             interval = found.common.change_interval(gain.interval)
             said.append(f"{code(gain.technique)} {ends} {interval}")
     return f" Over the data sets, tuning bought {listed(said)}." if said else ""
@@ -287,7 +296,9 @@ def choices(found: Findings) -> str:
         for choice in mine:
             cells.setdefault((choice.workload, choice.factors, choice.study), {})[choice.path] = choice
         for (workload, factors, study), by_path in cells.items():
-            where = ", ".join(filter(None, [code(workload), factors, f"study {study}" if _repeated(found) else ""]))
+            where = ", ".join(
+                filter(None, [code(workload), plain(factors), f"study {study}" if _repeated(found) else ""])
+            )
             values = ", ".join(f"{_short(path)} {_value(by_path[path])}" for path in paths if path in by_path)
             rows.append([code(technique), where, values])
     return markdown(["technique", "workload", "chosen (default)"], rows, 3)
@@ -303,8 +314,8 @@ def _short(path: str) -> str:
 
 
 def _value(choice: Choice) -> str:
-    text = f"**{number(choice.chosen)} ({choice.bound} bound)**" if choice.bound else number(choice.chosen)
-    return f"{text} ({number(choice.default)})"
+    text = f"**{number(choice.chosen)} ({choice.bound} bound)**" if choice.bound else plain(number(choice.chosen))
+    return f"{text} ({plain(number(choice.default))})"
 
 
 def bounds(found: Findings) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
+from evalbench import names
 from evalbench.errors import TableError
 from evalbench.report import advice, answer, caveats, explanations, html, numbers, proofs, tables, tuning_page
 from evalbench.report.curves import curve_table
@@ -50,7 +51,11 @@ def write_findings(findings: Findings, folder: Path) -> Path:
 
 def text(folder: Path) -> str:
     """The text of the report alone, without a figure drawn or a file written; errors as in `write`."""
-    findings = read(folder)
+    return text_of(read(folder))
+
+
+def text_of(findings: Findings) -> str:
+    """The same of findings."""
     return _fill(findings, drawable(findings, curve_table(findings.folder, findings.rho)))
 
 
@@ -68,6 +73,7 @@ def _fill(findings: Findings, figures: tuple[str, ...]) -> str:
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     filled = template.render(
         found=findings,
+        names=names,
         say=answer,
         advise=advice,
         explain=explanations,

@@ -1,0 +1,76 @@
+"""Names and words of others, made safe for the place where they are written: a line, Markdown, a file name, a CSV.
+
+The names of techniques, data sets, columns, units and levels may hold anything. Whatever is written for people passes
+here once; what is compared or stored keeps the name as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+LONGEST_FILE_NAME = 100
+_MARKUP = re.compile(r"[\\|<>*`\[\]#&~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
+"""How a cell begins that a spreadsheet takes for a formula; the last four are the wide forms of the first four."""
+
+
+def one_line(text: object) -> str:
+    """Return a text on one line; characters that cannot be seen are written as their escapes."""
+    return _visible(" ".join(str(text).split()))
+
+
+def plain(text: object) -> str:
+    """Return words for Markdown that are shown as they are: no markup, no HTML, no link, no other cell of a table."""
+    return _MARKUP.sub(r"\\\g<0>", one_line(text))
+
+
+def code(text: object) -> str:
+    """Return a name or a value as code for Markdown; plain where code cannot hold it, as in a table a `|`."""
+    words = one_line(text)
+    return plain(words) if "`" in words or "|" in words else f"`{words}`"
+
+
+def fenced(text: str, language: str = "") -> str:
+    """Return a text as a block of code for Markdown that nothing in it ends."""
+    text = _visible(text, but="\n\t")
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def file_name(*parts: str) -> str:
+    """Join names to one of a file or folder: letters, digits, `-`, `_` and `.`, at most 100 characters.
+
+    Where that changes a name, or a `-` inside a part would make it another part's, a hash of all parts ends it, so that
+    two different names never become the same. The first and the last part may have a `-`.
+    """
+    name = "-".join(re.sub(r"[^A-Za-z0-9_.-]", "-", part) for part in parts)
+    whole = all(map(_FILE_NAME.fullmatch, parts)) and "-" not in "".join(parts[1:-1])
+    if whole and len(name) <= LONGEST_FILE_NAME:
+        return name
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+    return f"{name[: LONGEST_FILE_NAME - 13]}-{digest}".lstrip(".-")
+
+
+def to_cell(value: object) -> object:
+    """Return a value for a CSV: a text that a spreadsheet would run as a formula begins with an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value) else value
+
+
+def from_cell(text: str) -> str:
+    """Return what `to_cell` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _visible(text: str, but: str = "") -> str:
+    return "".join(c if c.isprintable() or c in but else repr(c)[1:-1] for c in text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,166 @@
+"""Whatever others have named is shown as it is: no markup, no script, no request, in any field of any input."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from evalbench.names import one_line
+from evalbench.report import html
+from evalbench.report.figures import NAMES
+from evalbench.report.findings import find
+from evalbench.report.foreign import Options, load_table
+from evalbench.report.writing import text, text_of
+from report.test_tuned import tune
+from test_names import HOSTILE
+
+Make = Callable[..., Path]
+MARK = "Ω"
+ATTACK = MARK + " ".join(HOSTILE)
+"""Every way in at once; the mark tells where a page shows it."""
+TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "strong", "em", "code", "pre"}
+TAGS |= {"table", "thead", "tbody", "tr", "th", "td", "div", "ul", "li"}
+KEYWORDS = {"kind", "metric", "direction", "state", "stage"}
+"""Fields whose values are ours; others are refused."""
+CHOICES = {"choices", "optimizer.batch_size"}
+
+
+class Page(HTMLParser):
+    """A page as a browser reads it: what it shows, and whether that is all."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.shown = ""
+        self.strangers: list[object] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.shown += given.pop("alt", "")
+        if tag == "img":
+            whole = given.pop("src").startswith("data:image/png;base64,")
+        elif tag == "a":
+            address = given.pop("href")
+            whole = address.startswith("data:text/csv;base64,") or html.OWN.fullmatch(address) is not None
+            whole = whole and html.OWN.fullmatch("numbers/" + given.pop("download", "x.csv")) is not None
+        else:
+            given = {name: value for name, value in given.items() if not (tag == "meta" or name in ("style", "class"))}
+            whole = tag in TAGS
+            given.pop("lang", None)
+        if given or not whole:
+            self.strangers.append((tag, attrs))
+
+    def handle_data(self, data: str) -> None:
+        self.shown += data
+
+
+def check(markdown: str, folder: Path) -> None:
+    """The page and its Markdown hold nothing of others but text, all of it."""
+    (folder / "figures").mkdir(exist_ok=True)
+    for name in NAMES:
+        (folder / "figures" / f"{name}.png").write_bytes(b"PNG")
+    page = Page(html.page(markdown, folder))
+    assert not page.strangers
+    _, *places = " ".join(page.shown.split()).split(MARK)
+    rest = one_line(ATTACK).removeprefix(MARK)
+    assert places
+    assert [place[: len(rest)] for place in places if not place.startswith(rest)] == []
+    kinds = {token.type for token in flat(MarkdownIt("commonmark", {"html": True}).enable("table").parse(markdown))}
+    assert not kinds & {"html_block", "html_inline", "hr", "blockquote_open", "ordered_list_open"}
+
+
+def flat(tokens: list[Token]) -> Iterator[Token]:
+    for token in tokens:
+        yield token
+        yield from flat(token.children or [])
+
+
+def poisoned(value: Any, names: set[str], key: str = "") -> Any:
+    """Every text of an input with the attack behind it, and every key that somebody named; choices become texts."""
+    if isinstance(value, dict):
+        key = "" if key == "importance" else key  # its values are shares
+        return {f"{k}{ATTACK}" if k in names else k: poisoned(v, names, key and k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [poisoned(one, names, key) for one in value]
+    named = isinstance(value, str) and key not in KEYWORDS
+    return f"{value}{ATTACK}" if named or (key in CHOICES and value is not None) else value
+
+
+def poison(folder: Path) -> None:
+    raw = json.loads((folder / "evaluation.json").read_text())
+    space = (raw["tuning"] or {"space": {}})["space"]
+    factors = [*raw["factors"], *raw["settings"], "lr", "schedule"]
+    names = {*raw["techniques"], *raw["workloads"], *factors, *raw["provenance"]["versions"]}
+    names |= {path for one in space.values() for path in one} | {*(raw["tuning"] or {"directions": {}})["directions"]}
+    for path in folder.glob("*.json"):
+        path.write_text(json.dumps(poisoned(json.loads(path.read_text()), names, path.name)))
+    for path in folder.glob("*.csv"):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        texts = {"technique", "workload", "unit", "message", *raw["factors"], *CHOICES} & set(table)
+        table = table.assign(**{name: table[name].where(table[name] == "", table[name] + ATTACK) for name in texts})
+        table.rename(columns={name: f"{name}{ATTACK}" for name in names}).to_csv(path, index=False)
+
+
+@pytest.mark.parametrize("markdown", HOSTILE)
+def test_a_page_is_safe_whatever_its_markdown(tmp_path: Path, markdown: str) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "scores.png").write_bytes(b"PNG")
+    page = html.page(f"a {markdown}\n\n- b\n", tmp_path)
+    assert not Page(page).strangers
+    assert f'content="{html.POLICY}"' in page
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"factors": {"activation": ["relu", "tanh"]}, "diverged": ("sgd", "wine", 1), "failed": ("adam", "digits")},
+        {"workloads": ("digits",), "costs": {"sgd": 1e-3, "bgd": 1e-3, "adam": 2e-3}},
+        {"workloads": ("digits",), "techniques": ("sgd",), "factor": None},
+    ],
+    ids=["factors", "costs", "described"],
+)
+def test_every_field_of_a_folder(tmp_path: Path, make_folder: Make, options: dict[str, Any]) -> None:
+    poison(make_folder(tmp_path, **options))
+    check(text(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("studies", [1, 2])
+def test_every_field_of_a_search(tmp_path: Path, make_folder: Make, studies: int) -> None:
+    made = make_folder(tmp_path, techniques=("sgd", "adam"), workloads=("digits", "wine"), seeds=4)
+    poison(tune(made, studies=studies, front=True))
+    check(text(tmp_path), tmp_path)
+
+
+def table(path: Path, unit: str, states: tuple[str, str] = ("COMPLETE", "FAILED")) -> Path:
+    columns = ["technique", "workload", "seed", "score", "<b>factor", "metric", "unit", "state", "message"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, "cost_seconds"])
+        for t, technique in enumerate((f"a{ATTACK}", f"b{ATTACK}", "=c")):
+            for workload in (f"u{ATTACK}", f"v{ATTACK}"):
+                for level, seed in ((level, seed) for level in (f"l{ATTACK}", "m") for seed in range(4)):
+                    score = 0.5 + 0.1 * t + 0.01 * seed * (t + 1)
+                    state = states[t == 1 and seed == 3]
+                    row = [technique, workload, seed, score, level, f"m{ATTACK}", unit, state, f"why{ATTACK}", 1 + t]
+                    writer.writerow(row)
+    return path
+
+
+def test_every_field_of_a_table(tmp_path: Path) -> None:
+    path = table(tmp_path / "long.csv", f"unit{ATTACK}")
+    options = Options(f"a{ATTACK}".strip(), rope=0.01, question=f"Which{ATTACK}?", command=f"python{ATTACK}")
+    check(text_of(find(load_table(path, options))), tmp_path)
+    wide = tmp_path / "wide.csv"
+    with wide.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["data", f"a{ATTACK}", f"b{ATTACK}"])
+        writer.writerows([f"d{place}{ATTACK}", 0.1 * place, 0.5] for place in range(6))
+    options = Options(f"a{ATTACK}", metric=f"m{ATTACK}", unit=ATTACK, wide=True)
+    check(text_of(find(load_table(wide, options))), tmp_path)
