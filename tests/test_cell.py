@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,11 @@ def test_references_are_there_for_every_seed(store: Store) -> None:
     references = store.references(cell.workload_id)
     assert references.keys() == {(seed, name) for seed in range(3) for name in ("trivial", "linear")}
     assert all(metrics["test/accuracy"] >= 0.3 for metrics in references.values())
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "x" * 300, "a b"])
+def test_weights_stay_in_their_folder(name: str) -> None:
+    cell = make_cell(*SMALL, "save=all", "weights=w")
+    folder = cells.weights_folder(replace(cell, dataset=replace(cell.dataset, name=name)))
+    assert folder.parent == Path("w")
+    assert len(folder.name) <= 100

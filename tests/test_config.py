@@ -63,6 +63,7 @@ def test_values_arrive_typed() -> None:
         ("optimizer.betas=[inf,0.9]", "optimizer.betas.0"),
         ("optimizer=[sgd,adam]", "optimizer"),
         ("evaluation.name=a/b", "evaluation.name"),
+        (f"evaluation.name={'x' * 101}", "evaluation.name"),
         ("dataset=csv", "dataset.path"),
         ("dataset._target_=nowhere.load", "dataset._target_"),
         ("+tracker.mine._target_=evalbench.trial.TRAINING_VERSION", "tracker.mine._target_"),

@@ -23,11 +23,14 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("write", [plain, code])
-@pytest.mark.parametrize("around", ["# {}", "a {} b", "- **{}**.", "![{}](x.png)", "| a | b |\n| - | - |\n| {} | c |"])
-def test_what_is_written_is_what_is_read(name: str, write: object, around: str) -> None:
-    assert callable(write)
-    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(around.format(write(name)))
+def test_what_is_written_is_what_is_read(name: str) -> None:
+    for around in ("# {}", "a {} b", "- **{}**.", "![{}](x.png)", "| a | b |\n| - | - |\n| {} | c |"):
+        check_shown(name, around.format(plain(name)))
+        check_shown(name, around.format(code(name)))
+
+
+def check_shown(name: str, written: str) -> None:
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(written)
     inline = [token for token in tokens if token.type == "inline"]
     children = [child for token in inline for child in token.children or ()]
     allowed = {"text", "code_inline", "strong_open", "strong_close", "image"}
@@ -36,7 +39,7 @@ def test_what_is_written_is_what_is_read(name: str, write: object, around: str) 
     shown = children[0].children if children[0].type == "image" else None
     texts += ["".join(child.content for child in shown)] if shown else []
     assert any(one_line(name) in text for text in texts)
-    assert len(inline) == (4 if around.startswith("|") else 1)
+    assert len(inline) == (4 if written.startswith("|") else 1)
 
 
 def test_ordinary_words_stay_readable() -> None:
@@ -62,7 +65,7 @@ def test_file_names_stay_in_their_folder_and_never_collide() -> None:
 
 
 def test_parts_of_a_file_name_keep_their_borders() -> None:
-    parts = [("e", "a", "b-c", "s"), ("e", "a-b", "c", "s"), ("e", "a", "b/c", "s"), ("e-a", "b", "c", "s")]
+    parts = [("e", "a", "b-c", "s"), ("e", "a-b", "c", "s"), ("e", "a", "b/c", "s"), ("e", "a", "b c", "s")]
     for one, other in combinations(parts, 2):
         assert file_name(*one) != file_name(*other)
 

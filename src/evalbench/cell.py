@@ -15,6 +15,7 @@ from typing import Any
 from evalbench import live, provenance, ranks, workloads
 from evalbench.config import Component, Config, SplitConfig
 from evalbench.errors import ConfigError, InputError, LeaseLostError
+from evalbench.names import file_name
 from evalbench.seeds import Phase, Role, derive, seeds_of
 from evalbench.store import Lease, Store
 from evalbench.trial import Entrant, State, TrialResult, TrialSpec
@@ -253,7 +254,7 @@ def weights_folder(cell: Cell) -> Path:
     """Return where the weights of the cell's trials are kept."""
     choices = cell.config.choices
     readable = [cell.workload, *(choices[group] for group in ("model", "optimizer") if group in choices)]
-    return cell.config.weights_folder / "-".join([*readable, cell.id[:8]])
+    return cell.config.weights_folder / file_name(*readable, cell.id[:8])
 
 
 def _keep_best(cell: Cell, results: Mapping[int, TrialResult]) -> None:

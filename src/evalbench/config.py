@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from evalbench import own_code, space
 from evalbench.errors import ConfigError, InputError
+from evalbench.names import LONGEST_FILE_NAME, file_name
 from evalbench.space import Dimension
 from evalbench.trial import Budget
 
@@ -574,9 +575,10 @@ def _rope(section: "_Section") -> dict[str, float]:
 
 def _folder_name(evaluation: "_Section") -> str:
     name = evaluation.text("name")
-    if not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-        rule = "must be usable as the name of a folder"
-        raise ConfigError("evaluation.name", rule, name, "use letters, digits, '-', '_' and '.'")
+    if file_name(name) != name:
+        rule = "must be usable as the name of a folder anywhere"
+        remedy = f"use at most {LONGEST_FILE_NAME} of a-z, A-Z, 0-9, '-', '_' and '.', the first one no '-' or '.'"
+        raise ConfigError("evaluation.name", rule, name, remedy)
     return name
 
 

@@ -12,7 +12,7 @@ import re
 
 LONGEST_FILE_NAME = 100
 _MARKUP = re.compile(r"[\\|<>*`\[\]#&~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 """How a cell begins that a spreadsheet takes for a formula; the last four are the wide forms of the first four."""
 
@@ -43,12 +43,12 @@ def fenced(text: str, language: str = "") -> str:
 def file_name(*parts: str) -> str:
     """Join names to one of a file or folder: letters, digits, `-`, `_` and `.`, at most 100 characters.
 
-    Where that changes a name, or a `-` inside a part would make it another part's, a hash of all parts ends it, so that
-    two different names never become the same. The first and the last part may have a `-`.
+    Where that changes a name, a hash of all parts ends it: two different names never become the same. So it does where
+    a part from the third to the last but one has a `-`: (a, b, c-d, e) and (a, b-c, d, e) are not the same either.
     """
     name = "-".join(re.sub(r"[^A-Za-z0-9_.-]", "-", part) for part in parts)
-    whole = all(map(_FILE_NAME.fullmatch, parts)) and "-" not in "".join(parts[1:-1])
-    if whole and len(name) <= LONGEST_FILE_NAME:
+    whole = all(map(_FILE_NAME.fullmatch, parts)) and "-" not in "".join(parts[2:-1])
+    if whole and len(name) <= LONGEST_FILE_NAME and name[0] not in ".-":
         return name
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
     return f"{name[: LONGEST_FILE_NAME - 13]}-{digest}".lstrip(".-")

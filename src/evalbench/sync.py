@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evalbench.errors import InputError
 from evalbench.mirror import Mirror, described
+from evalbench.names import one_line
 from evalbench.store import Store
 
 STORE = "sqlite:///outputs/store.sqlite"
@@ -28,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 try:
                     failed |= not _send(Mirror(store, evaluation, name), f"{evaluation}, {name}")
                 except InputError as error:  # its library is missing, say: that is no reason to leave out the others
-                    print(f"{evaluation}, {name}: nothing sent; {' '.join(str(error).split())}")
+                    print(f"{evaluation}, {name}: nothing sent; {one_line(error)}")
                     failed = True
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return int(failed)
 

@@ -30,6 +30,7 @@ from evalbench.config import Config, parse
 from evalbench.errors import ConfigError, InputError
 from evalbench.evaluation import Outcome, Plan
 from evalbench.mirror import Mirrors
+from evalbench.names import one_line
 from evalbench.seeds import study_of
 from evalbench.statistics.intervals import t_interval
 from evalbench.store import Store, StoredTrial, printable
@@ -45,7 +46,7 @@ def command() -> str:
 
 def refuse(error: InputError) -> NoReturn:
     """Say in one line what cannot be used, and leave."""
-    print(f"evalbench: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"evalbench: {one_line(error)}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -78,7 +79,7 @@ def run_sweep(
     `launch` takes the numbers of the jobs that have something left to train, and is not called for none. Our own
     launcher gives a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
     """
-    console = Console()
+    console = _console()
     try:
         with _waiting(console, "checking all cells"):
             trees = list(composed)
@@ -145,6 +146,11 @@ def _print_studies(console: Console, cells_to_train: Sequence[Cell], store: Stor
     console.print(line, highlight=False, soft_wrap=True)
 
 
+def _console() -> Console:
+    """Return the console; what others have named is text to it, never its markup."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
 def _check_launcher(config: Config, gives_ranks: bool) -> None:
     if config.devices > 1 and not gives_ranks:
         rule = "must be 1 under a launcher that starts one process per job"
@@ -152,7 +158,7 @@ def _check_launcher(config: Config, gives_ranks: bool) -> None:
 
 
 def _run_alone(config: Config, job: processes.Job) -> None:
-    console = Console()
+    console = _console()
     with _waiting(console, "checking the cell"):
         plan = evaluation.plan([config])
         store = Store(config.store_url)
@@ -206,7 +212,7 @@ def _progress(console: Console, plan: Plan, store: Store, period_seconds: float 
         yield
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("trials"),
@@ -308,7 +314,7 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
         )
     for failure in outcome.failures:
         where = ", ".join([failure["technique"], failure["workload"], *failure["factors"].values()])
-        console.print(f"FAILED   {where}: {failure['message']}", style="red", markup=False, highlight=False)
+        console.print(one_line(f"FAILED   {where}: {failure['message']}"), style="red", markup=False, highlight=False)
         if failure["log"]:
             console.print(f"         log: {failure['log']}", markup=False, highlight=False, soft_wrap=True)
     if outcome.report:
@@ -350,13 +356,13 @@ def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
     table.add_column("workload", no_wrap=True)
     for technique in plan.techniques:
         mark = "*" if technique == plan.baseline else ""
-        table.add_column(technique + mark, justify="right", no_wrap=True)
+        table.add_column(one_line(technique) + mark, justify="right", no_wrap=True)
     for reference in ("linear", "trivial"):
         table.add_column(reference, justify="right", style="dim", no_wrap=True)
     for workload, dataset in {cell.workload: cell.dataset for cell in plan.cells}.items():
         metric = dataset.metric.name
         here = [cell for cell in plan.cells if cell.workload == workload]
-        row = [workload if dataset.is_classification else f"{workload} (R²)"]
+        row = [one_line(workload) + ("" if dataset.is_classification else " (R²)")]
         for technique in plan.techniques:
             mine = [trials[link.trial_id] for link in links if link.technique == technique]
             here_too = [trial for trial in mine if trial.workload == workload]

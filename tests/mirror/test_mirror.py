@@ -180,12 +180,3 @@ def test_a_tracker_that_the_evaluation_does_not_have_is_refused(store: Store) ->
     linked(store)
     with pytest.raises(InputError, match="e has no tracker 'wandb': it has csv"):
         Mirror(store, "e", "wandb")
-
-
-def test_long_names_stay_apart(store: Store) -> None:
-    name = "e" * 150
-    cell, tracker = linked(store, f"evaluation.name={name}"), MemoryTracker()
-    cells.run(cell, store)
-    Mirror(store, name, "csv", tracker).send()
-    assert len(tracker.runs) == 3
-    assert {len(id) for id in tracker.runs} == {128}

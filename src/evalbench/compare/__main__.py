@@ -10,6 +10,7 @@ from pathlib import Path
 
 from evalbench.compare.changes import Change, Comparison, compare
 from evalbench.errors import InputError
+from evalbench.names import one_line, plain
 from evalbench.report.foreign import Options, positive_number
 from evalbench.report.tables import markdown
 from evalbench.report.units import percent, ratio, signed
@@ -26,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found = compare(asked.old, asked.new, options)
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     print(text(found))
     if not asked.gate:
         return 0
     if found.worse:
-        print(f"\ngate: closed, {', '.join(found.worse)} got worse by more than the ROPE")
+        print(f"\ngate: closed, {one_line(', '.join(found.worse))} got worse by more than the ROPE")
         return 1
     print("\ngate: open, nothing got worse by more than the ROPE with the evidence to say so")
     return 0
@@ -43,7 +44,7 @@ def text(found: Comparison) -> str:
     decimals = 2 if found.scale == 100 else 3
     rows = [_row(change, found, decimals) for change in found.changes]
     headers = [
-        "technique", "change", f"new − old ({found.unit}) [{percent(found.confidence)} CI]", "ring", "rank",
+        "technique", "change", f"new − old ({plain(found.unit)}) [{percent(found.confidence)} CI]", "ring", "rank",
         "cost ratio",
     ]  # fmt: skip
     rope = f"{found.rope * found.scale:.{decimals}f}"
@@ -59,11 +60,11 @@ def text(found: Comparison) -> str:
         ("Workloads that only one of them has", found.dropped),
     ):
         if names:
-            lines.append(f"{title}: {', '.join(names)}.")
+            lines.append(f"{title}: {', '.join(map(plain, names))}.")
     if found.provenance:
-        differing = list(found.provenance.items())
+        differing = [(what, *sides) for what, sides in found.provenance.items()]
         lines += ["", "Differs in provenance:", ""]
-        lines.append(markdown(["what", "old", "new"], [[k, a, b] for k, (a, b) in differing[:MOST_PROVENANCE]], 3))
+        lines.append(markdown(["what", "old", "new"], [[*map(plain, row)] for row in differing[:MOST_PROVENANCE]], 3))
         if len(differing) > MOST_PROVENANCE:
             lines.append(f"and {len(differing) - MOST_PROVENANCE} more")
     else:
@@ -77,7 +78,7 @@ def _row(change: Change, found: Comparison, decimals: int) -> list[str]:
     old, new = change.rings
     ranks, costs = change.ranks, change.cost
     return [
-        change.technique,
+        plain(change.technique),
         change.words,
         numbers[0] + interval,
         new if old == new else f"{old} → {new}",

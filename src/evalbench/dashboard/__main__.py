@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from evalbench.dashboard.views import report, views, workspace
 from evalbench.errors import InputError
 from evalbench.mirror import described
+from evalbench.names import one_line
 from evalbench.sync import STORE, existing
 from evalbench.tracking.libraries import require
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _write(asked)
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
 
 
@@ -34,7 +35,7 @@ def _write(asked: argparse.Namespace) -> int:
     found = views(asked.evaluation, about)
     if known[0]["mode"] != "online" and asked.entity is None:
         print(f"{asked.evaluation} is mirrored {known[0]['mode']}: nothing was written. Online, there would be:")
-        print("\n".join(f"  {line}" for line in found.lines()))
+        print("\n".join(f"  {one_line(line)}" for line in found.lines()))
         print("Send the runs with wandb sync, then give --entity NAME; docs/dashboards.md shows what needs no account.")
         return 0
     require("wandb_workspaces", "dashboards")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evalbench.names import code, plain
 from evalbench.tracking import Conclusion, Table
 
 TABLES = {"results": "results.csv", "verdicts": "numbers/verdicts.csv"}
@@ -32,7 +33,7 @@ def read(folder: Path, evaluation: str, asked: Mapping[str, Any], run_ids: Seque
                 summary[f"ring/{verdict['technique']}"] = str(verdict["ring"])
     return Conclusion(
         evaluation=evaluation,
-        notes=f"{asked.get('question') or 'What came of it'}\n{asked['command']}",
+        notes=f"{plain(asked.get('question') or 'What came of it')}\n{code(asked['command'])}",
         config={key: value for key, value in asked.items() if value is not None},
         summary=summary,
         tables=tables,

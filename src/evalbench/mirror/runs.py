@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evalbench.names import code, file_name, plain
 from evalbench.store import Link, StoredTrial
 from evalbench.tracking import Run
 from evalbench.trial import CurvePoint
 
 GROUPS = ("optimizer", "model", "activation", "schedule", "budget")
 """Their settings are spread out in a run's configuration, in this order."""
-
-MOST_CHARACTERS = 128
-"""Of a run's name, which trackers make folders of."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +84,18 @@ def _run(
     **state: Any,
 ) -> Run:
     score = f"val/{cell.metric.split('/')[1]}"
-    question = f": {context.question}" if context.question else ""
+    question = f": {plain(context.question)}" if context.question else ""
     part = part or ("default" if cell.studies else None)
     kind = part and part.split("-")[0]
-    parts = [context.evaluation, link.technique, *link.factors.values(), cell.workload, *([part] if part else [])]
+    parts = [context.evaluation, link.technique, *link.factors.values(), cell.workload]
     kinds = [cell.choices[group] for group in ("model", "activation", "optimizer") if group in cell.choices]
     return Run(
-        id=identity([*parts, f"s{seed}"]),
+        id=file_name(*parts, f"{part}-s{seed}" if part else f"s{seed}"),
         group=context.evaluation,
         job_type=link.technique,
         tags=tuple(dict.fromkeys([cell.workload, link.technique, *kinds, *([kind] if kind else [])])),
-        notes=f"{link.technique} on {cell.workload}, seed {seed}, of {context.evaluation}{question}\n{context.command}",
+        notes=f"{plain(link.technique)} on {plain(cell.workload)}, seed {seed}, of {context.evaluation}{question}\n"
+        f"{code(context.command)}",
         config=_config(context, cell, link, seed, settings, kind),
         curve=[
             {
@@ -119,14 +118,6 @@ def _run(
 def axis_of(settings: Mapping[str, Any]) -> str:
     """Return what the curves of trials with these settings are drawn over: what their budget is in."""
     return "epoch" if "epochs" in settings["budget"] else "step"
-
-
-def identity(parts: Sequence[str]) -> str:
-    """Join what a run is known by; a hash takes the place of what is too long for a name."""
-    name = "-".join("".join(c if c.isalnum() or c in "._" else "-" for c in part) for part in parts)
-    if len(name) <= MOST_CHARACTERS:
-        return name
-    return f"{name[: MOST_CHARACTERS - 13]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _config(

@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from evalbench.mirror import runs
+from evalbench.names import code, file_name, plain
 from evalbench.store import Link, Store, StoredCandidate, StoredTrial
 from evalbench.tracking import Run, Table
 
@@ -62,13 +63,11 @@ def _whole(
         "tree": dict(cell.tree),
     }
     return Run(
-        id=runs.identity(
-            [context.evaluation, link.technique, *link.factors.values(), cell.workload, f"study{study.number}"]
-        ),
+        id=file_name(context.evaluation, link.technique, *link.factors.values(), cell.workload, f"study{study.number}"),
         group=context.evaluation,
         job_type="tune",
         tags=(cell.workload, link.technique, "tune"),
-        notes=f"the candidates of {study.name}: each row of the history is one\n{context.command}",
+        notes=f"the candidates of {plain(study.name)}: each row of the history is one\n{code(context.command)}",
         config=config,
         curve=rows,
         summary={"candidates": len(candidates)},

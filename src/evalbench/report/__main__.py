@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalbench.errors import InputError, TableError
+from evalbench.names import one_line
 from evalbench.report.findings import find
 from evalbench.report.foreign import NO_KEYS, Options, load_table, positive_number
 from evalbench.report.index import write_index
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(_write_folder(asked))
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0
 

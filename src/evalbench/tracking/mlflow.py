@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from evalbench.names import file_name
 from evalbench.tracking.libraries import require
 from evalbench.tracking.tracker import Conclusion, Run, numbers
 
@@ -87,7 +88,7 @@ class MlflowTracker:
                 JOB_TYPE: "evaluation",
                 "mlflow.note.content": conclusion.notes,
                 "evalbench.runs": json.dumps(conclusion.run_ids)[:5000],
-                **{key: str(value) for key, value in conclusion.summary.items()},
+                **{"/".join(map(file_name, key.split("/", 1))): str(v) for key, v in conclusion.summary.items()},
             },
         )
         run_id = record.info.run_id

@@ -27,6 +27,7 @@ class Run:
     """The technique."""
     tags: tuple[str, ...]
     notes: str
+    """Markdown."""
     config: Mapping[str, Any]
     """Flat values to filter and group by; below `tree` the whole resolved configuration."""
     curve: Sequence[Mapping[str, float]]
