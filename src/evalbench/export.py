@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from evalbench.report.checks import write_table
 from evalbench.report.declared import declaration
 from evalbench.seeds import study_of
 from evalbench.space import spanned
@@ -331,4 +332,4 @@ def _provenance(design: Mapping[str, Any], trials: Sequence[StoredTrial]) -> dic
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: list[str] | None = None) -> None:
     table = pd.DataFrame(list(rows), columns=columns)
     whole = {column: "Int64" for column in INTEGERS if column in table}  # an integer may be missing
-    table.astype(whole).to_csv(path, index=False, lineterminator="\n")
+    write_table(table.astype(whole), path)

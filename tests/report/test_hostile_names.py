@@ -2,8 +2,10 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from evalbench.names import one_line
-from evalbench.report import html
+from evalbench.report import html, write_index
+from evalbench.report.checks import read_table
 from evalbench.report.figures import NAMES
 from evalbench.report.findings import find
 from evalbench.report.foreign import Options, load_table
-from evalbench.report.writing import text, text_of
+from evalbench.report.writing import text, text_of, write_findings
 from report.test_tuned import tune
 from test_names import HOSTILE
 
@@ -164,3 +167,23 @@ def test_every_field_of_a_table(tmp_path: Path) -> None:
         writer.writerows([f"d{place}{ATTACK}", 0.1 * place, 0.5] for place in range(6))
     options = Options(f"a{ATTACK}", metric=f"m{ATTACK}", unit=ATTACK, wide=True)
     check(text_of(find(load_table(wide, options))), tmp_path)
+
+
+def test_no_table_of_a_report_holds_a_formula(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    names = {"technique": ("=1+1", "+2-cmd", "@x", "-3"), "workload": ("-a", "@b"), "=level": ("=l", "-1")}
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*names, "seed", "score"])
+        keys = list(product(*names.values(), range(3)))
+        writer.writerows([*key, 0.1 * place % 1] for place, key in enumerate(keys))
+    write_findings(find(load_table(path, Options("=1+1"))), tmp_path / "out")
+    for made in tmp_path.glob("out/*/*.csv"):
+        with made.open(newline="", encoding="utf-8") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert not [cell for cell in cells if re.match(r"[=+@]|-(?!\d|inf)", cell)], made
+    written = read_table(tmp_path / "out" / "figures" / "scores.csv", ("name", "workload", "=level"), ())
+    assert tuple(dict.fromkeys(written["name"])) == names["technique"]
+    assert "`@x`" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    index = write_index(tmp_path).read_text(encoding="utf-8")
+    assert "| `=1+1` | `+2-cmd`" in index

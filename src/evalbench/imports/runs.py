@@ -10,6 +10,7 @@ from typing import Any
 from evalbench.errors import TableError
 from evalbench.imports import mlflow, tensorboard, wandb, wandb_offline
 from evalbench.imports.rows import FINISHED, Row, name_of, short
+from evalbench.names import to_cell
 from evalbench.trial import LARGEST_SCORE
 
 SOURCES: Mapping[str, Callable[[str], Sequence[Row]]] = {
@@ -108,9 +109,9 @@ def write_table(
         raise TableError(f"{count} runs have {these}: choose some with --where NAME=VALUE, such as group=mine")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(whole[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(whole)
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([to_cell(column) for column in whole[0]])
+        writer.writerows([to_cell(value) for value in each.values()] for each in whole)
     return left_out
 
 

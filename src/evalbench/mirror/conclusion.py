@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalbench.names import code, plain
+from evalbench.names import code, from_cell, plain
 from evalbench.tracking import Conclusion, Table
 
 TABLES = {"results": "results.csv", "verdicts": "numbers/verdicts.csv"}
@@ -46,7 +46,7 @@ def read(folder: Path, evaluation: str, asked: Mapping[str, Any], run_ids: Seque
 def _table(path: Path) -> Table:
     """Columns of numbers are numbers, and what is missing is None; columns without any value are left out."""
     with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
+        header, *rows = ([*map(from_cell, row)] for row in csv.reader(file))
     columns = {name: _column([row[place] for row in rows]) for place, name in enumerate(header)}
     kept = {name: values for name, values in columns.items() if any(value is not None for value in values)}
     return Table(tuple(kept), list(zip(*kept.values(), strict=True)))

@@ -1,4 +1,4 @@
-"""Reading and checking tables: every refusal is one line that says what is wrong and where."""
+"""Tables as files, and their checks: every refusal is one line that says what is wrong and where."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evalbench.errors import TableError
+from evalbench.names import from_cell, to_cell
 from evalbench.report.declared import Workload
 
 NO_NUMBER = ["", "nan", "NaN", "None", "null"]
@@ -26,7 +27,7 @@ def header_of(path: Path) -> list[str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file, strict=True)  # a quote that nobody closed would swallow rows
-            header = next(rows, [])
+            header = [from_cell(name) for name in next(rows, [])]
             for row in rows:
                 if row and len(row) != len(header):
                     raise TableError(
@@ -56,10 +57,13 @@ def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optiona
         TableError: the file is missing or unreadable, lacks a column, or has text where numbers belong.
     """
     try:
-        header = pd.read_csv(path, nrows=0).columns
+        header = [from_cell(name) for name in pd.read_csv(path, nrows=0).columns]
+        words = [name for name in header if name not in numbers and name not in optional]
         table = pd.read_csv(
             path,
-            dtype={name: str for name in header if name not in numbers and name not in optional},
+            header=0,
+            names=header,
+            dtype=dict.fromkeys(words, str),
             keep_default_na=False,
             na_values=dict.fromkeys((*numbers, *optional), NO_NUMBER),
         )
@@ -67,6 +71,7 @@ def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optiona
         raise TableError(f"{path} is missing: give the folder of an evaluation, such as reports/optimizers") from None
     except (OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read as CSV: {error}") from None
+    table = table.assign(**{name: table[name].map(from_cell, na_action="ignore") for name in words})
     absent = [name for name in (*texts, *numbers) if name not in table.columns]
     if absent:
         raise TableError(f"{path} has no column {', '.join(absent)}: it has {', '.join(table.columns)}")
@@ -80,6 +85,15 @@ def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optiona
             raise TableError(f"{path} has a row whose seed is not a whole number")
         table["seed"] = table["seed"].astype(np.int64)
     return table
+
+
+def write_table(table: pd.DataFrame, path: Path, float_format: str | None = None) -> None:
+    """Write one CSV, in which a spreadsheet finds no formula; `read_table` gives the same texts back."""
+    safe = table.copy()
+    for name in table.select_dtypes(["object", "str"]):
+        safe[name] = pd.Series([to_cell(value) for value in table[name]], table.index, object)
+    safe = safe.rename(columns=to_cell)
+    safe.to_csv(path, index=False, float_format=float_format, lineterminator="\n")
 
 
 def only(name: str, table: pd.DataFrame, column: str, allowed: Iterable[str]) -> None:

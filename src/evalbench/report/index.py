@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
-import pandas as pd
-
 from evalbench.names import code, plain
+from evalbench.report.checks import read_table
 from evalbench.report.tables import markdown
 
 EMPTY = "No evaluation has a report here yet."
@@ -17,7 +16,7 @@ def write_index(reports: Path) -> Path:
     """Write `index.md` into a folder of reports, newest evaluation first, from the numbers beside each report."""
     rows = []
     for numbers in sorted(reports.glob("*/numbers/evaluation.csv")):
-        about = pd.read_csv(numbers, dtype=str, keep_default_na=False).iloc[0]
+        about = read_table(numbers, ("name", "question", "date", "baseline"), ()).iloc[0]
         folder = numbers.parent.parent.name
         date = about["date"][:10]
         name = f"[{plain(about['name'])}]({quote(folder)}/report.md)"
@@ -40,6 +39,6 @@ def _rings(numbers: Path) -> str:
     path = numbers.with_name("verdicts.csv")
     if not path.is_file():
         return "–"
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = read_table(path, ("technique", "ring"), ())
     judged = table[table["ring"] != "baseline"]
     return ", ".join(f"{code(row['technique'])} {plain(row['ring'])}" for row in judged.to_dict("records")) or "–"

@@ -11,6 +11,7 @@ import pandas as pd
 
 from evalbench.report import tuning_page
 from evalbench.report.advice import next_step, sentence, spent
+from evalbench.report.checks import write_table
 from evalbench.report.findings import Findings
 from evalbench.statistics.judging import Verdict
 
@@ -36,7 +37,7 @@ def write(found: Findings, folder: Path) -> tuple[str, ...]:
     written = []
     for name, table in tables.items():
         if len(table):
-            table.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g", lineterminator="\n")
+            write_table(table, folder / f"{name}.csv", "%.10g")
             written.append(name)
     return tuple(written)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evalbench.names import from_cell, to_cell
 from evalbench.tracking.tracker import Conclusion, Run, flat
 
 
@@ -52,7 +53,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+        return [{from_cell(k): from_cell(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -60,7 +61,8 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")
     with beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer = csv.writer(file, lineterminator="\n")
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        writer.writerow([to_cell(column) for column in columns])
+        writer.writerows([to_cell(row.get(column)) for column in columns] for row in rows)
     beside.replace(path)

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from evalbench.report import style
+from evalbench.report.checks import write_table
 from evalbench.report.figures import forest, learning, profiles, ranking, scores, tradeoff, tuning
 from evalbench.report.findings import Findings
 from evalbench.report.tuned import Tuned
@@ -38,7 +39,7 @@ def draw(findings: Findings, curves: pd.DataFrame, folder: Path) -> None:
         for name in drawable(findings, curves):
             figure, numbers = makers[name]()
             style.save(figure, folder / f"{name}.png")
-            numbers.to_csv(folder / f"{name}.csv", index=False, float_format="%.10g", lineterminator="\n")
+            write_table(numbers, folder / f"{name}.csv", "%.10g")
 
 
 def tuned(findings: Findings) -> Tuned:
