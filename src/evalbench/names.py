@@ -11,6 +11,8 @@ import json
 import re
 
 LONGEST_FILE_NAME = 100
+LONGEST_SHOWN = 80
+"""Characters of a name in a figure, or in the table of imported runs."""
 _MARKUP = re.compile(r"[\\|<>*`\[\]#&~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 _FILE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
@@ -20,6 +22,18 @@ _FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 def one_line(text: object) -> str:
     """Return a text on one line; characters that cannot be seen are written as their escapes."""
     return _visible(" ".join(str(text).split()))
+
+
+def short(name: str, most: int = LONGEST_SHOWN) -> str:
+    """Return a name that a page has room for: a hash takes the place of the end of a long text."""
+    if len(name) <= most:
+        return name
+    return f"{name[: most - 10]}… {hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+
+
+def in_figure(text: str) -> str:
+    """Return a text for a figure: its lines cut where they are too long, characters that cannot be seen as escapes."""
+    return "\n".join(short(_visible(line)) for line in text.split("\n"))
 
 
 def plain(text: object) -> str:

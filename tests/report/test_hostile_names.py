@@ -187,3 +187,12 @@ def test_no_table_of_a_report_holds_a_formula(tmp_path: Path) -> None:
     assert "`@x`" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     index = write_index(tmp_path).read_text(encoding="utf-8")
     assert "| `=1+1` | `+2-cmd`" in index
+
+
+@pytest.mark.slow
+def test_names_of_any_length_and_kind_can_be_drawn(tmp_path: Path) -> None:
+    table(tmp_path / "t.csv", f"unit{ATTACK}")
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8").replace("bΩ", f"_{'b' * 300}Ω")
+    (tmp_path / "t.csv").write_text(text.replace("uΩ", f"{'u' * 300}Ω"), encoding="utf-8")
+    write_findings(find(load_table(tmp_path / "t.csv", Options(f"a{ATTACK}".strip(), rope=0.01))), tmp_path)
+    assert not Page((tmp_path / "report.html").read_text(encoding="utf-8")).strangers

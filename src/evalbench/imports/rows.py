@@ -1,6 +1,5 @@
 """A run as one flat row, whatever tracker it comes from."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,8 +7,6 @@ from typing import Any
 Row = Mapping[str, Any]
 FINISHED = "finished"
 """The state of a run that came to its end; any other state is one of a run that did not."""
-MOST_CHARACTERS = 80
-"""Of a name in the table."""
 MOST_EXACT = 2.0**53
 """Below it a whole float is the integer that it looks like."""
 
@@ -46,13 +43,6 @@ def spread(prefix: str, values: Row) -> Iterator[tuple[str, Any]]:
 def name_of(value: Any) -> str:
     """Return a value as a name: text as it is, anything else as JSON, so that equal values have equal names."""
     return value if isinstance(value, str) else json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
-
-
-def short(name: str) -> str:
-    """Return a name that a page has room for: a hash takes the place of the end of a long text."""
-    if len(name) <= MOST_CHARACTERS:
-        return name
-    return f"{name[: MOST_CHARACTERS - 10]}… {hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _plain(value: Any) -> Any:

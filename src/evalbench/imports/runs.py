@@ -9,8 +9,8 @@ from typing import Any
 
 from evalbench.errors import TableError
 from evalbench.imports import mlflow, tensorboard, wandb, wandb_offline
-from evalbench.imports.rows import FINISHED, Row, name_of, short
-from evalbench.names import to_cell
+from evalbench.imports.rows import FINISHED, Row, name_of
+from evalbench.names import short, to_cell
 from evalbench.trial import LARGEST_SCORE
 
 SOURCES: Mapping[str, Callable[[str], Sequence[Row]]] = {

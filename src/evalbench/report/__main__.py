@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalbench.errors import InputError, TableError
-from evalbench.names import one_line
+from evalbench.names import one_line, short
 from evalbench.report.findings import find
 from evalbench.report.foreign import NO_KEYS, Options, load_table, positive_number
 from evalbench.report.index import write_index
@@ -59,7 +59,7 @@ def _write_runs(asked: argparse.Namespace, given: list[str]) -> Path:
     if left_out:
         these = f"{len(left_out)} of {len(rows)} runs"
         print(f"{these} lack a value that --map takes, and are left out: {', '.join(left_out)}", file=sys.stderr)
-    asked.out, asked.baseline = out, imports.short(asked.baseline)
+    asked.out, asked.baseline = out, short(asked.baseline)
     return _write_table(table, asked, given)
 
 

@@ -12,6 +12,9 @@ import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from evalbench.names import in_figure, one_line, short
 
 WIDTH = 9.0  # inches; a column of GitHub's markdown
 DPI = 150
@@ -61,7 +64,10 @@ def styled() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without the version of the software in it."""
+    """Write a PNG without the version of the software in it; no name in it may be longer than there is room for."""
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(in_figure(text.get_text()))
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
@@ -82,6 +88,7 @@ def dashes(place: int) -> Any:
 
 def wrapped(name: str, width: int = 20) -> str:
     """A long name on several lines, broken at spaces, dashes or dots before anywhere else."""
+    name = short(one_line(name), min(3 * width, 68))  # more lines than that leave a panel no room
     if len(name) <= width:
         return name
     spaced = name.replace("_", "_\u200b").replace(".", ".\u200b").replace("/", "/\u200b").replace("\u200b", " \u200b")
@@ -106,13 +113,13 @@ def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) ->
     """One legend for all panels, under them, where it covers no data: in fewer columns where names are long."""
     if not handles:
         return
-    labels = [str(handle.get_label()) for handle in handles]
+    labels = [short(one_line(handle.get_label())) for handle in handles]
     most = min(columns, len(labels))
     fits = next((n for n in range(most, 1, -1) if _legend_width(labels, n) <= WIDTH), 1)
     more_rows = -(-len(labels) // fits) - -(-len(labels) // most)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + 0.19 * more_rows)
-    figure.legend(handles=list(handles), loc="outside lower center", ncols=fits)
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=fits, labels=labels)
 
 
 def _legend_width(labels: Sequence[str], columns: int) -> float:

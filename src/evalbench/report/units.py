@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from evalbench.names import one_line
 from evalbench.statistics.intervals import Interval
 
 FRACTIONS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC"}
@@ -67,7 +68,7 @@ def unit_of(metric: str, unit: str, typical: float) -> Unit:
         unit: as declared by the workload.
         typical: the size of a typical score, which sets the decimals where the metric has a scale of its own.
     """
-    name = metric.rsplit("/", 1)[-1]
+    name, unit = one_line(metric.rsplit("/", 1)[-1]), one_line(unit)
     if name in FRACTIONS and unit == "fraction":
         words = FRACTIONS[name]
         return Unit(words, 100.0, f"{words} (%)", f"{words} points", "points", 1, 2)

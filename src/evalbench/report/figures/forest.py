@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from evalbench.names import one_line, short
 from evalbench.report import style
 from evalbench.report.figures.shared import ROUND_STEPS, columns, workload_label
 from evalbench.report.findings import Findings
@@ -165,5 +166,7 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
     axis.tick_params(axis="y", length=0)
     axis.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS, min_n_ticks=3))
     axis.grid(axis="x")
-    axis.set_title(style.wrapped(f"{candidate} − {comparator}", 34), loc="left")
+    axis.set_title(
+        style.wrapped(" − ".join(short(one_line(name), 32) for name in (candidate, comparator)), 34), loc="left"
+    )
     axis.set_xlabel(f"difference in {unit.difference}" if unit.short != "points" else f"difference ({unit.difference})")

@@ -75,7 +75,7 @@ def _curve_panel(axis: Axes, findings: Findings, curves: pd.DataFrame, workload:
     _curve_limits(axis, findings, workload, bottoms, tops)
     axis.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
     axis.grid()
-    axis.set_title(workload_label(findings, workload), loc="left")
+    axis.set_title(style.wrapped(workload_label(findings, workload), 34), loc="left")
     axis.set_ylabel(f"validation {unit.label}")
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from evalbench.names import one_line, short
 from evalbench.report import style
 from evalbench.report.appendix import Omnibus
 from evalbench.report.findings import Findings
@@ -70,6 +71,7 @@ def _name(axis: Axes, findings: Findings, omnibus: Omnibus, place: int, level: f
     rank, name = omnibus.test.average_ranks[place], omnibus.techniques[place]
     colour = style.colour(list(findings.folder.evaluation.techniques).index(name))
     axis.plot([rank, rank, edge], [0, level, level], color=colour, lw=1.3)
+    name = short(one_line(name), 40)
     axis.text(
         edge,
         level,

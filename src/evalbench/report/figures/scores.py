@@ -144,7 +144,8 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
     axis.tick_params(axis="y", length=0)
     axis.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS, min_n_ticks=3))
     axis.grid(axis="x")
-    axis.set_title(workload_label(findings, workload), loc="left", pad=16)  # room for a note under the title
+    title = style.wrapped(workload_label(findings, workload), 34)
+    axis.set_title(title, loc="left", pad=16)  # room for a note under the title
     axis.set_xlabel(unit.label)
     return lines
 

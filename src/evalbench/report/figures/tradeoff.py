@@ -102,7 +102,7 @@ def _names(findings: Findings, axis: Axes, scale: float, names: list[str]) -> No
     for count, place in enumerate(places):
         side = 1 if count % 2 == 0 else -1
         axis.annotate(
-            place.technique,
+            style.wrapped(place.technique, 34),
             (place.cost[0], place.effect[0] * scale),
             (10 * side, 4),
             textcoords="offset points",

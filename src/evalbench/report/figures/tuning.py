@@ -52,7 +52,7 @@ def best_found(findings: Findings) -> Figure:
             axis.plot(n, mean * scale, color=style.colour(place), ls=style.dashes(place), lw=1.6)
             later = mean[n >= min(FROM, n.max())] * scale
             ends += [float(later.min()), float(later.max())]
-        axis.set_title(workload_label(findings, workload))
+        axis.set_title(style.wrapped(workload_label(findings, workload), 34))
         axis.set_ylabel(label)
         margin = 0.15 * (max(ends) - min(ends)) or 0.01
         axis.set_ylim(min(ends) - margin, max(ends) + margin)
@@ -90,7 +90,7 @@ def _parallel_panel(axis: Axes, findings: Findings, technique: str, space: Mappi
     axis.set_ylim(-0.08, 1.08)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
-    axis.set_title(technique, loc="left", color=colour, fontweight="bold")
+    axis.set_title(style.wrapped(technique, 60), loc="left", color=colour, fontweight="bold")
     axis.set_xticks(range(len(paths)))
     axis.set_xticklabels([*(path.removeprefix("optimizer.") for path in space), "rank in its study"])
     for x, path in enumerate(space):
@@ -113,7 +113,7 @@ def slices(findings: Findings) -> Figure:
     for axis, (technique, path) in zip(axes, pairs, strict=True):
         mine = rows[rows["technique"] == technique]
         _slice(axis, mine, path, _spaces(findings)[technique][path], workloads)
-        axis.set_title(f"{technique}: {path.removeprefix('optimizer.')}")
+        axis.set_title(style.wrapped(f"{technique}: {path.removeprefix('optimizer.')}", 34))
     for axis in axes[:: columns(axes)]:
         axis.set_ylabel("rank in its study")
     style.legend_below(
@@ -135,7 +135,7 @@ def _slice(axis: Axes, mine: pd.DataFrame, path: str, spec: Mapping[str, Any], w
         values = pd.to_numeric(part[path], errors="coerce") if "choices" not in spec else _spread(part, path, spec)
         axis.plot(values, 1 - part["rank"], style.marker(place), color=style.colour(place), ms=2.5, alpha=0.55, mew=0)
     if "choices" in spec:
-        axis.set_xticks(range(len(spec["choices"])), [number(choice) for choice in spec["choices"]])
+        axis.set_xticks(range(len(spec["choices"])), [style.wrapped(number(choice)) for choice in spec["choices"]])
         axis.set_xlim(-0.5, len(spec["choices"]) - 0.5)
     elif spec.get("log"):
         axis.set_xscale("log")
@@ -169,7 +169,7 @@ def front(findings: Findings) -> Figure:
             axis.plot(part[second], part[first], style.marker(place), color=colour, ms=3, alpha=0.35, mfc="white")
             best = part[part["on_front"]].sort_values(second)
             axis.plot(best[second], best[first], style.marker(place), color=colour, ms=6, ls=":", lw=1)
-        axis.set_title(workload_label(findings, workload))
+        axis.set_title(style.wrapped(workload_label(findings, workload), 34))
         axis.set_xlabel(second)
         axis.set_ylabel(first)
         directions = findings.folder.evaluation.tuning["directions"]
