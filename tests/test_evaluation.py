@@ -94,6 +94,12 @@ def test_a_comparison_that_makes_no_sense_is_refused(
     assert refused.value.key == key
 
 
+def test_the_root_seed_is_no_other_factor() -> None:
+    cells = [cell_of(*COMPARED, f"optimizer={name}", f"seed={seed}") for name in ("sgd", "adam") for seed in (0, 1)]
+    with pytest.raises(ConfigError, match=r"^seed must be the same in all cells, not '0, 1'"):
+        evaluation.plan(cells)
+
+
 def test_a_technique_under_two_names_is_refused() -> None:
     same = ("optimizer=minibatch_sgd", "optimizer.batch_size=1", "optimizer.lr=0.01")
     assert cell_of("optimizer=sgd").optimizer == cell_of(*same).optimizer

@@ -97,6 +97,9 @@ def plan(configs: Sequence[Config]) -> Plan:
             "evaluation.factor", "must not be the data set: techniques are compared on it", factor, remedy
         )
     factors = {key: levels for key, levels in varying.items() if key != factor}
+    if "seed" in factors:
+        remedy = "raise num_seeds instead, or compare root seeds with evaluation.factor=seed"
+        raise ConfigError("seed", "must be the same in all cells", ", ".join(factors["seed"]), remedy)
     distinct = {cell.id: cell for cell in reversed(jobs)}
     chosen = tuple(distinct[cell_id] for cell_id in dict.fromkeys(cell.id for cell in jobs))
     result = Plan(shared.name, chosen, jobs, factor, baseline, factors)

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evalbench.errors import TableError
 from evalbench.report.__main__ import main
+from evalbench.report.checks import COLUMNS
 from evalbench.report.findings import find
-from evalbench.report.foreign import Options, load_table
+from evalbench.report.foreign import KNOWN, Options, load_table
 from evalbench.statistics.verdicts import CostClass, Quality, Ring
 
 DATA = Path(__file__).parent.parent / "statistics" / "data"
@@ -321,3 +323,11 @@ def test_the_command_line_is_checked(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([str(tmp_path), "--index"]) == 0
     with pytest.raises(SystemExit):
         main([str(file), "--baseline", "sgd", "--rope", "-1"])
+
+
+def test_a_factor_called_like_a_column_of_ours_is_refused(tmp_path: Path) -> None:
+    rows = [f"{t},{level},{seed},0.{seed},w" for t in "ab" for level in "pq" for seed in range(2)]
+    for name in (*(COLUMNS - KNOWN), "score_a", "state_b"):
+        (tmp_path / "t.csv").write_text("\n".join([f"technique,{name},seed,score,workload", *rows]))
+        with pytest.raises(TableError, match=f"a factor must not be called '{name}'"):
+            load_table(tmp_path / "t.csv", Options("a"))

@@ -14,6 +14,16 @@ from evalbench.errors import TableError
 from evalbench.names import from_cell, to_cell
 from evalbench.report.declared import Workload
 
+COLUMNS = frozenset(
+    {
+        "technique", "workload", "seed", "score", "state", "stage", "metric", "direction", "unit", "failed", "finished",
+        "message", "reference", "trivial", "scale", "candidate", "baseline", "difference", "decided",
+        "common", "found", "lost", "epoch", "step", "train_loss", "val_loss", "val_score", "round",
+        "step_seconds", "steps", "cost_seconds", "name", "shown", "value", "low", "high", "count",
+        "_t", "_w",
+    }
+)  # fmt: skip
+"""What columns of a report's tables are called: no factor may have one of these names."""
 NO_NUMBER = ["", "nan", "NaN", "None", "null"]
 
 
@@ -113,6 +123,13 @@ def one_metric(name: str, table: pd.DataFrame, workloads: Mapping[str, Workload]
                 f"{name}: workload {workload!r} declares {declared.direction} {declared.metric},"
                 f" not {direction} {metric}"
             )
+
+
+def no_column_of_ours(name: str, factors: Iterable[str]) -> None:
+    """Refuse a factor that is called like a column that evalbench adds, also with the ending of one of two sides."""
+    for factor in factors:
+        if factor in COLUMNS or (factor.endswith(("_a", "_b")) and factor[:-2] in COLUMNS):
+            raise TableError(f"{name}: a factor must not be called {factor!r}, as a column of ours is: rename it")
 
 
 def once(name: str, table: pd.DataFrame, keys: list[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from evalbench.errors import TableError
-from evalbench.report.checks import finite, once, one_metric, only, read_table
+from evalbench.report.checks import finite, no_column_of_ours, once, one_metric, only, read_table
 from evalbench.report.declared import Evaluation, read_evaluation
 from evalbench.report.studies import Studies, by_study, check_seeds, read_studies
 from evalbench.seeds import study_of
@@ -70,6 +70,7 @@ def load(folder: Path) -> Folder:
     """
     evaluation = read_evaluation(folder / "evaluation.json")
     factors = list(evaluation.factors)
+    no_column_of_ours("evaluation.json", factors)
     curves = _table(folder / "curves.csv", factors)
     references = _table(folder / "references.csv", [])
     results = _table(folder / "results.csv", factors)

@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 from evalbench.errors import TableError
-from evalbench.report.checks import finite, header_of, once, only, positive, read_table
+from evalbench.report.checks import finite, header_of, no_column_of_ours, once, only, positive, read_table
 from evalbench.report.contrasts import skill_scales
 from evalbench.report.declared import ROPE, Evaluation, Workload
 from evalbench.report.folder import REFERENCES, STATES, Folder, pilot_of
@@ -71,6 +71,7 @@ def load_table(path: Path, options: Options) -> Folder:
         if name not in KNOWN and "/" not in str(name) and table[name].dtype != np.float64
     }
     factors = {name: levels for name, levels in factors.items() if 1 < len(levels) <= MOST_LEVELS}
+    no_column_of_ours(path.name, factors)
     results, curves = _without_curves(table, list(factors))
     results = _checked(path, results, list(factors))
     is_reference = results["technique"].isin(list(REFERENCES.values()))
