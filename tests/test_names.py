@@ -5,8 +5,10 @@ from itertools import combinations
 
 import pytest
 from markdown_it import MarkdownIt
+from rich.table import Table
 
 from evalbench.names import code, fenced, file_name, from_cell, one_line, plain, to_cell
+from evalbench.terminal import plain_console as console
 
 HOSTILE = (
     '<img src=x onerror="document.title=1">',
@@ -81,3 +83,11 @@ def test_no_cell_is_a_formula_and_each_is_read_back(text: str) -> None:
 def test_numbers_and_ordinary_words_are_written_as_they_are(value: object) -> None:
     assert to_cell(value) == value
     assert not isinstance(value, str) or from_cell(value) == value
+
+
+def test_the_terminal_shows_brackets_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("[red]x[/red]")
+    table.add_row("[/] :boom:")
+    console().print(table, "[b]")
+    out = capsys.readouterr().out
+    assert all(text in out for text in ("[red]x[/red]", "[/] :boom:", "[b]"))

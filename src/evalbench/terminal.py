@@ -79,7 +79,7 @@ def run_sweep(
     `launch` takes the numbers of the jobs that have something left to train, and is not called for none. Our own
     launcher gives a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
     """
-    console = _console()
+    console = plain_console()
     try:
         with _waiting(console, "checking all cells"):
             trees = list(composed)
@@ -146,7 +146,7 @@ def _print_studies(console: Console, cells_to_train: Sequence[Cell], store: Stor
     console.print(line, highlight=False, soft_wrap=True)
 
 
-def _console() -> Console:
+def plain_console() -> Console:
     """Return the console; what others have named is text to it, never its markup."""
     return Console(markup=False, emoji=False, highlight=False)
 
@@ -158,7 +158,7 @@ def _check_launcher(config: Config, gives_ranks: bool) -> None:
 
 
 def _run_alone(config: Config, job: processes.Job) -> None:
-    console = _console()
+    console = plain_console()
     with _waiting(console, "checking the cell"):
         plan = evaluation.plan([config])
         store = Store(config.store_url)
