@@ -126,25 +126,28 @@ def test_a_kernel_called_directly_gives_the_bits_of_the_instances_own_step(name:
     assert all(torch.equal(states[0][n][k], states[1][n][k]) for n in states[0] for k in states[0][n])
 
 
-def test_clipping_is_per_member() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
+def test_clipping_is_per_member(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    raw = {key: torch.randn(C, *shape, generator=generator) for key, shape in SHAPES.items()}
+    raw = {key: torch.randn(C, *shape, generator=generator, dtype=dtype) for key, shape in SHAPES.items()}
     raw = {key: value * torch.tensor([0.01, 1.0, 100.0]).view(C, *[1] * (value.ndim - 1)) for key, value in raw.items()}
     clipped = clip_per_member(raw, 1.0)
     for member in range(C):
-        lone = [nn.Parameter(torch.zeros(shape)) for shape in SHAPES.values()]
+        lone = [nn.Parameter(torch.zeros(shape, dtype=dtype)) for shape in SHAPES.values()]
         for parameter, gradient in zip(lone, raw.values(), strict=True):
             parameter.grad = gradient[member].clone()
         nn.utils.clip_grad_norm_(lone, 1.0)
         for parameter, gradient in zip(lone, clipped.values(), strict=True):
             assert parameter.grad is not None
-            assert torch.allclose(gradient[member], parameter.grad, rtol=1e-5)
+            rtol = 1e-14 if dtype is torch.float64 else 1e-5
+            torch.testing.assert_close(gradient[member], parameter.grad, rtol=rtol, atol=0)
 
 
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        ("optimizer._target_=torch.optim.LBFGS", "steps without a closure"),
+        ("optimizer._target_=torch.optim.SparseAdam", "does not support dense gradients"),
+        ("optimizer._target_=torch.optim.lr_scheduler", "or a function that returns one"),
         ("optimizer._target_=torch.nn.Linear", r"must be a torch.optim.Optimizer"),
         ("optimizer.lr=-1", "Invalid learning rate"),
         ("+optimizer.lrr=1", "unexpected keyword argument 'lrr'"),
