@@ -390,6 +390,11 @@ def check(cell: Cell) -> None:
         raise ConfigError("search.development", rule, config.development, str(error)) from error
     for end in (0, -1):
         cells.check(cell.at({dimension.path: dimension.points(2)[end] for dimension in config.space}, Phase.TUNE))
+    for dimension in config.space:
+        if cell.config.schedule is not None and dimension.path.split(".")[0] in ("schedule", "optimizer"):
+            for value in dimension.points(2)[1:]:  # the schedule of each, which goes by steps and rates
+                first = {other.path: other.points(2)[0] for other in config.space}
+                cells.check(cell.at({**first, dimension.path: value}, Phase.TUNE))
 
 
 def _metrics(cell: Cell) -> list[str]:
