@@ -81,3 +81,7 @@ class Probe(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.head(self.body(inputs))
         return outputs
+
+
+class BranchingToo(Branching):
+    """The same under another name: a warning about a network is given once in a process."""

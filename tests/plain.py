@@ -1,6 +1,8 @@
 """One trial as any PyTorch user would write it: a network, a loop, a scheduler; no member axis, no traced graph."""
 
+import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 
 from evalbench import models
 from evalbench.cell import Cell
-from evalbench.engine import noise, training
+from evalbench.engine import calls, noise, training
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import EVALUATION_STEP
 from evalbench.seeds import Role, derive
@@ -25,8 +27,20 @@ class PlainResult:
     best_epoch: float
 
 
-def train(cell: Cell, seed: int) -> PlainResult:
-    """Train one trial and test it at its lowest validation loss."""
+def train(cell: Cell, seed: int, closure: bool = False, gradients: bool = True) -> PlainResult:
+    """Train one trial and test it at its lowest validation loss.
+
+    Where the optimizer takes a `closure`, `gradients` says whether it wants gradients before that.
+    """
+    dtype = torch.float64 if cell.config.precision == "64-true" else torch.float32
+    before = torch.get_default_dtype()
+    try:
+        return _train(cell, seed, closure, gradients, dtype)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _train(cell: Cell, seed: int, closure: bool, gradients: bool, dtype: torch.dtype) -> PlainResult:
     config, dataset = cell.config, cell.dataset
 
     def seed_of(role: Role) -> int:
@@ -35,19 +49,26 @@ def train(cell: Cell, seed: int) -> PlainResult:
     split = draw_split(dataset, config.split.validation, config.split.test, seed_of(Role.SPLIT))
     scaling = fit_scaling(dataset, split.train)
     if dataset.vocabulary is None:
-        inputs = torch.tensor(scaling.inputs(dataset, np.arange(len(dataset.targets))), dtype=torch.float32)
+        inputs = torch.tensor(scaling.inputs(dataset, np.arange(len(dataset.targets))), dtype=dtype)
     else:
         inputs = torch.tensor(dataset.inputs)
-    targets = torch.as_tensor((dataset.targets - scaling.target_mean) / scaling.target_std, dtype=torch.float32)
+    numbers: NDArray[Any] = dataset.targets.astype(np.float64 if dtype is torch.float64 else dataset.targets.dtype)
+    targets = torch.as_tensor((numbers - scaling.target_mean) / scaling.target_std, dtype=dtype)
     shape = training.shape_of(dataset)
     network = models.build_seeded(seed_of(Role.INIT), config.model, config.activation, shape)
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if dtype is torch.float64:
+        network = network.double()
+    named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    torch.set_default_dtype(dtype)
+    parameters = [parameter for _, parameter in named]
+    component = config.optimizer.component
     if config.optimizer.others is None:
-        optimizers = [config.optimizer.component.build(parameters)]
+        takes_names = "named_parameters" in inspect.signature(component.locate()).parameters
+        optimizers = [component.build(named_parameters=named) if takes_names else component.build(parameters)]
     else:
         matrices = [parameter for parameter in parameters if parameter.ndim == 2]
         rest = [parameter for parameter in parameters if parameter.ndim != 2]
-        optimizers = [config.optimizer.component.build(matrices), config.optimizer.others.build(rest)]
+        optimizers = [component.build(matrices), config.optimizer.others.build(rest)]
 
     def loss_of(outputs: Tensor, rows: Tensor, smoothing: float) -> Tensor:
         if dataset.kind in (Kind.MULTICLASS, Kind.LANGUAGE):
@@ -63,9 +84,11 @@ def train(cell: Cell, seed: int) -> PlainResult:
     schedulers = []
     if config.schedule is not None:
         whole = {key: stops[-1] if value == "100%" else value for key, value in config.schedule.arguments.items()}
-        whole = {key: config.optimizer.component.arguments["lr"] if v == "lr" else v for key, v in whole.items()}
-        scheduler = type(config.schedule)(config.schedule.group, config.schedule.target, whole)
-        schedulers = [scheduler.build(optimizer) for optimizer in optimizers]
+        rates = [group["lr"] for group in optimizers[0].param_groups]
+        own = rates[0] if len(set(rates)) == 1 else rates
+        whole = {key: own if value == "lr" else value for key, value in whole.items()}
+        schedule = type(config.schedule)(config.schedule.group, config.schedule.target, whole)
+        schedulers = [schedule.build(optimizer) for optimizer in optimizers]
     noise_seeds = torch.tensor([seed_of(Role.NOISE)])
 
     def predict(rows: NDArray[np.int64]) -> Tensor:
@@ -78,20 +101,31 @@ def train(cell: Cell, seed: int) -> PlainResult:
     step = 0
     for stop in stops:
         network.train()
+        _tell(optimizers, "train")
         for block in batches.blocks(step, stop, 1):
             rows = block[0, 0]
             key = noise.step_keys(noise_seeds, step, 1)[0, 0]
-            with models.seeded(int(key)):
-                for optimizer in optimizers:
-                    optimizer.zero_grad()
-                with noise.MemberNoise(key, torch.tensor(0), eager=True):
-                    outputs = network(inputs[rows])
-                    loss_of(outputs, rows, config.label_smoothing).backward()  # type: ignore[no-untyped-call]
-            if config.optimizer.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
-            for stepper in (*optimizers, *schedulers):
-                stepper.step()
+
+            def descend(rows: Tensor = rows, key: Tensor = key) -> Tensor:
+                with models.seeded(int(key)):
+                    for optimizer in optimizers:
+                        optimizer.zero_grad()
+                    with noise.MemberNoise(key, torch.tensor(0), eager=True):
+                        loss = loss_of(network(inputs[rows]), rows, config.label_smoothing)
+                        loss.backward()  # type: ignore[no-untyped-call]
+                if config.optimizer.clip_norm is not None:
+                    torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
+                return loss.detach()
+
+            if gradients:
+                descend()
+            for optimizer in optimizers:
+                with calls.Calls(draws=True).seeded(key):
+                    optimizer.step(descend) if closure else optimizer.step()
+            for scheduler in schedulers:
+                scheduler.step()
             step += 1
+        _tell(optimizers, "eval")
         loss = float(loss_of(predict(split.validation), torch.as_tensor(split.validation), 0.0))
         if not val_losses or loss < min(val_losses):
             best = predict(split.test).double()
@@ -108,3 +142,9 @@ def train(cell: Cell, seed: int) -> PlainResult:
     tested = metrics.evaluate(dataset, predictions, dataset.targets[split.test])
     best_epoch = stops[val_losses.index(min(val_losses))] / batches.steps_per_epoch
     return PlainResult(val_losses, stops[: len(val_losses)], tested, best_epoch)
+
+
+def _tell(optimizers: list[torch.optim.Optimizer], mode: str) -> None:
+    for optimizer in optimizers:
+        if hasattr(optimizer, mode):
+            getattr(optimizer, mode)()

@@ -41,6 +41,7 @@ ROOMS = [
     "engine.state",
     "engine.python_state",
     "engine.kernels",
+    "engine.calls",
     "engine.optimizers",
     "engine.one_by_one",
     "engine.steps",

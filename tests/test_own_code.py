@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.utils import get_object
 
 from conftest import Inline, compose_config, make_cell
 from evalbench import evaluation, own_code, tuning
@@ -198,6 +199,17 @@ def test_code_that_cannot_be_read_is_refused_in_one_line(write: Write, monkeypat
     ):
         with pytest.raises(ConfigError, match=rf"^model._target_ must be code .* not '{target}': .*{reason}"):
             Component("model", target, {}).code()
+
+
+def test_a_name_leads_where_hydra_finds_it(write: Write) -> None:
+    """What the package calls `pkg.Net` is a class, beside a module of that name; modules are imported on the way."""
+    write(
+        {"pkg/__init__.py": "from .Net import Net", "pkg/Net.py": "class Net: pass", "pkg/late.py": "class Other: pass"}
+    )
+    for name in ("pkg.Net", "pkg.late.Other", "pkg.late", "torch.optim.SGD"):
+        assert own_code.locate(name) is get_object(name)
+    assert isinstance(Component("model", "pkg.Net", {}).locate(), type)
+    assert "pkg.Net" in Component("model", "pkg.Net", {}).code()["pkg.Net"]
 
 
 def test_a_module_that_is_imported_anew_is_read_anew(write: Write, tmp_path: Path) -> None:

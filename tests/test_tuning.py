@@ -445,11 +445,12 @@ def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> Non
         ("++search.space.model.height={low: 1, high: 2}", "search space"),
         ("++search.space.model.width={low: -1, high: 2, integer: true}", "model.width"),
         ("search.development=0.08 split.validation=0.02", "search.development"),
+        ("++search.space.schedule.pct_start={choices: [0.3, 2.0, 0.5]} schedule=one_cycle", "schedule"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str, key: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        tuning.check(searched(*re.split(r" (?=search|split|num_seeds)", override)))
+        tuning.check(searched(*re.split(r" (?=search|split|num_seeds|schedule)", override)))
     assert refused.value.key == key
 
 

@@ -5,7 +5,6 @@ rule, the value and the remedy.
 """
 
 import math
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,7 +83,7 @@ class Component:
     def locate(self) -> Any:
         """Return the target itself, not called."""
         try:
-            return pkgutil.resolve_name(self.target)
+            return own_code.locate(self.target)
         except Exception as error:  # importing a user's module may raise anything
             raise ConfigError(f"{self.group}._target_", "must be importable", self.target, _reason(error)) from error
 
@@ -123,7 +122,8 @@ class ActivationConfig:
     """A non-linearity, and the gain that initial weights behind it are scaled by."""
 
     module: Component
-    gain: float
+    gain: float | None
+    """None: it is computed from the function, so that the second moment of a layer's output is 1."""
 
 
 @dataclass(frozen=True)
@@ -375,7 +375,7 @@ def parse_plain(
         dataset=dataset.component(),
         target_score=target_score,
         model=top.section("model").component(),
-        activation=ActivationConfig(gain=activation.positive("gain", example=1.0), module=activation.component()),
+        activation=_activation(activation),
         optimizer=_optimizer(optimizer),
         schedule=_schedule(top.section("schedule")),
         budget=_budget(top.section("budget")),
@@ -432,6 +432,11 @@ def _optimizer(section: "_Section") -> OptimizerConfig:
     clip_norm = section.positive("clip_norm", example=1.0) if section.given("clip_norm") else None
     others = section.section("others").component() if section.given("others") else None
     return OptimizerConfig(section.component(), batch_size, clip_norm, others)
+
+
+def _activation(section: "_Section") -> ActivationConfig:
+    gain = section.positive("gain", example=1.0) if section.given("gain") else None
+    return ActivationConfig(section.component(), gain)
 
 
 def _microbatch_size(trainer: "_Section") -> int | None:

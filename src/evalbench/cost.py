@@ -69,16 +69,16 @@ class _Alone:
         wants_cpu = config.trainer.get("accelerator") == "cpu"
         self.device = torch.device("cuda" if torch.cuda.is_available() and not wants_cpu else "cpu")
         self.precision = config.precision
-        if self.precision == "64-true":
-            self.cohort = self.cohort.double()
         self.cohort = self.cohort.to(self.device)
         self.network = models.build_seeded(0, config.model, config.activation, training.shape_of(dataset)).eval()
-        self.network = self.network.to(self.device, self.cohort.inputs.dtype if dataset.vocabulary is None else None)
+        self.network = self.network.to(self.device)
         self.batch_size = self.cohort.batches.batch_size
         self.flops = flops_per_step(
             self.network, dataset.kind, self.batch_size, dataset.inputs.shape[1], dataset.vocabulary is not None
         )
         self.parameters = count_parameters(self.network)
+        if self.precision == "64-true":
+            self.network = self.network.double()
         per_block = self.cohort.steps_in_block()
         self.rows = next(self.cohort.batches.blocks(0, self.cohort.recipe.validation_steps[-1], per_block))
         self.rows = self.rows.to(self.device)

@@ -9,6 +9,7 @@ target itself, because it may be defined elsewhere.
 import ast
 import functools
 import hashlib
+import importlib
 import importlib.util
 import inspect
 import pkgutil
@@ -44,6 +45,27 @@ def behind(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return {name: pieces for name, pieces in found.items() if pieces}
 
 
+def locate(name: str) -> Any:
+    """Return what a dotted name leads to, as Hydra finds it: what a module calls so counts before a module of the name.
+
+    Raises `ImportError`, or whatever the import raises.
+    """
+    path, *rest = name.split(".")
+    found: Any = importlib.import_module(path)
+    for part in rest:
+        path = f"{path}.{part}"
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            try:
+                found = importlib.import_module(path)
+            except ModuleNotFoundError as error:
+                if error.name is None or not path.startswith(error.name):
+                    raise  # it is there, and imports what is not
+                found = getattr(found, part)  # that says what is missing
+    return found
+
+
 def changes(old: Code | None, new: Code) -> list[str]:
     """Say of each name whose code is not what it was, or not known to be: `old` is None where nothing was recorded."""
     if old is None:
@@ -66,7 +88,7 @@ def _names(value: Any, key: str = "") -> Iterator[tuple[str, bool]]:
 def _pieces(name: str, is_target: bool) -> dict[str, str]:
     pieces = _closure([name])
     if is_target and (pieces or not _modules(name)):
-        pieces = _closure([name, *_definers(pkgutil.resolve_name(name))])  # its import may extend `sys.path`
+        pieces = _closure([name, *_definers(locate(name))])  # its import may extend `sys.path`
     return dict(sorted(pieces.items()))
 
 

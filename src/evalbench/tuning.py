@@ -388,8 +388,13 @@ def check(cell: Cell) -> None:
     except DataError as error:
         rule = "must leave enough rows of every class"
         raise ConfigError("search.development", rule, config.development, str(error)) from error
-    for end in (0, -1):
-        cells.check(cell.at({dimension.path: dimension.points(2)[end] for dimension in config.space}, Phase.TUNE))
+    lows, highs = ({dimension.path: dimension.points(2)[end] for dimension in config.space} for end in (0, -1))
+    tried = [lows, highs]
+    for dimension in config.space:
+        if cell.config.schedule is not None and dimension.path.split(".")[0] in ("schedule", "optimizer"):
+            tried += [{**lows, dimension.path: value} for value in dimension.points(2)[1:]]  # each may end it early
+    for values in tried:
+        cells.check(cell.at(values, Phase.TUNE))
 
 
 def _metrics(cell: Cell) -> list[str]:

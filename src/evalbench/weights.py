@@ -48,9 +48,10 @@ class Predictor(nn.Module):
         `rows` is `(B, D)`: floating point, NaN where a value is missing, or int64 tokens. Numbers are in the target's
         own unit. Float64, as it is tested.
         """
+        wide = torch.promote_types(self.mean.dtype, torch.float32)
         if rows.is_floating_point():
             rows = torch.nan_to_num((rows - self.mean) / self.std, nan=0.0)
-        predictions = losses.predict(self.kind, self.network(rows).float())
+        predictions = losses.predict(self.kind, self.network(rows).to(wide))
         return predictions * self.target_std + self.target_mean if self.kind is Kind.REGRESSION else predictions
 
 
@@ -104,7 +105,7 @@ def save(
     beside.mkdir(parents=True)
     tensors = {f"network.{name}": value for name, value in weights.items()}
     for name, value in asdict(scaling).items():
-        tensors[name] = torch.as_tensor(value, dtype=torch.float32)
+        tensors[name] = torch.as_tensor(value, dtype=torch.float64 if config.precision == "64-true" else torch.float32)
     save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, beside / WEIGHTS)
     description = {
         "model": config.model.spec(),

@@ -64,8 +64,10 @@ def test_members_that_have_ended_are_dropped_and_the_others_are_not_disturbed(mo
         ("model._target_=networks.Normed", *PLAIN_MODEL),
         ("optimizer._target_=torch.optim.Adafactor", "~optimizer.betas", "~optimizer.eps"),
         ("budget.patience=1", "optimizer.lr=0.05", "budget.epochs=20", "dataset=iris"),
+        ("optimizer=sgd", "optimizer._target_=peoples_optimizers.ScheduleFreeAdam", "optimizer.batch_size=32"),
+        ("optimizer=sgd", "optimizer._target_=torch.optim.LBFGS", "optimizer.batch_size=full"),
     ],
-    ids=["adam", "dropout and schedule", "batch norm", "views", "patience"],
+    ids=["adam", "dropout and schedule", "batch norm", "views", "patience", "schedule-free", "closures"],
 )
 def test_a_resumed_cohort_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: Path, more: tuple[str, ...]) -> None:
     settings = [text for text in SMALL if not ("model.width" in text and "~model.width" in more)]

@@ -9,7 +9,7 @@ from torch import Tensor, nn, optim
 from conftest import compose_config
 from evalbench.config import Component
 from evalbench.engine import kernels
-from evalbench.engine.optimizers import ELEMENTWISE, CohortOptimizer, clip_per_member
+from evalbench.engine.optimizers import ELEMENTWISE, CohortOptimizer, build, clip_per_member, scheduled
 from evalbench.errors import ConfigError
 
 C = 3
@@ -126,25 +126,28 @@ def test_a_kernel_called_directly_gives_the_bits_of_the_instances_own_step(name:
     assert all(torch.equal(states[0][n][k], states[1][n][k]) for n in states[0] for k in states[0][n])
 
 
-def test_clipping_is_per_member() -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64])
+def test_clipping_is_per_member(dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    raw = {key: torch.randn(C, *shape, generator=generator) for key, shape in SHAPES.items()}
+    raw = {key: torch.randn(C, *shape, generator=generator, dtype=dtype) for key, shape in SHAPES.items()}
     raw = {key: value * torch.tensor([0.01, 1.0, 100.0]).view(C, *[1] * (value.ndim - 1)) for key, value in raw.items()}
     clipped = clip_per_member(raw, 1.0)
     for member in range(C):
-        lone = [nn.Parameter(torch.zeros(shape)) for shape in SHAPES.values()]
+        lone = [nn.Parameter(torch.zeros(shape, dtype=dtype)) for shape in SHAPES.values()]
         for parameter, gradient in zip(lone, raw.values(), strict=True):
             parameter.grad = gradient[member].clone()
         nn.utils.clip_grad_norm_(lone, 1.0)
         for parameter, gradient in zip(lone, clipped.values(), strict=True):
             assert parameter.grad is not None
-            assert torch.allclose(gradient[member], parameter.grad, rtol=1e-5)
+            rtol = 1e-14 if dtype is torch.float64 else 1e-5
+            torch.testing.assert_close(gradient[member], parameter.grad, rtol=rtol, atol=0)
 
 
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        ("optimizer._target_=torch.optim.LBFGS", "steps without a closure"),
+        ("optimizer._target_=torch.optim.SparseAdam", "does not support dense gradients"),
+        ("optimizer._target_=torch.optim.lr_scheduler", "or a function that returns one"),
         ("optimizer._target_=torch.nn.Linear", r"must be a torch.optim.Optimizer"),
         ("optimizer.lr=-1", "Invalid learning rate"),
         ("+optimizer.lrr=1", "unexpected keyword argument 'lrr'"),
@@ -154,3 +157,26 @@ def test_what_cannot_be_used_is_refused_with_the_reason(override: str, reason: s
     component = compose_config(override).optimizer.component
     with pytest.raises(ConfigError, match=reason):
         CohortOptimizer(component, {"weight": nn.Parameter(torch.zeros(2, 3))})
+
+
+def test_settings_of_a_members_own_may_hold_targets() -> None:
+    """As a search gives them: all settings of the optimizer, with what is nested in them."""
+    settings = {"lr": 0.1, "base_optimizer": {"_target_": "torch.optim.SGD", "_partial_": True}}
+    stacked = {key: nn.Parameter(torch.ones(C, *shape)) for key, shape in SHAPES.items()}
+    members = [{**settings, "lr": lr} for lr in (0.1, 0.2, 0.3)]
+    cohort = CohortOptimizer(Component("optimizer", "peoples_optimizers.Sam", settings), stacked, members)
+    assert [optimizer.param_groups[0]["lr"] for optimizer in cohort.optimizers] == [0.1, 0.2, 0.3]
+    assert cohort.calls == (True, True, False)
+
+
+def test_others_follow_the_schedule_of_their_own_member() -> None:
+    """A top rate that does not depend on the member's own is another multiple of it for each."""
+    config = compose_config("optimizer=muon").optimizer
+    parameters = {"matrix": nn.Parameter(torch.ones(2, 4, 3)), "bias": nn.Parameter(torch.ones(2, 4))}
+    schedule = Component("schedule", "torch.optim.lr_scheduler.OneCycleLR", {"max_lr": 0.1, "total_steps": 4})
+    members = [{"lr": 0.1}, {"lr": 0.01}]
+    tables = scheduled(schedule, config.component, parameters, members, 4)
+    optimizer = build(config, parameters, members, tables=tables)
+    optimizer.schedule(1)
+    first, second = (one.param_groups[0]["lr"] for one in optimizer.optimizers[-2:])
+    assert second == pytest.approx(10 * first)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ from torch import nn
 
 from conftest import compose_config
 from evalbench import models
+from evalbench.config import Component
 from evalbench.errors import ConfigError
+from evalbench.models import gain
 
 ACTIVATIONS = ["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu"]
 
@@ -34,6 +38,31 @@ def test_the_shipped_gain_keeps_the_second_moment_at_one(name: str) -> None:
 
     second_moment = quad(weighted, -10, 0)[0] + quad(weighted, 0, 10)[0]
     assert activation.gain == pytest.approx(1 / np.sqrt(second_moment), rel=1e-5)
+    assert gain.computed(activation.module) == pytest.approx(activation.gain, rel=1e-5)
+
+
+def test_an_activation_without_a_gain_has_the_one_that_keeps_the_second_moment_at_one() -> None:
+    own = ("activation._target_=torch.nn.Softplus", "~activation.gain")
+    assert compose_config(*own).activation.gain is None
+    weights = [next(network(0, *change).parameters()) for change in (own, ("activation=relu",))]
+    assert torch.equal(*weights)  # the first layer's gain is 1
+    second = [list(network(0, *change).parameters())[2] for change in (own, ("activation=relu",))]
+    given = gain.computed(Component("activation", "torch.nn.Softplus", {}))
+    assert torch.allclose(second[0] / given, second[1] / np.sqrt(2), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "settings", "reason"),
+    [
+        ("torch.nn.Softmax", {"dim": -1}, "does not treat every number by itself"),
+        ("torch.nn.GLU", {}, "does not treat every number by itself"),
+        ("torch.nn.Threshold", {"threshold": 20.0, "value": 0.0}, "second moment is 0"),
+        ("torch.nn.Linear", {"in_features": 2, "out_features": 2}, "raised RuntimeError"),
+    ],
+)
+def test_a_gain_that_cannot_be_computed_must_be_given(target: str, settings: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^activation.gain must be given for {target}.*{reason}"):
+        gain.computed(Component("activation", target, settings))
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])

@@ -8,6 +8,7 @@ Shapes: `C` members, `S` steps in a block, `B` rows in a batch, `D` features, `K
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -18,12 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 from torch.func import vmap
 
-from evalbench.config import OptimizerConfig
+from evalbench.config import Component, OptimizerConfig
 from evalbench.engine import guard, noise, optimizers, python_state, state
 from evalbench.engine.batches import Batches
 from evalbench.engine.halving import Halving
 from evalbench.engine.one_by_one import OneByOne
-from evalbench.engine.schedules import Values
 from evalbench.engine.state import Held, Stack
 from evalbench.engine.steps import MemberStep, Steps
 from evalbench.workloads import Dataset, Split, fit_scaling, losses
@@ -51,6 +51,8 @@ class Member:
     best_round: int | None = None
     ended: bool = False
     pruned: bool = False
+    extra_examples: int = 0
+    """Examples that its optimizer asked for again in closures, beside those of its steps."""
 
     @property
     def best_loss(self) -> float:
@@ -71,6 +73,7 @@ class Recipe:
     optimizer: OptimizerConfig
     validation_steps: Sequence[int]
     """The steps after which to validate, ascending; the last one ends the trial."""
+    schedule: Component | None = None
     patience: int | None = None
     label_smoothing: float = 0.0
     microbatch_size: int | None = None
@@ -79,6 +82,8 @@ class Recipe:
     """Which members end early because others are better."""
     verify: bool = False
     """Compare the first steps with plain PyTorch, and train one by one where they differ."""
+    dtype: torch.dtype = torch.float32
+    """What all numbers are held and computed in, float32 or float64, unless autocast computes in another."""
 
 
 class Cohort(pl.LightningModule):
@@ -108,11 +113,10 @@ class Cohort(pl.LightningModule):
         recipe: Recipe,
         noise_seeds: Sequence[int],
         settings: Sequence[Mapping[str, Any]] | None = None,
-        schedules: Sequence[Sequence[Values]] | None = None,
     ) -> None:
         """Take what builds a member's network, a split and a noise seed per member.
 
-        Hyperparameters and schedules are given where members differ in them. Raises `ConfigError` for a network that
+        Hyperparameters are given where members differ in them. Raises `ConfigError` for a network that
         cannot be trained rightly, where `recipe.verify` asks for that.
         """
         super().__init__()
@@ -130,7 +134,6 @@ class Cohort(pl.LightningModule):
         self.on_validated: Callable[[Cohort], None] | None = None
         """Called after each validation, to show how far the members are."""
         self._settings = settings
-        self._schedules = list(schedules or [])
         self._register_data(dataset, splits)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
         self.register_buffer("_loss_sums", torch.zeros(len(splits), dtype=torch.float64), persistent=False)
@@ -143,6 +146,7 @@ class Cohort(pl.LightningModule):
 
     def _stack_networks(self, build: Callable[[int], nn.Module]) -> None:
         """Stack the members' tensors; decide whether they are batched."""
+        build = self._in_precision(build)
         first = build(0)
         observed = [python_state.observe(first)] if self.recipe.verify else []
 
@@ -154,7 +158,9 @@ class Cohort(pl.LightningModule):
                     observed.append(python_state.observe(network))
                 yield network
 
-        changing = state.changing(first, self._example(0).inputs[0]) if state.constants(first) else set()
+        with self._numbers():
+            inputs = self._example(0).inputs[0]
+            changing = state.changing(first, inputs) if state.constants(first) else set()
         stack = state.stack(built(), changing)
         kind, smoothing = self.kind, self.recipe.label_smoothing
         self._checksums: dict[str, int] = {}
@@ -166,7 +172,7 @@ class Cohort(pl.LightningModule):
         steps = Steps(MemberStep(first, kind, stack, smoothing), one_by_one)
         if self.recipe.verify:
             examples = [self._example(number) for number in range(guard.NUM_EXAMPLES)]
-            with torch.no_grad():
+            with torch.no_grad(), self._numbers():
                 verdict = guard.verify(build(0), observed, one_by_one, steps, stack, examples)
             self._verdict = verdict
             if verdict.why_one_by_one is not None:
@@ -180,6 +186,20 @@ class Cohort(pl.LightningModule):
         self._hold(stack)
         self._all_own = self._own
         """The constants that differ between members, of all of them, whoever has ended."""
+
+    def _in_precision(self, build: Callable[[int], nn.Module]) -> Callable[[int], nn.Module]:
+        """Draw initial values in 32 bits whenever a network is built, and hold them in the cohort's precision."""
+
+        def build_there(member: int) -> nn.Module:
+            with _default_dtype(torch.float32):
+                network = build(member)
+            return network.double() if self.recipe.dtype is torch.float64 else network
+
+        return build_there
+
+    def _numbers(self) -> AbstractContextManager[None]:
+        """Let tensors that a network makes be of the cohort's precision."""
+        return _default_dtype(self.recipe.dtype)
 
     def _hold(self, stack: Stack) -> None:
         """Hold tensors where Lightning and the optimizer look for them, in the stack's order."""
@@ -212,7 +232,8 @@ class Cohort(pl.LightningModule):
 
     def why_not_in_parts(self) -> str | None:
         """Return why a batch must not be cut into parts, if it must not; nothing is learned."""
-        return guard.why_not_in_parts(self._steps.one_by_one, self._stack(), self._example(0))
+        with self._numbers():
+            return guard.why_not_in_parts(self._steps.one_by_one, self._stack(), self._example(0))
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "Cohort":
         """Move everything to another device or type, also what torch does not see as a part of the module."""
@@ -232,9 +253,9 @@ class Cohort(pl.LightningModule):
             "target_std": np.array([scaling.target_std for scaling in scalings]),
         }
         for name, value in floats.items():
-            self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
+            self.register_buffer(name, torch.tensor(value, dtype=self.recipe.dtype), persistent=False)
         self._has_tokens = dataset.vocabulary is not None
-        kind = torch.int64 if self._has_tokens else torch.float32
+        kind = torch.int64 if self._has_tokens else self.recipe.dtype
         self.register_buffer("inputs", torch.tensor(dataset.inputs, dtype=kind), persistent=False)
         self.register_buffer("targets", torch.tensor(dataset.targets), persistent=False)
         self.register_buffer("validation_rows", _stack(splits, "validation"), persistent=False)
@@ -256,7 +277,11 @@ class Cohort(pl.LightningModule):
         """The optimizer of all members, made when it is first asked for."""
         if self._optimizer is None:
             alone = self.why_one_by_one is not None
-            self._optimizer = optimizers.build(self.recipe.optimizer, self._parameters_now(), self._settings, alone)
+            config, parameters, settings = self.recipe.optimizer, self._parameters_now(), self._settings
+            own = settings or [{} for _ in self.places]
+            steps = self.recipe.validation_steps[-1]
+            tables = optimizers.scheduled(self.recipe.schedule, config.component, parameters, own, steps)
+            self._optimizer = optimizers.build(config, parameters, settings, alone, tables)
             if not len(self._best):
                 self._best.hold(value.clone() for value in self._stack().state)
         return self._optimizer
@@ -289,25 +314,40 @@ class Cohort(pl.LightningModule):
 
     def train_block(self, rows: Tensor, first_step: int) -> Tensor:
         """Take S optimizer steps for every member on rows `(S, C, B)`; return the losses `(S, C)` in float64."""
+        with self._numbers():
+            return self._train_block(rows, first_step)
+
+    def _train_block(self, rows: Tensor, first_step: int) -> Tensor:
         optimizer, stack = self.optimizer, self._stack()
+        optimizer.switch(training=True)
         inputs, targets = self.gather(rows)
         keys = noise.step_keys(self._of(self.noise_seeds, self.places), first_step, len(rows))  # (S, C)
         block = []
         for step, (step_inputs, step_targets, key) in enumerate(
             zip(inputs.unbind(), targets.unbind(), keys.unbind(), strict=True)
         ):
-            if self._schedules:
-                optimizer.schedule([self._schedules[place][first_step + step] for place in self.places])
-            gradients, loss, without = self._gradients(stack, step_inputs, step_targets, key)
-            if self.recipe.optimizer.clip_norm is not None:
-                gradients = optimizers.clip_per_member(gradients, self.recipe.optimizer.clip_norm)
-            optimizer.step(gradients, without)
+            optimizer.schedule(first_step + step)
+            if optimizer.calls.closure:
+                loss = self._step_with_closures(stack, step_inputs, step_targets, key)
+            else:
+                gradients, loss, without = self._gradients(stack, step_inputs, step_targets, key)
+                optimizer.step(gradients, without, key)
             block.append(loss)
         return torch.stack(block).double()
 
-    def _gradients(
-        self, stack: Stack, inputs: Tensor, targets: Tensor, key: Tensor
-    ) -> tuple[dict[str, Tensor], Tensor, optimizers.Without]:
+    def _step_with_closures(self, stack: Stack, inputs: Tensor, targets: Tensor, key: Tensor) -> Tensor:
+        """Let each member's optimizer ask for gradients itself, of the same batch with the same noise each time."""
+
+        def compute(place: int) -> optimizers.Computed:
+            mine = (value[place : place + 1] for value in (inputs, targets, key))
+            return self._gradients(stack.only(place), *mine)
+
+        loss, asked = self.optimizer.step_with_closures(compute, key)
+        for index, times in zip(self.places, asked, strict=True):
+            self.members[index].extra_examples += (times - 1) * inputs.shape[1]
+        return loss
+
+    def _gradients(self, stack: Stack, inputs: Tensor, targets: Tensor, key: Tensor) -> optimizers.Computed:
         """Return the gradients by name, each `(C, *shape)`, and the losses `(C,)` of one step over the global batch.
 
         The third are the places of members whose parameter took no part, by name. A batch is a sum over parts, each
@@ -332,8 +372,10 @@ class Cohort(pl.LightningModule):
         if self._ranks > 1:
             _sum_over_ranks(total)
             without = _without_on_all_ranks(without, len(stack.members), inputs.device)
-        *gradients, loss = total
-        return dict(zip(stack.trained, gradients, strict=True)), loss, without
+        gradients = dict(zip(stack.trained, total[:-1], strict=True))
+        if self.recipe.optimizer.clip_norm is not None:
+            gradients = optimizers.clip_per_member(gradients, self.recipe.optimizer.clip_norm)
+        return gradients, total[-1], without
 
     def _note_divergence(self, step_losses: Tensor) -> None:
         """A member whose loss is not finite has diverged; its neighbours go on. `step_losses` is `(S, C)`."""
@@ -354,6 +396,7 @@ class Cohort(pl.LightningModule):
         """Validate every member; remember its state where the validation loss is the lowest so far."""
         start, stop = self.round_steps(self.round)
         seen = self.batches.examples(stop) - self.batches.examples(start)
+        self.optimizer.switch(training=False)
         with self.trainer.precision_plugin.val_step_context():
             rows = self._of(self.validation_rows, self.places)
             outputs = self._evaluate(self._stack(), rows)  # (C, rows, K)
@@ -450,12 +493,16 @@ class Cohort(pl.LightningModule):
 
     def _evaluate(self, stack: Stack, rows: Tensor) -> Tensor:
         """Return the outputs `(C, rows, K)` of members for rows `(C, rows)`."""
+        with self._numbers():
+            return self._outputs(stack, rows).to(self.recipe.dtype)
+
+    def _outputs(self, stack: Stack, rows: Tensor) -> Tensor:
         keys = noise.step_keys(self._of(self.noise_seeds, stack.members), EVALUATION_STEP, 1)[0]
         parts, first = [], 0
         for part in torch.split(rows, self._rows_in_pass(), dim=1):
             parts.append(self._steps.forward(stack, self.gather(part[None], stack.members)[0][0], keys, first))
             first += part.shape[1]
-        return torch.cat(parts, dim=1).float()
+        return torch.cat(parts, dim=1)
 
     @property
     def state_bytes(self) -> int:
@@ -473,9 +520,10 @@ class Cohort(pl.LightningModule):
         rows = next(self.batches.blocks(0, 1, 1))
         inputs, targets = (values[0] for values in self.gather(rows))
         most = min(self.recipe.microbatch_size or rows.shape[2], rows.shape[2])
-        step = self._steps.peak_bytes(self._stack(), inputs[:, :most], targets[:, :most], self.noise_seeds)
         evaluated = self.gather(self.validation_rows[None, :, : self._rows_in_pass()])[0][0]
-        return step, self._steps.forward_peak_bytes(self._stack(), evaluated, self.noise_seeds)
+        with self._numbers():
+            step = self._steps.peak_bytes(self._stack(), inputs[:, :most], targets[:, :most], self.noise_seeds)
+            return step, self._steps.forward_peak_bytes(self._stack(), evaluated, self.noise_seeds)
 
     # ── saving and resuming ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -582,6 +630,16 @@ class _Rounds:
     def __iter__(self) -> Iterator[Tensor]:
         cohort = self._cohort
         return cohort.batches.blocks(*cohort.round_steps(cohort.round), cohort.steps_in_block())
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _share_of(rows: int, rank: int, ranks: int) -> tuple[int, int]:

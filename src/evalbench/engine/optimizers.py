@@ -4,7 +4,10 @@ Shapes: every stacked parameter and gradient is `(C, *shape)`.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial, reduce
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -12,9 +15,8 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn, optim
 
 from evalbench.config import Component, OptimizerConfig
-from evalbench.engine import kernels
+from evalbench.engine import calls, kernels, schedules
 from evalbench.engine.python_state import is_plain
-from evalbench.engine.schedules import Values
 from evalbench.errors import ConfigError
 
 ELEMENTWISE: frozenset[type[optim.Optimizer]] = frozenset(
@@ -42,7 +44,12 @@ Settings = Mapping[str, Any]
 Without = Mapping[str, frozenset[int]]
 """By parameter, the places of members whose gradient is none at all: their optimizers leave it as it is."""
 NOBODY: Without = {}
+NOTHING: Settings = {}
+Table = Sequence[schedules.Row]
+Computed = tuple[Mapping[str, Tensor], Tensor, Without]
+"""The gradients of some members by name, their losses `(C,)`, and which gradients are none."""
 OWN = "on the instance"
+CODE = (type, FunctionType, BuiltinFunctionType, MethodType, partial)
 _OF_TORCH = frozenset(vars(optim.SGD([nn.Parameter(torch.zeros(0))])))
 
 
@@ -55,13 +62,16 @@ class CohortOptimizer:
         parameters: Mapping[str, nn.Parameter],
         members: Sequence[Settings] | None = None,
         alone: bool = False,
+        tables: Sequence[Table] | None = None,
     ) -> None:
-        """Take the class, the stacked parameters by name, and each member's own hyperparameters where they differ.
+        """Take the target, the stacked parameters by name, and each member's own hyperparameters where they differ.
 
-        `alone` gives each member an instance of its own, whatever the class.
+        `alone` gives each member an instance of its own, whatever the class. `tables` are the members' schedules.
         """
-        kind = check_class(component)
+        kind = located(component)
         first = next(iter(parameters.values()))
+        self._tables = tables
+        alone = alone or _uneven(tables)
         self._component = component
         self._members = [dict(member) for member in members] if members else [{} for _ in range(len(first))]
         fused = not alone and _has_fused(kind, component, parameters)  # it takes no parameter without a gradient
@@ -74,6 +84,12 @@ class CohortOptimizer:
         if self._shared and differing:
             rates = [member.get("lr", component.arguments.get("lr")) for member in self._members]
             self._rates = torch.tensor(rates, dtype=first.dtype, device=first.device)
+        values = {name: value.data[0] for name, value in parameters.items()}
+        self.calls = calls.of(kind, component, lambda given: make(component, given, self._members[0]), values)
+        """How the instances are called."""
+        self._assigns = kind not in calls.OF_TORCH  # may give a parameter another tensor as its `data`
+        self._training: bool | None = None
+        """What the instances were told last: that they step, or that they are evaluated."""
         self._views: list[list[nn.Parameter]] = []
         self.optimizers: list[optim.Optimizer] = []
         """One instance for all members where their settings allow it, else one each on views."""
@@ -81,13 +97,14 @@ class CohortOptimizer:
             self._share(parameters)
         else:
             for place, settings in enumerate(self._members):
-                self._views.append([nn.Parameter(stacked.data[place]) for stacked in parameters.values()])
-                self.optimizers.append(self._make(self._views[place], settings))
+                views = {name: nn.Parameter(stacked.data[place]) for name, stacked in parameters.items()}
+                self._views.append(list(views.values()))
+                self.optimizers.append(make(component, views, settings, self._fused))
         self._go_on_with(parameters)
 
     def _share(self, parameters: Mapping[str, nn.Parameter]) -> None:
         settings = {**self._members[0], **({} if self._rates is None else {"lr": 1.0})}
-        self.optimizers = [self._make(list(parameters.values()), settings)]
+        self.optimizers = [make(self._component, parameters, settings, self._fused)]
 
     def _go_on_with(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """Step these stacked parameters from now on; views follow them."""
@@ -98,21 +115,33 @@ class CohortOptimizer:
             for view, stacked in zip(views, parameters.values(), strict=True):
                 view.grad = None
                 view.data = stacked.data[place]
+        self._lie_at = [[view.data_ptr() for view in views] for views in self._views]
 
-    def _make(self, parameters: list[nn.Parameter], settings: Settings) -> optim.Optimizer:
-        optimizer: optim.Optimizer = self._component.build(parameters, **{**settings, **self._fused})
-        return optimizer
-
-    def schedule(self, values: Sequence[Values]) -> None:
-        """Set the scheduled hyperparameters of the coming step, one mapping per member."""
-        for optimizer, mine in zip(self.optimizers, values, strict=False):  # one shared instance takes the first's
-            optimizer.param_groups[0].update({key: value for key, value in mine.items() if key != "lr_factor"})
+    def schedule(self, step: int) -> None:
+        """Set the hyperparameters of a step, where there is a schedule."""
+        if self._tables is None:
+            return
+        rows = [table[step] for table in self._tables]
+        for optimizer, mine in zip(self.optimizers, rows, strict=False):  # one shared instance takes the first's
+            for group, values in zip(optimizer.param_groups, mine, strict=True):
+                group.update({key: value for key, value in values.items() if key != "lr_factor"})
         if self._rates is not None:
-            self._rates = torch.tensor([mine["lr"] for mine in values]).to(self._rates)
+            self._rates = torch.tensor([mine[0]["lr"] for mine in rows], dtype=torch.float64).to(self._rates)
             self.optimizers[0].param_groups[0]["lr"] = 1.0
 
-    def step(self, gradients: Mapping[str, Tensor], without: Without = NOBODY) -> None:
-        """Update the parameters in place, given gradients by name, and which of them are none."""
+    def switch(self, training: bool) -> None:
+        """Tell instances that want to know it that they will step, or that their parameters will be evaluated."""
+        if self._training is not training:
+            for optimizer in self.optimizers:
+                calls.switch(optimizer, training)
+            self._take_back()
+            self._training = training
+
+    def step(self, gradients: Mapping[str, Tensor], without: Without = NOBODY, keys: Tensor | None = None) -> None:
+        """Update the parameters in place, given gradients by name, and which of them are none.
+
+        `keys` `(C,)` are what instances that draw random numbers draw from.
+        """
         if self._updates:
             stacked = [gradients[name] for name in self.parameters]
             parts = [stacked] if self._shared else zip(*(column.unbind() for column in stacked), strict=True)
@@ -128,8 +157,10 @@ class CohortOptimizer:
             for name, parameter in self.parameters.items():
                 parameter.grad = gradients[name]
         before = [] if self._rates is None else [parameter.data.clone() for parameter in self.parameters.values()]
-        for optimizer in self.optimizers:
-            optimizer.step()
+        for place, optimizer in enumerate(self.optimizers):
+            with torch.enable_grad(), self.calls.seeded(None if keys is None else keys[place]):
+                optimizer.step()
+        self._take_back()
         if self._rates is not None:
             for old, parameter in zip(before, self.parameters.values(), strict=True):
                 weight = self._rates.view(-1, *[1] * (parameter.ndim - 1))
@@ -137,9 +168,52 @@ class CohortOptimizer:
         if self._direct is not None:
             self._updates = [self._direct(optimizer) for optimizer in self.optimizers]
 
+    def step_with_closures(self, compute: Callable[[int], Computed], keys: Tensor) -> tuple[Tensor, list[int]]:
+        """Let each member's instance ask for loss and gradients at its parameters, as often as it likes.
+
+        `compute` takes a member's place. Return the losses `(C,)` that were asked for first, and the number of times
+        that each member asked.
+        """
+        first: list[Tensor] = []
+        asked: list[int] = []
+        for place, (optimizer, views) in enumerate(zip(self.optimizers, self._views, strict=True)):
+            losses: list[Tensor] = []
+
+            def closure(place: int = place, views: list[nn.Parameter] = views, losses: list[Tensor] = losses) -> Tensor:
+                with torch.no_grad():
+                    self._take_back([place])
+                    gradients, loss, without = compute(place)
+                    for view, name in zip(views, self.parameters, strict=True):
+                        view.grad = None if without.get(name) else gradients[name][0]
+                    losses.append(loss[0])
+                    return loss[0].clone()
+
+            if self.calls.gradients:
+                closure()
+            with torch.enable_grad(), self.calls.seeded(keys[place]):
+                optimizer.step(closure)  # type: ignore[arg-type]
+            if not losses:
+                closure()  # it stayed where it is; its loss is asked for all the same
+            first.append(losses[0])
+            asked.append(len(losses))
+        self._take_back()
+        return torch.stack(first), asked
+
+    def _take_back(self, places: Iterable[int] | None = None) -> None:
+        """Follow instances that have assigned new tensors to their parameters' `data`."""
+        if not self._assigns:
+            return
+        for place in range(len(self._views)) if places is None else places:
+            where = zip(self._views[place], self._lie_at[place], self.parameters.values(), strict=True)
+            for view, address, stacked in where:
+                if view.data_ptr() != address:
+                    stacked.data[place].copy_(view.data)
+                    view.data = stacked.data[place]
+
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
         """Go on with some of the members, whose parameters are given anew; their instances go with them."""
         self._members = [self._members[member] for member in members]
+        self._tables = None if self._tables is None else [self._tables[member] for member in members]
         if self._shared:
             self._rates = None if self._rates is None else self._rates[list(members)]
             (old,), before = self.optimizers, self.parameters
@@ -159,7 +233,7 @@ class CohortOptimizer:
         for views in self._views:
             new |= {view: nn.Parameter(function(view.data)) for view in views}
         self._views = [[new[view] for view in views] for views in self._views]
-        for optimizer in self.optimizers:
+        for optimizer in _nested(self.optimizers):
             for group in optimizer.param_groups:
                 group["params"] = [new.get(parameter, parameter) for parameter in group["params"]]
                 rest = {key: value for key, value in group.items() if key != "params"}
@@ -171,6 +245,8 @@ class CohortOptimizer:
             optimizer.state.clear()
             optimizer.state.update(states)
             vars(optimizer).update(apply_to_collection(_own(optimizer), Tensor, function))
+            held = {key: value for key, value in vars(optimizer).items() if _is_parameters(value)}
+            vars(optimizer).update({key: [new.get(one, one) for one in value] for key, value in held.items()})
         self._rates = None if self._rates is None else function(self._rates)
         self._go_on_with(parameters)
 
@@ -196,7 +272,7 @@ class CohortOptimizer:
         """The size of the instances' states."""
         tensors = (
             value
-            for optimizer in self.optimizers
+            for optimizer in _nested(self.optimizers)
             for state in optimizer.state.values()
             for value in state.values()
             if isinstance(value, Tensor)
@@ -213,14 +289,25 @@ class SplitOptimizer:
         parameters: Mapping[str, nn.Parameter],
         members: Sequence[Settings] | None = None,
         alone: bool = False,
+        tables: Sequence[Table] | None = None,
     ) -> None:
         """Take the configuration and the stacked parameters by name; a member's settings go to the main optimizer."""
+        if tables and any("lr_factor" not in row[0] for row in tables[0][:1]):
+            rule = "must be above 0 where optimizer.others follow its schedule"
+            raise ConfigError("optimizer.lr", rule, 0, "give a learning rate, or choose schedule=constant")
+        factors = [[row[0]["lr_factor"] for row in table] for table in tables or ()]
+        self._factors: list[list[float]] | None = factors if tables else None
+        differ = any(mine != factors[0] for mine in factors[1:])
         self._parts: list[CohortOptimizer] = []
         assert config.others is not None
         for component, wanted, own in ((config.component, True, members), (config.others, False, None)):
             part = {name: value for name, value in parameters.items() if (value.ndim == 3) is wanted}
             if part:
-                self._parts.append(CohortOptimizer(component, part, own, alone))
+                one_each = alone or (differ and not wanted)
+                self._parts.append(CohortOptimizer(component, part, own, one_each, tables if wanted else None))
+                if self._parts[-1].calls.closure:
+                    rule = "must be an optimizer that steps without a closure beside another one"
+                    raise ConfigError(component.group, rule, component.target, "leave optimizer.others out")
 
     @property
     def optimizers(self) -> list[optim.Optimizer]:
@@ -237,23 +324,40 @@ class SplitOptimizer:
         """Whether the states hold all that the instances go by."""
         return all(part.can_be_saved for part in self._parts)
 
-    def schedule(self, values: Sequence[Values]) -> None:
-        """Schedule the main optimizer; the other one's learning rate moves by the same factor."""
-        main, *rest = self._parts
-        main.schedule(values)
-        for other in rest:
-            for optimizer in other.optimizers:
-                group = optimizer.param_groups[0]
-                base = group.setdefault("base_lr", group["lr"])
-                group["lr"] = base * float(values[0]["lr_factor"])  # type: ignore[arg-type]
+    @property
+    def calls(self) -> calls.Calls:
+        """How the instances are called."""
+        return self._parts[0].calls
 
-    def step(self, gradients: Mapping[str, Tensor], without: Without = NOBODY) -> None:
+    def schedule(self, step: int) -> None:
+        """Schedule the main optimizer; the other one's learning rate moves by the same factor."""
+        if self._factors is None:
+            return
+        for part in self._parts:
+            part.schedule(step)
+        for other in self._parts[1:]:
+            for optimizer, factors in zip(other.optimizers, self._factors, strict=False):
+                for group in optimizer.param_groups:
+                    base = group.setdefault("base_lr", group["lr"])
+                    group["lr"] = base * factors[step]
+
+    def switch(self, training: bool) -> None:
+        """Tell instances that want to know it what comes; see `CohortOptimizer.switch`."""
+        for part in self._parts:
+            part.switch(training)
+
+    def step(self, gradients: Mapping[str, Tensor], without: Without = NOBODY, keys: Tensor | None = None) -> None:
         """Update the parameters in place, given gradients by name, and which of them are none."""
         for part in self._parts:
-            part.step(gradients, without)
+            part.step(gradients, without, keys)
+
+    def step_with_closures(self, compute: Callable[[int], Computed], keys: Tensor) -> tuple[Tensor, list[int]]:
+        """Never called: see the constructor."""
+        raise NotImplementedError
 
     def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
         """Go on with some of the members; see `CohortOptimizer.keep`."""
+        self._factors = None if self._factors is None else [self._factors[member] for member in members]
         for part in self._parts:
             part.keep(members, {name: parameters[name] for name in part.parameters})
 
@@ -279,11 +383,74 @@ def build(
     parameters: Mapping[str, nn.Parameter],
     members: Sequence[Settings] | None = None,
     alone: bool = False,
+    tables: Sequence[Table] | None = None,
 ) -> CohortOptimizer | SplitOptimizer:
     """Build what the configuration asks for on stacked parameters; raise `ConfigError`. See `CohortOptimizer`."""
     if config.others is None:
-        return CohortOptimizer(config.component, parameters, members, alone)
-    return SplitOptimizer(config, parameters, members, alone)
+        return CohortOptimizer(config.component, parameters, members, alone, tables)
+    return SplitOptimizer(config, parameters, members, alone, tables)
+
+
+def scheduled(
+    schedule: Component | None,
+    optimizer: Component,
+    parameters: Mapping[str, Tensor],
+    members: Sequence[Settings],
+    steps: int,
+) -> list[Table] | None:
+    """Return each member's schedule, made once for members with the same settings; raise `ConfigError`.
+
+    Of the stacked parameters the names and shapes count, where the optimizer may group by them.
+    """
+    if schedule is None:
+        return None
+    simple = located(optimizer) in calls.OF_TORCH
+    tables: dict[str, Table] = {}
+    names = [json.dumps(settings, sort_keys=True) for settings in members]
+    for name, settings in zip(names, members, strict=True):
+        if name not in tables:
+            shapes = {"weight": (1, 1)} if simple else {key: value.shape[1:] for key, value in parameters.items()}
+            still = {key: nn.Parameter(torch.zeros(shape)) for key, shape in shapes.items()}
+            tables[name] = schedules.table(schedule, make(optimizer, still, settings), steps)
+    return [tables[name] for name in names]
+
+
+def _uneven(tables: Sequence[Table] | None) -> bool:
+    """Return whether members differ in more of their schedules than the learning rate, which instances can share."""
+    first, *rest = {id(table): table for table in tables}.values() if tables else [()]
+    if not rest or all(key in ("lr", "lr_factor") for values in first[0] for key in values):
+        return False
+
+    def others(table: Table) -> list[list[Settings]]:
+        return [[{k: v for k, v in group.items() if k not in ("lr", "lr_factor")} for group in row] for row in table]
+
+    return any(others(table) != others(first) for table in rest)
+
+
+def make(
+    component: Component, parameters: Mapping[str, nn.Parameter], settings: Settings, more: Settings = NOTHING
+) -> optim.Optimizer:
+    """Call the target with one trial's parameters, and their names if it asks for `named_parameters`."""
+    whole = Component(component.group, component.target, {**component.arguments, **settings}) if settings else component
+    if "named_parameters" in inspect.signature(component.locate()).parameters:
+        made = whole.build(named_parameters=list(parameters.items()), **more)
+    else:
+        made = whole.build(list(parameters.values()), **more)
+    if not isinstance(made, optim.Optimizer):
+        raise _no_optimizer(component)
+    return made
+
+
+def _nested(optimizers: Sequence[optim.Optimizer]) -> Iterator[optim.Optimizer]:
+    """Yield each of the instances, and those that they hold."""
+    seen: set[int] = set()
+    waiting = list(optimizers)
+    while waiting:
+        optimizer = waiting.pop(0)
+        if id(optimizer) not in seen:
+            seen.add(id(optimizer))
+            yield optimizer
+            waiting += [value for value in vars(optimizer).values() if isinstance(value, optim.Optimizer)]
 
 
 def _own(optimizer: optim.Optimizer) -> dict[str, Any]:
@@ -294,7 +461,7 @@ def _own(optimizer: optim.Optimizer) -> dict[str, Any]:
 def _can_be_saved(optimizer: optim.Optimizer) -> bool:
     own = [value for key, value in vars(optimizer).items() if key not in _OF_TORCH]
     knows_itself = type(optimizer).state_dict is not optim.Optimizer.state_dict
-    return knows_itself or all(is_plain(value) or callable(value) or _is_parameters(value) for value in own)
+    return knows_itself or all(is_plain(value) or isinstance(value, CODE) or _is_parameters(value) for value in own)
 
 
 def _is_parameters(value: Any) -> bool:
@@ -303,27 +470,29 @@ def _is_parameters(value: Any) -> bool:
 
 def clip_per_member(gradients: Mapping[str, Tensor], most: float) -> dict[str, Tensor]:
     """Scale each member's gradients down to a norm of at most `most`, as `torch.nn.utils.clip_grad_norm_` does."""
-    squares = [gradient.flatten(1).float().square().sum(1) for gradient in gradients.values()]
+    parts = [torch.view_as_real(value) if value.is_complex() else value for value in gradients.values()]
+    wide = reduce(torch.promote_types, (part.dtype for part in parts), torch.float32)
+    squares = [part.flatten(1).to(wide).square().sum(1) for part in parts]
     norm = torch.stack(squares).sum(0).sqrt()  # (C,)
     scale = (most / (norm + 1e-6)).clamp(max=1.0)
-    return {name: g * scale.view(-1, *[1] * (g.ndim - 1)).to(g.dtype) for name, g in gradients.items()}
+    return {name: g * scale.view(-1, *[1] * (g.ndim - 1)).to(g.real.dtype) for name, g in gradients.items()}
 
 
-def check_class(component: Component) -> type[optim.Optimizer]:
-    """Return the optimizer class that the configuration names; raise `ConfigError` where it cannot be used."""
-    kind = component.locate()
-    if not (isinstance(kind, type) and issubclass(kind, optim.Optimizer)):
-        rule = "must be a torch.optim.Optimizer"
-        raise ConfigError(f"{component.group}._target_", rule, component.target, "name such a class")
-    closure = inspect.signature(kind.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        rule = "must be an optimizer that steps without a closure"
-        raise ConfigError(f"{component.group}._target_", rule, component.target, "use for example torch.optim.Adam")
-    return kind
+def located(component: Component) -> Any:
+    """Return the class or function that makes the optimizer; raise `ConfigError` where it cannot be one."""
+    target = component.locate()
+    if not callable(target) or (isinstance(target, type) and not issubclass(target, optim.Optimizer)):
+        raise _no_optimizer(component)
+    return target
 
 
-def _has_fused(kind: type, component: Component, parameters: Mapping[str, Tensor]) -> bool:
+def _no_optimizer(component: Component) -> ConfigError:
+    rule = "must be a torch.optim.Optimizer, or a function that returns one"
+    return ConfigError(f"{component.group}._target_", rule, component.target, "name such a class or function")
+
+
+def _has_fused(kind: Any, component: Component, parameters: Mapping[str, Tensor]) -> bool:
     """Fused updates are 2.5 times faster on the CPU; they take floating point and no other implementation flag."""
-    flags = {"fused", "foreach", "capturable", "differentiable", "maximize"} & component.arguments.keys()
-    known = "fused" in inspect.signature(kind).parameters
+    flags = (calls.FLAGS | {"maximize"}) & component.arguments.keys()
+    known = kind in calls.OF_TORCH and "fused" in inspect.signature(kind).parameters
     return known and not flags and all(torch.is_floating_point(p) and not p.is_complex() for p in parameters.values())

@@ -60,6 +60,14 @@ class Stack:
         own, shared = ({k: v for k, v in part.items() if k not in moved} for part in (self.own, self.shared))
         return replace(self, carried={**self.carried, **moved}, own=own, shared=shared)
 
+    def only(self, place: int) -> "Stack":
+        """Return the member in one place; its tensors are views."""
+
+        def of(values: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value[place : place + 1] for name, value in values.items()}
+
+        return Stack([self.members[place]], of(self.trained), of(self.carried), of(self.own), self.shared)
+
     def take(self, places: Sequence[int]) -> "Stack":
         """Return copies of the members in some places; shared tensors stay what they are."""
         index = list(places)

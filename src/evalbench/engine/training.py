@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from evalbench import models, ranks, weights
 from evalbench.config import Config
-from evalbench.engine import checkpoints, counting, memory, optimizers, schedules
+from evalbench.engine import checkpoints, counting, memory, optimizers
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort, Member, Recipe
 from evalbench.engine.halving import Halving
@@ -52,8 +52,9 @@ def check(config: Config, dataset: Dataset) -> None:
     num_train = len(draw_split(dataset, config.split.validation, config.split.test, 0).train)
     _check_batches(config, network, num_train)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
-    optimizers.build(config.optimizer, {name: nn.Parameter(value[None]) for name, value in trained.items()})
-    schedules.table(config.schedule, config.optimizer.component, {}, 2)
+    stacked = {name: nn.Parameter(value[None]) for name, value in trained.items()}
+    optimizers.build(config.optimizer, stacked)
+    _check_schedule(config, num_train, stacked)
     try:
         _trainer(config, 1, _devices(config))
     except (MisconfigurationException, TypeError, ValueError) as error:
@@ -129,6 +130,21 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
                 key, f"must see whole batches with {config.model.target}: {reason}", remedy="leave it out"
             )
     _checked.add(key)
+
+
+def _check_schedule(config: Config, num_train: int, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Go through the schedule of a whole trial, once for each of what it depends on."""
+    if config.schedule is None:
+        return
+    steps_per_epoch = -(-num_train // config.optimizer.rows_per_step(num_train))
+    steps = config.budget.validation_steps(steps_per_epoch)[-1]
+    optimizer = config.optimizer
+    key = json.dumps(["schedule", config.schedule.spec(), optimizer.component.spec(), steps], default=str)
+    if key not in _checked:
+        tables = optimizers.scheduled(config.schedule, optimizer.component, parameters, [{}], steps)
+        if optimizer.others is not None:
+            optimizers.build(optimizer, parameters, tables=tables)
+        _checked.add(key)
 
 
 def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
@@ -248,15 +264,16 @@ def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int | Entrant]
     recipe = Recipe(
         config.optimizer,
         validation_steps,
+        config.schedule,
         config.budget.patience,
         config.label_smoothing,
         config.microbatch_size,
         _halving(config, entrants),
         config.verify and _is_users(config),
+        torch.float64 if config.precision == "64-true" else torch.float32,
     )
-    tables = _schedule_tables(config, settings, validation_steps[-1])
     own = settings if any(settings) else None
-    cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own, tables)
+    cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own)
     return cohort, splits
 
 
@@ -274,20 +291,6 @@ def _halving(config: Config, entrants: Sequence[Entrant]) -> Halving | None:
     order = list(dict.fromkeys(names))
     by_loss = config.search.objectives[:1] == ("val/log_loss",)
     return Halving(config.search.pruning, [order.index(name) for name in names], by_loss, entrants[0].stop)
-
-
-def _schedule_tables(
-    config: Config, settings: Sequence[Mapping[str, Any]], steps: int
-) -> list[list[schedules.Values]] | None:
-    """Return each member's schedule, made once for members with the same settings."""
-    if config.schedule is None:
-        return None
-    names = [json.dumps(own, sort_keys=True) for own in settings]
-    tables = {
-        name: schedules.table(config.schedule, config.optimizer.component, own, steps)
-        for name, own in zip(names, settings, strict=True)
-    }
-    return [tables[name] for name in names]
 
 
 def _most_members(config: Config, dataset: Dataset, wanted: int) -> int:
@@ -315,6 +318,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
     for member, split, predictions in zip(cohort.members, scored, everything, strict=True):
         steps = member.diverged_step or validation_steps[len(member.val_losses) - 1]
         examples = batches.examples(steps)
+        passed = examples + member.extra_examples
         diverged = member.diverged_step is not None
         targets = dataset.targets[split.test]
         tested = references.trivial(dataset, split) if diverged else metrics.evaluate(dataset, predictions, targets)
@@ -327,7 +331,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
                 diverged_step=member.diverged_step,
                 steps=steps,
                 examples=examples,
-                flops=None if step_flops is None else round(step_flops * examples / batches.batch_size),
+                flops=None if step_flops is None else round(step_flops * passed / batches.batch_size),
                 parameters=counting.count_parameters(network),
                 num_train=len(split.train),
                 num_test=None if tuning else len(split.test),

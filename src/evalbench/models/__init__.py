@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from evalbench.config import ActivationConfig, Component
 from evalbench.errors import ConfigError
+from evalbench.models import gain
 
 NEEDS = {
     "image": (
@@ -63,6 +64,8 @@ def build(
         "gain": activation.gain,
     }
     named = inspect.signature(model.locate()).parameters
+    if activation.gain is None and "gain" in named:
+        offered["gain"] = gain.computed(activation.module)
     _check_needs(model, named, offered)
     network = model.build(
         **{name: value for name, value in offered.items() if name in named and name not in model.arguments}

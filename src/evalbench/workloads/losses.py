@@ -43,7 +43,7 @@ def score(kind: Kind, outputs: Tensor, targets: Tensor) -> Tensor:
         residual = (outputs.squeeze(-1) - targets).square().mean(-1)
         return 1 - residual / targets.var(-1, correction=0)
     chosen = (outputs.squeeze(-1) > 0).long() if kind is Kind.BINARY else outputs.argmax(-1)
-    right = (chosen == targets).float()
+    right = (chosen == targets).to(outputs.dtype)
     return right.mean((-2, -1)) if kind is Kind.LANGUAGE else right.mean(-1)
 
 

@@ -1,0 +1,48 @@
+"""Under 64-true everything is in 64 bits: statistics of the scaling, outputs, norms, weights that are saved."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import make_cell
+from evalbench import weights
+from evalbench.engine import training
+from evalbench.seeds import Role, derive
+from evalbench.workloads import draw_split, metrics
+from plain import train as train_plainly
+
+DOUBLE = ("trainer.precision=64-true", "budget.epochs=3", "trainer.accelerator=cpu")
+OWN = ("~model.depth", "~model.width")
+CLIPPED = "+optimizer.clip_norm=0.1"
+SMALL_TEXT = ("dataset=python_source", "dataset.num_rows=30", "dataset.length=8")
+CASES = {
+    "classes, schedule": ("dataset=wine", "optimizer=adamw", "schedule=one_cycle"),
+    "two classes, missing values, smoothing": ("dataset=breast_cancer", "loss.label_smoothing=0.1"),
+    "numbers, clipped": ("dataset=diabetes", "optimizer=momentum", CLIPPED),
+    "own network, dropout": ("dataset=wine", "model._target_=networks.Dropped", *OWN),
+    "one by one": ("dataset=wine", "model._target_=networks.Branching", *OWN),
+    "complex, clipped": ("dataset=wine", "model._target_=peoples_networks.ComplexWeights", CLIPPED, *OWN),
+    "tokens": (*SMALL_TEXT, "model=transformer", "model.width=8"),
+}  # fmt: skip
+QUICK = ("numbers, clipped", "own network, dropout")
+
+
+@pytest.mark.parametrize("case", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in CASES])
+def test_double_precision_agrees_with_a_double_loop_to_its_last_digits(case: str, tmp_path: Path) -> None:
+    cell = make_cell(*CASES[case], *DOUBLE, "save=all")
+    results = training.train(cell.config, cell.dataset, [0, 1, 2], keep_in=tmp_path)
+    # complex parameters stay what `Module.double` leaves them, 64 bits for two parts
+    accuracy = 1e-6 if "complex" in case else 1e-12
+    for seed, result in enumerate(results):
+        plain = train_plainly(cell, seed)
+        assert [point.val_loss for point in result.curve] == pytest.approx(plain.val_losses, rel=accuracy)
+        assert result.metrics == pytest.approx(plain.metrics, rel=10 * accuracy)
+    dataset = cell.dataset
+    test = draw_split(dataset, 0.2, 0.2, derive(0, dataset.name, Role.SPLIT, 2)).test
+    predictions = weights.load(weights.folder(tmp_path, 2))(torch.as_tensor(dataset.inputs[test])).detach().numpy()
+    assert predictions.dtype == np.float64
+    assert metrics.evaluate(dataset, predictions, dataset.targets[test]) == pytest.approx(
+        results[2].metrics, rel=accuracy
+    )
