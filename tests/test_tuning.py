@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from conftest import Inline, compose_config, make_cell
-from evalbench import evaluation, tuning
+from evalbench import evaluation, provenance, search, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.engine import training
@@ -419,6 +420,24 @@ def test_repeated_studies_use_other_candidates_and_other_seeds(
     assert set(cell.specs) < set(more.specs)  # seeds that are added take none away
 
 
+def test_a_storage_that_was_deleted_is_written_anew_though_nothing_is_left_to_train(store: Store) -> None:
+    plan = evaluation.plan([compose_config(*SMALL, *RANDOM, f"reports={Path.cwd()}/reports")])
+    evaluation.link(plan, store, "command")
+    (cell,) = plan.cells
+    tuning.run(cell, store)
+    study, journal = only_study(cell), Path("outputs/studies.journal")
+    broken = study.specs(study.history(store)[1].candidate)[0]
+    store.record([(broken, TrialResult(State.FAILED, message="RuntimeError: no"))], provenance.collect())
+    journal.unlink()
+    (failure,) = evaluation.conclude(plan, store).failures
+    assert (failure["technique"], failure["message"]) == ("mlp-adam", "1 of 4 candidates: RuntimeError: no")
+    storage = search.open_storage(str(journal))
+    trials = storage.get_all_trials(storage.get_all_studies()[0]._study_id)
+    assert [trial.params for trial in trials] == [dict(one.candidate.values) for one in study.history(store)]
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert set(pd.read_csv("reports/single/tuning.csv")["message"].dropna()) == {"RuntimeError: no"}
+
+
 @pytest.mark.slow
 def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> None:
     cell = searched("search.objectives=[val/log_loss,cost/seconds]", "search.num_trials=3", "num_seeds=1")
@@ -444,6 +463,8 @@ def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> Non
         ("search.num_studies=2 num_seeds=1000001", "num_seeds"),
         ("++search.space.model.height={low: 1, high: 2}", "search space"),
         ("++search.space.model.width={low: -1, high: 2, integer: true}", "model.width"),
+        ("++search.space.model.width={choices: [4, nothing, 8]}", "model.width"),
+        ("++search.space.activation={choices: [relu, gelu]}", "search space"),
         ("search.development=0.08 split.validation=0.02", "search.development"),
     ],
 )

@@ -11,6 +11,8 @@ import pytest
 
 from evalbench.errors import TableError
 from evalbench.report import read, write, write_index
+from evalbench.report.folder import load
+from evalbench.report.spending import cost_ratios
 from evalbench.report.writing import text
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Ring
@@ -45,6 +47,22 @@ def test_measured_seconds_give_a_cost_class_and_their_absence_none(tmp_path: Pat
     unmeasured = read(make_folder(tmp_path / "b", seeds=6)).judged
     assert unmeasured is not None
     assert unmeasured.verdict("adam").cost_class is CostClass.UNCLEAR
+
+
+def test_a_cell_that_was_not_timed_leaves_a_ratio_of_the_others(tmp_path: Path, make_folder: Make) -> None:
+    """A failed cell has no cost, and its baseline has: what both sides have is compared, and the rest is named."""
+    costs = {"sgd": 1.0, "bgd": 60.0, "adam": 20.0}
+    folder = make_folder(tmp_path, workloads=("digits", "wine"), failed=("adam", "wine"), seeds=6, costs=costs)
+    table = pd.read_csv(folder / "costs.csv")
+    failed = (table["technique"] == "adam") & (table["workload"] == "wine")
+    broken_off = (table["technique"] == "bgd") & (table["round"] == 4)
+    table[~failed & ~broken_off].to_csv(folder / "costs.csv", index=False)
+    ratios = cost_ratios(load(folder))
+    assert [ratios[name].value for name in ("bgd", "adam")] == pytest.approx([1.0, 2.0], rel=0.02)
+    assert [ratios[name].count for name in ("bgd", "adam")] == [4, 5]
+    said = text(folder)
+    assert "in 4 rounds interleaved over the techniques. The cost ratio of `adam` leaves out `wine`: not every" in said
+    assert "- `adam` has no pair with `sgd` on `wine` (adam FAILED): it cannot be judged → **INVALID**." in said
 
 
 def test_nobody_tuned_caps_the_ring(tmp_path: Path, make_folder: Make) -> None:

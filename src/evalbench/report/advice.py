@@ -9,7 +9,7 @@ import numpy as np
 from evalbench.report import tuning_page
 from evalbench.report.findings import Findings
 from evalbench.report.spending import Matched
-from evalbench.report.tables import code
+from evalbench.report.tables import code, plain
 from evalbench.report.units import counted, flops, listed, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Ring
@@ -51,9 +51,23 @@ def sentences(found: Findings) -> list[str]:
     """One for each technique but the baseline, in the order of the table."""
     assert found.judged is not None  # the template asks only then
     verdicts = {verdict.candidate: verdict for verdict in found.judged.verdicts}
-    lost = f"has no pair with {code(found.judged.baseline)} on a data set: it cannot be judged → **{Ring.INVALID}**."
     others = [name for name in order(found) if name != found.judged.baseline]
-    return [sentence(found, verdicts[name]) if name in verdicts else f"{code(name)} {lost}" for name in others]
+    return [sentence(found, verdicts[name]) if name in verdicts else _unjudged(found, name) for name in others]
+
+
+def _unjudged(found: Findings, name: str) -> str:
+    assert found.judged is not None  # the template asks only then
+    lost = found.left_out[
+        (found.left_out["candidate"] == name) & (found.left_out["comparator"] == found.judged.baseline)
+    ]
+    counts = {(d.workload, d.candidate): d.effect.count for d in found.differences}
+    where = [workload for workload in found.units if not counts.get((workload, name))]
+    why = list(dict.fromkeys(lost.loc[lost["workload"].isin(where), "reason"]))
+    reasons = f" ({'; '.join(map(plain, why))})" if why else ""
+    return (
+        f"{code(name)} has no pair with {code(found.judged.baseline)} on {listed([code(w) for w in where])}{reasons}:"
+        f" it cannot be judged → **{Ring.INVALID}**."
+    )
 
 
 def order(found: Findings) -> list[str]:
@@ -272,4 +286,6 @@ def _sensitive(verdict: Verdict) -> str:
 def work_cells(found: Findings, technique: str) -> list[str]:
     """Updates, examples and FLOPs of one trial, as cells of the verdict table."""
     mine = spent(found, technique)
+    if not any(map(math.isfinite, mine.values())):
+        return ["–"] * len(mine)
     return [counted(mine["steps"]), counted(mine["examples"]), flops(mine["flops"])]

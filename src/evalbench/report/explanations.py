@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from evalbench.report.findings import Findings
+from evalbench.report.spending import untimed
 from evalbench.report.tables import code
-from evalbench.report.units import percent, plural
+from evalbench.report.units import listed, percent, plural
 from evalbench.statistics.intervals import family_confidence
 
 
@@ -117,8 +118,13 @@ def measured(found: Findings) -> str:
     """Whether time was measured."""
     if found.folder.costs.empty:
         return "No time was measured in isolation, so that every cost class is UNCLEAR."
-    rounds = int(found.folder.costs.groupby(["technique", "workload"]).size().min())
-    return f"Seconds were measured in isolation, in {rounds} rounds interleaved over the techniques."
+    rounds = plural(int(found.folder.costs.groupby(["technique", "workload"])["round"].nunique().min()), "round")
+    parts = [
+        f" The cost ratio of {code(name)} leaves out {listed([code(w) for w in workloads])}: not every setting there"
+        " was timed for both sides."
+        for name, workloads in untimed(found.folder).items()
+    ]
+    return f"Seconds were measured in isolation, in {rounds} interleaved over the techniques.{''.join(parts)}"
 
 
 def what_is_compared(found: Findings) -> str:

@@ -15,7 +15,7 @@ from pandas.api.types import is_string_dtype
 from evalbench.errors import TableError
 from evalbench.report.checks import finite, header_of, once, only, positive, read_table
 from evalbench.report.contrasts import skill_scales
-from evalbench.report.declared import ROPE, Evaluation, Workload
+from evalbench.report.declared import ROPE, Evaluation, Workload, default_question
 from evalbench.report.folder import REFERENCES, STATES, Folder, pilot_of
 from evalbench.report.units import FRACTIONS
 from evalbench.trial import LARGEST_SCORE
@@ -276,7 +276,7 @@ def _evaluation(
         rope = {metric: ROPE["skill"]}
     return Evaluation(
         name=path.stem,
-        question=options.question or f"Which technique is better than {options.baseline}?",
+        question=options.question or default_question("technique", options.baseline, techniques),
         factor="technique",
         baseline=options.baseline,
         techniques=techniques,

@@ -7,7 +7,7 @@ import math
 from evalbench.report.advice import order, work_cells
 from evalbench.report.findings import Findings
 from evalbench.report.tables import code, markdown
-from evalbench.report.units import fixed, flops, percent, plural, ratio, times
+from evalbench.report.units import UNKNOWN, counted, fixed, flops, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import FEWEST_DATASETS
 
@@ -35,7 +35,11 @@ def verdicts(found: Findings) -> str:
         "rank", "technique", "ring", f"effect ({found.common.difference}) [{percent(found.family)} CI]", "wins",
         "cost ratio", *WORK, "data sets", "seeds",
     ]  # fmt: skip
-    known = [place for place, name in enumerate(headers) if name not in WORK or any(row[place] != "–" for row in rows)]
+    known = [
+        place
+        for place, name in enumerate(headers)
+        if name not in WORK or any(row[place] not in ("–", UNKNOWN) for row in rows)
+    ]
     return markdown([headers[place] for place in known], [[row[place] for place in known] for row in rows], 3)
 
 
@@ -309,11 +313,9 @@ def milestones(found: Findings) -> str:
                 f"{unit.score(m.target)} {unit.label}" if first else "",
                 code(m.technique),
                 f"{m.reached}/{m.count}",
-                _time(m.steps, f"{m.steps:,.0f}" if math.isfinite(m.steps) else ""),
+                _time(m.steps, counted(m.steps)),
                 _time(m.flops, flops(m.flops)),
-                "not measured"
-                if math.isnan(m.seconds) and math.isfinite(m.steps)
-                else _time(m.seconds, f"{m.seconds:.3g} s"),
+                "not measured" if math.isnan(m.seconds) else _time(m.seconds, f"{m.seconds:.3g} s"),
             ]
         )
         last = m.workload
@@ -342,7 +344,7 @@ def speed_ups(found: Findings) -> str:
 
 
 def _time(value: float, text: str) -> str:
-    return text if math.isfinite(value) else "missed (∞)"
+    return "missed (∞)" if math.isinf(value) else text
 
 
 def _p(value: float) -> str:

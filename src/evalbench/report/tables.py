@@ -199,7 +199,7 @@ def costs(found: Findings) -> str:
                 counted(cost.parameters),
                 counted(cost.steps),
                 counted(cost.examples),
-                flops(cost.flops),
+                flops(cost.flops) if cost.num_trials else "–",
             ]
             if ratios:
                 for name in ("steps", "flops"):

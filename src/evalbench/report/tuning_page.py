@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from evalbench.report.findings import Findings
-from evalbench.report.tables import code, markdown
-from evalbench.report.tuned import Choice, Gain, Tuned, objective_of
+from evalbench.report.tables import code, markdown, plain
+from evalbench.report.tuned import Choice, Gain, Tuned, error_of_mean, objective_of
 from evalbench.report.units import counted, fixed, flops, listed, percent, plural, unit_of
 from evalbench.statistics.intervals import Interval
 
@@ -356,15 +356,45 @@ def importance(found: Findings) -> str:
         mine = table[table["technique"] == technique]
         if mine["path"].nunique() < 2:
             continue  # one alone explains everything
-        for place, (path, shares) in enumerate(mine.groupby("path", sort=False)["share"]):
-            low, high = 100 * float(shares.min()), 100 * float(shares.max())
-            name = code(technique) if place == 0 else ""
-            rows.append([name, code(path), f"{100 * float(shares.mean()):.0f} %", f"{low:.0f} to {high:.0f} %"])
+        for place, (path, one) in enumerate(mine.groupby("path", sort=False)):
+            low, high = 100 * float(one["share"].min()), 100 * float(one["share"].max())
+            name, error = code(technique) if place == 0 else "", 100 * error_of_mean(one["error"])
+            doubt = f"± {error:.0f}" if math.isfinite(error) else "not known"
+            rows.append(
+                [name, code(path), f"{100 * float(one['share'].mean()):.0f} %", doubt, f"{low:.0f} to {high:.0f} %"]
+            )
+    headers = ["technique", "hyperparameter", "mean over the workloads", "standard error", "lowest to highest"]
+    return markdown(headers, rows, 2) if rows else ""
+
+
+def failed(found: Findings) -> str:
+    """The candidates that could not be trained, with why: those of a study that failed alike in one row."""
+    table = _tuned(found).studies.candidates
+    table = table[table["state"] == "FAILED"].assign(message=lambda t: t.get("message", ""))
+    keys = ["technique", "workload", *found.folder.evaluation.factors, "study", "message"]
+    rows = []
+    for key, mine in table.groupby(keys, sort=False):
+        technique, workload, *levels, study, message = key
+        where = ", ".join([code(workload), *map(code, levels), *([f"study {study:.0f}"] if _repeated(found) else [])])
+        numbers = listed([f"{number:.0f}" for number in mine["candidate"].head(5)])
+        more = f" and {len(mine) - 5} more" if len(mine) > 5 else ""
+        settings = ", ".join(
+            f"{_short(path)} {_setting(mine.iloc[0][path])}" for path in _tuning(found)["space"].get(technique, {})
+        )
+        rows.append([code(technique), where, numbers + more, settings, plain(message) or "not known"])
     return (
-        markdown(["technique", "hyperparameter", "mean over the workloads", "lowest to highest"], rows, 2)
+        markdown(["technique", "workload", "candidates", "the first one's settings", "message"], rows, 5)
         if rows
         else ""
     )
+
+
+def _setting(value: object) -> str:
+    """A value of a table, where text may be a number."""
+    try:
+        return number(float(str(value)))
+    except ValueError:
+        return plain(value)
 
 
 def front(found: Findings) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from evalbench.statistics.intervals import Interval
 
 FRACTIONS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC"}
+UNKNOWN = "not known"
 NAMES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "log_loss": "log loss"}
 
 
@@ -112,9 +113,9 @@ def counted(value: float) -> str:
 
 
 def flops(value: float) -> str:
-    """A number of floating-point operations with its prefix: `1.23 TFLOP`."""
+    """A number of floating-point operations with its prefix: `1.23 TFLOP`; not every network's can be counted."""
     if not math.isfinite(value):
-        return "–"
+        return UNKNOWN
     for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{_three_digits(value / size)} {prefix}FLOP"
