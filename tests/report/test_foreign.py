@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evalbench.report import advice
 from evalbench.report.__main__ import main
 from evalbench.report.findings import find
 from evalbench.report.foreign import Options, load_table
@@ -239,10 +240,30 @@ def test_extra_columns_of_text_are_factors(tmp_path: Path) -> None:
     assert folder.evaluation.factors == {"depth": ("2", "8")}
 
 
+def test_unequal_seeds_are_compared_on_those_that_both_have(tmp_path: Path) -> None:
+    rows = table()
+    first = (rows["technique"] == "sgd") & (rows["workload"] == "a") & (rows["seed"] == 0)
+    more = rows[rows["technique"] == "adam"].assign(seed=lambda t: t["seed"] + 8, score=0.1)  # without a partner
+    found = find(load_table(written(tmp_path, pd.concat([rows[~first], more])), Options("sgd", "accuracy")))
+    whole = find(load_table(written(tmp_path, rows), Options("sgd", "accuracy")))
+    assert found.judged is not None
+    assert whole.judged is not None
+    mine, before = found.judged.verdict("adam"), whole.judged.verdict("adam")
+    assert [effect.interval for effect in mine.sets[1:]] == [effect.interval for effect in before.sets[1:]]
+    assert (mine.sets[0].interval.count, mine.ring, mine.quality) == (7, before.ring, before.quality)
+    (said,) = advice.sentences(found)
+    assert "49 runs of either side have no partner with the same seed, and count for nothing here." in said
+    assert found.left_out.groupby("reason")["count"].sum().to_dict() == {"sgd has no run": 49}
+
+
 Spoil = Callable[[pd.DataFrame], pd.DataFrame]
 BAD: list[tuple[Spoil, str]] = [
     (lambda t: pd.concat([t, t.iloc[[0]]]), "more than one row for technique sgd, workload a, seed 0"),
-    (lambda t: t.iloc[1:], "sgd has no row for workload a, seed 0"),
+    (lambda t: t[(t["technique"] != "sgd") | (t["workload"] != "a")], "sgd has no row for workload a: every"),
+    (
+        lambda t: t.assign(seed=t["seed"] + 9 * ((t["technique"] == "adam") & (t["workload"] == "c"))),
+        "adam and sgd have no seed in common on workload c",
+    ),
     (lambda t: t.assign(score=t["score"].where(t.index != 3)), "score must be a finite number below 1e+38 for"),
     (lambda t: t.assign(score=t["score"].where(t.index != 3, 1e300)), "score must be a finite number below 1e+38 for"),
     (lambda t: t[t["technique"] == "sgd"], "one technique (sgd)"),

@@ -12,6 +12,7 @@ import pytest
 from evalbench.errors import TableError
 from evalbench.report import read, write, write_index
 from evalbench.report.folder import load
+from evalbench.report.proofs import p_is
 from evalbench.report.spending import cost_ratios
 from evalbench.report.writing import text
 from evalbench.statistics.judging import Verdict
@@ -266,6 +267,21 @@ def test_names_cannot_break_the_page(tmp_path: Path, make_folder: Make) -> None:
     change(folder, question="Is <script>alert(1)</script> *better*?")
     write(folder)
     assert "<script>" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_index_says_nothing_of_a_baseline_where_nothing_is_compared(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path / "one", techniques=("sgd",), workloads=("digits",), factor=None)
+    change(folder, question=None)
+    assert "**How good is sgd?**" in write(folder).read_text(encoding="utf-8")
+    assert "| How good is sgd? | – | – |" in write_index(tmp_path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0, "p < .001"), (0.0009, "p < .001"), (0.001, "p = .001"), (0.25, "p = .250"), (1.0, "p = 1")],
+)
+def test_a_p_value_has_one_sign(value: float, words: str) -> None:
+    assert p_is(value) == words
 
 
 def test_the_index_lists_every_evaluation(tmp_path: Path, make_folder: Make) -> None:

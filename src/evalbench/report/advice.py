@@ -102,6 +102,7 @@ def sentence(found: Findings, verdict: Verdict) -> str:
         f"On {scope(found)}, {code(verdict.candidate)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
         f"{verdict.quality} ({_why(found, verdict)}), cost {verdict.cost_class} → {ring}{limited}.",
         _failures(found, verdict),
+        _unmatched(found, verdict),
         tuning_page.sentence(found),
         work(found, verdict.candidate),
         *(_matched(found, match) for match in found.matched if match.candidate == verdict.candidate),
@@ -179,6 +180,13 @@ def spent(found: Findings, technique: str) -> dict[str, float]:
         key: sum(getattr(cost, key) for cost in mine) / len(mine) if mine else math.nan
         for key in ("steps", "examples", "flops")
     }
+
+
+def _unmatched(found: Findings, verdict: Verdict) -> str:
+    assert found.judged is not None  # there is a verdict
+    count = found.judged.unmatched.get(verdict.candidate, 0)
+    runs = "run of either side has" if count == 1 else "runs of either side have"
+    return f"{count:,} {runs} no partner with the same seed, and count for nothing here." if count else ""
 
 
 def _matched(found: Findings, match: Matched) -> str:

@@ -194,12 +194,16 @@ def checks(folder: Folder, judged: Judgement) -> tuple[Check, ...]:
     places = used(design)
     results = folder.results
     found = []
-    complete = not judged.incomplete
+    complete = not judged.incomplete and not judged.unmatched
+    gaps = {
+        **judged.incomplete,
+        **{name: f"{count} runs without a partner" for name, count in judged.unmatched.items()},
+    }
     found.append(
         Check(
             "every cell is there once",
             "pairs matched by workload, seed and factors",
-            "all complete" if complete else "; ".join(f"{k}: {v}" for k, v in judged.incomplete.items()),
+            "all complete" if complete else "; ".join(f"{name}: {gap}" for name, gap in gaps.items()),
             "yes" if complete else "no",
         )
     )

@@ -358,7 +358,8 @@ def _linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead
     keys = ["workload", "seed", *evaluation.factors]
     level = family_confidence(evaluation.confidence, len(evaluation.techniques))
     trials = with_references(folder)
-    tables = [pair(trials, technique, LINEAR, keys).table for technique in evaluation.techniques]
+    complete = not evaluation.foreign
+    tables = [pair(trials, technique, LINEAR, keys, complete).table for technique in evaluation.techniques]
     ahead = []
     for workload in evaluation.workloads:
         intervals = []

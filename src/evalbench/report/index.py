@@ -20,7 +20,17 @@ def write_index(reports: Path) -> Path:
         date = about["date"][:10]
         name = f"[{plain(about['name'])}]({folder.replace(' ', '%20')}/report.md)"
         rows.append(
-            (date, folder, [date or "–", name, plain(about["question"]), code(about["baseline"]), _rings(numbers)])
+            (
+                date,
+                folder,
+                [
+                    date or "–",
+                    name,
+                    plain(about["question"]),
+                    code(about["baseline"]) if about["baseline"] else "–",
+                    _rings(numbers),
+                ],
+            )
         )
     rows.sort(key=lambda row: row[1])
     rows.sort(key=lambda row: row[0], reverse=True)

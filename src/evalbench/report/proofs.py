@@ -227,7 +227,7 @@ def omnibus_sentence(found: Findings) -> str:
     f = "∞" if math.isinf(t.f) else f"{t.f:.2f}"
     return (
         f"Friedman χ² = {t.chi2:.2f} (not corrected for ties), Iman–Davenport F({t.degrees[0]}, {t.degrees[1]}) = {f},"
-        f" p = {_p(t.p)}; Kendall's W = {t.kendalls_w:.2f}. Nemenyi's critical difference at"
+        f" {p_is(t.p)}; Kendall's W = {t.kendalls_w:.2f}. Nemenyi's critical difference at"
         f" {percent(found.folder.evaluation.confidence)} is {o.critical_difference:.2f} ranks."
     )
 
@@ -345,6 +345,11 @@ def speed_ups(found: Findings) -> str:
 
 def _time(value: float, text: str) -> str:
     return "missed (∞)" if math.isinf(value) else text
+
+
+def p_is(value: float) -> str:
+    """A p-value in a sentence: `p = .012`, `p < .001`."""
+    return f"p {_p(value)}" if value < 0.001 else f"p = {_p(value)}"
 
 
 def _p(value: float) -> str:
