@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from conftest import Inline, compose_config, make_cell
-from evalbench import evaluation, provenance, search, tuning
+from evalbench import evaluation, export, provenance, search, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.engine import training
@@ -26,7 +26,7 @@ from evalbench.mirror import Mirror
 from evalbench.seeds import Phase
 from evalbench.store import Store
 from evalbench.tracking import MemoryTracker
-from evalbench.trial import Entrant, State, TrialResult
+from evalbench.trial import Candidate, CurvePoint, Entrant, State, TrialResult
 from evalbench.tuning import CellStudy
 from evalbench.workloads import Dataset, bundled, draw_split
 
@@ -472,6 +472,45 @@ def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str
     with pytest.raises(ConfigError) as refused:
         tuning.check(searched(*re.split(r" (?=search|split|num_seeds)", override)))
     assert refused.value.key == key
+
+
+UNCOUNTED = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, in_features, out_features, depth, width):
+        super().__init__()
+        self.layer = torch.nn.Linear(in_features, out_features)
+
+    def forward(self, x):
+        if x.sum().item() == 0 and torch.is_grad_enabled():  # what FLOPs are counted with
+            raise ValueError
+        return self.layer(x)
+"""
+
+
+def test_flops_that_cannot_be_counted_choose_nothing(
+    store: Store, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "uncounted.py").write_text(UNCOUNTED)
+    monkeypatch.syspath_prepend(workspace)
+    own = ("optimizer=sgd", "model._target_=uncounted.Net", "trainer.verify=false")
+    cell = searched(*own, "search.objectives=[val/accuracy,cost/flops]")
+    with pytest.raises(ConfigError, match=r"^search\.objectives must be countable for this model, not 'cost/flops'"):
+        tuning.check(cell)
+
+
+def test_what_a_pruned_trial_took_is_not_known_where_the_whole_is_not(store: Store) -> None:
+    point = CurvePoint(1.0, 4, 0.5, 0.5, 0.5)
+    study = only_study(searched("search.pruning={eta: 2, first_rung: 1}", "optimizer.batch_size=10"))
+    result = TrialResult(State.COMPLETE, curve=(point, point), steps=8, examples=80, flops=None, num_train=40)
+    cut = study._as_of(1, Candidate(0, {}), result)
+    assert (cut.state, cut.steps, cut.flops) == (State.PRUNED, 4, None)
+    assert study._as_of(1, Candidate(0, {}), replace(result, flops=800)).flops == 400
+    assert export._total([3, None]) is None
+    assert evaluation._mean_cost([{"steps": 2, "step_seconds": 1.0, "round": 0, "flops_per_step": None}] * 2) == {
+        "steps": 2, "step_seconds": 1.0, "round": 0, "flops_per_step": None,
+    }  # fmt: skip
 
 
 # ── the mirror ────────────────────────────────────────────────────────────────────────────────────────────────────────

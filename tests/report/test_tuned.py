@@ -258,7 +258,7 @@ def test_where_no_candidate_solves_both_objectives_the_front_is_empty(
     found = read(folder).tuned
     assert found is not None
     assert set(found.front.loc[found.front["on_front"], "technique"]) == {"sgd", "adam"} - set(techniques)
-    assert "# Appendix" in text(folder)
+    assert ("tuning_front.png" in text(folder)) == (len(techniques) < 2)
 
 
 @pytest.mark.parametrize("finished", [{"sgd": 1, "adam": 1}, {"sgd": 1, "adam": 3}])

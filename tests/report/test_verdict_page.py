@@ -66,6 +66,23 @@ def test_a_cell_that_was_not_timed_leaves_a_ratio_of_the_others(tmp_path: Path, 
     assert "- `adam` has no pair with `sgd` on `wine` (adam FAILED): it cannot be judged → **INVALID**." in said
 
 
+def test_flops_that_cannot_be_counted_are_not_known_and_never_zero(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, techniques=("sgd", "adam"), workloads=("digits", "wine"), seeds=6)
+    table = pd.read_csv(folder / "results.csv")
+    table["flops"] = table["flops"].where(table["technique"] != "adam")
+    table.to_csv(folder / "results.csv", index=False)
+    found = read(folder)
+    assert found.milestones is not None
+    assert found.milestones.measured_by == "optimizer updates"  # what is known of both
+    reached = [m for m in found.milestones.rows if math.isfinite(m.steps)]
+    assert [(m.technique, math.isnan(m.flops)) for m in reached if m.workload == "wine"][-1] == ("adam", True)
+    assert not found.front
+    said = text(folder)
+    assert "| `adam` | 99 | 18 | 180 | not known | 0.1 | – |" in said
+    assert "| 18 | 180 | not known | 2 | 6 |" in said  # in the table that decides
+    assert "| 6/6 | 18 | not known | not measured |" in said  # and not missed
+
+
 def test_nobody_tuned_caps_the_ring(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits",), seeds=10)
     change(folder, rope={"accuracy": 0.001})

@@ -83,9 +83,9 @@ def sentence(found: Findings, verdict: Verdict) -> str:
     unit, baseline = found.common, str(found.folder.evaluation.baseline)
     effect = verdict.effect
     assert found.judged is not None  # there is a verdict
-    rope = f"ROPE ±{unit.change(found.judged.design.rope).lstrip('+')}"
+    rope = f"ROPE ±{unit.size(found.judged.design.rope)}"
     if effect.computed:
-        interval = f"{percent(effect.confidence)} CI {unit.end(effect.low)} to {unit.end(effect.high)}; {rope}"
+        interval = f"{percent(effect.confidence)} CI {' to '.join(unit.end_texts(effect.low, effect.high))}; {rope}"
     else:
         interval = f"no interval: {effect.why_not}; {rope}"
     size = f"{unit.change(effect.mean)} {unit.difference} ({interval})"
@@ -238,7 +238,7 @@ def next_step(found: Findings, verdict: Verdict) -> str:
         return "Next: run the missing trials again; the same command does only those."
     if verdict.ring is not Ring.INSUFFICIENT:
         return _confirm(verdict)
-    within = f"any true difference lies in [{unit.end(effect.low)}, {unit.end(effect.high)}]"
+    within = f"any true difference lies in {unit.span(effect.low, effect.high)}"
     have = verdict.num_pairs
     if step.what == "seeds":
         if found.folder.evaluation.num_studies > 1:

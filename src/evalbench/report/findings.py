@@ -133,7 +133,7 @@ def find(folder: Folder) -> Findings:
     results = folder.results
     measured = results[results["score"].notna()]
     units = {
-        name: unit_of(workload.metric, workload.unit, _typical(measured, name))
+        name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction)
         for name, workload in evaluation.workloads.items()
     }
     rho = _rho(measured)

@@ -60,11 +60,16 @@ def milestones(folder: Folder) -> Milestones | None:
         if mine.empty:
             continue
         steps = _median(mine["first"])
-        # A miss is a miss whatever the work of a step; where that is not known, no time in it is.
-        flops = _median((mine["first"] * mine["flops"] / mine["steps"]).mask(np.isinf(mine["first"]), np.inf))
+        # A miss is a miss, whatever a step takes; where that is not known, nothing in it is.
+        missed = math.isinf(steps)
+        flops = (
+            math.inf
+            if missed
+            else _median((mine["first"] * mine["flops"] / mine["steps"]).mask(np.isinf(mine["first"]), np.inf))
+        )
         per_step = seconds.get((technique, workload), math.nan)
         reached = int(np.isfinite(mine["first"]).sum())
-        spent = math.inf if math.isinf(steps) else steps * per_step
+        spent = math.inf if missed else steps * per_step
         rows.append(Milestone(workload, technique, targets[workload], reached, len(mine), steps, flops, spent))
     by = next(name for name in MEASURES if not any(math.isnan(getattr(row, name)) for row in rows))
     cells = {(row.technique, row.workload): float(getattr(row, by)) for row in rows}

@@ -7,7 +7,7 @@ import math
 from evalbench.report.advice import order, work_cells
 from evalbench.report.findings import Findings
 from evalbench.report.tables import code, markdown
-from evalbench.report.units import UNKNOWN, counted, fixed, flops, percent, plural, ratio, times
+from evalbench.report.units import UNKNOWN, Unit, counted, fixed, flops, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import FEWEST_DATASETS
 
@@ -75,7 +75,6 @@ def evidence(found: Findings) -> str:
     unit = found.common
     rows = []
     for v in found.judged.verdicts:
-        low, high = v.prediction
         rows.append(
             [
                 code(v.candidate),
@@ -85,9 +84,9 @@ def evidence(found: Findings) -> str:
                 str(v.half_rope),
                 str(v.ring),
                 str(v.double_rope),
-                f"[{unit.change(low)}, {unit.change(high)}]" if math.isfinite(low) else "–",
-                unit.change(v.floor).lstrip("+") if math.isfinite(v.floor) else "not known",
-                unit.change(v.finest).lstrip("+") if v.finest > 0 else "–",
+                unit.span(*v.prediction),
+                unit.size(v.floor) if math.isfinite(v.floor) else "not known",
+                unit.size(v.finest) if v.finest > 0 else "–",
             ]
         )
     headers = [
@@ -111,7 +110,7 @@ def tests(found: Findings) -> str:
                 _p(p.p_exact),
                 _p(p.p_holm),
                 _p(p.p_equivalence),
-                fixed(p.size.dz, 2),
+                fixed(unit.sign * p.size.dz, 2),
                 unit.change(p.hodges_lehmann),
                 fixed(p.improvement, 2),
                 f"{p.posterior.worse:.2f} / {p.posterior.same:.2f} / {p.posterior.better:.2f}",
@@ -133,14 +132,13 @@ def pooled(found: Findings) -> str:
         e = p.pooled
         if e is None:
             continue
-        low, high = e.prediction
         rows.append(
             [
                 code(p.candidate),
                 unit.change(e.mean),
-                f"[{unit.change(e.low)}, {unit.change(e.high)}]",
-                f"[{unit.change(low)}, {unit.change(high)}]" if math.isfinite(low) else "–",
-                unit.change(math.sqrt(e.tau2)).lstrip("+"),
+                unit.span(e.low, e.high),
+                unit.span(*e.prediction),
+                unit.size(math.sqrt(e.tau2)),
                 f"{100 * e.i2:.0f} %",
                 fixed(e.q, 2),
             ]
@@ -253,15 +251,19 @@ def aggregates(found: Findings) -> str:
         rows.append(
             [
                 code(name),
-                unit.score(value.value),
-                f"[{unit.score(these[0])}, {unit.score(these[1])}]" if runs else "–",
-                f"[{unit.score(like[0])}, {unit.score(like[1])}]",
+                unit.score(unit.sign * value.value),
+                _scores(unit, these) if runs else "–",
+                _scores(unit, like),
                 f"{best[0]:.2f}" if runs else "–",
                 f"{best[1]:.2f}",
             ]
         )
     headers = ["technique", f"IQM ({unit.label})", "these data sets", "data sets like these"]
     return markdown([*headers, "P(best), these", "P(best), like these"], rows, 1) if rows else ""
+
+
+def _scores(unit: Unit, oriented: tuple[float, float]) -> str:
+    return f"[{', '.join(unit.score(end) for end in sorted(unit.sign * end for end in oriented))}]"
 
 
 def shares(found: Findings) -> str:
@@ -283,7 +285,7 @@ def front(found: Findings) -> str:
     unit, rows = found.common, []
     for place in found.front:
         mean, low, high = place.effect
-        ends = f" [{unit.change(low)}, {unit.change(high)}]" if mean or low else ""
+        ends = f" {unit.span(low, high)}" if mean or low else ""
         cost = f" [{ratio(place.cost[1])}, {ratio(place.cost[2])}]" if place.cost[1] < place.cost[2] else ""
         rows.append(
             [

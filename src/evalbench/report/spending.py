@@ -244,7 +244,7 @@ def _round_costs(folder: Folder, names: list[str]) -> Floats | None:
                 return np.asarray(np.exp(np.stack([log.mean(axis=1) for log in logs])), dtype=np.float64)
     complete = folder.results[folder.results["state"] == "COMPLETE"]
     means = complete.groupby(["technique", "workload"])["flops"].mean().unstack("workload").reindex(names)
-    if means.isna().any(axis=None) or not (means > 0).all(axis=None):
+    if means.empty or means.isna().any(axis=None) or not (means > 0).all(axis=None):
         return None
     return np.asarray(np.exp(np.log(means.to_numpy()).mean(axis=1, keepdims=True)), dtype=np.float64)
 

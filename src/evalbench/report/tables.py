@@ -141,7 +141,7 @@ def differences(found: Findings, candidate: str, comparator: str) -> str:
         rows.append(
             [
                 code(difference.workload),
-                unit.short,
+                unit.short + unit.better,
                 unit.change(effect.interval.mean),
                 unit.change_interval(effect.interval),
                 unit.change_interval(effect.rows_only),

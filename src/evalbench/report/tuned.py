@@ -254,7 +254,7 @@ def _front(folder: Folder) -> pd.DataFrame:
     keys = ["technique", "workload", *folder.evaluation.factors, "study"]
     for key, mine in folder.studies.candidates.groupby(keys, sort=False):
         objectives = folder.evaluation.tuning["objectives"][key[1]]
-        there = mine[mine[objectives].notna().all(axis=1)]
+        there = mine[np.isfinite(mine[objectives].to_numpy(dtype=float)).all(axis=1)]  # what is not known is infinite
         part = there[[*keys, "candidate", *objectives]].copy()
         ended = (there["state"] == "COMPLETE").to_numpy()  # what diverged early was cheap, and is no solution
         best = iter(_not_dominated(there[ended], objectives, folder.evaluation.tuning["directions"]))

@@ -213,7 +213,7 @@ def _gain_row(found: Findings, gain: Gain, first: bool) -> list[str]:
     return [
         name,
         code(gain.workload),
-        unit.short,
+        unit.short + unit.better,
         unit.score(gain.default),
         unit.score(gain.tuned),
         unit.change(interval.mean),
@@ -446,19 +446,22 @@ def tables(found: Findings) -> dict[str, pd.DataFrame]:
     tuned = found.tuned
     if tuned is None:
         return {}
-    gains = [
-        {
-            "technique": g.technique,
-            "workload": g.workload or "(mean over data sets)",
-            "default": g.default,
-            "tuned": g.tuned,
-            "difference": g.interval.mean,
-            "low": g.interval.low,
-            "high": g.interval.high,
-            "common": g.common,
-        }
-        for g in tuned.gains
-    ]
+    gains = []
+    for g in tuned.gains:
+        sign = (found.common if g.workload is None else found.units[g.workload]).sign
+        low, high = sorted((sign * g.interval.low, sign * g.interval.high))
+        gains.append(
+            {
+                "technique": g.technique,
+                "workload": g.workload or "(mean over data sets)",
+                "default": g.default,
+                "tuned": g.tuned,
+                "difference": sign * g.interval.mean,
+                "low": low,
+                "high": high,
+                "common": found.common.sign * g.common,
+            }
+        )
     before = tuned.defaults.verdicts if tuned.defaults is not None else ()
     return {
         "tuning_budget": pd.DataFrame([vars(spent) for spent in tuned.spent]),
@@ -469,9 +472,8 @@ def tables(found: Findings) -> dict[str, pd.DataFrame]:
         "default_verdicts": pd.DataFrame(
             {
                 "candidate": v.candidate,
-                "effect": v.effect.mean * found.common.scale,
-                "low": v.effect.low * found.common.scale,
-                "high": v.effect.high * found.common.scale,
+                "effect": v.effect.mean * found.common.oriented,
+                **dict(zip(("low", "high"), found.common.ends(v.effect.low, v.effect.high), strict=True)),
                 "quality": str(v.quality),
                 "ring": str(v.ring),
             }
