@@ -269,8 +269,8 @@ def test_where_lower_is_better_a_difference_has_the_sign_that_its_words_say(tmp_
         low, effect_here, high = (float(last[key]) for key in (ends[0], column, ends[1]))
         assert low < effect_here < high < 0, name
     iqm = pd.read_csv(tmp_path / "numbers/aggregates.csv").set_index("technique")
-    ends = iqm.loc["adam", ["these_low", "iqm", "these_high"]].to_numpy(dtype=float)
-    assert [0, *ends, effect["sgd"]] == sorted([0, *ends, effect["sgd"]])
+    three = iqm.loc["adam", ["these_low", "iqm", "these_high"]].to_numpy(dtype=float)
+    assert [0, *three, effect["sgd"]] == sorted([0, *three, effect["sgd"]])
 
 
 def test_unequal_seeds_are_compared_on_those_that_both_have(tmp_path: Path) -> None:
