@@ -135,6 +135,8 @@ def test_an_evaluation_whose_every_cell_failed_has_a_report_all_the_same(tmp_pat
     report = evaluation.conclude(plan, store).report
     assert report is not None
     assert "nothing works" in report.read_text()
+    assert "**Which optimizer is better than sgd?**" in report.read_text()  # nobody has asked one
+    assert len(pd.read_csv(tmp_path / "small" / "references.csv")) == 3 * 2  # no job lived to compute them
 
 
 def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:

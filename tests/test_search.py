@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 
@@ -153,9 +154,19 @@ def test_importance_finds_the_hyperparameter_that_matters() -> None:
     space = {"a": {"low": 0.0, "high": 1.0}, "b": {"low": 0.0, "high": 1.0}}
     finished = [({"a": n / 31, "b": n * 7 % 31 / 31}, (n / 31) ** 2) for n in range(32)]
     shares = search.importance(space, finished, maximize=True)
-    assert shares["a"] > 0.8
-    assert sum(shares.values()) == pytest.approx(1)
-    assert search.importance(space, finished[:1], maximize=True) == {}
+    assert shares["a"][0] > 0.8
+    assert sum(share for share, _ in shares.values()) == pytest.approx(1)
+    for few in (finished[:1], [(params, 1.0) for params, _ in finished]):
+        assert search.importance(space, few, maximize=True) == {}
+
+
+@pytest.mark.slow
+def test_the_error_of_an_importance_is_how_much_it_varies_from_search_to_search() -> None:
+    space = {"a": {"low": 0.0, "high": 1.0}, "b": {"low": 0.0, "high": 1.0}}
+    draw = np.random.default_rng(0).random
+    searches = [[({"a": a, "b": b}, a + b) for a, b in draw((16, 2))] for _ in range(12)]
+    found = [search.importance(space, finished, maximize=True)["a"] for finished in searches]
+    assert np.std([share for share, _ in found]) == pytest.approx(np.mean([error for _, error in found]), rel=0.5)
 
 
 def test_studies_lie_beside_the_store() -> None:

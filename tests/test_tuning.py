@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from conftest import Inline, compose_config, make_cell
-from evalbench import evaluation, tuning
+from evalbench import evaluation, export, provenance, search, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.engine import training
@@ -25,7 +26,7 @@ from evalbench.mirror import Mirror
 from evalbench.seeds import Phase
 from evalbench.store import Store
 from evalbench.tracking import MemoryTracker
-from evalbench.trial import Entrant, State, TrialResult
+from evalbench.trial import Candidate, CurvePoint, Entrant, State, TrialResult
 from evalbench.tuning import CellStudy
 from evalbench.workloads import Dataset, bundled, draw_split
 
@@ -419,6 +420,24 @@ def test_repeated_studies_use_other_candidates_and_other_seeds(
     assert set(cell.specs) < set(more.specs)  # seeds that are added take none away
 
 
+def test_a_storage_that_was_deleted_is_written_anew_though_nothing_is_left_to_train(store: Store) -> None:
+    plan = evaluation.plan([compose_config(*SMALL, *RANDOM, f"reports={Path.cwd()}/reports")])
+    evaluation.link(plan, store, "command")
+    (cell,) = plan.cells
+    tuning.run(cell, store)
+    study, journal = only_study(cell), Path("outputs/studies.journal")
+    broken = study.specs(study.history(store)[1].candidate)[0]
+    store.record([(broken, TrialResult(State.FAILED, message="RuntimeError: no"))], provenance.collect())
+    journal.unlink()
+    (failure,) = evaluation.conclude(plan, store).failures
+    assert (failure["technique"], failure["message"]) == ("mlp-adam", "1 of 4 candidates: RuntimeError: no")
+    storage = search.open_storage(str(journal))
+    trials = storage.get_all_trials(storage.get_all_studies()[0]._study_id)
+    assert [trial.params for trial in trials] == [dict(one.candidate.values) for one in study.history(store)]
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert set(pd.read_csv("reports/single/tuning.csv")["message"].dropna()) == {"RuntimeError: no"}
+
+
 @pytest.mark.slow
 def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> None:
     cell = searched("search.objectives=[val/log_loss,cost/seconds]", "search.num_trials=3", "num_seeds=1")
@@ -444,6 +463,8 @@ def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> Non
         ("search.num_studies=2 num_seeds=1000001", "num_seeds"),
         ("++search.space.model.height={low: 1, high: 2}", "search space"),
         ("++search.space.model.width={low: -1, high: 2, integer: true}", "model.width"),
+        ("++search.space.model.width={choices: [4, nothing, 8]}", "model.width"),
+        ("++search.space.activation={choices: [relu, gelu]}", "search space"),
         ("search.development=0.08 split.validation=0.02", "search.development"),
         ("++search.space.schedule.pct_start={choices: [0.3, 2.0, 0.5]} schedule=one_cycle", "schedule"),
     ],
@@ -452,6 +473,45 @@ def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str
     with pytest.raises(ConfigError) as refused:
         tuning.check(searched(*re.split(r" (?=search|split|num_seeds|schedule)", override)))
     assert refused.value.key == key
+
+
+UNCOUNTED = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, in_features, out_features, depth, width):
+        super().__init__()
+        self.layer = torch.nn.Linear(in_features, out_features)
+
+    def forward(self, x):
+        if x.sum().item() == 0 and torch.is_grad_enabled():  # what FLOPs are counted with
+            raise ValueError
+        return self.layer(x)
+"""
+
+
+def test_flops_that_cannot_be_counted_choose_nothing(
+    store: Store, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "uncounted.py").write_text(UNCOUNTED)
+    monkeypatch.syspath_prepend(workspace)
+    own = ("optimizer=sgd", "model._target_=uncounted.Net", "trainer.verify=false")
+    cell = searched(*own, "search.objectives=[val/accuracy,cost/flops]")
+    with pytest.raises(ConfigError, match=r"^search\.objectives must be countable for this model, not 'cost/flops'"):
+        tuning.check(cell)
+
+
+def test_what_a_pruned_trial_took_is_not_known_where_the_whole_is_not(store: Store) -> None:
+    point = CurvePoint(1.0, 4, 0.5, 0.5, 0.5)
+    study = only_study(searched("search.pruning={eta: 2, first_rung: 1}", "optimizer.batch_size=10"))
+    result = TrialResult(State.COMPLETE, curve=(point, point), steps=8, examples=80, flops=None, num_train=40)
+    cut = study._as_of(1, Candidate(0, {}), result)
+    assert (cut.state, cut.steps, cut.flops) == (State.PRUNED, 4, None)
+    assert study._as_of(1, Candidate(0, {}), replace(result, flops=800)).flops == 400
+    assert export._total([3, None]) is None
+    assert evaluation._mean_cost([{"steps": 2, "step_seconds": 1.0, "round": 0, "flops_per_step": None}] * 2) == {
+        "steps": 2, "step_seconds": 1.0, "round": 0, "flops_per_step": None,
+    }  # fmt: skip
 
 
 # ── the mirror ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -166,7 +166,7 @@ def run(cell: Cell, store: Store) -> None:
     if ranks.here().index:
         help_to_train(cell, store)
         return
-    _complete_references(cell, store)
+    complete_references(cell, store)
     ids = list(cell.specs)
     if not store.missing(ids):
         return
@@ -273,7 +273,8 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
     store.record([(spec, _failure(error, cell.config)) for spec in missing], provenance.collect())
 
 
-def _complete_references(cell: Cell, store: Store) -> None:
+def complete_references(cell: Cell, store: Store) -> None:
+    """Compute the reference rows that the store lacks."""
     known = store.references(cell.workload_id)
     new = {}
     for seed in cell.seeds:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import socket
 import statistics
@@ -13,12 +14,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from evalbench import cell as cells
 from evalbench import export, own_code, provenance, report, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.errors import ConfigError
+from evalbench.report.declared import default_question
 from evalbench.store import Lease, Link, Store
 from evalbench.trial import State
+
+log = logging.getLogger(__name__)
 
 WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
 NEUTRAL_KEYS = (
@@ -52,6 +57,11 @@ class Plan:
     def techniques(self) -> tuple[str, ...]:
         """The techniques in the order of the sweep."""
         return tuple(dict.fromkeys(self.technique(cell) for cell in self.cells))
+
+    @property
+    def question(self) -> str:
+        """What the report answers, in words."""
+        return self.config.evaluation.question or default_question(self.factor, self.baseline, self.techniques)
 
     def technique(self, cell: Cell) -> str:
         """Return what the cell is judged as."""
@@ -194,7 +204,11 @@ def measure_costs(plan: Plan, store: Store) -> None:
             if known is None or any(len(costs) < rounds for costs in known.values()):
                 from evalbench import cost  # torch and Lightning: only where something is to be measured
 
-                measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()], rounds)
+                try:
+                    measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()], rounds)
+                except Exception as error:  # the user's own code runs there: what it costs is then not known
+                    log.warning("the cost on %s cannot be measured: %s: %s", workload, type(error).__name__, error)
+                    continue
                 by_cell = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
                 store.record_costs(by_cell, provenance.machine())
 
@@ -226,9 +240,12 @@ def _mean_cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return one round's measurement of several settings as one, whose steps times seconds is their mean."""
     if len(rounds) == 1:
         return dict(rounds[0])
-    mean = {key: statistics.fmean(one[key] for one in rounds) for key in rounds[0]}
+    mean = {
+        key: None if any(one[key] is None for one in rounds) else statistics.fmean(one[key] for one in rounds)
+        for key in rounds[0]
+    }
     seconds = statistics.fmean(one["steps"] * one["step_seconds"] for one in rounds)
-    steps = round(mean["steps"])
+    steps = round(statistics.fmean(one["steps"] for one in rounds))
     return {**mean, "round": rounds[0]["round"], "steps": steps, "step_seconds": seconds / steps}
 
 
@@ -264,10 +281,15 @@ def _conclude(plan: Plan, store: Store) -> Outcome:
         return outcome
     trials = store.trials([link.trial_id for link in links])
     workloads = {cell.workload: cell for cell in plan.cells}
+    for cell in workloads.values():
+        cells.complete_references(cell, store)  # all of its jobs may have died before they had them
     references = {name: store.references(cell.workload_id) for name, cell in workloads.items()}
     datasets = {name: cell.dataset for name, cell in workloads.items()}
     design = store.design(plan.name)
     targets = {name: cell.config.target_score for name, cell in workloads.items()}
+    for cell in plan.cells:
+        for study in tuning.studies(cell):
+            tuning.keep(study, store)
     studies = [
         export.Searched(plan.link(cell, ""), study, study.history(store), study.best(store))
         for cell in plan.cells
@@ -282,7 +304,7 @@ def _conclude(plan: Plan, store: Store) -> Outcome:
         export.write_costs(plan.folder / "default_costs.csv", _cost_rows(plan, store, tuned=False))
     written = report.write(plan.folder)
     report.write_index(plan.folder.parent)
-    return replace(outcome, report=written, failures=failures)
+    return replace(outcome, report=written, failures=(*failures, *export.failed_candidates(studies)))
 
 
 def _varying(configs: Sequence[Config]) -> dict[str, tuple[str, ...]]:
@@ -369,7 +391,7 @@ def _description(plan: Plan, command: str) -> dict[str, Any]:
     config = plan.config
     return {
         "command": command,
-        "question": config.evaluation.question,
+        "question": plan.question,
         "factor": plan.factor,
         "baseline": plan.baseline,
         "folder": str(plan.folder),
@@ -406,7 +428,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
     config = plan.config
     return {
         "name": plan.name,
-        "question": config.evaluation.question,
+        "question": plan.question,
         "factor": plan.factor,
         "baseline": plan.baseline,
         "techniques": list(plan.techniques),

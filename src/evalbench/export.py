@@ -156,7 +156,7 @@ def _write_studies(folder: Path, searched: Sequence[Searched]) -> None:
             "space": _space(s),
             "default": {d.path: s.study.cell.config.value(d.path) for d in s.study.search.space},
             "chosen": None if s.best is None else dict(s.best.candidate.values),
-            "importance": _importance(s),
+            **_importance(s),
         }
         for s in searched
     ]
@@ -188,24 +188,52 @@ def _candidate_row(s: Searched, one: Tried) -> dict[str, Any]:
         **dict(zip(s.study.objectives, values or [None] * len(s.study.objectives), strict=True)),
         "val_loss": one.val_loss if math.isfinite(one.val_loss) else None,
         "trials": len(results),
-        "steps": sum(result.steps or 0 for result in results),
-        "flops": sum(result.flops or 0 for result in results),
+        "steps": _total([result.steps for result in results if result.state is not State.FAILED]),
+        "flops": _total([result.flops for result in results if result.state is not State.FAILED]),
         "seconds": round(sum(trial.provenance.get("seconds", 0.0) for trial in one.trials), 4),
+        "message": next((result.message for result in results if result.message), None),
         **one.candidate.values,
     }
 
 
-def _importance(s: Searched) -> dict[str, float]:
-    """Return each hyperparameter's share of the first objective's variance, over candidates that were not pruned."""
+def _total(counts: Sequence[int | None]) -> int | None:
+    """Return the sum, None where a part of it is not known."""
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _importance(s: Searched) -> dict[str, dict[str, float]]:
+    """Return each hyperparameter's share of the first objective's variance, over candidates that were not pruned.
+
+    An infinite objective has no variance: its candidate is left out.
+    """
     from evalbench.search import importance
 
     finished = [
         (one.candidate.values, one.outcome.values[0])
         for one in s.history
         if one.outcome is not None and one.outcome.values is not None and not one.outcome.pruned
+        if math.isfinite(one.outcome.values[0])
     ]
-    maximize = DIRECTIONS[s.study.objectives[0]] == "maximize"
-    return {path: round(share, 6) for path, share in importance(_space(s), finished, maximize).items()}
+    found = importance(_space(s), finished, DIRECTIONS[s.study.objectives[0]] == "maximize")
+    return {
+        "importance": {path: round(share, 6) for path, (share, _) in found.items()},
+        "importance_error": {path: round(error, 6) for path, (_, error) in found.items()},
+    }
+
+
+def failed_candidates(searched: Sequence[Searched]) -> list[dict[str, Any]]:
+    """Return one entry per study that has both candidates that failed and one to measure, as for a failed cell."""
+    found = []
+    for s in searched:
+        failed = [
+            trial for one in s.history if one.state is State.FAILED for trial in one.trials if trial.result.message
+        ]
+        count = sum(one.state is State.FAILED for one in s.history)
+        if failed and s.best is not None:
+            entry = {"technique": s.link.technique, "workload": s.study.cell.workload, "factors": dict(s.link.factors)}
+            message = f"{count} of {len(s.history)} candidates: {failed[0].result.message}"
+            found.append({**entry, "message": message, "log": failed[0].result.log})
+    return found
 
 
 def write_costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -40,6 +41,8 @@ NOT_ADAPTIVE = (RandomSampler, *ONE_SEED)
 """Samplers whose candidates do not depend on results; any other sampler may learn from them."""
 NUMBERS_ONLY = CmaEsSampler
 """Beside it choices are drawn at random."""
+TREES, DRAWS, FEWEST = 64, 16, 4
+"""Of the forest that tells importances; how often its candidates are drawn anew; below so many nothing is told."""
 SCHEMA = "optuna"
 STALE_LOCK_SECONDS = 5
 """The lock of a journal file is a killed process's after so long."""
@@ -176,24 +179,51 @@ class Study:
                 self._study.tell(candidate.number, list(outcome.values))
 
 
+Finished = Sequence[tuple[Mapping[str, Any], float]]
+
+
 def importance(
-    space: Mapping[str, Mapping[str, Any]], finished: Sequence[tuple[Mapping[str, Any], float]], maximize: bool
-) -> dict[str, float]:
+    space: Mapping[str, Mapping[str, Any]], finished: Finished, maximize: bool
+) -> dict[str, tuple[float, float]]:
     """Return each hyperparameter's share of the variance of the objective, by functional ANOVA on a random forest.
 
-    `space` is the dimensions as plain values. Empty where there are too few candidates, or none differs from another.
+    Beside it stands its standard error: how much it varies where as many candidates are drawn from these, with
+    replacement. `space` is the dimensions as plain values. Empty where there are too few candidates, or none differs
+    from another.
 
     Source: Hutter, Hoos and Leyton-Brown, ICML 2014; Optuna's implementation.
     """
     distributions = _distributions([Dimension(path, **_arguments(spec)) for path, spec in space.items()])
-    study = optuna.create_study(direction="maximize" if maximize else "minimize")
-    for params, value in finished:
-        study.add_trial(create_trial(params=dict(params), distributions=distributions, value=value))
-    if len(finished) < 4 or len({value for _, value in finished}) < 2:
+    shares = _shares(distributions, finished, maximize, TREES) if len(finished) >= FEWEST else {}
+    draw = np.random.default_rng(0).integers
+    count = len(finished)
+    again = [
+        _shares(distributions, [finished[place] for place in draw(0, count, count)], maximize, TREES // 8)
+        for _ in range(DRAWS if shares else 0)
+    ]
+    if not any(again):
         return {}
+    return {
+        path: (float(shares[path]), float(np.std([one.get(path, 0.0) for one in again if one])))
+        for path in space
+        if path in shares
+    }
+
+
+def _shares(
+    distributions: Mapping[str, BaseDistribution], finished: Finished, maximize: bool, trees: int
+) -> dict[str, float]:
+    if len({value for _, value in finished}) < 2:
+        return {}
+    study = optuna.create_study(direction="maximize" if maximize else "minimize")
+    study.add_trials(
+        create_trial(params=dict(params), distributions=dict(distributions), value=value) for params, value in finished
+    )
     with _quiet():
-        shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    return {path: shares[path] for path in space if path in shares}
+        try:
+            return get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=trees, seed=0))
+        except RuntimeError:  # no tree has seen two values
+            return {}
 
 
 def open_storage(where: str) -> BaseStorage:

@@ -164,6 +164,9 @@ def _replaced(tree: Any, parts: list[str], value: Any, path: str) -> Any:
         there = ", ".join(str(name) for name in names if name not in ("_target_", "space"))
         remedy = f"there are {there}" if there else "the value before the last dot has no parts"
         raise ConfigError("search space", "must name keys that the configuration has", path, remedy)
+    if not rest and isinstance(here[place], Mapping):
+        remedy = f"name a key below it; to compare whole options, sweep over them: {path}=A,B"
+        raise ConfigError("search space", "must name single values, not a group of settings", path, remedy)
     changed = {**here} if isinstance(here, Mapping) else [*here]
     changed[place] = _replaced(here[place], rest, value, path) if rest else value
     return changed

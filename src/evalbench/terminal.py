@@ -297,6 +297,11 @@ def _conclude(console: Console, plan: Plan, store: Store, mirrors: Mirrors, inte
 
 
 def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) -> None:
+    for failure in outcome.failures:
+        where = ", ".join([failure["technique"], failure["workload"], *failure["factors"].values()])
+        console.print(one_line(f"FAILED   {where}: {failure['message']}"), style="red", markup=False, highlight=False)
+        if failure["log"]:
+            console.print(f"         log: {failure['log']}", markup=False, highlight=False, soft_wrap=True)
     table, content = _summary_table(plan, store), "mean ± 95 % interval"
     if Measurement.get(console, console.options.update(max_width=1000), table).maximum > console.width:
         table, content = _summary_table(plan, store, halves=False), "mean"
@@ -312,11 +317,6 @@ def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome)
         console.print(
             f"Tuning   {len(studies)} {'study' if len(studies) == 1 else 'studies'}: {tried} trials", highlight=False
         )
-    for failure in outcome.failures:
-        where = ", ".join([failure["technique"], failure["workload"], *failure["factors"].values()])
-        console.print(one_line(f"FAILED   {where}: {failure['message']}"), style="red", markup=False, highlight=False)
-        if failure["log"]:
-            console.print(f"         log: {failure['log']}", markup=False, highlight=False, soft_wrap=True)
     if outcome.report:
         console.print(f"Report   {outcome.report}", highlight=False, soft_wrap=True)
     _print_weights(console, plan)

@@ -26,6 +26,7 @@ from evalbench.config import SearchConfig
 from evalbench.engine import halving
 from evalbench.errors import ConfigError, DataError
 from evalbench.seeds import STUDY_SEEDS, Phase, derive_draw
+from evalbench.space import Dimension
 from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
 from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec
 from evalbench.workloads import draw_split
@@ -224,7 +225,7 @@ class CellStudy:
             diverged_step=None,
             steps=curve[-1].step,
             examples=examples,
-            flops=round((result.flops or 0) * examples / (result.examples or 1)),
+            flops=None if result.flops is None else round(result.flops * examples / (result.examples or 1)),
         )
 
     def _value(self, name: str, candidate: Candidate, result: TrialResult, timed: Mapping[str, float]) -> float:
@@ -388,13 +389,33 @@ def check(cell: Cell) -> None:
     except DataError as error:
         rule = "must leave enough rows of every class"
         raise ConfigError("search.development", rule, config.development, str(error)) from error
-    lows, highs = ({dimension.path: dimension.points(2)[end] for dimension in config.space} for end in (0, -1))
-    tried = [lows, highs]
-    for dimension in config.space:
-        if cell.config.schedule is not None and dimension.path.split(".")[0] in ("schedule", "optimizer"):
-            tried += [{**lows, dimension.path: value} for value in dimension.points(2)[1:]]  # each may end it early
-    for values in tried:
+    for values in _corners(config.space, cell.config.schedule is not None):
         cells.check(cell.at(values, Phase.TUNE))
+    if "cost/flops" in objectives(cell) and not _counts_flops(cell):
+        rule, remedy = "must be countable for this model", "use cost/parameters or cost/seconds"
+        raise ConfigError("search.objectives", rule, "cost/flops", remedy)
+
+
+def _counts_flops(cell: Cell) -> bool:
+    from evalbench import models
+    from evalbench.engine import counting, training
+
+    config, data = cell.config, cell.dataset
+    network = models.build_seeded(0, config.model, config.activation, training.shape_of(data))
+    rows, tokens = config.optimizer.rows_per_step(len(data.targets)), data.vocabulary is not None
+    return counting.flops_per_step(network, data.kind, rows, data.inputs.shape[1], tokens) is not None
+
+
+def _corners(space: Sequence[Dimension], scheduled: bool) -> list[dict[str, Any]]:
+    """Return the candidates that are built beforehand: both ends of all ranges, and every choice.
+
+    Where learning rates are scheduled, each end of what a schedule depends on is tried by itself: it may end it early.
+    """
+    points = {dimension.path: dimension.points(2) for dimension in space}
+    first, last = ({path: values[end] for path, values in points.items()} for end in (0, -1))
+    alone = {path for path in points if scheduled and path.split(".")[0] in ("schedule", "optimizer")}
+    own = {path: values[1:] if path in alone else values[1:-1] for path, values in points.items()}
+    return [first, last, *({**first, path: value} for path, values in own.items() for value in values)]
 
 
 def _metrics(cell: Cell) -> list[str]:
@@ -480,31 +501,49 @@ def tune(study: CellStudy, store: Store) -> None:
     """Ask, train what the store lacks, tell, until the study has all its candidates."""
     if study.is_complete(store):
         return
+    with store.lease(study.id) as lease:
+        _train(study, [one.candidate for one in study.history(store)], store, lease)  # what was broken off, or failed
+        _ask_and_tell(study, store, lease)
+
+
+def keep(study: CellStudy, store: Store) -> None:
+    """Bring Optuna's storage in line with the store where it was deleted, or moved, after the study had ended."""
+    history = study.history(store)
+    if len(history) < num_candidates(study) or any(one.outcome is None for one in history):
+        return
+    with store.lease(study.id):
+        try:
+            _ask_and_tell(study, store, None)
+        except ConfigError as error:  # nothing depends on it
+            log.warning("the study %s cannot be kept for looking at: %s", study.name, error)
+
+
+def _ask_and_tell(study: CellStudy, store: Store, lease: Lease | None) -> None:
+    """Ask until Optuna's side of a study has all candidates, and tell it of each; without a lease nothing trains."""
     from evalbench import search as optuna_side
 
     config = study.search
-    with store.lease(study.id) as lease:
-        _train(study, [one.candidate for one in study.history(store)], store, lease)  # what was broken off, or failed
-        storage = config.storage or optuna_side.default_storage(study.cell.config.store_url)
-        opened = optuna_side.Study(
-            study.name,
-            config,
-            [DIRECTIONS[name] for name in study.objectives],
-            storage,
-            lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
-            [(one.candidate, one.outcome) for one in study.history(store)],
-        )
-        while (waiting := opened.waiting()) or opened.count < optuna_side.num_candidates(config):
-            if not waiting:
-                waiting = opened.ask()
+    opened = optuna_side.Study(
+        study.name,
+        config,
+        [DIRECTIONS[name] for name in study.objectives],
+        config.storage or optuna_side.default_storage(study.cell.config.store_url),
+        lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
+        [(one.candidate, one.outcome) for one in study.history(store)],
+    )
+    while (waiting := opened.waiting()) or opened.count < optuna_side.num_candidates(config):
+        if not waiting:
+            waiting = opened.ask()
+            if lease is not None:
                 _record(study, waiting, store)
                 _train(study, waiting, store, lease)
+        if lease is not None:
             study._time(waiting, store)
-            outcomes = {one.candidate.number: one.outcome for one in study.history(store)}
-            for candidate in waiting:
-                outcome = outcomes[candidate.number]
-                assert outcome is not None  # it has been trained, one way or another
-                opened.tell(candidate, outcome)
+        outcomes = {one.candidate.number: one.outcome for one in study.history(store)}
+        for candidate in waiting:
+            outcome = outcomes[candidate.number]
+            assert outcome is not None  # it has been trained, one way or another
+            opened.tell(candidate, outcome)
 
 
 def _record(study: CellStudy, candidates: Sequence[Candidate], store: Store) -> None:

@@ -17,6 +17,7 @@ from evalbench.report.findings import Findings, find
 from evalbench.report.folder import load
 from evalbench.report.studies import by_study
 from evalbench.report.tuning_page import parity_sentence, sentence, spaces
+from evalbench.report.writing import text
 from evalbench.seeds import STUDY_SEEDS
 from evalbench.statistics.intervals import t_interval
 from evalbench.statistics.tuning import expected_best
@@ -89,6 +90,7 @@ def tune(folder: Path, sampler: str = RANDOM, studies: int = 1, front: bool = Fa
                         "default": dict.fromkeys(space, 0.01),
                         "chosen": chosen,
                         "importance": dict(zip(space, (share, 1 - share), strict=False)),
+                        "importance_error": dict.fromkeys(space, 0.2),
                     }
                 )
     pd.DataFrame(rows).to_csv(folder / "tuning.csv", index=False)
@@ -132,7 +134,7 @@ def test_the_report_tells_what_tuning_did(tuned: Callable[..., Path]) -> None:
     assert "Over the data sets, tuning bought `sgd` +2.00 accuracy points" in text
     assert "Within 5 % of a bound: `optimizer.lr` of `adam` at its low bound on `digits` and `wine`." in text
     assert "**0.00012 (low bound)** (0.01)" in text
-    assert "| `adam` | `optimizer.lr` | 90 % | 90 to 90 % |" in text
+    assert "| `adam` | `optimizer.lr` | 90 % | ± 14 | 90 to 90 % |" in text  # 20 points on each of two workloads
     assert "the test rows are the same for all" in text
     assert "splits are redrawn" not in text
     for name in ("tuning_best", "tuning_parallel", "tuning_slices"):
@@ -228,6 +230,37 @@ def test_two_objectives_have_a_front(tuned: Callable[..., Path]) -> None:
     assert again.front.groupby("candidate")["on_front"].any().tolist() == [True, False, True, False]
 
 
+def test_candidates_that_failed_are_named_with_the_reason_and_their_work_is_not_known(
+    tuned: Callable[..., Path],
+) -> None:
+    folder = tuned()
+    table = pd.read_csv(folder / "tuning.csv")
+    gone = (table["technique"] == "sgd") & (table["workload"] == "wine") & (table["candidate"] > 1)
+    table.loc[gone, ["state", "val/accuracy", "val_loss", "flops"]] = ["FAILED", None, None, None]
+    table.assign(message=np.where(gone, "RuntimeError: no <b>", "")).to_csv(folder / "tuning.csv", index=False)
+    said = text(folder)
+    assert "| `sgd` | `wine` | 2 and 3 | `lr` 0.8 | RuntimeError: no \\<b\\> |" in said
+    assert "| `sgd` | 2 | 8 | 6 / 0 / 0 / 2 | 16 | 160 | not known |" in said
+
+
+@pytest.mark.parametrize("state", ["DIVERGED", "PRUNED", "FAILED"])
+@pytest.mark.parametrize("techniques", [("sgd",), ("sgd", "adam")])
+def test_where_no_candidate_solves_both_objectives_the_front_is_empty(
+    tuned: Callable[..., Path], state: str, techniques: tuple[str, ...]
+) -> None:
+    folder = tuned(front=True)
+    table = pd.read_csv(folder / "tuning.csv")
+    gone = table["technique"].isin(techniques)
+    table.loc[gone, "state"] = state
+    if state == "FAILED":
+        table.loc[gone, ["val/accuracy", "cost/seconds"]] = None
+    table.to_csv(folder / "tuning.csv", index=False)
+    found = read(folder).tuned
+    assert found is not None
+    assert set(found.front.loc[found.front["on_front"], "technique"]) == {"sgd", "adam"} - set(techniques)
+    assert ("tuning_front.png" in text(folder)) == (len(techniques) < 2)
+
+
 @pytest.mark.parametrize("finished", [{"sgd": 1, "adam": 1}, {"sgd": 1, "adam": 3}])
 def test_pruned_candidates_had_less_than_the_budget_and_not_always_alike(
     tuned: Callable[..., Path], finished: dict[str, int]
@@ -274,6 +307,18 @@ def test_the_default_is_paired_with_each_study_on_its_own_seeds(tuned: Callable[
     assert gain.interval.mean == pytest.approx(0.021)
 
 
+def test_a_technique_that_failed_in_one_study_is_left_out_there(tuned: Callable[..., Path]) -> None:
+    folder = tuned(studies=3)
+    table = pd.read_csv(folder / "results.csv")
+    gone = (table["technique"] == "adam") & (table["workload"] == "wine") & (table["seed"] // STUDY_SEEDS == 1)
+    table.loc[gone, ["state", "score"]] = ["FAILED", None]
+    table.to_csv(folder / "results.csv", index=False)
+    found = read(folder)
+    assert found.left_out[["workload", "reason", "count"]].to_numpy().tolist() == [["wine", "adam FAILED", 1]]
+    assert found.judged is not None
+    assert found.judged.verdict("adam").ring is Ring.INVALID
+
+
 def test_a_seed_that_failed_for_one_technique_is_left_out_of_a_study_for_all() -> None:
     rows = [
         {"technique": technique, "workload": "w", "study": 0, "seed": seed, "state": "COMPLETE", "score": 0.1 * seed}
@@ -281,7 +326,7 @@ def test_a_seed_that_failed_for_one_technique_is_left_out_of_a_study_for_all() -
         for seed in range(3)
     ]
     rows[2]["state"] = "FAILED"
-    means = by_study(pd.DataFrame(rows), ["technique", "workload"], ["score"])
+    means = by_study(pd.DataFrame(rows).assign(failed=0.0), ["technique", "workload"], ["score", "failed"])
     assert means["score"].tolist() == pytest.approx([0.05, 0.05])
 
 

@@ -11,6 +11,9 @@ import pytest
 
 from evalbench.errors import TableError
 from evalbench.report import read, write, write_index
+from evalbench.report.folder import load
+from evalbench.report.proofs import p_is
+from evalbench.report.spending import cost_ratios
 from evalbench.report.writing import text
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Ring
@@ -45,6 +48,39 @@ def test_measured_seconds_give_a_cost_class_and_their_absence_none(tmp_path: Pat
     unmeasured = read(make_folder(tmp_path / "b", seeds=6)).judged
     assert unmeasured is not None
     assert unmeasured.verdict("adam").cost_class is CostClass.UNCLEAR
+
+
+def test_a_cell_that_was_not_timed_leaves_a_ratio_of_the_others(tmp_path: Path, make_folder: Make) -> None:
+    """A failed cell has no cost, and its baseline has: what both sides have is compared, and the rest is named."""
+    costs = {"sgd": 1.0, "bgd": 60.0, "adam": 20.0}
+    folder = make_folder(tmp_path, workloads=("digits", "wine"), failed=("adam", "wine"), seeds=6, costs=costs)
+    table = pd.read_csv(folder / "costs.csv")
+    failed = (table["technique"] == "adam") & (table["workload"] == "wine")
+    broken_off = (table["technique"] == "bgd") & (table["round"] == 4)
+    table[~failed & ~broken_off].to_csv(folder / "costs.csv", index=False)
+    ratios = cost_ratios(load(folder))
+    assert [ratios[name].value for name in ("bgd", "adam")] == pytest.approx([1.0, 2.0], rel=0.02)
+    assert [ratios[name].count for name in ("bgd", "adam")] == [4, 5]
+    said = text(folder)
+    assert "in 4 rounds interleaved over the techniques. The cost ratio of `adam` leaves out `wine`: not every" in said
+    assert "- `adam` has no pair with `sgd` on `wine` (adam FAILED): it cannot be judged → **INVALID**." in said
+
+
+def test_flops_that_cannot_be_counted_are_not_known_and_never_zero(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, techniques=("sgd", "adam"), workloads=("digits", "wine"), seeds=6)
+    table = pd.read_csv(folder / "results.csv")
+    table["flops"] = table["flops"].where(table["technique"] != "adam")
+    table.to_csv(folder / "results.csv", index=False)
+    found = read(folder)
+    assert found.milestones is not None
+    assert found.milestones.measured_by == "optimizer updates"  # what is known of both
+    reached = [m for m in found.milestones.rows if math.isfinite(m.steps)]
+    assert [(m.technique, math.isnan(m.flops)) for m in reached if m.workload == "wine"][-1] == ("adam", True)
+    assert not found.front
+    said = text(folder)
+    assert "| `adam` | 99 | 18 | 180 | not known | 0.1 | – |" in said
+    assert "| 18 | 180 | not known | 2 | 6 |" in said  # in the table that decides
+    assert "| 6/6 | 18 | not known | not measured |" in said  # and not missed
 
 
 def test_nobody_tuned_caps_the_ring(tmp_path: Path, make_folder: Make) -> None:
@@ -241,6 +277,21 @@ def test_the_page_is_one_file(tmp_path: Path, make_folder: Make) -> None:
 
 def said_figures(folder: Path) -> int:
     return (folder / "report.md").read_text(encoding="utf-8").count("![")
+
+
+def test_an_index_says_nothing_of_a_baseline_where_nothing_is_compared(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path / "one", techniques=("sgd",), workloads=("digits",), factor=None)
+    change(folder, question=None)
+    assert "**How good is sgd?**" in write(folder).read_text(encoding="utf-8")
+    assert "| How good is sgd? | – | – |" in write_index(tmp_path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0, "p < .001"), (0.0009, "p < .001"), (0.001, "p = .001"), (0.25, "p = .250"), (1.0, "p = 1")],
+)
+def test_a_p_value_has_one_sign(value: float, words: str) -> None:
+    assert p_is(value) == words
 
 
 def test_the_index_lists_every_evaluation(tmp_path: Path, make_folder: Make) -> None:

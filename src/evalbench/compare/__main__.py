@@ -41,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def text(found: Comparison) -> str:
     """The comparison as markdown."""
-    decimals = 2 if found.scale == 100 else 3
+    decimals = 2 if abs(found.scale) == 100 else 3
     rows = [_row(change, found, decimals) for change in found.changes]
     headers = [
         "technique", "change", f"new − old ({plain(found.unit)}) [{percent(found.confidence)} CI]", "ring", "rank",
         "cost ratio",
     ]  # fmt: skip
-    rope = f"{found.rope * found.scale:.{decimals}f}"
+    rope = f"{found.rope * abs(found.scale):.{decimals}f}"
     lines = [
         markdown(headers, rows, 2),
         "",
@@ -73,7 +73,8 @@ def text(found: Comparison) -> str:
 
 
 def _row(change: Change, found: Comparison, decimals: int) -> list[str]:
-    numbers = [signed(value * found.scale, decimals) for value in (change.mean, change.low, change.high)]
+    ends = sorted(value * found.scale for value in (change.low, change.high))
+    numbers = [signed(value, decimals) for value in (change.mean * found.scale, *ends)]
     interval = f" [{numbers[1]}, {numbers[2]}]" if math.isfinite(change.low) else " (no interval)"
     old, new = change.rings
     ranks, costs = change.ranks, change.cost

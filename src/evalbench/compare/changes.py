@@ -70,7 +70,7 @@ class Comparison:
     provenance: Mapping[str, tuple[str, str]]  # what differs: old and new
     rope: float
     unit: str
-    scale: float
+    scale: float  # from a change of which larger is better to the printed one: below zero where lower is better
     confidence: float  # of each interval
 
     @property
@@ -154,7 +154,7 @@ def compare(old: Path, new: Path, options: Options | None = None) -> Comparison:
         provenance=_provenance(sides[0], sides[1]),
         rope=design.rope,
         unit=sides[1].common.difference,
-        scale=sides[1].common.scale,
+        scale=sides[1].common.oriented,
         confidence=1 - level,
     )
 

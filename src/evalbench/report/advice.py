@@ -51,9 +51,23 @@ def sentences(found: Findings) -> list[str]:
     """One for each technique but the baseline, in the order of the table."""
     assert found.judged is not None  # the template asks only then
     verdicts = {verdict.candidate: verdict for verdict in found.judged.verdicts}
-    lost = f"has no pair with {code(found.judged.baseline)} on a data set: it cannot be judged → **{Ring.INVALID}**."
     others = [name for name in order(found) if name != found.judged.baseline]
-    return [sentence(found, verdicts[name]) if name in verdicts else f"{code(name)} {lost}" for name in others]
+    return [sentence(found, verdicts[name]) if name in verdicts else _unjudged(found, name) for name in others]
+
+
+def _unjudged(found: Findings, name: str) -> str:
+    assert found.judged is not None  # the template asks only then
+    lost = found.left_out[
+        (found.left_out["candidate"] == name) & (found.left_out["comparator"] == found.judged.baseline)
+    ]
+    counts = {(d.workload, d.candidate): d.effect.count for d in found.differences}
+    where = [workload for workload in found.units if not counts.get((workload, name))]
+    why = list(dict.fromkeys(lost.loc[lost["workload"].isin(where), "reason"]))
+    reasons = f" ({'; '.join(map(plain, why))})" if why else ""
+    return (
+        f"{code(name)} has no pair with {code(found.judged.baseline)} on {listed([code(w) for w in where])}{reasons}:"
+        f" it cannot be judged → **{Ring.INVALID}**."
+    )
 
 
 def order(found: Findings) -> list[str]:
@@ -69,9 +83,9 @@ def sentence(found: Findings, verdict: Verdict) -> str:
     unit, baseline = found.common, str(found.folder.evaluation.baseline)
     effect = verdict.effect
     assert found.judged is not None  # there is a verdict
-    rope = f"ROPE ±{unit.change(found.judged.design.rope).lstrip('+')}"
+    rope = f"ROPE ±{unit.size(found.judged.design.rope)}"
     if effect.computed:
-        interval = f"{percent(effect.confidence)} CI {unit.end(effect.low)} to {unit.end(effect.high)}; {rope}"
+        interval = f"{percent(effect.confidence)} CI {' to '.join(unit.end_texts(effect.low, effect.high))}; {rope}"
     else:
         interval = f"no interval: {effect.why_not}; {rope}"
     size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval})"
@@ -88,6 +102,7 @@ def sentence(found: Findings, verdict: Verdict) -> str:
         f"On {scope(found)}, {code(verdict.candidate)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
         f"{verdict.quality} ({_why(found, verdict)}), cost {verdict.cost_class} → {ring}{limited}.",
         _failures(found, verdict),
+        _unmatched(found, verdict),
         tuning_page.sentence(found),
         work(found, verdict.candidate),
         *(_matched(found, match) for match in found.matched if match.candidate == verdict.candidate),
@@ -167,6 +182,13 @@ def spent(found: Findings, technique: str) -> dict[str, float]:
     }
 
 
+def _unmatched(found: Findings, verdict: Verdict) -> str:
+    assert found.judged is not None  # there is a verdict
+    count = found.judged.unmatched.get(verdict.candidate, 0)
+    runs = "run of either side has" if count == 1 else "runs of either side have"
+    return f"{count:,} {runs} no partner with the same seed, and count for nothing here." if count else ""
+
+
 def _matched(found: Findings, match: Matched) -> str:
     if match.effect is None:
         return (
@@ -216,7 +238,7 @@ def next_step(found: Findings, verdict: Verdict) -> str:
         return "Next: run the missing trials again; the same command does only those."
     if verdict.ring is not Ring.INSUFFICIENT:
         return _confirm(verdict)
-    within = f"any true difference lies in [{unit.end(effect.low)}, {unit.end(effect.high)}]"
+    within = f"any true difference lies in {unit.span(effect.low, effect.high)}"
     have = verdict.num_pairs
     if step.what == "seeds":
         if found.folder.evaluation.num_studies > 1:
@@ -272,4 +294,6 @@ def _sensitive(verdict: Verdict) -> str:
 def work_cells(found: Findings, technique: str) -> list[str]:
     """Updates, examples and FLOPs of one trial, as cells of the verdict table."""
     mine = spent(found, technique)
+    if not any(map(math.isfinite, mine.values())):
+        return ["–"] * len(mine)
     return [counted(mine["steps"]), counted(mine["examples"]), flops(mine["flops"])]

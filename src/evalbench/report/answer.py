@@ -98,10 +98,10 @@ def _effect(unit: Unit, interval: Interval, candidate: str, comparator: str, eac
 def _counts(differences: list[Difference]) -> str:
     intervals = [difference.effect.interval for difference in differences]
     sides = [interval.side for interval in intervals if interval.computed]
-    parts = [f"above zero on {sides.count(1)}", f"below zero on {sides.count(-1)}", f"across zero on {sides.count(0)}"]
+    parts = [f"better on {sides.count(1)}", f"worse on {sides.count(-1)}", f"neither on {sides.count(0)}"]
     if len(sides) < len(intervals):
         parts.append(f"not computed on {len(intervals) - len(sides)}")
-    return f"by workload, the interval lies {listed(parts)} of {len(intervals)}"
+    return f"by workload, the interval says {listed(parts)} of {len(intervals)}"
 
 
 def unequal_updates(found: Findings) -> str:

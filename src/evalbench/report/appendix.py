@@ -102,10 +102,16 @@ def appendix(folder: Folder, judged: Judgement, common: Unit) -> Appendix:
         }
         thresholds = np.linspace(float(full.min()), float(full.max()), 101)
         profiles = {name: score_profile(full[i], thresholds) for i, name in enumerate(names)}
-    proofs = tuple(_proof(judged, verdict) for verdict in judged.verdicts)
+    proofs = tuple(_proof(judged, v) for v in judged.verdicts if _has_seeds(judged, v.candidate, places))
     return Appendix(
         proofs, _omnibus(judged, 1 - evaluation.confidence), best, iqm, thresholds, profiles, _shares(folder, common)
     )
+
+
+def _has_seeds(judged: Judgement, candidate: str, places: list[int]) -> bool:
+    """Whether both sides have a seed with all settings on every workload that counts: a pair may have only some."""
+    d = judged.difference(candidate, judged.baseline)
+    return bool(d.seeds) and all(d.counts[place] for place in places)
 
 
 def _proof(judged: Judgement, verdict: Verdict) -> Proof:
@@ -194,12 +200,16 @@ def checks(folder: Folder, judged: Judgement) -> tuple[Check, ...]:
     places = used(design)
     results = folder.results
     found = []
-    complete = not judged.incomplete
+    complete = not judged.incomplete and not judged.unmatched
+    gaps = {
+        **judged.incomplete,
+        **{name: f"{count} runs without a partner" for name, count in judged.unmatched.items()},
+    }
     found.append(
         Check(
             "every cell is there once",
             "pairs matched by workload, seed and factors",
-            "all complete" if complete else "; ".join(f"{k}: {v}" for k, v in judged.incomplete.items()),
+            "all complete" if complete else "; ".join(f"{name}: {gap}" for name, gap in gaps.items()),
             "yes" if complete else "no",
         )
     )

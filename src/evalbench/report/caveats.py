@@ -50,6 +50,11 @@ def caveats(found: Findings) -> list[str]:
         notes.append(
             f"A diverged trial counts with the score of {evaluation.failed_score}: one is enough to widen an interval."
         )
+    if found.judged is not None and found.judged.unmatched:
+        notes.append(
+            "Runs without a partner of the same seed are left out: where they are missing because they failed, the"
+            " pairs that remain may be easier ones."
+        )
     if found.folder.results["score"].isna().any():
         notes.append(
             "Failed trials are left out together with their partners: the pairs that remain may be easier ones."

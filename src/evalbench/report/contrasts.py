@@ -36,7 +36,7 @@ def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill
     scales = skill_scales(folder) if in_skill else None
     found = []
     for candidate, comparator in comparisons:
-        pairs = pair(trials, candidate, comparator, keys)
+        pairs = pair(trials, candidate, comparator, keys, complete=not folder.evaluation.foreign)
         table = pairs.table.assign(common=pairs.table["difference"])
         if scales is not None:
             table = table.merge(scales, on=["workload", "seed"], how="left", sort=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def read_evaluation(path: Path) -> Evaluation:
             raise TableError(f"{path}: what was declared before the results (ROPE, baseline, targets) was altered")
         return Evaluation(
             name=raw["name"],
-            question=raw["question"],
+            question=raw["question"] or default_question(raw["factor"], raw["baseline"], raw["techniques"]),
             factor=raw["factor"],
             baseline=_baseline(path, raw),
             techniques=tuple(map(str, raw["techniques"])),
@@ -152,6 +152,13 @@ def read_evaluation(path: Path) -> Evaluation:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise TableError(f"{path} does not describe an evaluation: {type(error).__name__} {error}") from None
+
+
+def default_question(factor: str | None, baseline: str | None, techniques: Sequence[str]) -> str:
+    """Return the question of an evaluation that was given none."""
+    if factor is None:
+        return f"How good is {' or '.join(map(str, techniques))}?"
+    return f"Which {factor} is better than {baseline}?"
 
 
 def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from evalbench.names import code, plain
 from evalbench.report.findings import Findings
-from evalbench.report.units import percent, plural
+from evalbench.report.spending import untimed
+from evalbench.report.units import listed, percent, plural
 from evalbench.statistics.intervals import family_confidence
 
 
 def how_to_read(found: Findings) -> str:
     """How to read the table of verdicts."""
     assert found.judged is not None  # the template asks only then
-    rope = found.common.change(found.judged.design.rope).lstrip("+")
+    rope = found.common.size(found.judged.design.rope)
     baseline = code(found.judged.baseline)
     number = found.num_comparisons
     family = f", which allows for {number} comparisons" if number > 1 else ""
@@ -25,16 +26,16 @@ def how_to_read(found: Findings) -> str:
     )
     return (
         f"Effect: technique minus {baseline} in {unit or plain(found.common.difference)}, with the"
-        f" {percent(found.family)} interval{family}. A difference within ±{rope} (the ROPE, {source}) is"
-        f" too small to matter. Techniques that cannot be told apart share a rank{stricter}. Cost: time relative to"
-        f" {baseline}."
+        f" {percent(found.family)} interval{family}{found.common.better}. A difference within ±{rope} (the ROPE,"
+        f" {source}) is too small to matter. Techniques that cannot be told apart share a rank{stricter}. Cost: time"
+        f" relative to {baseline}."
     )
 
 
 def declared(found: Findings) -> str:
     """What was fixed before the results: the ROPE and the targets."""
     assert found.judged is not None  # the template asks only then
-    rope = found.common.change(found.judged.design.rope).lstrip("+")
+    rope = found.common.size(found.judged.design.rope)
     targets = [
         f"{code(name)} {found.units[name].score(workload.target)}"
         for name, workload in found.folder.evaluation.workloads.items()
@@ -78,7 +79,7 @@ def how_proofs(found: Findings) -> str:
     text = f"p-values are the second line: Holm's are adjusted for the family. The last column is the {by}."
     resolution = found.appendix.proofs[0].resolution
     if resolution is not None:
-        detectable = found.common.change(resolution.detectable).lstrip("+")
+        detectable = found.common.size(resolution.detectable)
         text += (
             f" An exact test of so many pairs cannot give a p below {resolution.smallest_p:.2g}; for"
             f" {code(found.appendix.proofs[0].candidate)} a true difference of {detectable} is found with 80 % power."
@@ -91,7 +92,8 @@ def difference_caption(found: Findings) -> str:
     rope = "; within the shaded ROPE the difference is too small to matter" if found.judged is not None else ""
     thick = " Thin: the interval that decides; thick: the same for these rows only." if any(found.rho.values()) else ""
     scales = " Scales differ between the panels." if found.num_comparisons > 1 else ""
-    return f"Right of zero is better for the first of the two{rope}.{thick}{scales}"
+    side = "Right" if found.common.sign > 0 else "Left"
+    return f"{side} of zero is better for the first of the two{rope}.{thick}{scales}"
 
 
 def score_caption(found: Findings) -> str:
@@ -119,8 +121,13 @@ def measured(found: Findings) -> str:
     """Whether time was measured."""
     if found.folder.costs.empty:
         return "No time was measured in isolation, so that every cost class is UNCLEAR."
-    rounds = int(found.folder.costs.groupby(["technique", "workload"]).size().min())
-    return f"Seconds were measured in isolation, in {rounds} rounds interleaved over the techniques."
+    rounds = plural(int(found.folder.costs.groupby(["technique", "workload"])["round"].nunique().min()), "round")
+    parts = [
+        f" The cost ratio of {code(name)} leaves out {listed([code(w) for w in workloads])}: not every setting there"
+        " was timed for both sides."
+        for name, workloads in untimed(found.folder).items()
+    ]
+    return f"Seconds were measured in isolation, in {rounds} interleaved over the techniques.{''.join(parts)}"
 
 
 def what_is_compared(found: Findings) -> str:
@@ -182,7 +189,7 @@ def how_differences(found: Findings) -> str:
     evaluation = found.folder.evaluation
     if found.judged is not None and found.judged.design.one_score:
         return (
-            "Scores are paired by workload; a positive difference is better than the baseline. The interval is a t"
+            f"Scores are paired by workload; {_better_side(found)} than the baseline. The interval is a t"
             f" interval over the data sets, at {percent(found.family)} so that the family holds together."
         )
     family = (
@@ -199,7 +206,7 @@ def how_differences(found: Findings) -> str:
     return (
         "Trials are paired by workload"
         + (", seed and setting of the other factors" if evaluation.factors else " and seed")
-        + "; a positive difference is better for the first of the two."
+        + f"; {_better_side(found)} for the first of the two."
         + averaged
         + f" The interval is a t interval over {'studies' if evaluation.num_studies > 1 else 'seeds'}"
         + (
@@ -216,6 +223,13 @@ def how_differences(found: Findings) -> str:
         + " *Wins* counts the pairs that the first one won; P(better) is the probability to win a pair, with its exact"
         " interval (a tie counts half)." + family
     )
+
+
+def _better_side(found: Findings) -> str:
+    less = list(dict.fromkeys(unit.metric for unit in found.units.values() if unit.sign < 0))
+    if len({unit.sign for unit in found.units.values()}) == 2:
+        return f"a positive difference is better, in {listed(less)} a negative one,"
+    return f"a {'negative' if less else 'positive'} difference is better"
 
 
 def _why_widened(found: Findings) -> str:
@@ -254,7 +268,7 @@ def figure_text(found: Findings, name: str) -> str:
         "tradeoff": f"Effect against cost of {techniques}, relative to the baseline, with intervals and Pareto front",
         "targets": f"Share of the targets on {names} that {techniques} reach within multiples of the fastest time",
         "ranks": f"Critical-difference diagram: average ranks of {techniques} over the data sets",
-        "profiles": f"Share of runs of {techniques} above each score",
+        "profiles": f"Share of runs of {techniques} that are better than each score",
         "tuning_best": f"Best validation score of {techniques} against the number of candidates on {names}",
         "tuning_parallel": "Parallel coordinates of the candidates, shaded by their rank",
         "tuning_slices": f"Rank of the candidates of {techniques} against each hyperparameter",

@@ -133,7 +133,7 @@ def find(folder: Folder) -> Findings:
     results = folder.results
     measured = results[results["score"].notna()]
     units = {
-        name: unit_of(workload.metric, workload.unit, _typical(measured, name))
+        name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction)
         for name, workload in evaluation.workloads.items()
     }
     rho = _rho(measured)
@@ -358,7 +358,8 @@ def _linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead
     keys = ["workload", "seed", *evaluation.factors]
     level = family_confidence(evaluation.confidence, len(evaluation.techniques))
     trials = with_references(folder)
-    tables = [pair(trials, technique, LINEAR, keys).table for technique in evaluation.techniques]
+    complete = not evaluation.foreign
+    tables = [pair(trials, technique, LINEAR, keys, complete).table for technique in evaluation.techniques]
     ahead = []
     for workload in evaluation.workloads:
         intervals = []

@@ -15,7 +15,7 @@ from pandas.api.types import is_string_dtype
 from evalbench.errors import TableError
 from evalbench.report.checks import finite, header_of, no_column_of_ours, once, only, positive, read_table
 from evalbench.report.contrasts import skill_scales
-from evalbench.report.declared import ROPE, Evaluation, Workload
+from evalbench.report.declared import ROPE, Evaluation, Workload, default_question
 from evalbench.report.folder import REFERENCES, STATES, Folder, pilot_of
 from evalbench.report.units import FRACTIONS
 from evalbench.trial import LARGEST_SCORE
@@ -59,7 +59,8 @@ def load_table(path: Path, options: Options) -> Folder:
     num_train, num_test, cost_seconds, cost_flops, stage, message, step` (several steps of a trial are its curve, the
     last one its score) and columns of text, which are further factors. A wide table has a row per workload and a column
     per technique. Techniques called `trivial predictor` or `linear model` are references and not judged. A run whose
-    state is FAILED or DIVERGED counts as a loss (`_with_failed`), and `message` says why.
+    state is FAILED or DIVERGED counts as a loss (`_with_failed`), and `message` says why. Seeds that only one of two
+    techniques has are left out where the two are compared.
 
     Raises:
         TableError: the table cannot be evaluated; the message is one line.
@@ -86,6 +87,7 @@ def load_table(path: Path, options: Options) -> Folder:
         raise TableError(f"--baseline must be one of the techniques ({known}), not {options.baseline!r}")
     workloads = {name: _workload(name, results) for name in dict.fromkeys(results["workload"])}
     evaluation = _evaluation(path, options, techniques, workloads, factors, results)
+    _common_seeds(path, evaluation, results)
     _one_unit(path, evaluation, references)
     places = {name: place for place, name in enumerate(techniques)}
     order = results.assign(_t=results["technique"].map(places), _w=results["workload"].map(list(workloads).index))
@@ -190,13 +192,13 @@ def _checked(path: Path, table: pd.DataFrame, factors: list[str]) -> pd.DataFram
             f"{path.name}: {first['metric']} lies between 0 and 1, and workload {first['workload']} has"
             f" {first['score']:g}: divide percentages by 100"
         )
-    where = [*factors, "workload", "seed"]
+    where = [*factors, "workload"]  # seeds may differ: what both sides have is compared
     settings = table[where].drop_duplicates()
-    count = table.groupby("technique", sort=False).size()
+    count = table[["technique", *where]].drop_duplicates().groupby("technique", sort=False).size()
     if (count != len(settings)).any():
         technique = str(count.index[count != len(settings)][0])
         mine = table.loc[table["technique"] == technique, where]
-        lacking = settings.merge(mine, on=where, how="left", indicator="found")
+        lacking = settings.merge(mine.drop_duplicates(), on=where, how="left", indicator="found")
         first = lacking[lacking["found"] == "left_only"].sort_values(where).iloc[0]
         key = ", ".join(f"{name} {first[name]}" for name in where)
         raise TableError(
@@ -277,7 +279,7 @@ def _evaluation(
         rope = {metric: ROPE["skill"]}
     return Evaluation(
         name=path.stem,
-        question=options.question or f"Which technique is better than {options.baseline}?",
+        question=options.question or default_question("technique", options.baseline, techniques),
         factor="technique",
         baseline=options.baseline,
         techniques=techniques,
@@ -296,6 +298,19 @@ def _evaluation(
         tuning={"parity": True} if options.tuned else None,
         foreign=True,
     )
+
+
+def _common_seeds(path: Path, evaluation: Evaluation, results: pd.DataFrame) -> None:
+    """Refuse a technique that has no seed in common with the baseline on a workload: there is no pair to compare."""
+    keys = [*evaluation.factors, "seed"]
+    for workload, rows in results.groupby("workload", sort=False):
+        runs = {name: set(map(tuple, mine[keys].to_numpy())) for name, mine in rows.groupby("technique", sort=False)}
+        for name in evaluation.techniques:
+            if not runs[name] & runs[str(evaluation.baseline)]:
+                raise TableError(
+                    f"{path.name}: {name} and {evaluation.baseline} have no seed in common on workload {workload}:"
+                    " give runs that belong together the same seed"
+                )
 
 
 def _one_unit(path: Path, evaluation: Evaluation, references: pd.DataFrame) -> None:

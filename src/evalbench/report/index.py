@@ -24,7 +24,13 @@ def write_index(reports: Path) -> Path:
             (
                 date,
                 folder,
-                [plain(date) or "–", name, plain(about["question"]), code(about["baseline"]), _rings(numbers)],
+                [
+                    plain(date) or "–",
+                    name,
+                    plain(about["question"]),
+                    code(about["baseline"]) if about["baseline"] else "–",
+                    _rings(numbers),
+                ],
             )
         )
     rows.sort(key=lambda row: row[1])

@@ -58,6 +58,7 @@ class Judgement:
         str, Matrix
     ]  # of each technique: 1 where a run failed and has a score that it did not reach, else 0
     incomplete: Mapping[str, str]  # candidate -> why cells are missing
+    unmatched: Mapping[str, int]  # candidate -> runs of a foreign table, of either side, that have no partner
 
     def verdict(self, candidate: str) -> Verdict:
         """The verdict on one candidate."""
@@ -96,10 +97,13 @@ def judgement(
         tuning_parity=evaluation.tuning_parity,
         num_candidates=len(contrasts),
     )
-    incomplete = {
-        str(name): "; ".join(dict.fromkeys(group["reason"]))
-        for name, group in left_out.groupby("candidate", sort=False)
-    }
+    by_candidate = left_out.groupby("candidate", sort=False)
+    unmatched = {str(name): int(count) for name, count in by_candidate["count"].sum().items()}
+    incomplete = {str(name): "; ".join(dict.fromkeys(reasons)) for name, reasons in by_candidate["reason"]}
+    if evaluation.foreign:  # nothing was planned there: what both sides have is compared
+        incomplete = {}
+    else:
+        unmatched = {}
     failed = _failed(folder)
     candidates = [
         Candidate(
@@ -119,7 +123,17 @@ def judgement(
     pairs, ranks = _all_pairs(scores, gone, design)
     ordered = tuple(verdicts[name] for name in evaluation.techniques if name in verdicts)
     return Judgement(
-        str(evaluation.baseline), design, rope_unit, ordered, survivors, pairs, ranks, scores, gone, incomplete
+        str(evaluation.baseline),
+        design,
+        rope_unit,
+        ordered,
+        survivors,
+        pairs,
+        ranks,
+        scores,
+        gone,
+        incomplete,
+        unmatched,
     )
 
 

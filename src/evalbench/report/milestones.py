@@ -14,6 +14,8 @@ from evalbench.report.spending import SAME_SCALE, step_seconds
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.targets import SpeedUp, algoperf_score, relative_times, speed_up
 
+MEASURES = {"seconds": "isolated seconds", "flops": "FLOPs", "steps": "optimizer updates"}
+
 
 @dataclass(frozen=True)
 class Milestone:
@@ -25,7 +27,7 @@ class Milestone:
     reached: int
     count: int
     steps: float
-    flops: float
+    flops: float  # nan where they could not be counted
     seconds: float  # isolated; nan where nothing was measured
 
 
@@ -34,7 +36,7 @@ class Milestones:
     """All of them, and what they say over the workloads."""
 
     rows: tuple[Milestone, ...]
-    measured_by: str  # what the profile and the ratios are in: seconds, or FLOPs
+    measured_by: str  # what the profile and the ratios are in: the first of `MEASURES` that is known of all
     relative: Floats  # shape (k, W): times over the fastest, infinite where missed
     speed_ups: dict[str, SpeedUp]  # of each candidate against the baseline
     algoperf: tuple[float, ...] | None
@@ -58,16 +60,20 @@ def milestones(folder: Folder) -> Milestones | None:
         if mine.empty:
             continue
         steps = _median(mine["first"])
-        flops = _median(mine["first"] * mine["flops"] / mine["steps"])
+        # A miss is a miss, whatever a step takes; where that is not known, nothing in it is.
+        missed = math.isinf(steps)
+        flops = (
+            math.inf
+            if missed
+            else _median((mine["first"] * mine["flops"] / mine["steps"]).mask(np.isinf(mine["first"]), np.inf))
+        )
         per_step = seconds.get((technique, workload), math.nan)
         reached = int(np.isfinite(mine["first"]).sum())
-        rows.append(
-            Milestone(workload, technique, targets[workload], reached, len(mine), steps, flops, steps * per_step)
-        )
-    by = "seconds" if rows and all(math.isfinite(row.seconds) or math.isinf(row.seconds) for row in rows) else "flops"
+        spent = math.inf if missed else steps * per_step
+        rows.append(Milestone(workload, technique, targets[workload], reached, len(mine), steps, flops, spent))
+    by = next(name for name in MEASURES if not any(math.isnan(getattr(row, name)) for row in rows))
     cells = {(row.technique, row.workload): float(getattr(row, by)) for row in rows}
     times = np.array([[cells.get((t, w), math.inf) for w in targets] for t in evaluation.techniques])
-    times = np.where(np.isnan(times), np.inf, times)
     base = evaluation.techniques.index(evaluation.baseline) if evaluation.baseline else 0
     speed_ups = {
         name: speed_up(times[place], times[base])
@@ -75,9 +81,8 @@ def milestones(folder: Folder) -> Milestones | None:
         if evaluation.baseline is not None and place != base
     }
     score = algoperf_score(times)
-    by_words = "isolated seconds" if by == "seconds" else "FLOPs"
     return Milestones(
-        tuple(rows), by_words, relative_times(times), speed_ups, None if score is None else tuple(map(float, score))
+        tuple(rows), MEASURES[by], relative_times(times), speed_ups, None if score is None else tuple(map(float, score))
     )
 
 
@@ -99,4 +104,6 @@ def _median(values: pd.Series[float]) -> float:
     """The median where a miss is infinite: infinite as soon as half the trials miss."""
     ordered = np.sort(values.to_numpy(dtype=np.float64))
     n = ordered.size
+    if np.isnan(ordered).any():
+        return math.nan
     return float(ordered[(n - 1) // 2] + ordered[n // 2]) / 2

@@ -13,6 +13,7 @@ from evalbench.report import tuning_page
 from evalbench.report.advice import next_step, sentence, spent
 from evalbench.report.checks import write_table
 from evalbench.report.findings import Findings
+from evalbench.statistics.intervals import Interval
 from evalbench.statistics.judging import Verdict
 
 
@@ -74,7 +75,10 @@ def verdicts(found: Findings) -> pd.DataFrame:
 
 def _verdict(found: Findings, v: Verdict) -> dict[str, Any]:
     assert found.judged is not None  # there is a verdict
-    scale = found.common.scale
+    unit, scale = found.common, found.common.scale
+    (low, high), tost, ahead = (
+        unit.ends(*ends) for ends in ((v.effect.low, v.effect.high), v.equivalence, v.prediction)
+    )
     other = found.judged.survivors.get(v.candidate)
     return {
         "technique": v.candidate,
@@ -83,14 +87,14 @@ def _verdict(found: Findings, v: Verdict) -> dict[str, Any]:
         "quality": str(v.quality),
         "cost_class": str(v.cost_class),
         "unit": found.common.difference,
-        "effect": v.effect.mean * scale,
-        "low": v.effect.low * scale,
-        "high": v.effect.high * scale,
+        "effect": v.effect.mean * unit.oriented,
+        "low": low,
+        "high": high,
         "confidence": v.effect.confidence,
-        "equivalence_low": v.equivalence[0] * scale,
-        "equivalence_high": v.equivalence[1] * scale,
-        "prediction_low": v.prediction[0] * scale,
-        "prediction_high": v.prediction[1] * scale,
+        "equivalence_low": tost[0],
+        "equivalence_high": tost[1],
+        "prediction_low": ahead[0],
+        "prediction_high": ahead[1],
         "rope": found.judged.design.rope * scale,
         "ring_half_rope": str(v.half_rope),
         "ring_double_rope": str(v.double_rope),
@@ -116,7 +120,7 @@ def _verdict(found: Findings, v: Verdict) -> dict[str, Any]:
         "next_step": v.next_step.what,
         "next_count": v.next_step.count,
         "next": next_step(found, v),
-        "effect_without_failed": math.nan if other is None else other.effect.mean * scale,
+        "effect_without_failed": math.nan if other is None else other.effect.mean * unit.oriented,
         "sentence": sentence(found, v),
     }
 
@@ -130,24 +134,25 @@ def effects(found: Findings) -> pd.DataFrame:
     """A row per candidate and workload, and per candidate without each data set."""
     if found.judged is None:
         return pd.DataFrame()
-    scale, rows = found.common.scale, []
+    unit, rows = found.common, []
     for v in found.judged.verdicts:
         for effect in v.sets:
             i = effect.interval
+            low, high = unit.ends(i.low, i.high)
             rows.append(
                 {
                     "candidate": v.candidate,
                     "workload": effect.workload,
                     "unit": found.common.difference,
-                    "effect": i.mean * scale,
-                    "low": i.low * scale,
-                    "high": i.high * scale,
-                    "sd": i.sd * scale,
+                    "effect": i.mean * unit.oriented,
+                    "low": low,
+                    "high": high,
+                    "sd": i.sd * unit.scale,
                     "pairs": i.count,
                     "confidence": i.confidence,
                     "quality": str(effect.quality),
                     "counted": effect.counted,
-                    "overall_without_it": v.leave_one_out.get(effect.workload, math.nan) * scale,
+                    "overall_without_it": v.leave_one_out.get(effect.workload, math.nan) * unit.oriented,
                 }
             )
     return pd.DataFrame(rows)
@@ -161,8 +166,8 @@ def pairs(found: Findings) -> pd.DataFrame:
     rows = []
     for pair in found.judged.pairs:
         raw, after = omnibus.pair_p.get((pair.a, pair.b), (math.nan, math.nan)) if omnibus else (math.nan, math.nan)
-        scale = found.common.scale
-        ends = {"difference": pair.mean * scale, "low": pair.low * scale, "high": pair.high * scale}
+        low, high = found.common.ends(pair.low, pair.high)
+        ends = {"difference": pair.mean * found.common.oriented, "low": low, "high": high}
         rows.append(
             {"a": pair.a, "b": pair.b, **ends, "quality": str(pair.quality), "wilcoxon_p": raw, "wilcoxon_holm": after}
         )
@@ -172,16 +177,17 @@ def pairs(found: Findings) -> pd.DataFrame:
 def proofs(found: Findings) -> pd.DataFrame:
     """The second line of evidence, a row per candidate."""
     rows = []
-    scale = found.common.scale
+    unit, scale = found.common, found.common.scale
     for p in found.appendix.proofs if found.appendix else ():
         pooled = {}
         if p.pooled is not None:
+            (low, high), ahead = unit.ends(p.pooled.low, p.pooled.high), unit.ends(*p.pooled.prediction)
             pooled = {
-                "random_effects_mean": p.pooled.mean * scale,
-                "random_effects_low": p.pooled.low * scale,
-                "random_effects_high": p.pooled.high * scale,
-                "prediction_low": p.pooled.prediction[0] * scale,
-                "prediction_high": p.pooled.prediction[1] * scale,
+                "random_effects_mean": p.pooled.mean * unit.oriented,
+                "random_effects_low": low,
+                "random_effects_high": high,
+                "prediction_low": ahead[0],
+                "prediction_high": ahead[1],
                 "tau": math.sqrt(p.pooled.tau2) * scale,
                 "i2": p.pooled.i2,
                 "q": p.pooled.q,
@@ -197,9 +203,9 @@ def proofs(found: Findings) -> pd.DataFrame:
                 "exact_p": p.p_exact,
                 "exact_p_holm": p.p_holm,
                 "equivalence_p": p.p_equivalence,
-                "dz": p.size.dz,
-                "hedges": p.size.hedges,
-                "hodges_lehmann": p.hodges_lehmann * scale,
+                "dz": p.size.dz * unit.sign,
+                "hedges": p.size.hedges * unit.sign,
+                "hodges_lehmann": p.hodges_lehmann * unit.oriented,
                 "probability_better": p.improvement,
                 "posterior": p.posterior_by,
                 "posterior_worse": p.posterior.worse,
@@ -235,20 +241,22 @@ def aggregates(found: Findings) -> pd.DataFrame:
     """Interquartile means and the chance to be best."""
     if found.appendix is None:
         return pd.DataFrame()
-    scale = found.common.scale
-    return pd.DataFrame(
-        {
-            "technique": name,
-            "iqm": value.value * scale,
-            "these_low": value.these[0] * scale,
-            "these_high": value.these[1] * scale,
-            "like_these_low": value.like_these[0] * scale,
-            "like_these_high": value.like_these[1] * scale,
-            "best_these": found.appendix.best[name][0],
-            "best_like_these": found.appendix.best[name][1],
-        }
-        for name, value in found.appendix.iqm.items()
-    )
+    unit, rows = found.common, []
+    for name, value in found.appendix.iqm.items():
+        these, like, best = unit.ends(*value.these), unit.ends(*value.like_these), found.appendix.best[name]
+        rows.append(
+            {
+                "technique": name,
+                "iqm": value.value * unit.oriented,
+                "these_low": these[0],
+                "these_high": these[1],
+                "like_these_low": like[0],
+                "like_these_high": like[1],
+                "best_these": best[0],
+                "best_like_these": best[1],
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def shares(found: Findings) -> pd.DataFrame:
@@ -265,27 +273,27 @@ def costs(found: Findings) -> pd.DataFrame:
 
 def matched(found: Findings) -> pd.DataFrame:
     """The comparisons at equal work."""
-    scale = found.common.scale
     rows = []
     for m in found.matched:
-        e = m.effect
-        ends = {"effect": e.mean * scale, "low": e.low * scale, "high": e.high * scale} if e else {}
+        ends = _interval(found, m.effect) if m.effect else {}
         rows.append({"candidate": m.candidate, "equal": m.by, "overlap": " ".join(m.workloads), **ends})
     return pd.DataFrame(rows)
 
 
 def levels(found: Findings) -> pd.DataFrame:
     """The effect at each level of the other factors."""
-    scale = found.common.scale
     return pd.DataFrame(
         {
             "factor": e.factor,
             "level": e.level,
             "workload": e.workload or "(mean over data sets)",
             "candidate": e.candidate,
-            "effect": e.interval.mean * scale,
-            "low": e.interval.low * scale,
-            "high": e.interval.high * scale,
+            **_interval(found, e.interval),
         }
         for e in found.levels
     )
+
+
+def _interval(found: Findings, interval: Interval) -> dict[str, float]:
+    low, high = found.common.ends(interval.low, interval.high)
+    return {"effect": interval.mean * found.common.oriented, "low": low, "high": high}

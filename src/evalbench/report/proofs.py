@@ -8,7 +8,7 @@ from evalbench.names import code, plain
 from evalbench.report.advice import order, work_cells
 from evalbench.report.findings import Findings
 from evalbench.report.tables import markdown
-from evalbench.report.units import fixed, flops, percent, plural, ratio, times
+from evalbench.report.units import UNKNOWN, Unit, counted, fixed, flops, percent, plural, ratio, times
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import FEWEST_DATASETS
 
@@ -36,7 +36,11 @@ def verdicts(found: Findings) -> str:
         "rank", "technique", "ring", f"effect ({plain(found.common.difference)}) [{percent(found.family)} CI]", "wins",
         "cost ratio", *WORK, "data sets", "seeds",
     ]  # fmt: skip
-    known = [place for place, name in enumerate(headers) if name not in WORK or any(row[place] != "–" for row in rows)]
+    known = [
+        place
+        for place, name in enumerate(headers)
+        if name not in WORK or any(row[place] not in ("–", UNKNOWN) for row in rows)
+    ]
     return markdown([headers[place] for place in known], [[row[place] for place in known] for row in rows], 3)
 
 
@@ -72,7 +76,6 @@ def evidence(found: Findings) -> str:
     unit = found.common
     rows = []
     for v in found.judged.verdicts:
-        low, high = v.prediction
         rows.append(
             [
                 code(v.candidate),
@@ -82,9 +85,9 @@ def evidence(found: Findings) -> str:
                 str(v.half_rope),
                 str(v.ring),
                 str(v.double_rope),
-                f"[{unit.change(low)}, {unit.change(high)}]" if math.isfinite(low) else "–",
-                unit.change(v.floor).lstrip("+") if math.isfinite(v.floor) else "not known",
-                unit.change(v.finest).lstrip("+") if v.finest > 0 else "–",
+                unit.span(*v.prediction),
+                unit.size(v.floor) if math.isfinite(v.floor) else "not known",
+                unit.size(v.finest) if v.finest > 0 else "–",
             ]
         )
     headers = [
@@ -108,7 +111,7 @@ def tests(found: Findings) -> str:
                 _p(p.p_exact),
                 _p(p.p_holm),
                 _p(p.p_equivalence),
-                fixed(p.size.dz, 2),
+                fixed(unit.sign * p.size.dz, 2),
                 unit.change(p.hodges_lehmann),
                 fixed(p.improvement, 2),
                 f"{p.posterior.worse:.2f} / {p.posterior.same:.2f} / {p.posterior.better:.2f}",
@@ -130,14 +133,13 @@ def pooled(found: Findings) -> str:
         e = p.pooled
         if e is None:
             continue
-        low, high = e.prediction
         rows.append(
             [
                 code(p.candidate),
                 unit.change(e.mean),
-                f"[{unit.change(e.low)}, {unit.change(e.high)}]",
-                f"[{unit.change(low)}, {unit.change(high)}]" if math.isfinite(low) else "–",
-                unit.change(math.sqrt(e.tau2)).lstrip("+"),
+                unit.span(e.low, e.high),
+                unit.span(*e.prediction),
+                unit.size(math.sqrt(e.tau2)),
                 f"{100 * e.i2:.0f} %",
                 fixed(e.q, 2),
             ]
@@ -224,7 +226,7 @@ def omnibus_sentence(found: Findings) -> str:
     f = "∞" if math.isinf(t.f) else f"{t.f:.2f}"
     return (
         f"Friedman χ² = {t.chi2:.2f} (not corrected for ties), Iman–Davenport F({t.degrees[0]}, {t.degrees[1]}) = {f},"
-        f" p = {_p(t.p)}; Kendall's W = {t.kendalls_w:.2f}. Nemenyi's critical difference at"
+        f" {p_is(t.p)}; Kendall's W = {t.kendalls_w:.2f}. Nemenyi's critical difference at"
         f" {percent(found.folder.evaluation.confidence)} is {o.critical_difference:.2f} ranks."
     )
 
@@ -250,15 +252,19 @@ def aggregates(found: Findings) -> str:
         rows.append(
             [
                 code(name),
-                unit.score(value.value),
-                f"[{unit.score(these[0])}, {unit.score(these[1])}]" if runs else "–",
-                f"[{unit.score(like[0])}, {unit.score(like[1])}]",
+                unit.score(unit.sign * value.value),
+                _scores(unit, these) if runs else "–",
+                _scores(unit, like),
                 f"{best[0]:.2f}" if runs else "–",
                 f"{best[1]:.2f}",
             ]
         )
     headers = ["technique", f"IQM ({plain(unit.label)})", "these data sets", "data sets like these"]
     return markdown([*headers, "P(best), these", "P(best), like these"], rows, 1) if rows else ""
+
+
+def _scores(unit: Unit, oriented: tuple[float, float]) -> str:
+    return f"[{', '.join(unit.score(end) for end in sorted(unit.sign * end for end in oriented))}]"
 
 
 def shares(found: Findings) -> str:
@@ -280,7 +286,7 @@ def front(found: Findings) -> str:
     unit, rows = found.common, []
     for place in found.front:
         mean, low, high = place.effect
-        ends = f" [{unit.change(low)}, {unit.change(high)}]" if mean or low else ""
+        ends = f" {unit.span(low, high)}" if mean or low else ""
         cost = f" [{ratio(place.cost[1])}, {ratio(place.cost[2])}]" if place.cost[1] < place.cost[2] else ""
         rows.append(
             [
@@ -316,11 +322,9 @@ def milestones(found: Findings) -> str:
                 f"{unit.score(m.target)} {plain(unit.label)}" if first else "",
                 code(m.technique),
                 f"{m.reached}/{m.count}",
-                _time(m.steps, f"{m.steps:,.0f}" if math.isfinite(m.steps) else ""),
+                _time(m.steps, counted(m.steps)),
                 _time(m.flops, flops(m.flops)),
-                "not measured"
-                if math.isnan(m.seconds) and math.isfinite(m.steps)
-                else _time(m.seconds, f"{m.seconds:.3g} s"),
+                "not measured" if math.isnan(m.seconds) else _time(m.seconds, f"{m.seconds:.3g} s"),
             ]
         )
         last = m.workload
@@ -349,7 +353,12 @@ def speed_ups(found: Findings) -> str:
 
 
 def _time(value: float, text: str) -> str:
-    return text if math.isfinite(value) else "missed (∞)"
+    return "missed (∞)" if math.isinf(value) else text
+
+
+def p_is(value: float) -> str:
+    """A p-value in a sentence: `p = .012`, `p < .001`."""
+    return f"p {_p(value)}" if value < 0.001 else f"p = {_p(value)}"
 
 
 def _p(value: float) -> str:

@@ -57,10 +57,8 @@ def cost_ratios(folder: Folder) -> dict[str, Ratio]:
     for candidate in evaluation.techniques:
         if candidate == evaluation.baseline or candidate not in table or evaluation.baseline not in table:
             continue
-        a, b = table[candidate], table[evaluation.baseline]
-        both = a.notna() & b.notna()
-        a, b = a.loc[:, both.all(axis=0)], b.loc[:, both.all(axis=0)]
-        if a.empty or not a.shape[1]:
+        a, b = _both_timed(table[candidate], table[evaluation.baseline])
+        if a.empty:
             ratios[candidate] = UNKNOWN
             continue
         # One round of a foreign table: the data sets are then what repeats.
@@ -69,15 +67,47 @@ def cost_ratios(folder: Folder) -> dict[str, Ratio]:
     return ratios
 
 
+def _both_timed(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rounds and cells that both sides were timed in, without a gap; a cell that failed was not timed."""
+    a, b = a.align(b, join="inner")
+    there = a.notna() & b.notna()
+    there = there.loc[:, there.any()]
+    full = there.index[there.all(axis=1)]
+    if len(full) > 1:
+        return a.loc[full, there.columns], b.loc[full, there.columns]
+    cells = there.columns[there.all()]
+    return a[cells], b[cells]
+
+
+def untimed(folder: Folder) -> dict[str, list[str]]:
+    """Return, per candidate whose cost ratio is known, the data sets that the ratio leaves out, whole or in part."""
+    evaluation = folder.evaluation
+    if folder.costs.empty or evaluation.baseline not in (table := _seconds(folder)):
+        return {}
+    counted = _counted(folder)
+    settings = math.prod(map(len, evaluation.factors.values()))
+    found = {}
+    for candidate in evaluation.techniques:
+        if candidate in table and candidate != evaluation.baseline:
+            cells = _both_timed(table[candidate], table[evaluation.baseline])[0].columns.get_level_values(0)
+            lacking = [name for name in counted if (cells == name).sum() < settings]
+            if lacking and len(cells):
+                found[candidate] = lacking
+    return found
+
+
+def _counted(folder: Folder) -> list[str]:
+    workloads = folder.evaluation.workloads
+    return [name for name, workload in workloads.items() if not workload.generated] or list(workloads)
+
+
 def _seconds(folder: Folder) -> dict[str, pd.DataFrame]:
     """Per technique the seconds of a trial: a row per round, a column per data set and setting.
 
     Generated workloads count where there is nothing else, as in the effect.
     """
     keys = ["workload", *folder.evaluation.factors]
-    workloads = folder.evaluation.workloads
-    counted = [name for name, workload in workloads.items() if not workload.generated] or list(workloads)
-    costs = folder.costs[folder.costs["workload"].isin(counted)]
+    costs = folder.costs[folder.costs["workload"].isin(_counted(folder))]
     return {
         str(technique): group.pivot(index="round", columns=keys, values="cost_seconds")
         for technique, group in costs.groupby("technique", sort=False)
@@ -152,16 +182,15 @@ def _matched(
     keys = ["workload", *evaluation.factors, "seed"]
     sides = [curves[curves["technique"] == name] for name in (candidate, str(evaluation.baseline))]
     ends = [side.groupby(keys)[column].max() for side in sides]
-    limit = pd.concat(ends, axis=1, join="inner").min(axis=1).rename("limit")
+    limit = pd.concat(ends, axis=1, join="inner").min(axis=1).rename("limit").reset_index()
     reached = []
     for side in sides:
-        within = side.merge(limit, left_on=keys, right_index=True, how="inner")
+        within = side.merge(limit, on=keys, how="inner")
         within = within[within[column] <= within["limit"] * (1 + 1e-9)].sort_values(column, kind="stable")
         reached.append(within.groupby(keys)["common"].last())
     a, b = reached[0].align(reached[1], join="inner")
     table = (a - b).rename("common").reset_index()
-    wanted = [name for name, workload in evaluation.workloads.items() if not workload.generated]
-    wanted = wanted or list(evaluation.workloads)
+    wanted = _counted(folder)
     seeds, _ = average_settings(table, list(evaluation.factors), ["common"])
     d = matrix(seeds, "common", wanted)
     overlap = tuple(name for name, count in zip(wanted, d.counts, strict=True) if count) if d.seeds else ()
@@ -215,7 +244,7 @@ def _round_costs(folder: Folder, names: list[str]) -> Floats | None:
                 return np.asarray(np.exp(np.stack([log.mean(axis=1) for log in logs])), dtype=np.float64)
     complete = folder.results[folder.results["state"] == "COMPLETE"]
     means = complete.groupby(["technique", "workload"])["flops"].mean().unstack("workload").reindex(names)
-    if means.isna().any(axis=None) or not (means > 0).all(axis=None):
+    if means.empty or means.isna().any(axis=None) or not (means > 0).all(axis=None):
         return None
     return np.asarray(np.exp(np.log(means.to_numpy()).mean(axis=1, keepdims=True)), dtype=np.float64)
 

@@ -16,7 +16,7 @@ from evalbench.report.declared import Evaluation
 from evalbench.seeds import study_of
 
 STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
-COUNTS = ("study", "candidate", "val_loss", "trials", "steps", "flops", "seconds")
+COUNTS = ("study", "candidate", "val_loss", "trials", "steps", "flops", "seconds")  # counts may be not known
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Study:
     default: Mapping[str, Any]  # path -> the value as it stands in the configuration
     chosen: Mapping[str, Any]
     importance: Mapping[str, float]
+    importance_error: Mapping[str, float]  # its standard error; empty in folders of before
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def _read_json(path: Path, factors: Sequence[str], spaces: Mapping[str, Any]) ->
                 default=one["default"],
                 chosen=one["chosen"] or {},
                 importance=one["importance"],
+                importance_error=one.get("importance_error", {}),
             )
             for one in raw
         )
@@ -127,7 +129,8 @@ def by_study(table: pd.DataFrame, keys: Sequence[str], columns: Sequence[str]) -
     """Average trials over the seeds of a study, which takes the seed's place: the study is what repeats.
 
     Techniques are paired by study and seed: a seed that FAILED for one of them is left out of the study's mean of all.
-    A study is DIVERGED only where all its trials are. `columns` are averaged.
+    A study is DIVERGED only where all its trials are, and FAILED, without a score, where no seed is left. `columns` are
+    averaged.
     """
     ended = table
     if "state" in table:
@@ -138,7 +141,11 @@ def by_study(table: pd.DataFrame, keys: Sequence[str], columns: Sequence[str]) -
     groups = ended.groupby([*keys, "study"], sort=False)
     rows = groups[list(columns)].mean()
     constant = [c for c in ("metric", "direction", "unit") if c in table]
-    rows[constant] = groups[constant].first()
+    every = table.groupby([*keys, "study"], sort=False)[constant].first()
+    rows = rows.reindex(every.index)
+    rows[constant] = every
     if "state" in table:
-        rows["state"] = groups["state"].agg(lambda states: "DIVERGED" if (states == "DIVERGED").all() else "COMPLETE")
+        states = groups["state"].agg(lambda states: "DIVERGED" if (states == "DIVERGED").all() else "COMPLETE")
+        rows["state"] = states.reindex(every.index).fillna("FAILED")
+        rows["failed"] = rows["failed"].fillna(0.0)
     return rows.reset_index().rename(columns={"study": "seed"})

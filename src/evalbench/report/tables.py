@@ -129,7 +129,7 @@ def differences(found: Findings, candidate: str, comparator: str) -> str:
         rows.append(
             [
                 code(difference.workload),
-                plain(unit.short),
+                plain(unit.short) + unit.better,
                 unit.change(effect.interval.mean),
                 unit.change_interval(effect.interval),
                 unit.change_interval(effect.rows_only),
@@ -187,7 +187,7 @@ def costs(found: Findings) -> str:
                 counted(cost.parameters),
                 counted(cost.steps),
                 counted(cost.examples),
-                flops(cost.flops),
+                flops(cost.flops) if cost.num_trials else "–",
             ]
             if ratios:
                 for name in ("steps", "flops"):

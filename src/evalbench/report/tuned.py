@@ -31,7 +31,7 @@ class Spent:
     diverged: int
     failed: int
     trials: int
-    steps: float
+    steps: float  # nan, as for FLOPs, where those of a candidate are not known
     flops: float
     seconds: float
 
@@ -74,7 +74,7 @@ class Tuned:
     choices: tuple[Choice, ...]
     best_found: pd.DataFrame  # technique, workload, objective, n, mean, sd, studies
     independent: bool  # candidates were drawn one by one: `best_found` is the expected best of n
-    importance: pd.DataFrame  # technique, workload, path, share: mean over the studies
+    importance: pd.DataFrame  # technique, workload, path, share (mean over the studies) and its standard error
     front: pd.DataFrame  # technique, workload, study, candidate, the objectives, on_front; empty for one objective
     defaults: Judgement | None  # the verdicts if nobody had tuned
 
@@ -115,8 +115,8 @@ def _spent(folder: Folder, technique: str) -> Spent:
         diverged=int(states.get("DIVERGED", 0)),
         failed=int(states.get("FAILED", 0)),
         trials=int(mine["trials"].sum()),
-        steps=float(mine["steps"].sum()),
-        flops=float(mine["flops"].sum()),
+        steps=float(mine["steps"].sum(skipna=False)),
+        flops=float(mine["flops"].sum(skipna=False)),
         seconds=float(mine["seconds"].sum()),
     )
 
@@ -229,13 +229,18 @@ def _best_found(folder: Folder, independent: bool) -> pd.DataFrame:
 
 def _importance(studies: Studies) -> pd.DataFrame:
     rows = [
-        {"technique": s.technique, "workload": s.workload, "path": path, "share": share}
+        (s.technique, s.workload, path, share, s.importance_error.get(path, math.nan))
         for s in studies.studies
         for path, share in s.importance.items()
     ]
-    table = pd.DataFrame(rows, columns=["technique", "workload", "path", "share"])
-    means: pd.DataFrame = table.groupby(["technique", "workload", "path"], sort=False)["share"].mean().reset_index()
-    return means
+    table = pd.DataFrame(rows, columns=["technique", "workload", "path", "share", "error"])
+    groups = table.groupby(["technique", "workload", "path"], sort=False)
+    return groups.agg(share=("share", "mean"), error=("error", error_of_mean)).reset_index()
+
+
+def error_of_mean(errors: pd.Series[float]) -> float:
+    """Return the standard error of a mean of independent values, from that of each; nan where one is not known."""
+    return float(np.sqrt((errors.to_numpy() ** 2).sum()) / len(errors))
 
 
 def _front(folder: Folder) -> pd.DataFrame:
@@ -249,14 +254,14 @@ def _front(folder: Folder) -> pd.DataFrame:
     keys = ["technique", "workload", *folder.evaluation.factors, "study"]
     for key, mine in folder.studies.candidates.groupby(keys, sort=False):
         objectives = folder.evaluation.tuning["objectives"][key[1]]
-        there = mine[mine[objectives].notna().all(axis=1)]
+        there = mine[np.isfinite(mine[objectives].to_numpy(dtype=float)).all(axis=1)]  # what is not known is infinite
         part = there[[*keys, "candidate", *objectives]].copy()
         ended = (there["state"] == "COMPLETE").to_numpy()  # what diverged early was cheap, and is no solution
-        part["on_front"] = False
-        part.loc[ended, "on_front"] = _not_dominated(there[ended], objectives, folder.evaluation.tuning["directions"])
+        best = iter(_not_dominated(there[ended], objectives, folder.evaluation.tuning["directions"]))
+        part["on_front"] = [bool(one) and next(best) for one in ended]
         parts.append(part)
     front: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    return front
+    return front.astype({"on_front": bool})  # a part without a row has no type
 
 
 def _not_dominated(table: pd.DataFrame, names: list[str], directions: dict[str, str]) -> list[bool]:

@@ -11,7 +11,7 @@ import pandas as pd
 from evalbench.names import code, plain
 from evalbench.report.findings import Findings
 from evalbench.report.tables import markdown
-from evalbench.report.tuned import Choice, Gain, Tuned, objective_of
+from evalbench.report.tuned import Choice, Gain, Tuned, error_of_mean, objective_of
 from evalbench.report.units import counted, fixed, flops, listed, percent, plural, unit_of
 from evalbench.statistics.intervals import Interval
 
@@ -222,7 +222,7 @@ def _gain_row(found: Findings, gain: Gain, first: bool) -> list[str]:
     return [
         name,
         code(gain.workload),
-        plain(unit.short),
+        plain(unit.short) + unit.better,
         unit.score(gain.default),
         unit.score(gain.tuned),
         unit.change(interval.mean),
@@ -367,15 +367,45 @@ def importance(found: Findings) -> str:
         mine = table[table["technique"] == technique]
         if mine["path"].nunique() < 2:
             continue  # one alone explains everything
-        for place, (path, shares) in enumerate(mine.groupby("path", sort=False)["share"]):
-            low, high = 100 * float(shares.min()), 100 * float(shares.max())
-            name = code(technique) if place == 0 else ""
-            rows.append([name, code(path), f"{100 * float(shares.mean()):.0f} %", f"{low:.0f} to {high:.0f} %"])
+        for place, (path, one) in enumerate(mine.groupby("path", sort=False)):
+            low, high = 100 * float(one["share"].min()), 100 * float(one["share"].max())
+            name, error = code(technique) if place == 0 else "", 100 * error_of_mean(one["error"])
+            doubt = f"± {error:.0f}" if math.isfinite(error) else "not known"
+            rows.append(
+                [name, code(path), f"{100 * float(one['share'].mean()):.0f} %", doubt, f"{low:.0f} to {high:.0f} %"]
+            )
+    headers = ["technique", "hyperparameter", "mean over the workloads", "standard error", "lowest to highest"]
+    return markdown(headers, rows, 2) if rows else ""
+
+
+def failed(found: Findings) -> str:
+    """The candidates that could not be trained, with why: those of a study that failed alike in one row."""
+    table = _tuned(found).studies.candidates
+    table = table[table["state"] == "FAILED"].assign(message=lambda t: t.get("message", ""))
+    keys = ["technique", "workload", *found.folder.evaluation.factors, "study", "message"]
+    rows = []
+    for key, mine in table.groupby(keys, sort=False):
+        technique, workload, *levels, study, message = key
+        where = ", ".join([code(workload), *map(code, levels), *([f"study {study:.0f}"] if _repeated(found) else [])])
+        numbers = listed([f"{number:.0f}" for number in mine["candidate"].head(5)])
+        more = f" and {len(mine) - 5} more" if len(mine) > 5 else ""
+        settings = ", ".join(
+            f"{_short(path)} {_setting(mine.iloc[0][path])}" for path in _tuning(found)["space"].get(technique, {})
+        )
+        rows.append([code(technique), where, numbers + more, settings, plain(message) or "not known"])
     return (
-        markdown(["technique", "hyperparameter", "mean over the workloads", "lowest to highest"], rows, 2)
+        markdown(["technique", "workload", "candidates", "the first one's settings", "message"], rows, 5)
         if rows
         else ""
     )
+
+
+def _setting(value: object) -> str:
+    """A value of a table, where text may be a number."""
+    try:
+        return number(float(str(value)))
+    except ValueError:
+        return plain(value)
 
 
 def front(found: Findings) -> str:
@@ -427,19 +457,22 @@ def tables(found: Findings) -> dict[str, pd.DataFrame]:
     tuned = found.tuned
     if tuned is None:
         return {}
-    gains = [
-        {
-            "technique": g.technique,
-            "workload": g.workload or "(mean over data sets)",
-            "default": g.default,
-            "tuned": g.tuned,
-            "difference": g.interval.mean,
-            "low": g.interval.low,
-            "high": g.interval.high,
-            "common": g.common,
-        }
-        for g in tuned.gains
-    ]
+    gains = []
+    for g in tuned.gains:
+        sign = (found.common if g.workload is None else found.units[g.workload]).sign
+        low, high = sorted((sign * g.interval.low, sign * g.interval.high))
+        gains.append(
+            {
+                "technique": g.technique,
+                "workload": g.workload or "(mean over data sets)",
+                "default": g.default,
+                "tuned": g.tuned,
+                "difference": sign * g.interval.mean,
+                "low": low,
+                "high": high,
+                "common": found.common.sign * g.common,
+            }
+        )
     before = tuned.defaults.verdicts if tuned.defaults is not None else ()
     return {
         "tuning_budget": pd.DataFrame([vars(spent) for spent in tuned.spent]),
@@ -450,9 +483,8 @@ def tables(found: Findings) -> dict[str, pd.DataFrame]:
         "default_verdicts": pd.DataFrame(
             {
                 "candidate": v.candidate,
-                "effect": v.effect.mean * found.common.scale,
-                "low": v.effect.low * found.common.scale,
-                "high": v.effect.high * found.common.scale,
+                "effect": v.effect.mean * found.common.oriented,
+                **dict(zip(("low", "high"), found.common.ends(v.effect.low, v.effect.high), strict=True)),
                 "quality": str(v.quality),
                 "ring": str(v.ring),
             }

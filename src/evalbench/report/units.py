@@ -9,6 +9,7 @@ from evalbench.names import one_line
 from evalbench.statistics.intervals import Interval
 
 FRACTIONS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC"}
+UNKNOWN = "not known"
 NAMES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "log_loss": "log loss"}
 
 
@@ -23,6 +24,17 @@ class Unit:
     short: str  # in a table: "points"
     decimals: int  # of scores
     finer: int  # decimals of differences
+    sign: int = 1  # -1 where lower is better: a difference of a better technique is printed below zero
+
+    @property
+    def oriented(self) -> float:
+        """The factor from a difference of which larger is better to the one that is printed."""
+        return self.sign * self.scale
+
+    @property
+    def better(self) -> str:
+        """On which side of zero a difference is one of a better technique, in words, where it is not the usual one."""
+        return "; below zero is better" if self.sign < 0 else ""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -34,8 +46,21 @@ class Unit:
         return fixed(value * self.scale, self.decimals)
 
     def change(self, value: float) -> str:
-        """A difference with its sign and without its unit."""
-        return signed(value * self.scale, self.finer)
+        """A difference, given so that larger is better, with the sign of its words and without its unit."""
+        return signed(value * self.oriented, self.finer)
+
+    def size(self, value: float) -> str:
+        """The size of a difference, such as the ROPE: without a sign."""
+        return fixed(abs(value * self.scale), self.finer)
+
+    def ends(self, low: float, high: float) -> tuple[float, float]:
+        """The printed ends of an interval of differences, the lower one first."""
+        ends = low * self.oriented + 0.0, high * self.oriented + 0.0  # no negative zero
+        return ends if self.sign > 0 else ends[::-1]
+
+    def end_texts(self, low: float, high: float) -> list[str]:
+        """The same as text."""
+        return [self._end(printed) for printed in self.ends(low, high)]
 
     def score_interval(self, interval: Interval) -> str:
         """`[92.1, 94.0]`, or why there is none."""
@@ -43,42 +68,48 @@ class Unit:
             return f"– ({interval.why_not})"
         return f"[{self.score(interval.low)}, {self.score(interval.high)}]"
 
-    def end(self, value: float) -> str:
-        """The same for an end of an interval: on which side of zero it lies is never rounded away."""
-        decimals, printed = self.finer, abs(value * self.scale)
-        if 1e-9 < printed < 0.5 * 10**-decimals:
-            decimals = -math.floor(math.log10(printed))
-        return signed(value * self.scale, decimals)
+    def _end(self, printed: float) -> str:
+        """An end of an interval: on which side of zero it lies is never rounded away."""
+        decimals, size = self.finer, abs(printed)
+        if 1e-9 < size < 0.5 * 10**-decimals:
+            decimals = -math.floor(math.log10(size))
+        return signed(printed, decimals)
+
+    def span(self, low: float, high: float) -> str:
+        """`[−0.31, +1.20]`, a dash where it is not known."""
+        return f"[{', '.join(self.end_texts(low, high))}]" if math.isfinite(low) else "–"
 
     def change_interval(self, interval: Interval) -> str:
         """`[−0.31, +1.20]`, or why there is none."""
         if not interval.computed:
             return f"– ({interval.why_not})"
-        return f"[{self.end(interval.low)}, {self.end(interval.high)}]"
+        return self.span(interval.low, interval.high)
 
 
 SKILL = Unit("skill", 1.0, "skill", "skill", "skill", 3, 3)
 
 
-def unit_of(metric: str, unit: str, typical: float) -> Unit:
+def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize") -> Unit:
     """The unit of a metric such as `test/accuracy`.
 
     Args:
         metric: with or without its split.
         unit: as declared by the workload.
         typical: the size of a typical score, which sets the decimals where the metric has a scale of its own.
+        direction: `minimize` where lower is better.
     """
     name, unit = one_line(metric.rsplit("/", 1)[-1]), one_line(unit)
+    sign = -1 if direction == "minimize" else 1
     if name in FRACTIONS and unit == "fraction":
         words = FRACTIONS[name]
-        return Unit(words, 100.0, f"{words} (%)", f"{words} points", "points", 1, 2)
+        return Unit(words, 100.0, f"{words} (%)", f"{words} points", "points", 1, 2, sign)
     words = NAMES.get(name, name.replace("_", " "))
     if name in ("r2", *FRACTIONS):
-        return Unit(words, 1.0, words, words, words, 3, 3)
+        return Unit(words, 1.0, words, words, words, 3, 3, sign)
     size = abs(typical) if typical and math.isfinite(typical) else 1.0
     decimals = max(0, 3 - math.floor(math.log10(size)))
     label = f"{words} ({unit})" if unit and unit != name else words
-    return Unit(words, 1.0, label, label, unit or words, decimals, decimals)
+    return Unit(words, 1.0, label, label, unit or words, decimals, decimals, sign)
 
 
 def fixed(value: float, decimals: int) -> str:
@@ -113,9 +144,9 @@ def counted(value: float) -> str:
 
 
 def flops(value: float) -> str:
-    """A number of floating-point operations with its prefix: `1.23 TFLOP`."""
+    """A number of floating-point operations with its prefix: `1.23 TFLOP`; not every network's can be counted."""
     if not math.isfinite(value):
-        return "–"
+        return UNKNOWN
     for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{_three_digits(value / size)} {prefix}FLOP"

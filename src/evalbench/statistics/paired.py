@@ -47,7 +47,7 @@ class PairedEffect:
         return self.wins + self.ties + self.losses
 
 
-def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str]) -> Pairs:
+def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str], complete: bool = True) -> Pairs:
     """Match the trials of two techniques by key.
 
     Args:
@@ -56,6 +56,7 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
         candidate: the technique whose gain is positive.
         baseline: the technique that it is compared with.
         keys: what makes two trials comparable, such as workload, seed and the other factors.
+        complete: whether every key must be there for both; else what has no partner is listed in `left_out`.
 
     Raises:
         TableError: a key occurs twice for a technique, or occurs for one of the two and not for the other. A trial
@@ -67,16 +68,20 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
     both = both.sort_values(on, kind="stable", ignore_index=True)
     for label, technique in (("right_only", candidate), ("left_only", baseline)):
         missing = both.loc[both["found"] == label, on]
-        if len(missing):
+        if len(missing) and complete:
             raise TableError(
                 f"results have no trial of {technique!r} for {_names(missing)}: every pair needs both techniques"
                 " (a trial that failed is a row with state FAILED)"
             )
-    complete = both[["score_a", "score_b"]].notna().all(axis=1)
+    there = both[["score_a", "score_b"]].notna().all(axis=1)
     sides_of = {"a": candidate, "b": baseline}
     reasons = [
-        " and ".join(f"{name} {row[f'state_{of}']}" for of, name in sides_of.items() if pd.isna(row[f"score_{of}"]))
-        for row in both[~complete].to_dict("records")
+        " and ".join(
+            f"{name} {'has no run' if pd.isna(row[f'state_{of}']) else row[f'state_{of}']}"
+            for of, name in sides_of.items()
+            if pd.isna(row[f"score_{of}"])
+        )
+        for row in both[~there].to_dict("records")
     ]
     sign = np.where(both["direction_a"] == "minimize", -1.0, 1.0)
     table = both[on].copy()
@@ -84,8 +89,8 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
     table["baseline"] = sign * both["score_b"]
     table["decided"] = both["failed_b"] - both["failed_a"]
     table["difference"] = never_gained(table["candidate"] - table["baseline"], table["decided"])
-    left_out = both.loc[~complete, on].assign(reason=reasons)
-    return Pairs(table[complete].reset_index(drop=True), left_out.reset_index(drop=True))
+    left_out = both.loc[~there, on].assign(reason=reasons)
+    return Pairs(table[there].reset_index(drop=True), left_out.reset_index(drop=True))
 
 
 def paired_effect(

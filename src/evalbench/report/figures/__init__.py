@@ -69,6 +69,6 @@ def drawable(findings: Findings, curves: pd.DataFrame) -> tuple[str, ...]:
         if any(len(space) > 1 for space in spaces):
             names.append("tuning_parallel")
         names.append("tuning_slices")
-        if len(findings.tuned.front):
+        if len(findings.tuned.front) and findings.tuned.front["on_front"].any():
             names.append("tuning_front")
     return tuple(names)

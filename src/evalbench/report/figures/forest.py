@@ -24,22 +24,24 @@ def difference_numbers(findings: Findings) -> pd.DataFrame:
     rows = []
     for difference in findings.differences:
         own, effect, common = findings.units[difference.workload], difference.effect, findings.common
+        low, high = common.ends(difference.common.low, difference.common.high)
+        metric, alone = (own.ends(one.low, one.high) for one in (effect.interval, effect.rows_only))
         rows.append(
             {
                 "workload": difference.workload,
                 "candidate": difference.candidate,
                 "comparator": difference.comparator,
                 "unit": common.difference,
-                "mean": difference.common.mean * common.scale,
-                "low": difference.common.low * common.scale,
-                "high": difference.common.high * common.scale,
+                "mean": difference.common.mean * common.oriented,
+                "low": low,
+                "high": high,
                 "confidence": difference.common.confidence,
                 "metric_unit": own.difference,
-                "metric_mean": effect.interval.mean * own.scale,
-                "metric_low": effect.interval.low * own.scale,
-                "metric_high": effect.interval.high * own.scale,
-                "rows_only_low": effect.rows_only.low * own.scale,
-                "rows_only_high": effect.rows_only.high * own.scale,
+                "metric_mean": effect.interval.mean * own.oriented,
+                "metric_low": metric[0],
+                "metric_high": metric[1],
+                "rows_only_low": alone[0],
+                "rows_only_high": alone[1],
                 "pairs": effect.count,
                 "wins": effect.wins,
                 "ties": effect.ties,
@@ -52,15 +54,16 @@ def difference_numbers(findings: Findings) -> pd.DataFrame:
         )
     for overall in findings.overall:
         if overall.interval is not None:
+            low, high = findings.common.ends(overall.interval.low, overall.interval.high)
             rows.append(
                 {
                     "workload": f"(all {len(overall.workloads)} data sets)",
                     "candidate": overall.candidate,
                     "comparator": overall.comparator,
                     "unit": findings.common.difference,
-                    "mean": overall.interval.mean * findings.common.scale,
-                    "low": overall.interval.low * findings.common.scale,
-                    "high": overall.interval.high * findings.common.scale,
+                    "mean": overall.interval.mean * findings.common.oriented,
+                    "low": low,
+                    "high": high,
                     "confidence": overall.interval.confidence,
                     **_prediction(findings, overall.candidate),
                 }
@@ -73,11 +76,11 @@ def _prediction(findings: Findings, candidate: str) -> dict[str, float]:
     """Where the mean effect on one more data set lies, and the ROPE, in the unit that is drawn."""
     if findings.judged is None:
         return {}
-    scale = findings.common.scale
-    found = {"rope": findings.judged.design.rope * scale}
+    found = {"rope": findings.judged.design.rope * findings.common.scale}
     for verdict in findings.judged.verdicts:
         if verdict.candidate == candidate:
-            found |= {"prediction_low": verdict.prediction[0] * scale, "prediction_high": verdict.prediction[1] * scale}
+            low, high = findings.common.ends(*verdict.prediction)
+            found |= {"prediction_low": low, "prediction_high": high}
     return found
 
 
@@ -133,12 +136,12 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
             # In the common unit both intervals are centred on one mean: their widths differ by a known ratio.
             ratio = math.sqrt((1 / common.count) / (1 / common.count + findings.rho[difference.workload]))
             half = (common.high - common.low) / 2 * ratio
-            ends = [(common.mean - half) * unit.scale, (common.mean + half) * unit.scale]
+            ends = unit.ends(common.mean - half, common.mean + half)
             if findings.rho[difference.workload]:
                 axis.plot(ends, [place] * 2, "-", color=colour, lw=4.5, alpha=0.35, solid_capstyle="butt", zorder=2)
-            ends = [common.low * unit.scale, common.high * unit.scale]
+            ends = unit.ends(common.low, common.high)
             axis.plot(ends, [place] * 2, "-", color=colour, lw=1.4, solid_capstyle="butt", zorder=3)
-        axis.plot([common.mean * unit.scale], [place], "o", ms=5, color=colour, mec="white", mew=0.5, zorder=4)
+        axis.plot([common.mean * unit.oriented], [place], "o", ms=5, color=colour, mec="white", mew=0.5, zorder=4)
     names = [style.wrapped(workload_label(findings, d.workload)) for d in mine]
     overall = next(o for o in findings.overall if (o.candidate, o.comparator) == (candidate, comparator))
     if any(o.interval is not None for o in findings.overall):
@@ -149,13 +152,20 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
             verdicts = findings.judged.verdicts if findings.judged is not None else ()
             ahead = next((v.prediction for v in verdicts if v.candidate == candidate), (math.nan, math.nan))
             if math.isfinite(ahead[0]):
-                ends = [ahead[0] * unit.scale, ahead[1] * unit.scale]
+                ends = unit.ends(*ahead)
                 axis.plot(ends, [place] * 2, color=colour, ls=(0, (2, 1.5)), lw=1.2, zorder=2)
             if overall.interval.computed:
-                ends = [overall.interval.low * unit.scale, overall.interval.high * unit.scale]
+                ends = unit.ends(overall.interval.low, overall.interval.high)
                 axis.plot(ends, [place] * 2, "-", color=colour, lw=2, solid_capstyle="butt", zorder=3)
             axis.plot(
-                [overall.interval.mean * unit.scale], [place], "D", ms=7, color=colour, mec="white", mew=0.5, zorder=4
+                [overall.interval.mean * unit.oriented],
+                [place],
+                "D",
+                ms=7,
+                color=colour,
+                mec="white",
+                mew=0.5,
+                zorder=4,
             )
     axis.axvline(0, color="black", lw=0.9, zorder=1)
     if findings.judged is not None:

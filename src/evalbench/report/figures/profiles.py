@@ -13,13 +13,13 @@ from evalbench.report.findings import Findings
 
 
 def profile_numbers(findings: Findings) -> pd.DataFrame:
-    """Share of the runs above each threshold, per technique."""
+    """Share of the runs that are better than each threshold, per technique."""
     assert findings.appendix is not None  # drawable
     parts = [
         pd.DataFrame(
             {
                 "technique": name,
-                "threshold": findings.appendix.thresholds * findings.common.scale,
+                "threshold": findings.appendix.thresholds * findings.common.oriented,
                 "unit": findings.common.label,
                 "share": share,
             }
@@ -39,7 +39,7 @@ def profile(findings: Findings) -> Figure:
     for name, share in findings.appendix.profiles.items():
         place = names.index(name)
         axis.step(
-            findings.appendix.thresholds * findings.common.scale,
+            findings.appendix.thresholds * findings.common.oriented,
             share,
             where="post",
             color=style.colour(place),
@@ -51,7 +51,9 @@ def profile(findings: Findings) -> Figure:
     axis.set_ylim(-0.02, 1.02)
     axis.grid()
     axis.set_xlabel(f"test score: {findings.common.label}")
-    axis.set_ylabel("runs above it")
+    axis.set_ylabel("runs above it" if findings.common.sign > 0 else "runs below it")
+    if findings.common.sign < 0:
+        axis.invert_xaxis()
     style.legend_below(figure, handles, 6)
     return figure
 

@@ -18,14 +18,14 @@ from evalbench.report.units import percent
 
 def numbers(findings: Findings) -> pd.DataFrame:
     """A row per technique: effect and cost ratio with their ends, and its place."""
-    scale = findings.common.scale
+    unit = findings.common
     return pd.DataFrame(
         {
             "technique": place.technique,
-            "unit": findings.common.difference,
-            "effect": place.effect[0] * scale,
-            "effect_low": place.effect[1] * scale,
-            "effect_high": place.effect[2] * scale,
+            "unit": unit.difference,
+            "effect": place.effect[0] * unit.oriented + 0.0,
+            "effect_low": unit.ends(*place.effect[1:])[0],
+            "effect_high": unit.ends(*place.effect[1:])[1],
             "cost_ratio": place.cost[0],
             "cost_ratio_low": place.cost[1],
             "cost_ratio_high": place.cost[2],
@@ -47,9 +47,9 @@ def tradeoff(findings: Findings) -> Figure:
     assert findings.judged is not None  # there is a front
     figure = Figure(figsize=(style.WIDTH, 3.6))
     axis = figure.subplots()
-    scale = findings.common.scale
+    scale = findings.common.oriented
     names = list(findings.folder.evaluation.techniques)
-    rope = findings.judged.design.rope * scale
+    rope = findings.judged.design.rope * findings.common.scale
     axis.axhspan(-rope, rope, color=style.ROPE, lw=0, zorder=0)
     axis.axvspan(0.9, 1.1, color="#EEEEEE", lw=0, zorder=-1)
     for place in findings.front:
@@ -63,9 +63,17 @@ def tradeoff(findings: Findings) -> Figure:
         face = colour if place.front else "white"
         axis.plot(x, y, style.marker(index), ms=9, color=colour, mfc=face, mew=1.6, zorder=3)
     _names(findings, axis, scale, names)
-    best = sorted((p.cost[0], p.effect[0] * scale) for p in findings.front if p.front)
+    best = sorted((p.cost[0], p.effect[0]) for p in findings.front if p.front)
     if len(best) > 1:
-        axis.step(*zip(*best, strict=True), where="post", color=style.GREY, lw=0.9, ls=(0, (1, 1.5)), zorder=1)
+        axis.step(
+            [cost for cost, _ in best],
+            [effect * scale for _, effect in best],
+            where="post",
+            color=style.GREY,
+            lw=0.9,
+            ls=(0, (1, 1.5)),
+            zorder=1,
+        )
     axis.set_xscale("log")
     costs = [x for p in findings.front for x in p.cost if np.isfinite(x)]
     low, high = min([0.8, *costs]), max([1.25, *costs])
@@ -77,6 +85,8 @@ def tradeoff(findings: Findings) -> Figure:
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
     axis.grid()
+    if findings.common.sign < 0:
+        axis.invert_yaxis()
     base = findings.folder.evaluation.baseline
     axis.set_xlabel(f"cost relative to {base} ({measured_in(findings)}, log scale); left is cheaper")
     axis.set_ylabel(f"effect ({findings.common.difference})\nup is better")

@@ -158,7 +158,8 @@ def front(findings: Findings) -> Figure:
     table = findings.tuned.front
     assert findings.folder.evaluation.tuning is not None
     objectives = findings.folder.evaluation.tuning["objectives"]
-    names = [name for name in findings.folder.evaluation.workloads if (table["workload"] == name).any()]
+    solved = set(table.loc[table["on_front"], "workload"])
+    names = [name for name in findings.folder.evaluation.workloads if name in solved]
     figure, axes = style.panels(len(names), 2.5 if len(names) > 1 else 3.5)
     for axis, workload in zip(axes, names, strict=True):
         first, second = objectives[workload][:2]
