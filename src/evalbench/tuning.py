@@ -479,27 +479,20 @@ def tune(study: CellStudy, store: Store) -> None:
 
     config = study.search
     with store.lease(study.id) as lease:
-        _train(study, [one.candidate for one in study.history(store)], store, lease)  # what was broken off, or failed
-        storage = config.storage or optuna_side.default_storage(study.cell.config.store_url)
         opened = optuna_side.Study(
             study.name,
             config,
             [DIRECTIONS[name] for name in study.objectives],
-            storage,
+            config.storage or optuna_side.default_storage(study.cell.config.store_url),
             lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
-            [(one.candidate, one.outcome) for one in study.history(store)],
+            [one.candidate for one in study.history(store)],
         )
-        while (waiting := opened.waiting()) or opened.count < optuna_side.num_candidates(config):
-            if not waiting:
-                waiting = opened.ask()
-                _record(study, waiting, store)
-                _train(study, waiting, store, lease)
-            study._time(waiting, store)
-            outcomes = {one.candidate.number: one.outcome for one in study.history(store)}
-            for candidate in waiting:
-                outcome = outcomes[candidate.number]
-                assert outcome is not None  # it has been trained, one way or another
-                opened.tell(candidate, outcome)
+        while batch := opened.ask():
+            _record(study, batch, store)
+            _train(study, batch, store, lease)  # what was broken off or failed, too
+            study._time(batch, store)
+            ended = {one.candidate.number: one.outcome for one in study.history(store) if one.outcome is not None}
+            opened.tell({candidate.number: ended[candidate.number] for candidate in batch})
 
 
 def _record(study: CellStudy, candidates: Sequence[Candidate], store: Store) -> None:
