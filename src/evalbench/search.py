@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from evalbench.config import SearchConfig
 from evalbench.errors import ConfigError
 from evalbench.space import Dimension
-from evalbench.store import ensure_schema
+from evalbench.store import alone_in
 from evalbench.trial import Candidate, Outcome
 
 log = logging.getLogger(__name__)
@@ -216,7 +216,10 @@ def open_storage(where: str) -> BaseStorage:
     if "://" not in where:
         return _open_journal(Path(where).absolute())  # Optuna never frees a dead process's lock at a relative path
     try:
-        return RDBStorage(where, engine_kwargs=_in_schema(where), skip_compatibility_check=False)
+        if not where.startswith("postgresql"):
+            return RDBStorage(where)
+        with alone_in(where, SCHEMA):
+            return RDBStorage(where, engine_kwargs={"connect_args": {"options": f"-csearch_path={SCHEMA}"}})
     except Exception as error:  # SQLAlchemy's and the driver's, of many kinds
         raise ConfigError(
             "search.storage", "must be a database that can be opened", where, _first_line(error)
@@ -251,13 +254,6 @@ def default_storage(store_url: str) -> str:
         return store_url
     file = rest.removeprefix("/") if kind.startswith("sqlite") else ""
     return str(Path(file).with_name("studies.journal")) if file else "outputs/studies.journal"
-
-
-def _in_schema(url: str) -> dict[str, Any]:
-    if not url.startswith("postgresql"):
-        return {}
-    ensure_schema(url, SCHEMA)
-    return {"connect_args": {"options": f"-csearch_path={SCHEMA}"}}
 
 
 def _sampler(search: SearchConfig, seed: int, study_seed: int | None = None) -> BaseSampler:

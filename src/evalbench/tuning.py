@@ -24,7 +24,7 @@ from evalbench import provenance, ranks
 from evalbench.cell import Cell
 from evalbench.config import SearchConfig
 from evalbench.engine import halving
-from evalbench.errors import ConfigError, DataError
+from evalbench.errors import ConfigError, DataError, LeaseLostError
 from evalbench.seeds import STUDY_SEEDS, Phase, derive_draw
 from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
 from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec
@@ -398,7 +398,18 @@ def _metrics(cell: Cell) -> list[str]:
 
 
 def run(cell: Cell, store: Store) -> None:
-    """Tune what is to be tuned, then measure: the setting that nobody tuned, and the best one of every study."""
+    """Tune what is to be tuned, then measure: the setting that nobody tuned, and the best one of every study.
+
+    Where another process has taken a cell over meanwhile, wait for it, and train what is still missing then.
+    """
+    while True:
+        try:
+            return _run(cell, store)
+        except LeaseLostError as error:
+            log.warning("%s: its results count, those of this process are dropped", error)
+
+
+def _run(cell: Cell, store: Store) -> None:
     if cell.config.search is None or ranks.here().index:
         cells.run(cell, store)
         return
