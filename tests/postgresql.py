@@ -1,5 +1,6 @@
 """A PostgreSQL server of the tests' own, in a temporary folder, on a socket that only its user and root can reach."""
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -12,14 +13,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psycopg
-
 SETTINGS = ("fsync=off", "listen_addresses=", "max_connections=100")
 
 
 def missing() -> str | None:
     """Return why no server can be started, or None."""
-    return None if _programs() is not None else "PostgreSQL is not installed: apt-get install postgresql"
+    if importlib.util.find_spec("psycopg") is None:
+        return "its driver is not installed: pip install 'psycopg[binary]'"
+    return None if _programs() is not None else "PostgreSQL is not installed: make postgresql"
 
 
 def _programs() -> Path | None:
@@ -63,6 +64,8 @@ class Server:
 
     def new_database(self) -> str:
         """Return the URL of an empty database."""
+        import psycopg
+
         name = f"test{uuid4().hex}"
         with psycopg.connect(host=str(self.folder), user="evalbench", dbname="postgres", autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")

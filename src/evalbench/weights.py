@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from evalbench import models, own_code
 from evalbench.config import ActivationConfig, Component, Config
-from evalbench.errors import DataError
+from evalbench.errors import DataError, StorageError
 from evalbench.trial import TrialResult
 from evalbench.workloads import Dataset, Kind, Scaling, losses
 
@@ -60,6 +61,15 @@ class Predictor(nn.Module):
 def folder(cell: Path, seed: int) -> Path:
     """Return the folder of one trial in the folder of its cell."""
     return cell / f"s{seed}"
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Raise `StorageError` where weights cannot be written: that is no failure of what was trained."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"the weights in {place}", " ".join(str(error).split())) from error
 
 
 def save_base(cell: Path, shared: Mapping[str, Tensor]) -> str | None:
