@@ -215,7 +215,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_full(error: Exception) -> bool:
-    return any(words in _reason(error) for words in ("disk is full", "No space left", "File too large"))
+    return any(words in _reason(error) for words in ("disk is full", "disk I/O error", "No space left"))
 
 
 class Store:
