@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick bench check format clean help
+.PHONY: demo test quick bench check format clean postgresql help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +32,13 @@ check: $(VENV)/installed  ## everything that a contribution must pass
 format: $(VENV)/installed  ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The tests start a server of their own from Debian's package, and are skipped without it.
+postgresql:  ## install PostgreSQL for its tests, where this is Debian and you are root
+	@command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
+	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } || \
+	echo "PostgreSQL was not installed: its tests will be skipped"
 
 clean:  ## remove the environment and caches, but no results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

@@ -184,7 +184,7 @@ def _first_candidates(study: tuning.CellStudy, few: int) -> list[Candidate]:
         def seed_of(number: int) -> int:
             return derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number)
 
-        return Study("first", study.search, ["maximize"], f"{folder}/journal", seed_of, []).ask()[:few]
+        return Study("first", study.search, ["maximize"], f"{folder}/journal", seed_of).ask()[:few]
 
 
 def main() -> None:

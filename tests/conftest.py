@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side
@@ -14,6 +14,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it ig
 import pytest
 from hydra import compose, initialize_config_dir
 
+import postgresql
 from evalbench.__main__ import conf_folder, main
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
@@ -47,6 +48,16 @@ def inline(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         return capsys.readouterr().out
 
     return run
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgresql.Server]:
+    """A PostgreSQL server."""
+    reason = postgresql.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with postgresql.running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,3 +1,6 @@
+import json
+import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -5,6 +8,8 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.samplers import CmaEsSampler
+from optuna.storages.journal import JournalFileBackend
 
 from conftest import compose_config
 from evalbench import search
@@ -14,7 +19,6 @@ from evalbench.search import Study
 from evalbench.trial import Candidate, Outcome
 
 SAMPLERS = ["random", "tpe", "gp", "cma_es", "qmc", "grid"]
-Known = Sequence[tuple[Candidate, Outcome | None]]
 
 
 def searched(*overrides: str) -> SearchConfig:
@@ -23,7 +27,7 @@ def searched(*overrides: str) -> SearchConfig:
     return config
 
 
-def opened(path: Path, config: SearchConfig, known: Known = ()) -> Study:
+def opened(path: Path, config: SearchConfig, known: Sequence[Candidate] = ()) -> Study:
     return Study("study", config, ["maximize"], str(path / "s.journal"), lambda number: number + 100, known)
 
 
@@ -31,25 +35,32 @@ def score(values: Any) -> Outcome:
     return Outcome((-abs(values["optimizer.lr"] - 0.01) - values["optimizer.batch_size"] / 1000,))
 
 
-def run(path: Path, config: SearchConfig, rounds: int, known: Known = ()) -> list[tuple[Candidate, Outcome | None]]:
-    """Return all candidates after some batches, on top of what is known."""
-    study, found = opened(path, config, known), dict(enumerate(known))
+def run(path: Path, config: SearchConfig, rounds: int, known: Sequence[Candidate] = ()) -> list[Candidate]:
+    """Return all candidates after some batches; the first of them may be known."""
+    study, found = opened(path, config, known), []
     for _ in range(rounds):
-        for candidate in study.waiting() or study.ask():
-            outcome = score(candidate.values)
-            study.tell(candidate, outcome)
-            found[candidate.number] = (candidate, outcome)
-    return [found[number] for number in sorted(found)]
+        batch = study.ask()
+        study.tell({candidate.number: score(candidate.values) for candidate in batch})
+        found += batch
+    return found
+
+
+def copied(path: Path) -> list[tuple[str, float | None]]:
+    """Return what Optuna's tools see."""
+    storage = search.open_storage(str(path / "s.journal"))
+    (name,) = optuna.get_all_study_names(storage)
+    return [(trial.state.name, trial.value) for trial in optuna.load_study(study_name=name, storage=storage).trials]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_study_that_was_broken_off_and_forgotten_goes_on_as_if_it_had_not_been(tmp_path: Path, sampler: str) -> None:
     config = searched(f"+search={sampler}")
     whole = run(tmp_path / "whole", config, 3)
-    assert len({str(candidate.values) for candidate, _ in whole}) == 12
+    assert len({str(candidate.values) for candidate in whole}) == 12
     first = run(tmp_path / "cut", config, 2)
-    assert run(tmp_path / "cut", config, 1, first) == whole  # another process, the same storage
+    assert run(tmp_path / "cut", config, 3, first) == whole  # another process, the same storage
     assert run(tmp_path / "lost", config, 3, first) == whole  # the storage is lost, the store is not
+    assert copied(tmp_path / "cut") == copied(tmp_path / "whole") == copied(tmp_path / "lost")
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cma_es"])
@@ -62,7 +73,7 @@ def test_a_study_that_grew_has_the_candidates_of_one_that_was_large_at_once(tmp_
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_candidate_lies_in_the_space(tmp_path: Path, sampler: str) -> None:
-    for candidate, _ in run(tmp_path, searched(f"+search={sampler}"), 2):
+    for candidate in run(tmp_path, searched(f"+search={sampler}"), 2):
         assert list(candidate.values) == [
             "optimizer.lr",
             "optimizer.betas.0",
@@ -73,14 +84,50 @@ def test_every_candidate_lies_in_the_space(tmp_path: Path, sampler: str) -> None
         assert candidate.values["optimizer.batch_size"] in (16, 32, 64)
 
 
-def test_the_store_is_right_where_the_two_disagree(tmp_path: Path) -> None:
+class Planted:
+    """Says when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("unpickled"),)
+
+
+def test_no_pickle_is_read_from_where_another_user_may_have_written_and_none_is_left_there(workspace: Path) -> None:
+    config = searched("+search=cma_es", "search.num_trials=24")
+    first = run(workspace, config, 4)
+    journal = workspace / "s.journal"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    trials = [line for line in lines if "system_attrs" in line]
+    assert [trial["system_attrs"] for trial in trials] == 16 * [{}]
+    for trial in trials:
+        trial["system_attrs"] = {f"{CmaEsSampler()._attr_key_optimizer}:0": pickle.dumps(Planted()).hex()}
+    journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert run(workspace, config, 5, first) == run(workspace / "other", config, 5)
+    assert not Path("unpickled").exists()
+
+
+def test_a_copy_that_says_something_else_is_made_anew(tmp_path: Path) -> None:
     config = searched("+search=random")
-    found = run(tmp_path, config, 2)
-    other = [(candidate, Outcome((7.0,))) for candidate, _ in found]
-    study = opened(tmp_path, config, other)
-    assert study.count == 0  # asked anew, and told anew
-    assert [candidate for candidate, _ in other] == study.ask() + study.ask()
-    assert opened(tmp_path, config, []).count == 0
+    run(tmp_path, searched("+search=random", "search.batch=3"), 1)
+    found = run(tmp_path, config, 1)
+    assert copied(tmp_path) == [("COMPLETE", pytest.approx(score(one.values).values[0])) for one in found]  # type: ignore[index]
+
+
+def test_a_copy_that_cannot_be_written_costs_a_warning_and_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = searched("+search=random")
+    study = opened(tmp_path, config)
+    with monkeypatch.context() as full:
+        full.setattr(JournalFileBackend, "append_logs", lambda *_: os.write(os.open("/dev/full", os.O_WRONLY), b"x"))
+        study.tell({one.number: score(one.values) for one in study.ask()})
+    assert "s.journal ([Errno 28] No space left on device): nothing is lost" in caplog.text
+    study.tell({one.number: score(one.values) for one in study.ask()})
+    assert len(copied(tmp_path)) == 8
+
+
+def test_a_database_for_the_copy_that_cannot_be_opened_is_refused_before_anything_trains() -> None:
+    with pytest.raises(ConfigError, match=r"^search\.storage must be a database that can be opened"):
+        search.check(searched("+search=random", "search.storage='sqlite:////proc/none/studies.sqlite'"))
 
 
 def test_half_a_line_that_a_killed_process_left_is_taken_away(tmp_path: Path) -> None:
@@ -88,8 +135,8 @@ def test_half_a_line_that_a_killed_process_left_is_taken_away(tmp_path: Path) ->
     found = run(tmp_path, config, 1)
     with (tmp_path / "s.journal").open("ab") as file:
         file.write(b'{"op_code": 4, "worker')
-    assert opened(tmp_path, config, found).ask()
-    assert opened(tmp_path, config, found).count == 0  # that one was never recorded: it is asked again
+    run(tmp_path, config, 2, found)
+    assert len(copied(tmp_path)) == 8
 
 
 @pytest.mark.parametrize("line", [b"nonsense\n{}\n", b'{"op_code": 99}\n'])
@@ -112,19 +159,11 @@ def test_the_lock_of_a_killed_process_is_taken_over(workspace: Path) -> None:
 
 def test_pruned_and_failed_candidates_are_so_in_optuna_too(tmp_path: Path) -> None:
     study = opened(tmp_path, searched("+search=tpe"))
-    one, two, _, _ = study.ask()
-    study.tell(one, Outcome((0.25,), pruned=True))
-    study.tell(two, Outcome(None))
-    (kept,) = optuna.get_all_study_summaries(storage=search.open_storage(str(tmp_path / "s.journal")))
-    trials = optuna.load_study(
-        study_name=kept.study_name, storage=search.open_storage(str(tmp_path / "s.journal"))
-    ).trials
-    assert [(trial.state.name, trial.value) for trial in trials] == [
-        ("PRUNED", 0.25),
-        ("FAIL", None),
-        ("RUNNING", None),
-        ("RUNNING", None),
-    ]
+    first, second, third, fourth = (one.number for one in study.ask())
+    study.tell(
+        {first: Outcome((0.25,), pruned=True), second: Outcome(None), third: Outcome((1,)), fourth: Outcome(None)}
+    )
+    assert copied(tmp_path) == [("PRUNED", 0.25), ("FAIL", None), ("COMPLETE", 1), ("FAIL", None)]
 
 
 def test_a_grid_ends_when_it_has_been_walked(tmp_path: Path) -> None:

@@ -4,14 +4,22 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import sqlalchemy as sa
 
-from evalbench.errors import ConfigError, LeaseLostError
+from evalbench import store as stores
+from evalbench.errors import ConfigError, LeaseLostError, StorageError
 from evalbench.store import Lease, Link, Store
 from evalbench.trial import CurvePoint, State, TrialResult, TrialSpec
+from postgresql import Server
 
+T = TypeVar("T")
 SPECS = [TrialSpec("digits", {"optimizer": {"lr": 0.1}}, 0, seed) for seed in range(3)]
 IDS = [spec.trial_id() for spec in SPECS]
 COMPLETE = TrialResult(
@@ -30,9 +38,12 @@ FAILED = TrialResult(State.FAILED, message="RuntimeError: no", log="job.log")
 PROVENANCE = {"commit": "abc"}
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/deep/er/store.sqlite"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/deep/er/store.sqlite"
+    server: Server = request.getfixturevalue("server")
+    return server.new_database()
 
 
 def test_what_is_written_is_read_back_exactly(url: str) -> None:
@@ -110,6 +121,89 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Store(f"sqlite:///{tmp_path}/store.sqlite")
 
 
+def side_by_side(count: int, work: Callable[[int], T]) -> list[T]:
+    """Do something in threads that begin together; return what each returned, or raise what one raised."""
+    barrier = threading.Barrier(count)
+
+    def begin(number: int) -> T:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(begin, range(count)))
+
+
+def test_eight_processes_may_make_the_tables_and_say_the_same_at_once(url: str) -> None:
+    links = [Link(f"trial{n}", "adam", {}) for n in range(100)]
+    costs = {f"cell{n}": [{"step_seconds": 1.0}] for n in range(20)}
+
+    def work(number: int) -> None:
+        store = Store(url)
+        orders = [links, links[::-1]]
+        for _ in range(3):
+            store.link("one", {}, orders[number % 2])
+            store.describe("one", {"number": number})
+            store.add_links("one", [Link("added", "adam", {})])
+            store.record([(spec, FAILED) for spec in SPECS[:: 1 - 2 * (number % 2)]], PROVENANCE)
+            store.record_references("w", {(0, "linear"): {"a": 0.5}, (0, "trivial"): {"a": 0.1}})
+            store.record_costs(costs, "machine")
+        store.close()
+
+    side_by_side(8, work)
+    store = Store(url)
+    found = [link.trial_id for link in store.links("one")]
+    assert sorted(found) == sorted({*found, *(link.trial_id for link in links)})
+    assert store.costs(list(costs), "machine") == costs  # all of one process
+    assert len(store.trials(IDS)) == 3
+
+
+def test_one_of_eight_takes_a_free_cell(url: str) -> None:
+    store = Store(url)
+    assert sum(side_by_side(8, lambda _: Lease(store._engine, "cell").claim())) == 1
+
+
+def test_a_server_that_is_restarted_is_waited_for(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    url = server.new_database()
+    store = Store(url)
+    server.stop()
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(store.record, [(SPECS[0], COMPLETE)], PROVENANCE)
+        opened = pool.submit(Store, url, patient=True)  # a job that begins just now
+        with pytest.raises(ConfigError, match=r"^store\.url must be a database that can be opened"):
+            Store(url)  # a person at the beginning has mistyped it, perhaps
+        server.start()
+        written.result()
+        assert opened.result().states(IDS) == {IDS[0]: State.COMPLETE}
+    server.restart()  # a connection that was open is not any more
+    assert store.missing(IDS) == IDS[1:]
+    assert "does not answer (" in caplog.text
+    assert "trying for 300 s" in caplog.text
+
+
+def test_a_server_that_does_not_come_back_is_no_bad_input(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(server.new_database().replace("evalbench@", "evalbench:secret@"))
+    monkeypatch.setattr(stores, "OUTAGE_SECONDS", 0.0)
+    monkeypatch.setattr(stores, "RETRY_SECONDS", 0.01)
+    server.stop()
+    try:
+        with pytest.raises(StorageError, match=r"nothing is lost, the same command goes on") as caught:
+            store.states(IDS)
+    finally:
+        server.start()
+    assert "secret" not in str(caught.value)
+    assert store.states(IDS) == {}
+
+
+def test_a_full_disk_is_no_bad_input_and_costs_nothing(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    store.record([(SPECS[0], COMPLETE)], PROVENANCE)
+    sa.event.listen(store._engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count=1"))
+    store.close()
+    with pytest.raises(StorageError, match="database or disk is full: nothing is lost"):
+        store.record([(spec, replace(COMPLETE, message="x" * 10**6)) for spec in SPECS[1:]], PROVENANCE)
+    assert store.missing(IDS) == IDS[1:]
+
+
 # ── leases ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -163,3 +257,29 @@ def test_waiting_ends_when_the_cell_is_free(url: str) -> None:
     with Store(url).lease("cell", poll_seconds=0.05) as lease:
         assert lease.owner != one.owner
     assert one.claim()
+
+
+def test_a_lease_far_in_the_future_is_waited_for_with_a_word_about_clocks_and_taken_when_nobody_renews_it(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = leases(url, 0.05)
+    one.owner = "elsewhere:17:0"
+    one._seconds = 10 * 365 * 86400
+    assert one.claim()
+    one._seconds = 0.05
+    assert not two.claim()
+    assert "process 17 on elsewhere" in caplog.text
+    assert "the clock of elsewhere is wrong, or that of this machine" in caplog.text
+    time.sleep(0.06)
+    with one._engine.begin() as connection:
+        one.renew(connection)  # with the clock set right it is an ordinary lease again
+    assert not two.claim()
+    time.sleep(0.15)
+    assert two.claim()
+
+
+def test_a_server_keeps_the_time_of_leases(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = leases(server.new_database(), 60)
+    assert one.claim()
+    monkeypatch.setattr(time, "time", lambda: 1e12)  # this machine's clock is wrong
+    assert not two.claim()

@@ -76,11 +76,11 @@ def test_a_model_whose_code_has_changed_is_loaded_with_a_warning(
     monkeypatch.syspath_prepend(tmp_path)
     cell = make_cell("dataset=iris", *SMALL, "save=all", "model._target_=changing.Net")
     training.train(cell.config, cell.dataset, [0], keep_in=tmp_path)
-    weights.load(tmp_path / "s0")
+    weights.load(tmp_path / "s0", packages=["changing"])
     own.write_text(own.read_text() + "scale = 2\n")
     monkeypatch.delitem(sys.modules, "changing")  # as in another process
     with pytest.warns(UserWarning, match="code of changing.Net changed: it may predict other than what was tested"):
-        weights.load(tmp_path / "s0")
+        weights.load(tmp_path / "s0", packages=["changing"])
 
 
 def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
@@ -92,3 +92,33 @@ def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
     description.write_text(description.read_text().replace('"depth": 2', '"depth": 3'))
     with pytest.raises(DataError, match="must hold the weights of the model"):
         weights.load(tmp_path / "s0")
+
+
+HOSTILE: dict[str, dict[str, object]] = {
+    "a function": {"_target_": "os.system", "command": "touch ran"},
+    "a module that is imported": {"_target_": "planted.Net"},
+    "code of torch that is no network": {"_target_": "torch.hub.load", "repo_or_dir": "planted"},
+    "what a module of networks has imported": {"_target_": "torch.nn.modules.module.weakref.WeakSet"},
+    "nested": {"_target_": "evalbench.models.mlp.MLP", "width": [{"_target_": "os.system", "command": "touch ran"}]},
+    "made by an interpolation": {"_target_": "evalbench.models.mlp.MLP", "width": "${oc.create:{_target_: os.system}}"},
+    "a name that only begins alike": {"_target_": "torch.nnx.Net"},
+}
+
+
+@pytest.mark.parametrize("group", ["model", "activation"])
+@pytest.mark.parametrize("spec", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_description_of_another_user_runs_no_code(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, group: str, spec: dict[str, object]
+) -> None:
+    (workspace / "planted.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    monkeypatch.syspath_prepend(workspace)
+    cell = make_cell("dataset=iris", *SMALL, "save=all")
+    training.train(cell.config, cell.dataset, [0], keep_in=workspace)
+    description = workspace / "s0" / weights.DESCRIPTION
+    described = json.loads(description.read_text())
+    description.write_text(json.dumps({**described, group: {"gain": 1.0, **spec}}))
+    with pytest.raises(DataError, match=r"must be made of networks of evalbench\.models and torch\.nn, not"):
+        weights.load(workspace / "s0")
+    assert not Path("ran").exists()
+    with pytest.raises(DataError, match=r"must be made of networks of evalbench\.models and torch\.nn and mine, not"):
+        weights.load(workspace / "s0", packages=["mine"])

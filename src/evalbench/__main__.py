@@ -13,6 +13,10 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from evalbench.errors import StorageError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk, a quota or a limit says when there is no more space: no fault of the input."""
 _LOOKING = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "-sc")
 
 
@@ -80,11 +84,14 @@ def main() -> None:
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
+        if error.filename is None and error.errno not in FULL:
             raise  # it is not about a file
         what = f"{error.filename or 'the system'}: {error.strerror or error}"
         print(f"evalbench: {what}: work in a folder that can be written and has space", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(1 if error.errno in FULL else 2) from None
+    except StorageError as error:
+        print(f"evalbench: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _raised_by_hydra(error: Exception) -> bool:

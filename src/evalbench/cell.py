@@ -14,7 +14,7 @@ from typing import Any
 
 from evalbench import live, provenance, ranks, workloads
 from evalbench.config import Component, Config, SplitConfig
-from evalbench.errors import ConfigError, InputError, LeaseLostError
+from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageError
 from evalbench.names import file_name
 from evalbench.seeds import Phase, Role, derive, seeds_of
 from evalbench.store import Lease, Store
@@ -195,12 +195,14 @@ def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: 
                 if isinstance(results, Exception):
                     results = [_failure(results, cell.config) for _ in members]
                 seconds = round((time.monotonic() - start) / len(members), 6)
-                store.record(zip(specs, results, strict=True), {**provenance.collect(), "seconds": seconds}, lease)
+                store.record(
+                    list(zip(specs, results, strict=True)), {**provenance.collect(), "seconds": seconds}, lease
+                )
                 ended.update(zip((Entrant.of(member).seed for member in members), results, strict=True))
                 start = time.monotonic()
         if cell.config.save == "best" and cell.phase is Phase.MEASURE:
             _keep_best(cell, ended)
-    except LeaseLostError:
+    except (LeaseLostError, StorageError):
         raise
     except Exception as error:
         log.exception("the cell failed")

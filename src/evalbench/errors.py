@@ -5,6 +5,7 @@
     │   ├── ConfigError       a value in the configuration
     │   ├── DataError         a data set, or a file of results
     │   └── TableError        a table of results or a report folder
+    ├── StorageError      results cannot be written or read now: exit code 1, and the same command goes on later
     ├── LeaseLostError    another process took this cell over
     └── JobLostError      the process of a job died
 
@@ -35,6 +36,13 @@ class DataError(InputError):
 
 class TableError(InputError):
     """A table of results, or the folder of a report, cannot be used as it is."""
+
+
+class StorageError(EvalbenchError):
+    """What keeps results cannot be written or read now: a full disk, a server that does not answer."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}: nothing is lost, the same command goes on from there once that is mended")
 
 
 class LeaseLostError(EvalbenchError):

@@ -73,6 +73,11 @@ def changes(old: Code | None, new: Code) -> list[str]:
     return [f"code of {name} changed" for name, pieces in new.items() if old.get(name) != pieces]
 
 
+def targets(settings: Any) -> list[str]:
+    """Return every `_target_` in some settings, nested ones included; nothing is imported."""
+    return [name for name, is_target in _names(settings) if is_target]
+
+
 def _names(value: Any, key: str = "") -> Iterator[tuple[str, bool]]:
     """Yield the dotted names anywhere in a value, each with whether it is a `_target_`."""
     if isinstance(value, Mapping):

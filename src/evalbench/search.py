@@ -2,9 +2,11 @@
 
 What a sampler draws for a candidate depends on the study's results so far and on the candidate's own seed, not on the
 process: so a study that was broken off goes on as if it had not been. The store is the truth about candidates and
-results; a study that disagrees with it is forgotten and asked again, each known candidate being put in its place.
+results: each process asks its own study in memory again, with every known candidate put in its place. What lies in
+Optuna's storage is a copy for people, from which no sampler takes anything.
 """
 
+import copy
 import importlib.util
 import inspect
 import logging
@@ -18,15 +20,15 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, QMCSampler, RandomSampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, QMCSampler, RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from evalbench.config import SearchConfig
 from evalbench.errors import ConfigError
 from evalbench.space import Dimension
-from evalbench.store import ensure_schema
+from evalbench.store import alone_in
 from evalbench.trial import Candidate, Outcome
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ ONE_SEED = (QMCSampler, GridSampler)
 """Samplers that walk through one sequence, which one seed fixes."""
 NOT_ADAPTIVE = (RandomSampler, *ONE_SEED)
 """Samplers whose candidates do not depend on results; any other sampler may learn from them."""
+SLOW_WITHOUT_STATE = GPSampler
+"""Keeps nothing in the study, so that it need not be asked for what is known: that would take long."""
 NUMBERS_ONLY = CmaEsSampler
 """Beside it choices are drawn at random."""
 TREES, DRAWS, FEWEST = 64, 16, 4
@@ -56,6 +60,8 @@ def check(search: SearchConfig) -> None:
     if isinstance(sampler, NUMBERS_ONLY) and all(dimension.choices for dimension in search.space):
         rule = "must have a range of numbers to search: it would draw choices at random"
         raise ConfigError("search.space", rule, [one.path for one in search.space], "use +search=tpe or +search=gp")
+    if search.storage is not None and "://" in search.storage:
+        open_storage(search.storage)
     with _quiet():
         optuna.create_study(sampler=sampler).ask(_distributions(search.space))
 
@@ -84,7 +90,11 @@ def grid(space: Sequence[Dimension], points: int, seed: int) -> GridSampler:
 
 
 class Study:
-    """One study in its storage, brought in line with what the store knows."""
+    """One study: it lives in memory, is asked anew for what the store knows, and writes a copy for people to look at.
+
+    Samplers may keep a state in the study, as pickles too (`CmaEsSampler`). So nothing that another process has written
+    may get into it but values and results, which are plain numbers and text.
+    """
 
     def __init__(
         self,
@@ -93,61 +103,30 @@ class Study:
         directions: Sequence[Direction],
         storage: str,
         seed_of: Callable[[int], int],
-        known: Sequence[tuple[Candidate, Outcome | None]],
+        known: Sequence[Candidate] = (),
     ) -> None:
-        """Open the study; make it anew where it does not hold what is known.
+        """Begin the study.
 
         Args:
             name: the study's, the same for the same search.
             search: how to sample.
             directions: `minimize` or `maximize` for each objective.
-            storage: a path of a journal file or a URL of a database.
+            storage: where the copy goes: a path of a journal file or a URL of a database.
             seed_of: a candidate's number to its seed.
-            known: the candidates that the store has, in order, each with its outcome if all its trials have ended.
+            known: the candidates that the store has, in order: they are asked for again, and are what they were.
         """
         self._search, self._seed_of = search, seed_of
-        self._known = {candidate.number: candidate for candidate, _ in known}
-        self._storage = open_storage(storage)
-        self._study = self._make(name, directions)
-        if self._disagrees(known) or self._left_in_a_batch:
-            log.info("study %s is asked anew for what the store knows", name)
-            optuna.delete_study(study_name=name, storage=self._storage)
-            self._study = self._make(name, directions)
-
-    def _make(self, name: str, directions: Sequence[Direction]) -> optuna.Study:
-        return optuna.create_study(
-            study_name=name, storage=self._storage, directions=list(directions), load_if_exists=True
-        )
-
-    def _disagrees(self, known: Sequence[tuple[Candidate, Outcome | None]]) -> bool:
-        """Whether a candidate is missing, is another, has another outcome, or is not in the store."""
-        trials = self._study.get_trials(deepcopy=False)
-        if len(trials) != len(known):
-            return True
-        for trial, (candidate, outcome) in zip(trials, known, strict=True):
-            if trial.params != dict(candidate.values):
-                return True
-            if trial.state.is_finished() and (outcome is None or not _is(trial, outcome)):
-                return True
-        return False
-
-    @property
-    def _left_in_a_batch(self) -> bool:
-        """Whether the last batch has room for candidates that are wanted: they must know none of its results."""
-        return bool(self.count % batch_size(self._search)) and self.count < num_candidates(self._search)
+        self._known = {candidate.number: candidate for candidate in known}
+        self._study = optuna.create_study(directions=list(directions))
+        self._copy = _Copy(name, directions, storage)
 
     @property
     def count(self) -> int:
         """How many candidates were asked for."""
         return len(self._study.get_trials(deepcopy=False))
 
-    def waiting(self) -> list[Candidate]:
-        """Return the candidates that were asked for and not told of."""
-        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        return [Candidate(trial.number, dict(trial.params)) for trial in running]
-
     def ask(self) -> list[Candidate]:
-        """Return the candidates of the next batch; those that the store knows already are what they were.
+        """Return the candidates of the next batch, none at the end; those that the store knows are what they were.
 
         Batches begin at multiples of their size, however large the study was before.
         """
@@ -157,7 +136,9 @@ class Study:
             known = self._known.get(number)
             if known is not None:
                 self._study.enqueue_trial(dict(known.values))
-            self._study.sampler = _sampler(self._search, self._seed_of(number), self._seed_of(-1))
+            sampler = _sampler(self._search, self._seed_of(number), self._seed_of(-1))
+            slow = known is not None and type(sampler) is SLOW_WITHOUT_STATE
+            self._study.sampler = RandomSampler() if slow else sampler
             with _quiet():
                 trial = self._study.ask()
                 trial.relative_params  # noqa: B018 - a sampler that walks a sequence takes its step, whatever is known
@@ -165,18 +146,80 @@ class Study:
             asked.append(Candidate(trial.number, values))
         return asked
 
-    def tell(self, candidate: Candidate, outcome: Outcome) -> None:
-        """Say what came of a candidate."""
+    def tell(self, outcomes: Mapping[int, Outcome]) -> None:
+        """Say what came of the candidates of a batch, by number."""
         self._study.sampler = RandomSampler()  # none of them learns from being told; a grid would stop a loop, not ours
-        with _quiet():
-            if outcome.values is None:
-                self._study.tell(candidate.number, state=TrialState.FAIL)
-            elif outcome.pruned:
-                trial = self._study.get_trials(deepcopy=False)[candidate.number]
-                self._storage.set_trial_intermediate_value(trial._trial_id, 0, outcome.values[0])
-                self._study.tell(candidate.number, state=TrialState.PRUNED)
-            else:
-                self._study.tell(candidate.number, list(outcome.values))
+        trials = self._study.get_trials(deepcopy=False)
+        for number, outcome in outcomes.items():
+            with _quiet():
+                if outcome.values is None:
+                    self._study.tell(number, state=TrialState.FAIL)
+                elif outcome.pruned:
+                    self._study._storage.set_trial_intermediate_value(trials[number]._trial_id, 0, outcome.values[0])
+                    self._study.tell(number, state=TrialState.PRUNED)
+                else:
+                    self._study.tell(number, list(outcome.values))
+        self._copy.write(self._study.get_trials(deepcopy=False))
+
+
+class _Copy:
+    """A study in a storage, for people and their tools to look at: written batch by batch, never read."""
+
+    def __init__(self, name: str, directions: Sequence[Direction], storage: str) -> None:
+        self._name, self._directions, self._where = name, directions, storage
+        self._study: optuna.Study | None = None
+        self._count = 0
+
+    def write(self, trials: Sequence[FrozenTrial]) -> None:
+        """Add the trials that are not there yet; a storage that fails is tried again with the next batch."""
+        try:
+            if self._study is None:
+                self._study, self._count = self._made_anew(), 0
+            for trial in trials[self._count :]:
+                plain = copy.copy(trial)
+                plain.system_attrs = {}  # a sampler's, perhaps a pickle: nobody shall have to load it
+                self._study.add_trial(plain)
+                self._count += 1
+        except Exception as error:  # the storage's, of many kinds
+            log.warning("the study was not written to %s (%s): nothing is lost", self._where, _first_line(error))
+            self._study = None
+
+    def _made_anew(self) -> optuna.Study:
+        storage = open_storage(self._where)
+        if self._name in optuna.get_all_study_names(storage):
+            optuna.delete_study(study_name=self._name, storage=storage)
+        return optuna.create_study(study_name=self._name, storage=storage, directions=list(self._directions))
+
+
+def keep_copy(
+    name: str,
+    search: SearchConfig,
+    directions: Sequence[Direction],
+    storage: str,
+    ended: Sequence[tuple[Candidate, Outcome]],
+) -> None:
+    """Write the copy of a study that has ended, if the storage has none; what fails is a warning."""
+    try:
+        if name in optuna.get_all_study_names(open_storage(storage)):
+            return
+    except Exception as error:  # the storage's, of many kinds
+        log.warning("the study %s cannot be looked at in %s: %s", name, storage, _first_line(error))
+        return
+    distributions = _distributions(search.space)
+    _Copy(name, directions, storage).write([_frozen(*one, distributions) for one in ended])
+
+
+def _frozen(candidate: Candidate, outcome: Outcome, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
+    params = dict(candidate.values)
+    if outcome.values is None:
+        return create_trial(params=params, distributions=distributions, state=TrialState.FAIL)
+    if outcome.pruned:
+        value = outcome.values[0]
+        pruned, seen = TrialState.PRUNED, {0: value}
+        return create_trial(
+            params=params, distributions=distributions, state=pruned, value=value, intermediate_values=seen
+        )
+    return create_trial(params=params, distributions=distributions, values=list(outcome.values))
 
 
 Finished = Sequence[tuple[Mapping[str, Any], float]]
@@ -234,10 +277,14 @@ def open_storage(where: str) -> BaseStorage:
     if "://" not in where:
         return _open_journal(Path(where).absolute())  # Optuna never frees a dead process's lock at a relative path
     try:
-        return RDBStorage(where, engine_kwargs=_in_schema(where), skip_compatibility_check=False)
+        if not where.startswith("postgresql"):
+            return RDBStorage(where)
+        with alone_in(where, SCHEMA):
+            return RDBStorage(where, engine_kwargs={"connect_args": {"options": f"-csearch_path={SCHEMA}"}})
     except Exception as error:  # SQLAlchemy's and the driver's, of many kinds
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError("search.storage", "must be a database that can be opened", where, reason) from error
+        raise ConfigError(
+            "search.storage", "must be a database that can be opened", where, _first_line(error)
+        ) from error
 
 
 def _open_journal(path: Path) -> JournalStorage:
@@ -268,13 +315,6 @@ def default_storage(store_url: str) -> str:
         return store_url
     file = rest.removeprefix("/") if kind.startswith("sqlite") else ""
     return str(Path(file).with_name("studies.journal")) if file else "outputs/studies.journal"
-
-
-def _in_schema(url: str) -> dict[str, Any]:
-    if not url.startswith("postgresql"):
-        return {}
-    ensure_schema(url, SCHEMA)
-    return {"connect_args": {"options": f"-csearch_path={SCHEMA}"}}
 
 
 def _sampler(search: SearchConfig, seed: int, study_seed: int | None = None) -> BaseSampler:
@@ -319,12 +359,8 @@ def _arguments(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if key == "choices" else value for key, value in spec.items()}
 
 
-def _is(trial: optuna.trial.FrozenTrial, outcome: Outcome) -> bool:
-    if trial.state is TrialState.FAIL or outcome.values is None:
-        return trial.state is TrialState.FAIL and outcome.values is None
-    if outcome.pruned or trial.state is TrialState.PRUNED:
-        return outcome.pruned and trial.state is TrialState.PRUNED and bool(trial.value == outcome.values[0])
-    return trial.values is not None and list(outcome.values) == list(trial.values)
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,7 +27,7 @@ from evalbench import cell as cells
 from evalbench import evaluation, processes, ranks, sync, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
-from evalbench.errors import ConfigError, InputError
+from evalbench.errors import ConfigError, InputError, StorageError
 from evalbench.evaluation import Outcome, Plan
 from evalbench.mirror import Mirrors
 from evalbench.names import one_line
@@ -57,7 +57,7 @@ def run_job(tree: DictConfig) -> None:
         config = parse(tree, hydra)
         if hydra.mode == RunMode.MULTIRUN or ranks.here().count > 1:
             _check_launcher(config, ranks.here().count == config.devices)
-            tuning.run(Cell.of(config), Store(config.store_url))
+            tuning.run(Cell.of(config), Store(config.store_url, patient=True))
         else:
             _run_alone(config, processes.Job.of(run_job, tree, hydra))
     except InputError as error:
@@ -192,6 +192,8 @@ def _note_lost_jobs(jobs: Sequence[Cell], store: Store, returns: Sequence[JobRet
     for cell, ended in zip(jobs, returns, strict=True):
         if ended.status is not JobStatus.COMPLETED:
             reason = ended._return_value
+            if isinstance(reason, StorageError):
+                raise reason  # it has not failed: its results have no place to go
             tuning.fail(
                 cell, store, reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}")
             )
@@ -231,7 +233,8 @@ def _progress(console: Console, plan: Plan, store: Store, period_seconds: float 
         def watch() -> None:
             while not stop.wait(period_seconds):
                 for task, count in tasks:
-                    progress.update(task, completed=count())
+                    with suppress(StorageError):  # the jobs will say so
+                        progress.update(task, completed=count())
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()

@@ -24,7 +24,7 @@ from evalbench import provenance, ranks
 from evalbench.cell import Cell
 from evalbench.config import SearchConfig
 from evalbench.engine import halving
-from evalbench.errors import ConfigError, DataError
+from evalbench.errors import ConfigError, DataError, LeaseLostError
 from evalbench.seeds import STUDY_SEEDS, Phase, derive_draw
 from evalbench.space import Dimension
 from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
@@ -424,7 +424,18 @@ def _metrics(cell: Cell) -> list[str]:
 
 
 def run(cell: Cell, store: Store) -> None:
-    """Tune what is to be tuned, then measure: the setting that nobody tuned, and the best one of every study."""
+    """Tune what is to be tuned, then measure: the setting that nobody tuned, and the best one of every study.
+
+    Where another process has taken a cell over meanwhile, wait for it, and train what is still missing then.
+    """
+    while True:
+        try:
+            return _run(cell, store)
+        except LeaseLostError as error:
+            log.warning("%s: its results count, those of this process are dropped", error)
+
+
+def _run(cell: Cell, store: Store) -> None:
     if cell.config.search is None or ranks.here().index:
         cells.run(cell, store)
         return
@@ -501,49 +512,36 @@ def tune(study: CellStudy, store: Store) -> None:
     """Ask, train what the store lacks, tell, until the study has all its candidates."""
     if study.is_complete(store):
         return
-    with store.lease(study.id) as lease:
-        _train(study, [one.candidate for one in study.history(store)], store, lease)  # what was broken off, or failed
-        _ask_and_tell(study, store, lease)
-
-
-def keep(study: CellStudy, store: Store) -> None:
-    """Bring Optuna's storage in line with the store where it was deleted, or moved, after the study had ended."""
-    history = study.history(store)
-    if len(history) < num_candidates(study) or any(one.outcome is None for one in history):
-        return
-    with store.lease(study.id):
-        try:
-            _ask_and_tell(study, store, None)
-        except ConfigError as error:  # nothing depends on it
-            log.warning("the study %s cannot be kept for looking at: %s", study.name, error)
-
-
-def _ask_and_tell(study: CellStudy, store: Store, lease: Lease | None) -> None:
-    """Ask until Optuna's side of a study has all candidates, and tell it of each; without a lease nothing trains."""
     from evalbench import search as optuna_side
 
     config = study.search
-    opened = optuna_side.Study(
-        study.name,
-        config,
-        [DIRECTIONS[name] for name in study.objectives],
-        config.storage or optuna_side.default_storage(study.cell.config.store_url),
-        lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
-        [(one.candidate, one.outcome) for one in study.history(store)],
-    )
-    while (waiting := opened.waiting()) or opened.count < optuna_side.num_candidates(config):
-        if not waiting:
-            waiting = opened.ask()
-            if lease is not None:
-                _record(study, waiting, store)
-                _train(study, waiting, store, lease)
-        if lease is not None:
-            study._time(waiting, store)
-        outcomes = {one.candidate.number: one.outcome for one in study.history(store)}
-        for candidate in waiting:
-            outcome = outcomes[candidate.number]
-            assert outcome is not None  # it has been trained, one way or another
-            opened.tell(candidate, outcome)
+    with store.lease(study.id) as lease:
+        opened = optuna_side.Study(
+            study.name,
+            config,
+            [DIRECTIONS[name] for name in study.objectives],
+            config.storage or optuna_side.default_storage(study.cell.config.store_url),
+            lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
+            [one.candidate for one in study.history(store)],
+        )
+        while batch := opened.ask():
+            _record(study, batch, store)
+            _train(study, batch, store, lease)  # what was broken off or failed, too
+            study._time(batch, store)
+            ended = {one.candidate.number: one.outcome for one in study.history(store) if one.outcome is not None}
+            opened.tell({candidate.number: ended[candidate.number] for candidate in batch})
+
+
+def keep(study: CellStudy, store: Store) -> None:
+    """Write the copy of a study anew where it was deleted, or is to be elsewhere, after the study had ended."""
+    ended = [(one.candidate, one.outcome) for one in study.history(store) if one.outcome is not None]
+    if len(ended) < num_candidates(study):
+        return
+    from evalbench import search as optuna_side
+
+    config, directions = study.search, [DIRECTIONS[name] for name in study.objectives]
+    where = config.storage or optuna_side.default_storage(study.cell.config.store_url)
+    optuna_side.keep_copy(study.name, config, directions, where, ended)
 
 
 def _record(study: CellStudy, candidates: Sequence[Candidate], store: Store) -> None:

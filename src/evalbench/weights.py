@@ -9,22 +9,26 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evalbench import models, own_code
 from evalbench.config import ActivationConfig, Component, Config
-from evalbench.errors import DataError
+from evalbench.errors import DataError, StorageError
 from evalbench.trial import TrialResult
 from evalbench.workloads import Dataset, Kind, Scaling, losses
 
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
+NETWORKS = ("evalbench.models", "torch.nn")
+"""Packages whose networks `load` makes for whoever wrote the description."""
 
 
 class Predictor(nn.Module):
@@ -58,6 +62,15 @@ class Predictor(nn.Module):
 def folder(cell: Path, seed: int) -> Path:
     """Return the folder of one trial in the folder of its cell."""
     return cell / f"s{seed}"
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Raise `StorageError` where weights cannot be written: that is no failure of what was trained."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"the weights in {place}", " ".join(str(error).split())) from error
 
 
 def save_base(cell: Path, shared: Mapping[str, Tensor]) -> str | None:
@@ -129,16 +142,18 @@ def save(
     beside.rename(path)
 
 
-def load(path: str | Path) -> Predictor:
+def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
     """Make the model of a saved trial again, ready to predict; raise `DataError` where the folder does not hold one.
 
-    The classes that it is made of are imported by the names in the description: load only what you trust.
+    A description names the code that makes the model. Only networks of evalbench and PyTorch are made, and what
+    `packages` names, modules or packages that you trust; nothing else is imported.
     """
     path = Path(path)
     try:
         described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         tensors = {**load_file(path / WEIGHTS), **_load_base(path.absolute().parent, described.get("base"))}
-    except (OSError, ValueError) as error:
+        _check_code(path / DESCRIPTION, [described["model"], described["activation"]], packages)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         remedy = "name a folder that save=best or save=all wrote"
         raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
     activation = dict(described["activation"])
@@ -177,6 +192,27 @@ def _load_base(cell: Path, name: str | None) -> dict[str, Tensor]:
     if _hash(tensors) != name:
         raise DataError(f"{path}: must hold what its name says, and has been changed: write it again with save=best")
     return tensors
+
+
+def _check_code(description: Path, settings: Any, packages: Sequence[str]) -> None:
+    """Refuse code that is not trusted, before any of it is imported; raise `DataError`."""
+    for name in own_code.targets(settings):
+        trusted = "${" not in json.dumps(settings) and _is_in(name, [*NETWORKS, *packages])
+        if not (trusted and _is_trusted(Component("model", name, {}).locate(), packages)):
+            rule = f"must be made of networks of {' and '.join([*NETWORKS, *packages])}, not {name!r}"
+            remedy = f"if you trust whoever wrote it, say weights.load(…, packages=[{name.partition('.')[0]!r}])"
+            raise DataError(f"{description}: {rule}: {remedy}")
+
+
+def _is_trusted(target: Any, packages: Sequence[str]) -> bool:
+    """Return whether code was defined where its name says: modules also hold what they have imported."""
+    module = str(getattr(target, "__module__", ""))
+    is_network = isinstance(target, type) and issubclass(target, nn.Module)
+    return _is_in(module, packages) or (is_network and _is_in(module, NETWORKS))
+
+
+def _is_in(name: str, packages: Sequence[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 def _component(group: str, spec: Mapping[str, Any]) -> Component:

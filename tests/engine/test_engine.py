@@ -1,16 +1,20 @@
 """What a cohort does beside training: falling back, ending members, saving, resuming, fitting into memory."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from conftest import make_cell
+from evalbench import weights
 from evalbench.engine import checkpoints, memory, training
 from evalbench.engine.cohort import Cohort
 from evalbench.engine.steps import Steps
-from evalbench.errors import ConfigError
+from evalbench.errors import ConfigError, StorageError
 from plain import train as train_plainly
 
 PLAIN_MODEL = ("~model.depth", "~model.width")
@@ -81,13 +85,20 @@ def test_a_resumed_cohort_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: P
 
     def save_and_die(cohort: Cohort, next_round: int) -> None:
         if next_round == 3:
-            checkpoints.save(cohort, tmp_path / "x.pt", next_round)
+            path = tmp_path / "x.pt"
+            checkpoints.save(cohort, path, next_round, training.made_for(path, seeds))
             raise KilledError
 
     cohort.on_round_end = save_and_die
     with pytest.raises(KilledError):
         training._fit(cohort, cell.config)
-    assert training.train(cell.config, cell.dataset, seeds, tmp_path / "x.pt") == whole
+    rounds: list[int] = []
+    assert (
+        training.train(cell.config, cell.dataset, seeds, tmp_path / "x.pt", watch=lambda _, n: rounds.append(n))
+        == whole
+    )
+    assert len(rounds) <= len(cohort.recipe.validation_steps) - 3
+    assert not list(tmp_path.glob("*.broken"))
 
 
 def test_a_checkpoint_holds_no_pickled_code(tmp_path: Path) -> None:
@@ -96,6 +107,85 @@ def test_a_checkpoint_holds_no_pickled_code(tmp_path: Path) -> None:
     snapshot = torch.load(tmp_path / "x.pt", weights_only=True)
     assert snapshot["round"] == 5
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def changed(**values: Any) -> Callable[[Path], None]:
+    return lambda path: torch.save({**torch.load(path, weights_only=True), **values}, path)
+
+
+def of_another_shape(path: Path) -> None:
+    snapshot = torch.load(path, weights_only=True)
+    torch.save({**snapshot, "state": [value[..., :1] for value in snapshot["state"]]}, path)
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
+    "one bit": flipped,
+    "no checkpoint": lambda path: torch.save({"something": "else"}, path),
+    "a pickle of something": lambda path: torch.save(Path("x"), path),
+    "another training's": changed(made_for="[]"),
+    "no such round": changed(round=99),
+    "other members": changed(members=[]),
+    "members of another version": changed(members=[{"losses": []}] * 2),
+    "another shape": of_another_shape,
+    "another optimizer's": changed(optimizer=[{"no": "state"}]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_the_training_starts_afresh(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], object]
+) -> None:
+    cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
+    whole = training.train(cell.config, cell.dataset, [0, 1], path)
+    damage(path)
+    assert training.train(cell.config, cell.dataset, [0, 1], path) == whole
+    assert "it is now x.pt.broken, and the training starts afresh" in caplog.text
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["x.pt", "x.pt.broken"]
+
+
+def test_a_checkpoint_of_other_members_is_not_gone_on_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
+    training.train(cell.config, cell.dataset, [0, 2, 5], path)  # files are named by the first and the last
+    assert training.train(cell.config, cell.dataset, [0, 3, 5], path)[1].metrics == pytest.approx(
+        training.train(cell.config, cell.dataset, [3])[0].metrics, rel=1e-4
+    )
+    assert "it is that of another training" in caplog.text
+
+
+@pytest.mark.parametrize("reason", ["No space left on device", "it would hold more than tensors and plain values"])
+def test_a_checkpoint_that_cannot_be_written_costs_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reason: str
+) -> None:
+    cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
+    whole = training.train(cell.config, cell.dataset, [0])
+    if reason.startswith("No space"):
+        path.with_suffix(".tmp").symlink_to("/dev/full")
+    else:
+        monkeypatch.setattr(Cohort, "snapshot", lambda *_: {"optimizer": [{"state": {0: {"seen": {1, 2}}}}]})
+    assert training.train(cell.config, cell.dataset, [0], path) == whole
+    assert caplog.text.count(reason) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_cannot_be_written_are_no_failure_of_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = make_cell(*SMALL, "save=all", f"trainer.checkpoint_folder={tmp_path}")
+
+    def full(*_: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(weights, "save_file", full)
+    with pytest.raises(StorageError, match=r"No space left on device .*: nothing is lost, the same command goes on"):
+        list(training.train_all(cell.config, cell.dataset, [0, 1], "cell", tmp_path / "weights"))
 
 
 @pytest.mark.slow

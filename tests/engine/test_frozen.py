@@ -63,15 +63,18 @@ def test_a_base_is_written_once_and_checked_when_it_is_read(tmp_path: Path) -> N
     (base,) = (tmp_path / weights.BASES).iterdir()
     for place in ("cell/s0", "cell/s1", "other/s2"):
         assert {name.split(".")[1] for name in load_file(tmp_path / place / weights.WEIGHTS) if "." in name} == {"head"}
-        assert weights.load(tmp_path / place).network.get_parameter("body.0.weight").shape == (256, 13)
+        assert weights.load(tmp_path / place, packages=["networks"]).network.get_parameter("body.0.weight").shape == (
+            256,
+            13,
+        )
     assert json.loads((tmp_path / "cell/s0" / weights.DESCRIPTION).read_text())["base"] == base.stem
     changed = {name: value + 1 for name, value in load_file(base).items()}
     save_file(changed, base)
     with pytest.raises(DataError, match="has been changed"):
-        weights.load(tmp_path / "cell/s0")
+        weights.load(tmp_path / "cell/s0", packages=["networks"])
     base.unlink()
     with pytest.raises(DataError, match="must be there"):
-        weights.load(tmp_path / "cell/s0")
+        weights.load(tmp_path / "cell/s0", packages=["networks"])
 
 
 def test_frozen_values_that_differ_between_seeds_are_each_members_own(tmp_path: Path) -> None:
@@ -82,7 +85,7 @@ def test_frozen_values_that_differ_between_seeds_are_each_members_own(tmp_path: 
     (alone,) = training.train(other.config, other.dataset, [2])
     assert together[2].metrics == pytest.approx(alone.metrics, rel=1e-4)
     for seed in (0, 2):  # saved with each trial, since no base could hold them
-        model = weights.load(tmp_path / "cell" / f"s{seed}")
+        model = weights.load(tmp_path / "cell" / f"s{seed}", packages=["peoples_networks"])
         assert model(torch.as_tensor(other.dataset.inputs)).isfinite().all()
 
 

@@ -86,6 +86,10 @@ class Recipe:
     """What all numbers are held and computed in, float32 or float64, unless autocast computes in another."""
 
 
+class UnfitSnapshotError(Exception):
+    """A snapshot is of another cohort than the one that was to go on from it."""
+
+
 class Cohort(pl.LightningModule):
     """The members' networks, stacked; a Lightning batch is a block of steps, a Lightning epoch ends in a validation.
 
@@ -544,22 +548,37 @@ class Cohort(pl.LightningModule):
         }
 
     def resume(self, snapshot: Mapping[str, Any]) -> None:
-        """Begin where the snapshot was taken, once Lightning has put the cohort on its device."""
+        """Begin where the snapshot was taken, once Lightning has put the cohort on its device.
+
+        Raises `ValueError` or `KeyError` for what is no snapshot; whether it fits is known when the fit begins.
+        """
+        if snapshot["round"] not in range(1, len(self.recipe.validation_steps)):
+            raise ValueError(f"it has no round {snapshot['round']}")
         self.first_round = snapshot["round"]
         self._snapshot = snapshot
 
     @torch.no_grad()
     def on_fit_start(self) -> None:
-        """Learn which rank this is; take up the snapshot, if there is one."""
+        """Learn which rank this is; take up the snapshot, if there is one, or raise `UnfitSnapshotError`."""
         self._rank, self._ranks = self.trainer.global_rank, self.trainer.world_size
         if self._snapshot is None:
             return
         snapshot, self._snapshot = self._snapshot, None
+        try:
+            self._take_up(snapshot)
+        except Exception as error:  # it may be of anything
+            raise UnfitSnapshotError(f"{type(error).__name__}: {error}") from error
+
+    def _take_up(self, snapshot: Mapping[str, Any]) -> None:
+        if len(snapshot["members"]) != len(self.members):
+            raise ValueError(f"it is of {len(snapshot['members'])} members, not of {len(self.members)}")
         self.members = [Member(**values) for values in snapshot["members"]]
         if len(snapshot["places"]) < len(self.places):
             self._compact(snapshot["places"])
         now = [*self._stack().state, *self._best]
         for value, saved in zip(now, snapshot["state"] + snapshot["best"], strict=True):
+            if (value.shape, value.dtype) != (saved.shape, saved.dtype):
+                raise ValueError(f"it holds {saved.dtype} {tuple(saved.shape)} for {value.dtype} {tuple(value.shape)}")
             value.copy_(saved)
         self._steps.set_python_state(snapshot["python"])
         self._best_python = snapshot["best_python"]

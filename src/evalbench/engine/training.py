@@ -8,7 +8,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,11 +22,11 @@ from evalbench import models, ranks, weights
 from evalbench.config import Config
 from evalbench.engine import checkpoints, counting, memory, optimizers
 from evalbench.engine.batches import Batches
-from evalbench.engine.cohort import Cohort, Member, Recipe
+from evalbench.engine.cohort import Cohort, Member, Recipe, UnfitSnapshotError
 from evalbench.engine.halving import Halving
-from evalbench.errors import ConfigError
+from evalbench.errors import ConfigError, StorageError
 from evalbench.seeds import Phase, Role, derive
-from evalbench.trial import CurvePoint, Entrant, State, TrialResult
+from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Kind, Split, draw_split, fit_scaling, metrics, references
 
 S = TypeVar("S", bound=int | Entrant)
@@ -188,6 +188,8 @@ def train_all(
         path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(now)}{_own_settings(now)}.pt"
         try:
             results = train(config, dataset, now, path, keep_in, watch)
+        except StorageError:
+            raise
         except Exception as error:
             if together:
                 raise
@@ -229,18 +231,30 @@ def train(
     if watch is not None:
         cohort.on_validated = _watching(watch, [Entrant.of(seed).seed for seed in seeds])
     if checkpoint is not None:
-        checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes)
-    _fit(cohort, config)
+        checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes, made_for(checkpoint, seeds))
+    try:
+        _fit(cohort, config)
+    except UnfitSnapshotError as error:
+        assert checkpoint is not None
+        checkpoints.set_aside(checkpoint, error)
+        return train(config, dataset, seeds, checkpoint, keep_in, watch)
     results = _results(cohort, config, dataset, splits)
     if keep_in is not None and cohort.is_rank_zero:
         complete = [place for place, result in enumerate(results) if result.state is State.COMPLETE]
         best_first = sorted(complete, key=lambda place: cohort.members[place].best_loss)
-        base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
-        for place in best_first[:1] if config.save == "best" else complete:
-            scaling, tensors = fit_scaling(dataset, splits[place].train), cohort.best_weights(place)
-            path = weights.folder(keep_in, Entrant.of(seeds[place]).seed)
-            weights.save(path, config, dataset, scaling, tensors, base, results[place])
+        with weights.writing(keep_in):
+            base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
+            for place in best_first[:1] if config.save == "best" else complete:
+                scaling, tensors = fit_scaling(dataset, splits[place].train), cohort.best_weights(place)
+                path = weights.folder(keep_in, Entrant.of(seeds[place]).seed)
+                weights.save(path, config, dataset, scaling, tensors, base, results[place])
     return results
+
+
+def made_for(checkpoint: Path, seeds: Sequence[int | Entrant]) -> str:
+    """Return what a checkpoint must have been made for: the cell in its name, these members, this code."""
+    members = [asdict(Entrant.of(seed)) for seed in seeds]
+    return json.dumps([checkpoint.name, members, TRAINING_VERSION, torch.__version__])
 
 
 def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int | Entrant]) -> tuple[Cohort, list[Split]]:

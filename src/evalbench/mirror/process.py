@@ -103,7 +103,7 @@ class _Process:
     @cached_property
     def mirror(self) -> Mirror:
         """Return what the store knows about this tracker."""
-        return Mirror(Store(self.order["store"]), self.order["evaluation"], self.name)
+        return Mirror(Store(self.order["store"], patient=True), self.order["evaluation"], self.name)
 
     def start(self) -> None:
         if self.running:
@@ -183,7 +183,7 @@ def main() -> None:
     threading.Thread(target=_read_words, args=(words, left), daemon=True).start()
     error: str | None = None
     try:
-        mirror = Mirror(Store(order["store"]), order["evaluation"], order["tracker"])
+        mirror = Mirror(Store(order["store"], patient=True), order["evaluation"], order["tracker"])
         word: str | None = "follow"
         while word is not None:
             word = _next(words, follow=word == "follow")
