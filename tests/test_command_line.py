@@ -43,7 +43,7 @@ def trained_cells(folder: Path) -> int:
         (["optimizer=null"], ["Config group override must be a string or a list"]),
         (["tracker=[none,lion]"], ["tracker has no option 'lion'", "none, tensorboard"]),
         (["optimizer.betas=[0.9]"], ["torch.optim.Adam accepts", "IndexError"]),
-        (["schedule=step", "schedule.step_size=0"], ["cannot be built: ZeroDivisionError"]),
+        (["schedule=step", "schedule.step_size=0"], ["schedule must last for", "integer modulo by zero"]),
         (["reports=/dev/null"], ["reports must be a folder that can be written, not '/dev/null/single'"]),
         (["hydra.run.dir=/dev/null/logs"], ["/dev/null", "Not a directory", "work in a folder"]),
         (["optimizer.lr=-1"], ["torch.optim.Adam accepts", "Invalid learning rate: -1"]),

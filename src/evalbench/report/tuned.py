@@ -240,7 +240,8 @@ def _importance(studies: Studies) -> pd.DataFrame:
 
 def error_of_mean(errors: pd.Series[float]) -> float:
     """Return the standard error of a mean of independent values, from that of each; nan where one is not known."""
-    return float(np.sqrt((errors.to_numpy() ** 2).sum()) / len(errors))
+    known = pd.to_numeric(errors, errors="coerce").to_numpy()
+    return float(np.sqrt((known**2).sum()) / len(errors))
 
 
 def _front(folder: Folder) -> pd.DataFrame:
