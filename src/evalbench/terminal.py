@@ -302,7 +302,8 @@ def _conclude(console: Console, plan: Plan, store: Store, mirrors: Mirrors, inte
 def _print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) -> None:
     for failure in outcome.failures:
         where = ", ".join([failure["technique"], failure["workload"], *failure["factors"].values()])
-        console.print(one_line(f"FAILED   {where}: {failure['message']}"), style="red", markup=False, highlight=False)
+        said = one_line(f"{where}: {failure['message']}")
+        console.print(f"FAILED   {said}", style="red", markup=False, highlight=False)
         if failure["log"]:
             console.print(f"         log: {failure['log']}", markup=False, highlight=False, soft_wrap=True)
     table, content = _summary_table(plan, store), "mean ± 95 % interval"

@@ -41,7 +41,13 @@ def test_double_precision_agrees_with_a_double_loop_to_its_last_digits(case: str
         assert result.metrics == pytest.approx(plain.metrics, rel=10 * accuracy)
     dataset = cell.dataset
     test = draw_split(dataset, 0.2, 0.2, derive(0, dataset.name, Role.SPLIT, 2)).test
-    predictions = weights.load(weights.folder(tmp_path, 2))(torch.as_tensor(dataset.inputs[test])).detach().numpy()
+    predictions = (
+        weights.load(weights.folder(tmp_path, 2), packages=("networks", "peoples_networks"))(
+            torch.as_tensor(dataset.inputs[test])
+        )
+        .detach()
+        .numpy()
+    )
     assert predictions.dtype == np.float64
     assert metrics.evaluate(dataset, predictions, dataset.targets[test]) == pytest.approx(
         results[2].metrics, rel=accuracy
