@@ -4,6 +4,7 @@ Trials belong to no evaluation: evaluations link to the trials that they use. A 
 two processes never train the same trial; a lease expires when its owner stops renewing it.
 """
 
+import json
 import os
 import socket
 import sqlite3
@@ -152,7 +153,7 @@ class Store:
             parsed = make_url(url)
             if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
                 Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = sa.create_engine(parsed)
+            self._engine = sa.create_engine(parsed, json_deserializer=_from_json)
             if parsed.get_backend_name() == "sqlite":
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
             _create_tables(self._engine)
@@ -176,7 +177,7 @@ class Store:
         query = sa.select(_trials.c.id, _trials.c.state)
         with self._engine.connect() as connection:
             return {
-                row.id: State(row.state)
+                row.id: _state(row.state)
                 for chunk in _chunks(trial_ids)
                 for row in connection.execute(query.where(_trials.c.id.in_(chunk)))
             }
@@ -287,7 +288,7 @@ class Store:
             .group_by(_trials.c.state)
         )
         with self._engine.connect() as connection:
-            return {State(state): count for state, count in connection.execute(query)}
+            return {_state(state): count for state, count in connection.execute(query)}
 
     def unmirrored(self, evaluation: str, tracker: str) -> list[str]:
         """Return the evaluation's ended trials that a tracker, named by a hash, does not have yet."""
@@ -585,8 +586,32 @@ def _create_tables(engine: sa.Engine) -> None:
 
 
 def _result(state: str, stored: Mapping[str, Any]) -> TrialResult:
-    values = {**stored, "state": State(state), "curve": tuple(CurvePoint(**point) for point in stored["curve"])}
-    return TrialResult(**values)
+    ended = _state(state)
+    try:
+        return TrialResult(
+            **{**stored, "state": ended, "curve": tuple(CurvePoint(**point) for point in stored["curve"])}
+        )
+    except (KeyError, TypeError) as error:
+        raise _unreadable("results", error) from error
+
+
+def _state(text: str) -> State:
+    try:
+        return State(text)
+    except ValueError as error:
+        raise _unreadable("states of trials", error) from error
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _unreadable("JSON", error) from error
+
+
+def _unreadable(what: str, error: Exception) -> ConfigError:
+    remedy = "a newer version wrote it, or another program: delete that row, or give another store.url"
+    return ConfigError("store.url", f"must hold {what} that this version can read ({error})", remedy=remedy)
 
 
 def _chunks(values: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:

@@ -1,0 +1,87 @@
+"""What every program does at its door: the shell's environment stays outside, and what ends it early is one line."""
+
+import argparse
+import codecs
+import errno
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn
+
+from evalbench import interrupts
+from evalbench.errors import InputError
+from evalbench.names import one_line
+
+LEFT_OUTSIDE = (
+    "MPLBACKEND",  # of a notebook: figures are drawn without a window
+    "PYTHONWARNINGS",  # a warning of a library is no reason to end
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),  # of another group
+    *("SLURM_PROCID", "JSM_NAMESPACE_RANK"),
+)
+"""Variables that tell libraries about somebody else's program."""
+TRAINER = "PL_TRAINER_"
+"""Begins variables that change Lightning's Trainer, and so results, unseen."""
+PLAIN = str.maketrans({"−": "-", "→": "->", "≥": ">=", "≤": "<=", "…": "...", "–": "-", "—": "-"})
+"""Signs of ours for consoles that lack them: a lost minus would be a wrong number."""
+
+
+class Arguments(argparse.ArgumentParser):
+    """A command line whose mistakes are refused like all other input."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise InputError(f"{message}: see {self.prog} --help")
+
+
+def run(name: str, program: Callable[[], int]) -> int:
+    """Run a program; return its exit code, after one line for whatever ends it early.
+
+    The code is 2 for input that cannot be used, 130 for an interrupt, and 1 where the system failed.
+    """
+    _leave_the_shell_outside()
+    _print_whatever_the_console_lacks()
+    interrupts.take_signals()
+    try:
+        code = program()
+        sys.stdout.flush()
+    except InputError as error:
+        return say(name, error)
+    except KeyboardInterrupt:
+        return say(name, "interrupted", 130)
+    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise  # it is not about a file
+        what = f"{error.filename or 'the system'}: {error.strerror or error}"
+        return say(name, f"{what}: work in a folder that can be written and has space")
+    return code
+
+
+def say(name: str, what: object, code: int = 2) -> int:
+    """Print one line about what ended a program, and return its exit code."""
+    print(f"{name}: {one_line(what)}", file=sys.stderr)
+    return code
+
+
+def _leave_the_shell_outside() -> None:
+    for name in [name for name in os.environ if name in LEFT_OUTSIDE or name.startswith(TRAINER)]:
+        del os.environ[name]
+    if any(option.startswith("error") for option in sys.warnoptions):
+        warnings.simplefilter("default")
+
+
+def _print_whatever_the_console_lacks() -> None:
+    codecs.register_error("evalbench", _in_plain_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="evalbench")
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
