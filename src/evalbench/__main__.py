@@ -95,10 +95,10 @@ def _main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would otherwise print
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_job)()
-    except OSError:
-        raise
+    except HydraException as error:
+        return programs.say("evalbench", refusal(error))
     except Exception as error:  # Hydra and OmegaConf raise errors of many classes
-        if not (isinstance(error, HydraException) or _raised_by_hydra(error)):
+        if isinstance(error, OSError) or not _raised_by_hydra(error):
             raise
         return programs.say("evalbench", refusal(error))
     return 0

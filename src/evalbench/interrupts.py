@@ -9,13 +9,19 @@ SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if h
 """All of them mean: save what is there and leave. SIGHUP is what a closed terminal sends."""
 
 
-def take_signals() -> None:
+@contextmanager
+def alike() -> Iterator[None]:
     """Let every signal that asks this process to leave raise `KeyboardInterrupt`; `nohup` stays as it is."""
+    unhandled = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():
-        return
-    for number in SIGNALS:
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+        unhandled = []
+    for number in unhandled:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in unhandled:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

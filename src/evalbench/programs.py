@@ -38,27 +38,32 @@ class Arguments(argparse.ArgumentParser):
 def run(name: str, program: Callable[[], int]) -> int:
     """Run a program; return its exit code, after one line for whatever ends it early.
 
-    The code is 2 for input that cannot be used, 130 for an interrupt, and 1 where the system failed.
+    The code is 2 for input that cannot be used, and 130 for an interrupt.
     """
     _leave_the_shell_outside()
     _print_whatever_the_console_lacks()
-    interrupts.take_signals()
     try:
-        code = program()
-        sys.stdout.flush()
-    except InputError as error:
-        return say(name, error)
-    except KeyboardInterrupt:
-        return say(name, "interrupted", 130)
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
+        with interrupts.alike():
+            code = program()
+            sys.stdout.flush()
+    except (InputError, OSError, KeyboardInterrupt) as error:
+        return ending(name, error)
+    return code
+
+
+def ending(name: str, error: BaseException) -> int:
+    """Say in one line what ended a program, and return its exit code; raise again what is no error of the user's."""
+    if isinstance(error, KeyboardInterrupt):
+        return say(name, "interrupted; the same command goes on from what is there", 130)
+    if isinstance(error, BrokenPipeError):  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
+    if isinstance(error, OSError):
         if error.filename is None and error.errno != errno.ENOSPC:
-            raise  # it is not about a file
+            raise error  # it is not about a file
         what = f"{error.filename or 'the system'}: {error.strerror or error}"
         return say(name, f"{what}: work in a folder that can be written and has space")
-    return code
+    return say(name, error)
 
 
 def say(name: str, what: object, code: int = 2) -> int:

@@ -147,8 +147,11 @@ class StoredTrial:
 class Store:
     """One database. Cheap to open; safe to use from several processes."""
 
-    def __init__(self, url: str) -> None:
-        """Open the database and make its tables where they are missing; raise `ConfigError` where that fails."""
+    def __init__(self, url: str, make: bool = True) -> None:
+        """Open the database and make its tables where they are missing; raise `ConfigError` where that fails.
+
+        Nothing is made, and a database without a store is refused, where `make` is false.
+        """
         try:
             parsed = make_url(url)
             if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
@@ -156,7 +159,10 @@ class Store:
             self._engine = sa.create_engine(parsed, json_deserializer=_from_json)
             if parsed.get_backend_name() == "sqlite":
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
-            _create_tables(self._engine)
+            if make:
+                _create_tables(self._engine)
+            elif not sa.inspect(self._engine).has_table(_trials.name):
+                raise ConfigError("store.url", "must be a store", url, "it is another database: name the right one")
             with self._engine.connect() as connection:
                 version = connection.scalar(sa.select(_schema.c.version))
         except (ArgumentError, NoSuchModuleError, DatabaseError, ImportError, OSError) as error:

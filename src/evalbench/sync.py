@@ -43,7 +43,7 @@ def existing(url: str) -> Store:
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).is_file():
         raise InputError(f"there is no store {path}: go to where it was made, or name another with --store URL")
-    return Store(url)
+    return Store(url, make=False)
 
 
 def _send(mirror: Mirror, where: str) -> bool:

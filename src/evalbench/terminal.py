@@ -60,7 +60,10 @@ def run_job(tree: DictConfig) -> None:
             _check_launcher(config, ranks.here().count == config.devices)
             tuning.run(Cell.of(config), Store(config.store_url))
         else:
-            _run_alone(config, processes.Job.of(run_job, tree, hydra))
+            try:
+                _run_alone(config, processes.Job.of(run_job, tree, hydra))
+            except OSError as error:  # Hydra would say more about it
+                raise SystemExit(programs.ending("evalbench", error)) from error
     except InputError as error:
         refuse(error)
 

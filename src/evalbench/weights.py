@@ -134,6 +134,14 @@ def load(path: str | Path) -> Predictor:
 
     The classes that it is made of are imported by the names in the description: load only what you trust.
     """
+    try:
+        return _load(path)
+    except (AttributeError, KeyError, TypeError) as error:
+        remedy = f"it was changed ({type(error).__name__}: {error}): save the weights again"
+        raise DataError(f"{path}: {DESCRIPTION} must be as it was written: {remedy}") from error
+
+
+def _load(path: str | Path) -> Predictor:
     path = Path(path)
     try:
         described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
