@@ -21,6 +21,7 @@ from evalbench.compare import __main__ as compare
 from evalbench.dashboard import __main__ as dashboard
 from evalbench.errors import InputError
 from evalbench.report import __main__ as report
+from evalbench.store import Store
 
 Program = Callable[[list[str]], int]
 
@@ -572,7 +573,7 @@ def files(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             if name == "newer":
                 connection.execute("insert into schema values (99)")
         connection.close()
-    sync.Store(f"sqlite:///{workspace}/here.sqlite").close()
+    Store(f"sqlite:///{workspace}/here.sqlite").close()
     return workspace
 
 

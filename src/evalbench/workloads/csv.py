@@ -60,8 +60,8 @@ def load(
     file (so that every split has the same columns), a missing category being one of its own; missing numbers are filled
     with the mean of the training rows. The delimiter is the one that the header line has most of, unless it is given.
     The decimal mark is the one that the file's numbers show, unless it is given (`point` or `comma`). Columns to
-    `drop` are listed, for several tables by their names. Raises `DataError` where the file cannot be used, with all that
-    is wrong.
+    `drop` are listed, for several tables by their names. Raises `DataError` where the file cannot be used, with all
+    that is wrong.
     """
     if kind not in ("classification", "regression"):
         raise ConfigError("dataset.kind", "must be classification or regression", kind, "choose one of them")
