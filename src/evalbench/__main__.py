@@ -107,7 +107,9 @@ def _main() -> int:
 def _raised_by_hydra(error: Exception) -> bool:
     """Whether an error comes from composing the configuration: Hydra's code is nearer to it than ours."""
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    near = [name for name in modules if name.startswith(("hydra.", "evalbench.", "hydra_plugins.evalbench."))]
+    near = [
+        name for name in modules if name.startswith(("hydra.", "evalbench.", "hydra_plugins.evalbench.", "__main__"))
+    ]
     return bool(near) and near[-1].startswith("hydra.")
 
 

@@ -77,6 +77,8 @@ def _leave_the_shell_outside() -> None:
         del os.environ[name]
     if any(option.startswith("error") for option in sys.warnoptions):
         warnings.simplefilter("default")
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)  # as Python does unless told otherwise
 
 
 def _print_whatever_the_console_lacks() -> None:

@@ -156,13 +156,13 @@ class Store:
             parsed = make_url(url)
             if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
                 Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+            if not (make or _is_store(parsed)):
+                raise ConfigError("store.url", "must be a store", url, "it is another database: name the right one")
             self._engine = sa.create_engine(parsed, json_deserializer=_from_json)
             if parsed.get_backend_name() == "sqlite":
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
             if make:
                 _create_tables(self._engine)
-            elif not sa.inspect(self._engine).has_table(_trials.name):
-                raise ConfigError("store.url", "must be a store", url, "it is another database: name the right one")
             with self._engine.connect() as connection:
                 version = connection.scalar(sa.select(_schema.c.version))
         except (ArgumentError, NoSuchModuleError, DatabaseError, ImportError, OSError) as error:
@@ -579,6 +579,15 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
             time.sleep(0.01)
     connection.execute("PRAGMA synchronous=NORMAL").close()
     connection.isolation_level = None  # let SQLAlchemy's BEGIN below take the lock at once
+
+
+def _is_store(url: sa.URL) -> bool:
+    """Return whether a database holds a store, without a setting or a table that would change it."""
+    engine = sa.create_engine(url)
+    try:
+        return sa.inspect(engine).has_table(_trials.name)
+    finally:
+        engine.dispose()
 
 
 def _create_tables(engine: sa.Engine) -> None:
