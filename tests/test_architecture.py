@@ -15,6 +15,7 @@ ROOMS = [
     "errors",
     "names",
     "interrupts",
+    "programs",
     "seeds",
     "trial",
     "provenance",

@@ -283,3 +283,36 @@ def test_a_server_keeps_the_time_of_leases(server: Server, monkeypatch: pytest.M
     assert one.claim()
     monkeypatch.setattr(time, "time", lambda: 1e12)  # this machine's clock is wrong
     assert not two.claim()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("state", "PAUSED", "states of trials .*'PAUSED'"),
+        ("result", "{", "JSON"),
+        ("result", "{}", "results .*'curve'"),
+        ("result", '{"curve": [], "mood": 1}', "results .*mood"),
+    ],
+)
+def test_a_row_that_another_program_wrote_is_refused(url: str, column: str, value: str, words: str) -> None:
+    store = Store(url)
+    store.record([(SPECS[0], COMPLETE)], PROVENANCE)
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        connection.execute(f"update trials set {column} = ?", [value])
+    connection.close()
+    with pytest.raises(ConfigError, match=f"store.url must hold {words}.*: a newer version wrote it"):
+        store.trials(IDS)
+    if column == "state":
+        with pytest.raises(ConfigError, match=words):
+            store.missing(IDS)
+
+
+def test_another_database_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("create table mine (a)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match="must be a store"):
+        Store(f"sqlite:///{path}", make=False)
+    assert path.read_bytes() == before

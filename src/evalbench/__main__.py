@@ -1,22 +1,22 @@
 """The command line: `python -m evalbench`, or `evalbench`."""
 
 import difflib
-import errno
 import os
 import re
 import sys
 import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
-from evalbench.errors import StorageError
+from evalbench import programs
+from evalbench.errors import ConfigError, InputError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a disk, a quota or a limit says when there is no more space: no fault of the input."""
 _LOOKING = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "-sc")
 
 
@@ -34,6 +34,25 @@ def add_multirun(arguments: list[str]) -> list[str]:
     chosen = any(re.match(r"\+{1,2}sweep=", text) for text in arguments)
     said = any(text.split("=")[0] in (*_LOOKING, "--shell-completion", "hydra.mode") for text in arguments)
     return ["--multirun", *arguments] if chosen and not said else arguments
+
+
+def in_any_order(arguments: list[str]) -> list[str]:
+    """Put options behind overrides: Hydra wants all overrides side by side."""
+    if "--experimental-rerun" in {text.split("=")[0] for text in arguments}:
+        raise ConfigError("--experimental-rerun", "would run a pickle", remedy="give the command of the run again")
+    parser = get_args_parser()
+    parser.error = _refuse_arguments  # type: ignore[method-assign]
+    known, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        _refuse_arguments(f"there is no option {unknown[0]}")
+    options = list(arguments)
+    for text in known.overrides:
+        options.remove(text)
+    return [*known.overrides, *options]
+
+
+def _refuse_arguments(message: str) -> NoReturn:
+    raise InputError(f"{message}: see python -m evalbench --help")
 
 
 def add_to_search(arguments: list[str]) -> list[str]:
@@ -66,38 +85,32 @@ def refusal(error: Exception) -> str:
 
 def main() -> None:
     """Run evalbench; what Hydra itself refuses is bad input too, and exits with 2."""
-    sys.argv[1:] = add_to_search(add_multirun(sys.argv[1:]))
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises what it would otherwise print
+    code = programs.run("evalbench", _main)
+    if code:
+        raise SystemExit(code)
+
+
+def _main() -> int:
+    sys.argv[1:] = add_to_search(add_multirun(in_any_order(sys.argv[1:])))
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it would otherwise print
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_job)()
     except HydraException as error:
-        print(f"evalbench: {refusal(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except ValueError as error:
-        if not _raised_by_hydra(error):
+        return programs.say("evalbench", refusal(error))
+    except Exception as error:  # Hydra and OmegaConf raise errors of many classes
+        if isinstance(error, OSError) or not _raised_by_hydra(error):
             raise
-        print(f"evalbench: {refusal(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:  # where the sweep is not under way yet, or not any more
-        print("evalbench: interrupted; the same command goes on from what is in the store", file=sys.stderr)
-        raise SystemExit(130) from None
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if error.filename is None and error.errno not in FULL:
-            raise  # it is not about a file
-        what = f"{error.filename or 'the system'}: {error.strerror or error}"
-        print(f"evalbench: {what}: work in a folder that can be written and has space", file=sys.stderr)
-        raise SystemExit(1 if error.errno in FULL else 2) from None
-    except StorageError as error:
-        print(f"evalbench: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(1) from None
+        return programs.say("evalbench", refusal(error))
+    return 0
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether Hydra itself raised a plain error, as it does for `optimizer=null`."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals["__name__"]).startswith("hydra.")
+    """Whether an error comes from composing the configuration: Hydra's code is nearer to it than ours."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    near = [
+        name for name in modules if name.startswith(("hydra.", "evalbench.", "hydra_plugins.evalbench.", "__main__"))
+    ]
+    return bool(near) and near[-1].startswith("hydra.")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalbench import live, provenance, ranks, workloads
-from evalbench.config import Component, Config, SplitConfig
+from evalbench.config import ANYTHING, Component, Config, SplitConfig
 from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageError
 from evalbench.names import file_name
 from evalbench.seeds import Phase, Role, derive, seeds_of
@@ -147,13 +147,13 @@ class Cell:
 
 def check(cell: Cell) -> None:
     """Build what the cell would train, so that a wrong setting is refused early; raise `InputError`."""
-    from evalbench.engine import training  # torch and Lightning: only where something is to be trained
-
     try:
+        from evalbench.engine import training  # torch and Lightning: only where something is to be trained
+
         training.check(cell.config, cell.dataset)
     except InputError:
         raise
-    except Exception as error:  # what the user chose may raise anything
+    except ANYTHING as error:  # what the user chose may raise anything
         where = f"{cell.config.technique} on {cell.workload}"
         raise ConfigError(where, "cannot be built", remedy=_in_one_line(error)) from error
 
@@ -297,6 +297,6 @@ def _failure(error: Exception, config: Config) -> TrialResult:
     )
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {lines[0]}"

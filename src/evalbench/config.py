@@ -39,10 +39,12 @@ OURS = {
     "use trainer.microbatch_size=… instead": ("accumulate_grad_batches",),
     "leave it out": (
         "callbacks", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "num_sanity_val_steps",
-        "barebones", "model_registry",
+        "barebones", "model_registry", "plugins",
     ),
 }  # fmt: skip
 """Settings of Lightning's Trainer that are not the user's, because they would change results unseen, by the remedy."""
+ANYTHING = (Exception, SystemExit)
+"""What own code may raise: `sys.exit` in it must not end the program as if all were well."""
 CHOSEN = ("dataset", "model", "activation", "optimizer", "schedule", "budget", "trainer")
 """Groups of which every cell has one option."""
 
@@ -63,7 +65,7 @@ class Component:
             raise
         except InstantiationException as error:
             raise self._refused(error.__cause__ or error) from error
-        except Exception as error:  # what the user chose may raise anything
+        except ANYTHING as error:  # what the user chose may raise anything
             raise self._refused(error) from error
 
     @property
@@ -84,7 +86,7 @@ class Component:
         """Return the target itself, not called."""
         try:
             return own_code.locate(self.target)
-        except Exception as error:  # importing a user's module may raise anything
+        except ANYTHING as error:  # importing a user's module may raise anything
             raise ConfigError(f"{self.group}._target_", "must be importable", self.target, _reason(error)) from error
 
     def spec(self) -> dict[str, Any]:
@@ -95,7 +97,7 @@ class Component:
         """Return the user's own code behind the component: the part of a trial's identity that names cannot hold."""
         try:
             return own_code.behind(self.spec())
-        except Exception as error:  # importing a user's module may raise anything
+        except ANYTHING as error:  # importing a user's module may raise anything
             rule = "must be code that can be imported and read"
             raise ConfigError(f"{self.group}._target_", rule, self.target, _reason(error)) from error
 
@@ -491,7 +493,10 @@ def _share(section: "_Section", key: str) -> float:
 
 def _take_space(top: "_Section", group: str) -> tuple[Dimension, ...]:
     """Take the search space out of a group's settings: its trials do not depend on it."""
-    settings = dict(top.rest.get(group) or {})
+    given = top.rest.get(group) or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(group, "must be a group of settings", given, f"choose one: {group}=OPTION")
+    settings = dict(given)
     found = space.parse(settings.pop("space", None), group)
     top.rest[group] = settings
     return found

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import socket
 import statistics
 from collections import Counter
@@ -12,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from evalbench import cell as cells
@@ -348,10 +348,11 @@ def _check_folders(plan: Plan) -> None:
     for key, folder in folders.items():
         whole = folder.absolute()
         there = next(path for path in (whole, *whole.parents) if path.exists())
-        if not (there.is_dir() and os.access(there, os.W_OK)):
-            raise ConfigError(
-                key, "must be a folder that can be written", str(folder), f"give another one than {there}"
-            )
+        try:
+            TemporaryFile(dir=there).close()  # access rights alone do not say it
+        except OSError as error:
+            rule = "must be a folder that can be written"
+            raise ConfigError(key, rule, str(folder), f"give another one than {there}") from error
 
 
 def _check_distinct(plan: Plan) -> None:

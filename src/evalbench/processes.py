@@ -136,7 +136,7 @@ def _ensure_server(modules: Sequence[str]) -> None:
     if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
         _context.set_forkserver_preload(list(modules))
     resource_tracker.ensure_running()  # the server would start it, and unblock the signal in doing so
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited: Ctrl-C is for this process alone
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})  # inherited: for this process alone
     threads = os.environ.get(THREADS_KEY)
     os.environ[THREADS_KEY] = "1"  # inherited too: no library starts threads in the server
     try:

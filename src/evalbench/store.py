@@ -8,6 +8,7 @@ transaction, or several that may be repeated.
 """
 
 import functools
+import json
 import logging
 import os
 import socket
@@ -221,16 +222,20 @@ def _is_full(error: Exception) -> bool:
 class Store:
     """One database. Cheap to open; safe to use from several processes."""
 
-    def __init__(self, url: str, patient: bool = False) -> None:
+    def __init__(self, url: str, patient: bool = False, make: bool = True) -> None:
         """Open the database and make its tables where they are missing; raise `ConfigError` where that fails.
 
-        A `patient` one, opened while an evaluation is under way, waits for a server that does not answer.
+        A `patient` one, opened while an evaluation is under way, waits for a server that does not answer. Nothing is
+        made, and a database without a store is refused, where `make` is false.
         """
         try:
             parsed = make_url(url)
             if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
                 Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-            self._engine = sa.create_engine(parsed)
+            if not (make or _is_store(parsed)):
+                remedy = "it is another database: name the right one"
+                raise ConfigError("store.url", "must be a store", printable(url), remedy)
+            self._engine = sa.create_engine(parsed, json_deserializer=_from_json)
             weakref.finalize(self._engine, self._engine.pool.dispose)  # some drivers warn of connections left open
             if parsed.get_backend_name() == "sqlite":
                 sa.event.listen(self._engine, "connect", _prepare_sqlite)
@@ -268,7 +273,7 @@ class Store:
         query = sa.select(_trials.c.id, _trials.c.state)
         with self._engine.connect() as connection:
             return {
-                row.id: State(row.state)
+                row.id: _state(row.state)
                 for chunk in _chunks(trial_ids)
                 for row in connection.execute(query.where(_trials.c.id.in_(chunk)))
             }
@@ -387,7 +392,7 @@ class Store:
             .group_by(_trials.c.state)
         )
         with self._engine.connect() as connection:
-            return {State(state): count for state, count in connection.execute(query)}
+            return {_state(state): count for state, count in connection.execute(query)}
 
     @_insistent
     def unmirrored(self, evaluation: str, tracker: str) -> list[str]:
@@ -759,9 +764,42 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # let SQLAlchemy's BEGIN below take the lock at once
 
 
+def _is_store(url: sa.URL) -> bool:
+    """Return whether a database holds a store, without a setting or a table that would change it."""
+    engine = sa.create_engine(url)
+    try:
+        return sa.inspect(engine).has_table(_trials.name)
+    finally:
+        engine.dispose()
+
+
 def _result(state: str, stored: Mapping[str, Any]) -> TrialResult:
-    values = {**stored, "state": State(state), "curve": tuple(CurvePoint(**point) for point in stored["curve"])}
-    return TrialResult(**values)
+    ended = _state(state)
+    try:
+        return TrialResult(
+            **{**stored, "state": ended, "curve": tuple(CurvePoint(**point) for point in stored["curve"])}
+        )
+    except (KeyError, TypeError) as error:
+        raise _unreadable("results", error) from error
+
+
+def _state(text: str) -> State:
+    try:
+        return State(text)
+    except ValueError as error:
+        raise _unreadable("states of trials", error) from error
+
+
+def _from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _unreadable("JSON", error) from error
+
+
+def _unreadable(what: str, error: Exception) -> ConfigError:
+    remedy = "a newer version wrote it, or another program: delete that row, or give another store.url"
+    return ConfigError("store.url", f"must hold {what} that this version can read ({error})", remedy=remedy)
 
 
 def _chunks(values: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalbench import programs
 from evalbench.errors import InputError
 from evalbench.mirror import Mirror, described
 from evalbench.names import one_line
@@ -17,23 +18,23 @@ STORE = "sqlite:///outputs/store.sqlite"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Send what is missing and say so; return 0, 1 where a tracker failed, 2 for what is not known."""
+    return programs.run("error", lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     failed = False
-    try:
-        store = existing(asked.store)
-        for evaluation in asked.evaluation or store.described():
-            trackers = list(described(store, evaluation)["trackers"])
-            if not trackers:
-                print(f"{evaluation}: it has no tracker")
-            for name in trackers:
-                try:
-                    failed |= not _send(Mirror(store, evaluation, name), f"{evaluation}, {name}")
-                except InputError as error:  # its library is missing, say: that is no reason to leave out the others
-                    print(f"{evaluation}, {name}: nothing sent; {one_line(error)}")
-                    failed = True
-    except InputError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    store = existing(asked.store)
+    for evaluation in asked.evaluation or store.described():
+        trackers = list(described(store, evaluation)["trackers"])
+        if not trackers:
+            print(f"{evaluation}: it has no tracker")
+        for name in trackers:
+            try:
+                failed |= not _send(Mirror(store, evaluation, name), f"{evaluation}, {name}")
+            except InputError as error:  # its library is missing, say: that is no reason to leave out the others
+                print(f"{evaluation}, {name}: nothing sent; {one_line(error)}")
+                failed = True
     return int(failed)
 
 
@@ -42,7 +43,7 @@ def existing(url: str) -> Store:
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).is_file():
         raise InputError(f"there is no store {path}: go to where it was made, or name another with --store URL")
-    return Store(url)
+    return Store(url, make=False)
 
 
 def _send(mirror: Mirror, where: str) -> bool:
@@ -63,7 +64,7 @@ def _send(mirror: Mirror, where: str) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m evalbench.sync", description=__doc__)
+    parser = programs.Arguments(prog="python -m evalbench.sync", description=__doc__)
     parser.add_argument("evaluation", nargs="*", help="its name; all that the store knows where none is given")
     parser.add_argument("--store", default=STORE, metavar="URL", help="the store (default: %(default)s)")
     return parser

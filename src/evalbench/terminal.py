@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from hydra.core.hydra_config import HydraConfig
@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evalbench import cell as cells
-from evalbench import evaluation, processes, ranks, sync, tuning
+from evalbench import evaluation, processes, programs, ranks, sync, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
 from evalbench.errors import ConfigError, InputError, StorageError
@@ -35,6 +35,7 @@ from evalbench.seeds import study_of
 from evalbench.statistics.intervals import t_interval
 from evalbench.store import Store, StoredTrial, printable
 
+SWEEPER = "hydra_plugins.evalbench.sweeper.EvaluationSweeper"
 DRAIN_SECONDS = 5.0
 """How long an interrupted sweep waits for its trackers."""
 
@@ -46,20 +47,23 @@ def command() -> str:
 
 def refuse(error: InputError) -> NoReturn:
     """Say in one line what cannot be used, and leave."""
-    print(f"evalbench: {one_line(error)}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(programs.say("evalbench", error))
 
 
 def run_job(tree: DictConfig) -> None:
     """Hydra's task function: one cell of a sweep, or a cell by itself."""
     hydra = HydraConfig.get()
     try:
+        _check_sweeper(hydra)
         config = parse(tree, hydra)
         if hydra.mode == RunMode.MULTIRUN or ranks.here().count > 1:
             _check_launcher(config, ranks.here().count == config.devices)
             tuning.run(Cell.of(config), Store(config.store_url, patient=True))
         else:
-            _run_alone(config, processes.Job.of(run_job, tree, hydra))
+            try:
+                _run_alone(config, processes.Job.of(run_job, tree, hydra))
+            except OSError as error:  # Hydra would say more about it
+                raise SystemExit(programs.ending("evalbench", error)) from error
     except InputError as error:
         refuse(error)
 
@@ -83,6 +87,11 @@ def run_sweep(
     try:
         with _waiting(console, "checking all cells"):
             trees = list(composed)
+            if not trees:
+                rule = "must have at least one cell, and one of its lists is empty"
+                raise ConfigError(
+                    "the sweep", rule, remedy="give every list a value, for example model.depth=range(1,3)"
+                )
             configs = [parse(tree, tree.hydra) for tree in trees]
             for config in configs:
                 _check_launcher(config, warm_up is not None)
@@ -155,6 +164,12 @@ def _check_launcher(config: Config, gives_ranks: bool) -> None:
     if config.devices > 1 and not gives_ranks:
         rule = "must be 1 under a launcher that starts one process per job"
         raise ConfigError("trainer.devices", rule, config.devices, "add hydra/launcher=processes")
+
+
+def _check_sweeper(hydra: Any) -> None:
+    if hydra.mode == RunMode.MULTIRUN and hydra.sweeper.get("_target_") != SWEEPER:
+        rule = f"must be evalbench, not {hydra.sweeper.get('_target_')}, which writes no report"
+        raise ConfigError("hydra/sweeper", rule, remedy="leave it out")
 
 
 def _run_alone(config: Config, job: processes.Job) -> None:

@@ -148,6 +148,14 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
     A description names the code that makes the model. Only networks of evalbench and PyTorch are made, and what
     `packages` names, modules or packages that you trust; nothing else is imported.
     """
+    try:
+        return _load(path, packages)
+    except (AttributeError, KeyError, TypeError) as error:
+        remedy = f"it was changed ({type(error).__name__}: {error}): save the weights again"
+        raise DataError(f"{path}: {DESCRIPTION} must be as it was written: {remedy}") from error
+
+
+def _load(path: str | Path, packages: Sequence[str]) -> Predictor:
     path = Path(path)
     try:
         described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
@@ -162,7 +170,7 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
     image = described["image"]
     model, module = _component("model", described["model"]), _component("activation", activation)
     for change in own_code.changes(described.get("code"), {**model.code(), **module.code()}):
-        warnings.warn(f"{path}: {change}: it may predict other than what was tested", stacklevel=2)
+        warnings.warn(f"{path}: {change}: it may predict other than what was tested", stacklevel=3)
     network = models.build_seeded(
         0,
         model,

@@ -67,6 +67,10 @@ def test_columns_to_leave_out_are_one_or_several_and_a_few_numbers_among_words_a
     path = write(tmp_path, "id,2,grade,y\n" + rows("#,7,1,a", 6) + rows("#,8,2b,b", 6))
     assert load(path, drop=["id", 2]).features == ("grade=1", "grade=2b")
     assert load(path, drop="id").features == ("2", "grade=1", "grade=2b")
+    by_table: dict[str, str | list[str | int]] = {"other": ["x"], "mine": ["id", 2]}
+    assert load(path, name="mine", drop=by_table).features == ("grade=1", "grade=2b")
+    with pytest.raises(ConfigError, match=r"must have columns for the table another too.*: add another: "):
+        load(path, name="another", drop=by_table)
 
 
 def column(folder: Path, values: Iterable[str], delimiter: str = ",") -> NDArray[Any]:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from evalbench import programs
 from evalbench.compare.changes import Change, Comparison, compare
-from evalbench.errors import InputError
 from evalbench.names import one_line, plain
 from evalbench.report.foreign import Options, positive_number
 from evalbench.report.tables import markdown
@@ -20,15 +20,15 @@ MOST_PROVENANCE = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the comparison and return the exit code: 0, 1 where the gate is closed, 2 for unusable tables."""
+    return programs.run("error", lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     options = None
     if asked.baseline is not None:
         options = Options(asked.baseline, asked.metric, asked.direction, rope=asked.rope, wide=asked.wide)
-    try:
-        found = compare(asked.old, asked.new, options)
-    except InputError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    found = compare(asked.old, asked.new, options)
     print(text(found))
     if not asked.gate:
         return 0
@@ -89,7 +89,7 @@ def _row(change: Change, found: Comparison, decimals: int) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m evalbench.compare", description=__doc__)
+    parser = programs.Arguments(prog="python -m evalbench.compare", description=__doc__)
     parser.add_argument("old", type=Path, help="results.csv, or the folder, of the earlier evaluation")
     parser.add_argument("new", type=Path, help="results.csv, or the folder, of the later one")
     parser.add_argument("--gate", action="store_true", help="exit with 1 where a technique got worse beyond the ROPE")

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from evalbench import programs
 from evalbench.dashboard.views import report, views, workspace
 from evalbench.errors import InputError
 from evalbench.mirror import described
@@ -18,12 +19,7 @@ TRACKER = "evalbench.tracking.wandb.WandbTracker"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write both, or say what would be written where runs are offline; return the exit code."""
-    asked = _parser().parse_args(arguments)
-    try:
-        return _write(asked)
-    except InputError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    return programs.run("error", lambda: _write(_parser().parse_args(arguments)))
 
 
 def _write(asked: argparse.Namespace) -> int:
@@ -58,7 +54,7 @@ def _default_entity() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m evalbench.dashboard", description=__doc__)
+    parser = programs.Arguments(prog="python -m evalbench.dashboard", description=__doc__)
     parser.add_argument("evaluation", help="its name")
     parser.add_argument("--entity", help="where the runs are on W&B (default: as they were sent)")
     parser.add_argument("--project", help="likewise")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -388,6 +389,7 @@ def _trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trai
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
+        plugins=[LightningEnvironment()],  # ranks are ours, whatever Slurm, MPI or torchrun say to this process
         **devices,
         **config.trainer,
     )

@@ -52,13 +52,13 @@ def latest(rows: Sequence[Row]) -> Sequence[Row]:
     return [max(same, key=lambda row: (row["started"], row.get("state") == FINISHED)) for same in copies.values()]
 
 
-def parse_map(texts: Sequence[str]) -> dict[str, str]:
-    """Read `technique=config.optimizer workload=const:digits`; what is not named is what evalbench logs."""
+def parse_map(texts: Sequence[str], default: Mapping[str, str] = DEFAULT_MAP) -> dict[str, str]:
+    """Read `technique=config.optimizer workload=const:digits`; the rest is as evalbench logs it."""
     pairs = [text.partition("=") for text in texts]
     for text, (column, equals, of) in zip(texts, pairs, strict=True):
         if not (column and equals and of):
             raise TableError(f"--map takes COLUMN=NAME, such as technique=config.optimizer, not {text!r}")
-    return {**DEFAULT_MAP, **{column: of for column, _, of in pairs}}
+    return {**default, **{column: of for column, _, of in pairs}}
 
 
 def select(rows: Sequence[Row], texts: Sequence[str]) -> Sequence[Row]:
@@ -113,6 +113,21 @@ def write_table(
         writer.writerow([to_cell(column) for column in whole[0]])
         writer.writerows([to_cell(value) for value in each.values()] for each in whole)
     return left_out
+
+
+def write_mapped(rows: Sequence[Row], names: Sequence[str], columns: Mapping[str, str], path: Path) -> None:
+    """Write the rows of a table again, with columns called as `columns` says; all others stay as they are."""
+    for column, of in columns.items():
+        if of not in names and not of.startswith(CONSTANT):
+            raise TableError(f"no column is called {of!r}, which --map takes for {column}: there are {_listed(names)}")
+    kept = [name for name in names if name not in columns and name not in columns.values()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([to_cell(name) for name in (*columns, *kept)])
+        for row in rows:
+            mapped = [row[of] if of in names else of.removeprefix(CONSTANT) for of in columns.values()]
+            writer.writerow([to_cell(value) for value in (*mapped, *(row[name] for name in kept))])
 
 
 def _result(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from evalbench.errors import InputError, TableError
-from evalbench.names import one_line, short
+from evalbench import programs
+from evalbench.errors import TableError
+from evalbench.names import from_cell, short
+from evalbench.report.checks import header_of
 from evalbench.report.findings import find
 from evalbench.report.foreign import NO_KEYS, Options, load_table, positive_number
 from evalbench.report.index import write_index
@@ -22,19 +25,21 @@ from evalbench.report.writing import write, write_findings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report that the command line asks for and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    return programs.run("error", lambda: _main(given))
+
+
+def _main(given: list[str]) -> int:
     asked = _parser().parse_args(given)
-    try:
-        if asked.index:
-            print(_write_index(Path(asked.source)))
-        elif asked.tracker is not None:
-            print(_write_runs(asked, given))
-        elif Path(asked.source).is_file():
-            print(_write_table(Path(asked.source), asked, given))
-        else:
-            print(_write_folder(asked))
-    except InputError as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
+    if asked.index:
+        print(_write_index(Path(asked.source)))
+    elif asked.tracker is not None:
+        print(_write_runs(asked, given))
+    elif Path(asked.source).is_file():
+        print(
+            _write_mapped(asked, given) if asked.map or asked.where else _write_table(Path(asked.source), asked, given)
+        )
+    else:
+        print(_write_folder(asked))
     return 0
 
 
@@ -63,11 +68,27 @@ def _write_runs(asked: argparse.Namespace, given: list[str]) -> Path:
     return _write_table(table, asked, given)
 
 
+def _write_mapped(asked: argparse.Namespace, given: list[str]) -> Path:
+    from evalbench import imports
+
+    _needs_baseline(asked)
+    source = Path(asked.source)
+    names = header_of(source)
+    with source.open(newline="", encoding="utf-8-sig") as file:
+        read = [{from_cell(name): from_cell(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    rows = imports.select(read, asked.where)
+    asked.out = asked.out or Path("reports") / source.stem
+    table: Path = asked.out / f"{asked.out.resolve().name}.csv"
+    if table.resolve() == source.resolve():
+        raise TableError(f"--out must be another folder: the table as it is judged would take the place of {source}")
+    imports.write_mapped(rows, names, imports.parse_map(asked.map, {}), table)
+    return _write_table(table, asked, given)
+
+
 def _write_folder(asked: argparse.Namespace) -> Path:
-    if asked.baseline is not None or asked.wide:
-        raise TableError(
-            f"{asked.source} is not a table that exists: --baseline and --wide belong to a CSV file of results"
-        )
+    if asked.baseline is not None or asked.wide or asked.map or asked.where:
+        these = "--baseline, --wide, --map and --where"
+        raise TableError(f"{asked.source} is not a table that exists: {these} belong to a CSV file of results")
     return write(Path(asked.source))
 
 
@@ -94,7 +115,7 @@ def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Pa
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m evalbench.report", description=__doc__)
+    parser = programs.Arguments(prog="python -m evalbench.report", description=__doc__)
     parser.add_argument("source", metavar="FOLDER|TABLE|RUNS", help="the folder of an evaluation, a CSV table, or runs")
     parser.add_argument(
         "--from",
@@ -107,15 +128,15 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="COLUMN=NAME",
-        help="runs: what the table's columns are called there, such as technique=config.optimizer workload=const:digits"
-        " seed=config.seed score=summary.test/accuracy (default: as evalbench logs them)",
+        help="what the columns are called there: runs: technique=config.optimizer workload=const:digits"
+        " seed=config.seed score=summary.test/accuracy (default: as evalbench logs them); table: technique=method",
     )
     parser.add_argument(
         "--where",
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="runs: only those that have these values, such as group=mine config.optimizer=adam",
+        help="only runs, or rows of a table, that have these values, such as group=mine config.optimizer=adam",
     )
     parser.add_argument("--index", action="store_true", help="list all reports of a folder in its index.md instead")
     parser.add_argument("--baseline", help="table: the technique that all others are compared with")

@@ -24,6 +24,8 @@ COLUMNS = frozenset(
     }
 )  # fmt: skip
 """What columns of a report's tables are called: no factor may have one of these names."""
+LARGEST_SEED = 2**53
+"""From here on a number of a table may stand for several seeds."""
 NO_NUMBER = ["", "nan", "NaN", "None", "null"]
 
 
@@ -93,6 +95,8 @@ def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optiona
     if "seed" in numbers:
         if table["seed"].isna().any() or (table["seed"] % 1 != 0).any():
             raise TableError(f"{path} has a row whose seed is not a whole number")
+        if (table["seed"].abs() >= LARGEST_SEED).any():
+            raise TableError(f"{path} has a row whose seed is not below 2^53: number the seeds from 0")
         table["seed"] = table["seed"].astype(np.int64)
     return table
 

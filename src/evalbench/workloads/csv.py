@@ -8,7 +8,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def load(
     name: str | None = None,
     target: str | int | None = None,
     kind: str = "classification",
-    drop: str | Sequence[str | int] | None = None,
+    drop: str | Sequence[str | int] | Mapping[str, str | Sequence[str | int]] | None = None,
     delimiter: str | None = None,
     decimal: str | None = None,
 ) -> Dataset:
@@ -59,14 +59,16 @@ def load(
     The target is a column's name, or the last column. A text column becomes one 0/1 indicator per category of the whole
     file (so that every split has the same columns), a missing category being one of its own; missing numbers are filled
     with the mean of the training rows. The delimiter is the one that the header line has most of, unless it is given.
-    The decimal mark is the one that the file's numbers show, unless it is given (`point` or `comma`). Raises
-    `DataError` where the file cannot be used, with all that is wrong.
+    The decimal mark is the one that the file's numbers show, unless it is given (`point` or `comma`). Columns to
+    `drop` are listed, for several tables by their names. Raises `DataError` where the file cannot be used, with all
+    that is wrong.
     """
     if kind not in ("classification", "regression"):
         raise ConfigError("dataset.kind", "must be classification or regression", kind, "choose one of them")
     if not isinstance(path, str):
         raise ConfigError("dataset.path", "must be text", path, "for example dataset.path=my.csv")
-    dropped = [drop] if isinstance(drop, str) else [str(column) for column in drop or ()]
+    label = Path(path).stem if name is None else name
+    dropped = _dropped(drop, str(label))
     marks = _marks(decimal)
     wrong: list[str] = []
     table = _read(Path(path), _delimiter(delimiter), wrong)
@@ -83,7 +85,7 @@ def load(
     _refuse(path, wrong)
     found = Kind.REGRESSION if kind == "regression" else Kind.BINARY if len(classes) == 2 else Kind.MULTICLASS
     described = _described(table, numbers)
-    return Dataset(name or Path(path).stem, found, inputs, targets, features, numeric, classes, description=described)
+    return Dataset(label, found, inputs, targets, features, numeric, classes, description=described)
 
 
 def _delimiter(given: Any) -> str | None:
@@ -93,6 +95,20 @@ def _delimiter(given: Any) -> str | None:
         remedy = "leave it out: comma, semicolon, tab and | are found"
         raise ConfigError("dataset.delimiter", "must be one character", given, remedy)
     return given
+
+
+def _dropped(given: Any, label: str) -> list[str]:
+    """Return the columns that are left out of the table called so: a map names them table by table."""
+    if isinstance(given, Mapping):
+        if label not in given:
+            remedy = f"add {label}: []"
+            raise ConfigError("dataset.drop", f"must have columns for the table {label} too", dict(given), remedy)
+        given = given[label]
+    if isinstance(given, str):
+        return [given]
+    if given is not None and not isinstance(given, Sequence):
+        raise ConfigError("dataset.drop", "must be a list of columns", given, "for example dataset.drop=[id,notes]")
+    return [str(column) for column in given or ()]
 
 
 def _marks(given: Any) -> str:

@@ -55,6 +55,8 @@ class Dataset:
     """Whether evalbench drew them: then a seed stands for them, and they are no part of the content."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise DataError(f"a data set's name must be text, not {self.name!r}: give dataset.name one")
         rows, columns = self.inputs.shape
         if rows < MIN_ROWS:
             raise DataError(f"{self.name}: at least {MIN_ROWS} rows are needed, not {rows}: give more data")
@@ -63,6 +65,8 @@ class Dataset:
         if self.image is not None and (min(self.image) < 1 or math.prod(self.image) != columns):
             remedy = "give (channels, height, width)"
             raise DataError(f"{self.name}: an image of {self.image} does not have {columns} pixels: {remedy}")
+        if np.isnan(self.inputs).all():
+            raise DataError(f"{self.name}: every input is missing: give columns that have values")
         self._check_tokens()
         self._check_held_out()
         if self.kind is Kind.LANGUAGE:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
+from evalbench.report.figures.plain import Figure  # isort: skip - before anything else loads matplotlib
 from evalbench.report import style
 from evalbench.report.checks import write_table
 from evalbench.report.figures import forest, learning, profiles, ranking, scores, tradeoff, tuning

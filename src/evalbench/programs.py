@@ -1,0 +1,98 @@
+"""What every program does at its door: the shell's environment stays outside, and what ends it early is one line."""
+
+import argparse
+import codecs
+import errno
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn
+
+from evalbench import interrupts
+from evalbench.errors import InputError, StorageError
+from evalbench.names import one_line
+
+LEFT_OUTSIDE = (
+    "MPLBACKEND",  # of a notebook: figures are drawn without a window
+    "PYTHONWARNINGS",  # a warning of a library is no reason to end
+    *("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),  # of another group
+    *("SLURM_PROCID", "JSM_NAMESPACE_RANK"),
+)
+"""Variables that tell libraries about somebody else's program."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk, a quota or a limit says when there is no more space: no fault of the input."""
+TRAINER = "PL_TRAINER_"
+"""Begins variables that change Lightning's Trainer, and so results, unseen."""
+PLAIN = str.maketrans({"−": "-", "→": "->", "≥": ">=", "≤": "<=", "…": "...", "–": "-", "—": "-"})
+"""Signs of ours for consoles that lack them: a lost minus would be a wrong number."""
+
+
+class Arguments(argparse.ArgumentParser):
+    """A command line whose mistakes are refused like all other input."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise InputError(f"{message}: see {self.prog} --help")
+
+
+def run(name: str, program: Callable[[], int]) -> int:
+    """Run a program; return its exit code, after one line for whatever ends it early.
+
+    The code is 2 for input that cannot be used, 1 where storage fails or is full, and 130 for an interrupt.
+    """
+    _leave_the_shell_outside()
+    _print_whatever_the_console_lacks()
+    try:
+        with interrupts.alike():
+            code = program()
+            sys.stdout.flush()
+    except (InputError, StorageError, OSError, KeyboardInterrupt) as error:
+        return ending(name, error)
+    return code
+
+
+def ending(name: str, error: BaseException) -> int:
+    """Say in one line what ended a program, and return its exit code; raise again what is no error of the user's."""
+    if isinstance(error, KeyboardInterrupt):
+        return say(name, "interrupted; the same command goes on from what is there", 130)
+    if isinstance(error, BrokenPipeError):  # the reader, `head` perhaps, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, OSError):
+        if error.filename is None and error.errno not in FULL:
+            raise error  # it is not about a file
+        what = f"{error.filename or 'the system'}: {error.strerror or error}"
+        return say(name, f"{what}: work in a folder that can be written and has space", 1 if error.errno in FULL else 2)
+    if isinstance(error, StorageError):
+        return say(name, error, 1)
+    return say(name, error)
+
+
+def say(name: str, what: object, code: int = 2) -> int:
+    """Print one line about what ended a program, and return its exit code."""
+    print(f"{name}: {one_line(what)}", file=sys.stderr)
+    return code
+
+
+def _leave_the_shell_outside() -> None:
+    for name in [name for name in os.environ if name in LEFT_OUTSIDE or name.startswith(TRAINER)]:
+        del os.environ[name]
+    if any(option.startswith("error") for option in sys.warnoptions):
+        warnings.simplefilter("default")
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)  # as Python does unless told otherwise
+
+
+def _print_whatever_the_console_lacks() -> None:
+    codecs.register_error("evalbench", _in_plain_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="evalbench")
+
+
+def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end].translate(PLAIN)
+    return text.encode("ascii", "backslashreplace").decode(), error.end
