@@ -294,10 +294,10 @@ def test_a_server_keeps_the_time_of_leases(server: Server, monkeypatch: pytest.M
         ("result", '{"curve": [], "mood": 1}', "results .*mood"),
     ],
 )
-def test_a_row_that_another_program_wrote_is_refused(url: str, column: str, value: str, words: str) -> None:
-    store = Store(url)
+def test_a_row_that_another_program_wrote_is_refused(tmp_path: Path, column: str, value: str, words: str) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     store.record([(SPECS[0], COMPLETE)], PROVENANCE)
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+    with sqlite3.connect(tmp_path / "store.sqlite") as connection:
         connection.execute(f"update trials set {column} = ?", [value])
     connection.close()
     with pytest.raises(ConfigError, match=f"store.url must hold {words}.*: a newer version wrote it"):
