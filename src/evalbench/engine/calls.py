@@ -49,20 +49,29 @@ FLAGS = frozenset({"fused", "foreach", "capturable", "differentiable"})
 """Settings that choose an implementation, which may not take these parameters."""
 
 _known: dict[str, Calls] = {}
+_works: dict[str, Calls] = {}
+"""By class and settings, what was found on any parameters."""
 
 
 def of(target: Any, component: Component, make: Make, values: Mapping[str, Tensor]) -> Calls:
     """Return how the optimizer that `make` makes of parameters is called, given one member's values.
 
-    Raises `ConfigError` for one that cannot step.
+    Raises `ConfigError` for one that cannot step. One that steps on another data set's parameters is left to the
+    training, which names the cell that fails.
     """
     flags = FLAGS & component.arguments.keys()
     needs_cuda = "capturable" in flags and torch.cuda.is_available()
     if needs_cuda or (target in OF_TORCH and not flags):
         return OF_TORCH.get(target, Calls())
-    key = json.dumps([component.spec(), *((name, list(value.shape)) for name, value in values.items())], default=str)
+    spec = json.dumps(component.spec(), default=str)
+    key = spec + json.dumps([(name, list(value.shape)) for name, value in values.items()])
     if key not in _known:
-        _known[key] = _find(component, make, values)
+        try:
+            _known[key] = _works[spec] = _find(component, make, values)
+        except ConfigError:
+            if spec not in _works:
+                raise
+            _known[key] = _works[spec]
     return _known[key]
 
 
