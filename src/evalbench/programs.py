@@ -14,6 +14,8 @@ from evalbench import interrupts
 from evalbench.errors import InputError, StorageError
 from evalbench.names import one_line
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk, a quota or a limit says when there is no more space: no fault of the input."""
 LEFT_OUTSIDE = (
     "MPLBACKEND",  # of a notebook: figures are drawn without a window
     "PYTHONWARNINGS",  # a warning of a library is no reason to end
@@ -21,8 +23,6 @@ LEFT_OUTSIDE = (
     *("SLURM_PROCID", "JSM_NAMESPACE_RANK"),
 )
 """Variables that tell libraries about somebody else's program."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a disk, a quota or a limit says when there is no more space: no fault of the input."""
 TRAINER = "PL_TRAINER_"
 """Begins variables that change Lightning's Trainer, and so results, unseen."""
 PLAIN = str.maketrans({"−": "-", "→": "->", "≥": ">=", "≤": "<=", "…": "...", "–": "-", "—": "-"})
@@ -40,7 +40,7 @@ class Arguments(argparse.ArgumentParser):
 def run(name: str, program: Callable[[], int]) -> int:
     """Run a program; return its exit code, after one line for whatever ends it early.
 
-    The code is 2 for input that cannot be used, 1 where storage fails or is full, and 130 for an interrupt.
+    The code is 2 for input that cannot be used, 1 where results cannot be kept, and 130 for an interrupt.
     """
     _leave_the_shell_outside()
     _print_whatever_the_console_lacks()
@@ -64,10 +64,9 @@ def ending(name: str, error: BaseException) -> int:
         if error.filename is None and error.errno not in FULL:
             raise error  # it is not about a file
         what = f"{error.filename or 'the system'}: {error.strerror or error}"
-        return say(name, f"{what}: work in a folder that can be written and has space", 1 if error.errno in FULL else 2)
-    if isinstance(error, StorageError):
-        return say(name, error, 1)
-    return say(name, error)
+        remedy = "work in a folder that can be written and has space"
+        return say(name, f"{what}: {remedy}", 1 if error.errno in FULL else 2)
+    return say(name, error, 1 if isinstance(error, StorageError) else 2)
 
 
 def say(name: str, what: object, code: int = 2) -> int:

@@ -62,7 +62,7 @@ def run_job(tree: DictConfig) -> None:
         else:
             try:
                 _run_alone(config, processes.Job.of(run_job, tree, hydra))
-            except OSError as error:  # Hydra would say more about it
+            except (OSError, StorageError) as error:  # Hydra would say more about it
                 raise SystemExit(programs.ending("evalbench", error)) from error
     except InputError as error:
         refuse(error)

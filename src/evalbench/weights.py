@@ -148,37 +148,25 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
     A description names the code that makes the model. Only networks of evalbench and PyTorch are made, and what
     `packages` names, modules or packages that you trust; nothing else is imported.
     """
-    try:
-        return _load(path, packages)
-    except (AttributeError, KeyError, TypeError) as error:
-        remedy = f"it was changed ({type(error).__name__}: {error}): save the weights again"
-        raise DataError(f"{path}: {DESCRIPTION} must be as it was written: {remedy}") from error
-
-
-def _load(path: str | Path, packages: Sequence[str]) -> Predictor:
     path = Path(path)
     try:
         described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         tensors = {**load_file(path / WEIGHTS), **_load_base(path.absolute().parent, described.get("base"))}
         _check_code(path / DESCRIPTION, [described["model"], described["activation"]], packages)
+        activation, image = dict(described["activation"]), described["image"]
+        gain = activation.pop("gain")
+        model, module = _component("model", described["model"]), _component("activation", activation)
+        features, double = len(described["features"]), described["precision"] == "64-true"
+        shape = models.Shape(features, described["out_features"], image and tuple(image), described["vocabulary"])
+        kind = Kind(described["kind"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         remedy = "name a folder that save=best or save=all wrote"
         raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
-    activation = dict(described["activation"])
-    gain = activation.pop("gain")
-    features = len(described["features"])
-    image = described["image"]
-    model, module = _component("model", described["model"]), _component("activation", activation)
     for change in own_code.changes(described.get("code"), {**model.code(), **module.code()}):
-        warnings.warn(f"{path}: {change}: it may predict other than what was tested", stacklevel=3)
-    network = models.build_seeded(
-        0,
-        model,
-        ActivationConfig(module, gain),
-        models.Shape(features, described["out_features"], image and tuple(image), described["vocabulary"]),
-    )
-    predictor = Predictor(network, Kind(described["kind"]), features)
-    if described["precision"] == "64-true":
+        warnings.warn(f"{path}: {change}: it may predict other than what was tested", stacklevel=2)
+    network = models.build_seeded(0, model, ActivationConfig(module, gain), shape)
+    predictor = Predictor(network, kind, features)
+    if double:
         predictor = predictor.double()
     wanted = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights once
     if wanted.keys() != tensors.keys() or any(wanted[name].shape != value.shape for name, value in tensors.items()):
