@@ -414,6 +414,13 @@ dashboard nothing
 dashboard nothing --store nonsense
 dashboard nothing --store sqlite:///here.sqlite
 """
+FAILING = """
+--config-dir own model=raises_in_forward dataset=moons
+-m --config-dir own model=raises_in_forward,mlp dataset=moons
+--config-dir own model=exits_in_training dataset=moons trainer.verify=false
+"""
+SMALL = "num_seeds=1 budget.epochs=1 tracker=none cost.rounds=0"
+"""Ends the lines of cells that fail, which comes out when they train."""
 WEIGHTS = ("nowhere", ".", "iris.csv", *(f"saved/{number}" for number in range(9)))
 
 ROWS = "x,y,label\n" + "".join(f"{row},{row % 7},{'ab'[row % 2]}\n" for row in range(40))
@@ -498,6 +505,8 @@ class Network(nn.Module):
 
     def forward(self, inputs):
         outputs = self.layer(inputs)
+        if self.deed == "exit in training" and self.training and len(inputs) > 30:
+            sys.exit(0)
         if self.deed == "raise in forward":
             raise KeyError("no such thing")
         return {"none": None, "text": "text", "shape": outputs[:1]}.get(self.deed, outputs)
@@ -528,6 +537,7 @@ def data(deed):
             "raises_when_built": "_target_: own_code.Network\ndeed: raise\n",
             "exits_when_built": "_target_: own_code.Network\ndeed: exit\n",
             "raises_in_forward": "_target_: own_code.Network\ndeed: raise in forward\n",
+            "exits_in_training": "_target_: own_code.Network\ndeed: exit in training\n",
             "returns_nothing": "_target_: own_code.Network\ndeed: none\n",
             "returns_text": "_target_: own_code.Network\ndeed: text\n",
             "wrong_shape": "_target_: own_code.Network\ndeed: shape\n",
@@ -614,6 +624,9 @@ def wrong(program: Program, line: str, folder: Path) -> str | None:
             return f"{type(error).__name__}: {error}"
     said = errors.getvalue()
     print(f"{code}  {line}\n   {said.rstrip()}")
+    if line.endswith(SMALL):
+        whole = output.getvalue() + said
+        return whole if code != 1 or "FAILED " not in whole or "Traceback" in whole else None
     if code != 2:
         return f"exit code {code}: {output.getvalue()[-300:]}{said}"
     if said.count("\n") != 1 or "Traceback" in said or len(said) < 20:
@@ -634,6 +647,7 @@ def lines(text: str) -> list[str]:
         *(pytest.param(evalbench, lines(OVERRIDES)[part::4], id=f"overrides{part}") for part in range(4)),
         pytest.param(evalbench, lines(SWEEPS), id="sweeps"),
         pytest.param(evalbench, lines(OWN), id="own"),
+        pytest.param(evalbench, [f"{line} {SMALL}" for line in lines(FAILING)], id="failing"),
         pytest.param(report.main, lines(REPORT), id="report"),
         pytest.param(compare.main, lines(COMPARE), id="compare"),
         pytest.param(store, lines(STORE), id="store"),
@@ -646,5 +660,5 @@ def test_every_bad_input_ends_in_one_line(
 ) -> None:
     monkeypatch.setattr(sys, "argv", sys.argv)
     failures = {line: found for line in inputs if (found := wrong(program, line, files))}
-    print(f"{len(list(inputs)) - len(failures)} of {len(list(inputs))} end in one line and exit code 2")
+    print(f"{len(list(inputs)) - len(failures)} of {len(list(inputs))} end as they should")
     assert not failures, "\n".join(f"{line}\n    {found}" for line, found in failures.items())

@@ -363,7 +363,10 @@ def _fit(cohort: Cohort, config: Config) -> None:
             trainer = _trainer(config, epochs, _own_devices(config))
             trainer.fit(cohort)
             cohort.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is tested where it trained
-        except SystemExit:  # Lightning's answer to Ctrl-C, which the sweep wants to hear of
+        except SystemExit as leaving:
+            if not isinstance(leaving.__context__, KeyboardInterrupt):  # own code: a failure like any other
+                raise RuntimeError(f"it wanted to leave the program with exit code {leaving.code}") from leaving
+            # Lightning's answer to Ctrl-C, which the sweep wants to hear of
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
 
