@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from conftest import make_cell
 from evalbench.errors import ConfigError, DataError
 from evalbench.workloads import Kind
 from evalbench.workloads.csv import load
@@ -71,6 +72,9 @@ def test_columns_to_leave_out_are_one_or_several_and_a_few_numbers_among_words_a
     assert load(path, name="mine", drop=by_table).features == ("grade=1", "grade=2b")
     with pytest.raises(ConfigError, match=r"must have columns for the table another too.*: add another: "):
         load(path, name="another", drop=by_table)
+    for given in ("[id,2]", f"{{{Path(path).stem}:[id,2],other:[x]}}"):
+        composed = make_cell("dataset=csv", f"dataset.path={path}", f"dataset.drop={given}")
+        assert composed.dataset.features == ("grade=1", "grade=2b")
 
 
 def column(folder: Path, values: Iterable[str], delimiter: str = ",") -> NDArray[Any]:
