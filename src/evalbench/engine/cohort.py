@@ -142,7 +142,7 @@ class Cohort(pl.LightningModule):
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
         self.register_buffer("_loss_sums", torch.zeros(len(splits), dtype=torch.float64), persistent=False)
         self._best = Held()
-        self._best_python: dict[int, python_state.Held] = {}
+        self._best_python: dict[int, python_state.Values] = {}
         self._optimizer: optimizers.CohortOptimizer | optimizers.SplitOptimizer | None = None
         self._snapshot: Mapping[str, Any] | None = None
         self._rank, self._ranks = 0, 1
@@ -688,7 +688,7 @@ def _stack(splits: Sequence[Split], part: str) -> Tensor:
     return torch.as_tensor(np.stack([getattr(split, part) for split in splits]))
 
 
-def _plain(states: Mapping[int, python_state.Held]) -> dict[int, python_state.Held]:
+def _plain(states: Mapping[int, python_state.Values]) -> dict[int, python_state.Values]:
     return {member: python_state.plain_only(values) for member, values in states.items()}
 
 

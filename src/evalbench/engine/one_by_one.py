@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from evalbench.engine.noise import MemberNoise
-from evalbench.engine.python_state import Held, copied_values, set_values
+from evalbench.engine.python_state import Values, copied_values, set_values
 from evalbench.engine.state import Stack
 from evalbench.errors import ConfigError
 from evalbench.models import seeded
@@ -142,11 +142,11 @@ class OneByOne:
             if self.drew_from is not None:
                 self.drew_from |= _drawn(seed, noise)
 
-    def python_state(self, member: int) -> Held:
+    def python_state(self, member: int) -> Values:
         """Return copies of what a member's modules hold for themselves."""
         return copied_values(self.network(member))
 
-    def set_python_state(self, member: int, values: Held) -> None:
+    def set_python_state(self, member: int, values: Values) -> None:
         """Give a member's modules what they held once."""
         set_values(self.network(member), values)
 

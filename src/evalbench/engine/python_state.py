@@ -22,7 +22,7 @@ LIBRARIES = ("torch", "builtins", "evalbench", "pytorch_lightning", "lightning_f
 _OF_TORCH = frozenset(vars(nn.Module()))
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
-Held = dict[str, dict[str, Any]]
+Values = dict[str, dict[str, Any]]
 """Values by the name of the module and of its attribute."""
 Observation = tuple[dict[str, Any], dict[str, int]]
 """What can be seen, by path: values, and checksums of tensors."""
@@ -45,7 +45,7 @@ def is_plain(value: Any) -> bool:
     return type(value) in _PLAIN
 
 
-def copied_values(network: nn.Module) -> Held:
+def copied_values(network: nn.Module) -> Values:
     """Return copies of what a network's modules hold for themselves: no other modules, nothing that trains."""
     return {
         name: {key: copy.deepcopy(value) for key, value in _attributes(module).items() if _can_be_copied(value)}
@@ -53,12 +53,12 @@ def copied_values(network: nn.Module) -> Held:
     }
 
 
-def plain_only(values: Held) -> Held:
+def plain_only(values: Values) -> Values:
     """Return those of the values that can be saved without a pickle."""
     return {name: {key: value for key, value in held.items() if is_plain(value)} for name, held in values.items()}
 
 
-def set_values(network: nn.Module, values: Held) -> None:
+def set_values(network: nn.Module, values: Values) -> None:
     """Give a network's modules the values that they held once."""
     for name, module in network.named_modules():
         vars(module).update(copy.deepcopy(values.get(name, {})))
@@ -107,13 +107,8 @@ def observe(network: nn.Module) -> Observation:
             continue
         elif isinstance(value, Tensor):
             known.add(id(value))
-            checksums[path] = (
-                0
-                if value.grad_fn is not None
-                else fingerprint(value)
-                if value.device.type != "meta" and not value.is_sparse
-                else 0
-            )
+            computed = value.grad_fn is not None or value.device.type == "meta"  # it is computed anew in each pass
+            checksums[path] = 0 if computed else fingerprint(value)
             values[path] = TENSOR
         else:
             known.add(id(value))
@@ -163,7 +158,8 @@ def _opened(value: Any) -> tuple[Any, Iterator[tuple[str, Any]]]:
     if isinstance(value, torch.Generator):
         return value.get_state().tolist(), nothing
     if isinstance(value, nn.Module):
-        return "module", iter([*((f".{n}", t) for n, t in value.named_parameters()), *_attributes(value).items()])
+        held = {**dict(value.named_parameters()), **dict(value.named_buffers()), **_attributes(value)}
+        return "module", ((f".{key}", part) for key, part in held.items())
     if isinstance(value, partial):
         return "partial", iter([(".func", value.func), (".args", value.args), (".keywords", value.keywords)])
     if isinstance(value, MethodType):

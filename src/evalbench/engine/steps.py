@@ -15,7 +15,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from evalbench.engine import tracing
 from evalbench.engine.noise import MemberNoise
 from evalbench.engine.one_by_one import OneByOne, Pass
-from evalbench.engine.python_state import Held
+from evalbench.engine.python_state import Values
 from evalbench.engine.state import Stack
 from evalbench.workloads import Kind, losses
 
@@ -183,13 +183,13 @@ class Steps:
         if "one_by_one" in self.__dict__:
             self.one_by_one.move(function)
 
-    def python_state(self, members: Sequence[int]) -> dict[int, Held]:
+    def python_state(self, members: Sequence[int]) -> dict[int, Values]:
         """Return what these members' networks keep in Python: nothing where they are batched."""
         if self.batched:
             return {}
         return {member: self.one_by_one.python_state(member) for member in members}
 
-    def set_python_state(self, states: Mapping[int, Held]) -> None:
+    def set_python_state(self, states: Mapping[int, Values]) -> None:
         """Give members' networks what they kept in Python once."""
         for member, values in states.items():
             self.one_by_one.set_python_state(member, values)
