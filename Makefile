@@ -14,7 +14,7 @@ demo: $(VENV)/installed  ## install, then run the sweep of optimizers and write 
 test: $(VENV)/installed  ## install, then run the whole test suite
 	$(BIN)/python -m pytest -n auto
 
-quick: $(VENV)/installed  ## the tests that are not marked slow: a minute and a half on two cores
+quick: $(VENV)/installed  ## the tests that are not marked slow: under a minute on two cores
 	$(BIN)/python -m pytest -n auto -m "not slow"
 
 bench: $(VENV)/installed  ## time evalbench beside its peers: twenty minutes; writes benchmarks/results.md

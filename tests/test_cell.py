@@ -39,6 +39,7 @@ def test_a_cell_trains_what_the_store_lacks_and_nothing_else(store: Store, train
     assert trained == [[0, 1, 2], [3, 4], [0, 1, 2]]
 
 
+@pytest.mark.slow
 def test_more_seeds_give_the_same_numbers_for_the_old_ones(tmp_path: Path, store: Store) -> None:
     cells.run(make_cell(*SMALL), store)
     cells.run(make_cell(*SMALL, "num_seeds=5"), store)
@@ -74,6 +75,7 @@ def test_the_identity_holds_what_determines_the_result(override: str, same: bool
     assert (make_cell(*SMALL).id == make_cell(*SMALL, override).id) is same
 
 
+@pytest.mark.slow
 def test_what_raises_becomes_failed_trials_that_a_rerun_tries_again(
     store: Store, monkeypatch: pytest.MonkeyPatch, trained: list[list[int]]
 ) -> None:

@@ -53,6 +53,7 @@ def trained_cells(folder: Path) -> int:
         (["+sweep=optimizers", "evaluation.baseline=lion"], ["evaluation.baseline", "sgd, bgd, adam", "'lion'"]),
     ],
 )
+@pytest.mark.slow
 def test_bad_input_gets_one_line_and_exit_code_2(
     inline: Inline, workspace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
 ) -> None:
@@ -64,6 +65,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(
     assert not list(workspace.rglob("report.md"))
 
 
+@pytest.mark.slow
 def test_an_interrupt_before_the_sweep_is_under_way_gets_one_line_too(
     inline: Inline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,6 +310,7 @@ def test_jobs_on_one_and_on_several_devices_follow_each_other(cli: Cli, workspac
         (["hydra/launcher=basic", "trainer.devices=2", "trainer.strategy=ddp", *SWEEP], ["hydra/launcher=processes"]),
     ],
 )
+@pytest.mark.slow
 def test_what_ranks_cannot_do_is_refused(
     inline: Inline, workspace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]
 ) -> None:

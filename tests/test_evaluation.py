@@ -109,6 +109,7 @@ def test_a_technique_under_two_names_is_refused() -> None:
         evaluation.plan([cell_of(*COMPARED, "optimizer=sgd"), cell_of(*COMPARED, *same)])
 
 
+@pytest.mark.slow
 def test_a_cell_that_several_jobs_train_is_one_cell() -> None:
     ways = (("trainer.devices=1",), ("trainer.devices=2", "trainer.strategy=ddp"), ("trainer.devices=1",))
     plan = evaluation.plan([cell_of(*COMPARED, f"optimizer={name}", *way) for name in ("sgd", "adam") for way in ways])
@@ -126,6 +127,7 @@ def test_two_data_sets_of_one_name_are_refused(tmp_path: Path) -> None:
         evaluation.plan([cell_of("dataset=csv", f"dataset.path={tmp_path}/{folder}/same.csv") for folder in "ab"])
 
 
+@pytest.mark.slow
 def test_an_evaluation_whose_every_cell_failed_has_a_report_all_the_same(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     plan = evaluation.plan([cell_of(*COMPARED, f"reports={tmp_path}", f"optimizer={name}") for name in ("sgd", "adam")])
@@ -197,6 +199,7 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
     assert stages.tolist() == ["pilot"] * 3 + ["extension"] * 2
 
 
+@pytest.mark.slow
 def test_two_processes_that_end_together_write_one_after_the_other(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -227,6 +227,7 @@ SMALL = ("dataset=iris", "num_seeds=2", "model._target_=own.Net", "~model.depth"
 
 
 @pytest.mark.parametrize("option", [text for text in OPTIONS if not text.startswith(("dataset", "tracker", "search"))])
+@pytest.mark.slow
 def test_what_is_shipped_has_no_own_code_in_its_identity(option: str) -> None:
     assert compose_config(option).code == {}
 
@@ -250,6 +251,7 @@ def test_every_component_that_changes_a_result_counts_and_a_loader_does_not(writ
     assert cell.settings["code"].keys() == {"own.Net", "mine.Act", "mine.Adam", "mine.Step"}
 
 
+@pytest.mark.slow
 def test_a_study_counts_the_code_of_its_sampler_and_of_its_choices(write: Write) -> None:
     def studies() -> list[str]:
         choices = "++search.space.activation._target_={choices: [torch.nn.ReLU, mine.Act]}"

@@ -66,6 +66,7 @@ def test_a_job_that_dies_or_raises_is_failed_and_the_others_go_on(tmp_path: Path
     assert not any(is_alive(note(tmp_path, number)["pid"]) for number in range(len(deeds)))
 
 
+@pytest.mark.slow
 def test_a_job_sees_what_it_would_see_in_one_process(tmp_path: Path) -> None:
     (done,) = processes.run([job(tmp_path, 4, "nothing")], 1)
     assert done.status is JobStatus.COMPLETED
@@ -81,6 +82,7 @@ def test_a_job_sees_what_it_would_see_in_one_process(tmp_path: Path) -> None:
     assert note(tmp_path, 4)["LOCAL_RANK"] == os.environ.get("LOCAL_RANK")
 
 
+@pytest.mark.slow
 def test_workers_are_kept_for_the_next_job_and_load_no_torch_for_nothing(tmp_path: Path) -> None:
     processes.run([job(tmp_path, number, "nothing") for number in range(5)], 5, workers=2)
     notes = [note(tmp_path, number) for number in range(5)]
@@ -107,6 +109,7 @@ def test_the_death_of_the_fork_server_costs_the_jobs_that_run(tmp_path: Path) ->
 # ── ranks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_jobs_of_one_and_of_two_ranks_follow_each_other(tmp_path: Path) -> None:
     devices = [1, 2, 2, 1]
     jobs = [job(tmp_path, number, "nothing", devices=count) for number, count in enumerate(devices)]
@@ -182,6 +185,7 @@ def test_all_cores_are_shared_out(
     assert (shares.workers, shares.threads_of(1)) == (workers, threads)
 
 
+@pytest.mark.slow
 def test_every_worker_is_told_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "num_cores", lambda: 6)
     processes.run([job(tmp_path, 0, "nothing"), job(tmp_path, 1, "nothing", devices=2)], 2)

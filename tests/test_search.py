@@ -53,6 +53,7 @@ def copied(path: Path) -> list[tuple[str, float | None]]:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.slow
 def test_a_study_that_was_broken_off_and_forgotten_goes_on_as_if_it_had_not_been(tmp_path: Path, sampler: str) -> None:
     config = searched(f"+search={sampler}")
     whole = run(tmp_path / "whole", config, 3)
@@ -130,6 +131,7 @@ def test_a_database_for_the_copy_that_cannot_be_opened_is_refused_before_anythin
         search.check(searched("+search=random", "search.storage='sqlite:////proc/none/studies.sqlite'"))
 
 
+@pytest.mark.slow
 def test_half_a_line_that_a_killed_process_left_is_taken_away(tmp_path: Path) -> None:
     config = searched("+search=random")
     found = run(tmp_path, config, 1)

@@ -46,6 +46,7 @@ def url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
     return server.new_database()
 
 
+@pytest.mark.slow
 def test_what_is_written_is_read_back_exactly(url: str) -> None:
     Store(url).record([(SPECS[0], COMPLETE), (SPECS[1], FAILED)], PROVENANCE)
     trials = Store(url).trials(IDS)
@@ -133,6 +134,7 @@ def side_by_side(count: int, work: Callable[[int], T]) -> list[T]:
         return list(pool.map(begin, range(count)))
 
 
+@pytest.mark.slow
 def test_eight_processes_may_make_the_tables_and_say_the_same_at_once(url: str) -> None:
     links = [Link(f"trial{n}", "adam", {}) for n in range(100)]
     costs = {f"cell{n}": [{"step_seconds": 1.0}] for n in range(20)}
@@ -162,6 +164,7 @@ def test_one_of_eight_takes_a_free_cell(url: str) -> None:
     assert sum(side_by_side(8, lambda _: Lease(store._engine, "cell").claim())) == 1
 
 
+@pytest.mark.slow
 def test_a_server_that_is_restarted_is_waited_for(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     url = server.new_database()
     store = Store(url)

@@ -105,6 +105,7 @@ def test_nothing_is_trained_twice(store: Store, trained: list[tuple[Config, list
     assert trained == []
 
 
+@pytest.mark.slow
 def test_a_smaller_budget_does_not_see_what_a_larger_one_has_found(store: Store) -> None:
     small, large = searched("optimizer=sgd"), searched("optimizer=sgd", "search.num_trials=8")
     tuning.run(small, store)
@@ -163,6 +164,7 @@ def corrupted(cell: Cell) -> Cell:
     return Cell(cell.config, replace(cell.dataset, inputs=inputs, targets=targets))
 
 
+@pytest.mark.slow
 def test_no_row_that_is_held_out_reaches_the_tuner(store: Store, workspace: Path) -> None:
     cell, other = searched(), Store("sqlite:///other/store.sqlite")
     nonsense = corrupted(cell)
@@ -320,6 +322,7 @@ def test_the_next_best_goes_on_where_the_best_fails(store: Store, monkeypatch: p
     assert lengths(cell, store) == halved_plainly(cell, store)
 
 
+@pytest.mark.slow
 def test_a_study_is_another_one_where_its_candidates_would_be_others() -> None:
     def ids(*overrides: str) -> list[str]:
         cells = [searched(*overrides, more) for more in ("search.batch=4", "search.batch=8", "search.num_trials=8")]
@@ -340,6 +343,7 @@ def test_a_candidate_that_diverges_scores_as_the_trivial_predictor(store: Store)
     assert by_lr[1e30].outcome.values == pytest.approx((1 / 3,), abs=0.04)
 
 
+@pytest.mark.slow
 def test_a_candidate_is_not_cheaper_for_having_diverged(store: Store) -> None:
     grid = (
         "+search=grid",
@@ -381,6 +385,7 @@ def test_a_candidate_that_fails_is_left_out_and_tried_again(store: Store, monkey
     assert tuning.is_done(cell, store)
 
 
+@pytest.mark.slow
 def test_where_every_candidate_fails_the_measured_trials_do(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = searched("optimizer=sgd")
     monkeypatch.setattr(training, "train", lambda *_: 1 / 0)
@@ -420,6 +425,7 @@ def test_repeated_studies_use_other_candidates_and_other_seeds(
     assert set(cell.specs) < set(more.specs)  # seeds that are added take none away
 
 
+@pytest.mark.slow
 def test_a_storage_that_was_deleted_is_written_anew_though_nothing_is_left_to_train(store: Store) -> None:
     plan = evaluation.plan([compose_config(*SMALL, *RANDOM, f"reports={Path.cwd()}/reports")])
     evaluation.link(plan, store, "command")

@@ -107,6 +107,7 @@ HOSTILE: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("group", ["model", "activation"])
 @pytest.mark.parametrize("spec", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.slow
 def test_a_description_of_another_user_runs_no_code(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, group: str, spec: dict[str, object]
 ) -> None:

@@ -111,6 +111,7 @@ def test_tables_that_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("offset", [0, 100])
+@pytest.mark.slow
 def test_what_fails_in_the_new_one_does_not_pass_the_gate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], offset: int
 ) -> None:
@@ -143,6 +144,7 @@ def test_another_metric_does_not_pass_the_gate(tmp_path: Path, capsys: pytest.Ca
     assert main([str(old), str(old), "--baseline", "sgd", "--rope", "-1"]) == 2
 
 
+@pytest.mark.slow
 def test_two_folders_differ_in_provenance(tmp_path: Path) -> None:
     from report.conftest import make  # the same small folders as the report's tests
 

@@ -30,6 +30,7 @@ def cohort_of(cell: Cell, members: int) -> Cohort:
     return training.make_cohort(cell.config, cell.dataset, range(members))[0]
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_head_alone() -> None:
     for members in (1, 8, 64):
         cohort = cohort_of(probe(), members)
@@ -77,6 +78,7 @@ def test_a_base_is_written_once_and_checked_when_it_is_read(tmp_path: Path) -> N
         weights.load(tmp_path / "cell/s0", packages=["networks"])
 
 
+@pytest.mark.slow
 def test_frozen_values_that_differ_between_seeds_are_each_members_own(tmp_path: Path) -> None:
     cell = probe("save=all", model="peoples_networks.PretrainedBody")
     other = probe("save=all", model="peoples_networks.LinearProbe")  # drawn with the seed

@@ -108,6 +108,7 @@ def test_an_optimizers_own_state_survives_its_neighbours_end(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Stepping", "Holding"])
+@pytest.mark.slow
 def test_an_optimizers_own_state_is_resumed(kind: str, tmp_path: Path) -> None:
     own = (f"optimizer._target_={__name__}.{kind}", "~optimizer.momentum", "optimizer.lr=0.5")
     cell = cell_of("networks.Dropped", *own)
@@ -131,6 +132,7 @@ PARTS = [
 
 
 @pytest.mark.parametrize("network", PARTS)
+@pytest.mark.slow
 def test_noise_does_not_depend_on_how_a_batch_is_cut(network: str) -> None:
     whole, parts = (
         cell_of(f"peoples_networks.{network}", "budget.epochs=2", *more)
@@ -198,6 +200,7 @@ class Poisoned(torch.optim.SGD):
         return super().step(closure)
 
 
+@pytest.mark.slow
 def test_a_member_that_raises_ends_alone(tmp_path: Path) -> None:
     own = (f"optimizer._target_={__name__}.Poisoned", f"trainer.checkpoint_folder={tmp_path}", "budget.epochs=1")
     cell = cell_of("networks.Dropped", *own)

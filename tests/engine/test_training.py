@@ -37,6 +37,7 @@ def test_a_budget_in_steps_ends_there_and_counts_examples() -> None:
     assert result.examples == 2 * 106 + 2 * 32  # four batches an epoch, the last one of ten rows
 
 
+@pytest.mark.slow
 def test_the_test_metric_is_read_at_the_earliest_lowest_validation_loss() -> None:
     cell = make_cell("dataset=diabetes", "optimizer=sgd", "budget.epochs=12")
     for result in training.train(cell.config, cell.dataset, [0, 1, 2]):

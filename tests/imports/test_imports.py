@@ -63,6 +63,7 @@ def test_event_files_become_a_report(workspace: Path) -> None:
 
 @pytest.mark.parametrize("new_style", [False, True])  # a scalar as a number, or as a tensor
 @pytest.mark.parametrize("run_name", [".", None])  # beside the curve, or by default in a folder below it
+@pytest.mark.slow
 def test_event_files_of_another_writer_are_read(workspace: Path, run_name: str | None, new_style: bool) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -91,6 +92,7 @@ def test_an_mlflow_experiment_becomes_a_report(workspace: Path, capsys: pytest.C
     assert "sqlite:///no.db is not a database that exists" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_evalbench_logged_needs_no_map(workspace: Path) -> None:
     tracker = WandbTracker("evalbench", None, "offline", "runs")
     for technique, scores in SCORES.items():
@@ -237,6 +239,7 @@ def test_a_long_text_keeps_apart_what_differs_at_its_end() -> None:
     assert short("x" * 80) == "x" * 80
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_given_up(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_damaged_offline_run_is_refused(tmp_path: Path) -> None:
         load("wandb-offline", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_an_online_run_comes_with_its_state_and_nested_summary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import wandb as library
 

@@ -61,6 +61,7 @@ def test_activations_share_the_draws_of_the_initial_weights() -> None:
             assert torch.allclose(one / one.std(), other / other.std(), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_tied_weights_are_one_parameter() -> None:
     free, tied = (network("transformer", TEXT, f"model.tie={tie}") for tie in ("false", "true"))
     assert tied.get_parameter("output.weight") is tied.get_parameter("embedding.tokens.weight")

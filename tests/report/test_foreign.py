@@ -71,6 +71,7 @@ def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (out / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_columns_may_be_called_otherwise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = {"technique": "method", "seed": "run", "score": "acc"}
     theirs = table().rename(columns=names).assign(score=7, group="mine")
@@ -86,6 +87,7 @@ def test_columns_may_be_called_otherwise(tmp_path: Path, capsys: pytest.CaptureF
     assert "no column is called 'accuracy', which --map takes for score: there are method," in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_demsars_table_gives_his_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = DATA.parents[2]
     shipped = (root / "reports" / "examples" / "demsar2006" / "report.md").read_text(encoding="utf-8")
@@ -160,6 +162,7 @@ EVERY_SIDE = [
 
 
 @pytest.mark.parametrize(("state", "side", "direction"), EVERY_SIDE)
+@pytest.mark.slow
 def test_a_side_that_never_works_loses_whatever_the_scores(
     tmp_path: Path, state: str, side: str, direction: int
 ) -> None:
@@ -181,6 +184,7 @@ def test_a_side_that_never_works_loses_whatever_the_scores(
 
 
 @pytest.mark.parametrize(("state", "side", "direction"), EVERY_SIDE)
+@pytest.mark.slow
 def test_a_side_that_fails_now_and_then_is_not_equivalent(
     tmp_path: Path, state: str, side: str, direction: int
 ) -> None:
@@ -202,6 +206,7 @@ def test_a_side_that_fails_now_and_then_is_not_equivalent(
             assert (verdict.next_step.what == "failures") is fails_often
 
 
+@pytest.mark.slow
 def test_the_report_says_how_failures_were_scored(tmp_path: Path) -> None:
     rows = table(gain=0.0)
     gone = (rows["technique"] == "adam") & (rows["seed"] < 6)
@@ -225,6 +230,7 @@ def test_the_report_says_how_failures_were_scored(tmp_path: Path) -> None:
     assert "`sgd` alone failed in 48 of 48 pairs, `lion` alone in 0." in said
 
 
+@pytest.mark.slow
 def test_what_the_interval_does_not_show_is_said(tmp_path: Path) -> None:
     rows = table()
     both = rows[rows["workload"] < "c"]
@@ -257,6 +263,7 @@ def test_extra_columns_of_text_are_factors(tmp_path: Path) -> None:
     assert folder.evaluation.factors == {"depth": ("2", "8")}
 
 
+@pytest.mark.slow
 def test_where_lower_is_better_a_difference_has_the_sign_that_its_words_say(tmp_path: Path) -> None:
     """`adam` minus `sgd` is −0.05 where the loss of `adam` is lower by 0.05, in every sentence, table and file."""
     rows = table().assign(score=lambda t: 1.6 - t["score"])

@@ -129,12 +129,14 @@ def test_a_page_is_safe_whatever_its_markdown(tmp_path: Path, markdown: str) -> 
     ],
     ids=["factors", "costs", "described"],
 )
+@pytest.mark.slow
 def test_every_field_of_a_folder(tmp_path: Path, make_folder: Make, options: dict[str, Any]) -> None:
     poison(make_folder(tmp_path, **options))
     check(text(tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("studies", [1, 2])
+@pytest.mark.slow
 def test_every_field_of_a_search(tmp_path: Path, make_folder: Make, studies: int) -> None:
     made = make_folder(tmp_path, techniques=("sgd", "adam"), workloads=("digits", "wine"), seeds=4)
     poison(tune(made, studies=studies, front=True))
@@ -169,6 +171,7 @@ def test_every_field_of_a_table(tmp_path: Path) -> None:
     check(text_of(find(load_table(wide, options))), tmp_path)
 
 
+@pytest.mark.slow
 def test_no_table_of_a_report_holds_a_formula(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     names = {"technique": ("=1+1", "+2-cmd", "@x", "-3"), "workload": ("-a", "@b"), "=level": ("=l", "-1")}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from evalbench.report.findings import Findings, find
 from evalbench.report.foreign import Options, load_table
@@ -41,6 +42,7 @@ def judged(path: Path, rows: pd.DataFrame) -> tuple[Findings, str]:
     return found, write_findings(found, path / "report").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Path) -> None:
     found, said = judged(tmp_path, runs(6, effect=0.008, noise=0.008))
     assert found.judged is not None
@@ -61,6 +63,7 @@ def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Pat
     assert "extended once" in said
 
 
+@pytest.mark.slow
 def test_not_resolvable_by_seeds(tmp_path: Path) -> None:
     rows = runs(6, effect=0.008, noise=0.008, num_train=60.0, num_test=20.0)
     found, said = judged(tmp_path, rows)

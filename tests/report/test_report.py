@@ -65,6 +65,7 @@ def test_same_bytes_whatever_the_order_of_the_rows(tmp_path: Path, make_folder: 
     assert files(second) == before
 
 
+@pytest.mark.slow
 def test_figures_carry_no_trace_of_the_software(tmp_path: Path, make_folder: Make) -> None:
     write(make_folder(tmp_path, workloads=("digits",)))
     for path in (tmp_path / "figures").glob("*.png"):
@@ -91,12 +92,14 @@ def test_the_numbers_beside_a_figure_are_those_of_a_plain_calculation(tmp_path: 
     assert numbers["wins"] == (gain > 0).sum()
 
 
+@pytest.mark.slow
 def test_a_technique_that_failed_everywhere_is_reported_without_numbers(tmp_path: Path, make_folder: Make) -> None:
     report = write(make_folder(tmp_path, workloads=("digits",), failed=("adam", "digits"))).read_text(encoding="utf-8")
     assert "| `adam` | **INVALID** | no pairs with the baseline |" in report
     assert "4 failed and are left out" in report
 
 
+@pytest.mark.slow
 def test_curves_and_references_may_be_empty(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits", "wine"))
     for name in ("curves.csv", "references.csv"):
@@ -106,6 +109,7 @@ def test_curves_and_references_may_be_empty(tmp_path: Path, make_folder: Make) -
     assert "linear model had" not in report
 
 
+@pytest.mark.slow
 def test_test_rows_that_the_data_set_gives_are_described_as_what_they_are(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits", "wine"))
     raw = json.loads((folder / "evaluation.json").read_text())
@@ -128,6 +132,7 @@ def test_test_rows_that_the_data_set_gives_are_described_as_what_they_are(tmp_pa
     assert not re.findall(r"seed redraws|splits are redrawn|every seed draws its split|20 % test", fixed)
 
 
+@pytest.mark.slow
 def test_unequal_work_is_named_only_where_it_is_unequal(tmp_path: Path, make_folder: Make) -> None:
     unequal = text(make_folder(tmp_path / "a"))
     assert "Equal budgets were not equal work: it took 1/60 times the optimizer updates." in unequal
@@ -153,6 +158,7 @@ def test_generated_workloads_do_not_count_as_data_sets(tmp_path: Path, make_fold
     assert "`moons` is generated" in said
 
 
+@pytest.mark.slow
 def test_accuracies_alone_are_averaged_in_points_and_mixed_metrics_in_skill(tmp_path: Path, make_folder: Make) -> None:
     points = text(make_folder(tmp_path / "a", workloads=("digits", "wine")))
     assert "in **accuracy points**" in points
@@ -214,6 +220,7 @@ def test_a_bad_table_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command_line_ends_with_0_or_2(
     tmp_path: Path, make_folder: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,6 +233,7 @@ def test_the_command_line_ends_with_0_or_2(
     assert "does not describe an evaluation" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_report_needs_no_training_library() -> None:
     code = (
         "import sys, evalbench.report.__main__;"

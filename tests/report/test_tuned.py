@@ -123,6 +123,7 @@ def read(folder: Path) -> Findings:
     return find(load(folder))
 
 
+@pytest.mark.slow
 def test_the_report_tells_what_tuning_did(tuned: Callable[..., Path]) -> None:
     folder = tuned()
     text = said(folder)
@@ -186,6 +187,7 @@ def test_random_search_gets_the_expected_best_of_n(tuned: Callable[..., Path]) -
     assert mine[mine["workload"] == "wine"]["mean"].tolist() == pytest.approx(expected.without_replacement.tolist())
 
 
+@pytest.mark.slow
 def test_an_adaptive_sampler_gets_the_best_so_far(tuned: Callable[..., Path]) -> None:
     folder = tuned(sampler="optuna.samplers.TPESampler", studies=3)
     found = read(folder)
@@ -245,6 +247,7 @@ def test_candidates_that_failed_are_named_with_the_reason_and_their_work_is_not_
 
 @pytest.mark.parametrize("state", ["DIVERGED", "PRUNED", "FAILED"])
 @pytest.mark.parametrize("techniques", [("sgd",), ("sgd", "adam")])
+@pytest.mark.slow
 def test_where_no_candidate_solves_both_objectives_the_front_is_empty(
     tuned: Callable[..., Path], state: str, techniques: tuple[str, ...]
 ) -> None:
@@ -331,6 +334,7 @@ def test_a_seed_that_failed_for_one_technique_is_left_out_of_a_study_for_all() -
 
 
 @pytest.mark.parametrize(("num_studies", "num_seeds"), [(6, 1), (3, 2)])
+@pytest.mark.slow
 def test_where_there_is_no_difference_repeated_studies_seldom_give_one(num_studies: int, num_seeds: int) -> None:
     """In 2,000 evaluations a direction is found in 5 %, with the seeds that evalbench gives its studies.
 

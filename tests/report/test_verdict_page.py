@@ -37,6 +37,7 @@ def test_the_verdict_table_and_a_sentence_for_each_technique(tmp_path: Path, mak
     assert "CHEAPER" in page
 
 
+@pytest.mark.slow
 def test_measured_seconds_give_a_cost_class_and_their_absence_none(tmp_path: Path, make_folder: Make) -> None:
     costs = {"sgd": 1.0, "bgd": 60.0, "adam": 20.0}
     measured = read(make_folder(tmp_path / "a", seeds=6, costs=costs)).judged
@@ -83,6 +84,7 @@ def test_flops_that_cannot_be_counted_are_not_known_and_never_zero(tmp_path: Pat
     assert "| 6/6 | 18 | not known | not measured |" in said  # and not missed
 
 
+@pytest.mark.slow
 def test_nobody_tuned_caps_the_ring(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits",), seeds=10)
     change(folder, rope={"accuracy": 0.001})
@@ -109,6 +111,7 @@ def test_a_failed_cell_makes_the_comparison_invalid(tmp_path: Path, make_folder:
     assert "**INVALID** (cells are missing: adam FAILED)" in text(folder)
 
 
+@pytest.mark.slow
 def test_a_technique_that_always_diverges_loses_also_where_the_others_are_no_better_than_the_trivial_predictor(
     tmp_path: Path, make_folder: Make
 ) -> None:
@@ -135,6 +138,7 @@ def test_a_technique_that_always_diverges_loses_also_where_the_others_are_no_bet
     assert (missing.quality, missing.ring) == (Quality.INCONCLUSIVE, Ring.INVALID)
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_is_a_loss_and_a_missed_target(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path / "gone", workloads=("digits",), diverged=("adam", "digits", 1), seeds=6)
     found = read(folder)
@@ -194,6 +198,7 @@ def test_stages_in_the_wrong_order_are_refused(tmp_path: Path, make_folder: Make
         text(folder)
 
 
+@pytest.mark.slow
 def test_signs_that_turn_with_another_factor_make_a_conditional_conclusion(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits", "wine"), factors={"depth": ["1", "4"]}, seeds=6)
     table = pd.read_csv(folder / "results.csv", dtype={"depth": str})
@@ -255,6 +260,7 @@ def test_equivalence_is_refused_below_the_floor_of_the_test_set(tmp_path: Path, 
     assert judged.verdict("adam").quality is Quality.EQUIVALENT
 
 
+@pytest.mark.slow
 def test_every_number_of_the_verdict_table_is_in_its_csv(tmp_path: Path, make_folder: Make) -> None:
     said = write(make_folder(tmp_path, workloads=("digits", "wine"), seeds=6)).read_text(encoding="utf-8")
     table = pd.read_csv(tmp_path / "numbers" / "verdicts.csv").set_index("technique")
@@ -265,6 +271,7 @@ def test_every_number_of_the_verdict_table_is_in_its_csv(tmp_path: Path, make_fo
     assert str(adam["sentence"]) in said
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file(tmp_path: Path, make_folder: Make) -> None:
     write(make_folder(tmp_path, workloads=("digits", "wine")))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -279,6 +286,7 @@ def said_figures(folder: Path) -> int:
     return (folder / "report.md").read_text(encoding="utf-8").count("![")
 
 
+@pytest.mark.slow
 def test_an_index_says_nothing_of_a_baseline_where_nothing_is_compared(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path / "one", techniques=("sgd",), workloads=("digits",), factor=None)
     change(folder, question=None)
@@ -294,6 +302,7 @@ def test_a_p_value_has_one_sign(value: float, words: str) -> None:
     assert p_is(value) == words
 
 
+@pytest.mark.slow
 def test_the_index_lists_every_evaluation(tmp_path: Path, make_folder: Make) -> None:
     write(make_folder(tmp_path / "one", workloads=("digits",)))
     write(make_folder(tmp_path / "two", workloads=("digits",), techniques=("sgd",), factor=None))

@@ -32,6 +32,7 @@ def test_published_ten_trials() -> None:
     assert found.without_replacement[-1] == pytest.approx(0.93)
 
 
+@pytest.mark.slow
 def test_many_trials_do_not_overflow() -> None:
     found = expected_best(np.linspace(0, 1, 2000))
     assert found.without_replacement[-1] == pytest.approx(1.0)

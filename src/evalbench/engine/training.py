@@ -8,6 +8,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,7 +58,8 @@ def check(config: Config, dataset: Dataset) -> None:
     optimizers.build(config.optimizer, stacked)
     _check_schedule(config, num_train, stacked)
     try:
-        _trainer(config, 1, _devices(config))
+        with _quiet_lightning():
+            _trainer(config, 1, _devices(config))
     except (MisconfigurationException, TypeError, ValueError) as error:
         rule = "must hold settings that Lightning's Trainer accepts here"
         reason = str(error).strip().splitlines()[0]
@@ -356,8 +358,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
 
 
 def _fit(cohort: Cohort, config: Config) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
+    with _quiet_lightning():
         try:
             epochs = len(cohort.recipe.validation_steps) - cohort.first_round
             trainer = _trainer(config, epochs, _own_devices(config))
@@ -369,6 +370,14 @@ def _fit(cohort: Cohort, config: Config) -> None:
             # Lightning's answer to Ctrl-C, which the sweep wants to hear of
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's advice to itself: that a GPU is left unused, say, where the CPU was asked for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
+        yield
 
 
 def _devices(config: Config) -> dict[str, Any]:
