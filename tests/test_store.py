@@ -13,9 +13,8 @@ from typing import TypeVar
 import pytest
 import sqlalchemy as sa
 
-from evalbench import store as stores
 from evalbench.errors import ConfigError, LeaseLostError, StorageError
-from evalbench.store import Lease, Link, Store
+from evalbench.store import Lease, Link, Store, database
 from evalbench.trial import CurvePoint, State, TrialResult, TrialSpec
 from postgresql import Server
 
@@ -185,8 +184,8 @@ def test_a_server_that_is_restarted_is_waited_for(server: Server, caplog: pytest
 
 def test_a_server_that_does_not_come_back_is_no_bad_input(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(server.new_database().replace("evalbench@", "evalbench:secret@"))
-    monkeypatch.setattr(stores, "OUTAGE_SECONDS", 0.0)
-    monkeypatch.setattr(stores, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "OUTAGE_SECONDS", 0.0)
+    monkeypatch.setattr(database, "RETRY_SECONDS", 0.01)
     server.stop()
     try:
         with pytest.raises(StorageError, match=r"nothing is lost, the same command goes on") as caught:
