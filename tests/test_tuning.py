@@ -188,8 +188,8 @@ def test_no_test_value_and_no_seed_of_a_measured_trial_reaches_the_tuner(store: 
     tune, _ = training.make_cohort(cell.at({}, Phase.TUNE).config, cell.development, [Entrant(0, Phase.TUNE)])
     measure, splits = training.make_cohort(cell.config, cell.dataset, range(3))
     assert not {int(seed) for seed in tune.noise_seeds} & {int(seed) for seed in measure.noise_seeds}
-    assert tune.test_rows.numel() == 0
-    assert len(tune.inputs) == len(cell.dataset.targets) - len(splits[0].test) == 105
+    assert tune.data.test_rows.numel() == 0
+    assert len(tune.data.inputs) == len(cell.dataset.targets) - len(splits[0].test) == 105
     assert all(split.test.tolist() == held_out(cell) for split in splits)
 
 

@@ -82,7 +82,7 @@ class _Alone:
         per_block = self.cohort.steps_in_block()
         self.rows = next(self.cohort.batches.blocks(0, self.cohort.recipe.validation_steps[-1], per_block))
         self.rows = self.rows.to(self.device)
-        self.example = self.cohort.gather(self.rows[:1])[0][0, 0, :1]
+        self.example = self.cohort.data.gather(self.rows[:1], self.cohort.places)[0][0, 0, :1]
 
     def warm_up(self) -> None:
         """Trace, allocate, and find out how much to time at once."""

@@ -13,7 +13,8 @@ from torch import nn
 
 from conftest import compose_config
 from evalbench.engine.batches import Batches
-from evalbench.engine.cohort import Cohort, Recipe
+from evalbench.engine.cohort import Cohort
+from evalbench.engine.members import Recipe
 from evalbench.workloads import Dataset, Kind, Split
 
 Array = NDArray[np.float64]

@@ -182,3 +182,8 @@ def _is_filled(cell: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def plain_of_all(states: Mapping[int, Values]) -> dict[int, Values]:
+    """Return `plain_only` of each member's values."""
+    return {member: plain_only(values) for member, values in states.items()}

@@ -187,3 +187,38 @@ class Held(nn.Module):
 
     def __len__(self) -> int:
         return len(self._buffers)
+
+
+class HeldStack(nn.Module):
+    """A stack in the form that Lightning, optimizers and moves to another device need."""
+
+    def __init__(self, stack: Stack) -> None:
+        super().__init__()
+        self.hold(stack)
+
+    def hold(self, stack: Stack) -> None:
+        """Hold this stack instead."""
+        self._members = stack.members
+        self._names = tuple(tuple(part) for part in (stack.trained, stack.carried, stack.own, stack.shared))
+        self._trained = nn.ParameterList(nn.Parameter(value) for value in stack.trained.values())
+        self._carried, self._own, self._shared = (
+            Held(part.values()) for part in (stack.carried, stack.own, stack.shared)
+        )
+
+    @property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The trained tensors as parameters, by name."""
+        return dict(zip(self._names[0], self._trained, strict=True))
+
+    @property
+    def stack(self) -> Stack:
+        """The tensors as they are now; they share memory with what is held."""
+        trained = [parameter.data for parameter in self._trained]
+        parts: Sequence[Iterable[Tensor]] = (trained, self._carried, self._own, self._shared)
+        named = (dict(zip(names, part, strict=True)) for names, part in zip(self._names, parts, strict=True))
+        return Stack(self._members, *named)
+
+
+def num_bytes(tensors: Iterable[Tensor]) -> int:
+    """Return the memory of tensors."""
+    return sum(value.numel() * value.element_size() for value in tensors)

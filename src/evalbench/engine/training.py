@@ -24,8 +24,9 @@ from evalbench import models, ranks, weights
 from evalbench.config import Config
 from evalbench.engine import checkpoints, counting, memory, optimizers
 from evalbench.engine.batches import Batches
-from evalbench.engine.cohort import Cohort, Member, Recipe, UnfitSnapshotError
+from evalbench.engine.cohort import Cohort, UnfitSnapshotError
 from evalbench.engine.halving import Halving
+from evalbench.engine.members import Member, Recipe
 from evalbench.errors import ConfigError, StorageError
 from evalbench.seeds import Phase, Role, derive
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
@@ -315,7 +316,7 @@ def _most_members(config: Config, dataset: Dataset, wanted: int) -> int:
     one, _ = make_cohort(config, dataset, [0])
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
     free = memory.SHARE * memory.available_bytes(device)
-    rows = max(one.batches.batch_size, one.validation_rows.shape[1])
+    rows = max(one.batches.batch_size, one.data.validation_rows.shape[1])
     free -= one.constant_bytes
     crude = memory.STATE_COPIES * one.state_bytes + 1000 * rows * dataset.inputs.shape[1]
     if crude * wanted < free / 20:

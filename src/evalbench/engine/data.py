@@ -1,0 +1,71 @@
+"""The rows of all members on the device: gathered by index, scaled with each member's own statistics.
+
+Shapes: `C` members, `S` steps in a block, `B` rows in a batch, `D` features, `N` rows of the data set.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evalbench.workloads import Dataset, Split, fit_scaling
+
+
+class Data(nn.Module):
+    """One copy of the data set, with each member's split and scaling."""
+
+    inputs: Tensor  # (N, D), int64 for tokens
+    targets: Tensor  # (N,), or (N, D) for language
+    mean: Tensor  # (C, D)
+    std: Tensor  # (C, D)
+    target_mean: Tensor  # (C,)
+    target_std: Tensor  # (C,)
+    validation_rows: Tensor  # (C, rows)
+    test_rows: Tensor  # (C, rows)
+
+    def __init__(self, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype) -> None:
+        """Fit a scaling to each split; hold numbers in `dtype`."""
+        super().__init__()
+        scalings = [fit_scaling(dataset, split.train) for split in splits]
+        self.has_tokens = dataset.vocabulary is not None
+        self._scales_targets = not dataset.is_classification
+        self._has_missing = bool(np.isnan(dataset.inputs).any())
+        for name in ("mean", "std", "target_mean", "target_std"):
+            self._hold(name, torch.tensor(np.stack([getattr(scaling, name) for scaling in scalings]), dtype=dtype))
+        self._hold("inputs", torch.tensor(dataset.inputs, dtype=torch.int64 if self.has_tokens else dtype))
+        self._hold("targets", torch.tensor(dataset.targets))
+        for part in ("validation", "test"):
+            rows = np.stack([getattr(split, part) for split in splits])
+            self._hold(f"{part}_rows", torch.as_tensor(rows))
+
+    def _hold(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value, persistent=False)
+
+    def gather(self, rows: Tensor, members: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)` of some members.
+
+        Tokens are not scaled. The targets of language are `(S, C, B, D)`.
+        """
+        if self.has_tokens:
+            return self.inputs[rows], self.targets_of(rows, members)
+        inputs = self.inputs[rows]  # a large copy, scaled in place
+        inputs.sub_(pick(self.mean, members)[:, None]).div_(pick(self.std, members)[:, None])
+        if self._has_missing:
+            inputs.nan_to_num_(nan=0.0)
+        return inputs, self.targets_of(rows, members)
+
+    def targets_of(self, rows: Tensor, members: Sequence[int]) -> Tensor:
+        """Return the targets, scaled for regression, in the shape of `rows`, whose last axes are `(C, B)`.
+
+        Language adds an axis of positions.
+        """
+        targets = self.targets[rows]
+        if self._scales_targets:
+            return (targets - pick(self.target_mean, members)[:, None]) / pick(self.target_std, members)[:, None]
+        return targets
+
+
+def pick(values: Tensor, members: Sequence[int]) -> Tensor:
+    """Return the rows of some members from a tensor with a row per member."""
+    return values if len(members) == len(values) else values[list(members)]

@@ -1,0 +1,59 @@
+"""The gradient of a batch as a weighted sum over its parts: micro-batches, and slices on other ranks."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from evalbench.engine import optimizers
+from evalbench.engine.state import Stack
+from evalbench.engine.steps import Steps
+
+
+def of_batch(
+    steps: Steps, stack: Stack, batch: tuple[Tensor, Tensor, Tensor], most: int | None, rank: int, ranks: int
+) -> optimizers.Computed:
+    """Return one step's gradients by name, each `(C, *shape)`, its losses `(C,)`, and the gradients that are none.
+
+    `batch` is inputs `(C, B, D)`, targets `(C, B)` and noise keys `(C,)`; one pass takes at most `most` rows. Each part
+    is weighted by its share of the rows. The gradients that are none are listed by parameter as members' positions.
+    """
+    inputs, targets, key = batch
+    rows = inputs.shape[1]
+    start, stop = rows * rank // ranks, rows * (rank + 1) // ranks
+    most = most or rows
+    total: list[Tensor] = []
+    without: optimizers.Without = {}
+    for first in range(start, stop, most):
+        last = min(first + most, stop)
+        part = steps(stack, inputs[:, first:last], targets[:, first:last], key, first)
+        for buffer, value in zip(stack.carried.values(), part.carried, strict=True):
+            buffer.copy_(value)
+        numbers = [*part.gradients, part.loss]
+        if last - first < rows:
+            torch._foreach_mul_(numbers, (last - first) / rows)
+        absent = dict(zip(stack.trained, part.without, strict=False))
+        without = {name: members & absent[name] for name, members in without.items()} if total else absent
+        total = list(torch._foreach_add(total, numbers)) if total else numbers
+    if ranks > 1:
+        _sum_over_ranks(total)
+        without = _without_on_all_ranks(without, len(stack.members), inputs.device)
+    return dict(zip(stack.trained, total[:-1], strict=True)), total[-1], without
+
+
+def _sum_over_ranks(tensors: Sequence[Tensor]) -> None:
+    """Add up tensors over all ranks, in place and in one message."""
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    torch.distributed.all_reduce(flat)
+    for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def _without_on_all_ranks(without: optimizers.Without, count: int, device: torch.device) -> optimizers.Without:
+    """Return the gradients that are none on every rank, by parameter, for `count` members."""
+    if not without:
+        return without
+    flags = torch.tensor([[index in absent for index in range(count)] for absent in without.values()], device=device)
+    counts = flags.int()
+    torch.distributed.all_reduce(counts, torch.distributed.ReduceOp.MIN)
+    return {name: frozenset(row.nonzero().flatten().tolist()) for name, row in zip(without, counts, strict=True)}

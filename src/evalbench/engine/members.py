@@ -1,0 +1,87 @@
+"""How the members of a cohort are trained, and what is known of each of them."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from evalbench.config import Component, OptimizerConfig
+from evalbench.engine.halving import Halving
+
+
+@dataclass
+class Member:
+    """Record the progress of one member; plain values, so that it can be saved."""
+
+    val_losses: list[float] = field(default_factory=list)
+    val_scores: list[float] = field(default_factory=list)
+    train_losses: list[float] = field(default_factory=list)
+    diverged_step: int | None = None
+    best_round: int | None = None
+    ended: bool = False
+    pruned: bool = False
+    extra_examples: int = 0
+    """Examples that its optimizer evaluated again in closures, beside those of its steps."""
+
+    @property
+    def best_loss(self) -> float:
+        """The lowest validation loss so far."""
+        return float("inf") if self.best_round is None else self.val_losses[self.best_round]
+
+    def note_validation(
+        self, train_loss: float, val_loss: float, val_score: float, step: int, patience: int | None
+    ) -> bool:
+        """Record a validation after a step; return whether its loss is the lowest so far.
+
+        A loss that is not finite is divergence. The member ends `patience` validations after its best one.
+        """
+        if not math.isfinite(val_loss):
+            self.diverged_step, self.ended = step, True
+            return False
+        improved = val_loss < self.best_loss
+        if improved:
+            self.best_round = len(self.val_losses)
+        self.train_losses.append(train_loss)
+        self.val_losses.append(val_loss)
+        self.val_scores.append(val_score)
+        since = len(self.val_losses) - 1 - (self.best_round or 0)
+        self.ended = patience is not None and since >= patience
+        return improved
+
+    def standing(self, by_loss: bool) -> float:
+        """Return the pruning score (higher is better): that of the epoch with the lowest validation loss."""
+        if self.diverged_step is not None or self.best_round is None:
+            return float("-inf")
+        return -self.best_loss if by_loss else self.val_scores[self.best_round]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every member is trained."""
+
+    optimizer: OptimizerConfig
+    validation_steps: Sequence[int]
+    """The steps after which to validate, ascending; the last one ends the trial."""
+    schedule: Component | None = None
+    patience: int | None = None
+    label_smoothing: float = 0.0
+    microbatch_size: int | None = None
+    """Most rows that one pass takes; a larger batch is accumulated, exactly."""
+    halving: Halving | None = None
+    """The pruning rule, if members compete."""
+    verify: bool = False
+    """Compare the first steps with plain PyTorch, and train one by one if they differ."""
+    dtype: torch.dtype = torch.float32
+    """The type of all numbers, float32 or float64, unless autocast computes in another."""
+
+    @contextmanager
+    def numbers(self, dtype: torch.dtype | None = None) -> Iterator[None]:
+        """Give tensors that a network makes the cohort's precision, or another one."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype or self.dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)

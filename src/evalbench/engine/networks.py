@@ -1,0 +1,88 @@
+"""The networks of all members as one stack of tensors, and how they run: batched, or one by one.
+
+A user's network is compared with plain PyTorch before it is batched.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from evalbench.engine import guard, python_state, state
+from evalbench.engine.members import Recipe
+from evalbench.engine.one_by_one import OneByOne
+from evalbench.engine.state import Stack
+from evalbench.engine.steps import MemberStep, Steps
+from evalbench.workloads import Kind
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The members' networks before the first step."""
+
+    stack: Stack
+    steps: Steps
+    verdict: guard.Verdict = field(default_factory=guard.Verdict)
+    checksums: dict[str, int] = field(default_factory=dict)
+    """Of the shared tensors by name, if members train one by one: such a network might write into them."""
+
+
+def build_all(
+    build: Callable[[int], nn.Module],
+    count: int,
+    recipe: Recipe,
+    kind: Kind,
+    example: Callable[[int], guard.Example],
+) -> Networks:
+    """Build and stack `count` networks; decide whether they are batched.
+
+    `example` returns the batch of one of the first steps. Raises `ConfigError` for a network that cannot be trained
+    correctly, if `recipe.verify` asks for the comparison.
+    """
+    build = _in_precision(build, recipe)
+    first = build(0)
+    observed = [python_state.observe(first)] if recipe.verify else []
+
+    def built() -> Iterator[nn.Module]:
+        yield first
+        for member in range(1, count):
+            network = build(member)
+            if observed:
+                observed.append(python_state.observe(network))
+            yield network
+
+    with recipe.numbers():
+        changing = state.changing(first, example(0).inputs[0]) if state.constants(first) else set()
+    stack = state.stack(built(), changing)
+    smoothing = recipe.label_smoothing
+
+    def one_by_one() -> OneByOne:
+        return OneByOne(build, kind, smoothing)
+
+    steps = Steps(MemberStep(first, kind, stack, smoothing), one_by_one)
+    if not recipe.verify:
+        return Networks(stack, steps)
+    examples = [example(number) for number in range(guard.NUM_EXAMPLES)]
+    with torch.no_grad(), recipe.numbers():
+        verdict = guard.verify(build(0), observed, one_by_one, steps, stack, examples)
+    checksums = {}
+    if verdict.why_one_by_one is not None:
+        steps.give_up(verdict.why_one_by_one)
+        stack = stack.carrying({*verdict.written, *(name for name, _ in first.named_buffers())})
+        checksums = {name: state.fingerprint(value) for name, value in stack.shared.items()}
+    elif verdict.idle:
+        stack = stack.not_training(verdict.idle)
+        steps = Steps(MemberStep(first, kind, stack, smoothing), one_by_one)
+    return Networks(stack, steps, verdict, checksums)
+
+
+def _in_precision(build: Callable[[int], nn.Module], recipe: Recipe) -> Callable[[int], nn.Module]:
+    """Draw initial values in 32 bits whenever a network is built, and hold them in the cohort's precision."""
+
+    def build_there(member: int) -> nn.Module:
+        with recipe.numbers(torch.float32):
+            network = build(member)
+        return network.double() if recipe.dtype is torch.float64 else network
+
+    return build_there
