@@ -18,6 +18,7 @@ ROOMS = [
     "programs",
     "seeds",
     "trial",
+    "tasks",
     "provenance",
     "ranks",
     "space",

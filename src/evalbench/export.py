@@ -14,20 +14,12 @@ from evalbench.report.declared import declaration
 from evalbench.seeds import study_of
 from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
+from evalbench.tasks.metric import METRICS
 from evalbench.trial import TRAINING_VERSION, State
-from evalbench.tuning import DIRECTIONS, CellStudy, Tried
+from evalbench.tuning import CellStudy, Tried, direction
 from evalbench.workloads import Dataset
 
-METRICS = (
-    "test/accuracy",
-    "test/macro_f1",
-    "test/log_loss",
-    "test/perplexity",
-    "test/auroc",
-    "test/r2",
-    "test/rmse",
-    "test/mae",
-)
+MEASURED = tuple(metric.on("test") for metric in METRICS.values() if metric.compute)
 REFERENCE_COLUMNS = ["reference", "workload", "seed", "metric", "direction", "unit", "score"]
 INTEGERS = ("seed", "num_train", "num_test", "steps", "examples", "flops", "parameters", "diverged_step", "step")
 
@@ -136,7 +128,7 @@ def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
         "development": search.development,
         "pruning": None if search.pruning is None else search.pruning.spec(),
         "objectives": objectives,
-        "directions": {name: DIRECTIONS[name] for names in objectives.values() for name in names},
+        "directions": {name: direction(name) for names in objectives.values() for name in names},
         "space": space,
     }
 
@@ -214,7 +206,7 @@ def _importance(s: Searched) -> dict[str, dict[str, float]]:
         if one.outcome is not None and one.outcome.values is not None and not one.outcome.pruned
         if math.isfinite(one.outcome.values[0])
     ]
-    found = importance(_space(s), finished, DIRECTIONS[s.study.objectives[0]] == "maximize")
+    found = importance(_space(s), finished, direction(s.study.objectives[0]) == "maximize")
     return {
         "importance": {path: round(share, 6) for path, (share, _) in found.items()},
         "importance_error": {path: round(error, 6) for path, (_, error) in found.items()},
@@ -262,7 +254,7 @@ def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, pilot_seeds: i
         "parameters": result.parameters,
         "best_epoch": result.best_epoch,
         "diverged_step": result.diverged_step,
-        **{name: result.metrics.get(name) for name in METRICS},
+        **{name: result.metrics.get(name) for name in MEASURED},
         "message": result.message,
     }
 

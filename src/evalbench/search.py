@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import optuna
@@ -29,12 +29,12 @@ from evalbench.config import SearchConfig
 from evalbench.errors import ConfigError
 from evalbench.space import Dimension
 from evalbench.store import alone_in
+from evalbench.tasks.metric import Direction
 from evalbench.trial import Candidate, Outcome
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-Direction = Literal["minimize", "maximize"]
 MOST_AT_ONCE = 64
 """Candidates of a batch where the search does not say."""
 ONE_SEED = (QMCSampler, GridSampler)

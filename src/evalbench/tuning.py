@@ -17,7 +17,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from evalbench import cell as cells
 from evalbench import provenance, ranks
@@ -28,27 +28,26 @@ from evalbench.errors import ConfigError, DataError, LeaseLostError
 from evalbench.seeds import STUDY_SEEDS, Phase, derive_draw
 from evalbench.space import Dimension
 from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
+from evalbench.tasks.metric import METRICS, Direction, base_name
 from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec
 from evalbench.workloads import draw_split
 
 log = logging.getLogger(__name__)
 
-DIRECTIONS: dict[str, Literal["minimize", "maximize"]] = {
-    "val/accuracy": "maximize",
-    "val/macro_f1": "maximize",
-    "val/auroc": "maximize",
-    "val/r2": "maximize",
-    "val/log_loss": "minimize",
-    "val/perplexity": "minimize",
-    "val/rmse": "minimize",
-    "val/mae": "minimize",
-    "cost/step_seconds": "minimize",  # one optimizer step, timed alone
-    "cost/seconds": "minimize",  # the same, times the steps of the budget
-    "cost/flops": "minimize",  # counted, of the whole trial
-    "cost/parameters": "minimize",
-}
+COSTS = (
+    "cost/step_seconds",  # one optimizer step, timed alone
+    "cost/seconds",  # the same, times the steps of the budget
+    "cost/flops",  # counted, of the whole trial
+    "cost/parameters",
+)
+"""Objectives beside the metrics on validation rows; all are minimized."""
 TIMING_ROUNDS = 5
 TIMED = ("cost/step_seconds", "cost/seconds")
+
+
+def direction(objective: str) -> Direction:
+    """Return the direction of an objective."""
+    return "minimize" if objective in COSTS else METRICS[base_name(objective)].direction
 
 
 class _Numbered(Protocol):
@@ -271,7 +270,7 @@ class CellStudy:
             for one in self.history(store)
             if one.outcome is not None and one.outcome.values is not None and not one.outcome.pruned
         ]
-        sign = 1 if DIRECTIONS[self.objectives[0]] == "minimize" else -1
+        sign = 1 if direction(self.objectives[0]) == "minimize" else -1
 
         def order(one: Tried) -> tuple[float, float, int]:
             assert one.outcome is not None
@@ -361,10 +360,9 @@ def check(cell: Cell) -> None:
 
     search.check(config)
     for name in objectives(cell):
-        if name not in DIRECTIONS:
-            raise ConfigError(
-                "search.objectives", "must be known quantities", name, "there are " + ", ".join(DIRECTIONS)
-            )
+        known = [*(metric.on("val") for metric in METRICS.values()), *COSTS]
+        if name not in known:
+            raise ConfigError("search.objectives", "must be known quantities", name, "there are " + ", ".join(known))
         if name.startswith("val/") and name not in _metrics(cell):
             remedy = "there are " + ", ".join(_metrics(cell))
             raise ConfigError("search.objectives", f"must be measured on {cell.workload}", name, remedy)
@@ -519,7 +517,7 @@ def tune(study: CellStudy, store: Store) -> None:
         opened = optuna_side.Study(
             study.name,
             config,
-            [DIRECTIONS[name] for name in study.objectives],
+            [direction(name) for name in study.objectives],
             config.storage or optuna_side.default_storage(study.cell.config.store_url),
             lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
             [one.candidate for one in study.history(store)],
@@ -539,7 +537,7 @@ def keep(study: CellStudy, store: Store) -> None:
         return
     from evalbench import search as optuna_side
 
-    config, directions = study.search, [DIRECTIONS[name] for name in study.objectives]
+    config, directions = study.search, [direction(name) for name in study.objectives]
     where = config.storage or optuna_side.default_storage(study.cell.config.store_url)
     optuna_side.keep_copy(study.name, config, directions, where, ended)
 

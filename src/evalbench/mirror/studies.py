@@ -8,6 +8,7 @@ from typing import Any
 from evalbench.mirror import runs
 from evalbench.names import code, file_name, plain
 from evalbench.store import Link, Store, StoredCandidate, StoredTrial
+from evalbench.tasks.metric import describe
 from evalbench.tracking import Run, Table
 
 
@@ -73,7 +74,7 @@ def _whole(
         summary={"candidates": len(candidates)},
         tables={"candidates": _table(study, candidates, trials)},
         score=study.objectives[0],
-        maximize=cell.maximize and not study.objectives[0].endswith(("loss", "perplexity", "rmse", "mae")),
+        maximize=describe(study.objectives[0]).direction == "maximize",
     )
 
 

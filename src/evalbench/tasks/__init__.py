@@ -1,0 +1,1 @@
+"""Kinds of problems, and the metrics that they are judged by."""

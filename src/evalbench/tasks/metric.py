@@ -1,0 +1,163 @@
+"""The registry of metrics: what each is called, which way is better, in which unit, and how it is computed.
+
+Metrics of other programs and of the user's own are described by `describe`. Nothing here needs torch.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Direction = Literal["minimize", "maximize"]
+Array = NDArray[Any]
+Compute = Callable[[Array, Array], Any]
+"""Scores `(...)` of predictions and targets, NaN if undefined.
+
+Classes: probabilities `(..., N, K)` and class indices `(..., N)`. Numbers: `(..., N)` both, in the target's unit.
+"""
+FRACTION = "fraction"
+"""The unit of scores between 0 and 1, which reports print in percent."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named measured quantity; its direction and unit are declared, never guessed."""
+
+    name: str
+    """Without the split: `accuracy`, not `test/accuracy`."""
+    direction: Direction
+    unit: str = ""
+    best: float | None = None
+    """The score that cannot be beaten; None: unknown, so there is no skill."""
+    words: str = ""
+    """The name for people."""
+    decimals: int | None = None
+    """Decimals of a printed score; None: as many as its size asks for."""
+    as_skill: bool = True
+    """Average over data sets as skill; False: as it is."""
+    on_curve: bool = False
+    """The `val_score` of a learning curve may be this metric, larger being better."""
+    floor: Callable[[float, int], float] | None = None
+    """The standard error of a score from its number of test rows alone; None: no formula is known."""
+    compute: Compute | None = None
+    """None: evalbench reads this metric, and computes it nowhere."""
+
+    @property
+    def sign(self) -> int:
+        """Return 1 if larger is better, else -1."""
+        return 1 if self.direction == "maximize" else -1
+
+    def on(self, split: str) -> str:
+        """Return the name of the metric on a split, such as `test/accuracy`."""
+        return f"{split}/{self.name}"
+
+
+def base_name(name: str) -> str:
+    """Return a metric's name without the split: `accuracy` for `test/accuracy`."""
+    return name.rsplit("/", 1)[-1]
+
+
+def find(name: str) -> Metric | None:
+    """Return the registered metric of a name with or without its split; None if there is none."""
+    return METRICS.get(base_name(name))
+
+
+def describe(name: str, direction: Direction = "maximize", unit: str = "") -> Metric:
+    """Return the registered metric of a name with or without its split, or else one of which no more is known."""
+    return find(name) or Metric(base_name(name), direction, unit, words=base_name(name).replace("_", " "))
+
+
+def accuracy_floor(accuracy: float, num_test: int) -> float:
+    """Return the standard error of an accuracy from its m test rows: `sqrt(p (1 - p) / m)`."""
+    return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / num_test)
+
+
+def r2_floor(r2: float, num_test: int) -> float:
+    """Return the standard error of R² from its m test rows: `sqrt(4 R² (1 - R²)² / m)`, R² below 0 taken as 0.
+
+    Source: Olkin and Finn, Psychological Bulletin 118 (1995).
+    """
+    share = min(max(r2, 0.0), 1.0)
+    return math.sqrt(4 * share * (1 - share) ** 2 / num_test)
+
+
+def _accuracy(probabilities: Array, truth: Array) -> Any:
+    return np.mean(probabilities.argmax(-1) == truth, axis=-1)
+
+
+def _log_loss(probabilities: Array, truth: Array) -> Any:
+    """Return the mean of minus the logarithm of the probability of the truth, which is never infinite."""
+    right = np.take_along_axis(probabilities, truth[..., None], axis=-1)[..., 0]
+    return -np.mean(np.log(np.maximum(right, np.finfo(np.float64).eps)), axis=-1)
+
+
+def _perplexity(probabilities: Array, truth: Array) -> Any:
+    return np.exp(_log_loss(probabilities, truth))
+
+
+def _counts(probabilities: Array, truth: Array) -> tuple[Array, Array, Array]:
+    """Return `(..., K)` each: rows of every class, rows predicted to be of it, and rows of which both are true."""
+    classes = np.arange(probabilities.shape[-1])
+    there, chosen = truth[..., None] == classes, probabilities.argmax(-1)[..., None] == classes
+    return there.sum(-2), chosen.sum(-2), (there & chosen).sum(-2)
+
+
+def _macro_f1(probabilities: Array, truth: Array) -> Any:
+    """Return the mean over classes of 2 TP / (2 TP + FP + FN), 0 for a class that is neither there nor predicted."""
+    there, chosen, hits = _counts(probabilities, truth)
+    return np.mean(2 * hits / np.maximum(1, there + chosen), axis=-1)
+
+
+def _auroc(probabilities: Array, truth: Array) -> Any:
+    """Return P(a row of a class scores above a row of another), ties half, averaged over classes.
+
+    One against the rest; NaN if a class has no row. By ranks: Mann and Whitney 1947.
+    """
+    from scipy.stats import rankdata  # takes longer to import than all else here
+
+    classes = np.arange(probabilities.shape[-1])
+    if len(classes) == 2:
+        classes = classes[1:]
+    member = truth[..., None] == classes
+    inside, rows = member.sum(-2), truth.shape[-1]
+    ranks = np.where(member, rankdata(probabilities[..., classes], axis=-2), 0.0).sum(-2)
+    pairs = inside * (rows - inside)
+    areas = np.where(pairs, (ranks - inside * (inside + 1) / 2) / np.maximum(1, pairs), np.nan)
+    return np.mean(areas, axis=-1)
+
+
+def _r2(predictions: Array, targets: Array) -> Any:
+    spread = targets.astype(np.float64) - targets.mean(-1, dtype=np.float64, keepdims=True)
+    return 1 - np.sum((predictions - targets) ** 2, axis=-1) / np.sum(spread**2, axis=-1)
+
+
+def _rmse(predictions: Array, targets: Array) -> Any:
+    return np.sqrt(np.mean((predictions - targets) ** 2, axis=-1))
+
+
+def _mae(predictions: Array, targets: Array) -> Any:
+    return np.mean(np.abs(predictions - targets), axis=-1)
+
+
+def _share(name: str, words: str, compute: Compute | None, **more: Any) -> Metric:
+    return Metric(name, "maximize", FRACTION, 1.0, words, 3, on_curve=True, compute=compute, **more)
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _share("accuracy", "accuracy", _accuracy, as_skill=False, floor=accuracy_floor),
+        _share("macro_f1", "macro F1", _macro_f1),
+        Metric("log_loss", "minimize", "nats", 0.0, "log loss", compute=_log_loss),
+        Metric("perplexity", "minimize", "", 1.0, "perplexity", compute=_perplexity),
+        _share("auroc", "AUROC", _auroc),
+        Metric("r2", "maximize", "R²", 1.0, "R²", 3, on_curve=True, floor=r2_floor, compute=_r2),
+        Metric("rmse", "minimize", "", 0.0, "RMSE", compute=_rmse),
+        Metric("mae", "minimize", "", 0.0, "MAE", compute=_mae),
+        _share("balanced_accuracy", "balanced accuracy", None),
+    )
+}
+"""By name. A new metric is one line here, and is measured where a task lists it or a user names it."""
