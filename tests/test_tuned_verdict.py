@@ -7,8 +7,8 @@ import pytest
 from conftest import compose_config
 from evalbench import evaluation, tuning
 from evalbench.config import parse_plain
+from evalbench.record.folder import load
 from evalbench.report.findings import find
-from evalbench.report.folder import load
 from evalbench.statistics.verdicts import Quality
 from evalbench.store import Store
 

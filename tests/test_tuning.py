@@ -17,12 +17,13 @@ import pandas as pd
 import pytest
 
 from conftest import Inline, compose_config, make_cell
-from evalbench import evaluation, export, provenance, search, tuning
+from evalbench import evaluation, provenance, search, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.engine import training
 from evalbench.errors import ConfigError
 from evalbench.mirror import Mirror
+from evalbench.record import write
 from evalbench.seeds import Phase
 from evalbench.store import Store
 from evalbench.tracking import MemoryTracker
@@ -514,7 +515,7 @@ def test_what_a_pruned_trial_took_is_not_known_where_the_whole_is_not(store: Sto
     cut = study._as_of(1, Candidate(0, {}), result)
     assert (cut.state, cut.steps, cut.flops) == (State.PRUNED, 4, None)
     assert study._as_of(1, Candidate(0, {}), replace(result, flops=800)).flops == 400
-    assert export._total([3, None]) is None
+    assert write._total([3, None]) is None
     assert evaluation._mean_cost([{"steps": 2, "step_seconds": 1.0, "round": 0, "flops_per_step": None}] * 2) == {
         "steps": 2, "step_seconds": 1.0, "round": 0, "flops_per_step": None,
     }  # fmt: skip

@@ -15,11 +15,12 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from evalbench import cell as cells
-from evalbench import export, own_code, provenance, report, tuning
+from evalbench import own_code, provenance, report, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.errors import ConfigError
-from evalbench.report.declared import default_question
+from evalbench.record.declared import default_question
+from evalbench.record.write import Searched, failed_candidates, write_costs, write_defaults, write_folder
 from evalbench.store import Lease, Link, Store
 from evalbench.trial import State
 
@@ -291,20 +292,20 @@ def _conclude(plan: Plan, store: Store) -> Outcome:
         for study in tuning.studies(cell):
             tuning.keep(study, store)
     studies = [
-        export.Searched(plan.link(cell, ""), study, study.history(store), study.best(store))
+        Searched(plan.link(cell, ""), study, study.history(store), study.best(store))
         for cell in plan.cells
         for study in tuning.studies(cell)
     ]
-    failures = export.write(
+    failures = write_folder(
         plan.folder, design, datasets, targets, measured, trials, references, plan.config.num_seeds, studies
     )
-    export.write_costs(plan.folder / "costs.csv", _cost_rows(plan, store, searched))
+    write_costs(plan.folder / "costs.csv", _cost_rows(plan, store, searched))
     if searched:
-        export.write_defaults(plan.folder, design, datasets, plan.links(), trials, plan.config.num_seeds)
-        export.write_costs(plan.folder / "default_costs.csv", _cost_rows(plan, store, tuned=False))
+        write_defaults(plan.folder, design, datasets, plan.links(), trials, plan.config.num_seeds)
+        write_costs(plan.folder / "default_costs.csv", _cost_rows(plan, store, tuned=False))
     written = report.write(plan.folder)
     report.write_index(plan.folder.parent)
-    return replace(outcome, report=written, failures=(*failures, *export.failed_candidates(studies)))
+    return replace(outcome, report=written, failures=(*failures, *failed_candidates(studies)))
 
 
 def _varying(configs: Sequence[Config]) -> dict[str, tuple[str, ...]]:

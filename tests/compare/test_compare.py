@@ -9,7 +9,7 @@ import pytest
 
 from evalbench.compare import compare
 from evalbench.compare.__main__ import main
-from evalbench.report.foreign import Options
+from evalbench.record.foreign import Options
 from evalbench.statistics.verdicts import Quality
 
 OPTIONS = ["--baseline", "sgd", "--metric", "accuracy", "--rope", "0.005"]

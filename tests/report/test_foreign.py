@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from evalbench.errors import TableError
+from evalbench.record.foreign import KNOWN, Options, load_table
+from evalbench.record.schema import RESERVED
 from evalbench.report import advice
 from evalbench.report.__main__ import main
-from evalbench.report.checks import COLUMNS
 from evalbench.report.findings import find
-from evalbench.report.foreign import KNOWN, Options, load_table
 from evalbench.statistics.verdicts import CostClass, Quality, Ring
 
 DATA = Path(__file__).parent.parent / "statistics" / "data"
@@ -329,9 +329,9 @@ BAD: list[tuple[Spoil, str]] = [
     (lambda t: t.drop(columns="seed"), "has no column seed"),
     (lambda t: t.assign(seed=t["seed"] + 0.5), "seed is not a whole number"),
     (lambda t: t.assign(state="RUNNING"), "state must be one of"),
-    (lambda t: t.assign(technique=t["technique"].replace("sgd", "momentum")), "--baseline must be one of"),
+    (lambda t: t.assign(technique=t["technique"].replace("sgd", "momentum")), "the baseline must be one of"),
     (lambda t: t.iloc[:0], "has no row"),
-    (lambda t: t.assign(score=t["score"] * 100, metric="fps"), "with --rope"),
+    (lambda t: t.assign(score=t["score"] * 100, metric="fps"), "(--rope, or rope= in Python)"),
     (lambda t: t.assign(score=t["score"] * 100, metric="test/accuracy"), "divide percentages by 100"),
     (lambda t: t.assign(unit=np.where(t["workload"] < "c", "s", "ms")), "metric score has mixed units"),
     (lambda t: t.assign(num_train=0, num_test=10), "num_train must be a number above 0"),
@@ -402,7 +402,7 @@ def test_the_command_line_is_checked(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_a_factor_called_like_a_column_of_ours_is_refused(tmp_path: Path) -> None:
     rows = [f"{t},{level},{seed},0.{seed},w" for t in "ab" for level in "pq" for seed in range(2)]
-    for name in (*(COLUMNS - KNOWN), "score_a", "state_b"):
+    for name in (*(RESERVED - KNOWN), "score_a", "state_b"):
         (tmp_path / "t.csv").write_text("\n".join([f"technique,{name},seed,score,workload", *rows]))
         with pytest.raises(TableError, match=f"a factor must not be called '{name}'"):
             load_table(tmp_path / "t.csv", Options("a"))

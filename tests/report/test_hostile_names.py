@@ -15,11 +15,11 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from evalbench.names import one_line
+from evalbench.record.foreign import Options, load_table
+from evalbench.record.tables import read_table
 from evalbench.report import html, write_index
-from evalbench.report.checks import read_table
 from evalbench.report.figures import NAMES
 from evalbench.report.findings import find
-from evalbench.report.foreign import Options, load_table
 from evalbench.report.writing import text, text_of, write_findings
 from report.test_tuned import tune
 from test_names import HOSTILE

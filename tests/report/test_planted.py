@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evalbench.record.foreign import Options, load_table
 from evalbench.report.findings import Findings, find
-from evalbench.report.foreign import Options, load_table
 from evalbench.report.writing import write_findings
 from evalbench.statistics.judging import NextStep
 from evalbench.statistics.verdicts import Quality, Ring

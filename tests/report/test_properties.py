@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evalbench.record.foreign import Options, load_table
 from evalbench.report.findings import Findings, find
-from evalbench.report.foreign import Options, load_table
 from evalbench.statistics.verdicts import QUALITIES, Quality, classify
 
 TECHNIQUES = ("base", "one", "two")

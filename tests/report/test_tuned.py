@@ -12,10 +12,10 @@ import pytest
 
 from conftest import make_cell
 from evalbench.errors import TableError
+from evalbench.record.folder import load
+from evalbench.record.studies import by_study
 from evalbench.report import write
 from evalbench.report.findings import Findings, find
-from evalbench.report.folder import load
-from evalbench.report.studies import by_study
 from evalbench.report.tuning_page import parity_sentence, sentence, spaces
 from evalbench.report.writing import text
 from evalbench.seeds import STUDY_SEEDS

@@ -11,7 +11,7 @@ from pathlib import Path
 from evalbench import programs
 from evalbench.compare.changes import Change, Comparison, compare
 from evalbench.names import one_line, plain
-from evalbench.report.foreign import Options, positive_number
+from evalbench.record.foreign import Options, positive_number
 from evalbench.report.tables import markdown
 from evalbench.report.units import percent, ratio, signed
 

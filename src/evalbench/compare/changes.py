@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from evalbench.errors import TableError
+from evalbench.record.folder import load
+from evalbench.record.foreign import Options, load_table
 from evalbench.report.findings import Findings, find
-from evalbench.report.folder import load
-from evalbench.report.foreign import Options, load_table
 from evalbench.report.judgement import difference
 from evalbench.statistics.decisions import decide
 from evalbench.statistics.intervals import Floats, t_interval, welch_intervals

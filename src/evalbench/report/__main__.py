@@ -15,9 +15,9 @@ from pathlib import Path
 from evalbench import programs
 from evalbench.errors import TableError
 from evalbench.names import from_cell, short
-from evalbench.report.checks import header_of
+from evalbench.record.foreign import NO_KEYS, Options, load_table, positive_number
+from evalbench.record.tables import header_of
 from evalbench.report.findings import find
-from evalbench.report.foreign import NO_KEYS, Options, load_table, positive_number
 from evalbench.report.index import write_index
 from evalbench.report.writing import write, write_findings
 

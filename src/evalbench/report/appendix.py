@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalbench.record.folder import Folder
 from evalbench.report.contrasts import common_scores
-from evalbench.report.folder import Folder
 from evalbench.report.judgement import Judgement
 from evalbench.report.spending import complete_scores
 from evalbench.report.units import SKILL, Unit

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from evalbench.errors import TableError
-from evalbench.report.folder import REFERENCES, Folder
-from evalbench.statistics.overall import best_possible
+from evalbench.record.folder import Folder
+from evalbench.record.schema import TRIVIAL
+from evalbench.record.skill import skill_scales
 from evalbench.statistics.paired import pair
-
-LINEAR, TRIVIAL = REFERENCES["linear"], REFERENCES["trivial"]
 
 
 @dataclass(frozen=True)
@@ -54,23 +52,6 @@ def with_references(folder: Folder) -> pd.DataFrame:
     ).assign(state="COMPLETE", failed=0.0)
     columns = ["technique", "workload", *factors, "seed", "state", "direction", "score", "failed"]
     return pd.concat([folder.results[columns], references[columns]], ignore_index=True)
-
-
-def skill_scales(folder: Folder) -> pd.DataFrame:
-    """Columns workload, seed and scale: the distance from the trivial predictor to a perfect one on that split."""
-    trivial = folder.references[folder.references["reference"] == TRIVIAL]
-    best = trivial["metric"].map({metric: best_possible(metric) for metric in sorted(set(trivial["metric"]))})
-    scales = trivial[["workload", "seed"]].assign(scale=(best - trivial["score"]).abs())
-    wanted = folder.results[["workload", "seed"]].drop_duplicates()
-    scales = wanted.merge(scales, on=["workload", "seed"], how="left", sort=False)
-    lacking = scales[~(scales["scale"] > 1e-12)]
-    if len(lacking):
-        first = lacking.sort_values(["workload", "seed"]).iloc[0]
-        raise TableError(
-            "skill needs a trivial predictor that is not perfect for every split:"
-            f" references.csv has none for workload {first['workload']}, seed {first['seed']}"
-        )
-    return scales
 
 
 def common_scores(folder: Folder, in_skill: bool) -> pd.DataFrame:

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from evalbench.report.contrasts import TRIVIAL
-from evalbench.report.folder import Folder
+from evalbench.record.folder import Folder
+from evalbench.record.schema import TRIVIAL
 
 # `val_score` is on the scale of the workload's own score for these metrics only.
 SAME_SCALE = ("accuracy", "r2")

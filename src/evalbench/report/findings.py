@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from evalbench.record.folder import Folder
+from evalbench.record.schema import COSTS, LINEAR, REFERENCES
 from evalbench.report.appendix import Appendix, Check, appendix, checks
-from evalbench.report.contrasts import LINEAR, Contrast, with_references
+from evalbench.report.contrasts import Contrast, with_references
 from evalbench.report.contrasts import contrasts as make_contrasts
-from evalbench.report.folder import COSTS, REFERENCES, Folder
 from evalbench.report.judgement import Judgement, judgement
 from evalbench.report.milestones import Milestones, milestones
 from evalbench.report.spending import FrontPlace, Matched, cost_ratios, front, matched

@@ -53,6 +53,11 @@ class _Markdown(MarkdownIt):
         return OWN.fullmatch(url) is not None
 
 
+def fragment(markdown: str) -> str:
+    """Return markdown as HTML without a head, for a page that somebody else made."""
+    return str(_Markdown().render(markdown))
+
+
 def page(markdown: str, folder: Path) -> str:
     """The markdown of a report as a page; figures and their numbers from `folder` are put into it."""
     tokens = (renderer := _Markdown()).parse(markdown)

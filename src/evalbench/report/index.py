@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from evalbench.names import code, plain
-from evalbench.report.checks import read_table
+from evalbench.record.tables import read_table
 from evalbench.report.tables import markdown
 
 EMPTY = "No evaluation has a report here yet."

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from evalbench.errors import TableError
-from evalbench.report.contrasts import TRIVIAL, Contrast, common_scores
-from evalbench.report.declared import ROPE
-from evalbench.report.folder import Folder
+from evalbench.record.declared import ROPE
+from evalbench.record.folder import Folder
+from evalbench.record.schema import TRIVIAL
+from evalbench.report.contrasts import Contrast, common_scores
 from evalbench.report.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
 from evalbench.statistics.decisions import decide

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from evalbench.report.folder import Folder
+from evalbench.record.folder import Folder
 from evalbench.report.spending import SAME_SCALE, step_seconds
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.targets import SpeedUp, algoperf_score, relative_times, speed_up

@@ -9,18 +9,17 @@ from typing import Any
 
 import pandas as pd
 
+from evalbench.record.tables import write_table
 from evalbench.report import tuning_page
 from evalbench.report.advice import next_step, sentence, spent
-from evalbench.report.checks import write_table
 from evalbench.report.findings import Findings
 from evalbench.statistics.intervals import Interval
 from evalbench.statistics.judging import Verdict
 
 
-def write(found: Findings, folder: Path) -> tuple[str, ...]:
-    """Write the tables that have a row, and return their names."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tables = {
+def tables(found: Findings) -> dict[str, pd.DataFrame]:
+    """Return the tables that have a row, by name."""
+    made = {
         "evaluation": evaluation(found),
         "verdicts": verdicts(found),
         "effects": effects(found),
@@ -35,12 +34,14 @@ def write(found: Findings, folder: Path) -> tuple[str, ...]:
         "levels": levels(found),
         **tuning_page.tables(found),
     }
-    written = []
-    for name, table in tables.items():
-        if len(table):
-            write_table(table, folder / f"{name}.csv", "%.10g")
-            written.append(name)
-    return tuple(written)
+    return {name: table for name, table in made.items() if len(table)}
+
+
+def write(found: Findings, folder: Path) -> None:
+    """Write the tables that have a row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in tables(found).items():
+        write_table(table, folder / f"{name}.csv", "%.10g")
 
 
 def evaluation(found: Findings) -> pd.DataFrame:

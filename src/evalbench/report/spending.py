@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from evalbench.report.contrasts import TRIVIAL
-from evalbench.report.folder import Folder
+from evalbench.record.folder import Folder
+from evalbench.record.schema import TRIVIAL
 from evalbench.report.judgement import Judgement
 from evalbench.report.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio, cost_ratio

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from evalbench.names import code, plain
+from evalbench.record.schema import REFERENCES
 from evalbench.report.findings import Findings, LevelEffect, Score
-from evalbench.report.folder import REFERENCES
 from evalbench.report.units import counted, fixed, flops, percent, times
 
 

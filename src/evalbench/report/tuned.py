@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from evalbench.record.folder import Folder
+from evalbench.record.studies import Studies, Study
 from evalbench.report.contrasts import common_scores
-from evalbench.report.folder import Folder
 from evalbench.report.judgement import Judgement
-from evalbench.report.studies import Studies, Study
 from evalbench.space import bound_of
 from evalbench.statistics.intervals import Interval, t_interval
 from evalbench.statistics.overall import overall_effect

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from evalbench.names import one_line
 from evalbench.statistics.intervals import Interval
+from evalbench.statistics.overall import FRACTIONS
 
-FRACTIONS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC"}
 UNKNOWN = "not known"
 NAMES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "log_loss": "log loss"}
 

@@ -10,11 +10,11 @@ from jinja2 import Environment, StrictUndefined
 
 from evalbench import names
 from evalbench.errors import TableError
+from evalbench.record.folder import load
 from evalbench.report import advice, answer, caveats, explanations, html, numbers, proofs, tables, tuning_page
 from evalbench.report.curves import curve_table
 from evalbench.report.figures import NAMES, draw, drawable
 from evalbench.report.findings import Findings, find
-from evalbench.report.folder import load
 
 TEMPLATE = Path(__file__).with_name("report.md.jinja")
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from evalbench.errors import TableError
 from evalbench.statistics.intervals import Interval, t_interval
 
+FRACTIONS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "macro_f1": "macro F1", "auroc": "AUROC"}
 # The score that cannot be beaten, for metrics whose name is the part after the last slash.
 BEST_POSSIBLE = {
     "accuracy": 1.0, "balanced_accuracy": 1.0, "macro_f1": 1.0, "auroc": 1.0, "r2": 1.0,

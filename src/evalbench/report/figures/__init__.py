@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from evalbench.report.figures.plain import Figure  # isort: skip - before anything else loads matplotlib
+from evalbench.record.tables import write_table
 from evalbench.report import style
-from evalbench.report.checks import write_table
 from evalbench.report.figures import forest, learning, profiles, ranking, scores, tradeoff, tuning
 from evalbench.report.findings import Findings
 from evalbench.report.tuned import Tuned
@@ -20,6 +20,16 @@ NAMES = ("scores", "differences", "curves_epochs", "curves_steps", "tradeoff", "
 
 def draw(findings: Findings, curves: pd.DataFrame, folder: Path) -> None:
     """Write `<name>.png` and `<name>.csv` for each drawable figure."""
+    folder.mkdir(exist_ok=True, parents=True)
+    for name in drawable(findings, curves):
+        figure, numbers = make(findings, curves, name)
+        with style.styled():
+            style.save(figure, folder / f"{name}.png")
+        write_table(numbers, folder / f"{name}.csv", "%.10g")
+
+
+def make(findings: Findings, curves: pd.DataFrame, name: str) -> tuple[Figure, pd.DataFrame]:
+    """Return a drawable figure and its numbers."""
     makers: dict[str, Callable[[], tuple[Figure, pd.DataFrame]]] = {
         "differences": lambda: (forest.differences(findings), forest.difference_numbers(findings)),
         "scores": lambda: (scores.scores(findings), scores.score_numbers(findings)),
@@ -34,12 +44,8 @@ def draw(findings: Findings, curves: pd.DataFrame, folder: Path) -> None:
         "tuning_slices": lambda: (tuning.slices(findings), tuning.ranked(findings)),
         "tuning_front": lambda: (tuning.front(findings), tuned(findings).front),
     }
-    folder.mkdir(exist_ok=True, parents=True)
     with style.styled():
-        for name in drawable(findings, curves):
-            figure, numbers = makers[name]()
-            style.save(figure, folder / f"{name}.png")
-            write_table(numbers, folder / f"{name}.csv", "%.10g")
+        return makers[name]()
 
 
 def tuned(findings: Findings) -> Tuned:

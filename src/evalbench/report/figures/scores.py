@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from evalbench.record.schema import LINEAR, TRIVIAL
 from evalbench.report import style
-from evalbench.report.contrasts import LINEAR, TRIVIAL
 from evalbench.report.figures.shared import ROUND_STEPS, columns, workload_label
 from evalbench.report.findings import Findings
 from evalbench.report.units import percent

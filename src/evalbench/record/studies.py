@@ -11,12 +11,10 @@ from typing import Any
 import pandas as pd
 
 from evalbench.errors import TableError
-from evalbench.report.checks import only, read_table
-from evalbench.report.declared import Evaluation
+from evalbench.record.declared import Evaluation
+from evalbench.record.schema import CANDIDATE_STATES, NUMBERS
+from evalbench.record.tables import only, read_table
 from evalbench.seeds import study_of
-
-STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
-COUNTS = ("study", "candidate", "val_loss", "trials", "steps", "flops", "seconds")  # counts may be not known
 
 
 @dataclass(frozen=True)
@@ -64,10 +62,10 @@ def read_studies(folder: Path, evaluation: Evaluation) -> Studies:
     numeric = [path for path in paths if all(_is_numeric(s.get(path)) for s in evaluation.tuning["space"].values())]
     texts = ["technique", "workload", *evaluation.factors, "state"]
     path = folder / "tuning.csv"
-    table = read_table(path, texts, [*COUNTS, *names], optional=numeric)
+    table = read_table(path, texts, [*NUMBERS["tuning.csv"], *names], optional=numeric)
     only(path.name, table, "technique", evaluation.techniques)
     only(path.name, table, "workload", evaluation.workloads)
-    only(path.name, table, "state", STATES)
+    only(path.name, table, "state", CANDIDATE_STATES)
     studies = _read_json(folder / "studies.json", list(evaluation.factors), evaluation.tuning["space"])
     order = [*evaluation.factors, "study", "candidate"]
     places = pd.DataFrame(

@@ -13,11 +13,12 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 from evalbench.errors import TableError
-from evalbench.report.checks import finite, header_of, no_column_of_ours, once, only, positive, read_table
-from evalbench.report.contrasts import skill_scales
-from evalbench.report.declared import ROPE, Evaluation, Workload, default_question
-from evalbench.report.folder import REFERENCES, STATES, Folder, pilot_of
-from evalbench.report.units import FRACTIONS
+from evalbench.record.declared import ROPE, Evaluation, Workload, default_question
+from evalbench.record.folder import Folder, pilot_of
+from evalbench.record.schema import COSTS, REFERENCES, STATES, TRIVIAL
+from evalbench.record.skill import skill_scales
+from evalbench.record.tables import finite, header_of, no_column_of_ours, once, only, positive, read_table, typed
+from evalbench.statistics.overall import FRACTIONS
 from evalbench.trial import LARGEST_SCORE
 
 REQUIRED = ("technique", "workload", "seed", "score")
@@ -53,7 +54,46 @@ def positive_number(text: str) -> float:
 
 
 def load_table(path: Path, options: Options) -> Folder:
-    """Read a lone table of results.
+    """Read a lone CSV of results as a folder; see `as_folder`.
+
+    Raises:
+        TableError: the table cannot be evaluated; the message is one line.
+    """
+    header = header_of(path)
+    if options.wide:
+        table = read_table(path, header[:1], header[1:])
+    else:
+        table = read_table(path, ("technique", "workload"), NUMBERS, OPTIONAL)
+    whole = path.parent if (path.parent / "evaluation.json").is_file() else None
+    return as_folder(path.stem, path.name, table, options, whole)
+
+
+def frame_to_folder(name: str, frame: pd.DataFrame, options: Options) -> Folder:
+    """Take a data frame as if it had been read from a CSV; see `as_folder`.
+
+    Raises:
+        TableError: the table cannot be evaluated; the message is one line.
+    """
+    table = frame.reset_index(drop=True)
+    table.columns = pd.Index([str(column) for column in table.columns])
+    twice = sorted(set(table.columns[table.columns.duplicated()]))
+    if twice:
+        raise TableError(f"{name} has more than one column {', '.join(twice)}: keep one of each")
+    columns = list(table.columns)
+    texts, numbers = (columns[:1], columns[1:]) if options.wide else (REQUIRED[:2], NUMBERS)
+    words = [column for column in columns if column not in {*numbers, *OPTIONAL}]
+    table = table.assign(**{column: table[column].map(_text).astype("str") for column in words})
+    return as_folder(name, name, typed(name, table, texts, numbers, OPTIONAL), options)
+
+
+def _text(value: object) -> str:
+    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]
+
+
+def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, whole: Path | None = None) -> Folder:
+    """Take a lone table of results as the folder of an evaluation.
+
+    `source` names the table in messages, and `whole` is the folder of an evaluation that it was taken from.
 
     A long table has columns `technique, workload, seed, score`, and optionally `state, metric, direction, unit,
     num_train, num_test, cost_seconds, cost_flops, stage, message, step` (several steps of a trial are its curve, the
@@ -65,55 +105,57 @@ def load_table(path: Path, options: Options) -> Folder:
     Raises:
         TableError: the table cannot be evaluated; the message is one line.
     """
-    table = _wide(path, options) if options.wide else _long(path, options)
+    table = _completed(_long(source, table) if options.wide else table, options)
+    factors = _factors(source, table)
+    results, curves = _without_curves(table, list(factors))
+    results = _checked(source, results, list(factors))
+    is_reference = results["technique"].isin(list(REFERENCES.values()))
+    references = _references(results[is_reference])
+    results = results[~is_reference].reset_index(drop=True)
+    techniques = _techniques(source, results, options)
+    workloads = {workload: _workload(workload, results) for workload in dict.fromkeys(results["workload"])}
+    evaluation = _evaluation(name, options, techniques, workloads, factors, results)
+    _common_seeds(source, evaluation, results)
+    _one_unit(source, whole, evaluation, references)
+    places = {technique: place for place, technique in enumerate(techniques)}
+    order = results.assign(_t=results["technique"].map(places), _w=results["workload"].map(list(workloads).index))
+    results = results.loc[order.sort_values(["_w", "_t", *factors, "seed"], kind="stable").index].reset_index(drop=True)
+    costs = _costs(results, list(factors))
+    folder = Folder(evaluation, results, curves, references, costs, pilot_of(source, results))
+    return replace(folder, results=_with_failed(source, folder))
+
+
+def _factors(source: str, table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Return the columns of text that are further factors, with their levels."""
     factors = {
         str(name): tuple(dict.fromkeys(table[name]))
         for name in table.columns
         if name not in KNOWN and "/" not in str(name) and table[name].dtype != np.float64
     }
     factors = {name: levels for name, levels in factors.items() if 1 < len(levels) <= MOST_LEVELS}
-    no_column_of_ours(path.name, factors)
-    results, curves = _without_curves(table, list(factors))
-    results = _checked(path, results, list(factors))
-    is_reference = results["technique"].isin(list(REFERENCES.values()))
-    references = _references(results[is_reference])
-    results = results[~is_reference].reset_index(drop=True)
+    no_column_of_ours(source, factors)
+    return factors
+
+
+def _techniques(source: str, results: pd.DataFrame, options: Options) -> tuple[str, ...]:
     techniques = tuple(dict.fromkeys(results["technique"]))
     if len(techniques) < 2:
         name = techniques[0] if techniques else "none"
-        raise TableError(f"{path.name} has one technique ({name}): a comparison needs at least two")
+        raise TableError(f"{source} has one technique ({name}): a comparison needs at least two")
     if options.baseline not in techniques:
         known = ", ".join(techniques)
-        raise TableError(f"--baseline must be one of the techniques ({known}), not {options.baseline!r}")
-    workloads = {name: _workload(name, results) for name in dict.fromkeys(results["workload"])}
-    evaluation = _evaluation(path, options, techniques, workloads, factors, results)
-    _common_seeds(path, evaluation, results)
-    _one_unit(path, evaluation, references)
-    places = {name: place for place, name in enumerate(techniques)}
-    order = results.assign(_t=results["technique"].map(places), _w=results["workload"].map(list(workloads).index))
-    results = results.loc[order.sort_values(["_w", "_t", *factors, "seed"], kind="stable").index].reset_index(drop=True)
-    costs = _costs(results, list(factors))
-    folder = Folder(evaluation, results, curves, references, costs, pilot_of(path.name, results))
-    return replace(folder, results=_with_failed(path, folder))
+        raise TableError(f"the baseline must be one of the techniques ({known}), not {options.baseline!r}")
+    return techniques
 
 
-def _wide(path: Path, options: Options) -> pd.DataFrame:
-    """A row per workload (first column), a column per technique; as a long table with one seed."""
-    header = header_of(path)
-    name, techniques = "".join(header[:1]), header[1:]
-    if len(techniques) < 2:
-        raise TableError(f"{path.name} has {len(techniques)} column of scores: a wide table has one per technique")
-    table = read_table(path, [name], techniques)
-    once(path.name, table, [name])
-    long = table.melt(id_vars=name, value_vars=techniques, var_name="technique", value_name="score")
-    long = long.rename(columns={name: "workload"}).assign(seed=0)
-    return _completed(long, options)
-
-
-def _long(path: Path, options: Options) -> pd.DataFrame:
-    header_of(path)
-    table = read_table(path, ("technique", "workload"), NUMBERS, OPTIONAL)
-    return _completed(table, options)
+def _long(source: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Turn a row per workload (first column) and a column per technique into a long table with one seed."""
+    names = [str(name) for name in table.columns]
+    if len(names) < 3:
+        raise TableError(f"{source} has {max(0, len(names) - 1)} column of scores: a wide table has one per technique")
+    once(source, table, names[:1])
+    long = table.melt(id_vars=names[0], value_vars=names[1:], var_name="technique", value_name="score")
+    return long.rename(columns={names[0]: "workload"}).assign(seed=0)
 
 
 def _completed(table: pd.DataFrame, options: Options) -> pd.DataFrame:
@@ -129,7 +171,7 @@ def _completed(table: pd.DataFrame, options: Options) -> pd.DataFrame:
     for name, value in defaults.items():
         if name not in table.columns:
             table[name] = value
-    for name in ("num_train", "num_test", "steps", "examples", "flops", "parameters"):
+    for name in ("num_train", "num_test", *COSTS):
         if name not in table.columns:
             table[name] = math.nan
     if "cost_flops" in table.columns:
@@ -159,40 +201,55 @@ def _without_curves(table: pd.DataFrame, factors: list[str]) -> tuple[pd.DataFra
     return results.reset_index(drop=True), curves[columns].reset_index(drop=True)
 
 
-def _checked(path: Path, table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+def _checked(source: str, table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
     keys = ["technique", "workload", *factors, "seed"]
     if table.empty:
-        raise TableError(f"{path.name} has no row")
+        raise TableError(f"{source} has no row")
     for column in ("technique", "workload"):
         if (table[column].str.strip() == "").any():
-            raise TableError(f"{path.name} has a row without a {column}: name it")
-    only(path.name, table, "state", STATES)
-    only(path.name, table, "direction", ("maximize", "minimize"))
-    once(path.name, table, keys)
+            raise TableError(f"{source} has a row without a {column}: name it")
+    only(source, table, "state", STATES)
+    only(source, table, "direction", ("maximize", "minimize"))
+    once(source, table, keys)
     complete = table[table["state"] == "COMPLETE"]
     remedy = " (a run that failed is a row with state FAILED or DIVERGED)"
-    finite(path.name, complete, ["score"], keys, remedy, LARGEST_SCORE)
+    finite(source, complete, ["score"], keys, remedy, LARGEST_SCORE)
     amounts = [name for name in ("num_train", "num_test", "cost_seconds", "cost_flops") if name in table.columns]
-    positive(path.name, complete, amounts, keys, LARGEST_SCORE)
+    positive(source, complete, amounts, keys, LARGEST_SCORE)
+    _one_meaning(source, table)
+    _within_bounds(source, complete, keys)
+    _every_cell(source, table, [*factors, "workload"])
+    return table
+
+
+def _one_meaning(source: str, table: pd.DataFrame) -> None:
+    """Refuse a workload with several metrics, and a metric with several directions or units."""
     for column in ("metric", "direction", "unit"):
         mixed = table.groupby("workload", sort=True)[column].nunique()
         if (mixed > 1).any():
             name = mixed.index[mixed > 1][0]
             values = ", ".join(sorted(set(table.loc[table["workload"] == name, column])))
-            raise TableError(f"{path.name}: workload {name} has mixed {column}s ({values}): give it one")
+            raise TableError(f"{source}: workload {name} has mixed {column}s ({values}): give it one")
     for column in ("direction", "unit"):
         mixed = table.groupby("metric", sort=True)[column].nunique()
         if (mixed > 1).any():
-            raise TableError(f"{path.name}: metric {mixed.index[mixed > 1][0]} has mixed {column}s: give it one")
+            raise TableError(f"{source}: metric {mixed.index[mixed > 1][0]} has mixed {column}s: give it one")
+
+
+def _within_bounds(source: str, complete: pd.DataFrame, keys: list[str]) -> None:
+    """Refuse a share, such as an accuracy, outside 0 to 1."""
     shares = complete[complete["metric"].str.rsplit("/", n=1).str[-1].isin(list(FRACTIONS))]
     outside = shares.loc[~shares["score"].between(0, 1), [*keys, "metric", "score"]].sort_values(keys)
     if len(outside):
         first = outside.iloc[0]
         raise TableError(
-            f"{path.name}: {first['metric']} lies between 0 and 1, and workload {first['workload']} has"
+            f"{source}: {first['metric']} lies between 0 and 1, and workload {first['workload']} has"
             f" {first['score']:g}: divide percentages by 100"
         )
-    where = [*factors, "workload"]  # seeds may differ: what both sides have is compared
+
+
+def _every_cell(source: str, table: pd.DataFrame, where: list[str]) -> None:
+    """Refuse a technique without a row on a workload and setting; seeds may differ between techniques."""
     settings = table[where].drop_duplicates()
     count = table[["technique", *where]].drop_duplicates().groupby("technique", sort=False).size()
     if (count != len(settings)).any():
@@ -202,13 +259,12 @@ def _checked(path: Path, table: pd.DataFrame, factors: list[str]) -> pd.DataFram
         first = lacking[lacking["found"] == "left_only"].sort_values(where).iloc[0]
         key = ", ".join(f"{name} {first[name]}" for name in where)
         raise TableError(
-            f"{path.name}: {technique} has no row for {key}: every technique needs every cell"
+            f"{source}: {technique} has no row for {key}: every technique needs every cell"
             " (a trial that failed is a row with state FAILED or DIVERGED)"
         )
-    return table
 
 
-def _with_failed(path: Path, folder: Folder) -> pd.DataFrame:
+def _with_failed(source: str, folder: Folder) -> pd.DataFrame:
     """Return the results with a score for each run that failed: one ROPE worse than the worst run of its data set.
 
     So a run that failed is never as good as one that works, and how much worse it is follows from nothing that nobody
@@ -223,7 +279,7 @@ def _with_failed(path: Path, folder: Folder) -> pd.DataFrame:
     worst = results["workload"].map(oriented[~failed].groupby(results["workload"]).min())
     if worst.isna().any():
         name = results.loc[worst.isna(), "workload"].iloc[0]
-        raise TableError(f"{path.name}: on workload {name} every run failed: there is nothing to compare, leave it out")
+        raise TableError(f"{source}: on workload {name} every run failed: there is nothing to compare, leave it out")
     instead = worst - _margins(folder)
     own = oriented.where((results["state"] == "DIVERGED") & (oriented.abs() < LARGEST_SCORE), np.inf)
     return results.assign(
@@ -257,7 +313,7 @@ def _workload(name: str, results: pd.DataFrame) -> Workload:
 
 
 def _evaluation(
-    path: Path,
+    name: str,
     options: Options,
     techniques: tuple[str, ...],
     workloads: Mapping[str, Workload],
@@ -273,12 +329,12 @@ def _evaluation(
         scores = results["score"][results["state"] == "COMPLETE"]
         if scores.min() < 0 or scores.max() > 1:
             raise TableError(
-                f"declare the smallest difference in {metric} that matters with --rope:"
+                f"declare the smallest difference in {metric} that matters (--rope, or rope= in Python):"
                 " scores outside 0 to 1 have no default"
             )
         rope = {metric: ROPE["skill"]}
     return Evaluation(
-        name=path.stem,
+        name=name,
         question=options.question or default_question("technique", options.baseline, techniques),
         factor="technique",
         baseline=options.baseline,
@@ -300,7 +356,7 @@ def _evaluation(
     )
 
 
-def _common_seeds(path: Path, evaluation: Evaluation, results: pd.DataFrame) -> None:
+def _common_seeds(source: str, evaluation: Evaluation, results: pd.DataFrame) -> None:
     """Refuse a technique that has no seed in common with the baseline on a workload: there is no pair to compare."""
     keys = [*evaluation.factors, "seed"]
     for workload, rows in results.groupby("workload", sort=False):
@@ -308,20 +364,19 @@ def _common_seeds(path: Path, evaluation: Evaluation, results: pd.DataFrame) -> 
         for name in evaluation.techniques:
             if not runs[name] & runs[str(evaluation.baseline)]:
                 raise TableError(
-                    f"{path.name}: {name} and {evaluation.baseline} have no seed in common on workload {workload}:"
+                    f"{source}: {name} and {evaluation.baseline} have no seed in common on workload {workload}:"
                     " give runs that belong together the same seed"
                 )
 
 
-def _one_unit(path: Path, evaluation: Evaluation, references: pd.DataFrame) -> None:
+def _one_unit(source: str, whole: Path | None, evaluation: Evaluation, references: pd.DataFrame) -> None:
     metrics = sorted({workload.metric for workload in evaluation.workloads.values()})
-    trivial = set(references.loc[references["reference"] == REFERENCES["trivial"], "workload"])
+    trivial = set(references.loc[references["reference"] == TRIVIAL, "workload"])
     if len(metrics) > 1 and not set(evaluation.workloads) <= trivial:
-        of_ours = (path.parent / "evaluation.json").is_file()
-        whole = f", or name the folder, which has them: {path.parent}" if of_ours else ""
+        folder = f", or name the folder, which has them: {whole}" if whole else ""
         raise TableError(
-            f"{path.name} mixes metrics ({', '.join(metrics)}), which cannot be averaged raw: add rows of the technique"
-            f" {REFERENCES['trivial']!r} for every workload and seed, so that skill can be computed{whole}"
+            f"{source} mixes metrics ({', '.join(metrics)}), which cannot be averaged raw: add rows of the technique"
+            f" {TRIVIAL!r} for every workload and seed, so that skill can be computed{folder}"
         )
 
 

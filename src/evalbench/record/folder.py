@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,27 +11,11 @@ from typing import Any
 import pandas as pd
 
 from evalbench.errors import TableError
-from evalbench.report.checks import finite, no_column_of_ours, once, one_metric, only, read_table
-from evalbench.report.declared import Evaluation, read_evaluation
-from evalbench.report.studies import Studies, by_study, check_seeds, read_studies
+from evalbench.record.declared import Evaluation, Workload, read_evaluation
+from evalbench.record.schema import COSTS, NUMBERS, REFERENCES, STAGES, STATES, TEXTS
+from evalbench.record.studies import Studies, by_study, check_seeds, read_studies
+from evalbench.record.tables import finite, no_column_of_ours, once, only, read_table
 from evalbench.seeds import study_of
-
-STATES = ("COMPLETE", "DIVERGED", "FAILED")
-COSTS = ("steps", "examples", "flops", "parameters")
-# Named as in the sentences of the report: a technique could be called `linear`, none is called `linear model`.
-REFERENCES = {"linear": "linear model", "trivial": "trivial predictor"}
-
-NUMBERS = {
-    "results.csv": ("seed", "score", "num_train", "num_test", *COSTS),
-    "curves.csv": ("seed", "epoch", "step", "train_loss", "val_loss", "val_score"),
-    "references.csv": ("seed", "score"),
-}
-TEXTS = {
-    "results.csv": ("technique", "workload", "state", "metric", "direction"),
-    "curves.csv": ("technique", "workload"),
-    "references.csv": ("reference", "workload", "metric", "direction"),
-}
-COST_NUMBERS = ("round", "step_seconds", "steps")
 
 
 @dataclass(frozen=True)
@@ -119,7 +103,7 @@ def _checked(
     for name, table in (("results.csv", results), ("curves.csv", curves), ("references.csv", references)):
         only(name, table, "workload", evaluation.workloads)
     for name, table in (("results.csv", results), ("references.csv", references)):
-        one_metric(name, table, evaluation.workloads)
+        _one_metric(name, table, evaluation.workloads)
     only("results.csv", results, "state", STATES)
     only("references.csv", references, "reference", REFERENCES)
     trial = ["technique", "workload", *factors, "seed"]
@@ -145,6 +129,17 @@ def _checked(
     )
 
 
+def _one_metric(name: str, table: pd.DataFrame, workloads: Mapping[str, Workload]) -> None:
+    """Refuse a metric or direction that is not the one that its workload declares."""
+    for workload, metric, direction in set(zip(table["workload"], table["metric"], table["direction"], strict=True)):
+        declared = workloads[workload]
+        if (metric, direction) != (declared.metric, declared.direction):
+            raise TableError(
+                f"{name}: workload {workload!r} declares {declared.direction} {declared.metric},"
+                f" not {direction} {metric}"
+            )
+
+
 def _table(path: Path, factors: Sequence[str]) -> pd.DataFrame:
     name = "results.csv" if path.name == "defaults.csv" else path.name
     texts = [*TEXTS[name], *(factors if name != "references.csv" else [])]
@@ -156,8 +151,8 @@ def _costs(path: Path, evaluation: Evaluation) -> pd.DataFrame:
     """The isolated measurement, with `cost_seconds` (seconds per step times the steps of the budget) in each row."""
     keys = ["technique", "workload", *evaluation.factors]
     if not path.is_file():
-        return pd.DataFrame(columns=[*keys, *COST_NUMBERS, "cost_seconds"])
-    table = read_table(path, keys, COST_NUMBERS)
+        return pd.DataFrame(columns=[*keys, *NUMBERS["costs.csv"], "cost_seconds"])
+    table = read_table(path, keys, NUMBERS["costs.csv"])
     only(path.name, table, "technique", evaluation.techniques)
     only(path.name, table, "workload", evaluation.workloads)
     once(path.name, table, [*keys, "round"])
@@ -177,7 +172,7 @@ def pilot_of(name: str, results: pd.DataFrame) -> int | None:
     if "stage" not in results.columns:
         return None
     stages = results[results["stage"].notna() & (results["stage"] != "")]
-    only(name, stages, "stage", ("pilot", "extension"))
+    only(name, stages, "stage", STAGES)
     extension = stages.loc[stages["stage"] == "extension", "seed"]
     pilot = stages.loc[stages["stage"] == "pilot", "seed"]
     if extension.empty or pilot.empty:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,8 @@ import pandas as pd
 
 from evalbench.errors import TableError
 from evalbench.names import from_cell, to_cell
-from evalbench.report.declared import Workload
+from evalbench.record.schema import RESERVED
 
-COLUMNS = frozenset(
-    {
-        "technique", "workload", "seed", "score", "state", "stage", "metric", "direction", "unit", "failed", "finished",
-        "message", "reference", "trivial", "scale", "candidate", "baseline", "difference", "decided",
-        "common", "found", "lost", "epoch", "step", "train_loss", "val_loss", "val_score", "round",
-        "step_seconds", "steps", "cost_seconds", "name", "shown", "value", "low", "high", "count",
-        "_t", "_w",
-    }
-)  # fmt: skip
-"""What columns of a report's tables are called: no factor may have one of these names."""
 LARGEST_SEED = 2**53
 """From here on a number of a table may stand for several seeds."""
 NO_NUMBER = ["", "nan", "NaN", "None", "null"]
@@ -84,19 +74,31 @@ def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optiona
     except (OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read as CSV: {error}") from None
     table = table.assign(**{name: table[name].map(from_cell, na_action="ignore") for name in words})
-    absent = [name for name in (*texts, *numbers) if name not in table.columns]
+    return typed(str(path), table, texts, numbers, optional)
+
+
+def typed(
+    name: str, table: pd.DataFrame, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return a table whose columns of numbers hold float64, and whose seeds hold int64; `name` is for messages.
+
+    Raises:
+        TableError: a column is missing, holds no numbers, or has seeds that are no whole numbers below 2^53.
+    """
+    table = table.copy()
+    absent = [column for column in (*texts, *numbers) if column not in table.columns]
     if absent:
-        raise TableError(f"{path} has no column {', '.join(absent)}: it has {', '.join(table.columns)}")
-    for name in (*numbers, *(column for column in optional if column in table.columns)):
+        raise TableError(f"{name} has no column {', '.join(absent)}: it has {', '.join(table.columns)}")
+    for column in (*numbers, *(column for column in optional if column in table.columns)):
         try:
-            table[name] = pd.to_numeric(table[name]).astype(np.float64)
-        except ValueError as error:
-            raise TableError(f"{path}: column {name} holds numbers only: {error}") from None
+            table[column] = pd.to_numeric(table[column]).astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TableError(f"{name}: column {column} holds numbers only: {error}") from None
     if "seed" in numbers:
         if table["seed"].isna().any() or (table["seed"] % 1 != 0).any():
-            raise TableError(f"{path} has a row whose seed is not a whole number")
+            raise TableError(f"{name} has a row whose seed is not a whole number")
         if (table["seed"].abs() >= LARGEST_SEED).any():
-            raise TableError(f"{path} has a row whose seed is not below 2^53: number the seeds from 0")
+            raise TableError(f"{name} has a row whose seed is not below 2^53: number the seeds from 0")
         table["seed"] = table["seed"].astype(np.int64)
     return table
 
@@ -118,21 +120,10 @@ def only(name: str, table: pd.DataFrame, column: str, allowed: Iterable[str]) ->
         raise TableError(f"{name}: {column} must be one of {known}, not {', '.join(map(repr, unknown))}")
 
 
-def one_metric(name: str, table: pd.DataFrame, workloads: Mapping[str, Workload]) -> None:
-    """Refuse a metric or direction that is not the one that its workload declares."""
-    for workload, metric, direction in set(zip(table["workload"], table["metric"], table["direction"], strict=True)):
-        declared = workloads[workload]
-        if (metric, direction) != (declared.metric, declared.direction):
-            raise TableError(
-                f"{name}: workload {workload!r} declares {declared.direction} {declared.metric},"
-                f" not {direction} {metric}"
-            )
-
-
 def no_column_of_ours(name: str, factors: Iterable[str]) -> None:
     """Refuse a factor that is called like a column that evalbench adds, also with the ending of one of two sides."""
     for factor in factors:
-        if factor in COLUMNS or (factor.endswith(("_a", "_b")) and factor[:-2] in COLUMNS):
+        if factor in RESERVED or (factor.endswith(("_a", "_b")) and factor[:-2] in RESERVED):
             raise TableError(f"{name}: a factor must not be called {factor!r}, as a column of ours is: rename it")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalbench.errors import TableError
+from evalbench.record.schema import check_version
 
 ROPE = {"accuracy": 0.005, "skill": 0.01}  # where nothing was declared
 
@@ -127,6 +128,7 @@ def read_evaluation(path: Path) -> Evaluation:
     except (OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read as JSON: {error}") from None
     try:
+        check_version(path, raw)
         if raw.get("declared") not in (None, declaration(raw)):
             raise TableError(f"{path}: what was declared before the results (ROPE, baseline, targets) was altered")
         return Evaluation(

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from evalbench.report.checks import write_table
-from evalbench.report.declared import declaration
+from evalbench.record.declared import declaration
+from evalbench.record.schema import INTEGERS, VERSION
+from evalbench.record.tables import write_table
 from evalbench.seeds import study_of
 from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
@@ -21,7 +22,6 @@ from evalbench.workloads import Dataset
 
 MEASURED = tuple(metric.on("test") for metric in METRICS.values() if metric.compute)
 REFERENCE_COLUMNS = ["reference", "workload", "seed", "metric", "direction", "unit", "score"]
-INTEGERS = ("seed", "num_train", "num_test", "steps", "examples", "flops", "parameters", "diverged_step", "step")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Searched:
     best: Tried | None
 
 
-def write(
+def write_folder(
     folder: Path,
     design: Mapping[str, Any],
     datasets: Mapping[str, Dataset],
@@ -54,6 +54,7 @@ def write(
     pairs = [(study, link, trials[link.trial_id]) for study, links in enumerate(measured) for link in links]
     failures = _failures([(link, trial) for _, link, trial in pairs])
     content = {
+        "version": VERSION,
         **{key: value for key, value in design.items() if key not in ("command", "versions")},
         "workloads": {name: {**_describe(dataset), "target": targets[name]} for name, dataset in datasets.items()},
         "num_seeds": num_seeds,

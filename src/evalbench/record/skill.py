@@ -1,0 +1,27 @@
+"""The scale on which workloads with different metrics are compared."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from evalbench.errors import TableError
+from evalbench.record.folder import Folder
+from evalbench.record.schema import TRIVIAL
+from evalbench.statistics.overall import best_possible
+
+
+def skill_scales(folder: Folder) -> pd.DataFrame:
+    """Columns workload, seed and scale: the distance from the trivial predictor to a perfect one on that split."""
+    trivial = folder.references[folder.references["reference"] == TRIVIAL]
+    best = trivial["metric"].map({metric: best_possible(metric) for metric in sorted(set(trivial["metric"]))})
+    scales = trivial[["workload", "seed"]].assign(scale=(best - trivial["score"]).abs())
+    wanted = folder.results[["workload", "seed"]].drop_duplicates()
+    scales = wanted.merge(scales, on=["workload", "seed"], how="left", sort=False)
+    lacking = scales[~(scales["scale"] > 1e-12)]
+    if len(lacking):
+        first = lacking.sort_values(["workload", "seed"]).iloc[0]
+        raise TableError(
+            "skill needs a trivial predictor that is not perfect for every split:"
+            f" references.csv has none for workload {first['workload']}, seed {first['seed']}"
+        )
+    return scales

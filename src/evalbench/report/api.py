@@ -1,0 +1,175 @@
+"""A report from Python: `judge` a data frame of results, or `read` the folder of an evaluation."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from evalbench.errors import InputError
+from evalbench.record.foreign import Options, frame_to_folder
+from evalbench.report import figures, numbers, writing
+from evalbench.report.curves import curve_table
+from evalbench.report.findings import Findings, find
+from evalbench.report.html import fragment
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+APPENDIX = "\n# Appendix\n"
+
+
+class Report:
+    """What the results say: verdicts, tables, figures, and the page that is made of them.
+
+    Shown in a notebook as the first part of the page.
+    """
+
+    def __init__(self, findings: Findings) -> None:
+        self.findings = findings
+
+    @property
+    def verdicts(self) -> pd.DataFrame:
+        """A row per technique, the baseline first: rank, ring, quality, effect with its interval, cost, next step.
+
+        Effects, `low`, `high` and `rope` are in the unit in the column `unit` (percentage points of an accuracy,
+        not fractions); `cost_ratio` is the cost relative to the baseline's. Empty if the evaluation has no baseline.
+        """
+        return numbers.verdicts(self.findings)
+
+    @cached_property
+    def frames(self) -> tuple[str, ...]:
+        """The names that `frame` takes."""
+        names = [*numbers.tables(self.findings), *self.figures]
+        return tuple(dict.fromkeys([*names, *(f"figures/{name}" for name in self.figures)]))
+
+    @cached_property
+    def figures(self) -> tuple[str, ...]:
+        """The names that `figure` takes."""
+        return figures.drawable(self.findings, self._curves)
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """Return the content of a CSV file of the report, such as `effects` (`numbers/effects.csv`).
+
+        The numbers behind a figure have its name, such as `curves_epochs`; `figures/ranks` is the one for the figure
+        where there is a table of the same name.
+
+        Raises:
+            InputError: this report has no such table.
+        """
+        if name not in self.frames:
+            raise InputError(f"this report has no table {name!r}: it has {', '.join(self.frames)}")
+        tables = numbers.tables(self.findings)
+        if name in tables:
+            return tables[name]
+        return figures.make(self.findings, self._curves, name.removeprefix("figures/"))[1]
+
+    def figure(self, name: str) -> Figure:
+        """Return a figure of the report, such as `tradeoff`, to be shown or saved (`figure.savefig`).
+
+        Raises:
+            InputError: this report has no such figure.
+        """
+        if name not in self.figures:
+            raise InputError(f"this report has no figure {name!r}: it has {', '.join(self.figures)}")
+        return figures.make(self.findings, self._curves, name)[0]
+
+    @property
+    def markdown(self) -> str:
+        """The text of `report.md`, whose links lead to the files that `save` writes."""
+        return writing.text_of(self.findings)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `report.md`, `report.html`, `figures/` and `numbers/`, and return the path of `report.md`.
+
+        The folder is made if it is missing. The same findings give the same bytes.
+        """
+        return writing.write_findings(self.findings, Path(folder))
+
+    @cached_property
+    def _curves(self) -> pd.DataFrame:
+        return curve_table(self.findings.folder, self.findings.rho)
+
+    def _repr_markdown_(self) -> str:
+        head = self.markdown.split(APPENDIX)[0]
+        head = re.sub(r"!\[.*\]\(.*\)\n\n.*\n", "", head)  # figures, which lie in no folder yet
+        return re.sub(r" ?Numbers: \[.*\]\(.*\)\.", "", re.sub(r"\n{3,}", "\n\n", head))
+
+    def _repr_html_(self) -> str:
+        return fragment(self._repr_markdown_())
+
+
+def read(folder: str | Path) -> Report:
+    """Return the report of an evaluation's folder, such as `reports/optimizers`, from its JSON and CSV files.
+
+    Raises:
+        InputError: the folder or one of its tables cannot be used; the message is one line.
+    """
+    return Report(writing.read(Path(folder)))
+
+
+def judge(
+    results: pd.DataFrame,
+    baseline: str,
+    *,
+    technique: str = "technique",
+    workload: str = "workload",
+    seed: str | None = "seed",
+    score: str = "score",
+    metric: str | None = None,
+    direction: str = "maximize",
+    score_unit: str = "",
+    rope: float | None = None,
+    tuned: bool = False,
+    wide: bool = False,
+    question: str | None = None,
+    name: str = "results",
+) -> Report:
+    """Judge every technique of a table against the baseline.
+
+    Args:
+        results: a row per technique, workload and seed (and setting of further columns, which are factors), or a wide
+            table: a row per workload with its name in the first column and one column of scores per technique. Known
+            columns are used too: `state` (COMPLETE, DIVERGED or FAILED), `metric`, `direction`, `unit`, `num_train`,
+            `num_test`, `cost_seconds`, `cost_flops`, `steps`, `step` (several steps of a trial are its curve) and
+            `message`. The index is ignored.
+        baseline: the technique that all others are compared with.
+        technique, workload, score: the columns that hold them.
+        seed: the column by which runs are paired within a workload; None for one run per technique and workload.
+        metric: what the score is, such as `accuracy`; by default the name of its column.
+        direction: `maximize`, or `minimize` if lower is better; a column `direction` counts more.
+        score_unit: unit of the score, such as `s`; a column `unit` counts more.
+        rope: the smallest difference that matters, in the unit of the score (0.005 for half a point of accuracy); the
+            region of practical equivalence is twice as wide. Needed unless all scores lie between 0 and 1.
+        tuned: all techniques were tuned with the same budget.
+        wide: a column of scores per technique.
+        question: the question that the report answers.
+        name: the name of the report.
+
+    Raises:
+        InputError: the table cannot be judged; the message is one line: the rule, the value, the remedy.
+    """
+    if rope is not None and not 0 < rope < float("inf"):
+        raise InputError(f"rope must be a number above 0, not {rope!r}: give the smallest difference that matters")
+    if direction not in ("maximize", "minimize"):
+        raise InputError(f"direction must be maximize or minimize, not {direction!r}: give one of them")
+    if not wide:
+        results = _renamed(results, {technique: "technique", workload: "workload", seed: "seed", score: "score"})
+    metric = metric or ("score" if wide else score)
+    options = Options(baseline, metric, direction, score_unit, rope, question, wide, tuned)
+    return Report(find(frame_to_folder(name, results, options)))
+
+
+def _renamed(results: pd.DataFrame, names: dict[str | None, str]) -> pd.DataFrame:
+    """Give the columns the names of the schema; one that has such a name already, and is not used, is left out."""
+    if len(names) < 4:
+        raise InputError("technique, workload, seed and score must be four different columns: name each of them")
+    absent = [str(column) for column in names if column is not None and column not in results.columns]
+    if absent:
+        raise InputError(f"the table has no column {', '.join(absent)}: it has {', '.join(map(str, results.columns))}")
+    unused = [name for column, name in names.items() if column != name and name in results.columns]
+    table = results.drop(columns=unused).rename(columns=names)
+    return table if None not in names else table.assign(seed=0)

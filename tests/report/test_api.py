@@ -1,0 +1,93 @@
+"""`judge` and `Report`: what the command line writes, from Python and in memory."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from evalbench.errors import InputError
+from evalbench.report import judge, read
+from evalbench.report.__main__ import main
+
+
+def table(seeds: int = 6) -> pd.DataFrame:
+    generator = np.random.default_rng(5)
+    rows = [
+        {"technique": t, "workload": w, "seed": s, "score": 0.8 + 0.05 * (t == "b") + 0.01 * generator.normal()}
+        for t in ("a", "b")
+        for w in ("x", "y")
+        for s in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_frame_is_judged_as_its_file_is(tmp_path: Path) -> None:
+    rows = table().assign(depth=[1, 2] * 12)
+    rows.to_csv(tmp_path / "results.csv", index=False)
+    options = ["--baseline", "a", "--metric", "accuracy", "--out", str(tmp_path / "file")]
+    assert main([str(tmp_path / "results.csv"), *options]) == 0
+    report = judge(rows, "a", metric="accuracy")
+    report.save(tmp_path / "frame")
+    command = re.compile(r"## How to reproduce.*?\n- ", re.DOTALL)  # a frame was given by no command
+    said = [command.sub("", (tmp_path / name / "report.md").read_text()) for name in ("file", "frame")]
+    assert said[0] == said[1]
+    for name in report.frames:
+        path = tmp_path / "file" / (f"{name}.csv" if "/" in name else f"numbers/{name}.csv")
+        if path.is_file():
+            assert len(pd.read_csv(path)) == len(report.frame(name))
+    assert {path.stem for path in (tmp_path / "file" / "figures").glob("*.png")} == set(report.figures)
+
+
+def test_columns_have_any_names_and_seeds_may_be_absent() -> None:
+    rows = table(seeds=1).rename(columns={"technique": "framework", "workload": "task", "score": "auroc"})
+    rows = rows.assign(score="not this one")
+    report = judge(rows, "a", technique="framework", workload="task", seed=None, score="auroc")
+    assert report.verdicts["unit"].iloc[1] == "AUROC points"
+    assert report.verdicts["technique"].tolist() == ["a", "b"]
+    wide = rows.pivot(index="task", columns="framework", values="auroc").reset_index()
+    assert judge(wide, "a", wide=True, metric="auroc").verdicts["effect"].iloc[1] == pytest.approx(
+        report.verdicts["effect"].iloc[1]
+    )
+
+
+def test_a_report_shows_itself(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    report = read(make_folder(tmp_path, workloads=("digits",)))
+    assert isinstance(report.figure("scores"), Figure)
+    assert report.frame("scores")["shown"].unique().tolist() == ["mean", "reference", "trial"]
+    shown = report._repr_markdown_()
+    assert "| `bgd` | **INSUFFICIENT EVIDENCE** |" in shown
+    assert "](" not in shown  # no link into a folder that does not exist
+    assert "<table>" in report._repr_html_()
+    described = read(make_folder(tmp_path / "one", techniques=("sgd",), factor=None, workloads=("digits",)))
+    assert described.verdicts.empty
+    assert "was trained for 3 epochs" in described._repr_markdown_()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"baseline": "c"}, "the baseline must be one of the techniques (a, b), not 'c'"),
+        ({"score": "acc"}, "the table has no column acc: it has technique, workload, seed, score, state"),
+        ({"rope": -1.0}, "rope must be a number above 0, not -1.0"),
+        ({"direction": "up"}, "direction must be maximize or minimize, not 'up'"),
+        ({"score": "technique"}, "technique, workload, seed and score must be four different columns"),
+        ({"score": "state"}, "column score holds numbers only"),
+        ({"seed": None}, "more than one row for technique a, workload x"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)) as caught:
+        judge(table().assign(state="COMPLETE"), **{"baseline": "a", **options})  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_report_lacks_is_said() -> None:
+    report = judge(table(), "a")
+    with pytest.raises(InputError, match="no table 'tuning': it has evaluation, verdicts"):
+        report.frame("tuning")
+    with pytest.raises(InputError, match="no figure 'tradeoff': it has scores, differences"):
+        report.figure("tradeoff")
