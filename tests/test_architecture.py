@@ -44,6 +44,7 @@ ROOMS = [
     "engine.python_state",
     "engine.kernels",
     "engine.calls",
+    "engine.instances",
     "engine.optimizers",
     "engine.one_by_one",
     "engine.steps",

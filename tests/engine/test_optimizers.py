@@ -9,7 +9,8 @@ from torch import Tensor, nn, optim
 from conftest import compose_config
 from evalbench.config import Component
 from evalbench.engine import kernels
-from evalbench.engine.optimizers import ELEMENTWISE, CohortOptimizer, build, clip_per_member, scheduled
+from evalbench.engine.instances import scheduled
+from evalbench.engine.optimizers import ELEMENTWISE, CohortOptimizer, build, clip_per_member
 from evalbench.errors import ConfigError
 
 C = 3

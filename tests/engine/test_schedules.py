@@ -6,7 +6,7 @@ from torch import Tensor, nn, optim
 
 from conftest import make_cell
 from evalbench.config import Component
-from evalbench.engine import optimizers, schedules, training
+from evalbench.engine import instances, schedules, training
 from evalbench.engine.schedules import Values
 from evalbench.errors import ConfigError
 
@@ -16,7 +16,7 @@ SGD = Component("optimizer", "torch.optim.SGD", {"lr": 0.2, "momentum": 0.9})
 def table(component: Component | None, optimizer: Component, settings: dict[str, float], steps: int) -> list[Values]:
     """Return the rows of one member's only group."""
     weight = {"weight": nn.Parameter(torch.zeros(1, 3, 2))}
-    tables = optimizers.scheduled(component, optimizer, weight, [settings], steps)
+    tables = instances.scheduled(component, optimizer, weight, [settings], steps)
     return [] if tables is None else [row[0] for row in tables[0]]
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 from torch.func import vmap
 
-from evalbench.engine import gradients, guard, noise, optimizers, python_state, state
+from evalbench.engine import gradients, guard, instances, noise, optimizers, python_state, state
 from evalbench.engine.batches import Batches
 from evalbench.engine.data import Data, pick
 from evalbench.engine.members import Member, Recipe
@@ -148,7 +148,7 @@ class Cohort(pl.LightningModule):
             config, parameters, settings = self.recipe.optimizer, self._held.trained, self._settings
             own = settings or [{} for _ in self.places]
             steps = self.recipe.validation_steps[-1]
-            tables = optimizers.scheduled(self.recipe.schedule, config.component, parameters, own, steps)
+            tables = instances.scheduled(self.recipe.schedule, config.component, parameters, own, steps)
             self._optimizer = optimizers.build(config, parameters, settings, alone, tables)
             if not len(self._best):
                 self._best.hold(value.clone() for value in self._held.stack.state)

@@ -4,10 +4,8 @@ Shapes: every stacked parameter and gradient is `(C, *shape)`.
 """
 
 import inspect
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial, reduce
-from types import BuiltinFunctionType, FunctionType, MethodType
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -15,8 +13,18 @@ from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn, optim
 
 from evalbench.config import Component, OptimizerConfig
-from evalbench.engine import calls, kernels, schedules
-from evalbench.engine.python_state import is_plain
+from evalbench.engine import calls, kernels
+from evalbench.engine.instances import (
+    Settings,
+    Table,
+    can_be_saved,
+    is_parameters,
+    located,
+    make,
+    nested,
+    own_values,
+    uneven,
+)
 from evalbench.errors import ConfigError
 
 ELEMENTWISE: frozenset[type[optim.Optimizer]] = frozenset(
@@ -40,17 +48,12 @@ LINEAR_IN_LR = ELEMENTWISE - {optim.Rprop}
 """Classes whose update is the learning rate times something without it: members may then differ in it and still share
 an instance, which steps with 1 and is followed by each member its own fraction of the way."""
 
-Settings = Mapping[str, Any]
 Without = Mapping[str, frozenset[int]]
 """By parameter, the places of members whose gradient is none at all: their optimizers leave it as it is."""
 NOBODY: Without = {}
-NOTHING: Settings = {}
-Table = Sequence[schedules.Row]
+OWN = "on the instance"
 Computed = tuple[Mapping[str, Tensor], Tensor, Without]
 """The gradients of some members by name, their losses `(C,)`, and which gradients are none."""
-OWN = "on the instance"
-CODE = (type, FunctionType, BuiltinFunctionType, MethodType, partial)
-_OF_TORCH = frozenset(vars(optim.SGD([nn.Parameter(torch.zeros(0))])))
 
 
 class CohortOptimizer:
@@ -71,7 +74,7 @@ class CohortOptimizer:
         kind = located(component)
         first = next(iter(parameters.values()))
         self._tables = tables
-        alone = alone or _uneven(tables)
+        alone = alone or uneven(tables)
         self._component = component
         self._members = [dict(member) for member in members] if members else [{} for _ in range(len(first))]
         fused = not alone and _has_fused(kind, component, parameters)  # it takes no parameter without a gradient
@@ -233,7 +236,7 @@ class CohortOptimizer:
         for views in self._views:
             new |= {view: nn.Parameter(function(view.data)) for view in views}
         self._views = [[new[view] for view in views] for views in self._views]
-        for optimizer in _nested(self.optimizers):
+        for optimizer in nested(self.optimizers):
             for group in optimizer.param_groups:
                 group["params"] = [new.get(parameter, parameter) for parameter in group["params"]]
                 rest = {key: value for key, value in group.items() if key != "params"}
@@ -244,15 +247,15 @@ class CohortOptimizer:
             }
             optimizer.state.clear()
             optimizer.state.update(states)
-            vars(optimizer).update(apply_to_collection(_own(optimizer), Tensor, function))
-            held = {key: value for key, value in vars(optimizer).items() if _is_parameters(value)}
+            vars(optimizer).update(apply_to_collection(own_values(optimizer), Tensor, function))
+            held = {key: value for key, value in vars(optimizer).items() if is_parameters(value)}
             vars(optimizer).update({key: [new.get(one, one) for one in value] for key, value in held.items()})
         self._rates = None if self._rates is None else function(self._rates)
         self._go_on_with(parameters)
 
     def state(self) -> list[dict[str, Any]]:
         """Return the instances' states, to be saved: also what a class keeps on the instance itself."""
-        return [{**optimizer.state_dict(), OWN: _own(optimizer)} for optimizer in self.optimizers]
+        return [{**optimizer.state_dict(), OWN: own_values(optimizer)} for optimizer in self.optimizers]
 
     def load_state(self, states: Sequence[dict[str, Any]]) -> None:
         """Take up saved states, of the same members in the same order."""
@@ -265,14 +268,14 @@ class CohortOptimizer:
     @property
     def can_be_saved(self) -> bool:
         """Whether the states hold all that the instances go by: an object of a class of its own may be on them."""
-        return all(map(_can_be_saved, self.optimizers))
+        return all(map(can_be_saved, self.optimizers))
 
     @property
     def state_bytes(self) -> int:
         """The size of the instances' states."""
         tensors = (
             value
-            for optimizer in _nested(self.optimizers)
+            for optimizer in nested(self.optimizers)
             for state in optimizer.state.values()
             for value in state.values()
             if isinstance(value, Tensor)
@@ -391,83 +394,6 @@ def build(
     return SplitOptimizer(config, parameters, members, alone, tables)
 
 
-def scheduled(
-    schedule: Component | None,
-    optimizer: Component,
-    parameters: Mapping[str, Tensor],
-    members: Sequence[Settings],
-    steps: int,
-) -> list[Table] | None:
-    """Return each member's schedule, made once for members with the same settings; raise `ConfigError`.
-
-    Of the stacked parameters the names and shapes count, where the optimizer may group by them.
-    """
-    if schedule is None:
-        return None
-    simple = located(optimizer) in calls.OF_TORCH
-    tables: dict[str, Table] = {}
-    names = [json.dumps(settings, sort_keys=True) for settings in members]
-    for name, settings in zip(names, members, strict=True):
-        if name not in tables:
-            shapes = {"weight": (1, 1)} if simple else {key: value.shape[1:] for key, value in parameters.items()}
-            still = {key: nn.Parameter(torch.zeros(shape)) for key, shape in shapes.items()}
-            tables[name] = schedules.table(schedule, make(optimizer, still, settings), steps)
-    return [tables[name] for name in names]
-
-
-def _uneven(tables: Sequence[Table] | None) -> bool:
-    """Return whether members differ in more of their schedules than the learning rate, which instances can share."""
-    first, *rest = {id(table): table for table in tables}.values() if tables else [()]
-    if not rest or all(key in ("lr", "lr_factor") for values in first[0] for key in values):
-        return False
-
-    def others(table: Table) -> list[list[Settings]]:
-        return [[{k: v for k, v in group.items() if k not in ("lr", "lr_factor")} for group in row] for row in table]
-
-    return any(others(table) != others(first) for table in rest)
-
-
-def make(
-    component: Component, parameters: Mapping[str, nn.Parameter], settings: Settings, more: Settings = NOTHING
-) -> optim.Optimizer:
-    """Call the target with one trial's parameters, and their names if it asks for `named_parameters`."""
-    whole = Component(component.group, component.target, {**component.arguments, **settings}) if settings else component
-    if "named_parameters" in inspect.signature(component.locate()).parameters:
-        made = whole.build(named_parameters=list(parameters.items()), **more)
-    else:
-        made = whole.build(list(parameters.values()), **more)
-    if not isinstance(made, optim.Optimizer):
-        raise _no_optimizer(component)
-    return made
-
-
-def _nested(optimizers: Sequence[optim.Optimizer]) -> Iterator[optim.Optimizer]:
-    """Yield each of the instances, and those that they hold."""
-    seen: set[int] = set()
-    waiting = list(optimizers)
-    while waiting:
-        optimizer = waiting.pop(0)
-        if id(optimizer) not in seen:
-            seen.add(id(optimizer))
-            yield optimizer
-            waiting += [value for value in vars(optimizer).values() if isinstance(value, optim.Optimizer)]
-
-
-def _own(optimizer: optim.Optimizer) -> dict[str, Any]:
-    """Return the plain values that an instance holds beside what torch gives it."""
-    return {key: value for key, value in vars(optimizer).items() if key not in _OF_TORCH and is_plain(value)}
-
-
-def _can_be_saved(optimizer: optim.Optimizer) -> bool:
-    own = [value for key, value in vars(optimizer).items() if key not in _OF_TORCH]
-    knows_itself = type(optimizer).state_dict is not optim.Optimizer.state_dict
-    return knows_itself or all(is_plain(value) or isinstance(value, CODE) or _is_parameters(value) for value in own)
-
-
-def _is_parameters(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(part, nn.Parameter) for part in value)
-
-
 def clip_per_member(gradients: Mapping[str, Tensor], most: float) -> dict[str, Tensor]:
     """Scale each member's gradients down to a norm of at most `most`, as `torch.nn.utils.clip_grad_norm_` does."""
     parts = [torch.view_as_real(value) if value.is_complex() else value for value in gradients.values()]
@@ -476,19 +402,6 @@ def clip_per_member(gradients: Mapping[str, Tensor], most: float) -> dict[str, T
     norm = torch.stack(squares).sum(0).sqrt()  # (C,)
     scale = (most / (norm + 1e-6)).clamp(max=1.0)
     return {name: g * scale.view(-1, *[1] * (g.ndim - 1)).to(g.real.dtype) for name, g in gradients.items()}
-
-
-def located(component: Component) -> Any:
-    """Return the class or function that makes the optimizer; raise `ConfigError` where it cannot be one."""
-    target = component.locate()
-    if not callable(target) or (isinstance(target, type) and not issubclass(target, optim.Optimizer)):
-        raise _no_optimizer(component)
-    return target
-
-
-def _no_optimizer(component: Component) -> ConfigError:
-    rule = "must be a torch.optim.Optimizer, or a function that returns one"
-    return ConfigError(f"{component.group}._target_", rule, component.target, "name such a class or function")
 
 
 def _has_fused(kind: Any, component: Component, parameters: Mapping[str, Tensor]) -> bool:

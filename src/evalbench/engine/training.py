@@ -22,7 +22,7 @@ from torch.nn.parameter import is_lazy
 
 from evalbench import models, ranks, weights
 from evalbench.config import Config
-from evalbench.engine import checkpoints, counting, memory, optimizers
+from evalbench.engine import checkpoints, counting, instances, memory, optimizers
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort, UnfitSnapshotError
 from evalbench.engine.halving import Halving
@@ -145,7 +145,7 @@ def _check_schedule(config: Config, num_train: int, parameters: Mapping[str, nn.
     optimizer = config.optimizer
     key = json.dumps(["schedule", config.schedule.spec(), optimizer.component.spec(), steps], default=str)
     if key not in _checked:
-        tables = optimizers.scheduled(config.schedule, optimizer.component, parameters, [{}], steps)
+        tables = instances.scheduled(config.schedule, optimizer.component, parameters, [{}], steps)
         if optimizer.others is not None:
             optimizers.build(optimizer, parameters, tables=tables)
         _checked.add(key)
