@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalbench import live, provenance, ranks, workloads
-from evalbench.config import ANYTHING, Component, Config, SplitConfig
+from evalbench.config import ANYTHING, PARTS, Component, Config, SplitConfig, log_folder
 from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageError
 from evalbench.names import file_name
 from evalbench.seeds import Phase, Role, derive, seeds_of
@@ -54,6 +54,16 @@ class Cell:
         """
         if phase is self.phase and values == self.values and study == self.study:
             return self
+        key = json.dumps([values, phase, study])
+        if key not in self._others:
+            self._others[key] = self._at(values, phase, study)
+        return self._others[key]
+
+    @cached_property
+    def _others(self) -> dict[str, "Cell"]:
+        return {}
+
+    def _at(self, values: Mapping[str, Any], phase: Phase, study: int | None) -> "Cell":
         config = self.config.with_values(values)
         if phase is Phase.MEASURE:
             return Cell(config, self.dataset, values, study=study)
@@ -83,11 +93,17 @@ class Cell:
     def specs(self) -> dict[str, TrialSpec]:
         """The trials by identity, in the order of their seeds."""
         trials = (self.spec(seed) for seed in self.seeds)
-        return {spec.trial_id(): spec for spec in trials}
+        return {spec.trial_id: spec for spec in trials}
 
     def spec(self, seed: int) -> TrialSpec:
         """Return the trial of one seed index."""
-        return TrialSpec(self.workload, self.settings, self.config.root_seed, seed)
+        if seed not in self._specs:
+            self._specs[seed] = TrialSpec(self.workload, self.settings, self.config.root_seed, seed)
+        return self._specs[seed]
+
+    @cached_property
+    def _specs(self) -> dict[int, TrialSpec]:
+        return {}
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -95,10 +111,7 @@ class Cell:
         config = self.config
         return {
             "data": self.workload_identity,
-            "model": config.model.spec(),
-            "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
-            "optimizer": config.optimizer.spec(),
-            "schedule": None if config.schedule is None else config.schedule.spec(),
+            **{key: value for part in PARTS for key, value in part.identity(config.parts[part.group]).items()},
             "label_smoothing": config.label_smoothing,
             "budget": config.budget.spec(),
             "precision": config.precision,
@@ -122,7 +135,7 @@ class Cell:
     @property
     def id(self) -> str:
         """The cell's identity, the same for any number of seeds."""
-        return next(iter(self.specs.values())).cell_id()
+        return next(iter(self.specs.values())).cell_id
 
     @property
     def workload(self) -> str:
@@ -193,7 +206,7 @@ def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: 
                     place = [other for other, _ in waiting].index(member)
                     specs.append(waiting.pop(place)[1])
                 if isinstance(results, Exception):
-                    results = [_failure(results, cell.config) for _ in members]
+                    results = [_failure(results) for _ in members]
                 seconds = round((time.monotonic() - start) / len(members), 6)
                 store.record(
                     list(zip(specs, results, strict=True)), {**provenance.collect(), "seconds": seconds}, lease
@@ -206,7 +219,7 @@ def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: 
         raise
     except Exception as error:
         log.exception("the cell failed")
-        failed = [(spec, _failure(error, cell.config)) for _, spec in waiting]
+        failed = [(spec, _failure(error)) for _, spec in waiting]
         store.record(failed, provenance.collect(), lease)
 
 
@@ -272,7 +285,7 @@ def _keep_best(cell: Cell, results: Mapping[int, TrialResult]) -> None:
 def fail(cell: Cell, store: Store, error: Exception) -> None:
     """Record as FAILED what the cell still lacks, because its job did not live to do so itself."""
     missing = [cell.specs[trial_id] for trial_id in store.missing(list(cell.specs))]
-    store.record([(spec, _failure(error, cell.config)) for spec in missing], provenance.collect())
+    store.record([(spec, _failure(error)) for spec in missing], provenance.collect())
 
 
 def complete_references(cell: Cell, store: Store) -> None:
@@ -288,8 +301,8 @@ def complete_references(cell: Cell, store: Store) -> None:
     store.record_references(cell.workload_id, new)
 
 
-def _failure(error: Exception, config: Config) -> TrialResult:
-    folder = config.log_folder
+def _failure(error: Exception) -> TrialResult:
+    folder = log_folder()
     return TrialResult(
         state=State.FAILED,
         message=_in_one_line(error),

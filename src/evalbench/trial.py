@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal
 
 from evalbench.seeds import Phase
@@ -71,12 +72,14 @@ class TrialSpec:
     root_seed: int
     seed: int
 
+    @cached_property
     def cell_id(self) -> str:
-        """Return the identity of the cell: that of its trials without the seed index."""
+        """The identity of the cell: that of its trials without the seed index."""
         return _digest({**self._content(), "seed": None})
 
+    @cached_property
     def trial_id(self) -> str:
-        """Return the identity of the trial, 20 hexadecimal digits."""
+        """The identity of the trial, 20 hexadecimal digits."""
         return _digest(self._content())
 
     def _content(self) -> dict[str, Any]:
