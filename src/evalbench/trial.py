@@ -94,19 +94,14 @@ class TrialSpec:
 
 @dataclass(frozen=True)
 class Entrant:
-    """What tells a trial from the others of its cohort; a plain seed index is an entrant with nothing of its own."""
+    """A trial that trains in a cohort, with what tells it from the others there."""
 
-    seed: int
+    spec: TrialSpec
     phase: Phase = Phase.MEASURE
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The optimizer's hyperparameters in which it differs from the configuration."""
     stop: int | None = None
     """The validation after which it ends where candidates are pruned; None: it competes with those of its cohort."""
-
-    @classmethod
-    def of(cls, seed: "int | Entrant") -> "Entrant":
-        """Return the entrant itself, or that of a seed index."""
-        return seed if isinstance(seed, Entrant) else cls(seed)
 
 
 @dataclass(frozen=True)

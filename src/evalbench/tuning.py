@@ -578,23 +578,20 @@ def _train(study: CellStudy, candidates: Sequence[Candidate], store: Store, leas
             stop = None if study.search.pruning is None or (not trials and len(groups) == 1) else reach
             for cell, members in groups:
                 log.info("tuning %s: %d trials together", study.name, len(members))
-                cells.train(cell, [(replace(entrant, stop=stop), spec) for entrant, spec in members], store, lease)
+                cells.train(cell, [replace(entrant, stop=stop) for entrant in members], store, lease)
             attempted |= dict.fromkeys(lacking, reach)
 
 
-def _cohorts(
-    study: CellStudy, trials: Sequence[tuple[Candidate, TrialSpec]]
-) -> Iterator[tuple[Cell, list[tuple[Entrant, TrialSpec]]]]:
-    """Yield what trains together: a cell, and its entrants with their trials.
+def _cohorts(study: CellStudy, trials: Sequence[tuple[Candidate, TrialSpec]]) -> Iterator[tuple[Cell, list[Entrant]]]:
+    """Yield what trains together: a cell and its entrants.
 
     They may differ in seeds and in the optimizer's own settings; anything else is another graph or another shape.
     """
-    groups: dict[str, tuple[Cell, list[tuple[Entrant, TrialSpec]]]] = {}
+    groups: dict[str, tuple[Cell, list[Entrant]]] = {}
     for candidate, spec in trials:
         cell = study.cell.at(candidate.values, Phase.TUNE)
         own: Mapping[str, Any] = cell.config.optimizer.component.arguments
         shared = {key: value for key, value in cell.settings["optimizer"].items() if key not in own}
         key = json.dumps({**cell.settings, "optimizer": shared}, sort_keys=True)
-        entrant = Entrant(spec.seed, Phase.TUNE, dict(own))
-        groups.setdefault(key, (cell, []))[1].append((entrant, spec))
+        groups.setdefault(key, (cell, []))[1].append(Entrant(spec, Phase.TUNE, dict(own)))
     yield from groups.values()
