@@ -101,7 +101,7 @@ def measure(
 
 def _cohort(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
     """Train one cohort."""
-    results = training.train(work.cell.config, work.cell.dataset, seeds)
+    results = training.train(work.cell.config, work.cell.dataset, work.cell.entrants(*seeds))
     return [result.metrics["test/accuracy"] for result in results]
 
 

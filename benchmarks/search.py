@@ -145,7 +145,7 @@ def measure(num_trials: int, few: int, overrides: Sequence[str] = ()) -> str:
         (study,), store = tuning.studies(work.cell), Store(f"sqlite:///{folder}/store.sqlite")
         for where in (None, folder):
             Peer("", where).train(study, [Candidate(0, {})])  # imports, first kernels
-        training.train(work.cell.config, work.cell.dataset, [0, 1])
+        training.train(work.cell.config, work.cell.dataset, work.cell.entrants(0, 1))
         drawn = _first_candidates(study, few)
         peers = [Peer("bare", None), Peer("usual", folder)]
         for peer in peers:

@@ -23,9 +23,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     calls: list[list[int]] = []
     real = training.train
 
-    def train(config, dataset, seeds, *rest):  # type: ignore[no-untyped-def]
-        calls.append(list(seeds))
-        return real(config, dataset, seeds, *rest)
+    def train(config, dataset, entrants, *rest):  # type: ignore[no-untyped-def]
+        calls.append([entrant.spec.seed for entrant in entrants])
+        return real(config, dataset, entrants, *rest)
 
     monkeypatch.setattr(training, "train", train)
     return calls

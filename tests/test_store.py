@@ -20,7 +20,7 @@ from postgresql import Server
 
 T = TypeVar("T")
 SPECS = [TrialSpec("digits", {"optimizer": {"lr": 0.1}}, 0, seed) for seed in range(3)]
-IDS = [spec.trial_id() for spec in SPECS]
+IDS = [spec.trial_id for spec in SPECS]
 COMPLETE = TrialResult(
     State.COMPLETE,
     {"test/accuracy": 1 / 3},

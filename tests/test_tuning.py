@@ -47,7 +47,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, list[Entrant]
     real = training.train
 
     def train(config: Config, dataset: Any, seeds: Any, *more: Any) -> list[TrialResult]:
-        calls.append((config, [Entrant.of(seed) for seed in seeds]))
+        calls.append((config, list(seeds)))
         return real(config, dataset, seeds, *more)
 
     monkeypatch.setattr(training, "train", train)
@@ -82,8 +82,8 @@ def test_candidates_train_together_and_the_best_is_measured_beside_the_default(
     tuning.run(cell, store)
     (_, tune), (_, default), (config, best) = trained
     assert len(tune) == 4 * 2  # one graph: all candidates times their seeds
-    assert {(one.seed, one.phase) for one in tune} == {(0, Phase.TUNE), (1, Phase.TUNE)}
-    assert default == best == [Entrant(seed) for seed in range(3)]
+    assert {(one.spec.seed, one.phase) for one in tune} == {(0, Phase.TUNE), (1, Phase.TUNE)}
+    assert [[one.spec.seed for one in each] for each in (default, best)] == [[0, 1, 2]] * 2
     chosen = only_study(cell).best(store)
     assert chosen is not None
     assert config.optimizer.component.arguments["lr"] == chosen.candidate.values["optimizer.lr"]
@@ -134,7 +134,7 @@ def test_candidates_of_one_cohort_are_what_they_would_be_alone(store: Store) -> 
     tuning.run(cell, store)
     for one in only_study(cell).history(store)[:2]:
         tuned = cell.at(one.candidate.values, Phase.TUNE)
-        (alone,) = training.train(tuned.config, tuned.dataset, [Entrant(1, Phase.TUNE)])
+        (alone,) = training.train(tuned.config, tuned.dataset, tuned.entrants(1))
         together = one.trials[1].result
         assert [p.val_loss for p in together.curve] == pytest.approx([p.val_loss for p in alone.curve], rel=1e-4)
 
@@ -186,8 +186,9 @@ def test_no_test_value_and_no_seed_of_a_measured_trial_reaches_the_tuner(store: 
     tried = [trial for one in only_study(cell).history(store) for trial in one.trials]
     assert all(name.startswith("val/") for trial in tried for name in trial.result.metrics)
     assert {trial.result.num_test for trial in tried} == {None}
-    tune, _ = training.make_cohort(cell.at({}, Phase.TUNE).config, cell.development, [Entrant(0, Phase.TUNE)])
-    measure, splits = training.make_cohort(cell.config, cell.dataset, range(3))
+    tuned = cell.at({}, Phase.TUNE)
+    tune, _ = training.make_cohort(tuned.config, tuned.dataset, tuned.entrants(0))
+    measure, splits = training.make_cohort(cell.config, cell.dataset, cell.entrants(*range(3)))
     assert not {int(seed) for seed in tune.noise_seeds} & {int(seed) for seed in measure.noise_seeds}
     assert tune.data.test_rows.numel() == 0
     assert len(tune.data.inputs) == len(cell.dataset.targets) - len(splits[0].test) == 105
@@ -233,7 +234,7 @@ def halved_plainly(cell: Cell, store: Store) -> list[list[int]]:
     curves = []
     for one in only_study(cell).history(store):
         tuned = cell.at(one.candidate.values, Phase.TUNE)
-        alone = [Entrant(trial.seed, Phase.TUNE, stop=6) for trial in one.trials]
+        alone = [replace(tuned.entrants(trial.seed)[0], stop=6) for trial in one.trials]
         curves.append([result.curve for result in training.train(tuned.config, tuned.dataset, alone)])
     going, ends = list(range(len(curves))), [6] * len(curves)
     for rung in (1, 2, 4):
@@ -309,7 +310,7 @@ def test_the_next_best_goes_on_where_the_best_fails(store: Store, monkeypatch: p
     unlucky: set[str] = set()
 
     def train(config: Config, dataset: Any, seeds: Any, *more: Any) -> list[TrialResult]:
-        if Entrant.of(seeds[0]).stop == 6 and (not unlucky or str(config) in unlucky):
+        if seeds[0].stop == 6 and (not unlucky or str(config) in unlucky):
             unlucky.add(str(config))
             raise RuntimeError("no luck")
         return real(config, dataset, seeds, *more)
@@ -415,7 +416,7 @@ def test_repeated_studies_use_other_candidates_and_other_seeds(
     assert one.id != two.id
     assert {trial.seed for tried in two.history(store) for trial in tried.trials} == {2, 3}
     assert [t.candidate.values for t in one.history(store)] != [t.candidate.values for t in two.history(store)]
-    (default, first, second) = ([entrant.seed for entrant in entrants] for _, entrants in trained[2:])
+    (default, first, second) = ([entrant.spec.seed for entrant in entrants] for _, entrants in trained[2:])
     assert first == list(range(3))  # what one study has too
     assert not set(first) & set(second)
     assert default == first + second  # so that each study is paired with the default

@@ -32,7 +32,7 @@ CHOICES = {
 @pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES.keys())
 def test_a_loaded_model_predicts_what_was_tested_and_can_be_exported(tmp_path: Path, choice: tuple[str, ...]) -> None:
     cell = make_cell(*choice, *SMALL, "save=all")
-    results = training.train(cell.config, cell.dataset, [0, 3], keep_in=tmp_path)
+    results = training.train(cell.config, cell.dataset, cell.entrants(0, 3), keep_in=tmp_path)
     model = weights.load(weights.folder(tmp_path, 3))
     dataset = cell.dataset
     test = draw_split(dataset, 0.2, 0.2, derive(0, dataset.name, Role.SPLIT, 3)).test
@@ -48,7 +48,7 @@ def test_a_loaded_model_predicts_what_was_tested_and_can_be_exported(tmp_path: P
 
 def test_what_is_saved_beside_the_weights_says_what_they_are(tmp_path: Path) -> None:
     cell = make_cell("dataset=iris", *SMALL, "save=all")
-    (result,) = training.train(cell.config, cell.dataset, [0], keep_in=tmp_path)
+    (result,) = training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=tmp_path)
     described = json.loads((tmp_path / "s0" / weights.DESCRIPTION).read_text())
     assert described["workload"] == "iris"
     assert described["classes"] == ["setosa", "versicolor", "virginica"]
@@ -75,7 +75,7 @@ def test_a_model_whose_code_has_changed_is_loaded_with_a_warning(
     own.write_text("from evalbench.models.mlp import MLP\nclass Net(MLP): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     cell = make_cell("dataset=iris", *SMALL, "save=all", "model._target_=changing.Net")
-    training.train(cell.config, cell.dataset, [0], keep_in=tmp_path)
+    training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=tmp_path)
     weights.load(tmp_path / "s0", packages=["changing"])
     own.write_text(own.read_text() + "scale = 2\n")
     monkeypatch.delitem(sys.modules, "changing")  # as in another process
@@ -87,7 +87,7 @@ def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="name a folder that save=best or save=all wrote"):
         weights.load(tmp_path)
     cell = make_cell("dataset=iris", *SMALL, "save=all")
-    training.train(cell.config, cell.dataset, [0], keep_in=tmp_path)
+    training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=tmp_path)
     description = tmp_path / "s0" / weights.DESCRIPTION
     description.write_text(description.read_text().replace('"depth": 2', '"depth": 3'))
     with pytest.raises(DataError, match="must hold the weights of the model"):
@@ -114,7 +114,7 @@ def test_a_description_of_another_user_runs_no_code(
     (workspace / "planted.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
     monkeypatch.syspath_prepend(workspace)
     cell = make_cell("dataset=iris", *SMALL, "save=all")
-    training.train(cell.config, cell.dataset, [0], keep_in=workspace)
+    training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=workspace)
     description = workspace / "s0" / weights.DESCRIPTION
     described = json.loads(description.read_text())
     description.write_text(json.dumps({**described, group: {"gain": 1.0, **spec}}))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalbench import live, provenance, ranks, workloads
-from evalbench.config import ANYTHING, Component, Config, SplitConfig
+from evalbench.config import ANYTHING, PARTS, Component, Config, SplitConfig, log_folder
 from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageError
 from evalbench.names import file_name
 from evalbench.seeds import Phase, Role, derive, seeds_of
@@ -54,6 +54,16 @@ class Cell:
         """
         if phase is self.phase and values == self.values and study == self.study:
             return self
+        key = json.dumps([values, phase, study])
+        if key not in self._others:
+            self._others[key] = self._at(values, phase, study)
+        return self._others[key]
+
+    @cached_property
+    def _others(self) -> dict[str, "Cell"]:
+        return {}
+
+    def _at(self, values: Mapping[str, Any], phase: Phase, study: int | None) -> "Cell":
         config = self.config.with_values(values)
         if phase is Phase.MEASURE:
             return Cell(config, self.dataset, values, study=study)
@@ -83,11 +93,21 @@ class Cell:
     def specs(self) -> dict[str, TrialSpec]:
         """The trials by identity, in the order of their seeds."""
         trials = (self.spec(seed) for seed in self.seeds)
-        return {spec.trial_id(): spec for spec in trials}
+        return {spec.trial_id: spec for spec in trials}
 
     def spec(self, seed: int) -> TrialSpec:
         """Return the trial of one seed index."""
-        return TrialSpec(self.workload, self.settings, self.config.root_seed, seed)
+        if seed not in self._specs:
+            self._specs[seed] = TrialSpec(self.workload, self.settings, self.config.root_seed, seed)
+        return self._specs[seed]
+
+    @cached_property
+    def _specs(self) -> dict[int, TrialSpec]:
+        return {}
+
+    def entrants(self, *seeds: int) -> list[Entrant]:
+        """Return the trials of some seed indices, as they enter a cohort."""
+        return [Entrant(self.spec(seed), self.phase) for seed in seeds]
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -95,10 +115,7 @@ class Cell:
         config = self.config
         return {
             "data": self.workload_identity,
-            "model": config.model.spec(),
-            "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
-            "optimizer": config.optimizer.spec(),
-            "schedule": None if config.schedule is None else config.schedule.spec(),
+            **{key: value for part in PARTS for key, value in part.identity(config.parts[part.group]).items()},
             "label_smoothing": config.label_smoothing,
             "budget": config.budget.spec(),
             "precision": config.precision,
@@ -122,7 +139,7 @@ class Cell:
     @property
     def id(self) -> str:
         """The cell's identity, the same for any number of seeds."""
-        return next(iter(self.specs.values())).cell_id()
+        return next(iter(self.specs.values())).cell_id
 
     @property
     def workload(self) -> str:
@@ -171,34 +188,28 @@ def run(cell: Cell, store: Store) -> None:
     if not store.missing(ids):
         return
     with store.lease(cell.id) as lease:
-        missing = [cell.specs[trial_id] for trial_id in store.missing(ids)]
+        missing = [cell.specs[trial_id].seed for trial_id in store.missing(ids)]
         if not missing:
             return  # another process trained them while this one waited
-        log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, [spec.seed for spec in missing])
-        train(cell, [(spec.seed, spec) for spec in missing], store, lease)
+        log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, missing)
+        train(cell, cell.entrants(*missing), store, lease)
 
 
-def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: Store, lease: Lease) -> None:
-    """Train what is given and write it, cohort by cohort; what raises becomes FAILED trials."""
+def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -> None:
+    """Train trials and write their results, cohort by cohort; what raises becomes FAILED trials."""
     from evalbench.engine import training  # noqa: F401 - loaded before the clock starts
 
-    waiting = list(trials)
-    ended: dict[int, TrialResult] = {}
+    ended: list[tuple[TrialSpec, TrialResult]] = []
     start = time.monotonic()
     try:
         with _watch(cell, store) as watch:
-            for members, results in _train(cell, [member for member, _ in trials], watch):
-                specs = []
-                for member in members:
-                    place = [other for other, _ in waiting].index(member)
-                    specs.append(waiting.pop(place)[1])
+            for members, results in _train(cell, list(entrants), watch):
                 if isinstance(results, Exception):
-                    results = [_failure(results, cell.config) for _ in members]
+                    results = [_failure(results) for _ in members]
                 seconds = round((time.monotonic() - start) / len(members), 6)
-                store.record(
-                    list(zip(specs, results, strict=True)), {**provenance.collect(), "seconds": seconds}, lease
-                )
-                ended.update(zip((Entrant.of(member).seed for member in members), results, strict=True))
+                new = list(zip((member.spec for member in members), results, strict=True))
+                store.record(new, {**provenance.collect(), "seconds": seconds}, lease)
+                ended += new
                 start = time.monotonic()
         if cell.config.save == "best" and cell.phase is Phase.MEASURE:
             _keep_best(cell, ended)
@@ -206,8 +217,9 @@ def train(cell: Cell, trials: Sequence[tuple[int | Entrant, TrialSpec]], store: 
         raise
     except Exception as error:
         log.exception("the cell failed")
-        failed = [(spec, _failure(error, cell.config)) for _, spec in waiting]
-        store.record(failed, provenance.collect(), lease)
+        known = {spec.trial_id for spec, _ in ended}
+        lacking = [entrant.spec for entrant in entrants if entrant.spec.trial_id not in known]
+        store.record([(spec, _failure(error)) for spec in lacking], provenance.collect(), lease)
 
 
 def help_to_train(cell: Cell, store: Store) -> None:
@@ -221,7 +233,7 @@ def help_to_train(cell: Cell, store: Store) -> None:
                 pass  # rank zero writes
 
 
-Members = list[int | Entrant]
+Members = list[Entrant]
 Job = tuple[dict[str, Any], Phase, Members]
 Trained = tuple[Members, list[TrialResult] | Exception]
 """Members that trained together with their results, or one with what it raised."""
@@ -229,7 +241,7 @@ Trained = tuple[Members, list[TrialResult] | Exception]
 
 def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None]:
     """Return what shows the curves of trials that are measured; those of candidates nobody waits for."""
-    return live.watch(cell.config, cell.specs, store) if cell.phase is Phase.MEASURE else nullcontext()
+    return live.watch(cell.config, list(cell.specs), store) if cell.phase is Phase.MEASURE else nullcontext()
 
 
 def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[Trained]:
@@ -259,12 +271,12 @@ def weights_folder(cell: Cell) -> Path:
     return cell.config.weights_folder / file_name(*readable, cell.id[:8])
 
 
-def _keep_best(cell: Cell, results: Mapping[int, TrialResult]) -> None:
+def _keep_best(cell: Cell, ended: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
     """Each cohort has saved the weights of its best trial: keep those of the cell's best."""
     from evalbench import weights
 
-    complete = {seed: result for seed, result in results.items() if result.state is State.COMPLETE}
-    ordered = sorted(complete, key=lambda seed: min(point.val_loss for point in complete[seed].curve))
+    complete = {spec.seed: result.curve for spec, result in ended if result.state is State.COMPLETE}
+    ordered = sorted(complete, key=lambda seed: min(point.val_loss for point in complete[seed]))
     for seed in ordered[1:]:
         shutil.rmtree(weights.folder(weights_folder(cell), seed), ignore_errors=True)
 
@@ -272,7 +284,7 @@ def _keep_best(cell: Cell, results: Mapping[int, TrialResult]) -> None:
 def fail(cell: Cell, store: Store, error: Exception) -> None:
     """Record as FAILED what the cell still lacks, because its job did not live to do so itself."""
     missing = [cell.specs[trial_id] for trial_id in store.missing(list(cell.specs))]
-    store.record([(spec, _failure(error, cell.config)) for spec in missing], provenance.collect())
+    store.record([(spec, _failure(error)) for spec in missing], provenance.collect())
 
 
 def complete_references(cell: Cell, store: Store) -> None:
@@ -288,8 +300,8 @@ def complete_references(cell: Cell, store: Store) -> None:
     store.record_references(cell.workload_id, new)
 
 
-def _failure(error: Exception, config: Config) -> TrialResult:
-    folder = config.log_folder
+def _failure(error: Exception) -> TrialResult:
+    folder = log_folder()
     return TrialResult(
         state=State.FAILED,
         message=_in_one_line(error),

@@ -65,7 +65,7 @@ class _Alone:
     """One trial of a cell, ready to be stepped through again and again."""
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
-        self.cohort, _ = training.make_cohort(config, dataset, [0])
+        self.cohort, _ = training.make_cohort(config, dataset, training.placeholders(config, dataset))
         wants_cpu = config.trainer.get("accelerator") == "cpu"
         self.device = torch.device("cuda" if torch.cuda.is_available() and not wants_cpu else "cpu")
         self.precision = config.precision

@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from evalbench import ranks
 from evalbench.config import Config
 from evalbench.store import Store
-from evalbench.trial import CurvePoint, TrialSpec
+from evalbench.trial import CurvePoint
 
 log = logging.getLogger(__name__)
 
-Watch = Callable[[Mapping[int, Sequence[CurvePoint]], int], None]
+Watch = Callable[[Mapping[str, Sequence[CurvePoint]], int], None]
 MOST_WAITING = 1000
 """Rounds that wait to be written; more are dropped, for the whole curve comes at the end anyway."""
 
 
 @contextmanager
-def watch(config: Config, specs: Mapping[str, TrialSpec], store: Store) -> Iterator[Watch | None]:
-    """Yield what training calls with new points of curves by seed, or None where nobody wants to see them.
+def watch(config: Config, trial_ids: Sequence[str], store: Store) -> Iterator[Watch | None]:
+    """Yield what training calls with new points of curves by trial, or None where nobody wants to see them.
 
     A thread writes them into the store, from where trackers take them; they are forgotten at the end.
     """
@@ -29,20 +29,19 @@ def watch(config: Config, specs: Mapping[str, TrialSpec], store: Store) -> Itera
     if unseen or (rank and config.trainer_split == "data"):  # then rank zero has the same points
         yield None
         return
-    trial_ids = {spec.seed: trial_id for trial_id, spec in specs.items()}
-    waiting: queue.Queue[tuple[Mapping[int, Sequence[CurvePoint]], int] | None] = queue.Queue()
+    waiting: queue.Queue[tuple[Mapping[str, Sequence[CurvePoint]], int] | None] = queue.Queue()
     if not rank:
-        store.remove_points(list(specs))  # what a killed training has left
+        store.remove_points(trial_ids)  # what a killed training has left
 
     def write() -> None:
         while (new := waiting.get()) is not None:
             curves, first = new
             try:
-                store.add_points({trial_ids[seed]: points for seed, points in curves.items()}, first)
+                store.add_points(curves, first)
             except Exception as error:  # a store that is too busy, perhaps: the results are what counts
                 log.warning("points of the curves were not shown (%s: %s)", type(error).__name__, error)
 
-    def enqueue(curves: Mapping[int, Sequence[CurvePoint]], first: int) -> None:
+    def enqueue(curves: Mapping[str, Sequence[CurvePoint]], first: int) -> None:
         if waiting.qsize() < MOST_WAITING:
             waiting.put((curves, first))
 
@@ -54,4 +53,4 @@ def watch(config: Config, specs: Mapping[str, TrialSpec], store: Store) -> Itera
         waiting.put(None)
         thread.join()
         if not rank:
-            store.remove_points(list(specs))
+            store.remove_points(trial_ids)

@@ -26,7 +26,7 @@ from rich.text import Text
 from evalbench import cell as cells
 from evalbench import evaluation, processes, programs, ranks, sync, tuning
 from evalbench.cell import Cell
-from evalbench.config import Config, parse
+from evalbench.config import Config, log_folder, parse
 from evalbench.errors import ConfigError, InputError, StorageError
 from evalbench.evaluation import Outcome, Plan
 from evalbench.mirror import Mirrors
@@ -188,7 +188,7 @@ def _run_alone(config: Config, job: processes.Job) -> None:
             else:
                 tuning.run(plan.cells[0], store)
 
-    _run(console, plan, store, train, config.log_folder)
+    _run(console, plan, store, train, log_folder())
 
 
 @contextmanager

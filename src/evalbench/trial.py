@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Literal
 
 from evalbench.seeds import Phase
@@ -71,12 +72,14 @@ class TrialSpec:
     root_seed: int
     seed: int
 
+    @cached_property
     def cell_id(self) -> str:
-        """Return the identity of the cell: that of its trials without the seed index."""
+        """The identity of the cell: that of its trials without the seed index."""
         return _digest({**self._content(), "seed": None})
 
+    @cached_property
     def trial_id(self) -> str:
-        """Return the identity of the trial, 20 hexadecimal digits."""
+        """The identity of the trial, 20 hexadecimal digits."""
         return _digest(self._content())
 
     def _content(self) -> dict[str, Any]:
@@ -91,19 +94,14 @@ class TrialSpec:
 
 @dataclass(frozen=True)
 class Entrant:
-    """What tells a trial from the others of its cohort; a plain seed index is an entrant with nothing of its own."""
+    """A trial that trains in a cohort, with what tells it from the others there."""
 
-    seed: int
+    spec: TrialSpec
     phase: Phase = Phase.MEASURE
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The optimizer's hyperparameters in which it differs from the configuration."""
     stop: int | None = None
     """The validation after which it ends where candidates are pruned; None: it competes with those of its cohort."""
-
-    @classmethod
-    def of(cls, seed: "int | Entrant") -> "Entrant":
-        """Return the entrant itself, or that of a seed index."""
-        return seed if isinstance(seed, Entrant) else cls(seed)
 
 
 @dataclass(frozen=True)

@@ -288,8 +288,9 @@ class CellStudy:
         best = self.best(store) if ended else None
         return None if best is None else self.cell.at(best.candidate.values, study=self.number)
 
+    @cached_property
     def unchosen(self) -> list[TrialSpec]:
-        """Return trials that stand for the measured ones where there is nothing to measure."""
+        """The trials that stand for the measured ones if there is nothing to measure."""
         cell = self.cell
         settings = {**cell.settings, "best_of_study": self.id}
         seeds = cell.at({}, study=self.number).seeds
@@ -443,7 +444,7 @@ def _run(cell: Cell, store: Store) -> None:
     for study in studies(cell):
         tuned = study.chosen(store)
         if tuned is None:
-            store.record([(spec, _nothing_to_measure(study, store)) for spec in study.unchosen()], provenance.collect())
+            store.record([(spec, _nothing_to_measure(study, store)) for spec in study.unchosen], provenance.collect())
         else:
             _link(cell, tuned, store)
             cells.run(tuned, store)
@@ -472,7 +473,7 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
         tuned = study.chosen(store)
         if tuned is None:
             result = _nothing_to_measure(study, store, error)
-            store.record([(spec, result) for spec in study.unchosen()], provenance.collect())
+            store.record([(spec, result) for spec in study.unchosen], provenance.collect())
         else:
             cells.fail(tuned, store, error)
 
@@ -482,7 +483,7 @@ def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
     found = []
     for study in studies(cell):
         tuned = study.chosen(store)
-        missing = {spec.trial_id(): spec for spec in study.unchosen()}
+        missing = {spec.trial_id: spec for spec in study.unchosen}
         found.append(missing if tuned is None else tuned.specs)
     return found or [cell.specs]
 
@@ -544,8 +545,7 @@ def keep(study: CellStudy, store: Store) -> None:
 
 def _record(study: CellStudy, candidates: Sequence[Candidate], store: Store) -> None:
     stored = [
-        StoredCandidate(one.number, one.values, tuple(spec.trial_id() for spec in study.specs(one)))
-        for one in candidates
+        StoredCandidate(one.number, one.values, tuple(spec.trial_id for spec in study.specs(one))) for one in candidates
     ]
     store.record_candidates(study.id, stored)
 
@@ -557,8 +557,8 @@ def _train(study: CellStudy, candidates: Sequence[Candidate], store: Store, leas
     of one graph trains once: its cohort drops the losers on the way.
     """
     for company in study.companies(candidates):
-        specs = {spec.trial_id(): (one, spec) for one in company for spec in study.specs(one)}
-        runners = list(dict.fromkeys(tuple(spec.trial_id() for spec in study.specs(one)) for one in company))
+        specs = {spec.trial_id: (one, spec) for one in company for spec in study.specs(one)}
+        runners = list(dict.fromkeys(tuple(spec.trial_id for spec in study.specs(one)) for one in company))
         attempted: dict[str, int] = {}  # to the validation; what failed before is tried again, what fails now is not
         while True:
             trials = store.trials(list(specs))
@@ -578,23 +578,20 @@ def _train(study: CellStudy, candidates: Sequence[Candidate], store: Store, leas
             stop = None if study.search.pruning is None or (not trials and len(groups) == 1) else reach
             for cell, members in groups:
                 log.info("tuning %s: %d trials together", study.name, len(members))
-                cells.train(cell, [(replace(entrant, stop=stop), spec) for entrant, spec in members], store, lease)
+                cells.train(cell, [replace(entrant, stop=stop) for entrant in members], store, lease)
             attempted |= dict.fromkeys(lacking, reach)
 
 
-def _cohorts(
-    study: CellStudy, trials: Sequence[tuple[Candidate, TrialSpec]]
-) -> Iterator[tuple[Cell, list[tuple[Entrant, TrialSpec]]]]:
-    """Yield what trains together: a cell, and its entrants with their trials.
+def _cohorts(study: CellStudy, trials: Sequence[tuple[Candidate, TrialSpec]]) -> Iterator[tuple[Cell, list[Entrant]]]:
+    """Yield what trains together: a cell and its entrants.
 
     They may differ in seeds and in the optimizer's own settings; anything else is another graph or another shape.
     """
-    groups: dict[str, tuple[Cell, list[tuple[Entrant, TrialSpec]]]] = {}
+    groups: dict[str, tuple[Cell, list[Entrant]]] = {}
     for candidate, spec in trials:
         cell = study.cell.at(candidate.values, Phase.TUNE)
         own: Mapping[str, Any] = cell.config.optimizer.component.arguments
         shared = {key: value for key, value in cell.settings["optimizer"].items() if key not in own}
         key = json.dumps({**cell.settings, "optimizer": shared}, sort_keys=True)
-        entrant = Entrant(spec.seed, Phase.TUNE, dict(own))
-        groups.setdefault(key, (cell, []))[1].append((entrant, spec))
+        groups.setdefault(key, (cell, []))[1].append(Entrant(spec, Phase.TUNE, dict(own)))
     yield from groups.values()

@@ -35,7 +35,7 @@ def cell_of(case: str) -> Cell:
 
 def trained(cell: Cell) -> Cohort:
     """Return a cohort that has taken a few steps, with all that it keeps between steps."""
-    cohort, _ = training.make_cohort(cell.config, cell.dataset, [0, 1, 2])
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1, 2))
     with torch.no_grad():
         for block in cohort.batches.blocks(0, 2, 1):
             cohort.train_block(block, 0)
@@ -81,8 +81,8 @@ def test_a_cuda_device_gives_the_numbers_of_the_cpu(case: str, tmp_path: Path) -
     cell = cell_of(case)
     on_cpu = make_cell(*MODEL[:1], *MODEL[1:2], *CASES[case], *MODEL[2:], "trainer.accelerator=cpu")
     for here, there in zip(
-        training.train(cell.config, cell.dataset, [0, 1, 2], tmp_path / "checkpoint"),
-        training.train(on_cpu.config, on_cpu.dataset, [0, 1, 2]),
+        training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2), tmp_path / "checkpoint"),
+        training.train(on_cpu.config, on_cpu.dataset, on_cpu.entrants(0, 1, 2)),
         strict=True,
     ):
         assert [point.val_loss for point in here.curve] == pytest.approx([p.val_loss for p in there.curve], rel=1e-3)
@@ -102,7 +102,7 @@ def test_every_precision_trains_on_a_cuda_device(precision: str, tmp_path: Path)
         f"trainer.precision={precision}",
         "save=all",
     )
-    (one, _) = training.train(cell.config, cell.dataset, [0, 1], keep_in=tmp_path)
+    (one, _) = training.train(cell.config, cell.dataset, cell.entrants(0, 1), keep_in=tmp_path)
     assert one.metrics["test/accuracy"] > 0
     assert weights.load(tmp_path / "s0").network is not None
 

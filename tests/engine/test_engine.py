@@ -26,7 +26,7 @@ def test_a_model_that_cannot_be_batched_trains_member_by_member(caplog: pytest.L
     cell = make_cell("dataset=wine", "budget.epochs=2", "model._target_=networks.Branching", *PLAIN_MODEL)
     for _ in range(2):
         training.check(cell.config, cell.dataset)
-    results = training.train(cell.config, cell.dataset, [0, 1])
+    results = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     warnings = [record.message for record in caplog.records if record.name.startswith("evalbench")]
     why = "networks.Branching cannot be batched and trains member by member, slowly"
     assert warnings == [f"{why}: its control flow depends on values of tensors"]
@@ -47,14 +47,14 @@ def test_members_that_have_ended_are_dropped_and_the_others_are_not_disturbed(mo
     monkeypatch.setattr(Steps, "__call__", watched)
     settings = ("dataset=iris", "budget.epochs=40", "budget.patience=2", "optimizer.lr=0.05", "model.width=16")
     cell = make_cell(*settings)
-    together = training.train(cell.config, cell.dataset, range(6))
+    together = training.train(cell.config, cell.dataset, cell.entrants(*range(6)))
     assert sizes[0] == 6
     assert sizes[-1] < 5
     lengths = {len(result.curve) for result in together}
     assert len(lengths) > 1
     assert max(lengths) < 40
     for seed in (0, 3, 5):
-        (alone,) = training.train(cell.config, cell.dataset, [seed])
+        (alone,) = training.train(cell.config, cell.dataset, cell.entrants(seed))
         assert [p.val_loss for p in together[seed].curve] == pytest.approx([p.val_loss for p in alone.curve], rel=1e-4)
         assert together[seed].metrics == pytest.approx(alone.metrics, rel=1e-4)
         assert together[seed].steps == alone.steps == alone.curve[-1].step
@@ -78,8 +78,8 @@ def test_a_resumed_cohort_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: P
     settings = [text for text in SMALL if not ("model.width" in text and "~model.width" in more)]
     cell = make_cell(*settings, *more)
     seeds = [0, 1, 2, 3]
-    whole = training.train(cell.config, cell.dataset, seeds)
-    cohort, _ = training.make_cohort(cell.config, cell.dataset, seeds)
+    whole = training.train(cell.config, cell.dataset, cell.entrants(*seeds))
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(*seeds))
 
     class KilledError(Exception):
         pass
@@ -87,7 +87,7 @@ def test_a_resumed_cohort_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: P
     def save_and_die(cohort: Cohort, next_round: int) -> None:
         if next_round == 3:
             path = tmp_path / "x.pt"
-            checkpoints.save(cohort, path, next_round, training.made_for(path, seeds))
+            checkpoints.save(cohort, path, next_round, training.made_for(path, cell.entrants(*seeds)))
             raise KilledError
 
     cohort.on_round_end = save_and_die
@@ -95,7 +95,9 @@ def test_a_resumed_cohort_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: P
         training._fit(cohort, cell.config)
     rounds: list[int] = []
     assert (
-        training.train(cell.config, cell.dataset, seeds, tmp_path / "x.pt", watch=lambda _, n: rounds.append(n))
+        training.train(
+            cell.config, cell.dataset, cell.entrants(*seeds), tmp_path / "x.pt", watch=lambda _, n: rounds.append(n)
+        )
         == whole
     )
     assert len(rounds) <= len(cohort.recipe.validation_steps) - 3
@@ -104,7 +106,7 @@ def test_a_resumed_cohort_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: P
 
 def test_a_checkpoint_holds_no_pickled_code(tmp_path: Path) -> None:
     cell = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9")
-    training.train(cell.config, cell.dataset, [0, 1], tmp_path / "x.pt")
+    training.train(cell.config, cell.dataset, cell.entrants(0, 1), tmp_path / "x.pt")
     snapshot = torch.load(tmp_path / "x.pt", weights_only=True)
     assert snapshot["round"] == 5
     assert not list(tmp_path.glob("*.tmp"))
@@ -148,18 +150,18 @@ def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_the_training_starts_a
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], object]
 ) -> None:
     cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
-    whole = training.train(cell.config, cell.dataset, [0, 1], path)
+    whole = training.train(cell.config, cell.dataset, cell.entrants(0, 1), path)
     damage(path)
-    assert training.train(cell.config, cell.dataset, [0, 1], path) == whole
+    assert training.train(cell.config, cell.dataset, cell.entrants(0, 1), path) == whole
     assert "it is now x.pt.broken, and the training starts afresh" in caplog.text
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.pt", "x.pt.broken"]
 
 
 def test_a_checkpoint_of_other_members_is_not_gone_on_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
-    training.train(cell.config, cell.dataset, [0, 2, 5], path)  # files are named by the first and the last
-    assert training.train(cell.config, cell.dataset, [0, 3, 5], path)[1].metrics == pytest.approx(
-        training.train(cell.config, cell.dataset, [3])[0].metrics, rel=1e-4
+    training.train(cell.config, cell.dataset, cell.entrants(0, 2, 5), path)  # files are named by the first and the last
+    assert training.train(cell.config, cell.dataset, cell.entrants(0, 3, 5), path)[1].metrics == pytest.approx(
+        training.train(cell.config, cell.dataset, cell.entrants(3))[0].metrics, rel=1e-4
     )
     assert "it is that of another training" in caplog.text
 
@@ -169,12 +171,12 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reason: str
 ) -> None:
     cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
-    whole = training.train(cell.config, cell.dataset, [0])
+    whole = training.train(cell.config, cell.dataset, cell.entrants(0))
     if reason.startswith("No space"):
         path.with_suffix(".tmp").symlink_to("/dev/full")
     else:
         monkeypatch.setattr(Cohort, "snapshot", lambda *_: {"optimizer": [{"state": {0: {"seen": {1, 2}}}}]})
-    assert training.train(cell.config, cell.dataset, [0], path) == whole
+    assert training.train(cell.config, cell.dataset, cell.entrants(0), path) == whole
     assert caplog.text.count(reason) == 1
     assert not list(tmp_path.iterdir())
 
@@ -189,7 +191,7 @@ def test_weights_that_cannot_be_written_are_no_failure_of_the_trial(
 
     monkeypatch.setattr(weights, "save_file", full)
     with pytest.raises(StorageError, match=r"No space left on device .*: nothing is lost, the same command goes on"):
-        list(training.train_all(cell.config, cell.dataset, [0, 1], "cell", tmp_path / "weights"))
+        list(training.train_all(cell.config, cell.dataset, cell.entrants(0, 1), "cell", tmp_path / "weights"))
 
 
 @pytest.mark.slow
@@ -197,17 +199,17 @@ def test_cohorts_that_do_not_fit_are_split_and_give_the_same_results(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cell = make_cell(*SMALL, f"trainer.checkpoint_folder={tmp_path}")
-    one, _ = training.make_cohort(cell.config, cell.dataset, [0])
+    one, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0))
     needed = memory.member_bytes(one)
     assert needed > memory.STATE_COPIES * one.state_bytes
     monkeypatch.setattr(memory, "available_bytes", lambda _: int(2.5 * needed / memory.SHARE))
-    parts = list(training.train_all(cell.config, cell.dataset, range(5), "cell"))
-    assert [seeds for seeds, _ in parts] == [[0], [1, 2], [3, 4]]
-    whole = training.train(cell.config, cell.dataset, range(5))
-    for seeds, results in parts:
+    parts = list(training.train_all(cell.config, cell.dataset, cell.entrants(*range(5)), "cell"))
+    assert [[one.spec.seed for one in members] for members, _ in parts] == [[0], [1, 2], [3, 4]]
+    whole = training.train(cell.config, cell.dataset, cell.entrants(*range(5)))
+    for members, results in parts:
         assert not isinstance(results, Exception)
-        for seed, result in zip(seeds, results, strict=True):
-            assert result.metrics == pytest.approx(whole[seed].metrics, rel=1e-4)
+        for entrant, result in zip(members, results, strict=True):
+            assert result.metrics == pytest.approx(whole[entrant.spec.seed].metrics, rel=1e-4)
 
 
 @pytest.mark.slow
@@ -222,9 +224,9 @@ def test_running_out_of_memory_halves_the_cohort(monkeypatch: pytest.MonkeyPatch
         return real(config, dataset, seeds, *where)
 
     monkeypatch.setattr(training, "train", train)
-    parts = list(training.train_all(cell.config, cell.dataset, range(5), "cell"))
-    assert [seeds for seeds, _ in parts] == [[0], [1], [2], [3, 4]] or sum(len(s) for s, _ in parts) == 5
-    assert max(len(seeds) for seeds, _ in parts) <= 2
+    parts = list(training.train_all(cell.config, cell.dataset, cell.entrants(*range(5)), "cell"))
+    assert [one.spec.seed for members, _ in parts for one in members] == [0, 1, 2, 3, 4]
+    assert max(len(members) for members, _ in parts) <= 2
     assert tried[0] == 5
 
 
@@ -232,7 +234,7 @@ def test_peak_memory_grows_with_the_batch() -> None:
     peaks = []
     for rows in (8, 64):
         cell = make_cell("dataset=digits", f"optimizer.batch_size={rows}")
-        one, _ = training.make_cohort(cell.config, cell.dataset, [0])
+        one, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0))
         peaks.append(one.trace_memory()[0])
     hidden = 4 * 64 * 64  # one layer's activations at 64 rows
     assert peaks[1] - peaks[0] > hidden
@@ -259,8 +261,8 @@ def test_what_cannot_be_exact_is_refused(overrides: tuple[str, ...], key: str) -
 
 def test_muon_takes_the_matrices_and_leaves_the_rest_to_another() -> None:
     cell = make_cell("dataset=wine", "optimizer=muon", "budget.epochs=3", "model.width=16", "schedule=cosine")
-    together = training.train(cell.config, cell.dataset, [0, 1])
+    together = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     plain = train_plainly(cell, 1)
     assert [p.val_loss for p in together[1].curve] == pytest.approx(plain.val_losses, rel=0.05)  # bfloat16 inside
-    (alone,) = training.train(cell.config, cell.dataset, [1])
+    (alone,) = training.train(cell.config, cell.dataset, cell.entrants(1))
     assert np.allclose([p.val_loss for p in together[1].curve], [p.val_loss for p in alone.curve], rtol=0.05)

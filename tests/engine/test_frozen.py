@@ -27,7 +27,7 @@ def probe(*more: str, model: str = "networks.Probe") -> Cell:
 
 
 def cohort_of(cell: Cell, members: int) -> Cohort:
-    return training.make_cohort(cell.config, cell.dataset, range(members))[0]
+    return training.make_cohort(cell.config, cell.dataset, cell.entrants(*range(members)))[0]
 
 
 @pytest.mark.slow
@@ -43,7 +43,7 @@ def test_memory_grows_with_the_head_alone() -> None:
 def test_nothing_frozen_moves_by_a_bit(optimizer: str, tmp_path: Path) -> None:
     decay = ("+optimizer.weight_decay=0.5",) if optimizer in ("sgd", "momentum") else ()
     cell = probe(f"optimizer={optimizer}", "save=all", *decay)
-    results = training.train(cell.config, cell.dataset, [0, 1, 2], keep_in=tmp_path / "cell")
+    results = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2), keep_in=tmp_path / "cell")
     assert {result.parameters for result in results} == {HEAD // 4}
     built = models.build_seeded(0, cell.config.model, cell.config.activation, training.shape_of(cell.dataset))
     (base,) = (tmp_path / weights.BASES).iterdir()
@@ -59,8 +59,8 @@ def test_nothing_frozen_moves_by_a_bit(optimizer: str, tmp_path: Path) -> None:
 
 def test_a_base_is_written_once_and_checked_when_it_is_read(tmp_path: Path) -> None:
     cell = probe("save=all")
-    training.train(cell.config, cell.dataset, [0, 1], keep_in=tmp_path / "cell")
-    training.train(cell.config, cell.dataset, [2, 3], keep_in=tmp_path / "other")
+    training.train(cell.config, cell.dataset, cell.entrants(0, 1), keep_in=tmp_path / "cell")
+    training.train(cell.config, cell.dataset, cell.entrants(2, 3), keep_in=tmp_path / "other")
     (base,) = (tmp_path / weights.BASES).iterdir()
     for place in ("cell/s0", "cell/s1", "other/s2"):
         assert {name.split(".")[1] for name in load_file(tmp_path / place / weights.WEIGHTS) if "." in name} == {"head"}
@@ -83,8 +83,8 @@ def test_frozen_values_that_differ_between_seeds_are_each_members_own(tmp_path: 
     cell = probe("save=all", model="peoples_networks.PretrainedBody")
     other = probe("save=all", model="peoples_networks.LinearProbe")  # drawn with the seed
     assert cohort_of(cell, 3).constant_bytes < cohort_of(other, 3).constant_bytes
-    together = training.train(other.config, other.dataset, [0, 1, 2], keep_in=tmp_path / "cell")
-    (alone,) = training.train(other.config, other.dataset, [2])
+    together = training.train(other.config, other.dataset, other.entrants(0, 1, 2), keep_in=tmp_path / "cell")
+    (alone,) = training.train(other.config, other.dataset, other.entrants(2))
     assert together[2].metrics == pytest.approx(alone.metrics, rel=1e-4)
     for seed in (0, 2):  # saved with each trial, since no base could hold them
         model = weights.load(tmp_path / "cell" / f"s{seed}", packages=["peoples_networks"])
@@ -101,8 +101,8 @@ def test_a_network_in_which_nothing_trains_is_refused() -> None:
 
 def test_a_frozen_body_that_a_resumed_cohort_needs_is_built_anew(tmp_path: Path) -> None:
     cell = probe("trainer.checkpoint_minutes=1e-9", "budget.epochs=4")
-    whole = training.train(cell.config, cell.dataset, [0, 1], tmp_path / "x.pt")
+    whole = training.train(cell.config, cell.dataset, cell.entrants(0, 1), tmp_path / "x.pt")
     snapshot = torch.load(tmp_path / "x.pt", weights_only=True)
     assert sum(value.numel() for value in snapshot["state"]) == 2 * HEAD // 4
-    assert training.train(cell.config, cell.dataset, [0, 1], tmp_path / "x.pt") == whole
+    assert training.train(cell.config, cell.dataset, cell.entrants(0, 1), tmp_path / "x.pt") == whole
     assert {result.state for result in whole} == {State.COMPLETE}

@@ -61,8 +61,8 @@ def cell_of(case: str, optimizer: str) -> Cell:
 def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: str) -> None:
     cell = cell_of(case, optimizer)
     training.check(cell.config, cell.dataset)
-    together = training.train(cell.config, cell.dataset, [0, 1, 2])
-    (alone,) = training.train(cell.config, cell.dataset, [1])
+    together = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2))
+    (alone,) = training.train(cell.config, cell.dataset, cell.entrants(1))
     plain = train_plainly(cell, 1)
     tolerance = ROUNDED if optimizer == "muon" else TOLERANCE
     for result in (together[1], alone):
@@ -77,8 +77,9 @@ def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: 
 @pytest.mark.parametrize("case", ["cnn with BatchNorm", "tied transformer"])
 def test_models_train_in_other_precisions(case: str, precision: str) -> None:
     cell = make_cell(*CASES[case], *BUDGET, f"trainer.precision={precision}")
-    (single,) = training.train(cell_of(case, "adam").config, cell.dataset, [0])
-    (result, _) = training.train(cell.config, cell.dataset, [0, 1])
+    other = cell_of(case, "adam")
+    (single,) = training.train(other.config, other.dataset, other.entrants(0))
+    (result, _) = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     tolerance = 0.1 if precision == "bf16-mixed" else TOLERANCE
     assert result.curve[-1].val_loss == pytest.approx(single.curve[-1].val_loss, rel=tolerance)
 
@@ -86,7 +87,7 @@ def test_models_train_in_other_precisions(case: str, precision: str) -> None:
 def test_tied_weights_are_one_tensor_in_a_cohort() -> None:
     cell = cell_of("tied transformer", "adam")
     network = models.build_seeded(0, cell.config.model, cell.config.activation, training.shape_of(cell.dataset))
-    cohort, _ = training.make_cohort(cell.config, cell.dataset, [0, 1, 2])
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1, 2))
     shapes = [tuple(parameter.shape[1:]) for parameter in cohort.parameters()]
     assert shapes.count((98, 16)) == 1
     assert sum(parameter.numel() for parameter in cohort.parameters()) == 3 * sum(

@@ -33,7 +33,7 @@ class KilledError(Exception):
 
 def break_off(cell: Cell, path: Path, optimizer: str = "") -> None:
     """Train two members until after the second round, and leave a checkpoint."""
-    cohort, _ = training.make_cohort(cell.config, cell.dataset, [0, 1])
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1))
     checkpoints.attach(cohort, path, 0)
     save = cohort.on_round_end
     assert save is not None
@@ -51,9 +51,9 @@ def break_off(cell: Cell, path: Path, optimizer: str = "") -> None:
 @pytest.mark.parametrize("network", ["Counter", "MergedLora", "BufferInPlace"])
 def test_a_resumed_network_goes_on_with_what_it_kept_in_python(network: str, tmp_path: Path) -> None:
     cell = cell_of(f"peoples_networks.{network}")
-    whole = training.train(cell.config, cell.dataset, [0, 1])
+    whole = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     break_off(cell, tmp_path / "x.pt")
-    assert training.train(cell.config, cell.dataset, [0, 1], tmp_path / "x.pt") == whole
+    assert training.train(cell.config, cell.dataset, cell.entrants(0, 1), tmp_path / "x.pt") == whole
 
 
 def test_what_cannot_be_saved_is_not_resumed_from_a_wrong_state(tmp_path: Path) -> None:
@@ -112,10 +112,10 @@ def test_an_optimizers_own_state_survives_its_neighbours_end(kind: str) -> None:
 def test_an_optimizers_own_state_is_resumed(kind: str, tmp_path: Path) -> None:
     own = (f"optimizer._target_={__name__}.{kind}", "~optimizer.momentum", "optimizer.lr=0.5")
     cell = cell_of("networks.Dropped", *own)
-    whole = training.train(cell.config, cell.dataset, [0, 1])
+    whole = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     break_off(cell, tmp_path / "x.pt")
     assert (tmp_path / "x.pt").exists()
-    assert training.train(cell.config, cell.dataset, [0, 1], tmp_path / "x.pt") == whole
+    assert training.train(cell.config, cell.dataset, cell.entrants(0, 1), tmp_path / "x.pt") == whole
 
 
 # ── parts of a batch ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -139,8 +139,8 @@ def test_noise_does_not_depend_on_how_a_batch_is_cut(network: str) -> None:
         for more in ((), ("trainer.microbatch_size=10",))
     )
     training.check(parts.config, parts.dataset)
-    (one,) = training.train(whole.config, whole.dataset, [0])
-    (other,) = training.train(parts.config, parts.dataset, [0])
+    (one,) = training.train(whole.config, whole.dataset, whole.entrants(0))
+    (other,) = training.train(parts.config, parts.dataset, parts.entrants(0))
     assert losses(one) == pytest.approx(losses(other), rel=1e-4)
 
 
@@ -162,7 +162,7 @@ def test_weights_of_a_network_with_state_in_python_are_not_saved_without_it() ->
 
 def test_the_check_can_be_left_out() -> None:
     cell = cell_of("peoples_networks.Counter", "trainer.verify=false")
-    cohort, _ = training.make_cohort(cell.config, cell.dataset, [0, 1])
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1))
     assert cohort.why_one_by_one is None
 
 
@@ -188,7 +188,7 @@ class Sudden(nn.Module):
 def test_a_shared_weight_that_is_written_late_ends_the_training() -> None:
     cell = cell_of(f"{__name__}.Sudden")
     with pytest.raises(RuntimeError, match=r"has changed body.weight"):
-        training.train(cell.config, cell.dataset, [0, 1])
+        training.train(cell.config, cell.dataset, cell.entrants(0, 1))
 
 
 class Poisoned(torch.optim.SGD):
@@ -204,7 +204,7 @@ class Poisoned(torch.optim.SGD):
 def test_a_member_that_raises_ends_alone(tmp_path: Path) -> None:
     own = (f"optimizer._target_={__name__}.Poisoned", f"trainer.checkpoint_folder={tmp_path}", "budget.epochs=1")
     cell = cell_of("networks.Dropped", *own)
-    entrants = [Entrant(0, Phase.MEASURE, {"lr": lr}) for lr in (0.1, 13, 0.2, 0.3)]
+    entrants = [Entrant(cell.spec(0), Phase.MEASURE, {"lr": lr}) for lr in (0.1, 13, 0.2, 0.3)]
     ended: dict[float, TrialResult | Exception] = {}
     for members, results in training.train_all(cell.config, cell.dataset, entrants, "cell"):
         for place, member in enumerate(members):
@@ -218,5 +218,5 @@ def test_a_member_that_raises_ends_alone(tmp_path: Path) -> None:
 
 def test_a_networks_first_weights_come_from_its_seed_whoever_draws_them() -> None:
     cell = cell_of("peoples_networks.NumpyInit")
-    (together, _) = training.train(cell.config, cell.dataset, [0, 1])
+    (together, _) = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     assert losses(together) == pytest.approx(train_plainly(cell, 0).val_losses, rel=1e-4)

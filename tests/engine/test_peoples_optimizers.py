@@ -180,8 +180,8 @@ def test_an_optimizer_gets_the_numbers_of_a_plain_loop_or_is_refused(name: str) 
         assert "\n" not in str(refusal.value)
         return
     training.check(cell.config, cell.dataset)
-    together = training.train(cell.config, cell.dataset, [0, 1, 2])
-    (alone,) = training.train(cell.config, cell.dataset, [1])
+    together = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2))
+    (alone,) = training.train(cell.config, cell.dataset, cell.entrants(1))
     plain = [train_plainly(case.cell(), seed, case.closure, case.gradients) for seed in range(3)]
     for result, right in zip([*together, alone], [*plain, plain[1]], strict=True):
         assert result.state is State.COMPLETE

@@ -32,7 +32,7 @@ QUICK = ("numbers, clipped", "own network, dropout")
 @pytest.mark.parametrize("case", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in CASES])
 def test_double_precision_agrees_with_a_double_loop_to_its_last_digits(case: str, tmp_path: Path) -> None:
     cell = make_cell(*CASES[case], *DOUBLE, "save=all")
-    results = training.train(cell.config, cell.dataset, [0, 1, 2], keep_in=tmp_path)
+    results = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2), keep_in=tmp_path)
     # complex parameters stay what `Module.double` leaves them, 64 bits for two parts
     accuracy = 1e-6 if "complex" in case else 1e-12
     for seed, result in enumerate(results):

@@ -71,9 +71,9 @@ def losses_of(result: TrialResult) -> list[float]:
 def test_a_trial_does_not_depend_on_its_cohort(case: str) -> None:
     budget = () if "budget=steps" in CASES[case] else ("budget.epochs=3",)
     cell = make_cell("dataset=wine", *budget, *CASES[case])
-    together = training.train(cell.config, cell.dataset, [0, 1, 2, 3])
-    assert_alike(together[2], *_of(training.train(cell.config, cell.dataset, [2])[0]))
-    assert_alike(together[1], *_of(training.train(cell.config, cell.dataset, [3, 1])[1]))
+    together = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2, 3))
+    assert_alike(together[2], *_of(training.train(cell.config, cell.dataset, cell.entrants(2))[0]))
+    assert_alike(together[1], *_of(training.train(cell.config, cell.dataset, cell.entrants(3, 1))[1]))
     assert losses_of(together[0]) != losses_of(together[1])
     _assert_like_plain(cell, together[2], seed=2)
 

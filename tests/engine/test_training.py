@@ -25,13 +25,13 @@ def assert_alike(one: TrialResult, other: TrialResult, tolerance: float) -> None
 
 def test_repeated_training_gives_the_same_bits() -> None:
     cell = make_cell("dataset=iris", *QUICK)
-    one, two = (training.train(cell.config, cell.dataset, [0, 1, 2]) for _ in range(2))
+    one, two = (training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2)) for _ in range(2))
     assert one == two
 
 
 def test_a_budget_in_steps_ends_there_and_counts_examples() -> None:
     cell = make_cell("dataset=wine", "budget=steps", "budget.steps=10", "budget.validations=4", "model.width=16")
-    (result,) = training.train(cell.config, cell.dataset, [0])
+    (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))
     assert [point.step for point in result.curve] == [2, 5, 8, 10]
     assert (result.steps, result.num_train) == (10, 106)
     assert result.examples == 2 * 106 + 2 * 32  # four batches an epoch, the last one of ten rows
@@ -40,7 +40,7 @@ def test_a_budget_in_steps_ends_there_and_counts_examples() -> None:
 @pytest.mark.slow
 def test_the_test_metric_is_read_at_the_earliest_lowest_validation_loss() -> None:
     cell = make_cell("dataset=diabetes", "optimizer=sgd", "budget.epochs=12")
-    for result in training.train(cell.config, cell.dataset, [0, 1, 2]):
+    for result in training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2)):
         losses = [point.val_loss for point in result.curve]
         assert result.best_epoch == 1 + losses.index(min(losses))
         assert result.best_epoch < 12  # this setting overfits, so the last epoch would be the wrong one
@@ -48,11 +48,11 @@ def test_the_test_metric_is_read_at_the_earliest_lowest_validation_loss() -> Non
 
 def test_a_diverged_member_is_a_value_and_its_neighbours_go_on() -> None:
     cell = make_cell("dataset=diabetes", "optimizer=minibatch_sgd", "optimizer.lr=0.45", "activation=relu", *QUICK)
-    results = training.train(cell.config, cell.dataset, range(10))
+    results = training.train(cell.config, cell.dataset, cell.entrants(*range(10)))
     diverged = [seed for seed, result in enumerate(results) if result.state is State.DIVERGED]
     assert 0 < len(diverged) < 10
     healthy = next(seed for seed in range(10) if seed not in diverged)
-    assert_alike(results[healthy], training.train(cell.config, cell.dataset, [healthy])[0], 1e-4)
+    assert_alike(results[healthy], training.train(cell.config, cell.dataset, cell.entrants(healthy))[0], 1e-4)
     for seed in diverged:
         result = results[seed]
         split = draw_split(cell.dataset, 0.2, 0.2, derive(0, "diabetes", Role.SPLIT, seed))
@@ -64,14 +64,16 @@ def test_a_diverged_member_is_a_value_and_its_neighbours_go_on() -> None:
 
 def test_all_members_diverged_ends_the_training() -> None:
     cell = make_cell("dataset=diabetes", "optimizer.lr=1e30", "optimizer=minibatch_sgd", *QUICK)
-    assert {result.state for result in training.train(cell.config, cell.dataset, [0, 1])} == {State.DIVERGED}
+    assert {result.state for result in training.train(cell.config, cell.dataset, cell.entrants(0, 1))} == {
+        State.DIVERGED
+    }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
 def test_precisions_train(precision: str) -> None:
     cell = make_cell("dataset=iris", f"trainer.precision={precision}", "optimizer=sgd", "budget.epochs=10")
-    (result,) = training.train(cell.config, cell.dataset, [0])
+    (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))
     assert result.metrics["test/accuracy"] > 0.7
 
 

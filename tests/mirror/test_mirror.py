@@ -124,17 +124,17 @@ def test_training_tells_its_curves_round_by_round(store: Store, monkeypatch: pyt
 
 def test_points_are_forgotten_when_training_has_ended(store: Store) -> None:
     cell = linked(store, "tracker.live=true")
-    with live.watch(cell.config, cell.specs, store) as watch:
+    with live.watch(cell.config, list(cell.specs), store) as watch:
         assert watch is not None
-        watch({0: [CurvePoint(1.0, 3, 0.9, 0.8, 0.5)]}, 0)
+        watch({next(iter(cell.specs)): [CurvePoint(1.0, 3, 0.9, 0.8, 0.5)]}, 0)
     assert not store.points(list(cell.specs))
-    with live.watch(linked(store).config, cell.specs, store) as unwatched:
+    with live.watch(linked(store).config, list(cell.specs), store) as unwatched:
         assert unwatched is None
 
 
 def test_nothing_is_watched_where_nobody_looks(store: Store) -> None:
     cell = linked(store, "tracker=none", "tracker.live=true")
-    with live.watch(cell.config, cell.specs, store) as watch:
+    with live.watch(cell.config, list(cell.specs), store) as watch:
         assert watch is None
 
 

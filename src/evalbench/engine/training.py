@@ -9,9 +9,9 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -29,12 +29,11 @@ from evalbench.engine.halving import Halving
 from evalbench.engine.members import Member, Recipe
 from evalbench.errors import ConfigError, StorageError
 from evalbench.seeds import Phase, Role, derive
-from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
+from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult, TrialSpec
 from evalbench.workloads import Dataset, Kind, Split, draw_split, fit_scaling, metrics, references
 
-S = TypeVar("S", bound=int | Entrant)
-Watch = Callable[[Mapping[int, Sequence[CurvePoint]], int], None]
-"""Takes new points of curves by seed, and the place of the first of them in its curve."""
+Watch = Callable[[Mapping[str, Sequence[CurvePoint]], int], None]
+"""Takes new points of curves by trial, and the index of the first of them in its curve."""
 
 log = logging.getLogger(__name__)
 torch.backends.cudnn.allow_tf32 = False  # a precision of 32 bits means 32, also for convolutions
@@ -117,7 +116,7 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
     if key in _checked:
         return
     models.check_outputs(network, *_example(dataset), training=True)
-    cohort, _ = make_cohort(config, dataset, [0, 1])
+    cohort, _ = make_cohort(config, dataset, placeholders(config, dataset, 2))
     reason = cohort.why_one_by_one
     if reason is not None and (config.model.target, reason) not in _warned:
         _warned.add((config.model.target, reason))
@@ -170,25 +169,25 @@ def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
 def train_all(
     config: Config,
     dataset: Dataset,
-    seeds: Sequence[S],
+    entrants: Sequence[Entrant],
     name: str,
     keep_in: Path | None = None,
     watch: Watch | None = None,
-) -> Iterator[tuple[list[S], list[TrialResult] | Exception]]:
-    """Train one trial per seed index in cohorts that fit into memory; yield each cohort's seeds and results at its end.
+) -> Iterator[tuple[list[Entrant], list[TrialResult] | Exception]]:
+    """Train trials in cohorts that fit into memory; yield each cohort's entrants and results at its end.
 
-    Entrants may stand for seeds. A cohort that runs out of memory all the same, or raises, is halved until the member
+    A cohort that runs out of memory all the same, or raises, is halved until the member
     that raises is alone, whose error is yielded in the place of results; the others are trained. Its checkpoint, whose
     file begins with `name`, is kept until the caller has taken the results. Weights go to `keep_in`, and `watch` is
     called, see `train`.
     """
     together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
-    waiting = memory.split(seeds, _most_members(config, dataset, len(seeds))) if seeds else []
+    waiting = memory.split(entrants, _most_members(config, dataset, entrants)) if entrants else []
     waiting = ranks.here().agree(waiting) if together else waiting
     told: set[str] = set()  # errors whose traceback has been logged
     while waiting:
         now = waiting.pop(0)
-        first, last = (Entrant.of(now[place]).seed for place in (0, -1))
+        first, last = (now[place].spec.seed for place in (0, -1))
         path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(now)}{_own_settings(now)}.pt"
         try:
             results = train(config, dataset, now, path, keep_in, watch)
@@ -220,28 +219,28 @@ def train_all(
 def train(
     config: Config,
     dataset: Dataset,
-    seeds: Sequence[int | Entrant],
+    entrants: Sequence[Entrant],
     checkpoint: Path | None = None,
     keep_in: Path | None = None,
     watch: Watch | None = None,
 ) -> list[TrialResult]:
-    """Train one trial per seed index, all as one cohort, and test each at its lowest validation loss.
+    """Train trials as one cohort, and test each at its lowest validation loss.
 
     With a checkpoint, training is saved there from time to time, and goes on from there where it was broken off. The
     tested weights of all trials, or the best, as the configuration says, are saved in `keep_in`. After each validation
-    `watch` gets the latest points of the curves, by seed.
+    `watch` gets the latest points of the curves, by trial.
     """
-    cohort, splits = make_cohort(config, dataset, seeds)
+    cohort, splits = make_cohort(config, dataset, entrants)
     if watch is not None:
-        cohort.on_validated = _watching(watch, [Entrant.of(seed).seed for seed in seeds])
+        cohort.on_validated = _watching(watch, [entrant.spec.trial_id for entrant in entrants])
     if checkpoint is not None:
-        checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes, made_for(checkpoint, seeds))
+        checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes, made_for(checkpoint, entrants))
     try:
         _fit(cohort, config)
     except UnfitSnapshotError as error:
         assert checkpoint is not None
         checkpoints.set_aside(checkpoint, error)
-        return train(config, dataset, seeds, checkpoint, keep_in, watch)
+        return train(config, dataset, entrants, checkpoint, keep_in, watch)
     results = _results(cohort, config, dataset, splits)
     if keep_in is not None and cohort.is_rank_zero:
         complete = [place for place, result in enumerate(results) if result.state is State.COMPLETE]
@@ -250,23 +249,30 @@ def train(
             base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
             for place in best_first[:1] if config.save == "best" else complete:
                 scaling, tensors = fit_scaling(dataset, splits[place].train), cohort.best_weights(place)
-                path = weights.folder(keep_in, Entrant.of(seeds[place]).seed)
+                path = weights.folder(keep_in, entrants[place].spec.seed)
                 weights.save(path, config, dataset, scaling, tensors, base, results[place])
     return results
 
 
-def made_for(checkpoint: Path, seeds: Sequence[int | Entrant]) -> str:
+def made_for(checkpoint: Path, entrants: Sequence[Entrant]) -> str:
     """Return what a checkpoint must have been made for: the cell in its name, these members, this code."""
-    members = [asdict(Entrant.of(seed)) for seed in seeds]
+    members = [
+        {"seed": one.spec.seed, "phase": one.phase, "settings": dict(one.settings), "stop": one.stop}
+        for one in entrants
+    ]
     return json.dumps([checkpoint.name, members, TRAINING_VERSION, torch.__version__])
 
 
-def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int | Entrant]) -> tuple[Cohort, list[Split]]:
-    """Return the untrained cohort of those seed indices or entrants, and their splits."""
-    entrants = [Entrant.of(seed) for seed in seeds]
+def placeholders(config: Config, dataset: Dataset, count: int = 1) -> list[Entrant]:
+    """Return entrants for a cohort whose results nobody keeps, because it is only tried or timed."""
+    return [Entrant(TrialSpec(dataset.name, {}, config.root_seed, seed)) for seed in range(count)]
+
+
+def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> tuple[Cohort, list[Split]]:
+    """Return the untrained cohort of some entrants, and their splits."""
 
     def seeds_of(role: Role) -> list[int]:
-        return [derive(config.root_seed, dataset.name, role, one.seed, one.phase) for one in entrants]
+        return [derive(config.root_seed, dataset.name, role, one.spec.seed, one.phase) for one in entrants]
 
     splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
     init_seeds, shape = seeds_of(Role.INIT), shape_of(dataset)
@@ -295,9 +301,9 @@ def make_cohort(config: Config, dataset: Dataset, seeds: Sequence[int | Entrant]
     return cohort, splits
 
 
-def _own_settings(entrants: Sequence[int | Entrant]) -> str:
+def _own_settings(entrants: Sequence[Entrant]) -> str:
     """Return a name for the settings that entrants have of their own; nothing where none has any."""
-    settings = [dict(Entrant.of(one).settings) for one in entrants]
+    settings = [dict(one.settings) for one in entrants]
     return f"-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}" if any(settings) else ""
 
 
@@ -311,9 +317,10 @@ def _halving(config: Config, entrants: Sequence[Entrant]) -> Halving | None:
     return Halving(config.search.pruning, [order.index(name) for name in names], by_loss, entrants[0].stop)
 
 
-def _most_members(config: Config, dataset: Dataset, wanted: int) -> int:
+def _most_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> int:
     """Return how many members fit into memory; small ones are not worth measuring."""
-    one, _ = make_cohort(config, dataset, [0])
+    one, _ = make_cohort(config, dataset, [Entrant(entrants[0].spec)])
+    wanted = len(entrants)
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
     free = memory.SHARE * memory.available_bytes(device)
     rows = max(one.batches.batch_size, one.data.validation_rows.shape[1])
@@ -414,7 +421,7 @@ def _curve(member: Member, batches: Batches, validation_steps: Sequence[int], fi
     return tuple(CurvePoint(step / batches.steps_per_epoch, step, *values) for step, *values in points)
 
 
-def _watching(watch: Watch, seeds: Sequence[int]) -> Callable[[Cohort], None]:
+def _watching(watch: Watch, trial_ids: Sequence[str]) -> Callable[[Cohort], None]:
     """Return what hands each member's new points to `watch`; of a resumed cohort the first time all of them."""
     num_seen = 0
 
@@ -422,7 +429,7 @@ def _watching(watch: Watch, seeds: Sequence[int]) -> Callable[[Cohort], None]:
         nonlocal num_seen
         steps = cohort.recipe.validation_steps
         curves = [_curve(member, cohort.batches, steps, num_seen) for member in cohort.members]
-        watch({seed: curve for seed, curve in zip(seeds, curves, strict=True) if curve}, num_seen)
+        watch({name: curve for name, curve in zip(trial_ids, curves, strict=True) if curve}, num_seen)
         num_seen = cohort.round + 1
 
     return show

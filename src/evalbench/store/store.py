@@ -146,8 +146,8 @@ class Store:
         """Write trials in one transaction, replacing existing rows; raise `LeaseLostError` for a lost lease."""
         rows = [
             {
-                "id": spec.trial_id(),
-                "cell_id": spec.cell_id(),
+                "id": spec.trial_id,
+                "cell_id": spec.cell_id,
                 "workload": spec.workload,
                 "root_seed": spec.root_seed,
                 "seed": spec.seed,

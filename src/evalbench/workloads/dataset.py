@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +155,11 @@ class Dataset:
         if self.is_classification:
             return Metric("test/accuracy", "maximize", "fraction")
         return Metric("test/r2", "maximize", "R²")
+
+    @cached_property
+    def derived(self) -> dict[tuple[float | str, ...], Any]:
+        """Splits and parts of the data set that were made before, by what they were made from."""
+        return {}
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,6 +1,8 @@
 """Which rows a trial trains on, validates on and is tested on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +10,10 @@ from sklearn.model_selection import train_test_split
 
 from evalbench.errors import DataError
 from evalbench.workloads.dataset import Dataset
+
+T = TypeVar("T")
+MOST_KEPT = 256
+"""Number of splits of a data set that a process keeps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +31,10 @@ def draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> S
     `validation` and `test` are shares of all rows, each at least one row (one per class). Where the data set has rows
     held out, these are the test rows, and the others are divided.
     """
+    return _kept(dataset, (validation, test, seed), lambda: _draw_split(dataset, validation, test, seed))
+
+
+def _draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> Split:
     generator = np.random.RandomState(seed % 2**32)  # what scikit-learn takes
     rows = np.arange(len(dataset.targets))
     if dataset.held_out is None:
@@ -41,14 +51,30 @@ def draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> S
 
 def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
     """Return the data set with a share of its rows, stratified by class, as the test rows of every split."""
-    _, rows = _divide(dataset, np.arange(len(dataset.targets)), share, np.random.RandomState(seed % 2**32))
-    return replace(dataset, held_out=np.sort(rows), drawn=True)
+
+    def draw() -> Dataset:
+        _, rows = _divide(dataset, np.arange(len(dataset.targets)), share, np.random.RandomState(seed % 2**32))
+        return replace(dataset, held_out=np.sort(rows), drawn=True)
+
+    return _kept(dataset, ("held out", share, seed), draw)
 
 
 def development_part(dataset: Dataset) -> Dataset:
     """Return only those rows that are not held out, as a data set by itself."""
-    assert dataset.held_out is not None
-    return dataset.take(np.setdiff1d(np.arange(len(dataset.targets)), dataset.held_out))
+    rows = dataset.held_out
+    assert rows is not None
+    everything = np.arange(len(dataset.targets))
+    return _kept(dataset, ("development",), lambda: dataset.take(np.setdiff1d(everything, rows)))
+
+
+def _kept(dataset: Dataset, key: tuple[float | str, ...], make: Callable[[], T]) -> T:
+    """Return what was made of a data set before: techniques that are compared share their splits."""
+    if key not in dataset.derived:
+        if len(dataset.derived) >= MOST_KEPT:
+            dataset.derived.clear()
+        dataset.derived[key] = make()
+    kept: T = dataset.derived[key]
+    return kept
 
 
 def _divide(

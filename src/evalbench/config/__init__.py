@@ -1,0 +1,24 @@
+"""The configuration: Hydra's tree, read once into frozen typed values."""
+
+from evalbench.config.component import ANYTHING, Component
+from evalbench.config.parts import PARTS, ActivationConfig, OptimizerConfig
+from evalbench.config.search import Pruning, SearchConfig
+from evalbench.config.tree import log_folder, parse, parse_plain
+from evalbench.config.values import Config, EvaluationConfig, SplitConfig, TrackerConfig
+
+__all__ = [
+    "ANYTHING",
+    "PARTS",
+    "ActivationConfig",
+    "Component",
+    "Config",
+    "EvaluationConfig",
+    "OptimizerConfig",
+    "Pruning",
+    "SearchConfig",
+    "SplitConfig",
+    "TrackerConfig",
+    "log_folder",
+    "parse",
+    "parse_plain",
+]

@@ -1,0 +1,166 @@
+"""The configuration of one cell as frozen typed values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from evalbench import space
+from evalbench.config.component import Component
+from evalbench.config.parts import PARTS, ActivationConfig, Chosen, OptimizerConfig
+from evalbench.config.search import SearchConfig
+from evalbench.config.section import Section, check_leaves
+from evalbench.errors import ConfigError
+from evalbench.trial import Budget
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Shares of the rows; what is left is for training."""
+
+    validation: float
+    test: float
+    """Under a search all rows outside the development part."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """What one evaluation asks."""
+
+    name: str
+    question: str | None
+    factor: str | None
+    baseline: str | None
+    rope: Mapping[str, float]
+    """Unit to the smallest difference in it that matters."""
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Where trials are mirrored to."""
+
+    trackers: Mapping[str, Component]
+    """By the name that the user chose; none if results stay in the store."""
+    live: bool
+    """Curves are mirrored while a cohort trains, not at its end."""
+    patience_seconds: float
+    """How long the end of a sweep waits for trackers."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The configuration of one cell."""
+
+    dataset: Component
+    target_score: float | None
+    """The value of the workload's metric that counts as solved."""
+    parts: Mapping[str, Chosen | None]
+    """Config group to the value of that part of the technique, in the order of the table of parts."""
+    part_settings: Mapping[str, Mapping[str, Any]]
+    """Config group to the settings that the part was read from."""
+    label_smoothing: float
+    budget: Budget
+    split: SplitConfig
+    precision: str
+    devices: int
+    """Processes that train the cell together, one per device."""
+    trainer_split: Literal["data", "members"]
+    """What they share out: every batch, or the members of the cohort."""
+    strategy: str
+    """Lightning's, if there are several devices."""
+    trainer: Mapping[str, Any]
+    """Settings that Lightning's `Trainer` takes as they are."""
+    verify: bool
+    """A user's network is compared with plain PyTorch in its first steps."""
+    microbatch_size: int | None
+    """Most rows that one pass takes; larger batches are accumulated, exactly. Never changes a result."""
+    checkpoint_minutes: float
+    """Interval between two checkpoints of a cohort in training."""
+    checkpoint_folder: Path
+    cost_rounds: int
+    """Interleaved rounds in which every technique is timed alone; 0 disables timing."""
+    save: str
+    """Of which trials the final weights are kept: of none, of the best in each cell, of all."""
+    weights_folder: Path
+    tracker: TrackerConfig
+    store_url: str
+    reports: Path
+    evaluation: EvaluationConfig
+    search: SearchConfig | None
+    """None: the technique is measured as it stands."""
+    root_seed: int
+    num_seeds: int
+    choices: Mapping[str, str]
+    """Config group to chosen option."""
+    overrides: Mapping[str, str]
+    """Key to value, as this cell's command line says it."""
+    tree: Mapping[str, Any]
+    """The whole resolved tree as plain values, for display only."""
+
+    @property
+    def model(self) -> Component:
+        """The network."""
+        model: Any = self.parts["model"]
+        return model  # type: ignore[no-any-return]
+
+    @property
+    def activation(self) -> ActivationConfig:
+        """The network's non-linearity."""
+        activation: Any = self.parts["activation"]
+        return activation  # type: ignore[no-any-return]
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """The optimizer."""
+        optimizer: Any = self.parts["optimizer"]
+        return optimizer  # type: ignore[no-any-return]
+
+    @property
+    def schedule(self) -> Component | None:
+        """The learning rate's schedule; None for a constant rate."""
+        schedule: Any = self.parts["schedule"]
+        return schedule  # type: ignore[no-any-return]
+
+    @cached_property
+    def code(self) -> dict[str, dict[str, str]]:
+        """The user's own code that a trial runs; a loader is known by the data that it returns."""
+        chosen = [part for part in self.parts.values() if part is not None]
+        return {name: pieces for part in chosen for name, pieces in part.code().items()}
+
+    @cached_property
+    def technique(self) -> str:
+        """The label of what is being judged: the factor's value in this cell."""
+        factor = self.evaluation.factor
+        return self.label(factor) if factor else f"{self.choices['model']}-{self.choices['optimizer']}"
+
+    def with_values(self, values: Mapping[str, Any]) -> "Config":
+        """Return the configuration with the values at some keys of its parts replaced, such as `optimizer.lr`.
+
+        Only the parts that change are read and checked anew; raises `ConfigError`.
+        """
+        if not values:
+            return self
+        settings = space.replaced(self.part_settings, values)
+        changed = [part for part in PARTS if settings[part.group] is not self.part_settings[part.group]]
+        for part in changed:
+            check_leaves(settings[part.group], part.group)
+        new = {part.group: part.read(Section(settings[part.group], part.group)) for part in changed}
+        tree = space.replaced(self.tree, values)
+        return replace(self, parts={**self.parts, **new}, part_settings=settings, tree=tree)
+
+    def value(self, key: str) -> Any:
+        """Return the value at a key of a part, such as `optimizer.betas.0`."""
+        return space.value_at(self.part_settings, key)
+
+    def label(self, factor: str) -> str:
+        """Return the value of a factor in this cell: a group's option or a key's value."""
+        if factor in self.choices:
+            return self.choices[factor]
+        value: Any = self.tree
+        for key in factor.split("."):
+            if not isinstance(value, Mapping) or key not in value:
+                remedy = "for example " + ", ".join(sorted(self.choices)[:4]) + ", model.depth"
+                raise ConfigError("evaluation.factor", "must be a config group or a key", factor, remedy)
+            value = value[key]
+        return str(value)
