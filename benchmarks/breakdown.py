@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 
 from evalbench import cell, store
 from evalbench.engine import cohort, optimizers, tracing, training
-from evalbench.workloads import metrics
+from evalbench.tasks import Task
 
 PARTS: dict[str, tuple[Any, str]] = {
     "forward and backward (the traced step), losses": (cohort.Cohort, "training_step"),
@@ -22,8 +22,8 @@ PARTS: dict[str, tuple[Any, str]] = {
     "Lightning's loop, order of rows": (pl.Trainer, "fit"),
     "splits, networks, stacking": (training, "train"),
     "forward passes of validation and test": (cohort.Cohort, "_evaluate"),
-    "test metrics": (metrics, "evaluate"),
-    "reference rows": (cell, "_complete_references"),
+    "test metrics": (Task, "evaluate"),
+    "reference rows": (cell, "complete_references"),
     "store": (store.Store, "record"),
 }
 

@@ -16,7 +16,7 @@ from evalbench.engine import calls, noise, training
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import EVALUATION_STEP
 from evalbench.seeds import Role, derive
-from evalbench.workloads import Kind, draw_split, fit_scaling, metrics
+from evalbench.workloads import Kind, draw_split, fit_scaling
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _train(cell: Cell, seed: int, closure: bool, gradients: bool, dtype: torch.d
         predictions = torch.cat([torch.sigmoid(-best), torch.sigmoid(best)], 1).numpy()
     else:
         predictions = best[:, 0].numpy() * scaling.target_std + scaling.target_mean
-    tested = metrics.evaluate(dataset, predictions, dataset.targets[split.test])
+    tested = dataset.kind.evaluate(predictions, dataset.targets[split.test])
     best_epoch = stops[val_losses.index(min(val_losses))] / batches.steps_per_epoch
     return PlainResult(val_losses, stops[: len(val_losses)], tested, best_epoch)
 

@@ -15,7 +15,7 @@ from evalbench.engine import training
 from evalbench.errors import DataError
 from evalbench.seeds import Role, derive
 from evalbench.store import Store
-from evalbench.workloads import draw_split, metrics
+from evalbench.workloads import draw_split
 
 SMALL = ("budget=steps", "budget.steps=6", "budget.validations=2")
 CHOICES = {
@@ -41,9 +41,7 @@ def test_a_loaded_model_predicts_what_was_tested_and_can_be_exported(tmp_path: P
     exported = torch.export.export(model, (rows,)).module()
     for predict in (model, exported):
         predictions = predict(rows).detach().numpy()
-        assert metrics.evaluate(dataset, predictions, dataset.targets[test]) == pytest.approx(
-            results[1].metrics, rel=1e-4
-        )
+        assert dataset.kind.evaluate(predictions, dataset.targets[test]) == pytest.approx(results[1].metrics, rel=1e-4)
 
 
 def test_what_is_saved_beside_the_weights_says_what_they_are(tmp_path: Path) -> None:

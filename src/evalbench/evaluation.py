@@ -408,7 +408,7 @@ def _description(plan: Plan, command: str) -> dict[str, Any]:
                 "choices": {key: value for key, value in cell.config.choices.items() if key not in UNTOLD},
                 "settings": cell.settings,
                 "tree": {key: value for key, value in cell.config.tree.items() if key not in UNTOLD},
-                "metric": cell.dataset.metric.name,
+                "metric": cell.dataset.metric.on("test"),
                 "maximize": cell.dataset.metric.direction == "maximize",
                 "studies": [
                     {

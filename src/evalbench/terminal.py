@@ -378,10 +378,10 @@ def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
         table.add_column(one_line(technique) + mark, justify="right", no_wrap=True)
     for reference in ("linear", "trivial"):
         table.add_column(reference, justify="right", style="dim", no_wrap=True)
-    for workload, dataset in {cell.workload: cell.dataset for cell in plan.cells}.items():
-        metric = dataset.metric.name
+    for workload, of in {cell.workload: cell.dataset.metric for cell in plan.cells}.items():
+        metric = of.on("test")
         here = [cell for cell in plan.cells if cell.workload == workload]
-        row = [one_line(workload) + ("" if dataset.is_classification else " (R²)")]
+        row = [one_line(workload) + ("" if of.name == "accuracy" else f" ({of.words})")]
         for technique in plan.techniques:
             mine = [trials[link.trial_id] for link in links if link.technique == technique]
             here_too = [trial for trial in mine if trial.workload == workload]

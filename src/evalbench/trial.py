@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from evalbench.seeds import Phase
 
@@ -24,15 +24,6 @@ class State(StrEnum):
     PRUNED = "PRUNED"
     DIVERGED = "DIVERGED"  # a finding about the technique
     FAILED = "FAILED"  # our fault, or the user's code's
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A named measured quantity; its direction and unit are declared, never guessed."""
-
-    name: str
-    direction: Literal["minimize", "maximize"]
-    unit: str
 
 
 @dataclass(frozen=True)

@@ -337,7 +337,7 @@ def objectives(cell: Cell) -> tuple[str, ...]:
 
 
 def _own_metric(cell: Cell) -> str:
-    return f"val/{cell.dataset.metric.name.split('/')[1]}"
+    return cell.dataset.metric.on("val")
 
 
 def num_validations(cell: Cell) -> int:

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from evalbench import models, own_code
 from evalbench.config import ActivationConfig, Component, Config
 from evalbench.errors import DataError, StorageError
+from evalbench.tasks import TASKS, Task
 from evalbench.trial import TrialResult
-from evalbench.workloads import Dataset, Kind, Scaling, losses
+from evalbench.workloads import Dataset, Scaling
 
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
 NETWORKS = ("evalbench.models", "torch.nn")
@@ -39,10 +40,10 @@ class Predictor(nn.Module):
     target_mean: Tensor  # ()
     target_std: Tensor
 
-    def __init__(self, network: nn.Module, kind: Kind, features: int) -> None:
+    def __init__(self, network: nn.Module, task: Task, features: int) -> None:
         super().__init__()
         self.network = network
-        self.kind = kind
+        self.task = task
         for name, shape in (("mean", (features,)), ("std", (features,)), ("target_mean", ()), ("target_std", ())):
             self.register_buffer(name, torch.zeros(shape))
 
@@ -55,8 +56,8 @@ class Predictor(nn.Module):
         wide = torch.promote_types(self.mean.dtype, torch.float32)
         if rows.is_floating_point():
             rows = torch.nan_to_num((rows - self.mean) / self.std, nan=0.0)
-        predictions = losses.predict(self.kind, self.network(rows).to(wide))
-        return predictions * self.target_std + self.target_mean if self.kind is Kind.REGRESSION else predictions
+        predictions = self.task.predict(self.network(rows).to(wide))
+        return predictions if self.task.is_classification else predictions * self.target_std + self.target_mean
 
 
 def folder(cell: Path, seed: int) -> Path:
@@ -126,7 +127,7 @@ def save(
         "code": {**config.model.code(), **config.activation.module.code()},
         "workload": dataset.name,
         "base": base,
-        "kind": dataset.kind.value,
+        "kind": dataset.kind.name,
         "features": dataset.features,
         "classes": dataset.classes,
         "out_features": dataset.num_outputs,
@@ -158,14 +159,14 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
         model, module = _component("model", described["model"]), _component("activation", activation)
         features, double = len(described["features"]), described["precision"] == "64-true"
         shape = models.Shape(features, described["out_features"], image and tuple(image), described["vocabulary"])
-        kind = Kind(described["kind"])
+        task = TASKS[described["kind"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         remedy = "name a folder that save=best or save=all wrote"
         raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
     for change in own_code.changes(described.get("code"), {**model.code(), **module.code()}):
         warnings.warn(f"{path}: {change}: it may predict other than what was tested", stacklevel=2)
     network = models.build_seeded(0, model, ActivationConfig(module, gain), shape)
-    predictor = Predictor(network, kind, features)
+    predictor = Predictor(network, task, features)
     if double:
         predictor = predictor.double()
     wanted = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights once

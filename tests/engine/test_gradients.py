@@ -59,7 +59,7 @@ def by_evalbench(optimizer: str, *batches: list[int]) -> list[Array]:
     rows = np.arange(4)
     splits = [Split(rows + 4 * member, rows, rows) for member in range(2)]
     order = Batches(torch.arange(4).expand(2, 4), 1, [0, 0])
-    recipe = Recipe(compose_config(f"optimizer={optimizer}").optimizer, [1])
+    recipe = Recipe(compose_config(f"optimizer={optimizer}").optimizer, dataset.kind.loss, [1])
     cohort = Cohort(build, dataset, splits, order, recipe, [0, 0]).double()
     for step, batch in enumerate(batches):
         cohort.train_block(torch.tensor([[batch, [row + 4 for row in batch]]]), step)  # (S=1, C=2, B)

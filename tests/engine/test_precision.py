@@ -10,7 +10,7 @@ from conftest import make_cell
 from evalbench import weights
 from evalbench.engine import training
 from evalbench.seeds import Role, derive
-from evalbench.workloads import draw_split, metrics
+from evalbench.workloads import draw_split
 from plain import train as train_plainly
 
 DOUBLE = ("trainer.precision=64-true", "budget.epochs=3", "trainer.accelerator=cpu")
@@ -49,6 +49,4 @@ def test_double_precision_agrees_with_a_double_loop_to_its_last_digits(case: str
         .numpy()
     )
     assert predictions.dtype == np.float64
-    assert metrics.evaluate(dataset, predictions, dataset.targets[test]) == pytest.approx(
-        results[2].metrics, rel=accuracy
-    )
+    assert dataset.kind.evaluate(predictions, dataset.targets[test]) == pytest.approx(results[2].metrics, rel=accuracy)

@@ -22,6 +22,7 @@ def chosen(score: Callable[..., float], **more: Any) -> Callable[[Any, Any], flo
 EXPECTED = {
     "accuracy": chosen(sk.accuracy_score),
     "macro_f1": chosen(sk.f1_score, average="macro"),
+    "balanced_accuracy": chosen(sk.balanced_accuracy_score),
     "log_loss": sk.log_loss,
     "perplexity": lambda truth, probabilities: np.exp(sk.log_loss(truth, probabilities)),
     "auroc": lambda truth, probabilities: sk.roc_auc_score(truth, probabilities, multi_class="ovr"),

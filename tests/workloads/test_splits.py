@@ -7,6 +7,7 @@ import pytest
 
 from conftest import make_cell
 from evalbench.errors import DataError
+from evalbench.tasks import Task
 from evalbench.workloads import Dataset, Kind, draw_split, fit_scaling, hold_out
 
 BUNDLED = ["breast_cancer", "diabetes", "digits", "iris", "moons", "wine"]
@@ -36,7 +37,7 @@ def test_classes_keep_their_shares() -> None:
         assert np.bincount(dataset.targets[part]) == pytest.approx(shares * len(part), abs=1.01)
 
 
-def table(targets: np.ndarray, kind: Kind) -> Dataset:
+def table(targets: np.ndarray, kind: Task) -> Dataset:
     rows = len(targets)
     inputs = np.stack([np.arange(rows), np.full(rows, 7.0), np.arange(rows) % 2], axis=1).astype(np.float32)
     inputs[0, 0] = np.nan

@@ -7,7 +7,6 @@ import pytest
 from conftest import make_cell
 from evalbench.errors import ConfigError, DataError
 from evalbench.workloads import Dataset, Kind, draw_split, fit_scaling, references
-from evalbench.workloads.metrics import evaluate
 from evalbench.workloads.text import MODULES, VOCABULARY, load, python_source
 
 
@@ -76,11 +75,11 @@ def tiny(inputs: list[list[int]]) -> Dataset:
 def test_metrics_are_means_over_tokens() -> None:
     dataset = tiny([[0, 1, 2]] * 10)
     probabilities = np.array([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]], [[0.2, 0.2, 0.6], [0.3, 0.3, 0.4]]])
-    values = evaluate(dataset, probabilities, np.array([[0, 0], [2, 1]]))
+    values = dataset.kind.evaluate(probabilities, np.array([[0, 0], [2, 1]]))
     assert values["test/accuracy"] == 0.5
     assert values["test/log_loss"] == pytest.approx(-np.mean(np.log([0.5, 0.1, 0.6, 0.3])))
     assert values["test/perplexity"] == pytest.approx((0.5 * 0.1 * 0.6 * 0.3) ** -0.25)
-    assert np.isfinite(evaluate(dataset, np.eye(3)[[[0, 0]]], np.array([[1, 1]]))["test/perplexity"])
+    assert np.isfinite(dataset.kind.evaluate(np.eye(3)[[[0, 0]]], np.array([[1, 1]]))["test/perplexity"])
 
 
 def test_references_count_tokens_and_pairs_of_tokens() -> None:

@@ -24,7 +24,7 @@ from evalbench.engine.data import Data, pick
 from evalbench.engine.members import Member, Recipe
 from evalbench.engine.networks import build_all
 from evalbench.engine.state import Held, HeldStack, Stack, num_bytes
-from evalbench.workloads import Dataset, Split, losses
+from evalbench.workloads import Dataset, Split
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Cohort(pl.LightningModule):
         """
         super().__init__()
         self.automatic_optimization = False
-        self.kind = dataset.kind
+        self.task = dataset.kind
         self.batches = batches
         self.recipe = recipe
         self.members = [Member() for _ in splits]
@@ -90,7 +90,7 @@ class Cohort(pl.LightningModule):
         self._optimizer: optimizers.CohortOptimizer | optimizers.SplitOptimizer | None = None
         self._snapshot: Mapping[str, Any] | None = None
         self._rank, self._ranks = 0, 1
-        networks = build_all(build, len(splits), recipe, self.kind, self._example)
+        networks = build_all(build, len(splits), recipe, self._example)
         self._steps, self._verdict, self._checksums = networks.steps, networks.verdict, networks.checksums
         self._held = HeldStack(networks.stack)
         self._all_own = Held(networks.stack.own.values())
@@ -248,8 +248,8 @@ class Cohort(pl.LightningModule):
             rows = pick(self.data.validation_rows, self.places)
             outputs = self._evaluate(self._held.stack, rows)  # (C, rows, K)
         targets = self.data.targets_of(rows, self.places)
-        val_losses = vmap(losses.loss_function(self.kind))(outputs, targets).double().tolist()
-        val_scores = losses.score(self.kind, outputs, targets).double().tolist()
+        val_losses = vmap(self.task.loss)(outputs, targets).double().tolist()
+        val_scores = self.task.score(outputs, targets).double().tolist()
         train_losses = (self._loss_sums / seen).tolist()
         improved = []
         for place, index in enumerate(self.places):
@@ -307,8 +307,8 @@ class Cohort(pl.LightningModule):
         self._check_shared()
         self._steps.set_python_state(self._best_python)
         for member, outputs in enumerate(self._evaluate(self._best_stack(), rows)):
-            predictions = losses.predict(self.kind, outputs)
-            if self.kind == "regression":
+            predictions = self.task.predict(outputs)
+            if not self.task.is_classification:
                 predictions = predictions * self.data.target_std[member] + self.data.target_mean[member]
             yield predictions.cpu().numpy()
 

@@ -8,8 +8,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from evalbench.workloads.dataset import Kind
-from evalbench.workloads.losses import loss_function
+from evalbench.tasks import Task
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -17,16 +16,16 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
-def flops_per_step(network: nn.Module, kind: Kind, rows: int, features: int, tokens: bool = False) -> int | None:
+def flops_per_step(network: nn.Module, task: Task, rows: int, features: int, tokens: bool = False) -> int | None:
     """Return the FLOPs of one forward and backward pass over a batch: products, by `torch.utils.flop_counter`.
 
     Matrix products and convolutions count. Nothing is computed where the shapes alone can be followed, on the meta
     device; a network that needs values is run once. None where neither can be done. The optimizer's update is not
-    counted. `tokens` says that inputs are tokens, as they always are for language.
+    counted. `tokens` says that inputs are tokens, as they always are where each token has a target.
     """
     for device in ("meta", "cpu"):
         try:
-            return _count(network.train(), kind, rows, features, tokens, device)
+            return _count(network.train(), task, rows, features, tokens, device)
         except Exception:  # whatever a user's network raises there
             continue
     return None
@@ -46,16 +45,15 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def _count(network: nn.Module, kind: Kind, rows: int, features: int, tokens: bool, device: str) -> int:
-    language = kind is Kind.LANGUAGE
-    inputs = torch.zeros(rows, features, device=device, dtype=torch.int64 if tokens or language else torch.float32)
-    classes = torch.int64 if kind in (Kind.MULTICLASS, Kind.LANGUAGE) else torch.float32
-    targets = torch.zeros((rows, features) if language else (rows,), device=device, dtype=classes)
+def _count(network: nn.Module, task: Task, rows: int, features: int, tokens: bool, device: str) -> int:
+    whole = tokens or task.per_token
+    inputs = torch.zeros(rows, features, device=device, dtype=torch.int64 if whole else torch.float32)
+    targets = task.example_targets(inputs)
     # Not the state dictionary, which lists tied weights twice and would untie them.
     state = {name: torch.zeros_like(value, device="meta") for name, value in network.named_buffers()}
     for name, value in network.named_parameters():
         state[name] = torch.zeros_like(value, device="meta").requires_grad_(value.requires_grad)
     with _Counter() as counter:  # type: ignore[no-untyped-call]
         outputs = network(inputs) if device == "cpu" else functional_call(network, state, (inputs,))
-        loss_function(kind)(outputs, targets).backward()  # type: ignore[no-untyped-call]
+        task.loss(outputs, targets).backward()  # type: ignore[no-untyped-call]
     return int(counter.total)

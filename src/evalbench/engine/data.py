@@ -29,7 +29,7 @@ class Data(nn.Module):
         super().__init__()
         scalings = [fit_scaling(dataset, split.train) for split in splits]
         self.has_tokens = dataset.vocabulary is not None
-        self._scales_targets = not dataset.is_classification
+        self._scales_targets = not dataset.kind.is_classification
         self._has_missing = bool(np.isnan(dataset.inputs).any())
         for name in ("mean", "std", "target_mean", "target_std"):
             self._hold(name, torch.tensor(np.stack([getattr(scaling, name) for scaling in scalings]), dtype=dtype))

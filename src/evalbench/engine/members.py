@@ -1,11 +1,12 @@
 """How the members of a cohort are trained, and what is known of each of them."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from evalbench.config import Component, OptimizerConfig
 from evalbench.engine.halving import Halving
@@ -62,11 +63,12 @@ class Recipe:
     """How every member is trained."""
 
     optimizer: OptimizerConfig
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """The mean loss of one member's outputs and targets that it is trained on."""
     validation_steps: Sequence[int]
     """The steps after which to validate, ascending; the last one ends the trial."""
     schedule: Component | None = None
     patience: int | None = None
-    label_smoothing: float = 0.0
     microbatch_size: int | None = None
     """Most rows that one pass takes; a larger batch is accumulated, exactly."""
     halving: Halving | None = None

@@ -14,7 +14,6 @@ from evalbench.engine.members import Recipe
 from evalbench.engine.one_by_one import OneByOne
 from evalbench.engine.state import Stack
 from evalbench.engine.steps import MemberStep, Steps
-from evalbench.workloads import Kind
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,6 @@ def build_all(
     build: Callable[[int], nn.Module],
     count: int,
     recipe: Recipe,
-    kind: Kind,
     example: Callable[[int], guard.Example],
 ) -> Networks:
     """Build and stack `count` networks; decide whether they are batched.
@@ -55,12 +53,11 @@ def build_all(
     with recipe.numbers():
         changing = state.changing(first, example(0).inputs[0]) if state.constants(first) else set()
     stack = state.stack(built(), changing)
-    smoothing = recipe.label_smoothing
 
     def one_by_one() -> OneByOne:
-        return OneByOne(build, kind, smoothing)
+        return OneByOne(build, recipe.loss)
 
-    steps = Steps(MemberStep(first, kind, stack, smoothing), one_by_one)
+    steps = Steps(MemberStep(first, recipe.loss, stack), one_by_one)
     if not recipe.verify:
         return Networks(stack, steps)
     examples = [example(number) for number in range(guard.NUM_EXAMPLES)]
@@ -73,7 +70,7 @@ def build_all(
         checksums = {name: state.fingerprint(value) for name, value in stack.shared.items()}
     elif verdict.idle:
         stack = stack.not_training(verdict.idle)
-        steps = Steps(MemberStep(first, kind, stack, smoothing), one_by_one)
+        steps = Steps(MemberStep(first, recipe.loss, stack), one_by_one)
     return Networks(stack, steps, verdict, checksums)
 
 

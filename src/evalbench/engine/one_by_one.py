@@ -18,7 +18,6 @@ from evalbench.engine.python_state import Values, copied_values, set_values
 from evalbench.engine.state import Stack
 from evalbench.errors import ConfigError
 from evalbench.models import seeded
-from evalbench.workloads import Kind, losses
 
 
 class Pass(NamedTuple):
@@ -35,13 +34,13 @@ class Pass(NamedTuple):
 class OneByOne:
     """The networks of all members, each made when it is first needed."""
 
-    def __init__(self, build: Callable[[int], nn.Module], kind: Kind, label_smoothing: float) -> None:
-        """Take what builds a member's network, with its initial values."""
+    def __init__(self, build: Callable[[int], nn.Module], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Take what builds a member's network, with its initial values, and the loss of outputs and targets."""
         self._build = build
         self._networks: dict[int, nn.Module] = {}
         self._owners: dict[int, dict[str, list[tuple[nn.Module, str]]]] = {}
         self._moves: list[Callable[[Tensor], Tensor]] = []
-        self._loss = losses.training_loss(kind, label_smoothing)
+        self._loss = loss
         self.drew_from: set[str] | None = None
         """Global generators that networks drew from beside the noise that is ours, once somebody asks for it."""
 

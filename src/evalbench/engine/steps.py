@@ -17,7 +17,6 @@ from evalbench.engine.noise import MemberNoise
 from evalbench.engine.one_by_one import OneByOne, Pass
 from evalbench.engine.python_state import Values
 from evalbench.engine.state import Stack
-from evalbench.workloads import Kind, losses
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +28,15 @@ MEMBER_AXES = (0, 0, 0, None, 0, 0, 0, None)
 class MemberStep:
     """One trial's forward pass, loss and gradients; no member axis anywhere."""
 
-    def __init__(self, network: nn.Module, kind: Kind, stack: Stack, label_smoothing: float) -> None:
-        """Take the network whose code runs (its own tensors are never used) and a stack with the names of its tensors.
+    def __init__(self, network: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], stack: Stack) -> None:
+        """Take the network whose code runs (its own tensors are never used), the loss, and a stack with tensors' names.
 
         A pass is given these tensors in the stack's order: trained, carried, own and shared.
         """
         self._network = _without_values(network)
         self._trained, self._carried = list(stack.trained), list(stack.carried)
         self._constant = [*stack.own, *stack.shared]
-        self._loss = losses.training_loss(kind, label_smoothing)
+        self._loss = loss
 
     def __call__(
         self,

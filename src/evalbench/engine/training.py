@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from evalbench.engine.members import Member, Recipe
 from evalbench.errors import ConfigError, StorageError
 from evalbench.seeds import Phase, Role, derive
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult, TrialSpec
-from evalbench.workloads import Dataset, Kind, Split, draw_split, fit_scaling, metrics, references
+from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
 
 Watch = Callable[[Mapping[str, Sequence[CurvePoint]], int], None]
 """Takes new points of curves by trial, and the index of the first of them in its curve."""
@@ -287,10 +288,10 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     settings = [one.settings for one in entrants]
     recipe = Recipe(
         config.optimizer,
+        partial(dataset.kind.loss, smoothing=config.label_smoothing),
         validation_steps,
         config.schedule,
         config.budget.patience,
-        config.label_smoothing,
         config.microbatch_size,
         _halving(config, entrants),
         config.verify and _is_users(config),
@@ -346,7 +347,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
         passed = examples + member.extra_examples
         diverged = member.diverged_step is not None
         targets = dataset.targets[split.test]
-        tested = references.trivial(dataset, split) if diverged else metrics.evaluate(dataset, predictions, targets)
+        tested = references.trivial(dataset, split) if diverged else dataset.kind.evaluate(predictions, targets)
         results.append(
             TrialResult(
                 state=State.DIVERGED if diverged else State.PRUNED if member.pruned else State.COMPLETE,
@@ -447,5 +448,4 @@ def shape_of(dataset: Dataset) -> models.Shape:
 def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
     """Return inputs of two examples, and the shape of the outputs that a network must have for them."""
     inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
-    places = inputs.shape if dataset.kind is Kind.LANGUAGE else (2,)
-    return inputs, (*places, dataset.num_outputs)
+    return inputs, (*dataset.kind.example_targets(inputs).shape, dataset.num_outputs)

@@ -15,12 +15,11 @@ from evalbench.record.tables import write_table
 from evalbench.seeds import study_of
 from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
-from evalbench.tasks.metric import METRICS
+from evalbench.tasks import MEASURED
 from evalbench.trial import TRAINING_VERSION, State
 from evalbench.tuning import CellStudy, Tried, direction
 from evalbench.workloads import Dataset
 
-MEASURED = tuple(metric.on("test") for metric in METRICS.values() if metric.compute)
 REFERENCE_COLUMNS = ["reference", "workload", "seed", "metric", "direction", "unit", "score"]
 
 
@@ -243,10 +242,10 @@ def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, pilot_seeds: i
         **_key(link, trial),
         "stage": "pilot" if study_of(trial.seed)[1] < pilot_seeds else "extension",
         "state": result.state.value,
-        "metric": metric.name,
+        "metric": metric.on("test"),
         "direction": metric.direction,
         "unit": metric.unit,
-        "score": result.metrics.get(metric.name),
+        "score": result.metrics.get(metric.on("test")),
         "num_train": result.num_train,
         "num_test": result.num_test,
         "steps": result.steps,
@@ -255,7 +254,7 @@ def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, pilot_seeds: i
         "parameters": result.parameters,
         "best_epoch": result.best_epoch,
         "diverged_step": result.diverged_step,
-        **{name: result.metrics.get(name) for name in MEASURED},
+        **{name: result.metrics.get(name) for name in (measured.on("test") for measured in MEASURED)},
         "message": result.message,
     }
 
@@ -284,10 +283,10 @@ def _reference_rows(
             "reference": reference,
             "workload": workload,
             "seed": seed,
-            "metric": dataset.metric.name,
+            "metric": dataset.metric.on("test"),
             "direction": dataset.metric.direction,
             "unit": dataset.metric.unit,
-            "score": metrics[dataset.metric.name],
+            "score": metrics[dataset.metric.on("test")],
         }
         for workload, dataset in datasets.items()
         for (seed, reference), metrics in sorted(references[workload].items())
@@ -317,14 +316,14 @@ def _failures(pairs: Sequence[tuple[Link, StoredTrial]]) -> list[dict[str, Any]]
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
     return {
-        "kind": dataset.kind.value,
+        "kind": dataset.kind.name,
         "generated": dataset.generated,
         "rows": len(dataset.targets),
         "features": dataset.inputs.shape[1],
         "classes": len(dataset.classes) or None,
         "fingerprint": dataset.fingerprint,
         "fixed_test_rows": None if dataset.fixed_test_rows is None else len(dataset.fixed_test_rows),
-        "metric": dataset.metric.name,
+        "metric": dataset.metric.on("test"),
         "direction": dataset.metric.direction,
         "unit": dataset.metric.unit,
         "description": dataset.description,

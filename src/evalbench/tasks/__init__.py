@@ -1,1 +1,32 @@
-"""Kinds of problems, and the metrics that they are judged by."""
+"""Kinds of problems, one file each, and the registry of metrics."""
+
+from typing import Final
+
+from evalbench.tasks.binary import Binary
+from evalbench.tasks.language import Language
+from evalbench.tasks.metric import METRICS, Metric
+from evalbench.tasks.multiclass import Multiclass
+from evalbench.tasks.regression import Regression
+from evalbench.tasks.task import Task
+
+__all__ = ["MEASURED", "TASKS", "Kind", "Metric", "Task", "kind_of"]
+
+
+class Kind:
+    """The kinds of problems, as a loader names them; a new one is a line here."""
+
+    BINARY: Final[Task] = Binary()
+    MULTICLASS: Final[Task] = Multiclass()
+    REGRESSION: Final[Task] = Regression()
+    LANGUAGE: Final[Task] = Language()
+
+
+TASKS = {task.name: task for task in vars(Kind).values() if isinstance(task, Task)}
+"""By name."""
+MEASURED = [metric for metric in METRICS.values() if any(metric.name in task.metrics for task in TASKS.values())]
+"""The metrics that some task measures without being asked."""
+
+
+def kind_of(num_classes: int) -> Task:
+    """Return the kind of a table by its number of classes; none are numbers."""
+    return {0: Kind.REGRESSION, 2: Kind.BINARY}.get(num_classes, Kind.MULTICLASS)

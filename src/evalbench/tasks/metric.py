@@ -111,6 +111,12 @@ def _macro_f1(probabilities: Array, truth: Array) -> Any:
     return np.mean(2 * hits / np.maximum(1, there + chosen), axis=-1)
 
 
+def _balanced_accuracy(probabilities: Array, truth: Array) -> Any:
+    """Return the mean recall of the classes that are there."""
+    there, _, hits = _counts(probabilities, truth)
+    return np.sum(hits / np.maximum(1, there), axis=-1) / np.sum(there > 0, axis=-1)
+
+
 def _auroc(probabilities: Array, truth: Array) -> Any:
     """Return P(a row of a class scores above a row of another), ties half, averaged over classes.
 
@@ -142,7 +148,7 @@ def _mae(predictions: Array, targets: Array) -> Any:
     return np.mean(np.abs(predictions - targets), axis=-1)
 
 
-def _share(name: str, words: str, compute: Compute | None, **more: Any) -> Metric:
+def _share(name: str, words: str, compute: Compute, **more: Any) -> Metric:
     return Metric(name, "maximize", FRACTION, 1.0, words, 3, on_curve=True, compute=compute, **more)
 
 
@@ -157,7 +163,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("r2", "maximize", "R²", 1.0, "R²", 3, on_curve=True, floor=r2_floor, compute=_r2),
         Metric("rmse", "minimize", "", 0.0, "RMSE", compute=_rmse),
         Metric("mae", "minimize", "", 0.0, "MAE", compute=_mae),
-        _share("balanced_accuracy", "balanced accuracy", None),
+        _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy),
     )
 }
 """By name. A new metric is one line here, and is measured where a task lists it or a user names it."""

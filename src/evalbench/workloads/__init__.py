@@ -4,7 +4,8 @@ import json
 
 from evalbench.config import Component
 from evalbench.errors import ConfigError
-from evalbench.workloads.dataset import Dataset, Kind
+from evalbench.tasks import Kind
+from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.splits import Scaling, Split, development_part, draw_split, fit_scaling, hold_out
 
 __all__ = [

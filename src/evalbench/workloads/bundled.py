@@ -4,7 +4,8 @@ import numpy as np
 from sklearn import datasets
 
 from evalbench.errors import ConfigError
-from evalbench.workloads.dataset import Dataset, Kind
+from evalbench.tasks import kind_of
+from evalbench.workloads.dataset import Dataset
 
 DESCRIPTIONS = {
     "breast_cancer": "Wisconsin diagnostic breast cancer: tumour from 30 measurements of cell nuclei",
@@ -22,11 +23,10 @@ def load(name: str) -> Dataset:
     source = getattr(datasets, f"load_{name}")()
     regression = name == "diabetes"
     classes = () if regression else tuple(str(label) for label in source.target_names)
-    kinds = {0: Kind.REGRESSION, 2: Kind.BINARY}
     inputs = source.data.astype(np.float32)
     return Dataset(
         name=name,
-        kind=kinds.get(len(classes), Kind.MULTICLASS),
+        kind=kind_of(len(classes)),
         inputs=inputs,
         targets=source.target.astype(np.float32 if regression else np.int64),
         features=tuple(str(feature) for feature in source.feature_names),

@@ -18,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evalbench.errors import ConfigError, DataError
-from evalbench.workloads.dataset import Dataset, Kind
+from evalbench.tasks import Kind, kind_of
+from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.numerals import MARKS, Reading, readings
 
 MAX_CATEGORIES = 100
@@ -83,9 +84,9 @@ def load(
         _refuse(path, wrong)
     targets, classes = _targets(table, column, numbers.get(column), wrong)
     _refuse(path, wrong)
-    found = Kind.REGRESSION if kind == "regression" else Kind.BINARY if len(classes) == 2 else Kind.MULTICLASS
+    task = Kind.REGRESSION if kind == "regression" else kind_of(len(classes))
     described = _described(table, numbers)
-    return Dataset(label, found, inputs, targets, features, numeric, classes, description=described)
+    return Dataset(label, task, inputs, targets, features, numeric, classes, description=described)
 
 
 def _delimiter(given: Any) -> str | None:

@@ -3,7 +3,6 @@
 import hashlib
 import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
@@ -11,19 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import DataError
-from evalbench.trial import Metric
+from evalbench.tasks import Metric, Task
 
 MIN_ROWS = 10
-MIN_ROWS_PER_CLASS = 5
-
-
-class Kind(StrEnum):
-    """The kind of problem: it fixes the loss, the number of outputs and the metrics."""
-
-    BINARY = "binary"
-    MULTICLASS = "multiclass"
-    REGRESSION = "regression"
-    LANGUAGE = "language"  # the next token at every place of a window of text
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +29,8 @@ class Dataset:
     """
 
     name: str
-    kind: Kind
+    kind: Task
+    """One of `Kind`."""
     inputs: NDArray[np.float32] | NDArray[np.int64]
     targets: NDArray[np.int64] | NDArray[np.float32]
     features: tuple[str, ...]
@@ -70,47 +60,13 @@ class Dataset:
             raise DataError(f"{self.name}: every input is missing: give columns that have values")
         self._check_tokens()
         self._check_held_out()
-        if self.kind is Kind.LANGUAGE:
-            return
-        if self.targets.shape != (rows,):
-            raise DataError(f"{self.name}: targets must have the shape ({rows},), not {self.targets.shape}")
-        if not self.is_classification:
-            if not np.isfinite(self.targets).all():
-                raise DataError(f"{self.name}: a regression target must be finite everywhere: remove those rows")
-            if np.ptp(self.targets) == 0:
-                raise DataError(f"{self.name}: the target has one value only: nothing can be learned from it")
-            return
-        if len(self.classes) < 2:
-            raise DataError(
-                f"{self.name}: the target has one class only ({self.classes[0]!r}): at least two are needed"
-            )
-        counts = np.bincount(self.targets.astype(np.int64), minlength=len(self.classes))
-        if counts.min() < MIN_ROWS_PER_CLASS:
-            rare = self.classes[int(counts.argmin())]
-            hint = "" if len(self.classes) < 20 else " (dataset.kind=regression, if the target is a number)"
-            raise DataError(
-                f"{self.name}: every class needs at least {MIN_ROWS_PER_CLASS} rows to appear in every split, not "
-                f"{counts.min()} ({rare!r}): merge or remove rare classes{hint}"
-            )
+        self.kind.check(self)
 
     def _check_tokens(self) -> None:
-        language = self.kind is Kind.LANGUAGE
         if self.vocabulary is None:
-            if language:
-                raise DataError(f"{self.name}: next-token prediction needs tokens: give the vocabulary's size")
             return
-        known = (self.inputs, self.targets) if language else (self.inputs,)
-        for tokens in known:
-            if tokens.dtype != np.int64 or tokens.min() < 0 or tokens.max() >= self.vocabulary:
-                raise DataError(f"{self.name}: tokens must be int64 from 0 to {self.vocabulary - 1}: check the loader")
-        if not language:
-            return
-        if self.targets.shape != self.inputs.shape or len(self.classes) != self.vocabulary:
-            raise DataError(
-                f"{self.name}: every place of a window needs a target, every token a name: check the loader"
-            )
-        if np.ptp(self.targets) == 0:
-            raise DataError(f"{self.name}: every next token is the same: nothing can be learned from it")
+        if self.inputs.dtype != np.int64 or self.inputs.min() < 0 or self.inputs.max() >= self.vocabulary:
+            raise DataError(f"{self.name}: tokens must be int64 from 0 to {self.vocabulary - 1}: check the loader")
 
     def _check_held_out(self) -> None:
         if self.fixed_test_rows is None:
@@ -132,29 +88,14 @@ class Dataset:
         return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none, drawn=True)
 
     @property
-    def is_classification(self) -> bool:
-        """Whether targets are classes, or tokens, which are the classes of language."""
-        return self.kind is not Kind.REGRESSION
-
-    @property
-    def has_row_classes(self) -> bool:
-        """Whether each row has one class, so that splits can keep the shares of the classes."""
-        return self.kind in (Kind.BINARY, Kind.MULTICLASS)
-
-    @property
     def num_outputs(self) -> int:
-        """Outputs that a network needs, for language at each place.
-
-        One logit for two classes, one per class for more, one for regression, one per token for language.
-        """
-        return len(self.classes) if self.kind in (Kind.MULTICLASS, Kind.LANGUAGE) else 1
+        """Outputs that a network needs, for each token if targets are tokens."""
+        return self.kind.num_outputs(len(self.classes))
 
     @property
     def metric(self) -> Metric:
         """The primary metric, read once on the test rows."""
-        if self.is_classification:
-            return Metric("test/accuracy", "maximize", "fraction")
-        return Metric("test/r2", "maximize", "R²")
+        return self.kind.metric
 
     @cached_property
     def derived(self) -> dict[tuple[float | str, ...], Any]:
@@ -171,10 +112,10 @@ class Dataset:
         for part in (self.inputs, self.targets, self.numeric):
             digest.update(f"{part.dtype}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).tobytes())
-        digest.update(repr((self.kind.value, self.features, self.classes)).encode())
+        digest.update(repr((self.kind.name, self.features, self.classes)).encode())
         if self.image is not None:
             digest.update(repr(self.image).encode())
-        if self.vocabulary is not None and self.kind is not Kind.LANGUAGE:  # there the classes have it
+        if self.vocabulary is not None and not self.kind.per_token:  # there the classes have it
             digest.update(f"vocabulary {self.vocabulary}".encode())
         if self.fixed_test_rows is not None:
             digest.update(b"held out" + np.sort(self.fixed_test_rows).astype(np.int64).tobytes())

@@ -4,7 +4,8 @@ import numpy as np
 from sklearn.datasets import make_moons
 
 from evalbench.errors import ConfigError
-from evalbench.workloads.dataset import Dataset, Kind
+from evalbench.tasks import Kind
+from evalbench.workloads.dataset import Dataset
 
 
 def moons(name: str, num_rows: int, noise: float) -> Dataset:

@@ -81,9 +81,9 @@ def _divide(
     dataset: Dataset, rows: NDArray[np.int64], share: float, generator: np.random.RandomState
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return most of some rows, and the others, which are a share of all rows of the data set."""
-    least = len(dataset.classes) if dataset.has_row_classes else 1
+    least = len(dataset.classes) if dataset.kind.has_row_classes else 1
     count = max(least, round(share * len(dataset.targets)))
-    labels = dataset.targets[rows] if dataset.has_row_classes else None
+    labels = dataset.targets[rows] if dataset.kind.has_row_classes else None
     most, others = train_test_split(rows, test_size=count, stratify=labels, random_state=generator)
     return most, others
 
@@ -122,7 +122,7 @@ def fit_scaling(dataset: Dataset, train: NDArray[np.int64]) -> Scaling:
 def _with_target_scale(
     dataset: Dataset, train: NDArray[np.int64], mean: NDArray[np.float64], std: NDArray[np.float64]
 ) -> Scaling:
-    if dataset.is_classification:
+    if dataset.kind.is_classification:
         return Scaling(mean, std, 0.0, 1.0)
     targets = dataset.targets[train].astype(np.float64)
     return Scaling(mean, std, float(targets.mean()), float(targets.std()) or 1.0)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import ConfigError, DataError
-from evalbench.workloads.dataset import MIN_ROWS, Dataset, Kind
+from evalbench.tasks import Kind
+from evalbench.workloads.dataset import MIN_ROWS, Dataset
 
 CHARACTERS = "\t\n " + string.digits + string.ascii_letters + string.punctuation
 OTHER = len(CHARACTERS)

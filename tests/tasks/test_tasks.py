@@ -4,13 +4,12 @@ from sklearn import metrics as sk
 
 from conftest import make_cell
 from evalbench.workloads import draw_split, references
-from evalbench.workloads.metrics import evaluate
 
 
 def test_classification_metrics_by_hand() -> None:
     dataset = make_cell("dataset=breast_cancer").dataset
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8]])
-    values = evaluate(dataset, probabilities, np.array([0, 1, 1, 0]))
+    values = dataset.kind.evaluate(probabilities, np.array([0, 1, 1, 0]))
     assert values["test/accuracy"] == 0.5
     assert values["test/macro_f1"] == 0.5
     assert values["test/log_loss"] == pytest.approx(-np.mean(np.log([0.9, 0.4, 0.7, 0.2])))
@@ -25,7 +24,7 @@ def test_classification_metrics_are_those_of_scikit_learn(name: str) -> None:
     probabilities = generator.multinomial(8, np.full(len(labels), 1 / len(labels)), len(targets)) / 8  # ties, zeros
     chosen = probabilities.argmax(1)
     scores = probabilities[:, 1] if name == "breast_cancer" else probabilities
-    assert evaluate(dataset, probabilities, targets) == pytest.approx(
+    assert dataset.kind.evaluate(probabilities, targets) == pytest.approx(
         {
             "test/accuracy": sk.accuracy_score(targets, chosen),
             "test/log_loss": sk.log_loss(targets, probabilities, labels=labels),
@@ -38,13 +37,13 @@ def test_classification_metrics_are_those_of_scikit_learn(name: str) -> None:
 
 def test_regression_metrics_by_hand() -> None:
     dataset = make_cell("dataset=diabetes").dataset
-    values = evaluate(dataset, np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 6.0], dtype=np.float32))
+    values = dataset.kind.evaluate(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 6.0], dtype=np.float32))
     assert values == pytest.approx({"test/r2": 1 - 9 / 14, "test/rmse": np.sqrt(3), "test/mae": 1.0})
 
 
 def test_auroc_is_left_out_where_a_class_has_no_row() -> None:
     dataset = make_cell("dataset=iris").dataset
-    assert "test/auroc" not in evaluate(dataset, np.full((2, 3), 1 / 3), np.array([0, 1]))
+    assert "test/auroc" not in dataset.kind.evaluate(np.full((2, 3), 1 / 3), np.array([0, 1]))
 
 
 def test_the_trivial_predictor_scores_the_majority_share_and_about_zero_r2() -> None:

@@ -1,0 +1,89 @@
+"""The next token at every place of a window of text; `T` places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalbench.errors import DataError
+from evalbench.tasks import classes
+from evalbench.tasks.task import Array, Table, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Language(Task):
+    """Cross-entropy per token; outputs are `(B, T, K)`, targets `(B, T)`, and every metric is a mean over tokens."""
+
+    name = "language"
+    metrics = ("accuracy", "log_loss", "perplexity")
+    has_row_classes = False
+    per_token = True
+
+    def num_outputs(self, num_classes: int) -> int:
+        """Return one per token of the vocabulary."""
+        return num_classes
+
+    def check(self, table: Table) -> None:
+        """Raise `DataError` unless every place has a token of the vocabulary to predict, and not all have the same."""
+        if table.vocabulary is None:
+            raise DataError(f"{table.name}: next-token prediction needs tokens: give the vocabulary's size")
+        targets = table.targets
+        if targets.dtype != np.int64 or targets.min() < 0 or targets.max() >= table.vocabulary:
+            raise DataError(f"{table.name}: tokens must be int64 from 0 to {table.vocabulary - 1}: check the loader")
+        if targets.shape != table.inputs.shape or len(table.classes) != table.vocabulary:
+            raise DataError(
+                f"{table.name}: every place of a window needs a target, every token a name: check the loader"
+            )
+        if np.ptp(targets) == 0:
+            raise DataError(f"{table.name}: every next token is the same: nothing can be learned from it")
+
+    def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
+        """Return the shares of the tokens."""
+        return classes.shares(train, shape, num_classes)
+
+    def linear(self, train: Array, targets: Array, test: Array, num_classes: int, vocabulary: int | None) -> Array:
+        """Return the probabilities of the next token given the current one, from the training rows' counts of pairs.
+
+        Softmax regression on the one-hot current token has these as its maximum-likelihood solution. Adding one to each
+        count regularises it.
+        """
+        counts = np.ones((num_classes, num_classes))  # current token, next token
+        np.add.at(counts, (train.astype(np.int64), targets.astype(np.int64)), 1)
+        probabilities: NDArray[np.float64] = counts / counts.sum(1, keepdims=True)
+        return probabilities[test.astype(np.int64)]
+
+    def example_targets(self, inputs: Tensor) -> Tensor:
+        """Return `(B, T)` zeros, as whole numbers."""
+        import torch
+
+        return torch.zeros(inputs.shape, device=inputs.device, dtype=torch.int64)
+
+    def natural(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits `(B * T, K)` and tokens `(B * T,)`, as `torch.nn.CrossEntropyLoss` takes them."""
+        return outputs.flatten(0, 1), targets.flatten()
+
+    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Return the cross-entropy per token."""
+        from torch.nn import functional as F
+
+        return F.cross_entropy(*self.natural(outputs, targets), label_smoothing=smoothing)
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the accuracy."""
+        return (outputs.argmax(-1) == targets).to(outputs.dtype).mean((-2, -1))
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Return the probabilities of all tokens at every place, `(..., B, T, K)`."""
+        import torch
+
+        return torch.softmax(outputs.double(), dim=-1)
+
+    def rows_of(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        """Return all tokens of all rows, one after another."""
+        lead = targets.shape[:-2]
+        return predictions.reshape(*lead, -1, predictions.shape[-1]), targets.reshape(*lead, -1)

@@ -1,0 +1,74 @@
+"""One number per row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evalbench.errors import DataError
+from evalbench.tasks import classes
+from evalbench.tasks.task import Array, Table, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Regression(Task):
+    """Squared error on targets that are scaled by the mean and standard deviation of the training rows."""
+
+    name = "regression"
+    metrics = ("r2", "rmse", "mae")
+    is_classification = False
+    has_row_classes = False
+
+    def num_outputs(self, num_classes: int) -> int:
+        """Return 1."""
+        return 1
+
+    def check(self, table: Table) -> None:
+        """Raise `DataError` unless each row has a finite number, and not all have the same."""
+        classes.check_one_per_row(table)
+        if not np.isfinite(table.targets).all():
+            raise DataError(f"{table.name}: a regression target must be finite everywhere: remove those rows")
+        if np.ptp(table.targets) == 0:
+            raise DataError(f"{table.name}: the target has one value only: nothing can be learned from it")
+
+    def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
+        """Return the mean."""
+        return np.full(shape, train.mean(dtype=np.float64))
+
+    def linear(self, train: Array, targets: Array, test: Array, num_classes: int, vocabulary: int | None) -> Array:
+        """Return the predictions of scikit-learn's ridge regression at its defaults."""
+        from sklearn.linear_model import Ridge
+
+        if vocabulary is not None:
+            train, test = classes.token_shares(train, vocabulary), classes.token_shares(test, vocabulary)
+        predictions: Array = Ridge().fit(train, targets).predict(test)
+        return predictions
+
+    def example_targets(self, inputs: Tensor) -> Tensor:
+        """Return `(B,)` zeros."""
+        import torch
+
+        return torch.zeros(len(inputs), device=inputs.device)
+
+    def natural(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return two times numbers `(B,)`, as `torch.nn.MSELoss` takes them."""
+        return outputs.squeeze(-1), targets
+
+    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Return the mean squared error; there are no classes to smooth."""
+        from torch.nn import functional as F
+
+        return F.mse_loss(*self.natural(outputs, targets))
+
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return R²."""
+        residual = (outputs.squeeze(-1) - targets).square().mean(-1)
+        return 1 - residual / targets.var(-1, correction=0)
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Return the scaled numbers."""
+        return outputs.double().squeeze(-1)

@@ -1,0 +1,111 @@
+"""The contract of a kind of problem: outputs, loss, predictions, reference predictors, metrics.
+
+Shapes: `B` examples, `K` outputs, `N` rows, `D` columns; `...` stands for any leading axes. Only the methods that take
+tensors need torch, so that planning, help and the report do without it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalbench.tasks.metric import METRICS, Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[Any]
+
+
+class Table(Protocol):
+    """The part of a data set that a task checks, see `Dataset`."""
+
+    # fmt: off
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def inputs(self) -> Array: ...  # noqa: D102
+    @property
+    def targets(self) -> Array: ...  # noqa: D102
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def vocabulary(self) -> int | None: ...  # noqa: D102
+    # fmt: on
+
+
+class Task(ABC):
+    """A kind of problem; it has no state."""
+
+    name: ClassVar[str]
+    """Part of a data set's fingerprint."""
+    metrics: ClassVar[tuple[str, ...]]
+    """The names of the metrics that are measured on test rows, the primary one first."""
+    is_classification: ClassVar[bool] = True
+    """Targets are indices of classes, or tokens; otherwise numbers, which are scaled by those of the training rows."""
+    has_row_classes: ClassVar[bool] = True
+    """Each row has one class, so that splits can keep the shares of the classes."""
+    per_token: ClassVar[bool] = False
+    """Inputs are tokens, and each has a target of its own; the classes are the vocabulary."""
+
+    @property
+    def metric(self) -> Metric:
+        """Return the primary metric unless the user names another."""
+        return METRICS[self.metrics[0]]
+
+    @abstractmethod
+    def num_outputs(self, num_classes: int) -> int:
+        """Return the number of outputs `K` that a network needs, for each token if targets are tokens."""
+
+    @abstractmethod
+    def check(self, table: Table) -> None:
+        """Raise `DataError` for targets of which no split could be used."""
+
+    @abstractmethod
+    def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
+        """Return what a predictor without inputs predicts for targets of a shape, given the training rows' targets."""
+
+    @abstractmethod
+    def linear(self, train: Array, targets: Array, test: Array, num_classes: int, vocabulary: int | None) -> Array:
+        """Return what a linear model predicts for inputs `test`, given training rows; tokens are below `vocabulary`."""
+
+    @abstractmethod
+    def example_targets(self, inputs: Tensor) -> Tensor:
+        """Return targets of zeros for inputs `(B, D)`."""
+
+    @abstractmethod
+    def natural(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outputs and targets of `B` examples in the shapes that PyTorch's own losses take."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Return the mean loss `()` of outputs `(B, K)`.
+
+        `smoothing` moves the targets of classes that share of the way to uniform (Szegedy et al. 2016).
+        """
+
+    @abstractmethod
+    def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the primary metric `(...)` of outputs `(..., B, K)` in their own precision."""
+
+    @abstractmethod
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Return predictions in float64: class probabilities `(..., B, classes)`, or scaled numbers `(..., B)`."""
+
+    def rows_of(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        """Return predictions and targets of `N` rows or `N` tokens as metrics take them, with the same leading axes."""
+        return predictions, targets
+
+    def evaluate(self, predictions: Array, targets: Array, metrics: Sequence[Metric] = ()) -> dict[str, float]:
+        """Return the task's metrics and others on test rows by name, such as `test/accuracy`; none that is undefined.
+
+        `predictions` and `targets` as `predict` returns them, numbers in the target's own unit.
+        """
+        measured = dict.fromkeys([*(METRICS[name] for name in self.metrics), *metrics])
+        rows = self.rows_of(predictions, targets)
+        scores = {metric.on("test"): float(metric.compute(*rows)) for metric in measured if metric.compute}
+        return {name: score for name, score in scores.items() if not np.isnan(score)}
