@@ -22,8 +22,10 @@ from benchmarks import breakdown, lightning_template, peers, rounds, table
 from benchmarks.rounds import Engine, Timing
 from benchmarks.work import DEVICE, Work, works
 from evalbench import cell as cells
-from evalbench import evaluation
 from evalbench.engine import training
+from evalbench.evaluation.checks import check_trainable
+from evalbench.evaluation.design import link
+from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
 COHORTS = (1, 5, 10, 32, 64, 256) if DEVICE.type == "cpu" else (1, 5, 10, 32, 64, 256, 1024, 4096)
@@ -107,10 +109,10 @@ def _cohort(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
 
 def _whole_cell(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
     """Run a cell as a sweep does: compose, check, link, train, references, store; no tracker, no report."""
-    plan = evaluation.plan([work.composed(len(seeds))])
+    plan = Plan.of([work.composed(len(seeds))])
     store = Store(f"sqlite:///{folder}/store.sqlite")
-    evaluation.check_trainable(plan, store)
-    evaluation.link(plan, store, "benchmark")
+    check_trainable(plan, store)
+    link(plan, store, "benchmark")
     (cell,) = plan.cells
     cells.run(cell, store)
     trials = store.trials(list(cell.specs))

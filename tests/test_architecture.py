@@ -143,7 +143,7 @@ def test_heavy_libraries_stay_in_their_rooms(file: Path) -> None:
             "torch wandb pandas optuna",
         ),
         ("import evalbench.report, evalbench.report.__main__", "torch wandb hydra optuna"),
-        ("import evalbench.terminal, evalbench.cell", "torch wandb pytorch_lightning optuna"),
+        ("import evalbench.terminal.hydra_app, evalbench.cell", "torch wandb pytorch_lightning optuna"),
     ],
 )
 def test_starting_is_light(code: str, absent: str) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from conftest import Cli, Inline
-from evalbench import evaluation
+from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
 SMALL = ("budget.epochs=3", "model.width=8", "num_seeds=3", "dataset=iris,wine")
@@ -72,7 +72,7 @@ def test_an_interrupt_before_the_sweep_is_under_way_gets_one_line_too(
     def interrupt(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evaluation, "plan", interrupt)
+    monkeypatch.setattr(Plan, "of", interrupt)
     with pytest.raises(SystemExit, match=r"^130$"):
         inline("dataset=iris")
     (line,) = capsys.readouterr().err.splitlines()

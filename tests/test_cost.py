@@ -7,7 +7,11 @@ import pytest
 
 from conftest import compose_config, make_cell
 from evalbench import cell as cells
-from evalbench import cost, evaluation
+from evalbench import cost
+from evalbench.evaluation.conclude import conclude
+from evalbench.evaluation.costs import measure_costs
+from evalbench.evaluation.design import link
+from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
 COMPARED = ("evaluation.name=costs", "evaluation.factor=optimizer", "evaluation.baseline=sgd", "num_seeds=2")
@@ -34,12 +38,12 @@ def test_costs_are_measured_once_in_as_many_rounds_as_asked_for(tmp_path: Path) 
 
     def measured(rounds: int) -> pd.DataFrame:
         chosen = (*COMPARED, *SMALL, f"reports={tmp_path}", f"cost.rounds={rounds}")
-        plan = evaluation.plan([compose_config(*chosen, f"optimizer={name}") for name in ("sgd", "adam")])
-        evaluation.link(plan, store, "command")
+        plan = Plan.of([compose_config(*chosen, f"optimizer={name}") for name in ("sgd", "adam")])
+        link(plan, store, "command")
         for cell in plan.cells:
             cells.run(cell, store)
-        evaluation.measure_costs(plan, store)
-        evaluation.conclude(plan, store)
+        measure_costs(plan, store)
+        conclude(plan, store)
         path = plan.folder / "costs.csv"
         return pd.read_csv(path) if path.exists() else pd.DataFrame()
 

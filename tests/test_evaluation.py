@@ -8,9 +8,13 @@ import pytest
 
 from conftest import compose_config
 from evalbench import cell as cells
-from evalbench import evaluation
 from evalbench.config import Config, parse_plain
 from evalbench.errors import ConfigError
+from evalbench.evaluation.checks import check_trainable
+from evalbench.evaluation.conclude import Outcome, conclude
+from evalbench.evaluation.design import link
+from evalbench.evaluation.naming import name_for
+from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 from evalbench.trial import State
 
@@ -42,14 +46,14 @@ COMPARED = ("evaluation.name=small", "evaluation.factor=optimizer", "evaluation.
     ],
 )
 def test_a_sweep_that_was_changed_is_another_evaluation(overrides: tuple[str, ...], same: bool) -> None:
-    name = evaluation.name_for("optimizers", overrides)
+    name = name_for("optimizers", overrides)
     assert (name == "optimizers") is same
     assert name.startswith("optimizers")
-    assert name == evaluation.name_for("optimizers", reversed(overrides))
+    assert name == name_for("optimizers", reversed(overrides))
 
 
 def test_the_plan_knows_techniques_and_the_other_factors() -> None:
-    plan = evaluation.plan(
+    plan = Plan.of(
         [
             cell_of(*COMPARED, f"optimizer={optimizer}", f"model.depth={depth}")
             for optimizer in ("sgd", "adam")
@@ -63,18 +67,18 @@ def test_the_plan_knows_techniques_and_the_other_factors() -> None:
 
 def test_a_setting_that_varies_within_an_option_lists_its_values(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
-    plan = evaluation.plan([cell_of("evaluation.name=depths", f"model.depth={depth}") for depth in (1, 4)])
-    evaluation.link(plan, store, "command")
+    plan = Plan.of([cell_of("evaluation.name=depths", f"model.depth={depth}") for depth in (1, 4)])
+    link(plan, store, "command")
     settings = store.design("depths")["settings"]
     assert settings["model"]["mlp"] == {"_target_": "evalbench.models.mlp.MLP", "depth": "1, 4 (varied)", "width": 8}
     assert settings["optimizer"]["adam"]["lr"] == 0.001
 
 
 def test_without_a_declared_factor_the_first_that_varies_is_compared() -> None:
-    plan = evaluation.plan([cell_of("activation=relu"), cell_of("activation=tanh")])
+    plan = Plan.of([cell_of("activation=relu"), cell_of("activation=tanh")])
     assert (plan.factor, plan.baseline, plan.techniques) == ("activation", "relu", ("relu", "tanh"))
     asked = [cell_of(f"activation={name}", "evaluation.baseline=tanh") for name in ("relu", "tanh")]
-    assert evaluation.plan(asked).baseline == "tanh"
+    assert Plan.of(asked).baseline == "tanh"
 
 
 @pytest.mark.parametrize(
@@ -90,14 +94,14 @@ def test_a_comparison_that_makes_no_sense_is_refused(
     optimizers: tuple[str, ...], more: tuple[str, ...], key: str
 ) -> None:
     with pytest.raises(ConfigError) as refused:
-        evaluation.plan([cell_of(*COMPARED, *more, f"optimizer={name}") for name in optimizers])
+        Plan.of([cell_of(*COMPARED, *more, f"optimizer={name}") for name in optimizers])
     assert refused.value.key == key
 
 
 def test_the_root_seed_is_no_other_factor() -> None:
     cells = [cell_of(*COMPARED, f"optimizer={name}", f"seed={seed}") for name in ("sgd", "adam") for seed in (0, 1)]
     with pytest.raises(ConfigError, match=r"^seed must be the same in all cells, not '0, 1'"):
-        evaluation.plan(cells)
+        Plan.of(cells)
 
 
 def test_a_technique_under_two_names_is_refused() -> None:
@@ -106,13 +110,13 @@ def test_a_technique_under_two_names_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"^optimizer must differ in more than its name from sgd, not 'minibatch_sgd'"
     ):
-        evaluation.plan([cell_of(*COMPARED, "optimizer=sgd"), cell_of(*COMPARED, *same)])
+        Plan.of([cell_of(*COMPARED, "optimizer=sgd"), cell_of(*COMPARED, *same)])
 
 
 @pytest.mark.slow
 def test_a_cell_that_several_jobs_train_is_one_cell() -> None:
     ways = (("trainer.devices=1",), ("trainer.devices=2", "trainer.strategy=ddp"), ("trainer.devices=1",))
-    plan = evaluation.plan([cell_of(*COMPARED, f"optimizer={name}", *way) for name in ("sgd", "adam") for way in ways])
+    plan = Plan.of([cell_of(*COMPARED, f"optimizer={name}", *way) for name in ("sgd", "adam") for way in ways])
     assert [plan.technique(cell) for cell in plan.cells] == ["sgd", "adam"]
     assert [plan.technique(cell) for cell in plan.jobs] == ["sgd"] * 3 + ["adam"] * 3
     assert len(plan.links()) == 2 * plan.config.num_seeds
@@ -124,17 +128,17 @@ def test_two_data_sets_of_one_name_are_refused(tmp_path: Path) -> None:
         lines = [f"{row},{row % 2}" for row in range(20)] + [f"5,{last}"]
         (tmp_path / folder / "same.csv").write_text("\n".join(["x,y", *lines]))
     with pytest.raises(ConfigError, match=r"^dataset\.name"):
-        evaluation.plan([cell_of("dataset=csv", f"dataset.path={tmp_path}/{folder}/same.csv") for folder in "ab"])
+        Plan.of([cell_of("dataset=csv", f"dataset.path={tmp_path}/{folder}/same.csv") for folder in "ab"])
 
 
 @pytest.mark.slow
 def test_an_evaluation_whose_every_cell_failed_has_a_report_all_the_same(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
-    plan = evaluation.plan([cell_of(*COMPARED, f"reports={tmp_path}", f"optimizer={name}") for name in ("sgd", "adam")])
-    evaluation.link(plan, store, "command")
+    plan = Plan.of([cell_of(*COMPARED, f"reports={tmp_path}", f"optimizer={name}") for name in ("sgd", "adam")])
+    link(plan, store, "command")
     for cell in plan.cells:
         cells.fail(cell, store, RuntimeError("nothing works"))
-    report = evaluation.conclude(plan, store).report
+    report = conclude(plan, store).report
     assert report is not None
     assert "nothing works" in report.read_text()
     assert "**Which optimizer is better than sgd?**" in report.read_text()  # nobody has asked one
@@ -144,12 +148,12 @@ def test_an_evaluation_whose_every_cell_failed_has_a_report_all_the_same(tmp_pat
 def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     configs = [cell_of(*COMPARED, f"reports={tmp_path}", f"optimizer={name}") for name in ("sgd", "adam")]
-    plan = evaluation.plan(configs)
-    evaluation.link(plan, store, "python -m evalbench")
-    assert evaluation.conclude(plan, store).report is None  # nothing has ended yet
+    plan = Plan.of(configs)
+    link(plan, store, "python -m evalbench")
+    assert conclude(plan, store).report is None  # nothing has ended yet
     cells.run(plan.cells[0], store)
     cells.fail(plan.cells[1], store, RuntimeError("killed by signal 9"))
-    outcome = evaluation.conclude(plan, store)
+    outcome = conclude(plan, store)
 
     assert outcome.states == {State.COMPLETE: 3, State.FAILED: 3}
     assert [failure["technique"] for failure in outcome.failures] == ["adam"]
@@ -172,11 +176,11 @@ def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:
 def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     common = (*COMPARED, f"reports={tmp_path}")
-    plan = evaluation.plan([cell_of(*common, f"optimizer={name}") for name in ("sgd", "adam")])
-    evaluation.link(plan, store, "python -m evalbench")
+    plan = Plan.of([cell_of(*common, f"optimizer={name}") for name in ("sgd", "adam")])
+    link(plan, store, "python -m evalbench")
     for cell in plan.cells:
         cells.run(cell, store)
-    evaluation.conclude(plan, store)
+    conclude(plan, store)
     content = json.loads((tmp_path / "small" / "evaluation.json").read_text())
     assert content["rope"] == {"accuracy": 0.005, "skill": 0.01}
     assert content["workloads"]["iris"]["target"] == 0.95
@@ -187,14 +191,14 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
 
     altered = [cell_of(*common, f"optimizer={name}", "evaluation.rope.accuracy=0.05") for name in ("sgd", "adam")]
     with pytest.raises(ConfigError, match=r"^evaluation\.rope must stay"):
-        evaluation.check_trainable(evaluation.plan(altered), store)
+        check_trainable(Plan.of(altered), store)
 
-    more = evaluation.plan([cell_of(*common, f"optimizer={name}", "num_seeds=5") for name in ("sgd", "adam")])
+    more = Plan.of([cell_of(*common, f"optimizer={name}", "num_seeds=5") for name in ("sgd", "adam")])
     for _ in range(2):  # asking a second time does not make the extension a pilot
-        evaluation.link(more, store, "python -m evalbench num_seeds=5")
+        link(more, store, "python -m evalbench num_seeds=5")
     for cell in more.cells:
         cells.run(cell, store)
-    evaluation.conclude(more, store)
+    conclude(more, store)
     stages = pd.read_csv(tmp_path / "small" / "results.csv").groupby("seed")["stage"].first()
     assert stages.tolist() == ["pilot"] * 3 + ["extension"] * 2
 
@@ -203,23 +207,22 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
 def test_two_processes_that_end_together_write_one_after_the_other(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = evaluation.plan([cell_of(*COMPARED, "optimizer=sgd"), cell_of(*COMPARED, "optimizer=adam")])
+    plan = Plan.of([cell_of(*COMPARED, "optimizer=sgd"), cell_of(*COMPARED, "optimizer=adam")])
     store = Store(plan.config.store_url)
-    evaluation.link(plan, store, "a command")
+    link(plan, store, "a command")
     writing: list[bool] = []
 
-    def write(plan: evaluation.Plan, store: Store) -> evaluation.Outcome:
+    def write(plan: Plan, store: Store) -> Outcome:
         assert not writing
         writing.append(True)
         time.sleep(0.05)
         writing.clear()
-        return evaluation.Outcome({}, 6, plan.folder, ())
+        return Outcome({}, 6, plan.folder, ())
 
-    monkeypatch.setattr(evaluation, "_conclude", write)
-    ended: list[evaluation.Outcome] = []
+    monkeypatch.setattr("evalbench.evaluation.conclude._conclude", write)
+    ended: list[Outcome] = []
     threads = [
-        threading.Thread(target=lambda: ended.append(evaluation.conclude(plan, Store(plan.config.store_url))))
-        for _ in range(2)
+        threading.Thread(target=lambda: ended.append(conclude(plan, Store(plan.config.store_url)))) for _ in range(2)
     ]
     for thread in threads:
         thread.start()

@@ -13,9 +13,11 @@ import pytest
 from hydra.utils import get_object
 
 from conftest import Inline, compose_config, make_cell
-from evalbench import evaluation, own_code, tuning
+from evalbench import own_code, tuning
 from evalbench.config import Component
 from evalbench.errors import ConfigError
+from evalbench.evaluation.checks import changed_code
+from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 from evalbench.trial import State, TrialResult
 from test_config import OPTIONS
@@ -271,15 +273,15 @@ def test_a_study_counts_the_code_of_its_sampler_and_of_its_choices(write: Write)
 def test_results_of_other_code_are_named_and_not_used(write: Write, workspace: Path) -> None:
     write(FILES)
     store = Store("sqlite:///store.sqlite")
-    plan = evaluation.plan([compose_config(*SMALL)])
-    assert evaluation.changed_code(plan, store) == {}
+    plan = Plan.of([compose_config(*SMALL)])
+    assert changed_code(plan, store) == {}
     (cell,) = plan.cells
     store.record([(spec, TrialResult(State.COMPLETE)) for spec in cell.specs.values()], {})
-    assert evaluation.changed_code(evaluation.plan([compose_config(*SMALL, "num_seeds=3")]), store) == {}
+    assert changed_code(Plan.of([compose_config(*SMALL, "num_seeds=3")]), store) == {}
     write({"late.py": "def scale(x):\n    return 2 * x\n"})
-    plan = evaluation.plan([compose_config(*SMALL)])
-    assert evaluation.untrained(plan, store) == [0]
-    assert evaluation.changed_code(plan, store) == {"code of own.Net changed": 2}
+    plan = Plan.of([compose_config(*SMALL)])
+    assert plan.untrained(store) == [0]
+    assert changed_code(plan, store) == {"code of own.Net changed": 2}
     assert own_code.changes(None, cell.code) == ["code of own.Net was not recorded"]
 
 

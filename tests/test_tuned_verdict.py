@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from conftest import compose_config
-from evalbench import evaluation, tuning
+from evalbench import tuning
 from evalbench.config import parse_plain
+from evalbench.evaluation.conclude import conclude
+from evalbench.evaluation.design import link
+from evalbench.evaluation.plan import Plan
 from evalbench.record.folder import load
 from evalbench.report.findings import find
 from evalbench.statistics.verdicts import Quality
@@ -35,11 +38,11 @@ def test_a_technique_with_a_bad_default_loses_untuned_and_does_not_lose_tuned(wo
             choice = {"optimizer": technique, "dataset": dataset}
             config = compose_config(*SHARED, *(f"{key}={value}" for key, value in choice.items()), *own)
             configs.append(parse_plain(config.tree, config.choices, choice))
-    plan, store = evaluation.plan(configs), Store("sqlite:///outputs/store.sqlite")
-    evaluation.link(plan, store, "command")
+    plan, store = Plan.of(configs), Store("sqlite:///outputs/store.sqlite")
+    link(plan, store, "command")
     for cell in plan.cells:
         tuning.run(cell, store)
-    outcome = evaluation.conclude(plan, store)
+    outcome = conclude(plan, store)
     assert outcome.report is not None
     found = find(load(outcome.report.parent))
     assert found.judged is not None

@@ -17,11 +17,15 @@ import pandas as pd
 import pytest
 
 from conftest import Inline, compose_config, make_cell
-from evalbench import evaluation, provenance, search, tuning
+from evalbench import provenance, search, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
 from evalbench.engine import training
 from evalbench.errors import ConfigError
+from evalbench.evaluation.conclude import conclude
+from evalbench.evaluation.costs import mean_cost
+from evalbench.evaluation.design import link
+from evalbench.evaluation.plan import Plan
 from evalbench.mirror import Mirror
 from evalbench.record import write
 from evalbench.seeds import Phase
@@ -429,15 +433,15 @@ def test_repeated_studies_use_other_candidates_and_other_seeds(
 
 @pytest.mark.slow
 def test_a_storage_that_was_deleted_is_written_anew_though_nothing_is_left_to_train(store: Store) -> None:
-    plan = evaluation.plan([compose_config(*SMALL, *RANDOM, f"reports={Path.cwd()}/reports")])
-    evaluation.link(plan, store, "command")
+    plan = Plan.of([compose_config(*SMALL, *RANDOM, f"reports={Path.cwd()}/reports")])
+    link(plan, store, "command")
     (cell,) = plan.cells
     tuning.run(cell, store)
     study, journal = only_study(cell), Path("outputs/studies.journal")
     broken = study.specs(study.history(store)[1].candidate)[0]
     store.record([(broken, TrialResult(State.FAILED, message="RuntimeError: no"))], provenance.collect())
     journal.unlink()
-    (failure,) = evaluation.conclude(plan, store).failures
+    (failure,) = conclude(plan, store).failures
     assert (failure["technique"], failure["message"]) == ("mlp-adam", "1 of 4 candidates: RuntimeError: no")
     storage = search.open_storage(str(journal))
     trials = storage.get_all_trials(storage.get_all_studies()[0]._study_id)
@@ -517,7 +521,7 @@ def test_what_a_pruned_trial_took_is_not_known_where_the_whole_is_not(store: Sto
     assert (cut.state, cut.steps, cut.flops) == (State.PRUNED, 4, None)
     assert study._as_of(1, Candidate(0, {}), replace(result, flops=800)).flops == 400
     assert write._total([3, None]) is None
-    assert evaluation._mean_cost([{"steps": 2, "step_seconds": 1.0, "round": 0, "flops_per_step": None}] * 2) == {
+    assert mean_cost([{"steps": 2, "step_seconds": 1.0, "round": 0, "flops_per_step": None}] * 2) == {
         "steps": 2, "step_seconds": 1.0, "round": 0, "flops_per_step": None,
     }  # fmt: skip
 
@@ -531,10 +535,10 @@ def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
     store: Store, runs_up_to: int, studies: int, trials: int
 ) -> None:
     overrides = ("optimizer=sgd", "tracker=csv", "evaluation.name=e", f"search.runs_up_to={runs_up_to}")
-    plan = evaluation.plan([compose_config(*SMALL, *RANDOM, *overrides, f"reports={Path.cwd()}/reports")])
-    evaluation.link(plan, store, "command")
+    plan = Plan.of([compose_config(*SMALL, *RANDOM, *overrides, f"reports={Path.cwd()}/reports")])
+    link(plan, store, "command")
     tuning.run(plan.cells[0], store)
-    evaluation.conclude(plan, store)
+    conclude(plan, store)
     tracker, again = MemoryTracker(), MemoryTracker()
     for one in (tracker, again):
         mirror = Mirror(store, "e", "csv", one)

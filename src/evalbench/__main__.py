@@ -61,9 +61,9 @@ def add_to_search(arguments: list[str]) -> list[str]:
 
 
 def _job(tree: DictConfig) -> None:
-    from evalbench import terminal  # keeps --help and completion quick
+    from evalbench.terminal import hydra_app  # keeps --help and completion quick
 
-    terminal.run_job(tree)
+    hydra_app.run_job(tree)
 
 
 def refusal(error: Exception) -> str:

@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from conftest import compose_config
-from evalbench import evaluation
 from evalbench.dashboard import report, views, workspace
 from evalbench.dashboard.__main__ import main
+from evalbench.evaluation.design import link
+from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
 
@@ -19,7 +20,7 @@ def url(workspace: Path) -> str:
         for optimizer in ("sgd", "adam")
         for dataset in ("iris", "diabetes")
     ]
-    evaluation.link(evaluation.plan(configs), Store(url), "command")
+    link(Plan.of(configs), Store(url), "command")
     return url
 
 

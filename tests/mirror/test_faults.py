@@ -12,7 +12,9 @@ import pytest
 
 from conftest import Cli, compose_config
 from evalbench import cell as cells
-from evalbench import evaluation, sync
+from evalbench import sync
+from evalbench.evaluation.design import link
+from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 from evalbench.tracking.csv import read_rows
 from evalbench.tracking.wandb_files import read
@@ -194,9 +196,9 @@ def test_the_offline_files_of_a_sweep_equal_the_store_and_hold_no_key(
 @pytest.mark.slow
 def test_a_mirror_that_is_killed_leaves_no_second_copy(workspace: Path) -> None:
     """Its first run is open, standing for a cohort in training, when the mirror dies; then another one takes over."""
-    plan = evaluation.plan([compose_config("tracker=wandb", "evaluation.name=e", *SMALL)])
+    plan = Plan.of([compose_config("tracker=wandb", "evaluation.name=e", *SMALL)])
     store = Store("sqlite:///outputs/store.sqlite")
-    evaluation.link(plan, store, "command")
+    link(plan, store, "command")
     cells.run(plan.cells[0], store)
     program = (
         "import os; from dataclasses import replace; from contracts.tracker import RUN\n"

@@ -7,9 +7,11 @@ import pytest
 
 from conftest import compose_config
 from evalbench import cell as cells
-from evalbench import evaluation, live, sync
+from evalbench import live, sync
 from evalbench.cell import Cell
 from evalbench.errors import InputError
+from evalbench.evaluation.design import link
+from evalbench.evaluation.plan import Plan
 from evalbench.mirror import Mirror
 from evalbench.store import Store
 from evalbench.tracking import MemoryTracker, Run, libraries
@@ -26,8 +28,8 @@ def store(workspace: Path) -> Store:
 
 def linked(store: Store, *overrides: str) -> Cell:
     """A cell as part of an evaluation, not trained yet."""
-    plan = evaluation.plan([compose_config(*SMALL, f"reports={Path.cwd()}/reports", *overrides)])
-    evaluation.link(plan, store, "command")
+    plan = Plan.of([compose_config(*SMALL, f"reports={Path.cwd()}/reports", *overrides)])
+    link(plan, store, "command")
     return plan.cells[0]
 
 

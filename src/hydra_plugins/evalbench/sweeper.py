@@ -1,18 +1,13 @@
 """Hydra's door to an evaluation: all cells are composed and checked before any is launched, the report comes last."""
 
 # Hydra runs this module before it is in sys.modules: no `from __future__ import annotations` beside a dataclass.
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 
 @dataclass
@@ -39,34 +34,12 @@ class EvaluationSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
-    def sweep(self, arguments: list[str]) -> Any:
+    def sweep(self, arguments: list[str]) -> None:
         """Run the evaluation that the sweep file and the command line describe."""
-        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-        from evalbench import terminal
-        from evalbench.interrupts import held_back
+        from evalbench.terminal import hydra_app  # keeps --help and completion quick
 
         assert self.hydra_context is not None
         assert self.config is not None
-        config, loader = self.config, self.hydra_context.config_loader
+        assert self.launcher is not None
         swept = [f"{key}={value}" for key, value in self.params.items()]
-        overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
-        (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        name = terminal.evaluation_name(config.evaluation.name, arguments)
-        jobs = [[*(text for text in job if not text.startswith("evaluation.name=")), name] for job in jobs]
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, folder / "multirun.yaml")
-
-        def compose(job: list[str]) -> DictConfig:
-            with held_back():
-                return loader.load_sweep_config(config, list(job))
-
-        launcher = self.launcher
-        assert launcher is not None
-        warm_up = getattr(launcher, "warm_up", None)
-
-        def launch(numbers: Sequence[int]) -> Sequence[JobReturn]:
-            return launcher.launch([jobs[number] for number in numbers], initial_job_idx=0)
-
-        return terminal.run_sweep(map(compose, jobs), launch, warm_up)
+        hydra_app.run_sweep(self.hydra_context.config_loader, self.config, self.launcher, swept, arguments)

@@ -1,0 +1,73 @@
+"""Checks of a plan against the store, the file system and what would be trained, before anything is."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from tempfile import TemporaryFile
+from typing import Any
+
+from evalbench import own_code, tuning
+from evalbench.errors import ConfigError
+from evalbench.evaluation.plan import Plan
+from evalbench.store import Store
+
+
+def check_trainable(plan: Plan, store: Store) -> None:
+    """Build every cell that has something left to train, so that a wrong setting is refused now.
+
+    Raises `InputError`, also where the smallest difference that matters is not the one declared before the results.
+    """
+    _check_rope(plan, store)
+    _check_folders(plan)
+    for tracker in plan.config.tracker.trackers.values():
+        tracker.build()
+    for number in plan.untrained(store):
+        tuning.check(plan.jobs[number])
+
+
+def changed_code(plan: Plan, store: Store) -> dict[str, int]:
+    """Return what is to be said of own code that the store has results of, but of another version of it.
+
+    With each sentence goes the number of trials that are trained because of it.
+    """
+    told: Counter[str] = Counter()
+    known: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in plan.cells:
+        missing = store.missing(list(cell.specs)) if cell.code else []
+        if not missing:
+            continue
+        if cell.workload not in known:
+            known[cell.workload] = store.settings(cell.workload, cell.config.root_seed)
+        now = json.loads(json.dumps({**cell.settings, "code": None}))
+        before = [each.get("code") for each in known[cell.workload] if {**each, "code": None} == now]
+        if before and cell.code not in before:
+            trials = len(missing) + len(tuning.studies(cell)) * len(cell.specs) + tuning.num_trials([cell])
+            told.update(dict.fromkeys(own_code.changes(before[-1], cell.code), trials))
+    return told
+
+
+def _check_rope(plan: Plan, store: Store) -> None:
+    """What counts as a difference is fixed once there are results to choose it by."""
+    if not store.has_design(plan.name) or not store.count_states(plan.name):
+        return
+    declared = store.design(plan.name).get("rope")
+    asked = dict(plan.config.evaluation.rope)
+    if declared is not None and declared != asked:
+        rule = f"must stay what it was before the results, {declared}"
+        raise ConfigError("evaluation.rope", rule, asked, "give evaluation.name=OTHER for another question")
+
+
+def _check_folders(plan: Plan) -> None:
+    """Whatever is written at the end, or in the middle, must find its place; nothing is made for that yet."""
+    config = plan.config
+    folders = {"reports": plan.folder, "trainer.checkpoint_folder": config.checkpoint_folder}
+    if config.save != "none":
+        folders["weights"] = config.weights_folder
+    for key, folder in folders.items():
+        whole = folder.absolute()
+        there = next(path for path in (whole, *whole.parents) if path.exists())
+        try:
+            TemporaryFile(dir=there).close()  # access rights alone do not say it
+        except OSError as error:
+            rule = "must be a folder that can be written"
+            raise ConfigError(key, rule, str(folder), f"give another one than {there}") from error

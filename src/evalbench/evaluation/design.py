@@ -1,0 +1,101 @@
+"""The design of an evaluation as the store keeps it: links to its trials, settings, and what trackers are told."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from evalbench import provenance, tuning
+from evalbench.evaluation.plan import Plan
+from evalbench.store import Store
+
+UNTOLD = ("store", "reports", "cost", "save", "weights", "tracker", "sweep")
+"""Parts of the configuration that trackers are not told."""
+
+
+def link(plan: Plan, store: Store, command: str) -> None:
+    """Write into the store which trials the evaluation is made of, and how it was asked for.
+
+    The number of seeds of the first time is kept: the seeds that came later are an extension, chosen after a look.
+    """
+    design = _design(plan, command)
+    known = store.design(plan.name) if store.has_design(plan.name) else {}
+    design["pilot_seeds"] = min(known.get("pilot_seeds", plan.config.num_seeds), plan.config.num_seeds)
+    store.link(plan.name, design, plan.links())
+    store.describe(plan.name, _description(plan, command))
+
+
+def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
+    """Return the settings of each option of a config group; one that varies within an option lists its values."""
+    options: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in plan.cells:
+        options.setdefault(cell.config.choices.get(group, group), []).append(cell.settings[group])
+    merged: dict[str, dict[str, Any]] = {}
+    for option, specs in options.items():
+        for key in dict.fromkeys(key for spec in specs for key in spec):
+            values = list(dict.fromkeys(json.dumps(spec.get(key)) for spec in specs))
+            one = json.loads(values[0]) if len(values) == 1 else f"{', '.join(values)} (varied)"
+            merged.setdefault(option, {})[key] = one
+    return merged
+
+
+def _description(plan: Plan, command: str) -> dict[str, Any]:
+    """Return what trackers are told beside links and trials: nothing of where the store is, nor of other folders."""
+    config = plan.config
+    return {
+        "command": command,
+        "question": plan.question,
+        "factor": plan.factor,
+        "baseline": plan.baseline,
+        "folder": str(plan.folder),
+        "live": config.tracker.live,
+        "trackers": {name: tracker.spec() for name, tracker in config.tracker.trackers.items()},
+        "cells": [
+            {
+                "cell_id": cell.id,
+                "trials": list(cell.specs),
+                "seeds": [spec.seed for spec in cell.specs.values()],
+                "workload": cell.workload,
+                "choices": {key: value for key, value in cell.config.choices.items() if key not in UNTOLD},
+                "settings": cell.settings,
+                "tree": {key: value for key, value in cell.config.tree.items() if key not in UNTOLD},
+                "metric": cell.dataset.metric.on("test"),
+                "maximize": cell.dataset.metric.direction == "maximize",
+                "studies": [
+                    {
+                        "id": study.id,
+                        "name": study.name,
+                        "number": study.number,
+                        "objectives": list(study.objectives),
+                        "runs_up_to": study.search.runs_up_to,
+                    }
+                    for study in tuning.studies(cell)
+                ],
+            }
+            for cell in plan.cells
+        ],
+    }
+
+
+def _design(plan: Plan, command: str) -> dict[str, Any]:
+    config = plan.config
+    return {
+        "name": plan.name,
+        "question": plan.question,
+        "factor": plan.factor,
+        "baseline": plan.baseline,
+        "techniques": list(plan.techniques),
+        "factors": {key: list(levels) for key, levels in plan.factors.items()},
+        "settings": {group: _settings(plan, group) for group in ("optimizer", "activation", "model")},
+        "budget": {key: value for key, value in config.budget.spec().items() if key != "validations"},
+        "splits": {
+            "train": round(1 - config.split.validation - config.split.test, 10),
+            "validation": config.split.validation,
+            "test": config.split.test,
+        },
+        "precision": config.precision,
+        "root_seed": config.root_seed,
+        "confidence": 0.95,
+        "rope": dict(config.evaluation.rope),
+        "command": command,
+        "versions": provenance.versions(),
+    }

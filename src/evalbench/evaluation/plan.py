@@ -1,0 +1,144 @@
+"""The plan of an evaluation: its cells, the factor that is compared, and the trials that count."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from evalbench import tuning
+from evalbench.cell import Cell
+from evalbench.config import Config
+from evalbench.errors import ConfigError
+from evalbench.evaluation.naming import NEUTRAL_KEYS
+from evalbench.record.declared import default_question
+from evalbench.store import Link, Store
+
+WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The checked cells of one evaluation."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    jobs: tuple[Cell, ...]
+    """The cell of each Hydra job; several may be the same cell, to be trained in another way."""
+    factor: str | None
+    baseline: str | None
+    factors: Mapping[str, tuple[str, ...]]
+    """The other factors that vary, with their levels in order."""
+
+    @classmethod
+    def of(cls, configs: Sequence[Config]) -> "Plan":
+        """Load all data and check everything about the evaluation that can be checked without training.
+
+        Raises `InputError`.
+        """
+        jobs = tuple(Cell.of(config) for config in configs)
+        shared = configs[0].evaluation
+        varying = _varying(configs)
+        factor, baseline = shared.factor, shared.baseline
+        if factor is None and varying:
+            factor = next(iter(varying))  # an ad-hoc sweep: its first list is compared, by default with its first value
+            baseline = baseline or varying[factor][0]
+        if factor in WORKLOAD_KEYS:
+            remedy = "leave it null to describe the data sets"
+            raise ConfigError(
+                "evaluation.factor", "must not be the data set: techniques are compared on it", factor, remedy
+            )
+        factors = {key: levels for key, levels in varying.items() if key != factor}
+        if "seed" in factors:
+            remedy = "raise num_seeds instead, or compare root seeds with evaluation.factor=seed"
+            raise ConfigError("seed", "must be the same in all cells", ", ".join(factors["seed"]), remedy)
+        distinct = {cell.id: cell for cell in reversed(jobs)}
+        chosen = tuple(distinct[cell_id] for cell_id in dict.fromkeys(cell.id for cell in jobs))
+        result = cls(shared.name, chosen, jobs, factor, baseline, factors)
+        _check_distinct(result)
+        if factor is not None:
+            _check_techniques(result)
+        return result
+
+    @property
+    def config(self) -> Config:
+        """What all cells share."""
+        return self.cells[0].config
+
+    @cached_property
+    def techniques(self) -> tuple[str, ...]:
+        """The techniques in the order of the sweep."""
+        return tuple(dict.fromkeys(self.technique(cell) for cell in self.cells))
+
+    @property
+    def question(self) -> str:
+        """What the report answers, in words."""
+        return self.config.evaluation.question or default_question(self.factor, self.baseline, self.techniques)
+
+    def technique(self, cell: Cell) -> str:
+        """Return what the cell is judged as."""
+        return cell.config.label(self.factor) if self.factor else cell.config.technique
+
+    def links(self) -> list[Link]:
+        """Return the place in the evaluation of every trial at the settings as they stand."""
+        return [self.link(cell, trial_id) for cell in self.cells for trial_id in cell.specs]
+
+    def link(self, cell: Cell, trial_id: str) -> Link:
+        """Return the place of one of a cell's trials."""
+        return Link(trial_id, self.technique(cell), {key: cell.config.label(key) for key in self.factors})
+
+    def measured(self, store: Store) -> list[list[Link]]:
+        """Return the places of the trials that techniques are judged by: one list, or one for each study."""
+        found = [tuning.measured(cell, store) for cell in self.cells]
+        return [
+            [self.link(cell, trial_id) for cell, specs in zip(self.cells, each, strict=True) for trial_id in specs]
+            for each in zip(*found, strict=True)
+        ]
+
+    def untrained(self, store: Store) -> list[int]:
+        """Return the numbers of the jobs that have something left to train."""
+        left = {cell.id for cell in self.cells if not tuning.is_done(cell, store)}
+        return [number for number, cell in enumerate(self.jobs) if cell.id in left]
+
+    @property
+    def folder(self) -> Path:
+        """Where the report goes."""
+        return self.config.reports / self.name
+
+
+def _varying(configs: Sequence[Config]) -> dict[str, tuple[str, ...]]:
+    """Return the overridden keys that differ between cells, the workload's aside, with their values in order."""
+    keys = dict.fromkeys(key for config in configs for key in config.overrides)
+    values = {
+        key: tuple(dict.fromkeys(config.label(key) for config in configs))
+        for key in keys
+        if key not in WORKLOAD_KEYS and key.split(".")[0] not in NEUTRAL_KEYS
+    }
+    return {key: levels for key, levels in values.items() if len(levels) > 1}
+
+
+def _check_techniques(plan: Plan) -> None:
+    if len(plan.techniques) < 2:
+        remedy = f"give at least two, for example {plan.factor}=A,B, or evaluation.factor=null to describe one"
+        raise ConfigError(str(plan.factor), "must take at least two values to compare", plan.techniques[0], remedy)
+    if plan.baseline not in plan.techniques:
+        choices = ", ".join(plan.techniques)
+        rule = f"must be one of the compared techniques ({choices})"
+        raise ConfigError("evaluation.baseline", rule, plan.baseline, "add evaluation.baseline=NAME")
+
+
+def _check_distinct(plan: Plan) -> None:
+    """The same cell twice is harmless under one label; under two labels it would be compared with itself."""
+    seen = {cell.id: cell for cell in plan.cells}
+    fingerprints: dict[str, str] = {}
+    for cell in plan.jobs:
+        if len(seen[cell.id].specs) != len(cell.specs):
+            raise ConfigError("num_seeds", "must be the same in all cells", cell.config.num_seeds, "give one number")
+        labels = [
+            [plan.technique(one), *(one.config.label(key) for key in plan.factors)] for one in (seen[cell.id], cell)
+        ]
+        if labels[0] != labels[1]:
+            rule = f"must differ in more than its name from {', '.join(labels[0])}"
+            raise ConfigError(plan.factor or "sweep", rule, ", ".join(labels[1]), "remove one of them")
+        if fingerprints.setdefault(cell.workload, cell.dataset.fingerprint) != cell.dataset.fingerprint:
+            rule = "must name one data set each"
+            raise ConfigError("dataset.name", rule, cell.workload, "give dataset.name another value for one of them")

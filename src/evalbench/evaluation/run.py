@@ -1,0 +1,94 @@
+"""The run of an evaluation: link, train what is left to train, mirror, time, conclude.
+
+The caller says how jobs are trained and, if it likes, shows the stages.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from evalbench import tuning
+from evalbench.errors import StorageError
+from evalbench.evaluation.conclude import Outcome, conclude
+from evalbench.evaluation.costs import measure_costs
+from evalbench.evaluation.design import link
+from evalbench.evaluation.plan import Plan
+from evalbench.mirror import Mirrors
+from evalbench.store import Store
+
+DRAIN_SECONDS = 5.0
+"""How long an interrupted evaluation waits for its trackers."""
+
+Train = Callable[[Sequence[int]], Sequence[Exception | None]]
+"""Trains the jobs of these numbers and returns what ended each of them early, if anything."""
+Stage = Callable[[str], AbstractContextManager[None]]
+"""Shows a stage of the run, such as `writing the report`, as long as it lasts."""
+
+
+def unseen(stage: str) -> AbstractContextManager[None]:
+    """Show nothing."""
+    return nullcontext()
+
+
+def run(
+    plan: Plan, store: Store, train: Train, command: str, log_folder: Path | None = None, stage: Stage = unseen
+) -> Outcome:
+    """Run a checked plan to its report; `train` is not called if nothing is left to train.
+
+    `command` is how the evaluation was asked for, in words that repeat it. An interrupt ends the training, not the
+    evaluation: it is concluded if all trials had ended, and the outcome says that it was interrupted.
+    """
+    jobs = plan.untrained(store)
+    link(plan, store, command)
+    interrupted = False
+    with _mirrors(plan, log_folder) as mirrors:
+        try:
+            if jobs:
+                mirrors.start()
+                _fail_lost(plan, store, jobs, train(jobs))
+            with stage("waiting for the tracker"):
+                mirrors.drain()
+            with stage("timing each technique alone"):
+                measure_costs(plan, store)
+        except KeyboardInterrupt:
+            interrupted = True
+            mirrors.drain(DRAIN_SECONDS)
+        with stage("writing the report"):
+            outcome = conclude(plan, store)
+        if not outcome.has_ended:
+            return replace(outcome, interrupted=interrupted)
+        with stage("waiting for the tracker"):
+            mirrors.conclude()
+        return replace(outcome, unmirrored=tuple(mirrors.problems()))
+
+
+def train_here(plan: Plan, store: Store) -> Train:
+    """Return how to train in this process, one job after another."""
+
+    def train(jobs: Sequence[int]) -> list[Exception | None]:
+        for number in jobs:
+            tuning.run(plan.jobs[number], store)
+        return [None] * len(jobs)
+
+    return train
+
+
+@contextmanager
+def _mirrors(plan: Plan, log_folder: Path | None) -> Iterator[Mirrors]:
+    """The evaluation's trackers; none of them is at work any more at the end."""
+    tracker = plan.config.tracker
+    mirrors = Mirrors(plan.config.store_url, plan.name, list(tracker.trackers), tracker.patience_seconds, log_folder)
+    try:
+        yield mirrors
+    finally:
+        mirrors.stop()
+
+
+def _fail_lost(plan: Plan, store: Store, jobs: Sequence[int], errors: Sequence[Exception | None]) -> None:
+    """Record the trials of a job that died, was killed perhaps, as FAILED like those of any other failure."""
+    for number, error in zip(jobs, errors, strict=True):
+        if isinstance(error, StorageError):
+            raise error  # the job has not failed: its results have no place to go
+        if error is not None:
+            tuning.fail(plan.jobs[number], store, error)

@@ -1,0 +1,1 @@
+"""An evaluation at the terminal: Hydra's task and sweep, progress, the summary, exit codes."""

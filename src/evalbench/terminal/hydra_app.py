@@ -1,0 +1,187 @@
+"""What Hydra runs: one cell as its task, or a sweep of cells; what a person sees of it, and the exit code.
+
+Exit codes: 0 all trials ended, 1 a cell failed, 2 the input was refused, 130 interrupted.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from evalbench import processes, programs, ranks, tuning
+from evalbench.cell import Cell
+from evalbench.config import Config, log_folder, parse
+from evalbench.errors import ConfigError, InputError, StorageError
+from evalbench.evaluation.checks import changed_code, check_trainable
+from evalbench.evaluation.naming import name_for
+from evalbench.evaluation.plan import Plan
+from evalbench.evaluation.run import Train, run, train_here
+from evalbench.interrupts import held_back
+from evalbench.store import Store
+from evalbench.terminal.progress import plain_console, progress, waiting
+from evalbench.terminal.summary import print_studies, print_summary
+
+SWEEPER = "hydra_plugins.evalbench.sweeper.EvaluationSweeper"
+
+
+def command() -> str:
+    """Return the command line as the user typed it, as far as it can be told."""
+    return shlex.join(["python", "-m", "evalbench", *(text for text in sys.argv[1:] if text != "--multirun")])
+
+
+def refuse(error: InputError) -> NoReturn:
+    """Print the one-line input error and exit."""
+    raise SystemExit(programs.say("evalbench", error))
+
+
+# ── one cell ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def run_job(tree: DictConfig) -> None:
+    """Hydra's task function: one cell of a sweep, or a cell by itself."""
+    hydra = HydraConfig.get()
+    try:
+        _check_sweeper(hydra)
+        config = parse(tree, hydra)
+        if hydra.mode == RunMode.MULTIRUN or ranks.here().count > 1:
+            _check_launcher(config, ranks.here().count == config.devices)
+            tuning.run(Cell.of(config), Store(config.store_url, patient=True))
+        else:
+            try:
+                _run_alone(config, processes.Job.of(run_job, tree, hydra))
+            except (OSError, StorageError) as error:  # Hydra would say more about it
+                raise SystemExit(programs.ending("evalbench", error)) from error
+    except InputError as error:
+        refuse(error)
+
+
+def _check_sweeper(hydra: Any) -> None:
+    if hydra.mode == RunMode.MULTIRUN and hydra.sweeper.get("_target_") != SWEEPER:
+        rule = f"must be evalbench, not {hydra.sweeper.get('_target_')}, which writes no report"
+        raise ConfigError("hydra/sweeper", rule, remedy="leave it out")
+
+
+def _check_launcher(config: Config, gives_ranks: bool) -> None:
+    if config.devices > 1 and not gives_ranks:
+        rule = "must be 1 under a launcher that starts one process per job"
+        raise ConfigError("trainer.devices", rule, config.devices, "add hydra/launcher=processes")
+
+
+def _run_alone(config: Config, job: processes.Job) -> None:
+    console = plain_console()
+    with waiting(console, "checking the cell"):
+        plan = Plan.of([config])
+        store = Store(config.store_url)
+        if config.devices > 1 and plan.untrained(store):
+            processes.warm_up()
+        check_trainable(plan, store)
+
+    def train_in_ranks(_: Sequence[int]) -> list[Exception | None]:
+        return _errors(processes.run([job], num_jobs=1))
+
+    train = train_in_ranks if config.devices > 1 else train_here(plan, store)
+    _run(console, plan, store, train, log_folder())
+
+
+# ── a sweep ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def run_sweep(
+    loader: ConfigLoader, sweep: DictConfig, launcher: Launcher, swept: Sequence[str], arguments: Sequence[str]
+) -> None:
+    """Check all cells, launch them, and end with the report, also when a cell failed or the sweep was interrupted.
+
+    `sweep` is the composed configuration that all jobs share; `swept` are the values that its sweep file gives,
+    `arguments` those of the command line. The launcher gets the jobs that have something left to train. Our own gives
+    a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
+    """
+    console = plain_console()
+    jobs = _jobs(loader, sweep, swept, arguments)
+    folder = Path(sweep.hydra.sweep.dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(sweep, folder / "multirun.yaml")
+    warm_up = getattr(launcher, "warm_up", None)
+    try:
+        with waiting(console, "checking all cells"):
+            if not jobs:
+                rule = "must have at least one cell, and one of its lists is empty"
+                remedy = "give every list a value, for example model.depth=range(1,3)"
+                raise ConfigError("the sweep", rule, remedy=remedy)
+            configs = [_compose(loader, sweep, job) for job in jobs]
+            for config in configs:
+                _check_launcher(config, warm_up is not None)
+            plan = Plan.of(configs)
+            store = Store(plan.config.store_url)
+            if warm_up is not None and plan.untrained(store):
+                warm_up()
+            check_trainable(plan, store)
+    except InputError as error:
+        refuse(error)
+
+    def train(numbers: Sequence[int]) -> list[Exception | None]:
+        return _errors(launcher.launch([jobs[number] for number in numbers], initial_job_idx=0))
+
+    _run(console, plan, store, train, folder)
+
+
+def _jobs(loader: ConfigLoader, sweep: DictConfig, swept: Sequence[str], arguments: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of every job: the full grid of the swept values, and the evaluation's name."""
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
+    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    name = sweep.evaluation.name
+    name = f"evaluation.name={name_for('sweep' if name == 'single' else name, arguments)}"
+    return [[*(text for text in job if not text.startswith("evaluation.name=")), name] for job in jobs]
+
+
+def _compose(loader: ConfigLoader, sweep: DictConfig, job: Sequence[str]) -> Config:
+    with held_back():
+        tree = loader.load_sweep_config(sweep, list(job))
+    return parse(tree, tree.hydra)
+
+
+def _errors(returns: Sequence[JobReturn]) -> list[Exception | None]:
+    """Return what ended each job early: None for a job that came to its end."""
+    return [None if ended.status is JobStatus.COMPLETED else _error(ended._return_value) for ended in returns]
+
+
+def _error(reason: Any) -> Exception:
+    return reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}")
+
+
+# ── both ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: Path | None) -> None:
+    """Run a checked plan, show how it goes, print the summary; leave with exit code 1 if a trial failed."""
+    for change, trials in changed_code(plan, store).items():
+        console.print(f"{change}: {trials} trials train anew", markup=False, highlight=False, soft_wrap=True)
+    print_studies(console, [plan.jobs[number] for number in plan.untrained(store)], store)
+
+    def train_and_show(jobs: Sequence[int]) -> Sequence[Exception | None]:
+        with progress(console, plan, store):
+            return train(jobs)
+
+    outcome = run(plan, store, train_and_show, command(), log_folder, lambda stage: waiting(console, stage))
+    if not outcome.has_ended:
+        start = "Interrupted: " if outcome.interrupted else ""
+        console.print(
+            f"{start}{outcome.num_ended} of {outcome.num_trials} trials are in the store; the same command goes on from"
+            " there.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise SystemExit(130 if outcome.interrupted else 1)
+    print_summary(console, plan, store, outcome)
+    if outcome.failures:
+        raise SystemExit(1)
