@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalbench import provenance, tuning
+from evalbench.config import PARTS
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
@@ -28,7 +29,7 @@ def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
     """Return the settings of each option of a config group; one that varies within an option lists its values."""
     options: dict[str, list[Mapping[str, Any]]] = {}
     for cell in plan.cells:
-        options.setdefault(cell.config.choices.get(group, group), []).append(cell.settings[group])
+        options.setdefault(cell.config.choices.get(group, group), []).append(cell.settings.get(group) or {})
     merged: dict[str, dict[str, Any]] = {}
     for option, specs in options.items():
         for key in dict.fromkeys(key for spec in specs for key in spec):
@@ -85,7 +86,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         "baseline": plan.baseline,
         "techniques": list(plan.techniques),
         "factors": {key: list(levels) for key, levels in plan.factors.items()},
-        "settings": {group: _settings(plan, group) for group in ("optimizer", "activation", "model")},
+        "settings": {part.group: _settings(plan, part.group) for part in PARTS if part.described},
         "budget": {key: value for key, value in config.budget.spec().items() if key != "validations"},
         "splits": {
             "train": round(1 - config.split.validation - config.split.test, 10),

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evalbench.config import PARTS
 from evalbench.names import code, file_name, plain
 from evalbench.store import Link, StoredTrial
 from evalbench.tracking import Run
 from evalbench.trial import CurvePoint
 
-GROUPS = ("optimizer", "model", "activation", "schedule", "budget")
+GROUPS = (*(part.group for part in PARTS), "budget")
 """Their settings are spread out in a run's configuration, in this order."""
 
 
@@ -88,12 +89,12 @@ def _run(
     part = part or ("default" if cell.studies else None)
     kind = part and part.split("-")[0]
     parts = [context.evaluation, link.technique, *link.factors.values(), cell.workload]
-    kinds = [cell.choices[group] for group in ("model", "activation", "optimizer") if group in cell.choices]
+    options = [cell.choices[part.group] for part in PARTS if part.described and part.group in cell.choices]
     return Run(
         id=file_name(*parts, f"{part}-s{seed}" if part else f"s{seed}"),
         group=context.evaluation,
         job_type=link.technique,
-        tags=tuple(dict.fromkeys([cell.workload, link.technique, *kinds, *([kind] if kind else [])])),
+        tags=tuple(dict.fromkeys([cell.workload, link.technique, *options, *([kind] if kind else [])])),
         notes=f"{plain(link.technique)} on {plain(cell.workload)}, seed {seed}, of {context.evaluation}{question}\n"
         f"{code(context.command)}",
         config=_config(context, cell, link, seed, settings, kind),
@@ -135,7 +136,7 @@ def _config(
     }
     for group in GROUPS:
         for key, value in dict(settings.get(group) or {}).items():
-            if key != "_target_":
+            if key != "_target_" and value is not None:
                 flat[key if key not in flat else f"{group}_{key}"] = value
     flat |= {key: settings[key] for key in ("precision", "label_smoothing", "code") if key in settings}
     return {**{key: value for key, value in flat.items() if value is not None}, "tree": dict(cell.tree)}
