@@ -137,7 +137,7 @@ class Peer:
 
 def measure(num_trials: int, few: int, overrides: Sequence[str] = ()) -> str:
     """Return the table of one comparison."""
-    chosen = ("dataset=digits", "+search=random", f"search.num_trials={num_trials}", "trainer.accelerator=cpu")
+    chosen = ("dataset=digits", "+search=random", f"search.num_candidates={num_trials}", "trainer.accelerator=cpu")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         url = f"store.url=sqlite:///{folder}/store.sqlite"

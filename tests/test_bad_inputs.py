@@ -213,8 +213,8 @@ dataset=csv dataset.path=identifiers.csv
 dataset=csv dataset.path=constant.csv dataset.kind=regression
 search=random
 +search=nothing
-+search=tpe search.num_trials=1
-+search=tpe search.num_trials=many
++search=tpe search.num_candidates=1
++search=tpe search.num_candidates=many
 +search=tpe search.num_seeds=0
 +search=tpe search.development=1
 +search=tpe search.development=0

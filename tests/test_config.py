@@ -6,6 +6,9 @@ import yaml
 
 from conftest import compose_config
 from evalbench.__main__ import add_multirun, conf_folder
+from evalbench.config import section
+from evalbench.config.parts import Part
+from evalbench.config.section import Section
 from evalbench.errors import ConfigError
 from evalbench.trial import Budget
 
@@ -121,3 +124,18 @@ def test_the_rope_is_declared_by_unit() -> None:
 def test_a_wrong_rope_or_target_is_refused(override: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(override.split("=")[0])):
         compose_config(override)
+
+
+def test_the_old_name_of_a_key_is_read_with_one_note(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(section, "_noted", set())
+    for _ in range(2):
+        search = compose_config("+search=random", "search.num_trials=7").search
+        assert search is not None
+        assert search.num_candidates == 7
+    assert [record.message for record in caplog.records] == ["search.num_trials is now called search.num_candidates"]
+
+
+def test_a_part_that_is_left_out_leaves_identities_as_they_were() -> None:
+    assert Part("augmentation", Section.component).identity(None) == {}

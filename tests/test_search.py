@@ -22,7 +22,7 @@ SAMPLERS = ["random", "tpe", "gp", "cma_es", "qmc", "grid"]
 
 
 def searched(*overrides: str) -> SearchConfig:
-    config = compose_config("search.num_trials=12", "search.batch=4", *overrides).search
+    config = compose_config("search.num_candidates=12", "search.batch=4", *overrides).search
     assert config is not None
     return config
 
@@ -67,7 +67,7 @@ def test_a_study_that_was_broken_off_and_forgotten_goes_on_as_if_it_had_not_been
 @pytest.mark.parametrize("sampler", ["tpe", "cma_es"])
 def test_a_study_that_grew_has_the_candidates_of_one_that_was_large_at_once(tmp_path: Path, sampler: str) -> None:
     whole = run(tmp_path / "whole", searched(f"+search={sampler}"), 3)
-    small = run(tmp_path / "grown", searched(f"+search={sampler}", "search.num_trials=6"), 2)
+    small = run(tmp_path / "grown", searched(f"+search={sampler}", "search.num_candidates=6"), 2)
     assert small == whole[:6]  # a batch and a half
     assert run(tmp_path / "grown", searched(f"+search={sampler}"), 3, small) == whole
 
@@ -93,7 +93,7 @@ class Planted:
 
 
 def test_no_pickle_is_read_from_where_another_user_may_have_written_and_none_is_left_there(workspace: Path) -> None:
-    config = searched("+search=cma_es", "search.num_trials=24")
+    config = searched("+search=cma_es", "search.num_candidates=24")
     first = run(workspace, config, 4)
     journal = workspace / "s.journal"
     lines = [json.loads(line) for line in journal.read_text().splitlines()]

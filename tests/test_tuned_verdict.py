@@ -23,7 +23,7 @@ SHARED = (
     "budget.epochs=5",
     "num_seeds=6",
     "+search=random",
-    "search.num_trials=12",
+    "search.num_candidates=12",
     "optimizer.space.batch_size=null",
     "cost.rounds=0",
 )

@@ -36,7 +36,7 @@ from evalbench.tuning import CellStudy
 from evalbench.workloads import Dataset, bundled, draw_split
 
 SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3")
-RANDOM = ("+search=random", "search.num_trials=4")
+RANDOM = ("+search=random", "search.num_candidates=4")
 
 
 @pytest.fixture
@@ -102,17 +102,17 @@ def test_nothing_is_trained_twice(store: Store, trained: list[tuple[Config, list
     del trained[:]
     tuning.run(searched("optimizer=sgd"), store)
     assert trained == []
-    tuning.run(searched("optimizer=sgd", "search.num_trials=6"), store)
+    tuning.run(searched("optimizer=sgd", "search.num_candidates=6"), store)
     assert len(trained[0][1]) == 2 * 2  # the two new candidates
     del trained[:]
     Path("outputs/studies.journal").unlink()  # the store is the truth
-    tuning.run(searched("optimizer=sgd", "search.num_trials=6"), store)
+    tuning.run(searched("optimizer=sgd", "search.num_candidates=6"), store)
     assert trained == []
 
 
 @pytest.mark.slow
 def test_a_smaller_budget_does_not_see_what_a_larger_one_has_found(store: Store) -> None:
-    small, large = searched("optimizer=sgd"), searched("optimizer=sgd", "search.num_trials=8")
+    small, large = searched("optimizer=sgd"), searched("optimizer=sgd", "search.num_candidates=8")
     tuning.run(small, store)
     before = table(small, store), only_study(small).best(store)
     tuning.run(large, store)
@@ -126,7 +126,7 @@ def test_what_changes_the_graph_goes_to_another_cohort(
     store: Store, trained: list[tuple[Config, list[Entrant]]]
 ) -> None:
     width = "++search.space.model.width={choices: [4, 8]}"
-    tuning.run(searched("search.num_trials=8", width, "num_seeds=1"), store)
+    tuning.run(searched("search.num_candidates=8", width, "num_seeds=1"), store)
     graphs = [(config.model.arguments["width"], config.optimizer.batch_size) for config, _ in trained[:-2]]
     assert len(graphs) == len(set(graphs)) > 2
     assert sum(len(entrants) for _, entrants in trained[:-2]) == 16
@@ -223,7 +223,7 @@ def test_a_search_keeps_the_test_rows_that_the_data_set_gives() -> None:
 # ── what may happen on the way ────────────────────────────────────────────────────────────────────────────────────────
 
 
-HALVING = ("search.pruning={eta: 2, first_rung: 1}", "budget.epochs=6", "search.num_trials=6")
+HALVING = ("search.pruning={eta: 2, first_rung: 1}", "budget.epochs=6", "search.num_candidates=6")
 ONE_GRAPH = ("optimizer=minibatch_sgd", "optimizer.space.batch_size=null")
 EACH_ITS_OWN = (*ONE_GRAPH, "++search.space.model.width={low: 4, high: 300, integer: true}")
 
@@ -281,7 +281,7 @@ def test_it_does_not_matter_how_many_candidates_fit_into_memory(
 
 @pytest.mark.slow
 def test_a_study_that_grew_is_the_one_that_was_large_at_once(store: Store) -> None:
-    small, large = searched(*HALVING, *ONE_GRAPH, "search.num_trials=3"), searched(*HALVING, *ONE_GRAPH)
+    small, large = searched(*HALVING, *ONE_GRAPH, "search.num_candidates=3"), searched(*HALVING, *ONE_GRAPH)
     tuning.run(small, store)
     before = lengths(small, store)
     tuning.run(large, store)
@@ -331,7 +331,7 @@ def test_the_next_best_goes_on_where_the_best_fails(store: Store, monkeypatch: p
 @pytest.mark.slow
 def test_a_study_is_another_one_where_its_candidates_would_be_others() -> None:
     def ids(*overrides: str) -> list[str]:
-        cells = [searched(*overrides, more) for more in ("search.batch=4", "search.batch=8", "search.num_trials=8")]
+        cells = [searched(*overrides, more) for more in ("search.batch=4", "search.batch=8", "search.num_candidates=8")]
         return [only_study(cell).id for cell in cells]
 
     assert len(set(ids())) == 1  # each is drawn by itself
@@ -372,7 +372,7 @@ def test_a_candidate_is_not_cheaper_for_having_diverged(store: Store) -> None:
 
 @pytest.mark.slow
 def test_a_candidate_that_fails_is_left_out_and_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = searched("optimizer=minibatch_sgd", "optimizer.space.batch_size.choices=[8,16]", "search.num_trials=6")
+    cell = searched("optimizer=minibatch_sgd", "optimizer.space.batch_size.choices=[8,16]", "search.num_candidates=6")
     real = training.train
 
     def train(config: Config, *more: Any) -> list[TrialResult]:
@@ -452,7 +452,7 @@ def test_a_storage_that_was_deleted_is_written_anew_though_nothing_is_left_to_tr
 
 @pytest.mark.slow
 def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> None:
-    cell = searched("search.objectives=[val/log_loss,cost/seconds]", "search.num_trials=3", "num_seeds=1")
+    cell = searched("search.objectives=[val/log_loss,cost/seconds]", "search.num_candidates=3", "num_seeds=1")
     tuning.run(cell, store)
     history = only_study(cell).history(store)
     assert all(one.outcome is not None and len(one.outcome.values or ()) == 2 for one in history)
@@ -578,9 +578,9 @@ def test_the_terminal_says_whether_a_study_goes_on_or_is_another_one(inline: Inl
         (line,) = (line for line in out.splitlines() if line.endswith(("known", "used")))
         return line
 
-    assert said("+search=tpe", "search.num_trials=2") == "Tuning   1 study, 0 of 2 candidates known"
-    assert said("+search=tpe", "search.num_trials=3") == "Tuning   1 study, 2 of 3 candidates known"
-    other = said("+search=tpe", "search.num_trials=3", "search.batch=2")
+    assert said("+search=tpe", "search.num_candidates=2") == "Tuning   1 study, 0 of 2 candidates known"
+    assert said("+search=tpe", "search.num_candidates=3") == "Tuning   1 study, 2 of 3 candidates known"
+    other = said("+search=tpe", "search.num_candidates=3", "search.batch=2")
     assert other.startswith("Tuning   1 study, 0 of 3 candidates known; the store has other studies of the same cells")
 
 
@@ -590,7 +590,7 @@ ARGUMENTS = (
     "budget.epochs=40",
     "dataset=iris",
     *RANDOM,
-    "search.num_trials=24",
+    "search.num_candidates=24",
     "search.batch=3",
     "num_seeds=2",
     "cost.rounds=0",

@@ -69,7 +69,11 @@ def check(search: SearchConfig) -> None:
 def num_candidates(search: SearchConfig) -> int:
     """Return how many candidates a study has in the end: a grid may have fewer than it is allowed."""
     sampler = _sampler(search, 0)
-    return min(search.num_trials, len(sampler._all_grids)) if isinstance(sampler, GridSampler) else search.num_trials
+    return (
+        min(search.num_candidates, len(sampler._all_grids))
+        if isinstance(sampler, GridSampler)
+        else search.num_candidates
+    )
 
 
 def batch_size(search: SearchConfig) -> int:

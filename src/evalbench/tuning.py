@@ -147,7 +147,7 @@ class CellStudy:
 
         A search with more candidates may have gone on from here: they are not this one's.
         """
-        stored = store.candidates(self.id)[: self.search.num_trials]
+        stored = store.candidates(self.id)[: self.search.num_candidates]
         trials = store.trials([trial_id for one in stored for trial_id in one.trial_ids])
         history = []
         for company in self.companies(stored):

@@ -40,7 +40,7 @@ class SearchConfig:
     """How every technique's hyperparameters are searched on every workload."""
 
     sampler: Component
-    num_trials: int
+    num_candidates: int
     """Candidates of a study."""
     num_seeds: int
     """Trainings of a candidate, whose mean judges it."""
@@ -62,6 +62,7 @@ class SearchConfig:
 
 def read_search(section: Section, dimensions: Sequence[Dimension]) -> SearchConfig:
     """Read the section, given the dimensions of the technique's own search space; raise `ConfigError`."""
+    section.rename("num_trials", "num_candidates")
     added = space.parse(section.rest.pop("space", None), "")
     merged = tuple({dimension.path: dimension for dimension in (*dimensions, *added)}.values())
     if not merged:
@@ -78,7 +79,7 @@ def read_search(section: Section, dimensions: Sequence[Dimension]) -> SearchConf
         raise ConfigError("search.development", "must leave rows for the test", development, "for example 0.7")
     search = SearchConfig(
         sampler=section.section("sampler").component(),
-        num_trials=section.integer("num_trials", least=2),
+        num_candidates=section.integer("num_candidates", least=2),
         num_seeds=section.integer("num_seeds", least=1),
         num_studies=section.integer("num_studies", least=1),
         development=development,

@@ -1,11 +1,16 @@
 """A part of the configuration's tree, read value by value."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from multiprocessing import parent_process
 from typing import Any
 
 from evalbench.config.component import Component
 from evalbench.errors import ConfigError
+
+log = logging.getLogger(__name__)
+_noted: set[str] = set()
 
 
 class Section:
@@ -84,6 +89,16 @@ class Section:
         if value not in options:
             raise ConfigError(self._full(key), "must be one of " + ", ".join(options), value, "choose one of them")
         return str(value)
+
+    def rename(self, old: str, new: str) -> None:
+        """Take the value of an old key for the new one, if it is given, and say so once."""
+        if not self.given(old):
+            return
+        self.rest[new] = self.rest.pop(old)
+        note = f"{self._full(old)} is now called {self._full(new)}"
+        if note not in _noted and parent_process() is None:  # jobs read the same configuration
+            _noted.add(note)
+            log.warning(note)
 
     def finish(self) -> None:
         """Refuse what is left over."""

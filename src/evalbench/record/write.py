@@ -122,7 +122,7 @@ def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
         "parity": len(tried) == 1,
         "sampler": search.sampler.target,
         "batch": batch_size(search),
-        "num_trials": search.num_trials,
+        "num_trials": search.num_candidates,
         "num_seeds": search.num_seeds,
         "num_studies": search.num_studies,
         "development": search.development,

@@ -32,8 +32,8 @@ def print_studies(console: Console, cells_to_train: Sequence[Cell], store: Store
     line = f"Tuning   {len(studies)} {'study' if len(studies) == 1 else 'studies'}, {known} of {total} candidates known"
     if not known and store.count_tried(list(others)):
         line += (
-            "; the store has other studies of the same cells: they differ in more than search.num_trials, and none of"
-            " their candidates is used"
+            "; the store has other studies of the same cells: they differ in more than search.num_candidates, and"
+            " none of their candidates is used"
         )
     console.print(line, highlight=False, soft_wrap=True)
 
