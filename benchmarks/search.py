@@ -33,7 +33,7 @@ from evalbench import models, tuning
 from evalbench.cell import Cell
 from evalbench.config import Component
 from evalbench.engine import training
-from evalbench.search import Study
+from evalbench.search import OptunaStudy
 from evalbench.seeds import Phase, Role, derive, derive_draw
 from evalbench.store import Store
 from evalbench.trial import Candidate
@@ -124,7 +124,7 @@ class Peer:
     seconds: float = 0.0
     scores: list[float] = field(default_factory=list)
 
-    def train(self, study: tuning.CellStudy, candidates: Sequence[Candidate]) -> None:
+    def train(self, study: tuning.Study, candidates: Sequence[Candidate]) -> None:
         """Train those candidates; note the time and their mean validation accuracies."""
         start = time.perf_counter()
         for candidate in candidates:
@@ -169,22 +169,22 @@ def measure(num_trials: int, few: int, overrides: Sequence[str] = ()) -> str:
         name = f"one Lightning fit per trial, {peer.kind}, the first {few} candidates"
         lines.append(f"| {name} | {few * len(study.seeds)} | {peer.seconds:.1f} | {rate:.2f} | **{ours / rate:.1f}** |")
     apart = [
-        abs(score - one.outcome.values[0])
+        abs(score - one.result.values[0])
         for score, one in zip(peers[0].scores, history, strict=False)
-        if one.outcome is not None and one.outcome.values is not None
+        if one.result is not None and one.result.values is not None
     ]
     said = f"{100 * statistics.fmean(apart):.1f} points on average (other data orders)"
     return "\n".join([*lines, "", f"Validation accuracies of the same candidates differ by {said}."])
 
 
-def _first_candidates(study: tuning.CellStudy, few: int) -> list[Candidate]:
+def _first_candidates(study: tuning.Study, few: int) -> list[Candidate]:
     """Return what random search draws first: it does not depend on results."""
     with tempfile.TemporaryDirectory() as folder:
 
         def seed_of(number: int) -> int:
             return derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number)
 
-        return Study("first", study.search, ["maximize"], f"{folder}/journal", seed_of).ask()[:few]
+        return OptunaStudy("first", study.search, ["maximize"], f"{folder}/journal", seed_of).ask()[:few]
 
 
 def main() -> None:

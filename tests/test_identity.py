@@ -6,7 +6,7 @@ import pytest
 
 from conftest import make_cell
 from evalbench.seeds import Phase
-from evalbench.tuning import CellStudy
+from evalbench.tuning import Study
 
 SEARCH = (
     "dataset=iris",
@@ -61,8 +61,8 @@ def test_the_trials_of_a_search() -> None:
 
 def test_studies() -> None:
     cell = make_cell(*SEARCH)
-    studies = [CellStudy(cell, number) for number in (0, 1)]
+    studies = [Study(cell, number) for number in (0, 1)]
     assert [study.id for study in studies] == ["d65d49040b0a627c0f70", "455b34add02078e2177e"]
     assert studies[0].unchosen[0].trial_id == "4ff6c217e19bdd1c0a19"
     other = make_cell("dataset=iris", "optimizer=adam", "+search=tpe")
-    assert CellStudy(other, 0).id == "2b0b2d4c483e1b326358"
+    assert Study(other, 0).id == "2b0b2d4c483e1b326358"

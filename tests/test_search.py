@@ -15,8 +15,8 @@ from conftest import compose_config
 from evalbench import search
 from evalbench.config import SearchConfig
 from evalbench.errors import ConfigError
-from evalbench.search import Study
-from evalbench.trial import Candidate, Outcome
+from evalbench.search import OptunaStudy
+from evalbench.trial import Candidate, CandidateResult
 
 SAMPLERS = ["random", "tpe", "gp", "cma_es", "qmc", "grid"]
 
@@ -27,12 +27,12 @@ def searched(*overrides: str) -> SearchConfig:
     return config
 
 
-def opened(path: Path, config: SearchConfig, known: Sequence[Candidate] = ()) -> Study:
-    return Study("study", config, ["maximize"], str(path / "s.journal"), lambda number: number + 100, known)
+def opened(path: Path, config: SearchConfig, known: Sequence[Candidate] = ()) -> OptunaStudy:
+    return OptunaStudy("study", config, ["maximize"], str(path / "s.journal"), lambda number: number + 100, known)
 
 
-def score(values: Any) -> Outcome:
-    return Outcome((-abs(values["optimizer.lr"] - 0.01) - values["optimizer.batch_size"] / 1000,))
+def score(values: Any) -> CandidateResult:
+    return CandidateResult((-abs(values["optimizer.lr"] - 0.01) - values["optimizer.batch_size"] / 1000,))
 
 
 def run(path: Path, config: SearchConfig, rounds: int, known: Sequence[Candidate] = ()) -> list[Candidate]:
@@ -163,7 +163,12 @@ def test_pruned_and_failed_candidates_are_so_in_optuna_too(tmp_path: Path) -> No
     study = opened(tmp_path, searched("+search=tpe"))
     first, second, third, fourth = (one.number for one in study.ask())
     study.tell(
-        {first: Outcome((0.25,), pruned=True), second: Outcome(None), third: Outcome((1,)), fourth: Outcome(None)}
+        {
+            first: CandidateResult((0.25,), pruned=True),
+            second: CandidateResult(None),
+            third: CandidateResult((1,)),
+            fourth: CandidateResult(None),
+        }
     )
     assert copied(tmp_path) == [("PRUNED", 0.25), ("FAIL", None), ("COMPLETE", 1), ("FAIL", None)]
 

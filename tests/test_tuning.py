@@ -32,7 +32,7 @@ from evalbench.seeds import Phase
 from evalbench.store import Store
 from evalbench.tracking import MemoryTracker
 from evalbench.trial import Candidate, CurvePoint, Entrant, State, TrialResult
-from evalbench.tuning import CellStudy
+from evalbench.tuning import Study
 from evalbench.workloads import Dataset, bundled, draw_split
 
 SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3")
@@ -62,7 +62,7 @@ def searched(*overrides: str) -> Cell:
     return make_cell(*SMALL, *RANDOM, *overrides)
 
 
-def only_study(cell: Cell) -> CellStudy:
+def only_study(cell: Cell) -> Study:
     (study,) = tuning.studies(cell)
     return study
 
@@ -70,7 +70,7 @@ def only_study(cell: Cell) -> CellStudy:
 def table(cell: Cell, store: Store) -> list[Any]:
     """Everything that the tuner has seen and said."""
     return [
-        (dict(one.candidate.values), one.outcome, [trial.result for trial in one.trials])
+        (dict(one.candidate.values), one.result, [trial.result for trial in one.trials])
         for study in tuning.studies(cell)
         for one in study.history(store)
     ]
@@ -91,8 +91,8 @@ def test_candidates_train_together_and_the_best_is_measured_beside_the_default(
     chosen = only_study(cell).best(store)
     assert chosen is not None
     assert config.optimizer.component.arguments["lr"] == chosen.candidate.values["optimizer.lr"]
-    assert chosen.outcome is not None
-    assert chosen.outcome.values == max(outcome.values for _, outcome, _ in table(cell, store))
+    assert chosen.result is not None
+    assert chosen.result.values == max(outcome.values for _, outcome, _ in table(cell, store))
     assert tuning.is_done(cell, store)
 
 
@@ -345,8 +345,8 @@ def test_a_candidate_that_diverges_scores_as_the_trivial_predictor(store: Store)
     tuning.run(cell, store)
     by_lr = {one.candidate.values["optimizer.lr"]: one for one in only_study(cell).history(store)}
     assert by_lr[1e30].state is State.DIVERGED
-    assert by_lr[1e30].outcome is not None
-    assert by_lr[1e30].outcome.values == pytest.approx((1 / 3,), abs=0.04)
+    assert by_lr[1e30].result is not None
+    assert by_lr[1e30].result.values == pytest.approx((1 / 3,), abs=0.04)
 
 
 @pytest.mark.slow
@@ -363,11 +363,11 @@ def test_a_candidate_is_not_cheaper_for_having_diverged(store: Store) -> None:
         bad, good = sorted(only_study(cell).history(store), key=lambda one: one.state is State.COMPLETE)
         assert (bad.state, good.state) == (State.DIVERGED, State.COMPLETE)
         assert (bad.trials[0].result.flops or 0) < (good.trials[0].result.flops or 0)
-        assert bad.outcome is not None
-        assert good.outcome is not None
-        assert bad.outcome.values is not None
-        assert good.outcome.values is not None
-        assert bad.outcome.values[1] == pytest.approx(good.outcome.values[1], rel=0.05)
+        assert bad.result is not None
+        assert good.result is not None
+        assert bad.result.values is not None
+        assert good.result.values is not None
+        assert bad.result.values[1] == pytest.approx(good.result.values[1], rel=0.05)
 
 
 @pytest.mark.slow
@@ -455,12 +455,12 @@ def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> Non
     cell = searched("search.objectives=[val/log_loss,cost/seconds]", "search.num_candidates=3", "num_seeds=1")
     tuning.run(cell, store)
     history = only_study(cell).history(store)
-    assert all(one.outcome is not None and len(one.outcome.values or ()) == 2 for one in history)
+    assert all(one.result is not None and len(one.result.values or ()) == 2 for one in history)
     best = only_study(cell).best(store)
     assert best is not None
-    assert best.outcome is not None
-    assert best.outcome.values is not None
-    assert best.outcome.values[0] == min(one.outcome.values[0] for one in history if one.outcome and one.outcome.values)
+    assert best.result is not None
+    assert best.result.values is not None
+    assert best.result.values[0] == min(one.result.values[0] for one in history if one.result and one.result.values)
 
 
 @pytest.mark.parametrize(

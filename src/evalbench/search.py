@@ -30,7 +30,7 @@ from evalbench.errors import ConfigError
 from evalbench.space import Dimension
 from evalbench.store import alone_in
 from evalbench.tasks.metric import Direction
-from evalbench.trial import Candidate, Outcome
+from evalbench.trial import Candidate, CandidateResult
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -93,7 +93,7 @@ def grid(space: Sequence[Dimension], points: int, seed: int) -> GridSampler:
     return GridSampler({dimension.path: dimension.points(points) for dimension in space}, seed=seed)
 
 
-class Study:
+class OptunaStudy:
     """One study: it lives in memory, is asked anew for what the store knows, and writes a copy for people to look at.
 
     Samplers may keep a state in the study, as pickles too (`CmaEsSampler`). So nothing that another process has written
@@ -150,7 +150,7 @@ class Study:
             asked.append(Candidate(trial.number, values))
         return asked
 
-    def tell(self, outcomes: Mapping[int, Outcome]) -> None:
+    def tell(self, outcomes: Mapping[int, CandidateResult]) -> None:
         """Say what came of the candidates of a batch, by number."""
         self._study.sampler = RandomSampler()  # none of them learns from being told; a grid would stop a loop, not ours
         trials = self._study.get_trials(deepcopy=False)
@@ -200,7 +200,7 @@ def keep_copy(
     search: SearchConfig,
     directions: Sequence[Direction],
     storage: str,
-    ended: Sequence[tuple[Candidate, Outcome]],
+    ended: Sequence[tuple[Candidate, CandidateResult]],
 ) -> None:
     """Write the copy of a study that has ended, if the storage has none; what fails is a warning."""
     try:
@@ -213,7 +213,7 @@ def keep_copy(
     _Copy(name, directions, storage).write([_frozen(*one, distributions) for one in ended])
 
 
-def _frozen(candidate: Candidate, outcome: Outcome, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
+def _frozen(candidate: Candidate, outcome: CandidateResult, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
     params = dict(candidate.values)
     if outcome.values is None:
         return create_trial(params=params, distributions=distributions, state=TrialState.FAIL)

@@ -134,7 +134,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CandidateResult:
     """What came of a candidate: the value of each objective; None where it failed by our fault."""
 
     values: tuple[float, ...] | None

@@ -17,7 +17,7 @@ from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
 from evalbench.tasks import MEASURED
 from evalbench.trial import TRAINING_VERSION, State
-from evalbench.tuning import CellStudy, Tried, direction
+from evalbench.tuning import Study, TriedCandidate, direction
 from evalbench.workloads import Dataset
 
 REFERENCE_COLUMNS = ["reference", "workload", "seed", "metric", "direction", "unit", "score"]
@@ -28,9 +28,9 @@ class Searched:
     """One study with what came of it, and its place in the evaluation; the trial of the link is none."""
 
     link: Link
-    study: CellStudy
-    history: Sequence[Tried]
-    best: Tried | None
+    study: Study
+    history: Sequence[TriedCandidate]
+    best: TriedCandidate | None
 
 
 def write_folder(
@@ -112,7 +112,7 @@ def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
     from evalbench.search import batch_size  # Optuna: only where something was searched
 
     search = searched[0].study.search
-    tried = {sum(one.outcome is not None and one.outcome.values is not None for one in s.history) for s in searched}
+    tried = {sum(one.result is not None and one.result.values is not None for one in s.history) for s in searched}
     space = {
         technique: spanned(_space(s) for s in searched if s.link.technique == technique)
         for technique in dict.fromkeys(s.link.technique for s in searched)
@@ -169,9 +169,9 @@ def _study_key(s: Searched) -> dict[str, Any]:
     }
 
 
-def _candidate_row(s: Searched, one: Tried) -> dict[str, Any]:
+def _candidate_row(s: Searched, one: TriedCandidate) -> dict[str, Any]:
     """Return a candidate with its mean scores, the work of all its trials, and its hyperparameters."""
-    values = None if one.outcome is None else one.outcome.values
+    values = None if one.result is None else one.result.values
     results = [trial.result for trial in one.trials]
     return {
         **_study_key(s),
@@ -201,10 +201,10 @@ def _importance(s: Searched) -> dict[str, dict[str, float]]:
     from evalbench.search import importance
 
     finished = [
-        (one.candidate.values, one.outcome.values[0])
+        (one.candidate.values, one.result.values[0])
         for one in s.history
-        if one.outcome is not None and one.outcome.values is not None and not one.outcome.pruned
-        if math.isfinite(one.outcome.values[0])
+        if one.result is not None and one.result.values is not None and not one.result.pruned
+        if math.isfinite(one.result.values[0])
     ]
     found = importance(_space(s), finished, direction(s.study.objectives[0]) == "maximize")
     return {
