@@ -33,6 +33,8 @@ from evalbench.terminal.progress import plain_console, progress, waiting
 from evalbench.terminal.summary import print_studies, print_summary
 
 SWEEPER = "hydra_plugins.evalbench.sweeper.EvaluationSweeper"
+_planned: dict[tuple[str, ...], Cell] = {}
+"""The checked cells of the sweep that this process launches, by their overrides: a job that runs here takes its own."""
 
 
 def command() -> str:
@@ -53,13 +55,13 @@ def run_job(tree: DictConfig) -> None:
     hydra = HydraConfig.get()
     try:
         _check_sweeper(hydra)
-        config = parse(tree, hydra)
         if hydra.mode == RunMode.MULTIRUN or ranks.here().count > 1:
-            _check_launcher(config, ranks.here().count == config.devices)
-            tuning.run(Cell.of(config), Store(config.store_url, patient=True))
+            cell = _planned.get(tuple(hydra.overrides.task)) or Cell.of(parse(tree, hydra))
+            _check_launcher(cell.config, ranks.here().count == cell.config.devices)
+            tuning.run(cell, Store(cell.config.store_url, patient=True))
         else:
             try:
-                _run_alone(config, processes.Job.of(run_job, tree, hydra))
+                _run_alone(parse(tree, hydra), processes.Job.of(run_job, tree, hydra))
             except (OSError, StorageError) as error:  # Hydra would say more about it
                 raise SystemExit(programs.ending("evalbench", error)) from error
     except InputError as error:
@@ -130,7 +132,11 @@ def run_sweep(
         refuse(error)
 
     def train(numbers: Sequence[int]) -> list[Exception | None]:
-        return _errors(launcher.launch([jobs[number] for number in numbers], initial_job_idx=0))
+        _planned.update((tuple(jobs[number]), plan.jobs[number]) for number in numbers)
+        try:
+            return _errors(launcher.launch([jobs[number] for number in numbers], initial_job_idx=0))
+        finally:
+            _planned.clear()
 
     _run(console, plan, store, train, folder)
 

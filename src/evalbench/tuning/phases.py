@@ -82,8 +82,7 @@ def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
     found = []
     for study in studies(cell):
         tuned = study.chosen(store)
-        missing = {spec.trial_id: spec for spec in study.unchosen}
-        found.append(missing if tuned is None else tuned.specs)
+        found.append({spec.trial_id: spec for spec in study.unchosen} if tuned is None else tuned.specs)
     return found or [cell.specs]
 
 
