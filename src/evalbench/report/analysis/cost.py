@@ -11,6 +11,7 @@ import pandas as pd
 
 from evalbench.record.folder import Folder
 from evalbench.record.schema import TRIVIAL
+from evalbench.record.skill import best_possible
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio, cost_ratio
@@ -18,10 +19,8 @@ from evalbench.statistics.front import front_probability, on_front
 from evalbench.statistics.intervals import Floats, Interval, t_interval
 from evalbench.statistics.judging import used
 from evalbench.statistics.matrices import Matrix, matrix
-from evalbench.statistics.overall import best_possible
 from evalbench.statistics.settings import average_settings
 
-SAME_SCALE = ("accuracy", "r2")  # `val_score` is on the scale of the workload's own score for these metrics only
 FRONT_SEED = 20_260_102
 
 
@@ -154,7 +153,7 @@ def _curves(folder: Folder, in_skill: bool) -> pd.DataFrame:
     evaluation = folder.evaluation
     keys = ["technique", "workload", *evaluation.factors, "seed"]
     comparable = [
-        name for name, w in evaluation.workloads.items() if w.measure in SAME_SCALE
+        name for name, w in evaluation.workloads.items() if w.on_curve
     ]  # fmt: skip
     there = folder.curves[folder.curves["workload"].isin(comparable) & np.isfinite(folder.curves["val_score"])]
     trials = folder.results[folder.results["state"] == "COMPLETE"][[*keys, "steps", "flops"]]

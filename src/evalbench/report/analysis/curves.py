@@ -13,9 +13,6 @@ from scipy import stats
 from evalbench.record.folder import Folder
 from evalbench.record.schema import TRIVIAL
 
-# `val_score` is on the scale of the workload's own score for these metrics only.
-SAME_SCALE = ("accuracy", "r2")
-
 
 def curve_table(folder: Folder, rho: Mapping[str, float]) -> pd.DataFrame:
     """One row per workload, technique and epoch: `step`, `mean`, `low`, `high`, `count` (seeds), `num_diverged`.
@@ -31,7 +28,7 @@ def curve_table(folder: Folder, rho: Mapping[str, float]) -> pd.DataFrame:
         trivial = folder.references[
             (folder.references["workload"] == workload.name) & (folder.references["reference"] == TRIVIAL)
         ].set_index("seed")["score"]
-        fill = trivial if workload.measure in SAME_SCALE else trivial.iloc[:0]
+        fill = trivial if workload.on_curve else trivial.iloc[:0]
         cells = {name: _cell(folder, workload.name, name, fill) for name in evaluation.techniques}
         base = cells.get(str(evaluation.baseline))
         for technique, cell in cells.items():

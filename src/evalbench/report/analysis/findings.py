@@ -200,9 +200,10 @@ def _common_unit(units: Mapping[str, Unit], folder: Folder) -> Unit:
     A metric that all workloads share keeps its own unit where the ROPE is declared in it, or where nobody knows the
     trivial predictor's scores.
     """
-    metrics = {workload.measure for workload in folder.evaluation.workloads.values()}
-    if len(metrics) == 1:
-        metric = next(iter(metrics))
-        if metric == "accuracy" or metric in folder.evaluation.rope or folder.references.empty:
+    workloads = {workload.measure: workload for workload in folder.evaluation.workloads.values()}
+    if len(workloads) == 1:
+        metric, workload = next(iter(workloads.items()))
+        averages = workload.known is not None and not workload.known.as_skill
+        if averages or metric in folder.evaluation.rope or folder.references.empty:
             return next(iter(units.values()))
     return SKILL

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from evalbench.record.folder import Folder
-from evalbench.report.analysis.cost import SAME_SCALE, step_seconds
+from evalbench.report.analysis.cost import step_seconds
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.targets import SpeedUp, algoperf_score, relative_times, speed_up
 
@@ -48,7 +48,7 @@ def milestones(folder: Folder) -> Milestones:
     targets = {
         name: float(workload.target)
         for name, workload in evaluation.workloads.items()
-        if workload.target is not None and workload.measure in SAME_SCALE
+        if workload.target is not None and workload.on_curve
     }
     if not targets or folder.curves.empty:
         return Milestones((), "", np.empty((0, 0)), {}, None)

@@ -14,6 +14,7 @@ from evalbench.errors import TableError
 from evalbench.record.declared import ROPE
 from evalbench.record.folder import Folder
 from evalbench.record.schema import TRIVIAL
+from evalbench.record.skill import best_possible
 from evalbench.report.analysis.pairs import Contrast, common_scores
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
@@ -21,9 +22,7 @@ from evalbench.statistics.decisions import decide
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.judging import Candidate, Design, Verdict, failures, judge, used
 from evalbench.statistics.matrices import Matrix, matrix
-from evalbench.statistics.overall import best_possible
 from evalbench.statistics.paired import never_gained
-from evalbench.statistics.power import accuracy_floor, r2_floor
 from evalbench.statistics.ranks import shared_ranks
 from evalbench.statistics.settings import average_settings
 from evalbench.statistics.verdicts import QUALITIES, Quality, failures_are_ok
@@ -164,10 +163,9 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
         base = mine[mine["technique"] == evaluation.baseline]
         num_test = float(base["num_test"].mean()) if len(base) else math.nan
         score = float(base["score"].mean()) if len(base) else math.nan
-        metric = workload.measure
+        formula = workload.known.floor if workload.known else None
         floor = math.nan
-        if math.isfinite(num_test) and math.isfinite(score) and metric in ("accuracy", "r2"):
-            formula = accuracy_floor if metric == "accuracy" else r2_floor
+        if math.isfinite(num_test) and math.isfinite(score) and formula is not None:
             floor = formula(score, round(num_test))
             if in_skill:
                 references = folder.references

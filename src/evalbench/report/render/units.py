@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from evalbench.names import one_line
 from evalbench.statistics.intervals import Interval
-from evalbench.statistics.overall import FRACTIONS
+from evalbench.tasks.metric import FRACTION, base_name, find
 
 UNKNOWN = "not known"
-NAMES = {"r2": "R²", "rmse": "RMSE", "mae": "MAE", "log_loss": "log loss"}
 
 
 @dataclass(frozen=True)
@@ -103,14 +102,14 @@ def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize")
         typical: the size of a typical score, which sets the decimals where the metric has a scale of its own.
         direction: `minimize` where lower is better.
     """
-    name, unit = one_line(metric.rsplit("/", 1)[-1]), one_line(unit)
+    name, unit = one_line(base_name(metric)), one_line(unit)
     sign = -1 if direction == "minimize" else 1
-    if name in FRACTIONS and unit == "fraction":
-        words = FRACTIONS[name]
+    known = find(name)
+    words = known.words if known else name.replace("_", " ")
+    if known and known.unit == unit == FRACTION:
         return Unit(words, 100.0, f"{words} (%)", f"{words} points", "points", 1, 2, sign)
-    words = NAMES.get(name, name.replace("_", " "))
-    if name in ("r2", *FRACTIONS):
-        return Unit(words, 1.0, words, words, words, 3, 3, sign)
+    if known and known.decimals is not None:
+        return Unit(words, 1.0, words, words, words, known.decimals, known.decimals, sign)
     size = abs(typical) if typical and math.isfinite(typical) else 1.0
     decimals = max(0, 3 - math.floor(math.log10(size)))
     label = f"{words} ({unit})" if unit and unit != name else words

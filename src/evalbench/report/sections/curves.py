@@ -13,8 +13,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from evalbench.report.analysis.findings import Findings, judged
 from evalbench.report.render import style
 from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
-from evalbench.report.render.units import percent, unit_of
+from evalbench.report.render.units import Unit, percent, unit_of
 from evalbench.report.section import Chart, Section
+from evalbench.tasks.metric import describe
 
 
 def caption(findings: Findings) -> str:
@@ -57,8 +58,7 @@ def _curve_label(findings: Findings, curves: pd.DataFrame, over: str) -> str:
 
 def _curve_panel(axis: Axes, findings: Findings, curves: pd.DataFrame, workload: str, over: str) -> None:
     evaluation = findings.evaluation
-    kind = evaluation.workloads[workload].kind
-    unit = unit_of("val/r2", "", 1.0) if kind == "regression" else unit_of("val/accuracy", "fraction", 1.0)
+    unit = _unit(findings, workload)
     tops, bottoms = [], []
     for technique, part in curves.groupby("technique", sort=False):
         place = evaluation.techniques.index(str(technique))
@@ -92,15 +92,21 @@ def _curve_panel(axis: Axes, findings: Findings, curves: pd.DataFrame, workload:
     axis.set_ylabel(f"validation {unit.label}")
 
 
+def _unit(findings: Findings, workload: str) -> Unit:
+    name = findings.evaluation.workloads[workload].curve_metric
+    return unit_of(name, describe(name).unit, 1.0)
+
+
 def _curve_limits(axis: Axes, findings: Findings, workload: str, bottoms: list[float], tops: list[float]) -> None:
     """Cut what lies far below the trivial predictor: a first epoch at R² = -50 would flatten all the rest."""
     if not tops:
         return
     low, high = min(bottoms), max(tops)
-    if findings.evaluation.workloads[workload].kind == "regression":
+    unit = _unit(findings, workload)
+    if unit.metric == "R²":
         low, high = max(low, -1.0), min(high, 1.0)
     else:
-        low, high = max(low, 0.0), min(high, 100.0)
+        low, high = max(low, unit.bounds[0]), min(high, unit.bounds[1])
     margin = 0.04 * (high - low) or 0.5
     axis.set_ylim(low - margin, high + margin)
 

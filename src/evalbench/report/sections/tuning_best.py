@@ -14,6 +14,7 @@ from evalbench.report.render import style
 from evalbench.report.render.style import ROUND_STEPS, columns, technique_lines, workload_label
 from evalbench.report.render.units import plural, unit_of
 from evalbench.report.section import Chart, Section
+from evalbench.tasks.metric import describe
 
 FROM = 3
 """The axes show what is found from so many candidates on: the first one alone may lie anywhere."""
@@ -46,7 +47,7 @@ def band(tuned: TunedFindings) -> str:
 def objective_label(tuned: TunedFindings, workload: str) -> tuple[str, float]:
     """The words for a workload's first objective on an axis, and the factor to print it by."""
     name, _ = objective_of(tuned.studies, workload)
-    unit = unit_of(name, "fraction" if name.endswith(("accuracy", "macro_f1", "auroc")) else "", math.nan)
+    unit = unit_of(name, describe(name).unit, math.nan)
     return f"validation {unit.label}", unit.scale
 
 
