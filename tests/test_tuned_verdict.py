@@ -11,7 +11,7 @@ from evalbench.evaluation.conclude import conclude
 from evalbench.evaluation.design import link
 from evalbench.evaluation.plan import Plan
 from evalbench.record.folder import load
-from evalbench.report.findings import find
+from evalbench.report.analysis.findings import JudgedFindings, find
 from evalbench.statistics.verdicts import Quality
 from evalbench.store import Store
 
@@ -45,7 +45,7 @@ def test_a_technique_with_a_bad_default_loses_untuned_and_does_not_lose_tuned(wo
     outcome = conclude(plan, store)
     assert outcome.report is not None
     found = find(load(outcome.report.parent))
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     assert found.tuned is not None
     assert found.tuned.defaults is not None
     assert found.tuned.defaults.verdict("adam").quality is Quality.INFERIOR

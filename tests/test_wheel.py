@@ -19,7 +19,7 @@ def test_the_wheel_works_without_the_checkout(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "evalbench/conf/config.yaml" in names
     assert "hydra_plugins/evalbench/sweeper.py" in names
-    assert "evalbench/report/report.md.jinja" in names
+    assert "evalbench/report/page.py" in names
 
     # A fresh environment that sees this one's libraries, but not its editable install of the checkout.
     venv.create(tmp_path / "env", with_pip=False)

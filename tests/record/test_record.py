@@ -10,6 +10,7 @@ import pytest
 from evalbench.errors import TableError
 from evalbench.record.declared import read_evaluation
 from evalbench.record.schema import VERSION
+from evalbench.record.skill import best_possible
 from evalbench.report import read
 
 FIRST = Path(__file__).parent / "data" / "0.1.0"
@@ -33,3 +34,9 @@ def test_a_version_that_nobody_knows_is_refused_in_one_line(tmp_path: Path, vers
         read_evaluation(path)
     shutil.copy(FIRST / "evaluation.json", path)
     assert read_evaluation(path).name == "tuned"
+
+
+def test_best_possible_is_declared_never_guessed() -> None:
+    assert [best_possible(f"test/{name}") for name in ("r2", "rmse", "perplexity")] == [1.0, 0.0, 1.0]
+    with pytest.raises(TableError, match="metric 'test/bleu' has no best possible score"):
+        best_possible("test/bleu")

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from evalbench.report.analysis.findings import Findings, JudgedFindings
+
 KINDS = {  # kind, metric, unit, score of the trivial predictor, of the linear model, of the baseline, generated
     "digits": ("multiclass", "test/accuracy", "fraction", 0.10, 0.92, 0.93, False),
     "wine": ("multiclass", "test/accuracy", "fraction", 0.40, 0.97, 0.95, False),
@@ -144,6 +146,11 @@ def make(
     for name, rows in (("results", results), ("curves", curves), ("references", references)):
         pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False)
     return folder
+
+
+def with_verdicts(findings: Findings) -> JudgedFindings:
+    assert isinstance(findings, JudgedFindings)
+    return findings
 
 
 @pytest.fixture

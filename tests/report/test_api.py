@@ -89,5 +89,5 @@ def test_what_a_report_lacks_is_said() -> None:
     report = judge(table(), "a")
     with pytest.raises(InputError, match="no table 'tuning': it has evaluation, verdicts"):
         report.frame("tuning")
-    with pytest.raises(InputError, match="no figure 'tradeoff': it has scores, differences"):
+    with pytest.raises(InputError, match="no figure 'tradeoff': it has differences, scores"):
         report.figure("tradeoff")

@@ -11,10 +11,11 @@ import pytest
 from evalbench.errors import TableError
 from evalbench.record.foreign import KNOWN, Options, load_table
 from evalbench.record.schema import RESERVED
-from evalbench.report import advice
 from evalbench.report.__main__ import main
-from evalbench.report.findings import find
+from evalbench.report.analysis.findings import JudgedFindings, find
+from evalbench.report.sections import advice
 from evalbench.statistics.verdicts import CostClass, Quality, Ring
+from report.conftest import with_verdicts
 
 DATA = Path(__file__).parent.parent / "statistics" / "data"
 
@@ -38,7 +39,7 @@ def written(path: Path, rows: pd.DataFrame) -> Path:
 
 def test_a_long_table_is_judged(tmp_path: Path) -> None:
     found = find(load_table(written(tmp_path, table()), Options("sgd", "accuracy", tuned=True)))
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     verdict = found.judged.verdict("adam")
     assert (verdict.quality, verdict.ring) == (Quality.SUPERIOR, Ring.TRIAL)  # its cost is not known
     assert verdict.num_datasets == 6
@@ -46,7 +47,7 @@ def test_a_long_table_is_judged(tmp_path: Path) -> None:
         cost_seconds=lambda t: np.where(t["technique"] == "adam", 2.0, 1.99) + 0.01 * (t["seed"] % 2)
     )
     found = find(load_table(written(tmp_path, timed), Options("sgd", "accuracy", tuned=True)))
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     assert found.judged.verdict("adam").cost_class is CostClass.SAME
     assert found.judged.verdict("adam").ring is Ring.ADOPT
 
@@ -106,10 +107,9 @@ def test_demsars_table_gives_his_statistics(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_published_ranks_give_the_published_statistics() -> None:
     options = Options("C4.5", "rank", "minimize", rope=0.5, wide=True)
-    appendix = find(load_table(DATA / "demsar_ranks.csv", options)).appendix
-    assert appendix is not None
-    assert appendix.omnibus is not None
-    test = appendix.omnibus.test
+    omnibus = with_verdicts(find(load_table(DATA / "demsar_ranks.csv", options))).robustness.omnibus
+    assert omnibus is not None
+    test = omnibus.test
     assert test.average_ranks == pytest.approx((3.143, 2.0, 2.893, 1.964), abs=5e-4)
     assert (test.chi2, test.f) == pytest.approx((9.28, 3.69), abs=0.005)
 
@@ -174,7 +174,7 @@ def test_a_side_that_never_works_loses_whatever_the_scores(
             scores = rows.assign(score=0.5 + noise * (rows["score"] - 0.5))
             gone = failing(scores, (rows["technique"] == side) & (rows["seed"] < share * seeds), state)
             found = find(load_table(written(tmp_path, gone), options))
-            assert found.judged is not None
+            assert isinstance(found, JudgedFindings)
             verdict = found.judged.verdict("adam")
             assert verdict.quality is (Quality.SUPERIOR if side == "sgd" else Quality.INFERIOR)
             assert max(verdict.wins, verdict.losses) >= share * len(sets) * seeds
@@ -195,7 +195,7 @@ def test_a_side_that_fails_now_and_then_is_not_equivalent(
         chosen = rows["workload"].isin(list(sets))
         gone = failing(rows[chosen], (where & (rows["technique"] == side))[chosen], state)
         found = find(load_table(written(tmp_path, gone), options))
-        assert found.judged is not None
+        assert isinstance(found, JudgedFindings)
         verdict = found.judged.verdict("adam")
         if sets == "abc":  # the mean over three data sets does not decide, the one data set does
             assert verdict.quality is Quality.INCONCLUSIVE
@@ -253,7 +253,7 @@ def test_metrics_that_differ_need_a_trivial_predictor(tmp_path: Path) -> None:
     trivial = rows[rows["technique"] == "sgd"].assign(technique="trivial predictor", score=0.1)
     found = find(load_table(written(tmp_path, pd.concat([rows, trivial])), Options("sgd")))
     assert found.common.metric == "skill"
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     assert found.judged.verdict("adam").effect.mean == pytest.approx(0.05 / 0.9, abs=0.005)
 
 
@@ -303,8 +303,8 @@ def test_unequal_seeds_are_compared_on_those_that_both_have(tmp_path: Path) -> N
     more = rows[rows["technique"] == "adam"].assign(seed=lambda t: t["seed"] + 8, score=0.1)  # without a partner
     found = find(load_table(written(tmp_path, pd.concat([rows[~first], more])), Options("sgd", "accuracy")))
     whole = find(load_table(written(tmp_path, rows), Options("sgd", "accuracy")))
-    assert found.judged is not None
-    assert whole.judged is not None
+    assert isinstance(found, JudgedFindings)
+    assert isinstance(whole, JudgedFindings)
     mine, before = found.judged.verdict("adam"), whole.judged.verdict("adam")
     assert [effect.interval for effect in mine.sets[1:]] == [effect.interval for effect in before.sets[1:]]
     assert (mine.sets[0].interval.count, mine.ring, mine.quality) == (7, before.ring, before.quality)

@@ -17,14 +17,20 @@ from markdown_it.token import Token
 from evalbench.names import one_line
 from evalbench.record.foreign import Options, load_table
 from evalbench.record.tables import read_table
-from evalbench.report import html, write_index
-from evalbench.report.figures import NAMES
-from evalbench.report.findings import find
-from evalbench.report.writing import text, text_of, write_findings
+from evalbench.report import Report, read, write_index
+from evalbench.report.analysis.findings import find
+from evalbench.report.page import PAGE
+from evalbench.report.render import html
 from report.test_tuned import tune
 from test_names import HOSTILE
 
 Make = Callable[..., Path]
+
+
+def text(folder: Path) -> str:
+    return read(folder).markdown
+
+
 MARK = "Ω"
 ATTACK = MARK + " ".join(HOSTILE)
 """Every way in at once; the mark tells where a page shows it."""
@@ -67,7 +73,7 @@ class Page(HTMLParser):
 def check(markdown: str, folder: Path) -> None:
     """The page and its Markdown hold nothing of others but text, all of it."""
     (folder / "figures").mkdir(exist_ok=True)
-    for name in NAMES:
+    for name in (chart.name for section in PAGE for chart in section.charts):
         (folder / "figures" / f"{name}.png").write_bytes(b"PNG")
     page = Page(html.page(markdown, folder))
     assert not page.strangers
@@ -161,14 +167,14 @@ def table(path: Path, unit: str, states: tuple[str, str] = ("COMPLETE", "FAILED"
 def test_every_field_of_a_table(tmp_path: Path) -> None:
     path = table(tmp_path / "long.csv", f"unit{ATTACK}")
     options = Options(f"a{ATTACK}".strip(), rope=0.01, question=f"Which{ATTACK}?", command=f"python{ATTACK}")
-    check(text_of(find(load_table(path, options))), tmp_path)
+    check(Report(find(load_table(path, options))).markdown, tmp_path)
     wide = tmp_path / "wide.csv"
     with wide.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["data", f"a{ATTACK}", f"b{ATTACK}"])
         writer.writerows([f"d{place}{ATTACK}", 0.1 * place, 0.5] for place in range(6))
     options = Options(f"a{ATTACK}", metric=f"m{ATTACK}", unit=ATTACK, wide=True)
-    check(text_of(find(load_table(wide, options))), tmp_path)
+    check(Report(find(load_table(wide, options))).markdown, tmp_path)
 
 
 @pytest.mark.slow
@@ -180,7 +186,7 @@ def test_no_table_of_a_report_holds_a_formula(tmp_path: Path) -> None:
         writer.writerow([*names, "seed", "score"])
         keys = list(product(*names.values(), range(3)))
         writer.writerows([*key, 0.1 * place % 1] for place, key in enumerate(keys))
-    write_findings(find(load_table(path, Options("=1+1"))), tmp_path / "out")
+    Report(find(load_table(path, Options("=1+1")))).save(tmp_path / "out")
     for made in tmp_path.glob("out/*/*.csv"):
         with made.open(newline="", encoding="utf-8") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
@@ -197,5 +203,5 @@ def test_names_of_any_length_and_kind_can_be_drawn(tmp_path: Path) -> None:
     table(tmp_path / "t.csv", f"unit{ATTACK}")
     text = (tmp_path / "t.csv").read_text(encoding="utf-8").replace("bΩ", f"_{'b' * 300}Ω")
     (tmp_path / "t.csv").write_text(text.replace("uΩ", f"{'u' * 300}Ω"), encoding="utf-8")
-    write_findings(find(load_table(tmp_path / "t.csv", Options(f"a{ATTACK}".strip(), rope=0.01))), tmp_path)
+    Report(find(load_table(tmp_path / "t.csv", Options(f"a{ATTACK}".strip(), rope=0.01)))).save(tmp_path)
     assert not Page((tmp_path / "report.html").read_text(encoding="utf-8")).strangers

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from evalbench.record.foreign import Options, load_table
-from evalbench.report.findings import Findings, find
-from evalbench.report.writing import write_findings
+from evalbench.report import Report
+from evalbench.report.analysis.findings import Findings, JudgedFindings, find
 from evalbench.statistics.judging import NextStep
 from evalbench.statistics.verdicts import Quality, Ring
 
@@ -39,13 +39,13 @@ def judged(path: Path, rows: pd.DataFrame) -> tuple[Findings, str]:
     file = path / "results.csv"
     rows.to_csv(file, index=False)
     found = find(load_table(file, OPTIONS))
-    return found, write_findings(found, path / "report").read_text(encoding="utf-8")
+    return found, Report(found).save(path / "report").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Path) -> None:
     found, said = judged(tmp_path, runs(6, effect=0.008, noise=0.008))
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     pilot = found.judged.verdict("adam")
     assert pilot.ring is Ring.INSUFFICIENT
     match = re.search(r"Next: run (\d+) more seeds \(num_seeds=(\d+)\), once, then decide\.", said)
@@ -53,7 +53,7 @@ def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Pat
     more, wanted = int(match[1]), int(match[2])
     assert (pilot.next_step, wanted) == (NextStep("seeds", more), 6 + more)
     found, said = judged(tmp_path, runs(wanted, effect=0.008, noise=0.008, pilot=6))
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     verdict = found.judged.verdict("adam")
     # Half the interval is at most the ROPE, as was promised, and the planted effect is in it.
     assert (verdict.effect.high - verdict.effect.low) / 2 <= 0.005
@@ -67,12 +67,12 @@ def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Pat
 def test_not_resolvable_by_seeds(tmp_path: Path) -> None:
     rows = runs(6, effect=0.008, noise=0.008, num_train=60.0, num_test=20.0)
     found, said = judged(tmp_path, rows)
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     assert found.judged.verdict("adam").ring is Ring.INSUFFICIENT
     assert "Not resolvable: more rows or more data sets, not more seeds; any true difference lies in [" in said
     # A hundred times the rows, but in the same proportion, changes nothing: the seeds would still share them.
     again, _ = judged(tmp_path, runs(200, effect=0.008, noise=0.008, num_train=60.0, num_test=20.0))
-    assert again.judged is not None
+    assert isinstance(again, JudgedFindings)
     effect = again.judged.verdict("adam").effect
     assert effect.high - effect.low > 2 * 0.005
     assert effect.side == 0
@@ -80,6 +80,6 @@ def test_not_resolvable_by_seeds(tmp_path: Path) -> None:
 
 def test_an_extension_that_settles_nothing_ends_there(tmp_path: Path) -> None:
     found, said = judged(tmp_path, runs(12, effect=0.004, noise=0.02, pilot=6))
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     assert found.judged.verdict("adam").next_step == NextStep("stop")
     assert "Not resolvable within budget (seeds are added once only): any true difference lies in [" in said

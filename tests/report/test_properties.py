@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evalbench.record.foreign import Options, load_table
-from evalbench.report.findings import Findings, find
+from evalbench.report.analysis.findings import JudgedFindings, find
 from evalbench.statistics.verdicts import QUALITIES, Quality, classify
+from report.conftest import with_verdicts
 
 TECHNIQUES = ("base", "one", "two")
 FLIPPED = {
@@ -39,15 +40,14 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def judged(rows: pd.DataFrame, baseline: str = "base", direction: str = "maximize") -> Findings:
+def judged(rows: pd.DataFrame, baseline: str = "base", direction: str = "maximize") -> JudgedFindings:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "results.csv"
         rows.to_csv(path, index=False)
-        return find(load_table(path, Options(baseline, "accuracy", direction, rope=0.01)))
+        return with_verdicts(find(load_table(path, Options(baseline, "accuracy", direction, rope=0.01))))
 
 
-def verdicts(found: Findings) -> dict[str, tuple[object, ...]]:
-    assert found.judged is not None
+def verdicts(found: JudgedFindings) -> dict[str, tuple[object, ...]]:
     return {
         v.candidate: (v.quality, v.ring, v.wins, v.losses, round(v.effect.mean, 9), v.next_step, v.half_rope)
         for v in found.judged.verdicts

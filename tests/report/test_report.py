@@ -13,12 +13,15 @@ import pytest
 from scipy import stats
 
 from evalbench.errors import TableError
-from evalbench.report import write
+from evalbench.report import read, write
 from evalbench.report.__main__ import main
-from evalbench.report.writing import text
 
 GOLDEN = Path(__file__).parent / "golden" / "report.md"
 Make = Callable[..., Path]
+
+
+def text(folder: Path) -> str:
+    return read(folder).markdown
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from evalbench.report import style
+from evalbench.report.render import style
 
 
 def test_techniques_are_told_apart_by_colour_with_marker_or_dashes() -> None:

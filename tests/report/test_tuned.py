@@ -12,18 +12,23 @@ import pytest
 
 from conftest import make_cell
 from evalbench.errors import TableError
-from evalbench.record.folder import load
+from evalbench.record.folder import TunedFolder, load
 from evalbench.record.studies import by_study
-from evalbench.report import write
-from evalbench.report.findings import Findings, find
-from evalbench.report.tuning_page import parity_sentence, sentence, spaces
-from evalbench.report.writing import text
+from evalbench.report import Report, write
+from evalbench.report.analysis.findings import Findings, JudgedFindings, find, searched
+from evalbench.report.sections.tuning import parity_sentence, sentence, spaces
 from evalbench.seeds import STUDY_SEEDS
 from evalbench.statistics.intervals import t_interval
 from evalbench.statistics.tuning import expected_best
 from evalbench.statistics.verdicts import Ring
 
 Make = Callable[..., Path]
+
+
+def text(folder: Path) -> str:
+    return Report(find(load(folder))).markdown
+
+
 RANDOM = "optuna.samplers.RandomSampler"
 SPACE: dict[str, dict[str, dict[str, Any]]] = {
     "sgd": {"optimizer.lr": {"low": 1e-3, "high": 1.0, "log": True}},
@@ -157,7 +162,7 @@ def test_default_settings_are_judged_on_the_same_splits_with_their_cap(tuned: Ca
     found = read(tuned())
     assert found.tuned is not None
     assert found.tuned.defaults is not None
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     assert found.judged.design.tuned
     assert not found.tuned.defaults.design.tuned
     assert found.tuned.defaults.verdict("adam").effect.mean == pytest.approx(found.judged.verdict("adam").effect.mean)
@@ -172,7 +177,7 @@ def test_unequal_chances_cap_the_ring(tuned: Callable[..., Path]) -> None:
     raw["tuning"]["parity"] = False
     (folder / "evaluation.json").write_text(json.dumps(raw))
     found = read(folder)
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     assert found.judged.verdict("adam").ring not in (Ring.ADOPT, Ring.TRIAL)
     text = said(folder)
     assert "Parity fails" in text
@@ -206,12 +211,12 @@ def test_where_the_search_was_repeated_the_study_is_what_repeats(tuned: Callable
     table.assign(stage=stage).to_csv(path / "defaults.csv", index=False)
     found = read(path)
     assert len(found.folder.results) == 2 * 2 * 3
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     verdict = found.judged.verdict("adam")
     assert verdict.num_pairs == 3
     assert verdict.sets[0].interval.sd == pytest.approx(0.001)  # how the studies differ, not the seeds
+    assert isinstance(found.folder, TunedFolder)
     folder = found.folder.defaults
-    assert folder is not None
     assert len(folder.results) == 2 * 2 * 3 * 6
     assert folder.num_pilot == 3 * 4
 
@@ -275,7 +280,8 @@ def test_pruned_candidates_had_less_than_the_budget_and_not_always_alike(
     table = pd.read_csv(folder / "tuning.csv")
     table.loc[table["candidate"] >= table["technique"].map(finished), "state"] = "PRUNED"
     table.to_csv(folder / "tuning.csv", index=False)
-    found = read(folder)
+    found = searched(read(folder))
+    assert found is not None
     said = parity_sentence(found)
     assert "the same number of candidates and seeds, and the same most epochs or steps" in said
     alike = len(set(finished.values())) == 1
@@ -318,7 +324,7 @@ def test_a_technique_that_failed_in_one_study_is_left_out_there(tuned: Callable[
     table.to_csv(folder / "results.csv", index=False)
     found = read(folder)
     assert found.left_out[["workload", "reason", "count"]].to_numpy().tolist() == [["wine", "adam FAILED", 1]]
-    assert found.judged is not None
+    assert isinstance(found, JudgedFindings)
     assert found.judged.verdict("adam").ring is Ring.INVALID
 
 
@@ -379,9 +385,9 @@ def test_a_value_is_held_against_the_bounds_of_its_own_study(tuned: Callable[...
     raw = json.loads((folder / "studies.json").read_text())
     raw[0]["space"]["optimizer.lr"] = {"low": 0.049, "high": 1.0, "log": True}  # of one setting of another factor
     (folder / "studies.json").write_text(json.dumps(raw))
-    found = read(folder)
-    assert found.tuned is not None
-    assert [choice.bound for choice in found.tuned.choices if choice.technique == "sgd"] == ["low", None]
+    found = searched(read(folder))
+    assert found is not None
+    assert [choice.bound for choice in found.choices if choice.technique == "sgd"] == ["low", None]
     assert "these ranges span them all" in spaces(found)
 
 

@@ -12,13 +12,17 @@ import pytest
 from evalbench.errors import TableError
 from evalbench.record.folder import load
 from evalbench.report import read, write, write_index
-from evalbench.report.proofs import p_is
-from evalbench.report.spending import cost_ratios
-from evalbench.report.writing import text
+from evalbench.report.analysis.cost import cost_ratios
+from evalbench.report.render.units import p_is
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Ring
+from report.conftest import with_verdicts
 
 Make = Callable[..., Path]
+
+
+def text(folder: Path) -> str:
+    return read(folder).markdown
 
 
 def change(folder: Path, **values: Any) -> None:
@@ -40,14 +44,12 @@ def test_the_verdict_table_and_a_sentence_for_each_technique(tmp_path: Path, mak
 @pytest.mark.slow
 def test_measured_seconds_give_a_cost_class_and_their_absence_none(tmp_path: Path, make_folder: Make) -> None:
     costs = {"sgd": 1.0, "bgd": 60.0, "adam": 20.0}
-    measured = read(make_folder(tmp_path / "a", seeds=6, costs=costs)).findings.judged
-    assert measured is not None
+    measured = with_verdicts(read(make_folder(tmp_path / "a", seeds=6, costs=costs)).findings).judged
     # Seconds per step times steps: one epoch takes sgd 60 seconds, bgd 60 and adam 120.
     assert measured.verdict("bgd").cost_class is CostClass.SAME
     assert measured.verdict("adam").cost_class is CostClass.DEARER
     assert measured.verdict("adam").cost.value == pytest.approx(2.0, rel=0.02)
-    unmeasured = read(make_folder(tmp_path / "b", seeds=6)).findings.judged
-    assert unmeasured is not None
+    unmeasured = with_verdicts(read(make_folder(tmp_path / "b", seeds=6)).findings).judged
     assert unmeasured.verdict("adam").cost_class is CostClass.UNCLEAR
 
 
@@ -72,7 +74,7 @@ def test_flops_that_cannot_be_counted_are_not_known_and_never_zero(tmp_path: Pat
     table = pd.read_csv(folder / "results.csv")
     table["flops"] = table["flops"].where(table["technique"] != "adam")
     table.to_csv(folder / "results.csv", index=False)
-    found = read(folder).findings
+    found = with_verdicts(read(folder).findings)
     assert found.milestones is not None
     assert found.milestones.measured_by == "optimizer updates"  # what is known of both
     reached = [m for m in found.milestones.rows if math.isfinite(m.steps)]
@@ -93,19 +95,16 @@ def test_nobody_tuned_caps_the_ring(tmp_path: Path, make_folder: Make) -> None:
     results.to_csv(folder / "results.csv", index=False)
     said = text(folder)
     assert "**TRIAL**" in said
-    tuned = read(folder).findings.judged
-    assert tuned is not None
+    tuned = with_verdicts(read(folder).findings).judged
     assert "at default settings" not in [cap.reason for cap in tuned.verdict("adam").advice.caps]  # TRIAL needs no cap
     change(folder, tuning={"parity": False})
-    unfair = read(folder).findings.judged
-    assert unfair is not None
+    unfair = with_verdicts(read(folder).findings).judged
     assert unfair.verdict("adam").ring is Ring.ASSESS
 
 
 def test_a_failed_cell_makes_the_comparison_invalid(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits", "moons"), failed=("adam", "moons"), seeds=6)
-    judged = read(folder).findings.judged
-    assert judged is not None
+    judged = with_verdicts(read(folder).findings).judged
     assert judged.verdict("adam").ring is Ring.INVALID
     assert judged.verdict("bgd").ring is not Ring.INVALID
     assert "**INVALID** (cells are missing: adam FAILED)" in text(folder)
@@ -123,8 +122,7 @@ def test_a_technique_that_always_diverges_loses_also_where_the_others_are_no_bet
         scores = (level + 1e-4 * table["seed"]).mask(gone, 0.1 if state == "DIVERGED" else math.nan)  # trivial: 0.1
         changed = table.assign(score=scores, state=table["state"].mask(gone, state))
         changed.to_csv(folder / "results.csv", index=False)
-        found = read(folder).findings.judged
-        assert found is not None
+        found = with_verdicts(read(folder).findings).judged
         return found.verdict("adam")
 
     adam, sgd, early = table["technique"] == "adam", table["technique"] == "sgd", table["seed"] < 3
@@ -141,9 +139,7 @@ def test_a_technique_that_always_diverges_loses_also_where_the_others_are_no_bet
 @pytest.mark.slow
 def test_a_diverged_trial_is_a_loss_and_a_missed_target(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path / "gone", workloads=("digits",), diverged=("adam", "digits", 1), seeds=6)
-    found = read(folder).findings
-    assert found.judged is not None
-    assert found.milestones is not None
+    found = with_verdicts(read(folder).findings)
     verdict, other = found.judged.verdict("adam"), found.judged.survivors["adam"]
     assert verdict.losses >= 1
     assert other.effect.mean > verdict.effect.mean
@@ -177,9 +173,8 @@ def test_an_absent_baseline_is_refused(tmp_path: Path, make_folder: Make) -> Non
 
 def test_the_extension_uses_the_pilots_spread(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits",), seeds=12, pilot=5)
-    found = read(folder).findings
+    found = with_verdicts(read(folder).findings)
     assert found.folder.num_pilot == 5
-    assert found.judged is not None
     wide = pd.read_csv(folder / "results.csv").pivot(index="seed", columns="technique", values="score")
     gain = wide["adam"] - wide["sgd"]
     effect = found.judged.verdict("adam").effect
@@ -206,7 +201,7 @@ def test_signs_that_turn_with_another_factor_make_a_conditional_conclusion(tmp_p
     table.to_csv(folder / "results.csv", index=False)
     said = text(folder)
     assert "conditional: ahead with `depth` = `1`, behind with `4`" in said
-    shares = {share.factors: share.share for share in read(folder).findings.appendix.shares}  # type: ignore[union-attr]
+    shares = {share.factors: share.share for share in with_verdicts(read(folder).findings).robustness.shares}
     assert sum(shares.values()) == pytest.approx(1)
     assert shares["optimizer", "depth"] > 0.05
 
@@ -220,7 +215,7 @@ def test_at_equal_updates_only_where_the_curves_overlap(tmp_path: Path, make_fol
     curves.to_csv(folder / "curves.csv", index=False)
     results.loc[results["technique"] == "adam", "steps"] = 90
     results.to_csv(folder / "results.csv", index=False)
-    match = next(m for m in read(folder).findings.matched if m.candidate == "adam" and m.by == "updates")
+    match = next(m for m in with_verdicts(read(folder).findings).matched if m.candidate == "adam" and m.by == "updates")
     assert match.workloads == ("digits", "wine")
     wide = curves[curves["workload"] == "digits"].pivot_table(
         index="seed", columns=["technique", "step"], values="val_score"
@@ -237,8 +232,7 @@ def test_at_equal_updates_only_where_the_curves_overlap(tmp_path: Path, make_fol
 def test_generated_data_alone_is_said_to_be_no_data_set(tmp_path: Path, make_folder: Make) -> None:
     said = text(make_folder(tmp_path, workloads=("moons",), seeds=6))
     assert "generated data alone" in said
-    judged = read(tmp_path).findings.judged
-    assert judged is not None
+    judged = with_verdicts(read(tmp_path).findings).judged
     assert judged.verdict("adam").num_datasets == 0
 
 
@@ -249,14 +243,12 @@ def test_equivalence_is_refused_below_the_floor_of_the_test_set(tmp_path: Path, 
     results["score"] = 0.93 + jitter.where(results["technique"] == "adam", 0.0)
     results["num_train"] = 100_000
     results.to_csv(folder / "results.csv", index=False)
-    judged = read(folder).findings.judged
-    assert judged is not None
+    judged = with_verdicts(read(folder).findings).judged
     verdict = judged.verdict("adam")
     assert verdict.floor == pytest.approx((0.93 * 0.07 / 1000) ** 0.5)
     assert verdict.quality is Quality.NON_INFERIOR
     change(folder, rope={"accuracy": 0.01})
-    judged = read(folder).findings.judged
-    assert judged is not None
+    judged = with_verdicts(read(folder).findings).judged
     assert judged.verdict("adam").quality is Quality.EQUIVALENT
 
 

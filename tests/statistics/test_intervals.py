@@ -9,7 +9,6 @@ from evalbench.statistics.intervals import (
     fewest_decisive,
     narrower,
     t_interval,
-    wilson,
 )
 
 
@@ -91,24 +90,9 @@ def test_fewest_decisive_is_where_all_wins_exclude_one_half(confidence: float) -
     assert clopper_pearson(n, n, confidence)[0] > 0.5 >= clopper_pearson(n - 1, n - 1, confidence)[0]
 
 
-@pytest.mark.parametrize(
-    ("wins", "count", "ends"),
-    [
-        (5, 5, (0.5655175352168252, 1.0)),
-        (4, 5, (0.3755346297625252, 0.9637758913675698)),
-        (9, 10, (0.5958499732047614, 0.982123786904927)),
-        (22, 29, (0.5789239838218866, 0.8778157755747992)),
-    ],
-)
-def test_wilson(wins: int, count: int, ends: tuple[float, float]) -> None:
-    assert wilson(wins, count, 0.95) == pytest.approx(ends)
-
-
-def test_a_share_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing"):
-        wilson(0, 0, 0.95)
+def test_a_share_above_one_is_refused() -> None:
     with pytest.raises(ValueError, match="within"):
-        wilson(3, 2, 0.95)
+        clopper_pearson(3, 2, 0.95)
 
 
 def test_two_stages_keep_the_spread_and_the_freedom_of_the_pilot() -> None:

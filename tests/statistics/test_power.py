@@ -4,32 +4,13 @@ import numpy as np
 import pytest
 
 from evalbench.statistics.power import (
-    accuracy_floor,
     detectable_effect,
     more_datasets,
     more_seeds,
     more_seeds_each,
-    paired_floor,
-    pairs_to_detect,
-    r2_floor,
     resolution,
-    runs_for_probability,
-    runs_to_detect,
 )
-
-
-def test_noether() -> None:
-    gammas = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
-    assert [runs_for_probability(gamma) for gamma in gammas] == [181, 81, 46, 29, 21, 15, 12]
-    assert runs_for_probability(0.75, beta=0.2) == 17
-    with pytest.raises(ValueError, match="gamma"):
-        runs_for_probability(0.5)
-
-
-def test_sizes_for_a_t_test() -> None:
-    sizes = (0.2, 0.5, 0.8, 1.0, 1.5, 2.0)
-    assert [pairs_to_detect(d) for d in sizes] == [199, 34, 15, 10, 6, 5]
-    assert [runs_to_detect(d) for d in sizes] == [394, 64, 26, 17, 9, 6]
+from evalbench.tasks.metric import accuracy_floor, r2_floor
 
 
 def test_smallest_detectable_effect() -> None:
@@ -69,7 +50,6 @@ def test_seeds_or_data_sets_over_several_data_sets() -> None:
 
 def test_floors_of_a_test_set() -> None:
     assert accuracy_floor(0.95, 10_000) == pytest.approx(0.00218, abs=1e-5)
-    assert paired_floor(10, 4, 100) == pytest.approx(math.sqrt(14 - 36 / 100) / 100)
     assert r2_floor(0.5, 100) == pytest.approx(math.sqrt(4 * 0.5 * 0.25 / 100))
     assert r2_floor(-3.0, 100) == 0
 

@@ -6,9 +6,7 @@ from scipy import stats
 
 from evalbench.statistics.significance import (
     failure_rates,
-    fewest_pairs,
     holm,
-    mcnemar,
     sign_flip,
     smallest_attainable,
     wilcoxon,
@@ -61,11 +59,5 @@ def test_the_smallest_p_of_a_paired_exact_test(n: int) -> None:
     assert smallest_attainable(n) == sign_flip(np.arange(1.0, n + 1)) == wilcoxon(np.arange(1.0, n + 1))
 
 
-def test_fewest_pairs_for_a_family() -> None:
-    assert [fewest_pairs(m) for m in (1, 2, 3, 5, 10, 20)] == [6, 7, 7, 8, 9, 10]
-
-
-def test_rates_and_discordant_rows() -> None:
+def test_rates_of_failures() -> None:
     assert failure_rates(0, 10, 3, 10) == pytest.approx(0.210526, abs=1e-6)
-    assert mcnemar(0, 0) == 1.0
-    assert mcnemar(6, 0) == pytest.approx(2 / 2**6)

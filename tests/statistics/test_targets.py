@@ -1,15 +1,10 @@
 import numpy as np
 import pytest
 
-from evalbench.statistics.targets import algoperf_score, speed_up, time_profile, time_to_target
+from evalbench.statistics.targets import algoperf_score, speed_up, time_profile
 
 INF = np.inf
 TIMES = np.array([[10.0, 10.0, 10.0, INF, 20.0], [20.0, 10.0, 50.0, INF, 10.0], [40.0, INF, 30.0, INF, INF]])
-
-
-def test_the_first_evaluation_that_reaches_it() -> None:
-    assert time_to_target([1, 2, 3, 4], [0.1, 0.8, 0.7, 0.9], 0.75) == 2
-    assert time_to_target([1, 2], [0.1, np.nan], 0.75) == INF
 
 
 def test_the_profile_counts_misses_for_nobody() -> None:

@@ -3,7 +3,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from evalbench.statistics.tuning import best_by_validation, expected_best
+from evalbench.statistics.tuning import expected_best
 
 CASES = [
     [1.0, 2.0, 3.0],
@@ -42,7 +42,3 @@ def test_many_trials_do_not_overflow() -> None:
 def test_nothing_to_expect() -> None:
     with pytest.raises(ValueError, match="at least one"):
         expected_best([])
-
-
-def test_the_best_validation_score_chooses_what_is_reported() -> None:
-    assert best_by_validation([0.8, 0.85, 0.83, 0.86, 0.84], [0.79, 0.82, 0.88, 0.81, 0.83]) == 0.81

@@ -12,8 +12,8 @@ from evalbench import programs
 from evalbench.compare.changes import Change, Comparison, compare
 from evalbench.names import one_line, plain
 from evalbench.record.foreign import Options, positive_number
-from evalbench.report.tables import markdown
-from evalbench.report.units import percent, ratio, signed
+from evalbench.report.render.markdown import markdown
+from evalbench.report.render.units import percent, ratio, signed
 
 MOST_PROVENANCE = 20
 

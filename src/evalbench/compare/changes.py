@@ -15,8 +15,8 @@ import numpy as np
 from evalbench.errors import TableError
 from evalbench.record.folder import load
 from evalbench.record.foreign import Options, load_table
-from evalbench.report.findings import Findings, find
-from evalbench.report.judgement import difference
+from evalbench.report.analysis.findings import Findings, JudgedFindings, find, judged
+from evalbench.report.analysis.verdicts import difference
 from evalbench.statistics.decisions import decide
 from evalbench.statistics.intervals import Floats, t_interval, welch_intervals
 from evalbench.statistics.judging import failures
@@ -79,83 +79,106 @@ class Comparison:
         return tuple(change.technique for change in self.changes if change.quality in WORSE or change.worse_on)
 
 
-def compare(old: Path, new: Path, options: Options | None = None) -> Comparison:
+def compare(old: str | Path, new: str | Path, options: Options | None = None) -> Comparison:
     """Compare two tables of results, `results.csv` in the folder of an evaluation or any others.
 
-    A technique's scores are compared seed by seed where both evaluations have the same seeds on the same data, data
-    set by data set otherwise; the intervals share one error rate over the techniques.
+    A technique's scores are compared seed by seed if both evaluations have the same seeds on the same data, data set by
+    data set otherwise; the intervals share one error rate over the techniques.
 
     Raises:
         TableError: a table cannot be used, or the two have no technique or workload in common.
     """
-    sides = [_read(path, options) for path in (old, new)]
-    judged = [side.judged for side in sides if side.judged is not None]
-    if len(judged) < 2:
-        raise TableError("only evaluations that compare techniques with a baseline can be compared with each other")
-    if sides[0].common.difference != sides[1].common.difference:
-        units = " and ".join(side.common.difference for side in sides)
-        raise TableError(f"the two evaluations are in different units ({units}): they cannot be compared")
-    names = [tuple(j.scores) for j in judged]
-    shared = [name for name in names[1] if name in names[0]]
-    workloads = [w for w in sides[1].folder.evaluation.workloads if w in sides[0].folder.evaluation.workloads]
-    if not shared or not workloads:
-        what = "technique" if not shared else "workload"
-        raise TableError(f"the two evaluations have no {what} in common: there is nothing to compare")
-    for w in workloads:
-        metrics = [f"{e.workloads[w].direction} {e.workloads[w].metric}" for e in (s.folder.evaluation for s in sides)]
-        if metrics[0] != metrics[1]:
-            raise TableError(f"workload {w} has other metrics ({' and '.join(metrics)}): they cannot be compared")
-        for name, (age, scores) in product(shared, zip(("old", "new"), (j.scores for j in judged), strict=True)):
-            if not scores[name].column(w).size:
-                raise TableError(f"{name} has no score on workload {w} in the {age} one: run or leave it out")
-    design = judged[1].design
-    places = {w: place for place, w in enumerate(sides[1].folder.evaluation.workloads)}
-    counting = {sides[1].folder.evaluation.workloads[w].name for w in workloads if design.counted[places[w]]}
-    rho = np.array([design.rho[places[w]] for w in workloads])
-    floors = np.array([design.floors[places[w]] for w in workloads])
-    counted = np.array([w in counting for w in workloads])
-    level = design.alpha / len(shared)
-    changes = []
-    for name in shared:
-        a, b = (_on(j.scores[name], workloads) for j in (judged[1], judged[0]))
-        gone, before = (_on(j.failed[name], workloads) for j in (judged[1], judged[0]))
-        decided = difference(before, gone)
-        d = difference(a, b, decided)
-        paired = _same_data(sides[0], sides[1], workloads) and bool(d.seeds) and min(d.counts) > 0
-        mean, low, high, kind = (
-            _decide(d, decided, design.rope, rho, floors, counted, level)
-            if paired
-            else _unpaired(a, b, gone, before, counted, design.rope, rho, level)
-        )
-        worse_on = _worse_on(d, decided, design.rope, rho, level) if paired else ()
-        rings = tuple(_ring(side, name) for side in sides)
-        costs = tuple(_cost(side, name) for side in sides)
-        ranks = (judged[0].ranks[name], judged[1].ranks[name])
-        changes.append(
-            Change(
-                name,
-                mean,
-                low,
-                high,
-                kind,
-                paired,
-                (rings[0], rings[1]),
-                ranks,
-                (costs[0], costs[1]),
-                worse_on,
-            )
-        )
+    both = _in_common(*(_read(Path(path), options) for path in (old, new)))
+    before, after = (tuple(side.judged.scores) for side in (both.old, both.new))
     return Comparison(
-        changes=tuple(changes),
-        only_old=tuple(name for name in names[0] if name not in shared),
-        only_new=tuple(name for name in names[1] if name not in shared),
-        workloads=tuple(workloads),
-        dropped=tuple(sorted(set(sides[0].folder.evaluation.workloads) ^ set(sides[1].folder.evaluation.workloads))),
-        provenance=_provenance(sides[0], sides[1]),
-        rope=design.rope,
-        unit=sides[1].common.difference,
-        scale=sides[1].common.oriented,
-        confidence=1 - level,
+        changes=tuple(_change(both, name) for name in both.techniques),
+        only_old=tuple(name for name in before if name not in both.techniques),
+        only_new=tuple(name for name in after if name not in both.techniques),
+        workloads=both.workloads,
+        dropped=tuple(sorted(set(both.old.evaluation.workloads) ^ set(both.new.evaluation.workloads))),
+        provenance=_provenance(both.old, both.new),
+        rope=both.rope,
+        unit=both.new.common.difference,
+        scale=both.new.common.oriented,
+        confidence=1 - both.level,
+    )
+
+
+@dataclass(frozen=True)
+class _InCommon:
+    """Two evaluations, what both have, and how it is compared: as the new one declares."""
+
+    old: JudgedFindings
+    new: JudgedFindings
+    techniques: tuple[str, ...]
+    workloads: tuple[str, ...]
+
+    @property
+    def rope(self) -> float:
+        return self.new.judged.design.rope
+
+    @property
+    def level(self) -> float:
+        """The error rate of each technique."""
+        return self.new.judged.design.alpha / len(self.techniques)
+
+    def of_workloads(self, values: Any) -> Any:
+        """Return the values of a design for the shared workloads, shape (W,)."""
+        names = list(self.new.evaluation.workloads)
+        return np.array([np.asarray(values)[names.index(workload)] for workload in self.workloads])
+
+
+def _in_common(old: Findings, new: Findings) -> _InCommon:
+    """Return what two evaluations have in common, and refuse what cannot be compared."""
+    before, after = judged(old), judged(new)
+    if before is None or after is None:
+        raise TableError("only evaluations that compare techniques with a baseline can be compared with each other")
+    if before.common.difference != after.common.difference:
+        units = f"{before.common.difference} and {after.common.difference}"
+        raise TableError(f"the two evaluations are in different units ({units}): they cannot be compared")
+    techniques = tuple(name for name in after.judged.scores if name in before.judged.scores)
+    workloads = tuple(name for name in after.evaluation.workloads if name in before.evaluation.workloads)
+    if not techniques or not workloads:
+        lacking = "technique" if not techniques else "workload"
+        raise TableError(f"the two evaluations have no {lacking} in common: there is nothing to compare")
+    for workload in workloads:
+        declared = [side.evaluation.workloads[workload] for side in (before, after)]
+        metrics = [f"{one.direction} {one.metric}" for one in declared]
+        if metrics[0] != metrics[1]:
+            raise TableError(
+                f"workload {workload} has other metrics ({' and '.join(metrics)}): they cannot be compared"
+            )
+        for name, (age, side) in product(techniques, (("old", before), ("new", after))):
+            if not side.judged.scores[name].column(workload).size:
+                raise TableError(f"{name} has no score on workload {workload} in the {age} one: run or leave it out")
+    return _InCommon(before, after, techniques, workloads)
+
+
+def _change(both: _InCommon, name: str) -> Change:
+    """Compare one technique."""
+    design, sides = both.new.judged.design, (both.old, both.new)
+    rho, floors, counted = (both.of_workloads(values) for values in (design.rho, design.floors, design.counted))
+    old, new = (_on(side.judged.scores[name], both.workloads) for side in sides)
+    failed_before, failed = (_on(side.judged.failed[name], both.workloads) for side in sides)
+    decided = difference(failed_before, failed)
+    d = difference(new, old, decided)
+    paired = _same_data(both) and bool(d.seeds) and min(d.counts) > 0
+    mean, low, high, kind = (
+        _decide(d, decided, both.rope, rho, floors, counted, both.level)
+        if paired
+        else _unpaired(new, old, failed, failed_before, counted, both.rope, rho, both.level)
+    )
+    return Change(
+        technique=name,
+        mean=mean,
+        low=low,
+        high=high,
+        quality=kind,
+        paired=paired,
+        rings=(_ring(both.old, name), _ring(both.new, name)),
+        ranks=(both.old.judged.ranks[name], both.new.judged.ranks[name]),
+        cost=(_cost(both.old, name), _cost(both.new, name)),
+        worse_on=_worse_on(d, decided, both.rope, rho, both.level) if paired else (),
     )
 
 
@@ -170,16 +193,16 @@ def _read(path: Path, options: Options | None) -> Findings:
     return find(load_table(path, options))
 
 
-def _same_data(old: Findings, new: Findings, workloads: list[str]) -> bool:
-    """Whether the seeds mean the same splits: the data are the same, and so is the root that seeds are derived from."""
-    a, b = old.folder.evaluation, new.folder.evaluation
-    same = all(a.workloads[w].fingerprint == b.workloads[w].fingerprint for w in workloads)
+def _same_data(both: _InCommon) -> bool:
+    """Return whether seeds mean the same splits: the data are the same, and the root that seeds are derived from."""
+    a, b = both.old.evaluation, both.new.evaluation
+    same = all(a.workloads[w].fingerprint == b.workloads[w].fingerprint for w in both.workloads)
     return same and a.root_seed == b.root_seed and a.splits == b.splits
 
 
-def _on(m: Matrix, workloads: list[str]) -> Matrix:
+def _on(m: Matrix, workloads: tuple[str, ...]) -> Matrix:
     """Return the columns of some workloads."""
-    return Matrix(m.values[:, [m.workloads.index(w) for w in workloads]], m.seeds, tuple(workloads))
+    return Matrix(m.values[:, [m.workloads.index(w) for w in workloads]], m.seeds, workloads)
 
 
 def _decide(
@@ -240,21 +263,19 @@ def _unpaired(
     return mean, low, high, QUALITIES[int(chosen)]
 
 
-def _ring(side: Findings, name: str) -> str:
-    assert side.judged is not None  # checked before
+def _ring(side: JudgedFindings, name: str) -> str:
     if name == side.judged.baseline:
         return "baseline"
     return next((str(v.ring) for v in side.judged.verdicts if v.candidate == name), "INVALID")
 
 
-def _cost(side: Findings, name: str) -> float:
-    assert side.judged is not None  # checked before
+def _cost(side: JudgedFindings, name: str) -> float:
     if name == side.judged.baseline:
         return 1.0
     return next((v.cost.value for v in side.judged.verdicts if v.candidate == name), math.nan)
 
 
-def _provenance(old: Findings, new: Findings) -> dict[str, tuple[str, str]]:
+def _provenance(old: JudgedFindings, new: JudgedFindings) -> dict[str, tuple[str, str]]:
     """Everything about the making of the two that is not the same."""
     sides = [_flat(side) for side in (old, new)]
     return {
@@ -264,7 +285,7 @@ def _provenance(old: Findings, new: Findings) -> dict[str, tuple[str, str]]:
     }
 
 
-def _flat(side: Findings) -> dict[str, str]:
+def _flat(side: JudgedFindings) -> dict[str, str]:
     e = side.folder.evaluation
     versions: Mapping[str, Any] = e.provenance.get("versions", {})
     flat = {

@@ -11,8 +11,10 @@ from typing import Any
 
 from evalbench.errors import TableError
 from evalbench.record.schema import check_version
+from evalbench.tasks.metric import Metric, base_name, find
 
-ROPE = {"accuracy": 0.005, "skill": 0.01}  # where nothing was declared
+ROPE = {"accuracy": 0.005, "skill": 0.01}
+"""By unit, if none was declared."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,22 @@ class Workload:
     description: str
     fixed_test_rows: int | None = None  # how many rows the data set itself has every split test on
     target: float | None = None  # the value of the metric that counts as solved, declared before the results
+    curve_metric: str = ""  # which metric `val_score` of a curve is
 
     @property
     def measure(self) -> str:
         """The metric without its split: `accuracy` of `test/accuracy`."""
-        return self.metric.rsplit("/", 1)[-1]
+        return base_name(self.metric)
+
+    @property
+    def known(self) -> Metric | None:
+        """What is known of the metric; None for one that nobody has registered."""
+        return find(self.metric)
+
+    @property
+    def on_curve(self) -> bool:
+        """Whether `val_score` of a curve is on the scale of the workload's own score."""
+        return self.known is not None and self.known.on_curve and base_name(self.curve_metric) == self.measure
 
 
 @dataclass(frozen=True)
@@ -176,6 +189,8 @@ def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
 def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
     required = [field.name for field in fields(Workload) if field.name != "name" and field.default is MISSING]
     optional: dict[str, Any] = {key: raw.get(key) for key in ("fixed_test_rows", "target")}
+    # Folders that do not name it are older than the choice.
+    optional["curve_metric"] = raw.get("curve_metric", "val/r2" if raw["kind"] == "regression" else "val/accuracy")
     return Workload(name=name, **{key: raw[key] for key in required}, **optional)
 
 

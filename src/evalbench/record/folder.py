@@ -28,8 +28,6 @@ class Folder:
     references: one row per reference, workload and seed; `reference` in the words of `REFERENCES`.
     costs: one row per technique, workload, setting and round of the isolated measurement; empty where there is none.
     num_pilot: seeds below it were the pilot, and the others its one extension; None where there was none.
-    studies: what was searched; None where evalbench tuned nothing.
-    defaults: the same evaluation at the settings that nobody tuned, where there are studies.
 
     Where the whole search was repeated, a row of `results`, `curves` and `references` is a study's mean over its seeds,
     and `seed` is the study's number: studies are what repeats.
@@ -41,8 +39,18 @@ class Folder:
     references: pd.DataFrame
     costs: pd.DataFrame
     num_pilot: int | None = None
-    studies: Studies | None = None
-    defaults: Folder | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedFolder(Folder):
+    """An evaluation whose techniques evalbench tuned.
+
+    studies: what was searched.
+    defaults: the same evaluation at the settings that nobody tuned.
+    """
+
+    studies: Studies
+    defaults: Folder
 
 
 def load(folder: Path) -> Folder:
@@ -78,7 +86,7 @@ def load(folder: Path) -> Folder:
             references.assign(study=study_of(references["seed"])[0]), ["reference", "workload"], ["score"]
         )
     tuned = _checked(folder, evaluation, results, curves, references, costs)
-    return replace(tuned, studies=read_studies(folder, evaluation), defaults=defaults)
+    return TunedFolder(**vars(tuned), studies=read_studies(folder, evaluation), defaults=defaults)
 
 
 def _numbered(table: pd.DataFrame, num_studies: int) -> pd.DataFrame:

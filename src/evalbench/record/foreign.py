@@ -18,7 +18,7 @@ from evalbench.record.folder import Folder, pilot_of
 from evalbench.record.schema import COSTS, REFERENCES, STATES, TRIVIAL
 from evalbench.record.skill import skill_scales
 from evalbench.record.tables import finite, header_of, no_column_of_ours, once, only, positive, read_table, typed
-from evalbench.statistics.overall import FRACTIONS
+from evalbench.tasks.metric import FRACTION, METRICS, base_name
 from evalbench.trial import LARGEST_SCORE
 
 REQUIRED = ("technique", "workload", "seed", "score")
@@ -27,6 +27,7 @@ NUMBERS = ("seed", "score")
 OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters")
 KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "finished", "message"}
 NO_KEYS = KNOWN - {"technique", "workload", "seed"}
+SHARES = tuple(name for name, metric in METRICS.items() if metric.unit == FRACTION)
 MOST_LEVELS = 30  # a column of text with more values than this is no factor, but a remark
 
 
@@ -166,7 +167,7 @@ def _completed(table: pd.DataFrame, options: Options) -> pd.DataFrame:
         "state": "COMPLETE",
         "metric": options.metric,
         "direction": options.direction,
-        "unit": options.unit or ("fraction" if options.metric in FRACTIONS and _within_one(table) else ""),
+        "unit": options.unit or (FRACTION if options.metric in SHARES and _within_one(table) else ""),
     }
     for name, value in defaults.items():
         if name not in table.columns:
@@ -238,7 +239,7 @@ def _one_meaning(source: str, table: pd.DataFrame) -> None:
 
 def _within_bounds(source: str, complete: pd.DataFrame, keys: list[str]) -> None:
     """Refuse a share, such as an accuracy, outside 0 to 1."""
-    shares = complete[complete["metric"].str.rsplit("/", n=1).str[-1].isin(list(FRACTIONS))]
+    shares = complete[complete["metric"].map(base_name).isin(SHARES)]
     outside = shares.loc[~shares["score"].between(0, 1), [*keys, "metric", "score"]].sort_values(keys)
     if len(outside):
         first = outside.iloc[0]
@@ -309,6 +310,7 @@ def _workload(name: str, results: pd.DataFrame) -> Workload:
     return Workload(
         name=name, kind="", generated=False, rows=0, features=0, classes=None, fingerprint="",
         metric=str(mine["metric"]), direction=str(mine["direction"]), unit=str(mine["unit"]), description="",
+        curve_metric=str(mine["metric"]),
     )  # fmt: skip
 
 

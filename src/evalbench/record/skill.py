@@ -7,7 +7,20 @@ import pandas as pd
 from evalbench.errors import TableError
 from evalbench.record.folder import Folder
 from evalbench.record.schema import TRIVIAL
-from evalbench.statistics.overall import best_possible
+from evalbench.tasks.metric import METRICS, find
+
+
+def best_possible(metric: str) -> float:
+    """Return the unbeatable score of a metric such as `test/accuracy`.
+
+    Raises:
+        TableError: nobody has said what the best possible score of this metric is.
+    """
+    known = find(metric)
+    if known is None or known.best is None:
+        names = ", ".join(sorted(name for name, one in METRICS.items() if one.best is not None))
+        raise TableError(f"metric {metric!r} has no best possible score, so it has no skill: use one of {names}")
+    return known.best
 
 
 def skill_scales(folder: Folder) -> pd.DataFrame:

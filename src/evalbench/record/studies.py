@@ -40,10 +40,12 @@ class Studies:
 
     candidates: one row per technique, workload, setting, study and candidate, with a column for each objective and each
         hyperparameter (empty where a technique does not have it).
+    search: what all studies share, `tuning` of `evaluation.json`: sampler, number of candidates, objectives, spaces.
     """
 
     studies: tuple[Study, ...]
     candidates: pd.DataFrame
+    search: Mapping[str, Any]
 
     def of(self, technique: str, workload: str | None = None) -> list[Study]:
         """The studies of one technique, on one workload or all."""
@@ -56,17 +58,17 @@ def read_studies(folder: Path, evaluation: Evaluation) -> Studies:
     Raises:
         TableError: one is missing or unreadable, or does not fit `evaluation.json`.
     """
-    assert evaluation.tuning is not None  # the caller asks only then
-    names = list(evaluation.tuning["directions"])
-    paths = list(dict.fromkeys(path for space in evaluation.tuning["space"].values() for path in space))
-    numeric = [path for path in paths if all(_is_numeric(s.get(path)) for s in evaluation.tuning["space"].values())]
+    search = evaluation.tuning or {}
+    names = list(search["directions"])
+    paths = list(dict.fromkeys(path for space in search["space"].values() for path in space))
+    numeric = [path for path in paths if all(_is_numeric(s.get(path)) for s in search["space"].values())]
     texts = ["technique", "workload", *evaluation.factors, "state"]
     path = folder / "tuning.csv"
     table = read_table(path, texts, [*NUMBERS["tuning.csv"], *names], optional=numeric)
     only(path.name, table, "technique", evaluation.techniques)
     only(path.name, table, "workload", evaluation.workloads)
     only(path.name, table, "state", CANDIDATE_STATES)
-    studies = _read_json(folder / "studies.json", list(evaluation.factors), evaluation.tuning["space"])
+    studies = _read_json(folder / "studies.json", list(evaluation.factors), search["space"])
     order = [*evaluation.factors, "study", "candidate"]
     places = pd.DataFrame(
         {
@@ -76,7 +78,7 @@ def read_studies(folder: Path, evaluation: Evaluation) -> Studies:
         }
     )
     rows = places.sort_values(["technique", "workload", *order], kind="stable").index
-    return Studies(studies, table.loc[rows].reset_index(drop=True))
+    return Studies(studies, table.loc[rows].reset_index(drop=True), search)
 
 
 def _is_numeric(spec: Mapping[str, Any] | None) -> bool:

@@ -17,9 +17,9 @@ from evalbench.errors import TableError
 from evalbench.names import from_cell, short
 from evalbench.record.foreign import NO_KEYS, Options, load_table, positive_number
 from evalbench.record.tables import header_of
-from evalbench.report.findings import find
-from evalbench.report.index import write_index
-from evalbench.report.writing import write, write_findings
+from evalbench.report.analysis.findings import find
+from evalbench.report.api import Report, write
+from evalbench.report.render.index import write_index
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,7 +111,7 @@ def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Pa
         tuned=asked.tuned,
         command=shlex.join(["python", "-m", "evalbench.report", *given]),
     )
-    return write_findings(find(load_table(table, options)), out)
+    return Report(find(load_table(table, options))).save(out)
 
 
 def _parser() -> argparse.ArgumentParser:

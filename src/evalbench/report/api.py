@@ -5,21 +5,18 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from evalbench.errors import InputError
+from evalbench.errors import InputError, TableError
+from evalbench.record.folder import load
 from evalbench.record.foreign import Options, frame_to_folder
-from evalbench.report import figures, numbers, writing
-from evalbench.report.curves import curve_table
-from evalbench.report.findings import Findings, find
-from evalbench.report.html import fragment
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-APPENDIX = "\n# Appendix\n"
+from evalbench.report import page
+from evalbench.report.analysis.findings import Findings, find
+from evalbench.report.render.html import fragment
+from evalbench.report.section import Drawing
 
 
 class Report:
@@ -38,18 +35,17 @@ class Report:
         Effects, `low`, `high` and `rope` are in the unit in the column `unit` (percentage points of an accuracy,
         not fractions); `cost_ratio` is the cost relative to the baseline's. Empty if the evaluation has no baseline.
         """
-        return numbers.verdicts(self.findings)
+        return self._tables.get("verdicts", pd.DataFrame())
 
-    @cached_property
+    @property
     def frames(self) -> tuple[str, ...]:
         """The names that `frame` takes."""
-        names = [*numbers.tables(self.findings), *self.figures]
-        return tuple(dict.fromkeys([*names, *(f"figures/{name}" for name in self.figures)]))
+        return tuple(dict.fromkeys([*self._tables, *self.figures, *(f"figures/{name}" for name in self.figures)]))
 
-    @cached_property
+    @property
     def figures(self) -> tuple[str, ...]:
         """The names that `figure` takes."""
-        return figures.drawable(self.findings, self._curves)
+        return tuple(self._drawings)
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return the content of a CSV file of the report, such as `effects` (`numbers/effects.csv`).
@@ -62,10 +58,8 @@ class Report:
         """
         if name not in self.frames:
             raise InputError(f"this report has no table {name!r}: it has {', '.join(self.frames)}")
-        tables = numbers.tables(self.findings)
-        if name in tables:
-            return tables[name]
-        return figures.make(self.findings, self._curves, name.removeprefix("figures/"))[1]
+        table = self._tables.get(name)
+        return self._drawings[name.removeprefix("figures/")].numbers() if table is None else table.copy()
 
     def figure(self, name: str) -> Figure:
         """Return a figure of the report, such as `tradeoff`, to be shown or saved (`figure.savefig`).
@@ -75,28 +69,31 @@ class Report:
         """
         if name not in self.figures:
             raise InputError(f"this report has no figure {name!r}: it has {', '.join(self.figures)}")
-        return figures.make(self.findings, self._curves, name)[0]
+        return self._drawings[name].figure()
 
     @property
     def markdown(self) -> str:
         """The text of `report.md`, whose links lead to the files that `save` writes."""
-        return writing.text_of(self.findings)
+        return page.markdown(self.findings)
 
     def save(self, folder: str | Path) -> Path:
         """Write `report.md`, `report.html`, `figures/` and `numbers/`, and return the path of `report.md`.
 
         The folder is made if it is missing. The same findings give the same bytes.
         """
-        return writing.write_findings(self.findings, Path(folder))
+        return page.save(self.findings, Path(folder))
 
     @cached_property
-    def _curves(self) -> pd.DataFrame:
-        return curve_table(self.findings.folder, self.findings.rho)
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        return page.frames(self.findings)
+
+    @cached_property
+    def _drawings(self) -> dict[str, Drawing[Any]]:
+        return page.drawings(self.findings)
 
     def _repr_markdown_(self) -> str:
-        head = self.markdown.split(APPENDIX)[0]
-        head = re.sub(r"!\[.*\]\(.*\)\n\n.*\n", "", head)  # figures, which lie in no folder yet
-        return re.sub(r" ?Numbers: \[.*\]\(.*\)\.", "", re.sub(r"\n{3,}", "\n\n", head))
+        # The files that links lead to lie in no folder yet.
+        return re.sub(r" ?Numbers: \[.*\]\(.*\)\.", "", page.markdown(self.findings, page.HEAD))
 
     def _repr_html_(self) -> str:
         return fragment(self._repr_markdown_())
@@ -108,7 +105,18 @@ def read(folder: str | Path) -> Report:
     Raises:
         InputError: the folder or one of its tables cannot be used; the message is one line.
     """
-    return Report(writing.read(Path(folder)))
+    path = Path(folder)
+    if not path.is_dir():
+        raise TableError(f"{path} is not a folder: give the folder of an evaluation, such as reports/optimizers")
+    return Report(find(load(path)))
+
+
+def write(folder: str | Path) -> Path:
+    """Write the report of an evaluation's folder into it, and return the path of `report.md`; errors as in `read`.
+
+    A pure function of `evaluation.json` and the tables beside it: the same folder gives the same bytes.
+    """
+    return read(folder).save(folder)
 
 
 def judge(

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from evalbench.statistics.effects import probability_of_superiority
 from evalbench.statistics.intervals import Floats
 
 
@@ -59,19 +58,6 @@ def iqm_interval(
         low, high = np.quantile(np.concatenate(means), tails)
         ends.append((float(low), float(high)))
     return Bootstrapped(iqm(table), ends[0], ends[1])
-
-
-def probability_of_improvement(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """Mean over W data sets of `P(A > B) + P(A = B)/2` for unpaired runs, both shapes (S, W); nan runs are left out.
-
-    Source: Agarwal et al., NeurIPS 2021 (Mann and Whitney's U / (n_a n_b), averaged).
-    """
-    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    parts = []
-    for column in range(x.shape[1]):
-        left, right = x[:, column], y[:, column]
-        parts.append(probability_of_superiority(left[np.isfinite(left)], right[np.isfinite(right)]))
-    return float(np.mean(parts))
 
 
 def paired_improvement(differences: npt.ArrayLike) -> float:

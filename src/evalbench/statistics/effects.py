@@ -59,14 +59,6 @@ def probability_of_superiority(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     return float(wins)
 
 
-def cliffs_delta(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """`P(A > B) - P(A < B) = 2 · A12 - 1`, between -1 and 1.
-
-    Source: Cliff, Psychological Bulletin 114 (1993).
-    """
-    return 2 * probability_of_superiority(a, b) - 1
-
-
 @dataclass(frozen=True)
 class Posterior:
     """Probabilities that the true difference is practically worse, practically the same, or practically better."""

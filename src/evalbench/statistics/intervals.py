@@ -146,35 +146,12 @@ def clopper_pearson(wins: float, count: int, confidence: float) -> tuple[float, 
 
     Source: Clopper and Pearson, Biometrika 26 (1934).
     """
-    _check_wins(wins, count)
+    if not 0 <= wins <= count:
+        raise ValueError(f"wins must be within [0, {count}], not {wins}")
     tail = (1 - confidence) / 2
     low = float(stats.beta.ppf(tail, wins, count - wins + 1)) if wins > 0 else 0.0
     high = float(stats.beta.ppf(1 - tail, wins + 1, count - wins)) if wins < count else 1.0
     return low, high
-
-
-def wilson(wins: float, count: int, confidence: float) -> tuple[float, float]:
-    """Wilson's score interval of a probability: `(p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n)`.
-
-    Raises:
-        ValueError: wins is outside [0, count], or count is 0.
-
-    Source: Wilson, Journal of the American Statistical Association 22 (1927).
-    """
-    _check_wins(wins, count)
-    if count == 0:
-        raise ValueError("a share of nothing has no interval")
-    z = float(stats.norm.ppf((1 + confidence) / 2))
-    share = wins / count
-    middle = share + z**2 / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    scale = 1 + z**2 / count
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
-
-
-def _check_wins(wins: float, count: int) -> None:
-    if not 0 <= wins <= count:
-        raise ValueError(f"wins must be within [0, {count}], not {wins}")
 
 
 def family_confidence(confidence: float, num_comparisons: int) -> float:

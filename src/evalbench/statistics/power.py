@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from scipy import stats
-from statsmodels.stats.power import TTestIndPower, TTestPower
+from statsmodels.stats.power import TTestPower
 
 MOST_DATASETS = 500
 
@@ -16,27 +16,6 @@ def detectable_effect(count: int, power: float = 0.8, alpha: float = 0.05) -> fl
     if count < 2:
         return math.nan
     return float(TTestPower().solve_power(effect_size=None, nobs=count, alpha=alpha, power=power))
-
-
-def pairs_to_detect(dz: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Fewest pairs with which a two-sided paired t test finds an effect of dz standard deviations with this power."""
-    return math.ceil(float(TTestPower().solve_power(effect_size=dz, nobs=None, alpha=alpha, power=power)) - 1e-9)
-
-
-def runs_to_detect(d: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """The same per side for unpaired runs, d in standard deviations of a run: what pairing saves."""
-    return math.ceil(float(TTestIndPower().solve_power(effect_size=d, nobs1=None, alpha=alpha, power=power)) - 1e-9)
-
-
-def runs_for_probability(gamma: float, alpha: float = 0.05, beta: float = 0.05) -> int:
-    """Runs of each side that show `P(A > B) = gamma` at one-sided alpha: `((z_{1-α} + z_{1-β}) / (sqrt(6)(γ - ½)))²`.
-
-    Source: Noether, JASA 82 (1987), as used by Bouthillier et al., MLSys 2021.
-    """
-    if not 0.5 < gamma < 1:
-        raise ValueError(f"gamma must be between one half and one, not {gamma}")
-    z = stats.norm.ppf(1 - alpha) + stats.norm.ppf(1 - beta)
-    return math.ceil(float(z / (math.sqrt(6) * (gamma - 0.5))) ** 2 - 1e-9)
 
 
 def more_seeds(
@@ -85,28 +64,6 @@ def more_seeds_each(
     """Extra seeds on each of D data sets until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None where none do."""
     room = num_datasets * (half / float(stats.t.ppf(1 - alpha / 2, num_datasets - 1))) ** 2 - tau2
     return max(0, math.ceil(sigma2 / room) - num_seeds) if room > 0 else None
-
-
-def accuracy_floor(accuracy: float, num_test: int) -> float:
-    """Standard error of an accuracy from its m test rows: `sqrt(p (1 - p) / m)`."""
-    return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / num_test)
-
-
-def paired_floor(only_a: int, only_b: int, num_test: int) -> float:
-    """Standard error of a difference of two accuracies on the same m rows.
-
-    `sqrt(n01 + n10 - (n01 - n10)² / m) / m`, n01 and n10 being the rows that one side alone got right.
-    """
-    return math.sqrt(only_a + only_b - (only_a - only_b) ** 2 / num_test) / num_test
-
-
-def r2_floor(r2: float, num_test: int) -> float:
-    """Standard error of R² from its m test rows: `sqrt(4 R² (1 - R²)² / m)`, R² below 0 taken as 0.
-
-    Source: Olkin and Finn, Psychological Bulletin 118 (1995).
-    """
-    share = min(max(r2, 0.0), 1.0)
-    return math.sqrt(4 * share * (1 - share) ** 2 / num_test)
 
 
 @dataclass(frozen=True)

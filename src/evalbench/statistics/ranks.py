@@ -77,27 +77,6 @@ def nemenyi_q(num_techniques: int, alpha: float = 0.05) -> float:
     return float(stats.studentized_range.ppf(1 - alpha, num_techniques, np.inf)) / math.sqrt(2)
 
 
-def bonferroni_dunn_q(num_techniques: int, alpha: float = 0.05) -> float:
-    """Critical value q of k - 1 comparisons with one control: the normal quantile at `1 - α / (2 (k - 1))`."""
-    return float(stats.norm.ppf(1 - alpha / (2 * (num_techniques - 1))))
-
-
-def bonferroni_dunn_difference(num_techniques: int, num_datasets: int, alpha: float = 0.05) -> float:
-    """The critical difference of average ranks against one control."""
-    return bonferroni_dunn_q(num_techniques, alpha) * _rank_error(num_techniques, num_datasets)
-
-
-def against_control(average_ranks: Sequence[float], control: int, num_datasets: int) -> tuple[Floats, Floats]:
-    """z and two-sided p of each technique's average rank against that of one control, without correction.
-
-    Positive z: ranked better than the control. The control's own entries are 0 and 1.
-    """
-    mean = np.asarray(average_ranks, dtype=np.float64)
-    z: Floats = (mean[control] - mean) / _rank_error(mean.size, num_datasets)
-    p: Floats = 2 * stats.norm.sf(np.abs(z))
-    return z, p
-
-
 def cliques(average_ranks: Sequence[float], difference: float) -> list[tuple[int, ...]]:
     """Maximal groups of at least two techniques whose average ranks span less than `difference`, best first.
 

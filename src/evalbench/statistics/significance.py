@@ -72,14 +72,6 @@ def wilcoxon(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "z
     return float(stats.wilcoxon(d, zero_method=zeros, method="auto").pvalue)
 
 
-def signed_ranks(differences: npt.ArrayLike) -> tuple[float, float]:
-    """Sums R+ and R- of the ranks of the absolute differences, zeros shared between the two (Demšar's way)."""
-    d = _differences(differences)
-    ranks = stats.rankdata(np.abs(d))
-    zero = float(ranks[d == 0].sum()) / 2
-    return float(ranks[d > 0].sum()) + zero, float(ranks[d < 0].sum()) + zero
-
-
 def equivalence(differences: npt.ArrayLike, rope: float, rho: float = 0.0) -> float:
     """p of two one-sided t tests (TOST): the larger of those against -rope and against +rope; nan without spread.
 
@@ -117,11 +109,6 @@ def smallest_attainable(count: int) -> float:
     return 2.0 / 2.0**count if count else 1.0
 
 
-def fewest_pairs(num_comparisons: int, alpha: float = 0.05) -> int:
-    """Fewest pairs with which a paired exact test can reach alpha after Holm over a family: `m · 2 / 2^n ≤ α`."""
-    return math.ceil(math.log2(2 * num_comparisons / alpha) - ROUNDING)
-
-
 def failure_rates(failed_a: int, count_a: int, failed_b: int, count_b: int) -> float:
     """Fisher's exact two-sided p for two rates of failure.
 
@@ -129,11 +116,3 @@ def failure_rates(failed_a: int, count_a: int, failed_b: int, count_b: int) -> f
     """
     table = np.array([[failed_a, count_a - failed_a], [failed_b, count_b - failed_b]])
     return float(stats.fisher_exact(table)[1])
-
-
-def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact two-sided p of McNemar's test from the rows that one side alone got right, and the other side alone.
-
-    Source: McNemar, Psychometrika 12 (1947).
-    """
-    return 1.0 if only_a + only_b == 0 else float(stats.binomtest(only_a, only_a + only_b).pvalue)

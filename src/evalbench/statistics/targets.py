@@ -13,18 +13,6 @@ from evalbench.statistics.intervals import Floats
 TAU_MAX = 4.0  # AlgoPerf's: slower than four times the fastest counts as not reached
 
 
-def time_to_target(times: npt.ArrayLike, scores: npt.ArrayLike, target: float) -> float:
-    """The first time at which the score reaches the target; infinite where it never does.
-
-    Args:
-        times: shape (E,), ascending: steps, FLOPs or seconds at each evaluation.
-        scores: shape (E,), oriented so that larger is better; nan (a diverged run) does not reach anything.
-        target: in the unit of the scores.
-    """
-    reached = np.flatnonzero(np.asarray(scores, dtype=np.float64) >= target)
-    return float(np.asarray(times, dtype=np.float64)[reached[0]]) if reached.size else math.inf
-
-
 def time_profile(times: npt.ArrayLike, ratios: npt.ArrayLike) -> Floats:
     """Performance profile: share of the W workloads on which `time / fastest time ≤ τ`, per technique.
 

@@ -47,8 +47,3 @@ def expected_best(scores: npt.ArrayLike) -> ExpectedBest:
     log_share = logs[top] - logs[n - 1] - logs[left] - (logs[N] - logs[n] - logs[N - n])
     share = np.where(fits, np.exp(np.where(fits, log_share, 0.0)), 0.0)
     return ExpectedBest(mean, sd, share @ v)
-
-
-def best_by_validation(validation: npt.ArrayLike, test: npt.ArrayLike) -> float:
-    """The test score of the trial with the best validation score (the first of equals): what may be reported."""
-    return float(np.asarray(test, dtype=np.float64)[int(np.argmax(np.asarray(validation, dtype=np.float64)))])

@@ -7,7 +7,6 @@ the interval of the cost ratio; a matrix gives the ring, and caps with their rea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -169,16 +168,6 @@ def cost_class(low: float, high: float, tolerance: float = COST_TOLERANCE) -> Co
     if low > 1 + tolerance:
         return CostClass.DEARER
     return CostClass.SAME if low >= 1 - tolerance and high <= 1 + tolerance else CostClass.UNCLEAR
-
-
-def overall_quality(overall: Quality, per_dataset: Sequence[Quality]) -> Quality:
-    """Quality over several data sets: the class of the overall interval, unless it is INCONCLUSIVE.
-
-    Then what at least half of the data sets say while none says the opposite: INFERIOR on half of them and nowhere
-    BETTER or SUPERIOR is INFERIOR; SUPERIOR on half of them and nowhere WORSE or INFERIOR is BETTER.
-    """
-    codes = np.array([QUALITIES.index(name) for name in per_dataset], dtype=np.intp)
-    return QUALITIES[int(vote(np.intp(QUALITIES.index(overall)), codes, codes))]
 
 
 def vote(overall: Any, claims: npt.NDArray[np.intp], plain: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

@@ -1,0 +1,123 @@
+"""Paired differences on each workload, over the data sets, and at each level of the other factors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from evalbench.record.folder import Folder
+from evalbench.report.analysis.pairs import Contrast
+from evalbench.statistics.intervals import Interval, t_interval
+from evalbench.statistics.overall import overall_effect
+from evalbench.statistics.paired import PairedEffect, paired_effect
+from evalbench.statistics.settings import average_settings
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A candidate against its comparator on one workload; positive is better for the candidate."""
+
+    workload: str
+    candidate: str
+    comparator: str
+    effect: PairedEffect  # in the unit of the workload's metric
+    common: Interval  # in the unit that all workloads share
+    num_left_out: int  # pairs without two scores
+
+
+@dataclass(frozen=True)
+class Overall:
+    """A candidate against its comparator over the data sets, in the unit that all workloads share."""
+
+    candidate: str
+    comparator: str
+    interval: Interval | None  # None for fewer than two data sets
+    workloads: tuple[str, ...]  # the data sets that were averaged
+
+
+@dataclass(frozen=True)
+class LevelEffect:
+    """A difference at one level of one other factor; `workload` is None for the mean over the data sets."""
+
+    factor: str
+    level: str
+    workload: str | None
+    candidate: str
+    comparator: str
+    interval: Interval  # at the plain level: exploratory
+
+
+def differences(
+    contrasts: list[Contrast], folder: Folder, rho: Mapping[str, float], family: float
+) -> tuple[tuple[Difference, ...], pd.DataFrame]:
+    """Return the differences of each comparison on each workload, and the pairs that are left out, with reasons."""
+    factors = list(folder.evaluation.factors)
+    values = ["candidate", "baseline", "common", "decided"]
+    found, notices = [], []
+    for workload in folder.evaluation.workloads:
+        for contrast in contrasts:
+            table = contrast.table[contrast.table["workload"] == workload]
+            lost = contrast.left_out[contrast.left_out["workload"] == workload]
+            seeds, unbalanced = average_settings(table, factors, values)
+            names = {"workload": workload, "candidate": contrast.candidate, "comparator": contrast.comparator}
+            pilot = None if folder.num_pilot is None else int((seeds["seed"] < folder.num_pilot).sum())
+            effect = paired_effect(
+                seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), pilot, seeds["decided"]
+            )
+            common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0), pilot)
+            found.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
+            for reason, count in lost["reason"].value_counts().sort_index().items():
+                notices.append({**names, "reason": str(reason), "count": int(count)})
+            for seed in unbalanced["seed"]:
+                notices.append({**names, "reason": f"seed {seed} lacks a setting of the other factors", "count": 1})
+    columns = ["workload", "candidate", "comparator", "reason", "count"]
+    return tuple(found), pd.DataFrame(notices, columns=columns)
+
+
+def overall(
+    differences: tuple[Difference, ...],
+    comparisons: tuple[tuple[str, str], ...],
+    data_sets: tuple[str, ...],
+    family: float,
+) -> tuple[Overall, ...]:
+    """Return the mean difference of each comparison over the data sets."""
+    overall = []
+    for comparison in comparisons:
+        counted = [
+            difference
+            for difference in differences
+            if (difference.candidate, difference.comparator) == comparison
+            and difference.workload in data_sets
+            and difference.effect.count
+        ]
+        interval = overall_effect([difference.common.mean for difference in counted], family)
+        overall.append(Overall(*comparison, interval, tuple(difference.workload for difference in counted)))
+    return tuple(overall)
+
+
+def levels(
+    contrasts: list[Contrast], folder: Folder, rho: Mapping[str, float], data_sets: tuple[str, ...]
+) -> tuple[LevelEffect, ...]:
+    """Return the differences at each level of each other factor."""
+    evaluation = folder.evaluation
+    effects = []
+    for factor, levels in evaluation.factors.items():
+        others = [name for name in evaluation.factors if name != factor]
+        for contrast, level in itertools.product(contrasts, levels):
+            names = {"factor": factor, "level": level}
+            sides = {"candidate": contrast.candidate, "comparator": contrast.comparator}
+            means = []
+            for workload in evaluation.workloads:
+                at = (contrast.table["workload"] == workload) & (contrast.table[factor] == level)
+                seeds, _ = average_settings(contrast.table[at], others, ["common"])
+                interval = t_interval(seeds["common"].to_numpy(), evaluation.confidence, rho.get(workload, 0.0))
+                effects.append(LevelEffect(**names, workload=workload, **sides, interval=interval))
+                if workload in data_sets and interval.count:
+                    means.append(interval.mean)
+            overall = overall_effect(means, evaluation.confidence)
+            if overall is not None:
+                effects.append(LevelEffect(**names, workload=None, **sides, interval=overall))
+    return tuple(effects)

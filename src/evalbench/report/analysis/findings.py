@@ -1,0 +1,209 @@
+"""What the tables of a folder say: every number of the report, as data, before a word is written."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from evalbench.record.declared import Evaluation
+from evalbench.record.folder import Folder, TunedFolder
+from evalbench.record.schema import REFERENCES
+from evalbench.report.analysis.assumptions import Check, checks
+from evalbench.report.analysis.cost import FrontPlace, Matched, cost_ratios, front, matched
+from evalbench.report.analysis.curves import curve_table
+from evalbench.report.analysis.differences import Difference, LevelEffect, Overall, differences, levels, overall
+from evalbench.report.analysis.pairs import contrasts
+from evalbench.report.analysis.robustness import Robustness, robustness
+from evalbench.report.analysis.scores import Cost, LinearAhead, Score, costs, linear_ahead, scores
+from evalbench.report.analysis.targets import Milestones, milestones
+from evalbench.report.analysis.tuning import Tuned, tuned
+from evalbench.report.analysis.verdicts import Judgment, judgment
+from evalbench.report.render.units import SKILL, Unit, unit_of
+from evalbench.statistics.intervals import family_confidence
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The numbers that every report has."""
+
+    folder: Folder
+    units: Mapping[str, Unit]  # of each workload
+    common: Unit  # in which workloads are averaged and drawn side by side
+    rho: Mapping[str, float]  # num_test / num_train of each workload
+    family: float  # level of each paired interval, so that all of them hold together
+    comparisons: tuple[tuple[str, str], ...]  # (candidate, comparator)
+    data_sets: tuple[str, ...]  # workloads that count as data sets: those that were not generated
+    scores: tuple[Score, ...]
+    differences: tuple[Difference, ...]
+    overall: tuple[Overall, ...]
+    levels: tuple[LevelEffect, ...]
+    costs: tuple[Cost, ...]
+    linear_ahead: tuple[LinearAhead, ...] | None  # None if there is no linear model to compare with
+    left_out: pd.DataFrame  # candidate, comparator, workload, reason, count of pairs
+    milestones: Milestones  # without a row if no target was declared
+    tuned: Tuned | None  # None if evalbench tuned nothing
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What was declared."""
+        return self.folder.evaluation
+
+    @property
+    def one_score(self) -> bool:
+        """Whether there is one score per technique and data set, so that data sets are the pairs."""
+        return False
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The learning curves; see `curve_table`."""
+        return curve_table(self.folder, self.rho)
+
+
+@dataclass(frozen=True)
+class JudgedFindings(Findings):
+    """The numbers of a report with a baseline, which the other techniques are judged against."""
+
+    judged: Judgment
+    matched: tuple[Matched, ...]
+    front: tuple[FrontPlace, ...]
+    robustness: Robustness
+    checks: tuple[Check, ...]
+
+    @property
+    def one_score(self) -> bool:
+        """Whether there is one score per technique and data set, so that data sets are the pairs."""
+        return self.judged.design.one_score
+
+
+@dataclass(frozen=True)
+class TunedFindings(Tuned):
+    """The numbers of the studies, of a report whose techniques evalbench tuned, beside all others."""
+
+    findings: Findings
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What was declared."""
+        return self.findings.evaluation
+
+    @property
+    def search(self) -> Mapping[str, Any]:
+        """What all studies share: sampler, number of candidates, objectives, spaces."""
+        return self.studies.search
+
+
+def judged(findings: Findings) -> JudgedFindings | None:
+    """Return the findings if they have verdicts."""
+    return findings if isinstance(findings, JudgedFindings) else None
+
+
+def searched(findings: Findings) -> TunedFindings | None:
+    """Return the findings with those of the studies, if evalbench tuned."""
+    return None if findings.tuned is None else TunedFindings(**vars(findings.tuned), findings=findings)
+
+
+def find(folder: Folder) -> Findings:
+    """Compute every number of the report.
+
+    Raises:
+        TableError: pairs are missing or repeated, or a reference is missing.
+    """
+    evaluation = folder.evaluation
+    measured = folder.results[folder.results["score"].notna()]
+    units = {
+        name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction)
+        for name, workload in evaluation.workloads.items()
+    }
+    rho = _rho(measured)
+    comparisons = _comparisons(folder)
+    family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
+    data_sets = tuple(name for name, workload in evaluation.workloads.items() if not workload.generated)
+    common = _common_unit(units, folder)
+    paired = contrasts(folder, comparisons, common is SKILL)
+    effects, left_out = differences(paired, folder, rho, family)
+    findings = Findings(
+        folder=folder,
+        units=units,
+        common=common,
+        rho=rho,
+        family=family,
+        comparisons=comparisons,
+        data_sets=data_sets,
+        scores=scores(folder, rho),
+        differences=effects,
+        overall=overall(effects, comparisons, data_sets, family),
+        levels=levels(paired, folder, rho, data_sets),
+        costs=costs(folder),
+        linear_ahead=linear_ahead(folder, rho),
+        left_out=left_out,
+        milestones=milestones(folder),
+        tuned=_tuned(folder, common, rho, comparisons),
+    )
+    if evaluation.baseline is None:
+        return findings
+    judgments = judgment(folder, paired, common, rho, left_out, cost_ratios(folder))
+    return JudgedFindings(
+        **vars(findings),
+        judged=judgments,
+        matched=matched(folder, common, rho, family),
+        front=front(folder, judgments),
+        robustness=robustness(folder, judgments, common),
+        checks=checks(folder, judgments),
+    )
+
+
+def _tuned(
+    folder: Folder, common: Unit, rho: dict[str, float], comparisons: tuple[tuple[str, str], ...]
+) -> Tuned | None:
+    """Return what the studies did, and the verdicts that the default settings would have got on the same splits."""
+    if not isinstance(folder, TunedFolder):
+        return None
+    before = None
+    if folder.evaluation.baseline is not None:
+        plain = folder.defaults
+        paired = contrasts(plain, comparisons, common is SKILL)
+        _, left_out = differences(paired, plain, rho, folder.evaluation.confidence)
+        before = judgment(plain, paired, common, rho, left_out, cost_ratios(plain))
+    return tuned(folder, common is SKILL, folder.evaluation.confidence, rho, before)
+
+
+def _typical(measured: pd.DataFrame, workload: str) -> float:
+    scores = measured.loc[measured["workload"] == workload, "score"]
+    return float(scores.abs().median()) if len(scores) else math.nan
+
+
+def _rho(measured: pd.DataFrame) -> dict[str, float]:
+    shares = (measured["num_test"] / measured["num_train"]).groupby(measured["workload"]).mean()
+    shares = shares.fillna(0.0)  # a foreign table that does not say: its test data are taken as fixed or fresh
+    return {str(name): float(share) for name, share in shares.items()}
+
+
+def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:
+    """Every technique against the baseline; without a baseline, every technique against the references."""
+    evaluation = folder.evaluation
+    if evaluation.baseline is not None:
+        return tuple((name, evaluation.baseline) for name in evaluation.techniques if name != evaluation.baseline)
+    present = set(folder.references["reference"])
+    references = [name for name in REFERENCES.values() if name in present]
+    return tuple(itertools.product(evaluation.techniques, references))
+
+
+def _common_unit(units: Mapping[str, Unit], folder: Folder) -> Unit:
+    """The unit in which workloads are averaged: accuracy points where all have them, otherwise skill.
+
+    A metric that all workloads share keeps its own unit where the ROPE is declared in it, or where nobody knows the
+    trivial predictor's scores.
+    """
+    workloads = {workload.measure: workload for workload in folder.evaluation.workloads.values()}
+    if len(workloads) == 1:
+        metric, workload = next(iter(workloads.items()))
+        averages = workload.known is not None and not workload.known.as_skill
+        if averages or metric in folder.evaluation.rope or folder.references.empty:
+            return next(iter(units.values()))
+    return SKILL

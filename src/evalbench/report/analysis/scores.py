@@ -1,0 +1,148 @@
+"""How techniques and references scored on each workload, and what a trial spent there."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from evalbench.record.folder import Folder
+from evalbench.record.schema import COSTS, LINEAR
+from evalbench.report.analysis.pairs import with_references
+from evalbench.statistics.intervals import Interval, family_confidence, t_interval
+from evalbench.statistics.paired import pair, paired_effect
+from evalbench.statistics.settings import average_settings
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one technique, or one reference, scored on one workload; scores as stored, not oriented."""
+
+    workload: str
+    name: str
+    reference: bool
+    interval: Interval
+    num_trials: int  # planned
+    num_diverged: int  # counted with the score of the trivial predictor
+    num_failed: int  # left out, or in a foreign table counted as a loss
+    num_left_out: int  # trials without a score
+    best: bool  # better than every other technique, each by a paired interval that excludes zero
+
+
+@dataclass(frozen=True)
+class LinearAhead:
+    """A workload on which the linear model has a better mean than every technique, on the same splits."""
+
+    workload: str
+    supported: bool  # every one of the paired intervals lies below zero
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one completed trial of a technique spent on one workload, on average."""
+
+    workload: str
+    technique: str
+    num_trials: int  # completed ones: a diverged trial stops early
+    steps: float
+    examples: float
+    flops: float
+    parameters: float
+
+
+def scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
+    """Return the mean score of each technique and reference on each workload."""
+    evaluation = folder.evaluation
+    factors = list(evaluation.factors)
+    cells = dict(tuple(folder.results.groupby(["workload", "technique"], sort=False)))
+    scores = []
+    for workload in evaluation.workloads:
+        rho_here = rho.get(workload, 0.0)
+        seeds: dict[str, pd.DataFrame] = {}
+        for technique in evaluation.techniques:
+            trials = cells.get((workload, technique), folder.results.iloc[:0])
+            mine, _ = average_settings(trials[trials["score"].notna()], factors, ["score", "failed"])
+            seeds[technique] = mine.set_index("seed")
+        best = _best(seeds, evaluation.workloads[workload].direction, evaluation.confidence, rho_here)
+        for technique in evaluation.techniques:
+            trials = cells.get((workload, technique), folder.results.iloc[:0])
+            states = trials["state"]
+            scores.append(
+                Score(
+                    workload=workload,
+                    name=technique,
+                    reference=False,
+                    interval=t_interval(seeds[technique]["score"].tolist(), evaluation.confidence, rho_here),
+                    num_trials=len(states),
+                    num_diverged=int((states == "DIVERGED").sum()),
+                    num_failed=int((states == "FAILED").sum()),
+                    num_left_out=int(trials["score"].isna().sum()),
+                    best=technique == best,
+                )
+            )
+        references = folder.references[folder.references["workload"] == workload]
+        for name, group in references.groupby("reference", sort=False):
+            interval = t_interval(group["score"].to_numpy(), evaluation.confidence, rho_here)
+            scores.append(Score(workload, str(name), True, interval, len(group), 0, 0, 0, False))
+    return tuple(scores)
+
+
+def _best(seeds: Mapping[str, pd.DataFrame], direction: str, confidence: float, rho: float) -> str | None:
+    """The technique that beats every other one on a workload, each by its paired interval; None where none does.
+
+    The best one is chosen after looking, so the level allows for all pairs: `1 - α / (k (k - 1) / 2)`.
+    """
+    if len(seeds) < 2:
+        return None
+    level = family_confidence(confidence, len(seeds) * (len(seeds) - 1) // 2)
+    sign = 1 if direction == "maximize" else -1
+    means = {name: sign * float(table["score"].mean()) if len(table) else -math.inf for name, table in seeds.items()}
+    ordered = sorted(seeds, key=lambda name: -means[name])
+    first = ordered[0]  # nobody else can beat the one with the best mean
+    for other in ordered[1:]:
+        a, b = seeds[first].align(seeds[other], join="inner", axis=0)
+        decided = b["failed"] - a["failed"]
+        if (
+            not len(a)
+            or paired_effect(sign * a["score"], sign * b["score"], level, rho, decided=decided).interval.side <= 0
+        ):
+            return None
+    return first
+
+
+def linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead, ...] | None:
+    """Return the workloads on which the linear model is ahead of all techniques; None without a linear model."""
+    evaluation = folder.evaluation
+    if LINEAR not in set(folder.references["reference"]):
+        return None
+    keys = ["workload", "seed", *evaluation.factors]
+    level = family_confidence(evaluation.confidence, len(evaluation.techniques))
+    trials = with_references(folder)
+    complete = not evaluation.foreign
+    tables = [pair(trials, technique, LINEAR, keys, complete).table for technique in evaluation.techniques]
+    ahead = []
+    for workload in evaluation.workloads:
+        intervals = []
+        for table in tables:
+            mine = table[table["workload"] == workload]
+            seeds, _ = average_settings(mine, list(evaluation.factors), ["candidate", "baseline"])
+            effect = paired_effect(seeds["candidate"], seeds["baseline"], level, rho.get(workload, 0.0))
+            intervals.append(effect.interval)
+        if all(interval.mean < 0 for interval in intervals):  # nan where a technique has no pair: no claim
+            ahead.append(LinearAhead(workload, all(interval.side < 0 for interval in intervals)))
+    return tuple(ahead)
+
+
+def costs(folder: Folder) -> tuple[Cost, ...]:
+    """Return the mean cost of a completed trial of each technique on each workload."""
+    complete = folder.results[folder.results["state"] == "COMPLETE"]
+    found = []
+    for workload, technique in itertools.product(folder.evaluation.workloads, folder.evaluation.techniques):
+        trials = complete[(complete["workload"] == workload) & (complete["technique"] == technique)]
+        means = {name: float(trials[name].mean()) if trials[name].notna().any() else np.nan for name in COSTS}
+        found.append(Cost(workload, technique, len(trials), **means))
+    return tuple(found)

@@ -1,0 +1,273 @@
+"""The verdicts of an evaluation: each technique against the baseline, all pairs, and the same without what failed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from evalbench.errors import TableError
+from evalbench.record.declared import ROPE
+from evalbench.record.folder import Folder
+from evalbench.record.schema import TRIVIAL
+from evalbench.record.skill import best_possible
+from evalbench.report.analysis.pairs import Contrast, common_scores
+from evalbench.report.render.units import SKILL, Unit
+from evalbench.statistics.costs import UNKNOWN, Ratio
+from evalbench.statistics.decisions import decide
+from evalbench.statistics.intervals import Floats
+from evalbench.statistics.judging import Candidate, Design, Verdict, failures, judge, used
+from evalbench.statistics.matrices import Matrix, matrix
+from evalbench.statistics.paired import never_gained
+from evalbench.statistics.ranks import shared_ranks
+from evalbench.statistics.settings import average_settings
+from evalbench.statistics.verdicts import QUALITIES, Quality, failures_are_ok
+
+SIGN_FLIP_SEED = 20_260_101
+
+
+@dataclass(frozen=True)
+class PairOutcome:
+    """One of all pairs of techniques, in the common unit; exploratory, its level allowing for all pairs."""
+
+    a: str
+    b: str
+    mean: float  # a minus b
+    low: float
+    high: float
+    quality: Quality  # of a against b
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What the evidence says about every technique."""
+
+    baseline: str
+    design: Design
+    rope_unit: str
+    verdicts: tuple[Verdict, ...]  # in the order of the techniques, the baseline left out
+    survivors: Mapping[str, Verdict]  # the same without pairs in which a side failed, where there are such
+    pairs: tuple[PairOutcome, ...]
+    ranks: Mapping[str, int]  # techniques that cannot be told apart share one
+    scores: Mapping[str, Matrix]  # of each technique in the common unit, seeds averaged over the settings
+    failed: Mapping[
+        str, Matrix
+    ]  # of each technique: 1 where a run failed and has a score that it did not reach, else 0
+    incomplete: Mapping[str, str]  # candidate -> why cells are missing
+    unmatched: Mapping[str, int]  # candidate -> runs of a foreign table, of either side, that have no partner
+
+    def verdict(self, candidate: str) -> Verdict:
+        """The verdict on one candidate."""
+        return next(verdict for verdict in self.verdicts if verdict.candidate == candidate)
+
+    def difference(self, a: str, b: str) -> Matrix:
+        """Return the scores of `a` minus those of `b` on the seeds that both have."""
+        return difference(self.scores[a], self.scores[b], difference(self.failed[b], self.failed[a]))
+
+
+def judgment(
+    folder: Folder,
+    contrasts: list[Contrast],
+    common: Unit,
+    rho: Mapping[str, float],
+    left_out: pd.DataFrame,
+    costs: Mapping[str, Ratio],
+) -> Judgment:
+    """Judge every candidate against the baseline.
+
+    Raises:
+        TableError: no ROPE is declared for the common unit.
+    """
+    evaluation = folder.evaluation
+    workloads = tuple(evaluation.workloads)
+    rope_unit = "skill" if common is SKILL else next(iter(evaluation.workloads.values())).measure
+    design = Design(
+        rope=_rope(folder, rope_unit),
+        rho=np.array([rho.get(name, 0.0) for name in workloads]),
+        counted=tuple(not workload.generated for workload in evaluation.workloads.values()),
+        floors=_floors(folder, common is SKILL),
+        alpha=1 - evaluation.confidence,
+        num_pilot=folder.num_pilot,
+        one_score=_one_score(folder),
+        tuned=evaluation.tuned,
+        tuning_parity=evaluation.tuning_parity,
+        num_candidates=len(contrasts),
+    )
+    by_candidate = left_out.groupby("candidate", sort=False)
+    unmatched = {str(name): int(count) for name, count in by_candidate["count"].sum().items()}
+    incomplete = {str(name): "; ".join(dict.fromkeys(reasons)) for name, reasons in by_candidate["reason"]}
+    if evaluation.foreign:  # nothing was planned there: what both sides have is compared
+        incomplete = {}
+    else:
+        unmatched = {}
+    failed = _failed(folder)
+    candidates = [
+        Candidate(
+            name=contrast.candidate,
+            differences=_differences(contrast.table, folder),
+            cost=costs.get(contrast.candidate, UNKNOWN),
+            complete=contrast.candidate not in incomplete,
+            failures_ok=failures_are_ok(*failed[contrast.candidate], *failed[contrast.comparator]),
+            decided=_differences(contrast.table, folder, "decided"),
+        )
+        for contrast in contrasts
+    ]
+    judged = [candidate for candidate in candidates if _comparable(candidate.differences, design)]
+    verdicts = {v.candidate: v for v in judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))}
+    survivors = _survivors(folder, contrasts, candidates, design, tuple(verdicts))
+    scores, gone = _scores(folder, common is SKILL)
+    pairs, ranks = _all_pairs(scores, gone, design)
+    ordered = tuple(verdicts[name] for name in evaluation.techniques if name in verdicts)
+    return Judgment(
+        str(evaluation.baseline),
+        design,
+        rope_unit,
+        ordered,
+        survivors,
+        pairs,
+        ranks,
+        scores,
+        gone,
+        incomplete,
+        unmatched,
+    )
+
+
+def _rope(folder: Folder, unit: str) -> float:
+    declared = folder.evaluation.rope
+    width = declared.get(unit, ROPE.get(unit))
+    if width is None:
+        raise TableError(
+            f"no smallest difference that matters is declared for {unit!r}: declare the ROPE of this unit"
+            " (evaluation.rope in the configuration, --rope for a table)"
+        )
+    return width
+
+
+def _one_score(folder: Folder) -> bool:
+    """Whether a foreign table has one score per technique and data set: the data sets are then the pairs."""
+    counts = folder.results.groupby(["technique", "workload"], sort=False).size()
+    return folder.evaluation.foreign and bool((counts == 1).all()) and len(folder.evaluation.workloads) > 1
+
+
+def _floors(folder: Folder, in_skill: bool) -> Floats:
+    """The noise floor of each workload's test set in the common unit; nan where its metric has no formula."""
+    evaluation = folder.evaluation
+    floors = []
+    for name, workload in evaluation.workloads.items():
+        mine = folder.results[(folder.results["workload"] == name) & (folder.results["state"] == "COMPLETE")]
+        base = mine[mine["technique"] == evaluation.baseline]
+        num_test = float(base["num_test"].mean()) if len(base) else math.nan
+        score = float(base["score"].mean()) if len(base) else math.nan
+        formula = workload.known.floor if workload.known else None
+        floor = math.nan
+        if math.isfinite(num_test) and math.isfinite(score) and formula is not None:
+            floor = formula(score, round(num_test))
+            if in_skill:
+                references = folder.references
+                trivial = references[(references["workload"] == name) & (references["reference"] == TRIVIAL)]["score"]
+                floor /= abs(best_possible(workload.metric) - float(trivial.mean()))
+        floors.append(floor)
+    return np.array(floors)
+
+
+def _failed(folder: Folder) -> dict[str, tuple[float, int]]:
+    """Per technique: how many of its trials count as failed, and how many there were."""
+    gone = folder.results.groupby("technique")["failed"].agg(["sum", "size"])
+    return {str(name): (float(row["sum"]), int(row["size"])) for name, row in gone.iterrows()}
+
+
+def _differences(table: pd.DataFrame, folder: Folder, value: str = "common") -> Matrix:
+    seeds, _ = average_settings(table, list(folder.evaluation.factors), [value])
+    return matrix(seeds, value, tuple(folder.evaluation.workloads))
+
+
+def _comparable(differences: Matrix, design: Design) -> bool:
+    """Whether every workload that counts has a pair: without one there is nothing to average."""
+    return all(differences.counts[place] > 0 for place in used(design)) if differences.seeds else False
+
+
+def _survivors(
+    folder: Folder, contrasts: list[Contrast], candidates: list[Candidate], design: Design, names: tuple[str, ...]
+) -> dict[str, Verdict]:
+    """The verdicts without the pairs in which a side failed: a sensitivity check, never the answer."""
+    results = folder.results
+    keys = ["workload", "seed", *folder.evaluation.factors]
+    gone = results[results["failed"] > 0]
+    if gone.empty:
+        return {}
+    reduced: list[Candidate] = []
+    changed = []
+    for contrast, candidate in zip(contrasts, candidates, strict=True):
+        lost = gone[gone["technique"].isin([contrast.candidate, contrast.comparator])][keys].drop_duplicates()
+        if lost.empty:
+            reduced.append(candidate)
+            continue
+        kept = contrast.table.merge(lost, on=keys, how="left", indicator="lost", sort=False)
+        kept = kept[kept["lost"] == "left_only"].drop(columns="lost")
+        reduced.append(replace(candidate, differences=_differences(kept, folder), decided=None))
+        changed.append(candidate.name)
+    judged = [c for c in reduced if c.name in names and _comparable(c.differences, design)]
+    found = judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))
+    return {verdict.candidate: verdict for verdict in found if verdict.candidate in changed}
+
+
+def _scores(folder: Folder, in_skill: bool) -> tuple[dict[str, Matrix], dict[str, Matrix]]:
+    trials = common_scores(folder, in_skill)
+    scores, failed = {}, {}
+    for technique in folder.evaluation.techniques:
+        mine = trials[trials["technique"] == technique]
+        seeds, _ = average_settings(mine, list(folder.evaluation.factors), ["common", "failed"])
+        scores[technique] = matrix(seeds, "common", tuple(folder.evaluation.workloads))
+        failed[technique] = matrix(seeds, "failed", tuple(folder.evaluation.workloads))
+    return scores, failed
+
+
+def difference(a: Matrix, b: Matrix, decided: Matrix | None = None) -> Matrix:
+    """`a - b` on the seeds that both have; `decided` (of these seeds) as in `never_gained`."""
+    seeds = tuple(seed for seed in a.seeds if seed in set(b.seeds))
+    rows = [[m.seeds.index(seed) for seed in seeds] for m in (a, b)]
+    values = a.values[rows[0]] - b.values[rows[1]]
+    return Matrix(values if decided is None else never_gained(values, decided.values), seeds, a.workloads)
+
+
+def _all_pairs(
+    scores: Mapping[str, Matrix], failed: Mapping[str, Matrix], design: Design
+) -> tuple[tuple[PairOutcome, ...], dict[str, int]]:
+    names = list(scores)
+    beats = np.zeros((len(names), len(names)), dtype=bool)
+    pairs = list(combinations(range(len(names)), 2))
+    outcomes = []
+    for i, j in pairs:
+        decided = difference(failed[names[j]], failed[names[i]])
+        d = difference(scores[names[i]], scores[names[j]], decided)
+        if not d.seeds or min(d.counts[place] for place in used(design)) == 0:
+            nan = math.nan
+            outcomes.append(PairOutcome(names[i], names[j], nan, nan, nan, Quality.INCONCLUSIVE))
+            continue
+        pilot = None
+        if design.num_pilot is not None:
+            early = [place for place, seed in enumerate(d.seeds) if seed < design.num_pilot]
+            pilot = np.isfinite(d.values[early]).sum(axis=0).astype(float)[None]
+        found = decide(
+            d.means[None],
+            np.nan_to_num(d.sds(None if pilot is None else [s for s in d.seeds if s < (design.num_pilot or 0)]))[None],
+            np.array(d.counts)[None],
+            design.rope,
+            rho=design.rho,
+            num_pilot=pilot,
+            floors=design.floors,
+            counted=np.array(design.counted),
+            alpha=design.alpha / len(pairs),
+            lost=failures(decided, -1)[None],
+            won=failures(decided, 1)[None],
+        )
+        side = int(found.by_failures[0]) or int(found.low[0] > 0) - int(found.high[0] < 0)
+        beats[i, j], beats[j, i] = side > 0, side < 0
+        ends = (float(found.mean[0]), float(found.low[0]), float(found.high[0]))
+        outcomes.append(PairOutcome(names[i], names[j], *ends, QUALITIES[int(found.quality[0])]))
+    return tuple(outcomes), dict(zip(names, shared_ranks(beats), strict=True))

@@ -1,0 +1,114 @@
+"""The page: which sections a report has, in which order."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evalbench.record.tables import write_table
+from evalbench.report.analysis.findings import Findings
+from evalbench.report.render import html, style
+from evalbench.report.section import Drawing, Section, always
+from evalbench.report.sections.aggregates import AGGREGATES
+from evalbench.report.sections.all_pairs import ALL_PAIRS
+from evalbench.report.sections.answer import ANSWER, CONTEXT
+from evalbench.report.sections.assumptions import ASSUMPTIONS
+from evalbench.report.sections.caveats import CAVEATS
+from evalbench.report.sections.compared import COMPARED
+from evalbench.report.sections.costs import COSTS, MATCHED
+from evalbench.report.sections.curves import EPOCHS, STEPS
+from evalbench.report.sections.differences import DIFFERENCES
+from evalbench.report.sections.endings import ENDINGS
+from evalbench.report.sections.evidence import EVIDENCE
+from evalbench.report.sections.forest import FOREST
+from evalbench.report.sections.profiles import PROFILES
+from evalbench.report.sections.ranks import PAIR_TESTS, RANKS
+from evalbench.report.sections.reproduce import REPRODUCE
+from evalbench.report.sections.scores import RUNS, SCORES
+from evalbench.report.sections.second_methods import SECOND_METHODS
+from evalbench.report.sections.shares import SHARES
+from evalbench.report.sections.targets import PROFILE, SPEED_UPS, TIMES
+from evalbench.report.sections.title import TITLE
+from evalbench.report.sections.tradeoff import FRONT, TRADEOFF
+from evalbench.report.sections.tuning import TUNING
+from evalbench.report.sections.tuning_best import BEST
+from evalbench.report.sections.tuning_choices import CHOICES
+from evalbench.report.sections.tuning_front import FRONT as TUNING_FRONT
+from evalbench.report.sections.tuning_gains import GAINS
+from evalbench.report.sections.tuning_importance import IMPORTANCE
+from evalbench.report.sections.verdicts import VERDICTS
+
+HEAD: tuple[Section[Any], ...] = (TITLE, VERDICTS, ANSWER, CONTEXT)
+FIGURES: tuple[Section[Any], ...] = (FOREST, RUNS, EPOCHS, TRADEOFF, PROFILE, SPEED_UPS)
+APPENDIX: tuple[Section[Any], ...] = (
+    Section(always, lambda _: "# Appendix"),
+    COMPARED,
+    TUNING,
+    GAINS,
+    CHOICES,
+    BEST,
+    IMPORTANCE,
+    TUNING_FRONT,
+    SCORES,
+    DIFFERENCES,
+    EVIDENCE,
+    SECOND_METHODS,
+    AGGREGATES,
+    ALL_PAIRS,
+    RANKS,
+    PAIR_TESTS,
+    PROFILES,
+    SHARES,
+    FRONT,
+    TIMES,
+    STEPS,
+    COSTS,
+    MATCHED,
+    ENDINGS,
+    ASSUMPTIONS,
+    REPRODUCE,
+    CAVEATS,
+)
+PAGE = (*HEAD, *FIGURES, *APPENDIX)
+
+
+def markdown(findings: Findings, sections: tuple[Section[Any], ...] = PAGE) -> str:
+    """Return the text of sections; that of all is `report.md`."""
+    paragraphs = chain.from_iterable(section.markdown(findings) for section in sections)
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+
+
+def frames(findings: Findings) -> dict[str, pd.DataFrame]:
+    """Return the tables in `numbers/`, by name."""
+    return {name: table for section in PAGE for name, table in section.frames(findings).items()}
+
+
+def drawings(findings: Findings) -> dict[str, Drawing[Any]]:
+    """Return the figures of the page by name, none of them drawn yet."""
+    return {name: drawing for section in PAGE for name, drawing in section.drawings(findings).items()}
+
+
+def save(findings: Findings, folder: Path) -> Path:
+    """Write `report.md`, `report.html`, `figures/` and `numbers/`, and return the path of `report.md`.
+
+    The same findings give the same bytes.
+    """
+    for name in ("figures", "numbers"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for chart in chain.from_iterable(section.charts for section in PAGE):
+        for suffix in ("png", "csv"):
+            # A figure of an earlier report must not outlive its numbers.
+            (folder / "figures" / f"{chart.name}.{suffix}").unlink(missing_ok=True)
+    for name, drawing in drawings(findings).items():
+        with style.styled():
+            style.save(drawing.figure(), folder / "figures" / f"{name}.png")
+        write_table(drawing.numbers(), folder / "figures" / f"{name}.csv", "%.10g")
+    for name, table in frames(findings).items():
+        write_table(table, folder / "numbers" / f"{name}.csv", "%.10g")
+    report, text = folder / "report.md", markdown(findings)
+    report.write_text(text, encoding="utf-8", newline="\n")
+    (folder / "report.html").write_text(html.page(text, folder), encoding="utf-8", newline="\n")
+    return report

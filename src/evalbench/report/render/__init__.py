@@ -1,0 +1,1 @@
+"""How findings look: numbers, Markdown, figures, the HTML page, and the index of all reports."""

@@ -1,0 +1,156 @@
+"""How figures look: sizes, colours and markers, and how one becomes the same bytes every time."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from evalbench.names import in_figure, one_line, short
+from evalbench.record.declared import Evaluation
+
+ROUND_STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
+WIDTH = 9.0  # inches; a column of GitHub's markdown
+DPI = 150
+
+# Okabe and Ito's palette, which people with any colour vision can tell apart, without its yellow (too pale on white).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+GREY = "#595959"
+ROPE = "#DDEEDD"  # light enough for text on it, and a clear grey in a black-and-white print
+
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
+    "font.size": 9,
+    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "axes.formatter.useoffset": False,
+    "grid.color": "#D9D9D9",
+    "grid.linewidth": 0.6,
+    "figure.dpi": DPI,
+    "savefig.dpi": DPI,
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.w_pad": 0.06,
+    "figure.constrained_layout.hspace": 0.04,
+    "figure.constrained_layout.wspace": 0.03,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Matplotlib's own defaults and `STYLE`, whatever the user's settings are; nothing of it lasts."""
+    settings: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if "backend" not in key}
+    with mpl.rc_context(settings | STYLE):
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG without the version of the software in it; no name in it may be longer than there is room for."""
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text(in_figure(text.get_text()))
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def colour(place: int) -> str:
+    """Colour of the technique at a place of the evaluation's list."""
+    return COLOURS[place % len(COLOURS)]
+
+
+def marker(place: int) -> str:
+    """Marker of that technique, so that a black-and-white print still tells them apart; with the colour, 49 of them."""
+    return MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+
+
+def dashes(place: int) -> Any:
+    """Line style of that technique; with the colour it tells 28 techniques apart."""
+    return DASHES[place % len(DASHES)]  # 7 colours and 4 styles have no common divisor
+
+
+def wrapped(name: str, width: int = 20) -> str:
+    """A long name on several lines, broken at spaces, dashes or dots before anywhere else."""
+    name = short(one_line(name), min(3 * width, 68))  # more lines than that leave a panel no room
+    if len(name) <= width:
+        return name
+    spaced = name.replace("_", "_\u200b").replace(".", ".\u200b").replace("/", "/\u200b").replace("\u200b", " \u200b")
+    lines = textwrap.wrap(spaced, width, break_long_words=True)
+    return "\n".join(line.replace(" \u200b", "").replace("\u200b", "") for line in lines)
+
+
+def panels(count: int, height: float, most: int = 3, extra: float = 0.45) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows of at most `most`, each `height` inches high, and room for a legend."""
+    columns = min(count, most)
+    # Four panels look better as two by two than as three and one.
+    columns = 2 if count == 4 and most == 3 else columns
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH, rows * height + extra))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in axes[count:]:
+        unused.remove()
+    return figure, axes[:count]
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> None:
+    """One legend for all panels, under them, where it covers no data: in fewer columns where names are long."""
+    if not handles:
+        return
+    labels = [short(one_line(handle.get_label())) for handle in handles]
+    most = min(columns, len(labels))
+    fits = next((n for n in range(most, 1, -1) if _legend_width(labels, n) <= WIDTH), 1)
+    more_rows = -(-len(labels) // fits) - -(-len(labels) // most)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + 0.19 * more_rows)
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=fits, labels=labels)
+
+
+def _legend_width(labels: Sequence[str], columns: int) -> float:
+    """About how wide a legend is, in inches; it is filled column by column."""
+    parts, start = [], 0
+    for column in range(columns):
+        count = len(labels) // columns + (column < len(labels) % columns)
+        parts.append(0.6 + 0.07 * max(map(len, labels[start : start + count])))
+        start += count
+    return sum(parts)
+
+
+def technique_lines(techniques: Sequence[str]) -> list[Line2D]:
+    """Return the entries of a legend that has a line per technique."""
+    return [
+        Line2D([], [], color=colour(place), ls=dashes(place), lw=1.6, label=name)
+        for place, name in enumerate(techniques)
+    ]
+
+
+def workload_label(evaluation: Evaluation, workload: str) -> str:
+    """Return the name of a workload, marked if it was generated."""
+    name = short(one_line(workload))
+    return f"{name} (generated)" if evaluation.workloads[workload].generated else name
+
+
+def columns(axes: Sequence[Axes]) -> int:
+    """Return the number of panels side by side."""
+    spec = axes[0].get_subplotspec()
+    assert spec is not None  # the panels come from `subplots`
+    return spec.get_gridspec().ncols

@@ -1,0 +1,51 @@
+"""Every pair of techniques."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from evalbench.names import code, plain
+from evalbench.report.analysis.findings import JudgedFindings, judged
+from evalbench.report.render.markdown import markdown
+from evalbench.report.section import Section, numbers_of
+
+
+def table(findings: JudgedFindings) -> str:
+    """Row minus column, in the common unit; bold where the interval excludes zero."""
+    unit, names = findings.common, list(findings.judged.scores)
+    cells: dict[tuple[str, str], str] = {}
+    for pair in findings.judged.pairs:
+        for a, b, sign in ((pair.a, pair.b, 1), (pair.b, pair.a, -1)):
+            text = unit.change(sign * pair.mean)
+            cells[a, b] = f"**{text}**" if pair.low > 0 or pair.high < 0 else text
+    rows = [[code(a), str(findings.judged.ranks[a]), *(cells.get((a, b), "") for b in names)] for a in names]
+    return markdown(["row − column", "rank", *map(code, names)], rows, 1)
+
+
+def numbers(findings: JudgedFindings) -> pd.DataFrame:
+    """Every pair of techniques, with Wilcoxon over the data sets where there are several."""
+    omnibus = findings.robustness.omnibus
+    rows = []
+    for pair in findings.judged.pairs:
+        raw, after = omnibus.pair_p.get((pair.a, pair.b), (math.nan, math.nan)) if omnibus else (math.nan, math.nan)
+        low, high = findings.common.ends(pair.low, pair.high)
+        ends = {"difference": pair.mean * findings.common.oriented, "low": low, "high": high}
+        rows.append(
+            {"a": pair.a, "b": pair.b, **ends, "quality": str(pair.quality), "wilcoxon_p": raw, "wilcoxon_holm": after}
+        )
+    return pd.DataFrame(rows)
+
+
+def text(findings: JudgedFindings) -> str:
+    """Return the table, and how to read it."""
+    return (
+        f"## All pairs\n\nRow minus column in {plain(findings.common.difference)}{findings.common.better}; bold where"
+        " an interval that allows for all pairs excludes zero. Techniques that cannot be told apart share a rank: it is"
+        " one more than the number of techniques shown to be better. Exploratory."
+        f" {numbers_of('pairs')}\n\n{table(findings)}"
+    )
+
+
+ALL_PAIRS = Section(judged, text, {"pairs": numbers})

@@ -1,0 +1,156 @@
+"""What limits an evaluation: each caveat only if it holds."""
+
+from __future__ import annotations
+
+from evalbench.names import code
+from evalbench.report.analysis.findings import Findings, judged, searched
+from evalbench.report.analysis.scores import Score
+from evalbench.report.render.units import listed
+from evalbench.report.section import Section, always
+from evalbench.report.sections import tuning
+from evalbench.report.sections.answer import unequal_updates
+from evalbench.statistics.intervals import fewest_decisive
+
+FEW_DATA_SETS = 6  # below it, no test over data sets can reach .05
+
+
+def caveats(findings: Findings) -> list[str]:
+    """What limits this evaluation; each one only where it holds."""
+    evaluation = findings.evaluation
+    notes = []
+    if evaluation.foreign and not evaluation.tuned:
+        notes.append("The table does not say that both sides were tuned alike: every ring is capped at TRIAL.")
+    elif (tuned := searched(findings)) is not None:
+        notes += tuning.caveats(tuned)
+    elif not evaluation.tuned:
+        notes.append(
+            "No technique was tuned here: the differences hold at the settings listed, and may turn at others."
+        )
+    notes += _about_data_sets(findings)
+    if unequal_updates(findings):
+        notes.append(
+            "The techniques did unequal work (see the answer): a difference in score may come from that alone."
+        )
+    if any(findings.rho.values()):
+        notes += _about_splits(findings)
+    elif evaluation.foreign:
+        notes.append("The table does not say how many rows were trained and tested on: test data are taken as fresh.")
+    notes += _about_seeds(findings)
+    if any(_passes_bounds(findings, score) for score in findings.scores):
+        notes.append("Some t intervals pass 0 or 100 %: the t interval does not know the bounds of an accuracy.")
+    states = findings.folder.results["state"]
+    results = findings.folder.results
+    unknown = results["state"][results["finished"] == "not known"] if "finished" in results else states.iloc[:0]
+    if count := int((unknown == "COMPLETE").sum()):
+        notes.append(f"Of {count} trials it is not known whether they finished: their last values count.")
+    if evaluation.foreign and (states != "COMPLETE").any():
+        notes.append(
+            f"A run that failed or diverged counts as a loss, {evaluation.failed_score} (one that diverged with its own"
+            " score, where that is worse). How much worse it was, and whose fault that is, the table does not say."
+        )
+    elif (states == "DIVERGED").any():
+        notes.append(
+            f"A diverged trial counts with the score of {evaluation.failed_score}: one is enough to widen an interval."
+        )
+    if (verdicts := judged(findings)) is not None and verdicts.judged.unmatched:
+        notes.append(
+            "Runs without a partner of the same seed are left out: where they are missing because they failed, the"
+            " pairs that remain may be easier ones."
+        )
+    if findings.folder.results["score"].isna().any():
+        notes.append(
+            "Failed trials are left out together with their partners: the pairs that remain may be easier ones."
+        )
+    if len(evaluation.provenance.get("machines", [])) > 1:
+        notes.append("The trials ran on different machines, which may change results in the last digits.")
+    if evaluation.factors:
+        notes.append("The effects per level of the other factors are exploratory: their intervals allow for no family.")
+    return notes
+
+
+def _about_data_sets(findings: Findings) -> list[str]:
+    evaluation = findings.evaluation
+    count = len(findings.data_sets)
+    notes = []
+    generated = [code(name) for name, workload in evaluation.workloads.items() if workload.generated]
+    if generated:
+        verb = "is" if len(generated) == 1 else "are"
+        notes.append(f"{listed(generated)} {verb} generated, and left out of every mean over data sets.")
+    if count == 0:
+        notes.append("There is no real data set here: nothing can be said about one.")
+    elif count == 1:
+        notes.append("There is one data set: nothing can be said about others.")
+    elif count < FEW_DATA_SETS:
+        notes.append(f"{count} data sets are few: the mean over them has a wide interval, and others may differ.")
+    else:
+        notes.append(
+            f"The mean over {count} data sets speaks for data sets like these, which were not drawn at random."
+        )
+    return notes
+
+
+def _about_splits(findings: Findings) -> list[str]:
+    measured = {name: one for name, one in findings.evaluation.workloads.items() if name in findings.rho}
+    fixed = [name for name, workload in measured.items() if workload.fixed_test_rows]
+    drawn = [name for name in measured if name not in fixed]
+    notes = []
+    if fixed:
+        names = listed([code(name) for name in fixed])
+        notes.append(
+            f"All trials of {names} are tested on the same rows, which the data set gives: the scores are about this"
+            " test set. The spread over seeds misses what other test rows would have changed."
+            f" {_allowance(findings, fixed)}"
+        )
+    if drawn and findings.tuned is not None:
+        notes.append(
+            "All trials of a workload are tested on the same rows, and train on rows of one pool: their spread misses"
+            f" what other rows would have changed. {_allowance(findings, drawn)}"
+        )
+    elif drawn:
+        of = f" of {listed([code(name) for name in drawn])}" if fixed else ""
+        notes.append(
+            f"Every seed redraws its split{of} from one pool of rows, so the seeds are not independent. The intervals"
+            f" add test rows / training rows (here {_rho(findings, drawn)}) to 1/n for this (Nadeau and Bengio, 2003):"
+            " more seeds cannot shrink them beyond that, only more rows can."
+        )
+    return notes
+
+
+def _allowance(findings: Findings, workloads: list[str]) -> str:
+    return (
+        f"The intervals add test rows / training rows (here {_rho(findings, workloads)}) to 1/n in its place, as for"
+        " splits that are redrawn (Nadeau and Bengio, 2003): an allowance, not an estimate."
+    )
+
+
+def _rho(findings: Findings, workloads: list[str]) -> str:
+    ends = [f"{end(findings.rho[name] for name in workloads):.2f}" for end in (min, max)]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _about_seeds(findings: Findings) -> list[str]:
+    seeds = findings.evaluation.num_seeds
+    if findings.one_score:
+        return ["Every data set has one score per technique: the spread between seeds is not known, data sets repeat."]
+    if seeds < 2:
+        return ["With one seed no interval can be computed: nothing here separates an effect from chance."]
+    notes = []
+    if seeds < 10:
+        notes.append(
+            f"With {seeds} seeds only large differences can be resolved, and the t interval leans on normality."
+        )
+    needed = fewest_decisive(findings.family)
+    if findings.comparisons and seeds < needed:
+        notes.append(
+            f"With {seeds} seeds the exact interval of P(better) includes one half even if every pair is won"
+            f" ({needed} would be needed): it cannot decide here."
+        )
+    return notes
+
+
+def _passes_bounds(findings: Findings, score: Score) -> bool:
+    unit = findings.units[score.workload]
+    return unit.scale == 100 and score.interval.computed and (score.interval.low < 0 or score.interval.high > 1)
+
+
+CAVEATS = Section(always, lambda findings: "## Caveats\n\n" + "\n".join(f"- {note}" for note in caveats(findings)))

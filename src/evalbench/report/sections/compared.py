@@ -1,0 +1,160 @@
+"""What was compared: factor, techniques, splits, workloads, settings."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from evalbench.names import code, plain
+from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
+from evalbench.report.render.markdown import markdown
+from evalbench.report.render.units import percent
+from evalbench.report.section import Section, always
+from evalbench.report.sections.answer import budget
+
+
+def declared(findings: JudgedFindings) -> str:
+    """What was fixed before the results: the ROPE and the targets."""
+    rope = findings.common.size(findings.judged.design.rope)
+    targets = [
+        f"{code(name)} {findings.units[name].score(workload.target)}"
+        for name, workload in findings.evaluation.workloads.items()
+        if workload.target is not None
+    ]
+    default = "" if findings.evaluation.rope_declared else " (evalbench's default)"
+    text = f"ROPE ±{rope} {plain(findings.common.difference)}{default}"
+    text += f"; targets {', '.join(targets)}" if targets else "; no targets"
+    declaration = findings.evaluation.declared
+    return text + (f" (declaration {code(declaration)})" if declaration else "")
+
+
+def what_is_compared(findings: Findings) -> str:
+    """Factor, techniques and baseline in one line."""
+    evaluation = findings.evaluation
+    techniques = ", ".join(code(name) for name in evaluation.techniques)
+    if evaluation.factor is None:
+        return f"Nothing is compared with a baseline: {techniques} is described, next to two references."
+    line = f"{code(evaluation.factor)}: {techniques}."
+    return (
+        f"{line} The baseline is {code(evaluation.baseline)}."
+        if evaluation.baseline
+        else f"{line} No baseline was declared."
+    )
+
+
+def other_factors(findings: Findings) -> list[str]:
+    """The other factors of the sweep with their levels."""
+    return [f"{code(name)}: {', '.join(map(code, levels))}" for name, levels in findings.evaluation.factors.items()]
+
+
+def splits(findings: Findings) -> str:
+    """The shares of the splits and the seeds that draw them."""
+    evaluation = findings.evaluation
+    shares = ", ".join(f"{percent(share)} {plain(name)}" for name, share in evaluation.splits.items())
+    many = f"each of {evaluation.num_seeds} seeds" if evaluation.num_seeds > 1 else "the one seed"
+    rows = " from those that tuning saw" if findings.tuned is not None else ""
+    drawn = f"drawn anew for {many}{rows} (root seed {evaluation.root_seed})"
+    fixed = [workload for workload in evaluation.workloads.values() if workload.fixed_test_rows]
+    parts = []
+    for workload in fixed:
+        validation = f"{percent(evaluation.splits['validation'])} of its {workload.rows:,} rows for validation"
+        parts.append(
+            f"{code(workload.name)} has the same {workload.fixed_test_rows:,} test rows for every seed, given by the"
+            f" data set; {validation} and the others for training are {drawn}"
+        )
+    if len(fixed) < len(evaluation.workloads):
+        others = " of the other workloads" if fixed else ""
+        shared = "; the test rows are the same for all, training and validation rows are" if findings.tuned else ","
+        parts.append(f"{shares} of the rows{others}{shared} {drawn}")
+    return "; ".join(parts)
+
+
+def workloads(findings: Findings) -> str:
+    """The workloads: what they are and what is measured on them."""
+    if findings.evaluation.foreign:
+        names: dict[str, list[str]] = {}
+        for workload in findings.evaluation.workloads.values():
+            names.setdefault(f"{code(workload.metric)}, {plain(workload.direction)}", []).append(code(workload.name))
+        return markdown(["metric", "workloads"], [[metric, ", ".join(mine)] for metric, mine in names.items()], 2)
+    rows = []
+    for workload in findings.evaluation.workloads.values():
+        noun = "tokens" if workload.kind == "language" else "classes"
+        kind = (
+            plain(workload.kind) if workload.classes is None else f"{plain(workload.kind)}, {workload.classes} {noun}"
+        )
+        made = "generated" if workload.generated else "data set"
+        rho = findings.rho.get(workload.name)
+        rows.append(
+            [
+                code(workload.name),
+                plain(workload.description),
+                kind,
+                made,
+                f"{code(workload.metric)}, {plain(workload.direction)}",
+                f"{workload.rows:,}",
+                f"{workload.features:,}",
+                "–" if rho is None else f"{rho:.3f}",
+            ]
+        )
+    headers = [
+        "workload",
+        "description",
+        "kind",
+        "rows come from",
+        "metric",
+        "rows",
+        "features",
+        "test / training rows",
+    ]
+    return markdown(headers, rows, 5)
+
+
+def settings(findings: Findings) -> list[tuple[str, str]]:
+    """For each factor with declared settings, its name and a table with a column per choice."""
+    made = []
+    for factor, choices in findings.evaluation.settings.items():
+        flat = {choice: _flat(values) for choice, values in choices.items()}
+        names = list(dict.fromkeys(itertools.chain.from_iterable(flat.values())))
+        rows = [
+            [code(name), *(code(values[name]) if name in values else "–" for values in flat.values())] for name in names
+        ]
+        if rows:
+            made.append((factor, markdown(["setting", *map(code, flat)], rows, 1 + len(flat))))
+    return made
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, object]:
+    """Nested settings with dotted names; a lone value is named `value`."""
+    if not isinstance(values, Mapping):
+        return {prefix or "value": values}
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    return flat
+
+
+def text(findings: Findings) -> str:
+    """Return what was compared, on what, and at which settings."""
+    evaluation, judged_findings = findings.evaluation, judged(findings)
+    language = (
+        "; for text the shares of the tokens that follow the current one"
+        if "language" in {workload.kind for workload in evaluation.workloads.values()}
+        else ""
+    )
+    points = [what_is_compared(findings), *(f"Also varied: {line}." for line in other_factors(findings))]
+    if not evaluation.foreign:
+        points += [
+            f"Budget of a trial: {budget(findings)}.",
+            f"Splits: {splits(findings)}. Techniques share the split of a seed.",
+            "References on the same splits, outside the comparison: the linear model (logistic or ridge regression"
+            f"{language}) and the trivial predictor (majority class or training mean).",
+        ]
+    if judged_findings:
+        points.append(f"Fixed beforehand: {declared(judged_findings)}.")
+    made = [f"Settings of {code(factor)}:\n\n{values}" for factor, values in settings(findings)]
+    listed_points = "\n".join(f"- {point}" for point in points)
+    return "\n\n".join(["## What was compared", listed_points, workloads(findings), *made])
+
+
+COMPARED = Section(always, text)

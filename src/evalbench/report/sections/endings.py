@@ -1,0 +1,92 @@
+"""How trials ended: what diverged, what failed."""
+
+from __future__ import annotations
+
+from evalbench.names import code, plain
+from evalbench.report.analysis.findings import Findings
+from evalbench.report.render.markdown import markdown
+from evalbench.report.section import Section, always
+
+
+def failures(findings: Findings) -> str:
+    """The cells that failed, with their messages."""
+    rows = []
+    for failure in findings.evaluation.failures:
+        factors = ", ".join(f"{name}={level}" for name, level in failure.factors.items())
+        log = code(failure.log) if failure.log else "–"
+        rows.append(
+            [
+                code(failure.technique),
+                code(failure.workload),
+                code(factors) if factors else "–",
+                plain(failure.message),
+                log,
+            ]
+        )
+    return markdown(["technique", "workload", "other factors", "message", "log"], rows, 5)
+
+
+def divergences(findings: Findings) -> str:
+    """The runs that failed and count: which, at which optimizer step, and why if a table says so."""
+    evaluation, results = findings.evaluation, findings.folder.results
+    says_why = evaluation.foreign and "message" in results
+    rows = []
+    for row in results[results["failed"] == 1].to_dict("records"):
+        step = row.get("diverged_step")
+        rows.append(
+            [
+                code(row["technique"]),
+                code(row["workload"]),
+                *(code(row[factor]) for factor in evaluation.factors),
+                str(row["seed"]),
+                *([plain(row["state"])] if evaluation.foreign else []),
+                f"{float(step):,.0f}" if step else "–",
+                findings.units[row["workload"]].score(row["score"]),
+                *([plain(row["message"]) or "–"] if says_why else []),
+            ]
+        )
+    headers = [
+        "technique",
+        "workload",
+        *map(code, evaluation.factors),
+        "seed",
+        *(["state"] if evaluation.foreign else []),
+        "at step",
+        "counted as score",
+        *(["message"] if says_why else []),
+    ]
+    return markdown(headers, rows, 2 + len(evaluation.factors))
+
+
+def text(findings: Findings) -> str:
+    """Return which trials failed or diverged, and how they count."""
+    evaluation, states = findings.evaluation, findings.folder.results["state"]
+    if evaluation.foreign and (states != "COMPLETE").any():
+        said = (
+            "A run that *failed* or *diverged* counts as a loss and as never reaching a target. Its score is"
+            f" {evaluation.failed_score}; one that diverged with a score of its own keeps that where it is worse. The"
+            " table does not say whose fault a failure was: if it was not the technique's, repeat the run."
+        )
+        return "\n\n".join(["## Failures and divergences", said, divergences(findings)])
+    return "\n\n".join(["## Failures and divergences", *_diverged(findings), *_failed(findings)])
+
+
+def _diverged(findings: Findings) -> list[str]:
+    if "DIVERGED" not in findings.folder.results["state"].to_numpy():
+        return ["No trial diverged."]
+    score = findings.evaluation.failed_score
+    return [
+        f"*Diverged* is a finding about the technique: it counts with the score of {score}, as a loss, and as never"
+        " reaching a target.",
+        divergences(findings),
+    ]
+
+
+def _failed(findings: Findings) -> list[str]:
+    if findings.evaluation.failures:
+        return ["*Failed* is a fault of the evaluation, not a finding:", failures(findings)]
+    count = int((findings.folder.results["state"] == "FAILED").sum())
+    return [f"{count} trials failed; `results.csv` has their messages." if count else "No trial failed."]
+
+
+ENDINGS = Section(always, text)

@@ -1,0 +1,112 @@
+"""From evidence to recommendation: the classes behind each verdict, the caps, and the effect without each data set."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from evalbench.names import code, plain
+from evalbench.report.analysis.findings import JudgedFindings, judged
+from evalbench.report.render.markdown import markdown
+from evalbench.report.section import Section, numbers_of
+
+
+def how(findings: JudgedFindings) -> str:
+    """How a ring follows from the classes."""
+    several = len(findings.data_sets) > 1
+    overall = (
+        " Over several data sets the equal-weight mean decides; where it is INCONCLUSIVE, what at least half of the"
+        " data sets say while none says the opposite."
+        if several
+        else ""
+    )
+    failures = (
+        " Where one side fails more often, EQUIVALENT is not given; a side that alone fails in more than half of the"
+        " pairs, and more often by Fisher's exact test (p ≤ 0.05), has lost whatever the scores."
+        if (findings.folder.results["failed"] > 0).any()
+        else ""
+    )
+    return (
+        "Quality comes from the interval and the ROPE, cost from the interval of the cost ratio (10 % is the same);"
+        f" together they give the ring, and caps lower it.{overall} EQUIVALENT is not given where the ROPE is below the"
+        f" noise floor of the test set.{failures} The finest difference is half the interval that no number of seeds"
+        " would narrow. The rings at half and at double the ROPE show whether the choice of the ROPE matters."
+    )
+
+
+def table(findings: JudgedFindings) -> str:
+    """The classes behind each ring, the caps, and what half and double the ROPE would have given."""
+    unit = findings.common
+    rows = []
+    for v in findings.judged.verdicts:
+        rows.append(
+            [
+                code(v.candidate),
+                str(v.quality),
+                str(v.cost_class),
+                "; ".join(cap.reason for cap in v.advice.caps) or "–",
+                str(v.half_rope),
+                str(v.ring),
+                str(v.double_rope),
+                unit.span(*v.prediction),
+                unit.size(v.floor) if math.isfinite(v.floor) else "not known",
+                unit.size(v.finest) if v.finest > 0 else "–",
+            ]
+        )
+    headers = [
+        "technique", "quality", "cost", "caps", "ring at ROPE/2", "ring", "ring at 2·ROPE",
+        "prediction interval, a new data set", "noise floor", "finest difference",
+    ]  # fmt: skip
+    return markdown(headers, rows, 7)
+
+
+def leave_one_out(findings: JudgedFindings) -> str:
+    """The overall mean without each data set in turn."""
+    verdicts = [v for v in findings.judged.verdicts if v.leave_one_out]
+    if not verdicts:
+        return ""
+    unit = findings.common
+    rows = [["*none*", *(unit.change(v.effect.mean) for v in verdicts)]]
+    rows += [[code(n), *(unit.change(v.leave_one_out[n]) for v in verdicts)] for n in verdicts[0].leave_one_out]
+    return markdown(["left out", *(code(v.candidate) for v in verdicts)], rows, 1)
+
+
+def numbers(findings: JudgedFindings) -> pd.DataFrame:
+    """A row per candidate and workload, and per candidate without each data set."""
+    unit, rows = findings.common, []
+    for v in findings.judged.verdicts:
+        for effect in v.sets:
+            i = effect.interval
+            low, high = unit.ends(i.low, i.high)
+            rows.append(
+                {
+                    "candidate": v.candidate,
+                    "workload": effect.workload,
+                    "unit": findings.common.difference,
+                    "effect": i.mean * unit.oriented,
+                    "low": low,
+                    "high": high,
+                    "sd": i.sd * unit.scale,
+                    "pairs": i.count,
+                    "confidence": i.confidence,
+                    "quality": str(effect.quality),
+                    "counted": effect.counted,
+                    "overall_without_it": v.leave_one_out.get(effect.workload, math.nan) * unit.oriented,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def text(findings: JudgedFindings) -> str:
+    """Return the table of the classes, and the effects without each data set."""
+    parts = ["## From evidence to ring", f"{how(findings)} {numbers_of('verdicts')}", table(findings)]
+    without = leave_one_out(findings)
+    if without:
+        unit = plain(findings.common.difference)
+        said = f"The overall effect leaving one data set out, in {unit}. {numbers_of('effects')}"
+        parts += [said, without]
+    return "\n\n".join(parts)
+
+
+EVIDENCE = Section(judged, text, {"effects": numbers})

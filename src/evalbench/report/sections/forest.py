@@ -1,0 +1,205 @@
+"""The forest plot: paired differences per workload with the ROPE, and the overall effect with its prediction."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from evalbench.names import one_line, short
+from evalbench.report.analysis.findings import Findings, JudgedFindings
+from evalbench.report.render import style
+from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
+from evalbench.report.render.units import percent
+from evalbench.report.section import Chart, Section, always
+
+
+def caption(findings: Findings) -> str:
+    """How to read the forest plot."""
+    rope = (
+        "; within the shaded ROPE the difference is too small to matter" if isinstance(findings, JudgedFindings) else ""
+    )
+    thick = (
+        " Thin: the interval that decides; thick: the same for these rows only." if any(findings.rho.values()) else ""
+    )
+    scales = " Scales differ between the panels." if len(findings.comparisons) > 1 else ""
+    side = "Right" if findings.common.sign > 0 else "Left"
+    return f"{side} of zero is better for the first of the two{rope}.{thick}{scales}"
+
+
+def numbers(findings: Findings) -> pd.DataFrame:
+    """The paired differences, in the common unit that is drawn and in the unit of the workload's metric."""
+    rows = []
+    for difference in findings.differences:
+        own, effect, common = findings.units[difference.workload], difference.effect, findings.common
+        low, high = common.ends(difference.common.low, difference.common.high)
+        metric, alone = (own.ends(one.low, one.high) for one in (effect.interval, effect.rows_only))
+        rows.append(
+            {
+                "workload": difference.workload,
+                "candidate": difference.candidate,
+                "comparator": difference.comparator,
+                "unit": common.difference,
+                "mean": difference.common.mean * common.oriented,
+                "low": low,
+                "high": high,
+                "confidence": difference.common.confidence,
+                "metric_unit": own.difference,
+                "metric_mean": effect.interval.mean * own.oriented,
+                "metric_low": metric[0],
+                "metric_high": metric[1],
+                "rows_only_low": alone[0],
+                "rows_only_high": alone[1],
+                "pairs": effect.count,
+                "wins": effect.wins,
+                "ties": effect.ties,
+                "losses": effect.losses,
+                "win_probability_low": effect.win_interval[0],
+                "win_probability_high": effect.win_interval[1],
+                "correlation": effect.correlation,
+                "left_out": difference.num_left_out,
+            }
+        )
+    for overall in findings.overall:
+        if overall.interval is not None:
+            low, high = findings.common.ends(overall.interval.low, overall.interval.high)
+            rows.append(
+                {
+                    "workload": f"(all {len(overall.workloads)} data sets)",
+                    "candidate": overall.candidate,
+                    "comparator": overall.comparator,
+                    "unit": findings.common.difference,
+                    "mean": overall.interval.mean * findings.common.oriented,
+                    "low": low,
+                    "high": high,
+                    "confidence": overall.interval.confidence,
+                    **_prediction(findings, overall.candidate),
+                }
+            )
+    counts = ["pairs", "wins", "ties", "losses", "left_out"]
+    return pd.DataFrame(rows).astype(dict.fromkeys(counts, "Int64"))
+
+
+def _prediction(findings: Findings, candidate: str) -> dict[str, float]:
+    """Where the mean effect on one more data set lies, and the ROPE, in the unit that is drawn."""
+    if not isinstance(findings, JudgedFindings):
+        return {}
+    found = {"rope": findings.judged.design.rope * findings.common.scale}
+    for verdict in findings.judged.verdicts:
+        if verdict.candidate == candidate:
+            low, high = findings.common.ends(*verdict.prediction)
+            found |= {"prediction_low": low, "prediction_high": high}
+    return found
+
+
+def draw(findings: Findings) -> Figure:
+    """A panel per comparison: the paired difference on each workload with its interval, and the mean over data sets."""
+    evaluation = findings.evaluation
+    num_rows = len(evaluation.workloads) + any(overall.interval is not None for overall in findings.overall)
+    figure, axes = style.panels(len(findings.comparisons), 1.0 + 0.27 * num_rows)
+    for place, (axis, comparison) in enumerate(zip(axes, findings.comparisons, strict=True)):
+        _forest(axis, findings, *comparison)
+        if place % columns(axes):
+            axis.tick_params(labelleft=False)
+    level = percent(findings.family)
+    handles: list[Artist] = []
+    if isinstance(findings, JudgedFindings):
+        rope = findings.judged.design.rope * findings.common.scale
+        handles.append(Patch(color=style.ROPE, label=f"ROPE: ±{rope:g}, too small to matter"))
+    alone = findings.one_score  # a data set has no interval of its own
+    mean = "difference" if alone else f"mean difference, {level} interval"
+    handles.append(Line2D([], [], color="black", marker="o", ms=5, lw=0 if alone else 1.4, label=mean))
+    if any(findings.rho.values()):
+        handles.append(Line2D([], [], color="black", lw=4.5, alpha=0.35, label="these rows only"))
+    if any(overall.interval is not None for overall in findings.overall):
+        overall = "mean over data sets" + (f", {level} interval" if alone else "")
+        handles.append(Line2D([], [], color="black", marker="D", ms=7, lw=2, label=overall))
+        handles.append(
+            Line2D([], [], color="black", ls=(0, (2, 1.5)), lw=1.2, label="prediction interval, a new data set")
+        )
+    style.legend_below(figure, handles, 3)
+    return figure
+
+
+def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> None:
+    evaluation, unit = findings.evaluation, findings.common
+    techniques = list(evaluation.techniques)
+    colour = style.colour(techniques.index(candidate))
+    mine = [d for d in findings.differences if (d.candidate, d.comparator) == (candidate, comparator)]
+    for place, difference in enumerate(mine):
+        own, common = difference.effect, difference.common
+        if not own.count:
+            axis.text(
+                0.5,
+                place,
+                "no pairs",
+                transform=axis.get_yaxis_transform(),
+                ha="center",
+                va="center",
+                backgroundcolor="white",
+                color=style.GREY,
+            )
+            continue
+        if common.computed:
+            # In the common unit both intervals are centred on one mean: their widths differ by a known ratio.
+            ratio = math.sqrt((1 / common.count) / (1 / common.count + findings.rho[difference.workload]))
+            half = (common.high - common.low) / 2 * ratio
+            ends = unit.ends(common.mean - half, common.mean + half)
+            if findings.rho[difference.workload]:
+                axis.plot(ends, [place] * 2, "-", color=colour, lw=4.5, alpha=0.35, solid_capstyle="butt", zorder=2)
+            ends = unit.ends(common.low, common.high)
+            axis.plot(ends, [place] * 2, "-", color=colour, lw=1.4, solid_capstyle="butt", zorder=3)
+        axis.plot([common.mean * unit.oriented], [place], "o", ms=5, color=colour, mec="white", mew=0.5, zorder=4)
+    names = [style.wrapped(workload_label(findings.evaluation, d.workload)) for d in mine]
+    overall = next(o for o in findings.overall if (o.candidate, o.comparator) == (candidate, comparator))
+    if any(o.interval is not None for o in findings.overall):
+        place = len(mine)
+        names.append("mean over data sets")
+        axis.axhline(place - 0.5, color=style.GREY, lw=0.6)
+        if overall.interval is not None:
+            verdicts = findings.judged.verdicts if isinstance(findings, JudgedFindings) else ()
+            ahead = next((v.prediction for v in verdicts if v.candidate == candidate), (math.nan, math.nan))
+            if math.isfinite(ahead[0]):
+                ends = unit.ends(*ahead)
+                axis.plot(ends, [place] * 2, color=colour, ls=(0, (2, 1.5)), lw=1.2, zorder=2)
+            if overall.interval.computed:
+                ends = unit.ends(overall.interval.low, overall.interval.high)
+                axis.plot(ends, [place] * 2, "-", color=colour, lw=2, solid_capstyle="butt", zorder=3)
+            axis.plot(
+                [overall.interval.mean * unit.oriented],
+                [place],
+                "D",
+                ms=7,
+                color=colour,
+                mec="white",
+                mew=0.5,
+                zorder=4,
+            )
+    axis.axvline(0, color="black", lw=0.9, zorder=1)
+    if isinstance(findings, JudgedFindings):
+        rope = findings.judged.design.rope * unit.scale
+        axis.axvspan(-rope, rope, color=style.ROPE, lw=0, zorder=0)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set_yticks(range(len(names)), names)
+    axis.tick_params(axis="y", length=0)
+    axis.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS, min_n_ticks=3))
+    axis.grid(axis="x")
+    axis.set_title(
+        style.wrapped(" − ".join(short(one_line(name), 32) for name in (candidate, comparator)), 34), loc="left"
+    )
+    axis.set_xlabel(f"difference in {unit.difference}" if unit.short != "points" else f"difference ({unit.difference})")
+
+
+def alt(findings: Findings) -> str:
+    """Return the text for those who cannot see the figure."""
+    pairs = ", ".join(f"{a} minus {b}" for a, b in findings.comparisons)
+    return f"Paired differences {pairs} on {', '.join(findings.evaluation.workloads)}, with intervals"
+
+
+FOREST = Section(always, charts=(Chart("differences", draw, numbers, alt, caption, lambda f: bool(f.differences)),))

@@ -1,0 +1,185 @@
+"""Quality against cost, both relative to the baseline, with both intervals and the Pareto front."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+
+from evalbench.names import code, plain
+from evalbench.report.analysis.findings import JudgedFindings, judged
+from evalbench.report.render import style
+from evalbench.report.render.markdown import markdown
+from evalbench.report.render.style import ROUND_STEPS
+from evalbench.report.render.units import percent, ratio
+from evalbench.report.section import Chart, Section
+
+
+def numbers(findings: JudgedFindings) -> pd.DataFrame:
+    """A row per technique: effect and cost ratio with their ends, and its place."""
+    unit = findings.common
+    return pd.DataFrame(
+        {
+            "technique": place.technique,
+            "unit": unit.difference,
+            "effect": place.effect[0] * unit.oriented + 0.0,
+            "effect_low": unit.ends(*place.effect[1:])[0],
+            "effect_high": unit.ends(*place.effect[1:])[1],
+            "cost_ratio": place.cost[0],
+            "cost_ratio_low": place.cost[1],
+            "cost_ratio_high": place.cost[2],
+            "cost_in": measured_in(findings),
+            "on_front": place.front,
+            "front_probability": place.probability,
+        }
+        for place in findings.front
+    )
+
+
+def measured_in(findings: JudgedFindings) -> str:
+    """What the cost is in."""
+    return "isolated seconds" if not findings.folder.costs.empty else "counted FLOPs"
+
+
+def draw(findings: JudgedFindings) -> Figure:
+    """Up is better, left is cheaper; a filled marker is on the front."""
+    figure = Figure(figsize=(style.WIDTH, 3.6))
+    axis = figure.subplots()
+    scale = findings.common.oriented
+    names = list(findings.evaluation.techniques)
+    rope = findings.judged.design.rope * findings.common.scale
+    axis.axhspan(-rope, rope, color=style.ROPE, lw=0, zorder=0)
+    axis.axvspan(0.9, 1.1, color="#EEEEEE", lw=0, zorder=-1)
+    for place in findings.front:
+        index = names.index(place.technique)
+        colour = style.colour(index)
+        x, y = place.cost[0], place.effect[0] * scale
+        if place.cost[1] < place.cost[2]:
+            axis.plot(place.cost[1:], [y, y], color=colour, lw=1.4, zorder=2)
+        if place.effect[1] < place.effect[2]:
+            axis.plot([x, x], [place.effect[1] * scale, place.effect[2] * scale], color=colour, lw=1.4, zorder=2)
+        face = colour if place.front else "white"
+        axis.plot(x, y, style.marker(index), ms=9, color=colour, mfc=face, mew=1.6, zorder=3)
+    _names(findings, axis, scale, names)
+    best = sorted((p.cost[0], p.effect[0]) for p in findings.front if p.front)
+    if len(best) > 1:
+        axis.step(
+            [cost for cost, _ in best],
+            [effect * scale for _, effect in best],
+            where="post",
+            color=style.GREY,
+            lw=0.9,
+            ls=(0, (1, 1.5)),
+            zorder=1,
+        )
+    axis.set_xscale("log")
+    costs = [x for p in findings.front for x in p.cost if np.isfinite(x)]
+    low, high = min([0.8, *costs]), max([1.25, *costs])
+    axis.set_xlim(low / 1.15, high * 1.15)
+    ticks = _ticks(low / 1.15, high * 1.15)
+    axis.set_xticks(ticks)
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}×"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
+    axis.grid()
+    if findings.common.sign < 0:
+        axis.invert_yaxis()
+    base = findings.evaluation.baseline
+    axis.set_xlabel(f"cost relative to {base} ({measured_in(findings)}, log scale); left is cheaper")
+    axis.set_ylabel(f"effect ({findings.common.difference})\nup is better")
+    level, own = percent(findings.family), percent(findings.evaluation.confidence)
+    levels = f"{level} interval" if level == own else f"intervals: effect {level}, cost {own}"
+    style.legend_below(
+        figure,
+        [
+            Line2D([], [], color="black", marker="o", ls="", ms=8, label="on the Pareto front"),
+            Line2D([], [], color="black", marker="o", ls="", ms=8, mfc="white", mew=1.5, label="off it"),
+            Line2D([], [], color="black", lw=1.4, label=levels),
+            Patch(color=style.ROPE, label="ROPE"),
+            Patch(color="#EEEEEE", label="same cost (±10 %)"),
+        ],
+        5,
+    )
+    return figure
+
+
+def _names(findings: JudgedFindings, axis: Axes, scale: float, names: list[str]) -> None:
+    """Names beside the markers; techniques at one cost are spread, so that no name hides another."""
+    places = sorted(findings.front, key=lambda p: p.effect[0])
+    for count, place in enumerate(places):
+        side = 1 if count % 2 == 0 else -1
+        axis.annotate(
+            style.wrapped(place.technique, 34),
+            (place.cost[0], place.effect[0] * scale),
+            (10 * side, 4),
+            textcoords="offset points",
+            ha="left" if side > 0 else "right",
+            color=style.colour(names.index(place.technique)),
+            fontweight="bold",
+        )
+
+
+def _ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Round ratios within the axis, as fine as they fit without crowding; always with 1."""
+    for steps in ((1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:: -(-len(ticks) // most)]
+
+
+def table(findings: JudgedFindings) -> str:
+    """Quality against cost."""
+    unit, rows = findings.common, []
+    for place in findings.front:
+        mean, low, high = place.effect
+        ends = f" {unit.span(low, high)}" if mean or low else ""
+        cost = f" [{ratio(place.cost[1])}, {ratio(place.cost[2])}]" if place.cost[1] < place.cost[2] else ""
+        rows.append(
+            [
+                code(place.technique),
+                f"{unit.change(mean)}{ends}",
+                f"{ratio(place.cost[0])}{cost}",
+                "yes" if place.front else "no",
+                f"{place.probability:.2f}",
+            ]
+        )
+    by = "seconds" if not findings.folder.costs.empty else "FLOPs"
+    headers = [
+        "technique",
+        f"effect ({plain(unit.difference)})",
+        f"cost ratio ({by})",
+        "on the front",
+        "P(on the front)",
+    ]
+    return markdown(headers, rows, 1) if rows else ""
+
+
+def _caption(_: JudgedFindings) -> str:
+    return (
+        "Up is better, left is cheaper, both relative to the baseline. A filled marker is on the Pareto front: nothing"
+        " else is both better and cheaper."
+    )
+
+
+def alt(findings: JudgedFindings) -> str:
+    """Return the text for those who cannot see the figure."""
+    names = ", ".join(findings.evaluation.techniques)
+    return f"Effect against cost of {names}, relative to the baseline, with intervals and Pareto front"
+
+
+def text(findings: JudgedFindings) -> str:
+    """Return the table of the figure."""
+    rows = table(findings)
+    return f"## Quality against cost\n\n{rows}" if rows else ""
+
+
+TRADEOFF = Section(
+    judged, charts=(Chart("tradeoff", draw, numbers, alt, _caption, lambda findings: len(findings.front) > 1),)
+)
+FRONT = Section(judged, text)

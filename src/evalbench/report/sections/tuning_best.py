@@ -1,0 +1,114 @@
+"""The best validation score found against the number of candidates."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from evalbench.report.analysis.findings import TunedFindings, searched
+from evalbench.report.analysis.tuning import objective_of
+from evalbench.report.render import style
+from evalbench.report.render.style import ROUND_STEPS, columns, technique_lines, workload_label
+from evalbench.report.render.units import plural, unit_of
+from evalbench.report.section import Chart, Section
+from evalbench.tasks.metric import describe
+
+FROM = 3
+"""The axes show what is found from so many candidates on: the first one alone may lie anywhere."""
+
+
+def text(tuned: TunedFindings) -> str:
+    """How to read the curves of the best findings."""
+    last = "the best of all candidates"
+    if tuned.independent:
+        return (
+            "Expected validation score of the best of n candidates, computed from all candidates of a study, which"
+            f" random search draws one by one (Dodge et al., 2019, without replacement); the curve ends at {last}."
+            " Where it has not levelled off, more candidates would find better ones."
+        )
+    repeated = plural(tuned.evaluation.num_studies, "study", "studies")
+    few = "" if tuned.evaluation.num_studies >= 3 else " Fewer than three studies show little of their spread."
+    return (
+        f"Best validation score so far, mean over {repeated}. An expected best of n would need candidates that were"
+        f" drawn independently.{few}"
+    )
+
+
+def band(tuned: TunedFindings) -> str:
+    """What the band around the best findings is, if there is one."""
+    if tuned.independent:
+        return "; the band is its standard deviation, estimated from the same candidates"
+    return "; the band is the standard deviation of the studies" if tuned.evaluation.num_studies > 1 else ""
+
+
+def objective_label(tuned: TunedFindings, workload: str) -> tuple[str, float]:
+    """The words for a workload's first objective on an axis, and the factor to print it by."""
+    name, _ = objective_of(tuned.studies, workload)
+    unit = unit_of(name, describe(name).unit, math.nan)
+    return f"validation {unit.label}", unit.scale
+
+
+def draw(tuned: TunedFindings) -> Figure:
+    """A panel per workload: the best of n candidates of each technique, with one standard deviation."""
+    table = tuned.best_found
+    names = [name for name in tuned.evaluation.workloads if (table["workload"] == name).any()]
+    figure, axes = style.panels(len(names), 2.3 if len(names) > 1 else 3.3)
+    for axis, workload in zip(axes, names, strict=True):
+        label, scale = objective_label(tuned, workload)
+        ends: list[float] = []
+        for technique, part in table[table["workload"] == workload].groupby("technique", sort=False):
+            place = tuned.evaluation.techniques.index(str(technique))
+            n, mean, sd = (part[name].to_numpy() for name in ("n", "mean", "sd"))
+            known = np.isfinite(sd)
+            axis.fill_between(
+                n[known],
+                (mean - sd)[known] * scale,
+                (mean + sd)[known] * scale,
+                color=style.colour(place),
+                alpha=0.15,
+                lw=0,
+            )
+            axis.plot(n, mean * scale, color=style.colour(place), ls=style.dashes(place), lw=1.6)
+            later = mean[n >= min(FROM, n.max())] * scale
+            ends += [float(later.min()), float(later.max())]
+        axis.set_title(style.wrapped(workload_label(tuned.evaluation, workload), 34))
+        axis.set_ylabel(label)
+        margin = 0.15 * (max(ends) - min(ends)) or 0.01
+        axis.set_ylim(min(ends) - margin, max(ends) + margin)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axis.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
+        axis.grid()
+    for axis in axes[-columns(axes) :]:
+        axis.set_xlabel("candidates")
+    style.legend_below(figure, technique_lines(tuned.evaluation.techniques), 6)
+    return figure
+
+
+def alt(tuned: TunedFindings) -> str:
+    """Return the text for those who cannot see the figure."""
+    names, workloads = ", ".join(tuned.evaluation.techniques), ", ".join(tuned.evaluation.workloads)
+    return f"Best validation score of {names} against the number of candidates on {workloads}"
+
+
+def caption(tuned: TunedFindings) -> str:
+    """Return how to read the figure."""
+    return f"The best of n candidates by validation score{band(tuned)}. The axes show it from three candidates on."
+
+
+BEST = Section(
+    searched,
+    lambda tuned: f"### Best found against the number of trials\n\n{text(tuned)}",
+    charts=(
+        Chart(
+            "tuning_best",
+            draw,
+            lambda tuned: tuned.best_found,
+            alt,
+            caption,
+            lambda tuned: len(tuned.best_found) > 0,
+        ),
+    ),
+)

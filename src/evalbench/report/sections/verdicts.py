@@ -1,0 +1,173 @@
+"""The table that decides: a row per technique, and a sentence for each."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from evalbench.names import code, plain
+from evalbench.report.analysis.findings import JudgedFindings, judged
+from evalbench.report.render.markdown import markdown
+from evalbench.report.render.units import UNKNOWN, percent, ratio
+from evalbench.report.section import Section, numbers_of
+from evalbench.report.sections.advice import next_step, order, sentence, sentences, spent, work_cells
+from evalbench.statistics.judging import Verdict
+
+WORK = ("updates", "examples", "FLOPs")  # columns that a foreign table may know nothing of
+
+
+def table(findings: JudgedFindings) -> str:
+    """The table that decides: a row per technique, best rank first."""
+    judged = findings.judged
+    baseline = judged.baseline
+    base = ["", code(baseline), "*baseline*", "", "", "1", *work_cells(findings, baseline), "", ""]
+    base[0] = str(judged.ranks[baseline])
+    rows = []
+    for name in order(findings):
+        verdict = next((v for v in judged.verdicts if v.candidate == name), None)
+        if name == baseline:
+            rows.append(base)
+        elif verdict is not None:
+            rows.append(_verdict_row(findings, verdict))
+        else:
+            reason = "no pairs with the baseline"
+            rows.append(["–", code(name), "**INVALID**", reason, "", "–", *work_cells(findings, name), "", "0"])
+    headers = [
+        "rank", "technique", "ring", f"effect ({plain(findings.common.difference)}) [{percent(findings.family)} CI]",
+        "wins", "cost ratio", *WORK, "data sets", "seeds",
+    ]  # fmt: skip
+    known = [
+        place
+        for place, name in enumerate(headers)
+        if name not in WORK or any(row[place] not in ("–", UNKNOWN) for row in rows)
+    ]
+    return markdown([headers[place] for place in known], [[row[place] for place in known] for row in rows], 3)
+
+
+def _verdict_row(findings: JudgedFindings, verdict: Verdict) -> list[str]:
+    unit = findings.common
+    pairs = verdict.wins + verdict.ties + verdict.losses
+    tied = f" ({verdict.ties} tied)" if verdict.ties else ""
+    return [
+        str(findings.judged.ranks[verdict.candidate]),
+        code(verdict.candidate),
+        f"**{verdict.ring}**",
+        f"{unit.change(verdict.effect.mean)} {unit.change_interval(verdict.effect)}",
+        f"{verdict.wins}/{pairs}{tied}",
+        _ratio(verdict),
+        *work_cells(findings, verdict.candidate),
+        str(verdict.num_datasets),
+        "1" if findings.one_score else str(verdict.num_pairs),
+    ]
+
+
+def _ratio(verdict: Verdict) -> str:
+    cost = verdict.cost
+    if not math.isfinite(cost.value):
+        return "not measured"
+    ends = f" [{ratio(cost.low)}, {ratio(cost.high)}]" if math.isfinite(cost.low) else ""
+    return f"{ratio(cost.value)}{ends}"
+
+
+def how_to_read(findings: JudgedFindings) -> str:
+    """How to read the table of verdicts."""
+    rope = findings.common.size(findings.judged.design.rope)
+    baseline = code(findings.judged.baseline)
+    number = len(findings.comparisons)
+    family = f", which allows for {number} comparisons" if number > 1 else ""
+    source = "declared beforehand" if findings.evaluation.rope_declared else "evalbench's default: none was declared"
+    pairs = len(findings.judged.pairs)
+    stricter = f"; ranks allow for all {pairs} pairs, which is stricter than the verdicts" if pairs > 1 else ""
+    unit = (
+        f"{plain(findings.common.difference)}, averaged over data sets of equal weight"
+        if len(findings.data_sets) > 1
+        else ""
+    )
+    return (
+        f"Effect: technique minus {baseline} in {unit or plain(findings.common.difference)}, with the"
+        f" {percent(findings.family)} interval{family}{findings.common.better}. A difference within ±{rope} (the ROPE,"
+        f" {source}) is too small to matter. Techniques that cannot be told apart share a rank{stricter}. Cost: time"
+        f" relative to {baseline}."
+    )
+
+
+def numbers(findings: JudgedFindings) -> pd.DataFrame:
+    """A row per technique; effects in the unit that the report prints (`unit`)."""
+    baseline = findings.judged.baseline
+    rows: list[dict[str, Any]] = [
+        {
+            "technique": baseline,
+            "rank": findings.judged.ranks[baseline],
+            "ring": "baseline",
+            **_spent(findings, baseline),
+        }
+    ]
+    rows += [_verdict(findings, verdict) for verdict in findings.judged.verdicts]
+    return pd.DataFrame(rows)
+
+
+def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
+    unit, scale = findings.common, findings.common.scale
+    (low, high), tost, ahead = (
+        unit.ends(*ends) for ends in ((v.effect.low, v.effect.high), v.equivalence, v.prediction)
+    )
+    other = findings.judged.survivors.get(v.candidate)
+    return {
+        "technique": v.candidate,
+        "rank": findings.judged.ranks[v.candidate],
+        "ring": str(v.ring),
+        "quality": str(v.quality),
+        "cost_class": str(v.cost_class),
+        "unit": findings.common.difference,
+        "effect": v.effect.mean * unit.oriented,
+        "low": low,
+        "high": high,
+        "confidence": v.effect.confidence,
+        "equivalence_low": tost[0],
+        "equivalence_high": tost[1],
+        "prediction_low": ahead[0],
+        "prediction_high": ahead[1],
+        "rope": findings.judged.design.rope * scale,
+        "ring_half_rope": str(v.half_rope),
+        "ring_double_rope": str(v.double_rope),
+        "wins": v.wins,
+        "ties": v.ties,
+        "losses": v.losses,
+        "failed_alone": v.failures.candidate,
+        "baseline_failed_alone": v.failures.baseline,
+        "decided_by_failures": v.failures.side != 0,
+        "cost_ratio": v.cost.value,
+        "cost_low": v.cost.low,
+        "cost_high": v.cost.high,
+        **_spent(findings, v.candidate),
+        "num_datasets": v.num_datasets,
+        "num_pairs": v.num_pairs,
+        "caps": "; ".join(cap.reason for cap in v.advice.caps),
+        "floor": v.floor * scale,
+        "finest": v.finest * scale,
+        "second_method": v.second.name,
+        "second_p": v.second.p,
+        "second_p_holm": v.second.p_holm,
+        "second_agrees": v.second.agrees,
+        "next_step": v.next_step.what,
+        "next_count": v.next_step.count,
+        "next": next_step(findings, v),
+        "effect_without_failed": math.nan if other is None else other.effect.mean * unit.oriented,
+        "sentence": sentence(findings, v),
+    }
+
+
+def _spent(findings: JudgedFindings, technique: str) -> dict[str, float]:
+    mine = spent(findings, technique)
+    return {"updates": mine["steps"], "examples": mine["examples"], "flops": mine["flops"]}
+
+
+def text(findings: JudgedFindings) -> str:
+    """Return the table and the sentences."""
+    said = "\n".join(f"- {sentence}" for sentence in sentences(findings))
+    return f"{table(findings)}\n\n{how_to_read(findings)} {numbers_of('verdicts')}\n\n{said}"
+
+
+VERDICTS = Section(judged, text, {"verdicts": numbers})
