@@ -67,6 +67,7 @@ ROOMS = [
     "compare",
     "dashboard",
     "evaluation",
+    "composition",
     "terminal",
     "__main__",
 ]
@@ -84,7 +85,7 @@ HEAVY = {
     "optuna": {"search"},
     "sqlalchemy": {"store", "imports"},
     "sklearn": {"workloads", "tasks"},
-    "hydra": {"config", "processes", "terminal", "__main__"},
+    "hydra": {"config", "processes", "composition", "terminal"},
 }
 FILES = sorted(SOURCE.rglob("*.py"))
 

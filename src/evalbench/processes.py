@@ -36,7 +36,7 @@ from evalbench.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
-LIGHT = ("evalbench.terminal.hydra_app",)
+LIGHT = ("evalbench.terminal.command_line", "evalbench.terminal.hydra_app")
 HEAVY = (*LIGHT, "evalbench.engine.training")
 GRACE_SECONDS = 5.0
 """How long a worker that is told to end may take before it is killed."""
