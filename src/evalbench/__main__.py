@@ -9,7 +9,7 @@ from evalbench import programs
 
 COMMANDS = {
     "report": "evalbench.report.__main__",
-    "compare": "evalbench.compare.__main__",
+    "compare": "evalbench.comparison.__main__",
     "sync": "evalbench.sync",
     "dashboard": "evalbench.dashboard.__main__",
 }

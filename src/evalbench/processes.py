@@ -169,6 +169,15 @@ def run(jobs: Iterable[Job], num_jobs: int, workers: int | None = None, threads:
     return [returns[number] for number in sorted(returns)]
 
 
+def errors(returns: Sequence[JobReturn]) -> list[Exception | None]:
+    """Return what ended each job early: None for a job that came to its end."""
+    return [None if ended.status is JobStatus.COMPLETED else _error(ended._return_value) for ended in returns]
+
+
+def _error(reason: Any) -> Exception:
+    return reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}")
+
+
 @dataclass(frozen=True)
 class _Outcome:
     """How a job ended in one rank: well, with an error, or with the wish to leave the program."""

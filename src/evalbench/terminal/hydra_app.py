@@ -11,7 +11,6 @@ from typing import Any, NoReturn
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -85,7 +84,7 @@ def _run_alone(config: Config, job: processes.Job) -> None:
         check_trainable(plan, store)
 
     def train_in_ranks(_: Sequence[int]) -> list[Exception | None]:
-        return _errors(processes.run([job], num_jobs=1))
+        return processes.errors(processes.run([job], num_jobs=1))
 
     train = train_in_ranks if config.devices > 1 else train_here(plan, store)
     _run(console, plan, store, train, log_folder())
@@ -131,18 +130,9 @@ def run_sweep(
         refuse(error)
 
     def train(numbers: Sequence[int]) -> list[Exception | None]:
-        return _errors(launcher.launch([jobs[number] for number in numbers], initial_job_idx=0))
+        return processes.errors(launcher.launch([jobs[number] for number in numbers], initial_job_idx=0))
 
     _run(console, plan, store, train, folder)
-
-
-def _errors(returns: Sequence[JobReturn]) -> list[Exception | None]:
-    """Return what ended each job early: None for a job that came to its end."""
-    return [None if ended.status is JobStatus.COMPLETED else _error(ended._return_value) for ended in returns]
-
-
-def _error(reason: Any) -> Exception:
-    return reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}")
 
 
 # ── both ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalbench import programs
-from evalbench.compare.changes import Change, Comparison, compare
+from evalbench.comparison.changes import Change, Comparison, compare
 from evalbench.names import one_line, plain
 from evalbench.record.foreign import Options, positive_number
 from evalbench.report.tables import markdown
