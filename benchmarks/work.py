@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evalbench import models
-from evalbench.__main__ import conf_folder
 from evalbench.cell import Cell
+from evalbench.composition import conf_folder
 from evalbench.config import Config, parse
 from evalbench.engine import training
 from evalbench.engine.batches import Batches

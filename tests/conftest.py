@@ -15,8 +15,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 import postgresql
-from evalbench.__main__ import conf_folder, main
+from evalbench.__main__ import main
 from evalbench.cell import Cell
+from evalbench.composition import conf_folder
 from evalbench.config import Config, parse
 
 Compose = Callable[..., Config]
@@ -71,10 +72,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def cli(workspace: Path) -> Cli:
-    """Run `python -m evalbench ARGUMENTS` in the workspace and return the finished process."""
+    """Run `evalbench ARGUMENTS` in the workspace and return the finished process."""
 
-    def run(*arguments: str, module: str = "evalbench") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", module, *arguments]
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "evalbench", *arguments]
         return subprocess.run(command, cwd=workspace, env=os.environ, capture_output=True, text=True, timeout=240)
 
     return run

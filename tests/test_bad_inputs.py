@@ -17,7 +17,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from evalbench import __main__, sync, weights
-from evalbench.compare import __main__ as compare
+from evalbench.comparison import __main__ as compare
 from evalbench.dashboard import __main__ as dashboard
 from evalbench.errors import InputError
 from evalbench.report import __main__ as report

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from conftest import Cli, Inline
+from evalbench.__main__ import COMMANDS
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
@@ -90,12 +91,20 @@ def test_a_process_that_refuses_says_nothing_else(cli: Cli) -> None:
 def test_help_is_written_for_this_program(cli: Cli) -> None:
     text = cli("--help").stdout
     for word in (
-        "python -m evalbench +sweep=optimizers",
+        "evalbench +sweep=optimizers",
         "optimizer: adam, adamw, bgd",
         "num_seeds: 10",
         "--config-dir",
+        *(f"evalbench {name} " for name in COMMANDS),
     ):
         assert word in text
+
+
+def test_a_word_that_is_no_command_is_refused(capsys: pytest.CaptureFixture[str], inline: Inline) -> None:
+    with pytest.raises(SystemExit, match=r"^2$"):
+        inline("reprot", "reports/small")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("evalbench: there is no command 'reprot': did you mean 'report'? there are report, compare,")
 
 
 @pytest.mark.slow
@@ -126,7 +135,7 @@ def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(cli: Cli, work
     assert trained_cells(workspace) == before
     assert len(list(workspace.glob("outputs/wandb/wandb/offline-run-*"))) == 19  # one is the evaluation's own
     assert (workspace / "reports/small/report.md").read_text() == report
-    assert cli(str(workspace / "reports/small"), module="evalbench.report").returncode == 0
+    assert cli("report", str(workspace / "reports/small")).returncode == 0
     assert (workspace / "reports/small/report.md").read_text() == report
 
 

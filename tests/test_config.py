@@ -5,11 +5,12 @@ import pytest
 import yaml
 
 from conftest import compose_config
-from evalbench.__main__ import add_multirun, conf_folder
+from evalbench.composition import conf_folder
 from evalbench.config import section
 from evalbench.config.parts import Part
 from evalbench.config.section import Section
 from evalbench.errors import ConfigError
+from evalbench.terminal.command_line import add_multirun
 from evalbench.trial import Budget
 
 OPTIONS = [

@@ -149,7 +149,7 @@ def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     configs = [cell_of(*COMPARED, f"reports={tmp_path}", f"optimizer={name}") for name in ("sgd", "adam")]
     plan = Plan.of(configs)
-    link(plan, store, "python -m evalbench")
+    link(plan, store, "evalbench")
     assert conclude(plan, store).report is None  # nothing has ended yet
     cells.run(plan.cells[0], store)
     cells.fail(plan.cells[1], store, RuntimeError("killed by signal 9"))
@@ -177,7 +177,7 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     common = (*COMPARED, f"reports={tmp_path}")
     plan = Plan.of([cell_of(*common, f"optimizer={name}") for name in ("sgd", "adam")])
-    link(plan, store, "python -m evalbench")
+    link(plan, store, "evalbench")
     for cell in plan.cells:
         cells.run(cell, store)
     conclude(plan, store)
@@ -195,7 +195,7 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
 
     more = Plan.of([cell_of(*common, f"optimizer={name}", "num_seeds=5") for name in ("sgd", "adam")])
     for _ in range(2):  # asking a second time does not make the extension a pilot
-        link(more, store, "python -m evalbench num_seeds=5")
+        link(more, store, "evalbench num_seeds=5")
     for cell in more.cells:
         cells.run(cell, store)
     conclude(more, store)

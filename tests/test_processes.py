@@ -14,7 +14,7 @@ from hydra.core.utils import JobStatus
 
 import process_jobs
 from evalbench import processes
-from evalbench.__main__ import conf_folder
+from evalbench.composition import conf_folder
 from evalbench.processes import Job, Shares
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from conftest import Cli, Inline
 from evalbench import programs
-from evalbench.__main__ import in_any_order
 from evalbench.errors import InputError
+from evalbench.terminal.command_line import in_any_order
 
 
 def signalled(number: int) -> Callable[[], int]:
@@ -109,7 +109,13 @@ def test_the_shells_environment_changes_nothing(
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     table = str(workspace / "t.csv")
     Path(table).write_text("technique,workload,seed,score\nA,w,0,0.8\nB,w,0,0.75\nA,w,1,0.8\nB,w,1,0.7\n")
-    compared = cli(table, table, "--baseline", "A", module="evalbench.compare")
+    compared = cli(
+        "compare",
+        table,
+        table,
+        "--baseline",
+        "A",
+    )
     assert (compared.returncode, compared.stderr) == (0, "")
     assert "ROPE" in compared.stdout
 
@@ -136,5 +142,5 @@ def test_options_may_stand_anywhere(given: str, sorted_out: str) -> None:
 
 @pytest.mark.parametrize("given", ["--nothing a=1", "--cfg", "--info nothing", "a=1 --experimental-rerun x"])
 def test_options_that_are_not_there_are_refused(given: str) -> None:
-    with pytest.raises(InputError, match=r"python -m evalbench --help|would run a pickle"):
+    with pytest.raises(InputError, match=r"evalbench --help|would run a pickle"):
         in_any_order(given.split())

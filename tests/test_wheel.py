@@ -18,6 +18,7 @@ def test_the_wheel_works_without_the_checkout(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("evalbench_dl-*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "evalbench/conf/config.yaml" in names
+    assert "evalbench/py.typed" in names
     assert "hydra_plugins/evalbench/sweeper.py" in names
     assert "evalbench/report/page.py" in names
 

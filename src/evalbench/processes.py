@@ -36,7 +36,7 @@ from evalbench.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
-LIGHT = ("evalbench.terminal.hydra_app",)
+LIGHT = ("evalbench.terminal.command_line", "evalbench.terminal.hydra_app")
 HEAVY = (*LIGHT, "evalbench.engine.training")
 GRACE_SECONDS = 5.0
 """How long a worker that is told to end may take before it is killed."""
@@ -167,6 +167,15 @@ def run(jobs: Iterable[Job], num_jobs: int, workers: int | None = None, threads:
     finally:
         pool.end()
     return [returns[number] for number in sorted(returns)]
+
+
+def errors(returns: Sequence[JobReturn]) -> list[Exception | None]:
+    """Return what ended each job early: None for a job that came to its end."""
+    return [None if ended.status is JobStatus.COMPLETED else _error(ended._return_value) for ended in returns]
+
+
+def _error(reason: Any) -> Exception:
+    return reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from evalbench import interrupts
@@ -42,10 +43,10 @@ def run(name: str, program: Callable[[], int]) -> int:
 
     The code is 2 for input that cannot be used, 1 where results cannot be kept, and 130 for an interrupt.
     """
-    _leave_the_shell_outside()
+    _ignore_warnings_as_errors()
     _print_whatever_the_console_lacks()
     try:
-        with interrupts.alike():
+        with shell_outside(), interrupts.alike():
             code = program()
             sys.stdout.flush()
     except (InputError, StorageError, OSError, KeyboardInterrupt) as error:
@@ -75,9 +76,18 @@ def say(name: str, what: object, code: int = 2) -> int:
     return code
 
 
-def _leave_the_shell_outside() -> None:
-    for name in [name for name in os.environ if name in LEFT_OUTSIDE or name.startswith(TRAINER)]:
-        del os.environ[name]
+@contextmanager
+def shell_outside() -> Iterator[None]:
+    """Hide what the shell says of somebody else's program, from here and from processes that start here."""
+    hidden = [name for name in os.environ if name in LEFT_OUTSIDE or name.startswith(TRAINER)]
+    values = {name: os.environ.pop(name) for name in hidden}
+    try:
+        yield
+    finally:
+        os.environ.update(values)
+
+
+def _ignore_warnings_as_errors() -> None:
     if any(option.startswith("error") for option in sys.warnoptions):
         warnings.simplefilter("default")
         for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):

@@ -1,4 +1,4 @@
-"""`python -m evalbench.sync [EVALUATION ...]` sends what trackers lack, from the store, each thing once."""
+"""`evalbench sync [EVALUATION ...]` sends what trackers lack, from the store, each thing once."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _send(mirror: Mirror, where: str) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = programs.Arguments(prog="python -m evalbench.sync", description=__doc__)
+    parser = programs.Arguments(prog="evalbench sync", description=__doc__)
     parser.add_argument("evaluation", nargs="*", help="its name; all that the store knows where none is given")
     parser.add_argument("--store", default=STORE, metavar="URL", help="the store (default: %(default)s)")
     return parser

@@ -108,7 +108,7 @@ def test_faulty_trackers_cost_nothing_but_the_mirror_and_are_made_good_later(
             missing[found[2]] = int(found[1])
             assert FAULTS[found[2]] in [(int(found[1]), found[3]), (None, found[3])]
     assert missing.keys() == FAULTS.keys(), process.stdout
-    assert "python -m evalbench.sync small" in process.stdout
+    assert "evalbench sync small" in process.stdout
     for fault, count in missing.items():
         assert len(taken(fault)) in (6 - count, 7 - count)  # one may be written that was not noted any more
 

@@ -118,7 +118,7 @@ def make(
         "tuning": None,
         "failures": [{"technique": failed[0], "workload": failed[1], **failure}] if failed else [],
         "provenance": {
-            "command": "python -m evalbench +sweep=optimizers",
+            "command": "evalbench +sweep=optimizers",
             "commit": None,
             "versions": {"torch": "2.13.0"},
             "machines": ["Linux x86_64, 2 cores, CPU"],

@@ -1,4 +1,4 @@
-"""`python -m evalbench.dashboard EVALUATION` writes the W&B workspace and report of an evaluation."""
+"""`evalbench dashboard EVALUATION` writes the W&B workspace and report of an evaluation."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _default_entity() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = programs.Arguments(prog="python -m evalbench.dashboard", description=__doc__)
+    parser = programs.Arguments(prog="evalbench dashboard", description=__doc__)
     parser.add_argument("evaluation", help="its name")
     parser.add_argument("--entity", help="where the runs are on W&B (default: as they were sent)")
     parser.add_argument("--project", help="likewise")

@@ -1,4 +1,4 @@
-"""`python -m evalbench.report FOLDER` writes a report again; `... results.csv --baseline NAME` judges any table.
+"""`evalbench report FOLDER` writes a report again; `... results.csv --baseline NAME` judges any table.
 
 `--from wandb-offline DIR` and the like judge runs that any program logged to a tracker.
 """
@@ -109,13 +109,13 @@ def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Pa
         question=asked.question,
         wide=asked.wide,
         tuned=asked.tuned,
-        command=shlex.join(["python", "-m", "evalbench.report", *given]),
+        command=shlex.join(["evalbench", "report", *given]),
     )
     return Report(find(load_table(table, options))).save(out)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = programs.Arguments(prog="python -m evalbench.report", description=__doc__)
+    parser = programs.Arguments(prog="evalbench report", description=__doc__)
     parser.add_argument("source", metavar="FOLDER|TABLE|RUNS", help="the folder of an evaluation, a CSV table, or runs")
     parser.add_argument(
         "--from",

@@ -5,15 +5,12 @@ Exit codes: 0 all trials ended, 1 a cell failed, 2 the input was refused, 130 in
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -21,13 +18,12 @@ from rich.console import Console
 
 from evalbench import processes, programs, ranks, tuning
 from evalbench.cell import Cell
+from evalbench.composition import compose_job, split_jobs
 from evalbench.config import Config, log_folder, parse
 from evalbench.errors import ConfigError, InputError, StorageError
 from evalbench.evaluation.checks import changed_code, check_trainable
-from evalbench.evaluation.naming import name_for
 from evalbench.evaluation.plan import Plan
 from evalbench.evaluation.run import Train, run, train_here
-from evalbench.interrupts import held_back
 from evalbench.store import Store
 from evalbench.terminal.progress import plain_console, progress, waiting
 from evalbench.terminal.summary import print_studies, print_summary
@@ -39,7 +35,7 @@ _planned: dict[tuple[str, ...], Cell] = {}
 
 def command() -> str:
     """Return the command line as the user typed it, as far as it can be told."""
-    return shlex.join(["python", "-m", "evalbench", *(text for text in sys.argv[1:] if text != "--multirun")])
+    return shlex.join(["evalbench", *(text for text in sys.argv[1:] if text != "--multirun")])
 
 
 def refuse(error: InputError) -> NoReturn:
@@ -90,7 +86,7 @@ def _run_alone(config: Config, job: processes.Job) -> None:
         check_trainable(plan, store)
 
     def train_in_ranks(_: Sequence[int]) -> list[Exception | None]:
-        return _errors(processes.run([job], num_jobs=1))
+        return processes.errors(processes.run([job], num_jobs=1))
 
     train = train_in_ranks if config.devices > 1 else train_here(plan, store)
     _run(console, plan, store, train, log_folder())
@@ -100,16 +96,20 @@ def _run_alone(config: Config, job: processes.Job) -> None:
 
 
 def run_sweep(
-    loader: ConfigLoader, sweep: DictConfig, launcher: Launcher, swept: Sequence[str], arguments: Sequence[str]
+    loader: ConfigLoader,
+    sweep: DictConfig,
+    launcher: Launcher,
+    params: Mapping[str, str],
+    arguments: Sequence[str],
 ) -> None:
     """Check all cells, launch them, and end with the report, also when a cell failed or the sweep was interrupted.
 
-    `sweep` is the composed configuration that all jobs share; `swept` are the values that its sweep file gives,
-    `arguments` those of the command line. The launcher gets the jobs that have something left to train. Our own gives
-    a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
+    `sweep` is the composed configuration that all jobs share; `params` are the swept values of its sweep file,
+    `arguments` the overrides of the command line. The launcher gets the jobs that have something left to train. Our own
+    gives a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
     """
     console = plain_console()
-    jobs = _jobs(loader, sweep, swept, arguments)
+    jobs = split_jobs(loader, sweep, params, arguments)
     folder = Path(sweep.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(sweep, folder / "multirun.yaml")
@@ -120,7 +120,7 @@ def run_sweep(
                 rule = "must have at least one cell, and one of its lists is empty"
                 remedy = "give every list a value, for example model.depth=range(1,3)"
                 raise ConfigError("the sweep", rule, remedy=remedy)
-            configs = [_compose(loader, sweep, job) for job in jobs]
+            configs = [parse(tree, tree.hydra) for tree in (compose_job(loader, sweep, job) for job in jobs)]
             for config in configs:
                 _check_launcher(config, warm_up is not None)
             plan = Plan.of(configs)
@@ -134,35 +134,11 @@ def run_sweep(
     def train(numbers: Sequence[int]) -> list[Exception | None]:
         _planned.update((tuple(jobs[number]), plan.jobs[number]) for number in numbers)
         try:
-            return _errors(launcher.launch([jobs[number] for number in numbers], initial_job_idx=0))
+            return processes.errors(launcher.launch([jobs[number] for number in numbers], initial_job_idx=0))
         finally:
             _planned.clear()
 
     _run(console, plan, store, train, folder)
-
-
-def _jobs(loader: ConfigLoader, sweep: DictConfig, swept: Sequence[str], arguments: Sequence[str]) -> list[list[str]]:
-    """Return the overrides of every job: the full grid of the swept values, and the evaluation's name."""
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
-    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    name = sweep.evaluation.name
-    name = f"evaluation.name={name_for('sweep' if name == 'single' else name, arguments)}"
-    return [[*(text for text in job if not text.startswith("evaluation.name=")), name] for job in jobs]
-
-
-def _compose(loader: ConfigLoader, sweep: DictConfig, job: Sequence[str]) -> Config:
-    with held_back():
-        tree = loader.load_sweep_config(sweep, list(job))
-    return parse(tree, tree.hydra)
-
-
-def _errors(returns: Sequence[JobReturn]) -> list[Exception | None]:
-    """Return what ended each job early: None for a job that came to its end."""
-    return [None if ended.status is JobStatus.COMPLETED else _error(ended._return_value) for ended in returns]
-
-
-def _error(reason: Any) -> Exception:
-    return reason if isinstance(reason, Exception) else RuntimeError(f"the job died: {reason}")
 
 
 # ── both ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -78,7 +78,7 @@ def _print_trackers(console: Console, plan: Plan, outcome: Outcome) -> None:
         console.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
         where = "" if plan.config.store_url == sync.STORE else f" --store {printable(plan.config.store_url)}"
         console.print(
-            f"         nothing is lost; send the rest with: python -m evalbench.sync {plan.name}{where}",
+            f"         nothing is lost; send the rest with: evalbench sync {plan.name}{where}",
             markup=False,
             highlight=False,
             soft_wrap=True,

@@ -41,5 +41,4 @@ class EvaluationSweeper(Sweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         assert self.launcher is not None
-        swept = [f"{key}={value}" for key, value in self.params.items()]
-        hydra_app.run_sweep(self.hydra_context.config_loader, self.config, self.launcher, swept, arguments)
+        hydra_app.run_sweep(self.hydra_context.config_loader, self.config, self.launcher, self.params, arguments)

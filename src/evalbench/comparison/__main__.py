@@ -1,4 +1,4 @@
-"""`python -m evalbench.compare old/results.csv new/results.csv [--gate]`: what changed beyond noise."""
+"""`evalbench compare old/results.csv new/results.csv [--gate]`: what changed beyond noise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalbench import programs
-from evalbench.compare.changes import Change, Comparison, compare
+from evalbench.comparison.changes import Change, Comparison, compare
 from evalbench.names import one_line, plain
 from evalbench.record.foreign import Options, positive_number
 from evalbench.report.render.markdown import markdown
@@ -89,7 +89,7 @@ def _row(change: Change, found: Comparison, decimals: int) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = programs.Arguments(prog="python -m evalbench.compare", description=__doc__)
+    parser = programs.Arguments(prog="evalbench compare", description=__doc__)
     parser.add_argument("old", type=Path, help="results.csv, or the folder, of the earlier evaluation")
     parser.add_argument("new", type=Path, help="results.csv, or the folder, of the later one")
     parser.add_argument("--gate", action="store_true", help="exit with 1 where a technique got worse beyond the ROPE")

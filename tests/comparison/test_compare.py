@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evalbench.compare import compare
-from evalbench.compare.__main__ import main
+from evalbench.comparison import compare
+from evalbench.comparison.__main__ import main
 from evalbench.record.foreign import Options
 from evalbench.statistics.verdicts import Quality
 

@@ -1,0 +1,221 @@
+"""An evaluation from Python: what the command line asks for, and networks and data sets that are Python objects."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from evalbench import processes, programs, report, tuning
+from evalbench.cell import Cell
+from evalbench.composition import add_to_search, compose_job, conf_folder, refusal, split_jobs
+from evalbench.config import parse
+from evalbench.errors import ConfigError, InputError
+from evalbench.evaluation.checks import check_trainable
+from evalbench.evaluation.conclude import Outcome
+from evalbench.evaluation.plan import Plan
+from evalbench.evaluation.run import Train, run, train_here
+from evalbench.report import Report
+from evalbench.store import Store
+
+if TYPE_CHECKING:
+    from evalbench.workloads import Dataset
+
+Factory = Callable[..., Any]
+"""Returns a new `torch.nn.Module`."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation that has ended; in a notebook it shows its report."""
+
+    outcome: Outcome
+    """The number of trials by state, and what failed."""
+    folder: Path
+    """Where `report.md`, `report.html`, `results.csv` and the other tables are."""
+
+    @cached_property
+    def report(self) -> Report:
+        """The report: verdicts, tables and figures as data."""
+        return report.read(self.folder)
+
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        """`results.csv`: a row per measured trial, with its technique, workload, seed, state and test metrics."""
+        return pd.read_csv(self.folder / "results.csv", keep_default_na=False, na_values=[""])
+
+    def _repr_markdown_(self) -> str:
+        return self.report._repr_markdown_()
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
+
+
+def evaluate(
+    overrides: Iterable[str] = (),
+    *,
+    models: Mapping[str, Factory] | None = None,
+    data: Dataset | Sequence[Dataset] | None = None,
+    baseline: str | None = None,
+    num_seeds: int | None = None,
+    name: str | None = None,
+    workers: int = 0,
+) -> Evaluation:
+    """Compare techniques: train what the store lacks, write the report into `reports/NAME`, and return both.
+
+    `evaluate(["optimizer=sgd,adam", "dataset=iris,wine"])` is `evalbench -m optimizer=sgd,adam dataset=iris,wine`: the
+    same trials, the same store and report. Without a sweep file the first list is what is compared.
+
+    Args:
+        overrides: as on the command line: `+sweep=optimizers`, `optimizer=sgd,adam`, `budget.epochs=20`.
+        models: networks to compare, by name: classes or functions of a module, or a `functools.partial` of one with
+            keyword arguments. Each is called as `factory(in_features=..., out_features=...)`, with `activation`,
+            `gain`, `image` or `vocabulary` if it names them, and returns an `nn.Module` that takes `(B, D)` float32
+            and returns `(B, out_features)`. Its code is part of a trial's identity, so it must lie in a file:
+            a notebook's cell can write one with `%%writefile nets.py`.
+        data: one or more `evalbench.workloads.Dataset`, known by their content. They replace `dataset=`.
+        baseline: the technique that all others are compared with; the first one, unless a sweep file names it.
+        num_seeds: trainings per technique and data set; 10 by default.
+        name: the name of the evaluation and of its folder.
+        workers: 0 trains in this process, one cell after another; more train in as many processes. These read the
+            script that called `evaluate` again: there, call it below `if __name__ == "__main__":`.
+
+    Returns:
+        The evaluation with its report. Trials that failed are in its `outcome.failures`; the others count.
+
+    Raises:
+        InputError: something cannot be used; the message is one line: the rule, the value, the remedy.
+        StorageError: results cannot be kept.
+        KeyboardInterrupt: what has ended by then is in the store; the same call goes on from there.
+    """
+    given = {"evaluation.baseline": baseline, "num_seeds": num_seeds, "evaluation.name": name}
+    arguments = [
+        *(_offer_models(models) if models is not None else ()),
+        *(_offer_data(data, workers) if data is not None else ()),
+        *overrides,
+        *(f"{key}={value}" for key, value in given.items() if value is not None),
+    ]
+    with programs.shell_outside():
+        trees = _compose(add_to_search(arguments))
+        plan = Plan.of([parse(tree, tree.hydra) for tree in trees])
+        _check_devices(plan, workers)
+        store = Store(plan.config.store_url)
+        check_trainable(plan, store)
+        train = train_here(plan, store) if workers == 0 else _train_in(workers, trees)
+        log_folder = Path(trees[0].hydra.sweep.dir)
+        outcome = run(plan, store, train, _command(arguments, models, data), log_folder)
+    if not outcome.has_ended:
+        raise KeyboardInterrupt
+    return Evaluation(outcome, plan.folder)
+
+
+def train_job(tree: DictConfig) -> None:
+    """Train one cell in a worker: Hydra's task function there."""
+    config = parse(tree, HydraConfig.get())
+    tuning.run(Cell.of(config), Store(config.store_url, patient=True))
+
+
+# ── Python objects as options of the configuration ────────────────────────────────────────────────────────────────────
+
+
+def _offer_models(models: Mapping[str, Factory]) -> list[str]:
+    if not models:
+        raise InputError("models must have at least one network: give name=factory, or leave it out")
+    for name, factory in models.items():
+        if not re.fullmatch(r"[A-Za-z_][\w-]*", name):
+            raise InputError(f"models: a name must have letters, digits, _ and - only, not {name!r}: give another one")
+        if (conf_folder() / "model" / f"{name}.yaml").exists():
+            raise InputError(f"models: {name!r} is the name of a model that is there already: give another one")
+        ConfigStore.instance().store(group="model", name=name, node=_settings(name, factory))
+    return [f"model={','.join(models)}"]
+
+
+def _settings(name: str, factory: Factory) -> dict[str, Any]:
+    """Return the settings that build a network: `_target_` and its arguments."""
+    inner, arguments = (factory.func, factory.keywords) if isinstance(factory, partial) else (factory, {})
+    target = f"{getattr(inner, '__module__', '')}.{getattr(inner, '__qualname__', '<locals>')}"
+    if "<" in target or (isinstance(factory, partial) and factory.args):
+        rule = "must be a class or function of a module, or a functools.partial of one with keyword arguments"
+        raise InputError(f"models: {name} {rule}, not {factory!r}: write it to a .py file and import it")
+    try:
+        OmegaConf.create(dict(arguments))
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"models: arguments of {name} must be plain values: {reason}") from error
+    return {"_target_": target, **arguments}
+
+
+def _offer_data(data: Dataset | Sequence[Dataset], workers: int) -> list[str]:
+    from evalbench.workloads import Dataset, given
+
+    datasets = [data] if isinstance(data, Dataset) else list(data)
+    if not datasets or not all(isinstance(dataset, Dataset) for dataset in datasets):
+        types = ", ".join(type(dataset).__name__ for dataset in datasets) or "none"
+        raise InputError(f"data must be evalbench.workloads.Dataset, one or more, not {types}: wrap the arrays in one")
+    if workers:
+        raise InputError(f"workers must be 0 with data that are objects, not {workers}: they are in this process only")
+    names = [f"{re.sub(r'[^A-Za-z0-9]+', '_', one.name)}_{one.fingerprint[:6]}" for one in datasets]
+    for name, dataset in zip(names, datasets, strict=True):
+        ConfigStore.instance().store(group="dataset", name=name, node=given.give(dataset))
+    return [f"dataset={','.join(names)}"]
+
+
+def _command(arguments: Sequence[str], models: Mapping[str, Factory] | None, data: Any) -> str:
+    """Return what the report says of how it was asked for: the command line that does the same, or the call."""
+    if models is None and data is None:
+        multirun = [] if any(text.startswith("+sweep=") for text in arguments) else ["-m"]
+        return shlex.join(["evalbench", *multirun, *arguments])
+    objects = [f"{key}=…" for key, value in (("models", models), ("data", data)) if value is not None]
+    return f"evalbench.evaluate({list(arguments)}, {', '.join(objects)})"
+
+
+# ── composing and training ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _compose(arguments: Sequence[str]) -> list[DictConfig]:
+    """Return the configuration of every cell; raise `InputError` for what Hydra refuses."""
+    try:
+        with initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="evalbench"):
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            sweep = hydra.compose_config("config", list(arguments), RunMode.MULTIRUN, from_shell=False)
+            loader: ConfigLoader = hydra.config_loader
+            jobs = split_jobs(loader, sweep, sweep.hydra.sweeper.params or {}, arguments)
+            trees = [compose_job(loader, sweep, job) for job in jobs]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(refusal(error)) from error
+    for number, tree in enumerate(trees):
+        with open_dict(tree):
+            tree.hydra.mode, tree.hydra.job.id, tree.hydra.job.num = RunMode.MULTIRUN, str(number), number
+    return trees
+
+
+def _check_devices(plan: Plan, workers: int) -> None:
+    devices = max(cell.config.devices for cell in plan.jobs)
+    if devices > 1 and workers == 0:
+        raise ConfigError("trainer.devices", "must be 1 in the process that calls", devices, "give workers=1 or more")
+
+
+def _train_in(workers: int, trees: Sequence[DictConfig]) -> Train:
+    """Return how to train in processes of their own."""
+
+    def train(numbers: Sequence[int]) -> list[Exception | None]:
+        jobs = [processes.Job.of(train_job, trees[number], trees[number].hydra) for number in numbers]
+        return processes.errors(processes.run(jobs, len(jobs), workers))
+
+    return train

@@ -1,0 +1,69 @@
+"""The edge to Hydra: where the configuration lies, the jobs of a sweep, and one line for what Hydra refuses."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+
+from evalbench.evaluation.naming import name_for
+from evalbench.interrupts import held_back
+
+
+def conf_folder() -> Path:
+    """Return the folder of the configuration: in the wheel beside this file, in a checkout at the top."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "conf", here.parents[1] / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"evalbench is installed without its configuration: no conf/config.yaml near {here}")
+
+
+def add_to_search(arguments: list[str]) -> list[str]:
+    """Let `search.space.…=` and `optimizer.space.…=` say what is not there yet, as Hydra's `++` does."""
+    return [f"++{text}" if re.match(r"\w+\.space\.|search\.pruning\.", text) else text for text in arguments]
+
+
+def split_jobs(
+    loader: ConfigLoader, sweep: DictConfig, params: Mapping[str, str], arguments: Sequence[str]
+) -> list[list[str]]:
+    """Return the overrides of every job: the full grid of the swept values, and the evaluation's name.
+
+    `sweep` is the composed configuration that all jobs share; `params` are the swept values of its sweep file,
+    `arguments` the overrides of the command line, which count more.
+    """
+    texts = [*(f"{key}={value}" for key, value in params.items()), *arguments]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(texts)
+    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    name = sweep.evaluation.name
+    name = f"evaluation.name={name_for('sweep' if name == 'single' else name, arguments)}"
+    return [[*(text for text in job if not text.startswith("evaluation.name=")), name] for job in jobs]
+
+
+def compose_job(loader: ConfigLoader, sweep: DictConfig, job: Sequence[str]) -> DictConfig:
+    """Return the configuration of one job; an interrupt waits until it is composed."""
+    with held_back():
+        return loader.load_sweep_config(sweep, list(job))
+
+
+def refusal(error: Exception) -> str:
+    """Return one line for what Hydra would not compose: the mistake, and the choices there are."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        options = error.options or sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+        return f"{group} has no option {option!r}: choose one of {', '.join(options)}"
+    if isinstance(error, InstantiationException) and cause is not None:
+        return " ".join(str(cause).split())
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
+        known = sorted(str(key) for key in cause.parent_node if key != "hydra")
+        close = difflib.get_close_matches(str(cause.key), known, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"there is no key {str(cause.full_key)!r}: {hint}there are {', '.join(known)}"
+    return " ".join(f"{error} {cause or ''}".split())
