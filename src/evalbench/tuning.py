@@ -29,7 +29,7 @@ from evalbench.seeds import STUDY_SEEDS, Phase, derive_draw
 from evalbench.space import Dimension
 from evalbench.store import Lease, Store, StoredCandidate, StoredTrial
 from evalbench.tasks.metric import METRICS, Direction, base_name
-from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec
+from evalbench.trial import Candidate, Entrant, Outcome, State, TrialResult, TrialSpec, best_point
 from evalbench.workloads import draw_split
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,6 @@ COSTS = (
 """Objectives beside the metrics on validation rows; all are minimized."""
 TIMING_ROUNDS = 5
 TIMED = ("cost/step_seconds", "cost/seconds")
-
-
-def direction(objective: str) -> Direction:
-    """Return the direction of an objective."""
-    return "minimize" if objective in COSTS else METRICS[base_name(objective)].direction
 
 
 class _Numbered(Protocol):
@@ -132,6 +127,10 @@ class CellStudy:
         """What candidates are judged by."""
         return objectives(self.cell)
 
+    def direction(self, objective: str) -> Direction:
+        """Return the direction of an objective."""
+        return "minimize" if objective in COSTS else self.cell.dataset.measured[base_name(objective)].direction
+
     @property
     def seeds(self) -> range:
         """The seed indices of every candidate, other ones in every study."""
@@ -178,7 +177,9 @@ class CellStudy:
         runners = list(dict.fromkeys(company))
         results = [[trials[name].result if name in trials else None for name in names] for names in runners]
         by_loss = self.objectives[0] == "val/log_loss"
-        lost, reach = halving.race(results, self.search.pruning, self.validations, by_loss)
+        lost, reach = halving.race(
+            results, self.search.pruning, self.validations, by_loss, self.cell.dataset.metric.sign
+        )
         return {runners[place]: rung for place, rung in lost.items()}, reach
 
     @property
@@ -220,7 +221,7 @@ class CellStudy:
             state=State.PRUNED,
             metrics={},
             curve=curve,
-            best_epoch=min(curve, key=lambda point: point.val_loss).epoch,
+            best_epoch=best_point(curve).epoch,
             diverged_step=None,
             steps=curve[-1].step,
             examples=examples,
@@ -229,7 +230,7 @@ class CellStudy:
 
     def _value(self, name: str, candidate: Candidate, result: TrialResult, timed: Mapping[str, float]) -> float:
         if result.state is State.PRUNED:  # one objective, which each validation has
-            best = min(result.curve, key=lambda point: point.val_loss)
+            best = best_point(result.curve)
             return best.val_loss if name == "val/log_loss" else best.val_score
         if name in timed:
             return timed[name]
@@ -270,7 +271,7 @@ class CellStudy:
             for one in self.history(store)
             if one.outcome is not None and one.outcome.values is not None and not one.outcome.pruned
         ]
-        sign = 1 if direction(self.objectives[0]) == "minimize" else -1
+        sign = 1 if self.direction(self.objectives[0]) == "minimize" else -1
 
         def order(one: Tried) -> tuple[float, float, int]:
             assert one.outcome is not None
@@ -361,7 +362,7 @@ def check(cell: Cell) -> None:
 
     search.check(config)
     for name in objectives(cell):
-        known = [*(metric.on("val") for metric in METRICS.values()), *COSTS]
+        known = [*(metric.on("val") for metric in {**METRICS, **cell.dataset.measured}.values()), *COSTS]
         if name not in known:
             raise ConfigError("search.objectives", "must be known quantities", name, "there are " + ", ".join(known))
         if name.startswith("val/") and name not in _metrics(cell):
@@ -518,7 +519,7 @@ def tune(study: CellStudy, store: Store) -> None:
         opened = optuna_side.Study(
             study.name,
             config,
-            [direction(name) for name in study.objectives],
+            [study.direction(name) for name in study.objectives],
             config.storage or optuna_side.default_storage(study.cell.config.store_url),
             lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
             [one.candidate for one in study.history(store)],
@@ -538,7 +539,7 @@ def keep(study: CellStudy, store: Store) -> None:
         return
     from evalbench import search as optuna_side
 
-    config, directions = study.search, [direction(name) for name in study.objectives]
+    config, directions = study.search, [study.direction(name) for name in study.objectives]
     where = config.storage or optuna_side.default_storage(study.cell.config.store_url)
     optuna_side.keep_copy(study.name, config, directions, where, ended)
 
