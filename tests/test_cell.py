@@ -24,7 +24,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     real = training.train
 
     def train(config, dataset, entrants, *rest):  # type: ignore[no-untyped-def]
-        calls.append([entrant.spec.seed for entrant in entrants])
+        calls.append([entrant.seed for entrant in entrants])
         return real(config, dataset, entrants, *rest)
 
     monkeypatch.setattr(training, "train", train)

@@ -86,8 +86,8 @@ def test_candidates_train_together_and_the_best_is_measured_beside_the_default(
     tuning.run(cell, store)
     (_, tune), (_, default), (config, best) = trained
     assert len(tune) == 4 * 2  # one graph: all candidates times their seeds
-    assert {(one.spec.seed, one.phase) for one in tune} == {(0, Phase.TUNE), (1, Phase.TUNE)}
-    assert [[one.spec.seed for one in each] for each in (default, best)] == [[0, 1, 2]] * 2
+    assert {(one.seed, one.phase) for one in tune} == {(0, Phase.TUNE), (1, Phase.TUNE)}
+    assert [[one.seed for one in each] for each in (default, best)] == [[0, 1, 2]] * 2
     chosen = only_study(cell).best(store)
     assert chosen is not None
     assert config.optimizer.component.arguments["lr"] == chosen.candidate.values["optimizer.lr"]
@@ -420,7 +420,7 @@ def test_repeated_studies_use_other_candidates_and_other_seeds(
     assert one.id != two.id
     assert {trial.seed for tried in two.history(store) for trial in tried.trials} == {2, 3}
     assert [t.candidate.values for t in one.history(store)] != [t.candidate.values for t in two.history(store)]
-    (default, first, second) = ([entrant.spec.seed for entrant in entrants] for _, entrants in trained[2:])
+    (default, first, second) = ([entrant.seed for entrant in entrants] for _, entrants in trained[2:])
     assert first == list(range(3))  # what one study has too
     assert not set(first) & set(second)
     assert default == first + second  # so that each study is paired with the default

@@ -17,6 +17,7 @@ from evalbench import models
 from evalbench.config import Config
 from evalbench.engine import training
 from evalbench.engine.counting import count_parameters, flops_per_step
+from evalbench.trial import Entrant
 from evalbench.workloads import Dataset
 
 UNIT_SECONDS = 0.04
@@ -65,7 +66,7 @@ class _Alone:
     """One trial of a cell, ready to be stepped through again and again."""
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
-        self.cohort, _ = training.make_cohort(config, dataset, training.placeholders(config, dataset))
+        self.cohort, _ = training.make_cohort(config, dataset, [Entrant(0)])
         wants_cpu = config.trainer.get("accelerator") == "cpu"
         self.device = torch.device("cuda" if torch.cuda.is_available() and not wants_cpu else "cpu")
         self.precision = config.precision

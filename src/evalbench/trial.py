@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -87,12 +87,26 @@ class TrialSpec:
 class Entrant:
     """A trial that trains in a cohort, with what tells it from the others there."""
 
-    spec: TrialSpec
+    seed: int
+    """Its seed index."""
     phase: Phase = Phase.MEASURE
     settings: Mapping[str, Any] = field(default_factory=dict)
     """The optimizer's hyperparameters in which it differs from the configuration."""
     stop: int | None = None
-    """The validation after which it ends where candidates are pruned; None: it competes with those of its cohort."""
+    """The validation after which it ends if candidates are pruned; None: it competes with those of its cohort."""
+    trial: TrialSpec | None = None
+    """The trial that it is recorded as; None if it is only tried out."""
+
+    @classmethod
+    def of(cls, trial: TrialSpec, phase: Phase, settings: Mapping[str, Any] | None = None) -> "Entrant":
+        """Return the entrant of a trial."""
+        return cls(trial.seed, phase, settings or {}, trial=trial)
+
+    @property
+    def spec(self) -> TrialSpec:
+        """The trial, of an entrant that is recorded."""
+        assert self.trial is not None
+        return self.trial
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,18 @@ class CurvePoint:
     train_loss: float
     val_loss: float
     val_score: float
+    monitored: float | None = None
+    """The quantity that picks the epoch, negated if larger is better; None: the loss does."""
+
+    @property
+    def rank(self) -> float:
+        """Return the value by which epochs are compared; lower is better."""
+        return self.val_loss if self.monitored is None else self.monitored
+
+
+def best_point(curve: Sequence[CurvePoint]) -> CurvePoint:
+    """Return the validation whose weights are tested: the first of the best ones."""
+    return min(curve, key=lambda point: point.rank)
 
 
 @dataclass(frozen=True)

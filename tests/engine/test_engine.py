@@ -204,12 +204,12 @@ def test_cohorts_that_do_not_fit_are_split_and_give_the_same_results(
     assert needed > memory.STATE_COPIES * one.state_bytes
     monkeypatch.setattr(memory, "available_bytes", lambda _: int(2.5 * needed / memory.SHARE))
     parts = list(training.train_all(cell.config, cell.dataset, cell.entrants(*range(5)), "cell"))
-    assert [[one.spec.seed for one in members] for members, _ in parts] == [[0], [1, 2], [3, 4]]
+    assert [[one.seed for one in members] for members, _ in parts] == [[0], [1, 2], [3, 4]]
     whole = training.train(cell.config, cell.dataset, cell.entrants(*range(5)))
     for members, results in parts:
         assert not isinstance(results, Exception)
         for entrant, result in zip(members, results, strict=True):
-            assert result.metrics == pytest.approx(whole[entrant.spec.seed].metrics, rel=1e-4)
+            assert result.metrics == pytest.approx(whole[entrant.seed].metrics, rel=1e-4)
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ def test_running_out_of_memory_halves_the_cohort(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(training, "train", train)
     parts = list(training.train_all(cell.config, cell.dataset, cell.entrants(*range(5)), "cell"))
-    assert [one.spec.seed for members, _ in parts for one in members] == [0, 1, 2, 3, 4]
+    assert [one.seed for members, _ in parts for one in members] == [0, 1, 2, 3, 4]
     assert max(len(members) for members, _ in parts) <= 2
     assert tried[0] == 5
 

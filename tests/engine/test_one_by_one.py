@@ -204,7 +204,7 @@ class Poisoned(torch.optim.SGD):
 def test_a_member_that_raises_ends_alone(tmp_path: Path) -> None:
     own = (f"optimizer._target_={__name__}.Poisoned", f"trainer.checkpoint_folder={tmp_path}", "budget.epochs=1")
     cell = cell_of("networks.Dropped", *own)
-    entrants = [Entrant(cell.spec(0), Phase.MEASURE, {"lr": lr}) for lr in (0.1, 13, 0.2, 0.3)]
+    entrants = [Entrant(0, Phase.MEASURE, {"lr": lr}) for lr in (0.1, 13, 0.2, 0.3)]
     ended: dict[float, TrialResult | Exception] = {}
     for members, results in training.train_all(cell.config, cell.dataset, entrants, "cell"):
         for place, member in enumerate(members):

@@ -30,7 +30,7 @@ from evalbench.engine.halving import Halving
 from evalbench.engine.members import Member, Recipe
 from evalbench.errors import ConfigError, StorageError
 from evalbench.seeds import Phase, Role, derive
-from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult, TrialSpec
+from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
 
 Watch = Callable[[Mapping[str, Sequence[CurvePoint]], int], None]
@@ -117,7 +117,7 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
     if key in _checked:
         return
     models.check_outputs(network, *_example(dataset), training=True)
-    cohort, _ = make_cohort(config, dataset, placeholders(config, dataset, 2))
+    cohort, _ = make_cohort(config, dataset, [Entrant(0), Entrant(1)])
     reason = cohort.why_one_by_one
     if reason is not None and (config.model.target, reason) not in _warned:
         _warned.add((config.model.target, reason))
@@ -188,7 +188,7 @@ def train_all(
     told: set[str] = set()  # errors whose traceback has been logged
     while waiting:
         now = waiting.pop(0)
-        first, last = (now[place].spec.seed for place in (0, -1))
+        first, last = (now[place].seed for place in (0, -1))
         path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(now)}{_own_settings(now)}.pt"
         try:
             results = train(config, dataset, now, path, keep_in, watch)
@@ -245,12 +245,12 @@ def train(
     results = _results(cohort, config, dataset, splits)
     if keep_in is not None and cohort.is_rank_zero:
         complete = [place for place, result in enumerate(results) if result.state is State.COMPLETE]
-        best_first = sorted(complete, key=lambda place: cohort.members[place].best_loss)
+        best_first = sorted(complete, key=lambda place: cohort.members[place].best_rank)
         with weights.writing(keep_in):
             base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
             for place in best_first[:1] if config.save == "best" else complete:
                 scaling, tensors = fit_scaling(dataset, splits[place].train), cohort.best_weights(place)
-                path = weights.folder(keep_in, entrants[place].spec.seed)
+                path = weights.folder(keep_in, entrants[place].seed)
                 weights.save(path, config, dataset, scaling, tensors, base, results[place])
     return results
 
@@ -258,22 +258,16 @@ def train(
 def made_for(checkpoint: Path, entrants: Sequence[Entrant]) -> str:
     """Return what a checkpoint must have been made for: the cell in its name, these members, this code."""
     members = [
-        {"seed": one.spec.seed, "phase": one.phase, "settings": dict(one.settings), "stop": one.stop}
-        for one in entrants
+        {"seed": one.seed, "phase": one.phase, "settings": dict(one.settings), "stop": one.stop} for one in entrants
     ]
     return json.dumps([checkpoint.name, members, TRAINING_VERSION, torch.__version__])
-
-
-def placeholders(config: Config, dataset: Dataset, count: int = 1) -> list[Entrant]:
-    """Return entrants for a cohort whose results nobody keeps, because it is only tried or timed."""
-    return [Entrant(TrialSpec(dataset.name, {}, config.root_seed, seed)) for seed in range(count)]
 
 
 def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> tuple[Cohort, list[Split]]:
     """Return the untrained cohort of some entrants, and their splits."""
 
     def seeds_of(role: Role) -> list[int]:
-        return [derive(config.root_seed, dataset.name, role, one.spec.seed, one.phase) for one in entrants]
+        return [derive(config.root_seed, dataset.name, role, one.seed, one.phase) for one in entrants]
 
     splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
     init_seeds, shape = seeds_of(Role.INIT), shape_of(dataset)
@@ -293,7 +287,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         config.schedule,
         config.budget.patience,
         config.microbatch_size,
-        _halving(config, entrants),
+        _halving(config, dataset, entrants),
         config.verify and _is_users(config),
         torch.float64 if config.precision == "64-true" else torch.float32,
     )
@@ -308,19 +302,20 @@ def _own_settings(entrants: Sequence[Entrant]) -> str:
     return f"-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}" if any(settings) else ""
 
 
-def _halving(config: Config, entrants: Sequence[Entrant]) -> Halving | None:
+def _halving(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> Halving | None:
     """Return how candidates are pruned while they are tuned, members with the same settings being one candidate."""
     if config.search is None or config.search.pruning is None or entrants[0].phase is not Phase.TUNE:
         return None
     names = [json.dumps(one.settings, sort_keys=True) for one in entrants]
     order = list(dict.fromkeys(names))
     by_loss = config.search.objectives[:1] == ("val/log_loss",)
-    return Halving(config.search.pruning, [order.index(name) for name in names], by_loss, entrants[0].stop)
+    candidates, sign = [order.index(name) for name in names], dataset.metric.sign
+    return Halving(config.search.pruning, candidates, by_loss, sign, entrants[0].stop)
 
 
 def _most_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> int:
     """Return how many members fit into memory; small ones are not worth measuring."""
-    one, _ = make_cohort(config, dataset, [Entrant(entrants[0].spec)])
+    one, _ = make_cohort(config, dataset, [Entrant(entrants[0].seed)])
     wanted = len(entrants)
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
     free = memory.SHARE * memory.available_bytes(device)
@@ -347,7 +342,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
         passed = examples + member.extra_examples
         diverged = member.diverged_step is not None
         targets = dataset.targets[split.test]
-        tested = references.trivial(dataset, split) if diverged else dataset.kind.evaluate(predictions, targets)
+        tested = references.trivial(dataset, split) if diverged else dataset.evaluate(predictions, targets)
         results.append(
             TrialResult(
                 state=State.DIVERGED if diverged else State.PRUNED if member.pruned else State.COMPLETE,
@@ -417,7 +412,8 @@ def _trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trai
 
 
 def _curve(member: Member, batches: Batches, validation_steps: Sequence[int], first: int = 0) -> tuple[CurvePoint, ...]:
-    columns = (validation_steps, member.train_losses, member.val_losses, member.val_scores)
+    monitored: Sequence[float | None] = member.monitored or [None] * len(member.val_losses)
+    columns = (validation_steps, member.train_losses, member.val_losses, member.val_scores, monitored)
     points = zip(*(column[first:] for column in columns), strict=False)
     return tuple(CurvePoint(step / batches.steps_per_epoch, step, *values) for step, *values in points)
 
