@@ -181,7 +181,7 @@ def test_the_extension_uses_the_pilots_spread(tmp_path: Path, make_folder: Make)
     half = 3.4954059325 * gain.iloc[:5].std() * (1 / 12 + 20 / 60) ** 0.5  # t with 4 degrees of freedom at 97.5 %
     assert effect.mean == pytest.approx(gain.mean())
     assert effect.high - effect.mean == pytest.approx(half)
-    assert "extended once" in text(folder)
+    assert "pilot of seeds below 5, then an extension" in text(folder)
 
 
 def test_stages_in_the_wrong_order_are_refused(tmp_path: Path, make_folder: Make) -> None:

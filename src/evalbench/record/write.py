@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from evalbench.record.declared import declaration
-from evalbench.record.schema import INTEGERS, VERSION
+from evalbench.record.schema import INTEGERS, NUMBERS, VERSION
 from evalbench.record.tables import write_table
 from evalbench.seeds import study_of
 from evalbench.space import spanned
@@ -65,30 +65,23 @@ def write_folder(
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     pilot = int(design.get("pilot_seeds", num_seeds))
-
-    def place(study: int) -> dict[str, int]:
-        return {"study": study} if searched else {}
-
-    results = [{**_result_row(link, trial, datasets[trial.workload], pilot), **place(s)} for s, link, trial in pairs]
-    _write_csv(folder / "results.csv", results)
-    curves = [{**row, **place(study)} for study, link, trial in pairs for row in _curve_rows(link, trial)]
-    columns = [
-        "technique",
-        "workload",
-        *design["factors"],
-        "seed",
-        "epoch",
-        "step",
-        "train_loss",
-        "val_loss",
-        "val_score",
-        *(["study"] if searched else []),
+    results = [
+        {**_result_row(link, trial, datasets[trial.workload], pilot), **_of_study(searched, s)}
+        for s, link, trial in pairs
     ]
-    _write_csv(folder / "curves.csv", curves, columns)  # its header also where every trial failed
+    _write_csv(folder / "results.csv", results)
+    curves = [{**row, **_of_study(searched, study)} for study, link, trial in pairs for row in _curve_rows(link, trial)]
+    columns = ["technique", "workload", *design["factors"], *NUMBERS["curves.csv"], *_of_study(searched, 0)]
+    _write_csv(folder / "curves.csv", curves, columns)  # its header also if every trial failed
     seeds = {trial.seed for _, _, trial in pairs}
     _write_csv(folder / "references.csv", _reference_rows(datasets, references, seeds), REFERENCE_COLUMNS)
     _write_studies(folder, searched)
     return tuple(failures)
+
+
+def _of_study(searched: Sequence[Searched], study: int) -> dict[str, int]:
+    """Return the column that tells the trials of studies apart, if there are studies."""
+    return {"study": study} if searched else {}
 
 
 def write_defaults(

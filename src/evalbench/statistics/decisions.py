@@ -73,13 +73,8 @@ def decide(
     m, W = num_candidates or means.shape[-2], means.shape[-1]
     level = alpha / m
     counts, lost, won = (np.broadcast_to(np.asarray(n, dtype=np.float64), means.shape) for n in (counts, lost, won))
-    many = (counts > 1) & (sds > 0)
-    known = counts if num_pilot is None else np.broadcast_to(np.asarray(num_pilot, dtype=np.float64), means.shape)
-    n, n_known = np.where(many, counts, 2.0), np.where(many & (known > 1), known, 2.0)
-    spread = np.where(many, sds, np.nan)
-    half = half_width(spread, n, 1 - level, rho, n_known)
-    half_tost = half_width(spread, n, 1 - 2 * level, rho, n_known)
     floors = np.broadcast_to(np.asarray(floors, dtype=np.float64), means.shape)
+    half, half_tost, n_known = _half_widths(means.shape, sds, counts, rho, num_pilot, level)
     fine = ~(rope < floors) & np.isclose(lost, won)
     plain = classify(means - half, means + half, means - half_tost, means + half_tost, rope, fine)
     plain = after_failures(plain, lost, counts, won, counts)
@@ -90,16 +85,11 @@ def decide(
         mean, ends, ends_tost = means[..., place], half[..., place], half_tost[..., place]
         chosen = plain[..., place]
     else:
-        sets = means[..., use]
-        D = sets.shape[-1]
-        mean, spread_sets = sets.mean(axis=-1), sets.std(axis=-1, ddof=1)
-        spread_sets = np.where(spread_sets > 1e-12 * np.abs(sets).max(axis=-1), spread_sets, np.nan)
-        ends, ends_tost = half_width(spread_sets, D, 1 - level), half_width(spread_sets, D, 1 - 2 * level)
-        floor = np.sqrt((floors[..., use] ** 2).sum(axis=-1)) / D
-        alike = np.isclose(lost, won)[..., use].all(axis=-1)
-        interval = classify(mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, rope, ~(rope < floor) & alike)
+        mean, ends, ends_tost, interval = _over_sets(
+            means[..., use], floors[..., use], np.isclose(lost, won)[..., use], rope, level
+        )
         error = half / stats.t.ppf(1 - level / 2, n_known - 1)
-        claims = _claims(sets, error[..., use], n_known[..., use] - 1, plain[..., use], rope, alpha, m)
+        claims = _claims(means[..., use], error[..., use], n_known[..., use] - 1, plain[..., use], rope, alpha, m)
         chosen = after_failures(vote(interval, claims, plain[..., use]), all_lost, pairs, all_won, pairs)
     return Decisions(
         sets_low=means - half,
@@ -113,6 +103,33 @@ def decide(
         quality=chosen,
         by_failures=decided_by_failures(all_lost, pairs, all_won, pairs),
     )
+
+
+def _half_widths(
+    shape: tuple[int, ...], sds: Floats, counts: Floats, rho: Any, num_pilot: Any, level: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return half the interval and half that of equivalence on each workload, and the pairs that the spread is from."""
+    many = (counts > 1) & (sds > 0)
+    known = counts if num_pilot is None else np.broadcast_to(np.asarray(num_pilot, dtype=np.float64), shape)
+    n, n_known = np.where(many, counts, 2.0), np.where(many & (known > 1), known, 2.0)
+    spread = np.where(many, sds, np.nan)
+    half, half_tost = (half_width(spread, n, confidence, rho, n_known) for confidence in (1 - level, 1 - 2 * level))
+    return half, half_tost, n_known
+
+
+def _over_sets(
+    sets: Floats, floors: Floats, alike: npt.NDArray[np.bool_], rope: float, level: float
+) -> tuple[Floats, Floats, Floats, npt.NDArray[np.intp]]:
+    """Return the mean over D data sets, half its two intervals, and the class of these; shapes (..., m, D) in.
+
+    `alike`: whether both sides failed as often on a data set; EQUIVALENT is not given otherwise.
+    """
+    D = sets.shape[-1]
+    mean, spread = sets.mean(axis=-1), sets.std(axis=-1, ddof=1)
+    spread = np.where(spread > 1e-12 * np.abs(sets).max(axis=-1), spread, np.nan)
+    ends, ends_tost = half_width(spread, D, 1 - level), half_width(spread, D, 1 - 2 * level)
+    fine = ~(rope < np.sqrt((floors**2).sum(axis=-1)) / D) & alike.all(axis=-1)
+    return mean, ends, ends_tost, classify(mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, rope, fine)
 
 
 def _claims(

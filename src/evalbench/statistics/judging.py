@@ -262,74 +262,24 @@ def _verdict(
     level = 1 - design.alpha / (design.num_candidates or 1)
     means = differences.means
     one = len(places) == 1
-    overall = Interval(
-        mean=float(here.mean[place]),
-        low=float(here.low[place]),
-        high=float(here.high[place]),
-        sd=float(sds[places[0]]) if one else float(means[places].std(ddof=1)),
-        count=int(counts[places[0]]) if one else len(places),
-        confidence=level,
-    )
-    rounded = np.round(differences.values[:, places], 10)
-    if candidate.decided is not None:
-        decided = candidate.decided.values[:, places]
-        rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
-    wins, losses = int((rounded > 0).sum()), int((rounded < 0).sum())
-    ties = int((rounded == 0).sum())
-    lost, won = (float(_failures(candidate, side)[places].sum()) for side in (-1, 1))
-    gone = Failures(lost, won, int(counts[places].sum()), int(here.by_failures[place]))
+    wins, ties, losses = _count_pairs(candidate, places)
+    gone = _count_failures(candidate, places, int(here.by_failures[place]))
     num_pairs = D if design.one_score else int(counts[places].min())
-    cost = cost_class(candidate.cost.low, candidate.cost.high)
-    base = Guards(
-        complete=candidate.complete,
-        tuned=design.tuned,
-        tuning_parity=design.tuning_parity,
-        lodo_stable=one or sign_is_stable(means[places]),
-        methods_agree=second.agrees,
-        failures_ok=candidate.failures_ok,
-    )
-    advices = {}
-    for factor, decisions in found.items():
-        inferior = decisions.sets_quality[place, places] == QUALITIES.index(Quality.INFERIOR)
-        guards = replace(base, worst_dataset_inferior=bool(inferior.any()))
-        quality = QUALITIES[int(decisions.quality[place])]
-        advices[factor] = (guards, advise(quality, cost, D, num_pairs, guards))
-    sets = tuple(
-        SetEffect(
-            workload,
-            Interval(
-                mean=float(means[w]),
-                low=float(here.sets_low[place, w]),
-                high=float(here.sets_high[place, w]),
-                sd=float(sds[w]),
-                count=int(counts[w]),
-                confidence=level,
-            ),
-            QUALITIES[int(here.sets_quality[place, w])],
-            design.counted[w],
-        )
-        for w, workload in enumerate(differences.workloads)
-    )
+    advices = _advices(place, candidate, found, second, design, num_pairs)
     guards, advice = advices[1.0]
-    floor = float(np.sqrt((np.asarray(design.floors)[places] ** 2).sum())) / len(places)
-    finest = _finest(means[places], sds[places], counts[places], design, places, 1 - level)
-    without = {}
-    if not one:
-        total = float(means[places].sum())
-        without = {differences.workloads[w]: (total - float(means[w])) / (len(places) - 1) for w in places}
     return Verdict(
         candidate=candidate.name,
-        effect=overall,
+        effect=_effect(place, candidate, here, places, sds, level),
         equivalence=(float(here.low_tost[place]), float(here.high_tost[place])),
         prediction=prediction_interval([] if one else list(means[places]), level),
-        sets=sets,
+        sets=_set_effects(place, candidate, here, design, sds, level),
         wins=wins,
         ties=ties,
         losses=losses,
         failures=gone,
         quality=Quality.INCONCLUSIVE if advice.ring is Ring.INVALID else QUALITIES[int(here.quality[place])],
         cost=candidate.cost,
-        cost_class=cost,
+        cost_class=cost_class(candidate.cost.low, candidate.cost.high),
         advice=advice,
         num_datasets=D,
         num_pairs=num_pairs,
@@ -338,10 +288,101 @@ def _verdict(
         next_step=_next_step(advice, gone, means[places], sds[places], counts[places], design, places, 1 - level),
         half_rope=advices[0.5][1].ring,
         double_rope=advices[2.0][1].ring,
-        floor=floor,
-        finest=finest,
-        leave_one_out=without,
+        floor=_floor(design, places),
+        finest=_finest(means[places], sds[places], counts[places], design, places, 1 - level),
+        leave_one_out={} if one else _without_each(differences, places),
     )
+
+
+def _advices(
+    place: int,
+    candidate: Candidate,
+    found: Mapping[float, Decisions],
+    second: Second,
+    design: Design,
+    num_pairs: int,
+) -> dict[float, tuple[Guards, Advice]]:
+    """Return guards and advice for each factor of the ROPE."""
+    places = used(design)
+    cost = cost_class(candidate.cost.low, candidate.cost.high)
+    base = Guards(
+        complete=candidate.complete,
+        tuned=design.tuned,
+        tuning_parity=design.tuning_parity,
+        lodo_stable=len(places) == 1 or sign_is_stable(candidate.differences.means[places]),
+        methods_agree=second.agrees,
+        failures_ok=candidate.failures_ok,
+    )
+    advices = {}
+    for factor, decisions in found.items():
+        inferior = decisions.sets_quality[place, places] == QUALITIES.index(Quality.INFERIOR)
+        guards = replace(base, worst_dataset_inferior=bool(inferior.any()))
+        quality = QUALITIES[int(decisions.quality[place])]
+        advices[factor] = (guards, advise(quality, cost, sum(design.counted), num_pairs, guards))
+    return advices
+
+
+def _effect(
+    place: int, candidate: Candidate, here: Decisions, places: list[int], sds: Floats, level: float
+) -> Interval:
+    """Return the effect that decides: over the data sets, or over the seeds of the only one."""
+    differences, one = candidate.differences, len(places) == 1
+    return Interval(
+        mean=float(here.mean[place]),
+        low=float(here.low[place]),
+        high=float(here.high[place]),
+        sd=float(sds[places[0]]) if one else float(differences.means[places].std(ddof=1)),
+        count=int(differences.counts[places[0]]) if one else len(places),
+        confidence=level,
+    )
+
+
+def _count_failures(candidate: Candidate, places: list[int], side: int) -> Failures:
+    lost, won = (float(_failures(candidate, side)[places].sum()) for side in (-1, 1))
+    return Failures(lost, won, int(np.array(candidate.differences.counts)[places].sum()), side)
+
+
+def _floor(design: Design, places: list[int]) -> float:
+    """Return the noise floor of the mean over some workloads."""
+    return float(np.sqrt((np.asarray(design.floors)[places] ** 2).sum())) / len(places)
+
+
+def _count_pairs(candidate: Candidate, places: list[int]) -> tuple[int, int, int]:
+    """Return the pairs that were won, tied and lost on some workloads."""
+    rounded = np.round(candidate.differences.values[:, places], 10)
+    if candidate.decided is not None:
+        decided = candidate.decided.values[:, places]
+        rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
+    return int((rounded > 0).sum()), int((rounded == 0).sum()), int((rounded < 0).sum())
+
+
+def _set_effects(
+    place: int, candidate: Candidate, here: Decisions, design: Design, sds: Floats, level: float
+) -> tuple[SetEffect, ...]:
+    differences = candidate.differences
+    return tuple(
+        SetEffect(
+            workload,
+            Interval(
+                mean=float(differences.means[w]),
+                low=float(here.sets_low[place, w]),
+                high=float(here.sets_high[place, w]),
+                sd=float(sds[w]),
+                count=int(differences.counts[w]),
+                confidence=level,
+            ),
+            QUALITIES[int(here.sets_quality[place, w])],
+            design.counted[w],
+        )
+        for w, workload in enumerate(differences.workloads)
+    )
+
+
+def _without_each(differences: Matrix, places: list[int]) -> dict[str, float]:
+    """Return the mean over the data sets without each of them in turn."""
+    means = differences.means
+    total = float(means[places].sum())
+    return {differences.workloads[w]: (total - float(means[w])) / (len(places) - 1) for w in places}
 
 
 def _finest(means: Floats, sds: Floats, counts: Floats, design: Design, places: list[int], level: float) -> float:
@@ -353,7 +394,7 @@ def _finest(means: Floats, sds: Floats, counts: Floats, design: Design, places: 
         between = _between(means, sds, counts, design, places)
         t = float(stats.t.ppf(1 - level / 2, len(places) - 1))
         limit = t * math.sqrt((between + float(shared.mean())) / len(places))
-    floor = float(np.sqrt((np.asarray(design.floors)[places] ** 2).sum())) / len(places)
+    floor = _floor(design, places)
     return max(limit, floor) if math.isfinite(floor) else limit
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalbench.record.declared import Evaluation
 from evalbench.record.folder import Folder
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.statistics.judging import Verdict, used
@@ -19,112 +20,122 @@ class Check:
     assumption: str
     check: str
     outcome: str
-    holds: str  # yes, no, or not checked
+    holds: str  # yes, no, not checked, or not known
 
 
 def checks(folder: Folder, judged: Judgment) -> tuple[Check, ...]:
-    """Every assumption of the method with its check in this evaluation."""
-    evaluation, design = folder.evaluation, judged.design
-    places = used(design)
-    results = folder.results
-    found = []
-    complete = not judged.incomplete and not judged.unmatched
+    """Return every assumption of the method with its check in this evaluation."""
+    return (
+        _complete(judged),
+        _pairing(judged),
+        _outliers(judged),
+        _independence(folder.evaluation, judged),
+        _different_data(folder.evaluation),
+        _failures(folder),
+        _floors(folder.evaluation, judged),
+        _stopping(folder, judged),
+        _hardware(folder.evaluation),
+    )
+
+
+def _complete(judged: Judgment) -> Check:
     gaps = {
         **judged.incomplete,
         **{name: f"{count} runs without a partner" for name, count in judged.unmatched.items()},
     }
-    found.append(
-        Check(
-            "every cell is there once",
-            "pairs matched by workload, seed and factors",
-            "all complete" if complete else "; ".join(f"{name}: {gap}" for name, gap in gaps.items()),
-            "yes" if complete else "no",
-        )
+    return Check(
+        "every cell is there once",
+        "pairs matched by workload, seed and factors",
+        "; ".join(f"{name}: {gap}" for name, gap in gaps.items()) or "all complete",
+        "no" if gaps else "yes",
     )
-    correlations = [x for x in (_run_correlation(judged, v) for v in judged.verdicts) if math.isfinite(x)]
-    worst = min(correlations, default=math.nan)
-    found.append(
-        Check(
-            "pairing helps",
-            "correlation of the paired runs, averaged over the workloads",
-            f"at least {worst:.2f}" if correlations else "too few runs",
-            ("yes" if worst > 0 else "no") if correlations else "not checked",
-        )
+
+
+def _pairing(judged: Judgment) -> Check:
+    known = [x for x in (_run_correlation(judged, v) for v in judged.verdicts) if math.isfinite(x)]
+    return Check(
+        "pairing helps",
+        "correlation of the paired runs, averaged over the workloads",
+        f"at least {min(known):.2f}" if known else "too few runs",
+        ("yes" if min(known) > 0 else "no") if known else "not checked",
     )
-    skews = [_outlier(judged, verdict) for verdict in judged.verdicts]
-    largest = max((x for x in skews if math.isfinite(x)), default=math.nan)
-    found.append(
-        Check(
-            "the t interval is not ruled by one value",
-            "largest distance of a difference from their mean, in standard deviations (below 3)",
-            f"{largest:.1f}" if math.isfinite(largest) else "too few values",
-            ("yes" if largest < 3 else "no") if math.isfinite(largest) else "not checked",
-        )
+
+
+def _outliers(judged: Judgment) -> Check:
+    known = [x for x in (_outlier(judged, verdict) for verdict in judged.verdicts) if math.isfinite(x)]
+    return Check(
+        "the t interval is not ruled by one value",
+        "largest distance of a difference from their mean, in standard deviations (below 3)",
+        f"{max(known):.1f}" if known else "too few values",
+        ("yes" if max(known) < 3 else "no") if known else "not checked",
     )
-    widened = bool((np.asarray(design.rho)[places] > 0).any())
+
+
+def _independence(evaluation: Evaluation, judged: Judgment) -> Check:
+    widened = bool((np.asarray(judged.design.rho)[used(judged.design)] > 0).any())
     drawn, fixed = bool(evaluation.redrawn), len(evaluation.redrawn) < len(evaluation.workloads)
     when = " or ".join(["every seed redraws its split"] * drawn + ["all trials share their test rows"] * fixed)
     how = " or ".join(["splits are redrawn"] * drawn + ["test rows are shared"] * fixed)
-    found.append(
-        Check(
-            "seeds are independent",
-            f"test rows / training rows added to 1/n where {when}",
-            f"{how}: intervals of single data sets are widened"
-            if widened
-            else "test data are taken as fixed or fresh: nothing is added",
-            "yes" if widened or evaluation.foreign else "not checked",
-        )
+    return Check(
+        "seeds are independent",
+        f"test rows / training rows added to 1/n where {when}",
+        f"{how}: intervals of single data sets are widened"
+        if widened
+        else "test data are taken as fixed or fresh: nothing is added",
+        "yes" if widened or evaluation.foreign else "not checked",
     )
-    fingerprints = [w.fingerprint for w in evaluation.workloads.values() if w.fingerprint]
-    found.append(
-        Check(
-            "data sets are different ones",
-            "fingerprints of the data",
-            "not recorded"
-            if not fingerprints
-            else "all differ"
-            if len(set(fingerprints)) == len(fingerprints)
-            else "two are the same",
-            ("yes" if len(set(fingerprints)) == len(fingerprints) else "no") if fingerprints else "not checked",
-        )
+
+
+def _different_data(evaluation: Evaluation) -> Check:
+    known = [workload.fingerprint for workload in evaluation.workloads.values() if workload.fingerprint]
+    differ = len(set(known)) == len(known)
+    return Check(
+        "data sets are different ones",
+        "fingerprints of the data",
+        ("all differ" if differ else "two are the same") if known else "not recorded",
+        ("yes" if differ else "no") if known else "not checked",
     )
-    lost = int(results["score"].isna().sum())
-    gone = int((results["failed"] > 0).sum())
-    counted = f", {gone} counted as losses" if evaluation.foreign and gone else ""
-    found.append(
-        Check(
-            "no trial is missing by our fault",
-            "states of the trials",
-            f"{lost} FAILED{counted}",
-            "no" if lost else "yes",
-        )
+
+
+def _failures(folder: Folder) -> Check:
+    lost = int(folder.results["score"].isna().sum())
+    losses = int((folder.results["failed"] > 0).sum())
+    counted = f", {losses} counted as losses" if folder.evaluation.foreign and losses else ""
+    return Check(
+        "no trial is missing by our fault", "states of the trials", f"{lost} FAILED{counted}", "no" if lost else "yes"
     )
-    below = [
-        n for n, f in zip(evaluation.workloads, design.floors, strict=True) if math.isfinite(f) and design.rope < f
-    ]
-    known = [f for f in design.floors if math.isfinite(f)]
-    found.append(
-        Check(
-            "the ROPE is not finer than the data",
-            "noise floor of each test set against the ROPE",
-            (f"finer on {', '.join(below)}: EQUIVALENT is not given there" if below else "coarser than every floor")
-            if known
-            else "no floor is known",
-            ("no" if below else "yes") if known else "not checked",
-        )
+
+
+def _floors(evaluation: Evaluation, judged: Judgment) -> Check:
+    floors = dict(zip(evaluation.workloads, judged.design.floors, strict=True))
+    known = {name: floor for name, floor in floors.items() if math.isfinite(floor)}
+    below = [name for name, floor in known.items() if judged.design.rope < floor]
+    outcome = f"finer on {', '.join(below)}: EQUIVALENT is not given there" if below else "coarser than every floor"
+    return Check(
+        "the ROPE is not finer than the data",
+        "noise floor of each test set against the ROPE",
+        outcome if known else "no floor is known",
+        ("no" if below else "yes") if known else "not checked",
     )
-    stages = "one stage" if design.num_pilot is None else f"pilot of seeds below {design.num_pilot}, extended once"
-    found.append(Check("nobody stopped when it looked good", "stages of the trials", stages, "yes"))
-    machines = evaluation.provenance.get("machines", [])
-    found.append(
-        Check(
-            "one kind of hardware",
-            "machines of the trials",
-            f"{len(machines)} kinds" if len(machines) > 1 else "one kind" if machines else "not recorded",
-            "not checked" if not machines else "yes" if len(machines) == 1 else "no",
-        )
-    )
-    return tuple(found)
+
+
+def _stopping(folder: Folder, judged: Judgment) -> Check:
+    """Check the stages of the seeds: nothing else says whether somebody looked at results and then went on."""
+    first, results = judged.design.num_pilot, folder.results
+    recorded = "stage" in results and bool((results["stage"].fillna("") != "").any())
+    if first is not None:
+        outcome = f"pilot of seeds below {first}, then an extension; the number of its steps is not recorded"
+    else:
+        outcome = "one stage" if recorded else "not recorded"
+    holds = "yes" if recorded and first is None else "not known"
+    return Check("no optional stopping", "stages of the trials", outcome, holds)
+
+
+def _hardware(evaluation: Evaluation) -> Check:
+    count = len(evaluation.provenance.get("machines", []))
+    outcome = "not recorded" if not count else "one kind" if count == 1 else f"{count} kinds"
+    holds = "not checked" if not count else "yes" if count == 1 else "no"
+    return Check("one kind of hardware", "machines of the trials", outcome, holds)
 
 
 def _run_correlation(judged: Judgment, verdict: Verdict) -> float:

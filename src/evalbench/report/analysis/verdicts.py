@@ -83,27 +83,9 @@ def judgment(
         TableError: no ROPE is declared for the common unit.
     """
     evaluation = folder.evaluation
-    workloads = tuple(evaluation.workloads)
     rope_unit = "skill" if common is SKILL else next(iter(evaluation.workloads.values())).measure
-    design = Design(
-        rope=_rope(folder, rope_unit),
-        rho=np.array([rho.get(name, 0.0) for name in workloads]),
-        counted=tuple(not workload.generated for workload in evaluation.workloads.values()),
-        floors=_floors(folder, common is SKILL),
-        alpha=1 - evaluation.confidence,
-        num_pilot=folder.num_pilot,
-        one_score=_one_score(folder),
-        tuned=evaluation.tuned,
-        tuning_parity=evaluation.tuning_parity,
-        num_candidates=len(contrasts),
-    )
-    by_candidate = left_out.groupby("candidate", sort=False)
-    unmatched = {str(name): int(count) for name, count in by_candidate["count"].sum().items()}
-    incomplete = {str(name): "; ".join(dict.fromkeys(reasons)) for name, reasons in by_candidate["reason"]}
-    if evaluation.foreign:  # nothing was planned there: what both sides have is compared
-        incomplete = {}
-    else:
-        unmatched = {}
+    design = _design(folder, common, rho, rope_unit, len(contrasts))
+    incomplete, unmatched = _gaps(folder, left_out)
     failed = _failed(folder)
     candidates = [
         Candidate(
@@ -135,6 +117,33 @@ def judgment(
         incomplete,
         unmatched,
     )
+
+
+def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: str, num_candidates: int) -> Design:
+    evaluation = folder.evaluation
+    return Design(
+        rope=_rope(folder, rope_unit),
+        rho=np.array([rho.get(name, 0.0) for name in evaluation.workloads]),
+        counted=tuple(not workload.generated for workload in evaluation.workloads.values()),
+        floors=_floors(folder, common is SKILL),
+        alpha=1 - evaluation.confidence,
+        num_pilot=folder.num_pilot,
+        one_score=_one_score(folder),
+        tuned=evaluation.tuned,
+        tuning_parity=evaluation.tuning_parity,
+        num_candidates=num_candidates,
+    )
+
+
+def _gaps(folder: Folder, left_out: pd.DataFrame) -> tuple[dict[str, str], dict[str, int]]:
+    """Return why cells are missing, and the number of runs without a partner, by candidate.
+
+    Nothing was planned in a foreign table: what both sides have is compared, and no cell is missing.
+    """
+    by_candidate = left_out.groupby("candidate", sort=False)
+    if folder.evaluation.foreign:
+        return {}, {str(name): int(count) for name, count in by_candidate["count"].sum().items()}
+    return {str(name): "; ".join(dict.fromkeys(reasons)) for name, reasons in by_candidate["reason"]}, {}
 
 
 def _rope(folder: Folder, unit: str) -> float:

@@ -17,16 +17,7 @@ FEW_DATA_SETS = 6  # below it, no test over data sets can reach .05
 def caveats(findings: Findings) -> list[str]:
     """What limits this evaluation; each one only where it holds."""
     evaluation = findings.evaluation
-    notes = []
-    if evaluation.foreign and not evaluation.tuned:
-        notes.append("The table does not say that both sides were tuned alike: every ring is capped at TRIAL.")
-    elif (tuned := searched(findings)) is not None:
-        notes += tuning.caveats(tuned)
-    elif not evaluation.tuned:
-        notes.append(
-            "No technique was tuned here: the differences hold at the settings listed, and may turn at others."
-        )
-    notes += _about_data_sets(findings)
+    notes = [*_about_tuning(findings), *_about_data_sets(findings)]
     if unequal_updates(findings):
         notes.append(
             "The techniques did unequal work (see the answer): a difference in score may come from that alone."
@@ -38,6 +29,27 @@ def caveats(findings: Findings) -> list[str]:
     notes += _about_seeds(findings)
     if any(_passes_bounds(findings, score) for score in findings.scores):
         notes.append("Some t intervals pass 0 or 100 %: the t interval does not know the bounds of an accuracy.")
+    notes += _about_endings(findings)
+    if len(evaluation.provenance.get("machines", [])) > 1:
+        notes.append("The trials ran on different machines, which may change results in the last digits.")
+    if evaluation.factors:
+        notes.append("The effects per level of the other factors are exploratory: their intervals allow for no family.")
+    return notes
+
+
+def _about_tuning(findings: Findings) -> list[str]:
+    evaluation, tuned = findings.evaluation, searched(findings)
+    if tuned is not None:
+        return tuning.caveats(tuned)
+    if evaluation.tuned:
+        return []
+    if evaluation.foreign:
+        return ["The table does not say that both sides were tuned alike: every ring is capped at TRIAL."]
+    return ["No technique was tuned here: the differences hold at the settings listed, and may turn at others."]
+
+
+def _about_endings(findings: Findings) -> list[str]:
+    notes, evaluation = [], findings.evaluation
     states = findings.folder.results["state"]
     results = findings.folder.results
     unknown = results["state"][results["finished"] == "not known"] if "finished" in results else states.iloc[:0]
@@ -61,10 +73,6 @@ def caveats(findings: Findings) -> list[str]:
         notes.append(
             "Failed trials are left out together with their partners: the pairs that remain may be easier ones."
         )
-    if len(evaluation.provenance.get("machines", [])) > 1:
-        notes.append("The trials ran on different machines, which may change results in the last digits.")
-    if evaluation.factors:
-        notes.append("The effects per level of the other factors are exploratory: their intervals allow for no family.")
     return notes
 
 

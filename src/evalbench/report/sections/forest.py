@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -13,11 +14,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from evalbench.names import one_line, short
+from evalbench.report.analysis.differences import Difference, Overall
 from evalbench.report.analysis.findings import Findings, JudgedFindings
 from evalbench.report.render import style
 from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
 from evalbench.report.render.units import percent
 from evalbench.report.section import Chart, Section, always
+from evalbench.statistics.intervals import Interval
 
 
 def caption(findings: Findings) -> str:
@@ -66,24 +69,24 @@ def numbers(findings: Findings) -> pd.DataFrame:
                 "left_out": difference.num_left_out,
             }
         )
-    for overall in findings.overall:
-        if overall.interval is not None:
-            low, high = findings.common.ends(overall.interval.low, overall.interval.high)
-            rows.append(
-                {
-                    "workload": f"(all {len(overall.workloads)} data sets)",
-                    "candidate": overall.candidate,
-                    "comparator": overall.comparator,
-                    "unit": findings.common.difference,
-                    "mean": overall.interval.mean * findings.common.oriented,
-                    "low": low,
-                    "high": high,
-                    "confidence": overall.interval.confidence,
-                    **_prediction(findings, overall.candidate),
-                }
-            )
+    rows += [_overall_row(findings, overall, overall.interval) for overall in findings.overall if overall.interval]
     counts = ["pairs", "wins", "ties", "losses", "left_out"]
     return pd.DataFrame(rows).astype(dict.fromkeys(counts, "Int64"))
+
+
+def _overall_row(findings: Findings, overall: Overall, interval: Interval) -> dict[str, Any]:
+    low, high = findings.common.ends(interval.low, interval.high)
+    return {
+        "workload": f"(all {len(overall.workloads)} data sets)",
+        "candidate": overall.candidate,
+        "comparator": overall.comparator,
+        "unit": findings.common.difference,
+        "mean": interval.mean * findings.common.oriented,
+        "low": low,
+        "high": high,
+        "confidence": interval.confidence,
+        **_prediction(findings, overall.candidate),
+    }
 
 
 def _prediction(findings: Findings, candidate: str) -> dict[str, float]:
@@ -132,30 +135,8 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
     techniques = list(evaluation.techniques)
     colour = style.colour(techniques.index(candidate))
     mine = [d for d in findings.differences if (d.candidate, d.comparator) == (candidate, comparator)]
-    for place, difference in enumerate(mine):
-        own, common = difference.effect, difference.common
-        if not own.count:
-            axis.text(
-                0.5,
-                place,
-                "no pairs",
-                transform=axis.get_yaxis_transform(),
-                ha="center",
-                va="center",
-                backgroundcolor="white",
-                color=style.GREY,
-            )
-            continue
-        if common.computed:
-            # In the common unit both intervals are centred on one mean: their widths differ by a known ratio.
-            ratio = math.sqrt((1 / common.count) / (1 / common.count + findings.rho[difference.workload]))
-            half = (common.high - common.low) / 2 * ratio
-            ends = unit.ends(common.mean - half, common.mean + half)
-            if findings.rho[difference.workload]:
-                axis.plot(ends, [place] * 2, "-", color=colour, lw=4.5, alpha=0.35, solid_capstyle="butt", zorder=2)
-            ends = unit.ends(common.low, common.high)
-            axis.plot(ends, [place] * 2, "-", color=colour, lw=1.4, solid_capstyle="butt", zorder=3)
-        axis.plot([common.mean * unit.oriented], [place], "o", ms=5, color=colour, mec="white", mew=0.5, zorder=4)
+    for row, difference in enumerate(mine):
+        _difference(axis, findings, difference, row, colour)
     names = [style.wrapped(workload_label(findings.evaluation, d.workload)) for d in mine]
     overall = next(o for o in findings.overall if (o.candidate, o.comparator) == (candidate, comparator))
     if any(o.interval is not None for o in findings.overall):
@@ -163,24 +144,7 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
         names.append("mean over data sets")
         axis.axhline(place - 0.5, color=style.GREY, lw=0.6)
         if overall.interval is not None:
-            verdicts = findings.judged.verdicts if isinstance(findings, JudgedFindings) else ()
-            ahead = next((v.prediction for v in verdicts if v.candidate == candidate), (math.nan, math.nan))
-            if math.isfinite(ahead[0]):
-                ends = unit.ends(*ahead)
-                axis.plot(ends, [place] * 2, color=colour, ls=(0, (2, 1.5)), lw=1.2, zorder=2)
-            if overall.interval.computed:
-                ends = unit.ends(overall.interval.low, overall.interval.high)
-                axis.plot(ends, [place] * 2, "-", color=colour, lw=2, solid_capstyle="butt", zorder=3)
-            axis.plot(
-                [overall.interval.mean * unit.oriented],
-                [place],
-                "D",
-                ms=7,
-                color=colour,
-                mec="white",
-                mew=0.5,
-                zorder=4,
-            )
+            _overall(axis, findings, overall.interval, candidate, place, colour)
     axis.axvline(0, color="black", lw=0.9, zorder=1)
     if isinstance(findings, JudgedFindings):
         rope = findings.judged.design.rope * unit.scale
@@ -194,6 +158,37 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
         style.wrapped(" − ".join(short(one_line(name), 32) for name in (candidate, comparator)), 34), loc="left"
     )
     axis.set_xlabel(f"difference in {unit.difference}" if unit.short != "points" else f"difference ({unit.difference})")
+
+
+def _difference(axis: Axes, findings: Findings, difference: Difference, row: int, colour: str) -> None:
+    """Draw a difference on one workload with its interval, and behind it the one for these rows only."""
+    unit, common, rho = findings.common, difference.common, findings.rho.get(difference.workload, 0.0)
+    if not difference.effect.count:
+        middle: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "ha": "center", "va": "center"}
+        axis.text(0.5, row, "no pairs", **middle, backgroundcolor="white", color=style.GREY)
+        return
+    if common.computed:
+        # In the common unit both intervals are centered on one mean: their widths differ by a known ratio.
+        half = (common.high - common.low) / 2 * math.sqrt((1 / common.count) / (1 / common.count + rho))
+        if rho:
+            ends = unit.ends(common.mean - half, common.mean + half)
+            axis.plot(ends, [row] * 2, "-", color=colour, lw=4.5, alpha=0.35, solid_capstyle="butt", zorder=2)
+        ends = unit.ends(common.low, common.high)
+        axis.plot(ends, [row] * 2, "-", color=colour, lw=1.4, solid_capstyle="butt", zorder=3)
+    axis.plot([common.mean * unit.oriented], [row], "o", ms=5, color=colour, mec="white", mew=0.5, zorder=4)
+
+
+def _overall(axis: Axes, findings: Findings, interval: Interval, candidate: str, row: int, colour: str) -> None:
+    """Draw the mean over the data sets with its interval, and the prediction for a new one."""
+    unit = findings.common
+    verdicts = findings.judged.verdicts if isinstance(findings, JudgedFindings) else ()
+    ahead = next((v.prediction for v in verdicts if v.candidate == candidate), (math.nan, math.nan))
+    if math.isfinite(ahead[0]):
+        axis.plot(unit.ends(*ahead), [row] * 2, color=colour, ls=(0, (2, 1.5)), lw=1.2, zorder=2)
+    if interval.computed:
+        ends = unit.ends(interval.low, interval.high)
+        axis.plot(ends, [row] * 2, "-", color=colour, lw=2, solid_capstyle="butt", zorder=3)
+    axis.plot([interval.mean * unit.oriented], [row], "D", ms=7, color=colour, mec="white", mew=0.5, zorder=4)
 
 
 def alt(findings: Findings) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from evalbench.names import code, plain
+from evalbench.report.analysis.cost import FrontPlace
 from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
@@ -54,16 +57,8 @@ def draw(findings: JudgedFindings) -> Figure:
     rope = findings.judged.design.rope * findings.common.scale
     axis.axhspan(-rope, rope, color=style.ROPE, lw=0, zorder=0)
     axis.axvspan(0.9, 1.1, color="#EEEEEE", lw=0, zorder=-1)
-    for place in findings.front:
-        index = names.index(place.technique)
-        colour = style.colour(index)
-        x, y = place.cost[0], place.effect[0] * scale
-        if place.cost[1] < place.cost[2]:
-            axis.plot(place.cost[1:], [y, y], color=colour, lw=1.4, zorder=2)
-        if place.effect[1] < place.effect[2]:
-            axis.plot([x, x], [place.effect[1] * scale, place.effect[2] * scale], color=colour, lw=1.4, zorder=2)
-        face = colour if place.front else "white"
-        axis.plot(x, y, style.marker(index), ms=9, color=colour, mfc=face, mew=1.6, zorder=3)
+    for point in findings.front:
+        _point(axis, point, names.index(point.technique), scale)
     _names(findings, axis, scale, names)
     best = sorted((p.cost[0], p.effect[0]) for p in findings.front if p.front)
     if len(best) > 1:
@@ -76,15 +71,7 @@ def draw(findings: JudgedFindings) -> Figure:
             ls=(0, (1, 1.5)),
             zorder=1,
         )
-    axis.set_xscale("log")
-    costs = [x for p in findings.front for x in p.cost if np.isfinite(x)]
-    low, high = min([0.8, *costs]), max([1.25, *costs])
-    axis.set_xlim(low / 1.15, high * 1.15)
-    ticks = _ticks(low / 1.15, high * 1.15)
-    axis.set_xticks(ticks)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}×"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.xaxis.set_minor_locator(NullLocator())
+    _cost_scale(axis, findings.front)
     axis.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
     axis.grid()
     if findings.common.sign < 0:
@@ -106,6 +93,30 @@ def draw(findings: JudgedFindings) -> Figure:
         5,
     )
     return figure
+
+
+def _point(axis: Axes, point: FrontPlace, index: int, scale: float) -> None:
+    """Draw a technique with both intervals; its marker is filled if it is on the front."""
+    colour = style.colour(index)
+    x, y = point.cost[0], point.effect[0] * scale
+    if point.cost[1] < point.cost[2]:
+        axis.plot(point.cost[1:], [y, y], color=colour, lw=1.4, zorder=2)
+    if point.effect[1] < point.effect[2]:
+        axis.plot([x, x], [point.effect[1] * scale, point.effect[2] * scale], color=colour, lw=1.4, zorder=2)
+    face = colour if point.front else "white"
+    axis.plot(x, y, style.marker(index), ms=9, color=colour, mfc=face, mew=1.6, zorder=3)
+
+
+def _cost_scale(axis: Axes, front: Sequence[FrontPlace]) -> None:
+    axis.set_xscale("log")
+    costs = [x for p in front for x in p.cost if np.isfinite(x)]
+    low, high = min([0.8, *costs]), max([1.25, *costs])
+    axis.set_xlim(low / 1.15, high * 1.15)
+    ticks = _ticks(low / 1.15, high * 1.15)
+    axis.set_xticks(ticks)
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}×"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 def _names(findings: JudgedFindings, axis: Axes, scale: float, names: list[str]) -> None:
