@@ -138,7 +138,7 @@ def test_an_evaluation_whose_every_cell_failed_has_a_report_all_the_same(tmp_pat
     link(plan, store, "command")
     for cell in plan.cells:
         cells.fail(cell, store, RuntimeError("nothing works"))
-    report = conclude(plan, store).report
+    report = conclude(plan, store).page
     assert report is not None
     assert "nothing works" in report.read_text()
     assert "**Which optimizer is better than sgd?**" in report.read_text()  # nobody has asked one
@@ -168,8 +168,8 @@ def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:
     assert results["state"].tolist() == ["COMPLETE"] * 3 + ["FAILED"] * 3
     assert len(pd.read_csv(tmp_path / "small" / "curves.csv")) == 3 * 2
     assert len(pd.read_csv(tmp_path / "small" / "references.csv")) == 3 * 2
-    assert outcome.report is not None
-    assert "killed by signal 9" in outcome.report.read_text()
+    assert outcome.page is not None
+    assert "killed by signal 9" in outcome.page.read_text()
 
 
 @pytest.mark.slow
@@ -217,7 +217,7 @@ def test_two_processes_that_end_together_write_one_after_the_other(
         writing.append(True)
         time.sleep(0.05)
         writing.clear()
-        return Outcome({}, 6, plan.folder, ())
+        return Outcome({}, 6, None, plan.folder, ())
 
     monkeypatch.setattr("evalbench.evaluation.conclude._conclude", write)
     ended: list[Outcome] = []

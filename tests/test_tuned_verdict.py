@@ -43,11 +43,11 @@ def test_a_technique_with_a_bad_default_loses_untuned_and_does_not_lose_tuned(wo
     for cell in plan.cells:
         tuning.run(cell, store)
     outcome = conclude(plan, store)
-    assert outcome.report is not None
-    found = find(load(outcome.report.parent))
+    assert outcome.page is not None
+    found = find(load(outcome.page.parent))
     assert isinstance(found, JudgedFindings)
     assert found.tuned is not None
     assert found.tuned.defaults is not None
     assert found.tuned.defaults.verdict("adam").quality is Quality.INFERIOR
     assert found.judged.verdict("adam").quality not in (Quality.INFERIOR, Quality.WORSE)
-    assert "What tuning changed in the verdicts" in outcome.report.read_text()
+    assert "What tuning changed in the verdicts" in outcome.page.read_text()

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from evalbench import processes, programs, report, tuning
+from evalbench import processes, programs, tuning
 from evalbench.cell import Cell
 from evalbench.composition import add_to_search, compose_job, conf_folder, refusal, split_jobs
 from evalbench.config import parse
@@ -48,11 +48,8 @@ class Evaluation:
     """The number of trials by state, and what failed."""
     folder: Path
     """Where `report.md`, `report.html`, `results.csv` and the other tables are."""
-
-    @cached_property
-    def report(self) -> Report:
-        """The report: verdicts, tables and figures as data."""
-        return report.read(self.folder)
+    report: Report
+    """What the results say: verdicts, tables and figures as data."""
 
     @cached_property
     def results(self) -> pd.DataFrame:
@@ -119,9 +116,9 @@ def evaluate(
         train = train_here(plan, store) if workers == 0 else _train_in(workers, trees)
         log_folder = Path(trees[0].hydra.sweep.dir)
         outcome = run(plan, store, train, _command(arguments, models, data), log_folder)
-    if not outcome.has_ended:
+    if outcome.report is None:
         raise KeyboardInterrupt
-    return Evaluation(outcome, plan.folder)
+    return Evaluation(outcome, plan.folder, outcome.report)
 
 
 def train_job(tree: DictConfig) -> None:

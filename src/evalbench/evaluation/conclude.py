@@ -10,6 +10,7 @@ from evalbench import report, tuning
 from evalbench.evaluation.costs import alone, cost_rows
 from evalbench.evaluation.plan import Plan
 from evalbench.record.write import Searched, failed_candidates, write_costs, write_defaults, write_folder
+from evalbench.report import Report
 from evalbench.store import Store
 from evalbench.trial import State
 
@@ -20,7 +21,10 @@ class Outcome:
 
     states: Mapping[State, int]
     num_trials: int
-    report: Path | None
+    report: Report | None
+    """What the results say; None until all trials have ended."""
+    page: Path | None
+    """The path of `report.md`."""
     failures: tuple[Mapping[str, Any], ...]
     interrupted: bool = False
     unmirrored: tuple[tuple[str, int, str], ...] = ()
@@ -49,7 +53,7 @@ def _conclude(plan: Plan, store: Store) -> Outcome:
     links = list({link.trial_id: link for each in (plan.links(), *measured) for link in each}.values())
     store.link(plan.name, store.design(plan.name), links)
     states = store.count_states(plan.name)
-    outcome = Outcome(states, len(links), None, ())
+    outcome = Outcome(states, len(links), None, None, ())
     if not outcome.has_ended:
         return outcome
     trials = store.trials([link.trial_id for link in links])
@@ -75,6 +79,7 @@ def _conclude(plan: Plan, store: Store) -> Outcome:
     if searched:
         write_defaults(plan.folder, design, datasets, plan.links(), trials, plan.config.num_seeds)
         write_costs(plan.folder / "default_costs.csv", cost_rows(plan, store, tuned=False))
-    written = report.write(plan.folder)
+    written = report.read(plan.folder)
+    page = written.save(plan.folder)
     report.write_index(plan.folder.parent)
-    return replace(outcome, report=written, failures=(*failures, *failed_candidates(studies)))
+    return replace(outcome, report=written, page=page, failures=(*failures, *failed_candidates(studies)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.measure import Measurement
@@ -14,9 +13,12 @@ from evalbench.cell import Cell
 from evalbench.evaluation.conclude import Outcome
 from evalbench.evaluation.plan import Plan
 from evalbench.names import one_line
-from evalbench.seeds import study_of
-from evalbench.statistics.intervals import t_interval
-from evalbench.store import Store, StoredTrial, printable
+from evalbench.record.schema import REFERENCES
+from evalbench.report import Report
+from evalbench.statistics.intervals import Interval
+from evalbench.store import Store, printable
+
+REFERENCE_ROWS = ("linear", "trivial")
 
 
 def print_studies(console: Console, cells_to_train: Sequence[Cell], store: Store) -> None:
@@ -46,9 +48,10 @@ def print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) 
         console.print(f"FAILED   {said}", style="red", markup=False, highlight=False)
         if failure["log"]:
             console.print(f"         log: {failure['log']}", markup=False, highlight=False, soft_wrap=True)
-    table, content = _summary_table(plan, store), "mean ± 95 % interval"
+    assert outcome.report is not None
+    table, content = _summary_table(plan, outcome.report), "mean ± 95 % interval"
     if Measurement.get(console, console.options.update(max_width=1000), table).maximum > console.width:
-        table, content = _summary_table(plan, store, halves=False), "mean"
+        table, content = _summary_table(plan, outcome.report, halves=False), "mean"
     legend = ", * baseline" if plan.baseline else ""
     score = "tuned test score" if plan.config.search else "test score"
     console.print(f"{plan.name}: {score} in points, {content}{legend}", style="bold", highlight=False)
@@ -61,8 +64,8 @@ def print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) 
         console.print(
             f"Tuning   {len(studies)} {'study' if len(studies) == 1 else 'studies'}: {tried} trials", highlight=False
         )
-    if outcome.report:
-        console.print(f"Report   {outcome.report}", highlight=False, soft_wrap=True)
+    if outcome.page:
+        console.print(f"Report   {outcome.page}", highlight=False, soft_wrap=True)
     _print_weights(console, plan)
     _print_trackers(console, plan, outcome)
 
@@ -93,43 +96,29 @@ def _print_weights(console: Console, plan: Plan) -> None:
     console.print(f"Weights  {saved} trials in {plan.config.weights_folder}{note}", highlight=False, soft_wrap=True)
 
 
-def _summary_table(plan: Plan, store: Store, halves: bool = True) -> Table:
-    """One row per workload, one column per technique: mean over seeds, and half its 95 % interval where asked."""
-    links = [link for each in plan.measured(store) for link in each]
-    trials = store.trials([link.trial_id for link in links])
+def _summary_table(plan: Plan, report: Report, halves: bool = True) -> Table:
+    """Return a row per workload and a column per technique: the report's mean, with half its interval if asked."""
+    scores = {(score.workload, score.name): score.interval for score in report.findings.scores}
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("workload", no_wrap=True)
     for technique in plan.techniques:
         mark = "*" if technique == plan.baseline else ""
         table.add_column(one_line(technique) + mark, justify="right", no_wrap=True)
-    for reference in ("linear", "trivial"):
+    for reference in REFERENCE_ROWS:
         table.add_column(reference, justify="right", style="dim", no_wrap=True)
-    for workload, measure in {cell.workload: cell.dataset.metric for cell in plan.cells}.items():
-        metric = measure.on("test")
-        here = [cell for cell in plan.cells if cell.workload == workload]
-        row = [one_line(workload) + ("" if measure.name == "accuracy" else f" ({measure.words})")]
-        for technique in plan.techniques:
-            mine = [trials[link.trial_id] for link in links if link.technique == technique]
-            here_too = [trial for trial in mine if trial.workload == workload]
-            row.append(_mean_text(here_too, metric, halves, by_study=here[0].num_studies > 1))
-        references = store.references(here[0].workload_id)
-        for name in ("linear", "trivial"):
-            seeds = set(here[0].seeds)
-            scores = [m[metric] for (seed, ref), m in references.items() if ref == name and seed in seeds]
-            row.append(f"{100 * np.mean(scores):.1f}" if scores else "–")  # every job died before it had computed them
+    for workload, metric in {cell.workload: cell.dataset.metric for cell in plan.cells}.items():
+        scale = 100.0 if metric.best == 1 else 1.0  # shares of the best score are said in points
+        row = [one_line(workload) + ("" if metric.name == "accuracy" else f" ({metric.words})")]
+        row += [_mean_text(scores[workload, technique], scale, halves) for technique in plan.techniques]
+        for reference in REFERENCE_ROWS:
+            interval = scores.get((workload, REFERENCES[reference]))  # None: each job died before it had computed it
+            row.append("–" if interval is None else _mean_text(interval, scale, half=False))
         table.add_row(*row)
     return table
 
 
-def _mean_text(trials: Sequence[StoredTrial], metric: str, half: bool, by_study: bool) -> str:
-    scored = [trial for trial in trials if metric in trial.result.metrics]
-    if not scored:
+def _mean_text(interval: Interval, scale: float, half: bool) -> str:
+    if not interval.count:
         return "failed"
-    first = scored[0].result
-    repeats: dict[int, list[float]] = {}
-    for trial in scored:  # where the whole search was repeated, the study is what repeats
-        repeats.setdefault(study_of(trial.seed)[0 if by_study else 1], []).append(trial.result.metrics[metric])
-    scores = [100 * float(np.mean(values)) for values in repeats.values()]
-    interval = t_interval(scores, 0.95, rho=(first.num_test or 0) / (first.num_train or 1))
-    width = f" ± {(interval.high - interval.low) / 2:.1f}" if half and interval.computed else ""
-    return f"{interval.mean:.1f}{width}"
+    width = f" ± {scale * (interval.high - interval.low) / 2:.1f}" if half and interval.computed else ""
+    return f"{scale * interval.mean:.1f}{width}"
