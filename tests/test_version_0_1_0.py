@@ -1,0 +1,37 @@
+"""Stores and folders of version 0.1.0 are read, and their trials are not trained again."""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from conftest import Inline
+from evalbench.report import read
+
+DATA = Path(__file__).parent / "data" / "version_0_1_0"
+COMMAND = (
+    "-m", "optimizer=sgd,adam", "dataset=iris,diabetes", "num_seeds=3", "budget.epochs=3", "tracker=none",
+    "evaluation.name=old", "evaluation.baseline=sgd", "+search=random", "search.num_trials=4", "cost.rounds=0",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_command_of_an_old_store_trains_nothing_and_gives_the_same_results(inline: Inline, workspace: Path) -> None:
+    Path("outputs").mkdir()
+    with closing(sqlite3.connect("outputs/store.sqlite")) as store:
+        store.executescript((DATA / "store.sql").read_text())
+        before = store.execute("SELECT * FROM trials ORDER BY id").fetchall()
+    inline(*COMMAND)
+    with closing(sqlite3.connect("outputs/store.sqlite")) as store:
+        assert store.execute("SELECT * FROM trials ORDER BY id").fetchall() == before
+    for table in ("results.csv", "defaults.csv", "tuning.csv", "curves.csv", "references.csv"):
+        assert Path("reports/old", table).read_bytes() == (DATA / "report" / table).read_bytes(), table
+
+
+def test_an_old_folder_is_read(tmp_path: Path) -> None:
+    folder = shutil.copytree(DATA / "report", tmp_path / "old")
+    report = read(folder)
+    assert list(report.verdicts["technique"]) == ["sgd", "adam"]
+    assert "adam" in report._repr_markdown_()
