@@ -79,7 +79,7 @@ class Comparison:
         return tuple(change.technique for change in self.changes if change.quality in WORSE or change.worse_on)
 
 
-def compare(old: Path, new: Path, options: Options | None = None) -> Comparison:
+def compare(old: str | Path, new: str | Path, options: Options | None = None) -> Comparison:
     """Compare two tables of results, `results.csv` in the folder of an evaluation or any others.
 
     A technique's scores are compared seed by seed where both evaluations have the same seeds on the same data, data
@@ -88,7 +88,7 @@ def compare(old: Path, new: Path, options: Options | None = None) -> Comparison:
     Raises:
         TableError: a table cannot be used, or the two have no technique or workload in common.
     """
-    sides = [_read(path, options) for path in (old, new)]
+    sides = [_read(path, options) for path in (Path(old), Path(new))]
     judged = [side.judged for side in sides if side.judged is not None]
     if len(judged) < 2:
         raise TableError("only evaluations that compare techniques with a baseline can be compared with each other")
