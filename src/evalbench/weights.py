@@ -197,7 +197,7 @@ def _check_code(description: Path, settings: Any, packages: Sequence[str]) -> No
         trusted = "${" not in json.dumps(settings) and _is_in(name, [*NETWORKS, *packages])
         if not (trusted and _is_trusted(Component("model", name, {}).locate(), packages)):
             rule = f"must be made of networks of {' and '.join([*NETWORKS, *packages])}, not {name!r}"
-            remedy = f"if you trust whoever wrote it, say weights.load(…, packages=[{name.partition('.')[0]!r}])"
+            remedy = f"if you trust whoever wrote it, say load_weights(…, packages=[{name.partition('.')[0]!r}])"
             raise DataError(f"{description}: {rule}: {remedy}")
 
 
