@@ -52,6 +52,7 @@ ROOMS = [
     "engine.guard",
     "engine.networks",
     "engine.data",
+    "engine.validation",
     "engine.gradients",
     "engine.cohort",
     "engine.checkpoints",

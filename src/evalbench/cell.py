@@ -18,8 +18,8 @@ from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageErr
 from evalbench.names import file_name
 from evalbench.seeds import Phase, Role, derive, seeds_of
 from evalbench.store import Lease, Store
-from evalbench.trial import Entrant, State, TrialResult, TrialSpec
-from evalbench.workloads import Dataset, development_part, draw_split, hold_out, references
+from evalbench.trial import Entrant, State, TrialResult, TrialSpec, best_point
+from evalbench.workloads import Dataset, development_part, draw_split, hold_out, judged, judging, references
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Cell:
     @classmethod
     def of(cls, config: Config) -> "Cell":
         """Load the data; raise `InputError` where it cannot be used."""
-        dataset = workloads.load(config.dataset)
+        dataset = judged(workloads.load(config.dataset), config.task)
         if config.search is not None and dataset.fixed_test_rows is None:
             seed = derive(config.root_seed, dataset.name, Role.DEVELOPMENT, 0)
             dataset = hold_out(dataset, config.split.test, seed)
@@ -117,6 +117,7 @@ class Cell:
             "data": self.workload_identity,
             **{key: value for part in PARTS for key, value in part.identity(config.parts[part.group]).items()},
             "label_smoothing": config.label_smoothing,
+            **judging.identity(self.dataset, config.task),
             "budget": config.budget.spec(),
             "precision": config.precision,
             **({"code": self.code} if self.code else {}),
@@ -127,7 +128,11 @@ class Cell:
     def code(self) -> dict[str, dict[str, str]]:
         """The user's own code that a trial runs: that of what is trained, and of a kind of data set of their own."""
         kind = type(self.dataset)
-        return {**self.config.code, **Component("dataset", f"{kind.__module__}.{kind.__qualname__}", {}).code()}
+        return {
+            **self.config.code,
+            **self.config.task.code(),
+            **Component("dataset", f"{kind.__module__}.{kind.__qualname__}", {}).code(),
+        }
 
     @property
     def _phase_settings(self) -> dict[str, Any]:
@@ -158,7 +163,10 @@ class Cell:
     @property
     def workload_id(self) -> str:
         """The hash that reference rows are stored under."""
-        text = json.dumps([self.workload, self.workload_identity, self.config.root_seed], sort_keys=True)
+        chosen = judging.identity(self.dataset, self.config.task)
+        own = self.config.task.code()
+        content = [self.workload, self.workload_identity, self.config.root_seed, *([chosen, own] if chosen else [])]
+        text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
@@ -276,7 +284,7 @@ def _keep_best(cell: Cell, ended: Sequence[tuple[TrialSpec, TrialResult]]) -> No
     from evalbench import weights
 
     complete = {spec.seed: result.curve for spec, result in ended if result.state is State.COMPLETE}
-    ordered = sorted(complete, key=lambda seed: min(point.val_loss for point in complete[seed]))
+    ordered = sorted(complete, key=lambda seed: best_point(complete[seed]).rank)
     for seed in ordered[1:]:
         shutil.rmtree(weights.folder(weights_folder(cell), seed), ignore_errors=True)
 

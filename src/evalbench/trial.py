@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -104,6 +104,18 @@ class CurvePoint:
     train_loss: float
     val_loss: float
     val_score: float
+    monitored: float | None = None
+    """The quantity that picks the epoch, negated if larger is better; None: the loss does."""
+
+    @property
+    def rank(self) -> float:
+        """Return the value by which epochs are compared; lower is better."""
+        return self.val_loss if self.monitored is None else self.monitored
+
+
+def best_point(curve: Sequence[CurvePoint]) -> CurvePoint:
+    """Return the validation whose weights are tested: the first of the best ones."""
+    return min(curve, key=lambda point: point.rank)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from evalbench import space
+from evalbench.config.judging import read_task
 from evalbench.config.parts import PARTS
 from evalbench.config.search import SearchConfig, read_search
 from evalbench.config.section import Section, check_leaves
@@ -80,6 +81,7 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     config = Config(
         **_trainer(top.section("trainer")),
         dataset=dataset.component(),
+        task=read_task(top.section("task")),
         target_score=target_score,
         parts={part.group: part.read(top.section(part.group)) for part in PARTS},
         part_settings=part_settings,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from evalbench import space
 from evalbench.config.component import Component
+from evalbench.config.judging import TaskConfig
 from evalbench.config.parts import PARTS, ActivationConfig, Chosen, OptimizerConfig
 from evalbench.config.search import SearchConfig
 from evalbench.config.section import Section, check_leaves
@@ -53,6 +54,7 @@ class Config:
     """The configuration of one cell."""
 
     dataset: Component
+    task: TaskConfig
     target_score: float | None
     """The value of the workload's metric that counts as solved."""
     parts: Mapping[str, Chosen | None]

@@ -16,7 +16,6 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn, optim
-from torch.func import vmap
 
 from evalbench.engine import gradients, guard, instances, noise, optimizers, python_state, state
 from evalbench.engine.batches import Batches
@@ -24,6 +23,7 @@ from evalbench.engine.data import Data, pick
 from evalbench.engine.members import Member, Recipe
 from evalbench.engine.networks import build_all
 from evalbench.engine.state import Held, HeldStack, Stack, num_bytes
+from evalbench.engine.validation import Validation
 from evalbench.workloads import Dataset, Split
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ class Cohort(pl.LightningModule):
         """Called after each validation, to show how far the members are."""
         self._settings = settings
         self.data = Data(dataset, splits, recipe.dtype)
+        self._validation = Validation(dataset, self.data)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
         self.register_buffer("_loss_sums", torch.zeros(len(splits), dtype=torch.float64), persistent=False)
         self._best = Held()
@@ -240,22 +241,21 @@ class Cohort(pl.LightningModule):
 
     @torch.no_grad()
     def on_train_epoch_end(self) -> None:
-        """Validate every member; remember its state where the validation loss is the lowest so far."""
+        """Validate every member; remember its state if the validation is its best so far."""
         start, stop = self.round_steps(self.round)
         seen = self.batches.examples(stop) - self.batches.examples(start)
         self.optimizer.switch(training=False)
         with self.trainer.precision_plugin.val_step_context():
             rows = pick(self.data.validation_rows, self.places)
             outputs = self._evaluate(self._held.stack, rows)  # (C, rows, K)
-        targets = self.data.targets_of(rows, self.places)
-        val_losses = vmap(self.task.loss)(outputs, targets).double().tolist()
-        val_scores = self.task.score(outputs, targets).double().tolist()
+        validated = self._validation(outputs, rows, self.places)
         train_losses = (self._loss_sums / seen).tolist()
         improved = []
         for place, index in enumerate(self.places):
             member = self.members[index]
-            measured = (train_losses[place], val_losses[place], val_scores[place])
-            if not member.ended and member.note_validation(*measured, stop, self.recipe.patience):
+            if not member.ended and member.note_validation(
+                train_losses[place], validated[place], stop, self.recipe.patience
+            ):
                 improved.append(place)
         if self.on_validated is not None:
             self.on_validated(self)
@@ -277,7 +277,7 @@ class Cohort(pl.LightningModule):
         halving = self.recipe.halving
         if halving is None or self.round + 1 == len(self.recipe.validation_steps):
             return
-        standing = [member.standing(halving.by_loss) for member in self.members]
+        standing = [member.standing(halving.by_loss, halving.sign) for member in self.members]
         ended = [member.ended for member in self.members]
         for index in halving.losers(standing, ended, self.round + 1):
             self.members[index].pruned = self.members[index].ended = True
@@ -307,9 +307,7 @@ class Cohort(pl.LightningModule):
         self._check_shared()
         self._steps.set_python_state(self._best_python)
         for member, outputs in enumerate(self._evaluate(self._best_stack(), rows)):
-            predictions = self.task.predict(outputs)
-            if not self.task.is_classification:
-                predictions = predictions * self.data.target_std[member] + self.data.target_mean[member]
+            predictions = self.data.unscaled(self.task.predict(outputs)[None], [member])[0]
             yield predictions.cpu().numpy()
 
     def best_weights(self, member: int) -> dict[str, Tensor]:

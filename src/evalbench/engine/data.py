@@ -65,6 +65,12 @@ class Data(nn.Module):
             return (targets - pick(self.target_mean, members)[:, None]) / pick(self.target_std, members)[:, None]
         return targets
 
+    def unscaled(self, predictions: Tensor, members: Sequence[int]) -> Tensor:
+        """Return predictions `(C, ...)` of some members with numbers in the target's own unit."""
+        if not self._scales_targets:
+            return predictions
+        return predictions * pick(self.target_std, members)[:, None] + pick(self.target_mean, members)[:, None]
+
 
 def pick(values: Tensor, members: Sequence[int]) -> Tensor:
     """Return the rows of some members from a tensor with a row per member."""

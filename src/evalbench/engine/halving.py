@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from evalbench.config import Pruning
-from evalbench.trial import State, TrialResult
+from evalbench.trial import State, TrialResult, best_point
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Halving:
     """The candidate that each member belongs to."""
     by_loss: bool = False
     """Compare validation losses, not validation scores."""
+    sign: int = 1
+    """-1 if lower scores are better."""
     stop: int | None = None
     """The validation after which all members end, because they compete with others elsewhere; None: they compete here.
     """
@@ -55,7 +57,11 @@ class Halving:
 
 
 def race(
-    company: Sequence[Sequence[TrialResult | None]], pruning: Pruning, validations: int, by_loss: bool = False
+    company: Sequence[Sequence[TrialResult | None]],
+    pruning: Pruning,
+    validations: int,
+    by_loss: bool = False,
+    sign: int = 1,
 ) -> tuple[dict[int, int], int]:
     """Return after which validation each loser ends, by its place, and how many validations all others must reach next.
 
@@ -65,6 +71,7 @@ def race(
         pruning: the rungs, and how many go on.
         validations: those of a trial that goes on to the end.
         by_loss: compare validation losses, not validation scores.
+        sign: -1 if lower scores are better.
     """
     lost: dict[int, int] = {}
     for rung in pruning.rungs(validations):
@@ -74,7 +81,7 @@ def race(
             return lost, rung
         trained = [(place, result) for place, result in members if result is not None]
         halving = Halving(pruning, [place for place, _ in trained])
-        standing = [_standing(result, rung, by_loss) for _, result in trained]
+        standing = [_standing(result, rung, by_loss, sign) for _, result in trained]
         losers = halving.losers(standing, [not trains_after(result, rung) for _, result in trained], rung)
         lost |= {trained[member][0]: rung for member in losers}
     return lost, validations
@@ -91,12 +98,12 @@ def trains_after(result: TrialResult, validation: int) -> bool:
     return length > validation or (length == validation and result.state is not State.COMPLETE)
 
 
-def _standing(result: TrialResult, validation: int, by_loss: bool) -> float:
-    """Return the value at the lowest validation loss so far, larger is better."""
+def _standing(result: TrialResult, validation: int, by_loss: bool, sign: int) -> float:
+    """Return the value at the best validation so far, larger is better."""
     if result.state is State.DIVERGED and len(result.curve) < validation:
         return -math.inf
-    best = min(result.curve[:validation], key=lambda point: point.val_loss)
-    return -best.val_loss if by_loss else best.val_score
+    best = best_point(result.curve[:validation])
+    return -best.val_loss if by_loss else sign * best.val_score
 
 
 def _has_failed(results: Sequence[TrialResult | None]) -> bool:

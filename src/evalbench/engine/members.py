@@ -4,12 +4,29 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from evalbench.config import Component, OptimizerConfig
 from evalbench.engine.halving import Halving
+
+
+class Validated(NamedTuple):
+    """One validation of one member."""
+
+    loss: float
+    """The task's own loss, whatever the member is trained on."""
+    score: float
+    """The primary metric."""
+    monitored: float | None = None
+    """The metric that picks the epoch, negated if larger is better; None: the loss does."""
+
+    @property
+    def rank(self) -> float:
+        """Return the value by which epochs are compared; lower is better."""
+        return self.loss if self.monitored is None else self.monitored
 
 
 @dataclass
@@ -19,6 +36,8 @@ class Member:
     val_losses: list[float] = field(default_factory=list)
     val_scores: list[float] = field(default_factory=list)
     train_losses: list[float] = field(default_factory=list)
+    monitored: list[float] = field(default_factory=list)
+    """The quantity that picks the epoch, lower is better; empty if the loss does."""
     diverged_step: int | None = None
     best_round: int | None = None
     ended: bool = False
@@ -27,35 +46,36 @@ class Member:
     """Examples that its optimizer evaluated again in closures, beside those of its steps."""
 
     @property
-    def best_loss(self) -> float:
-        """The lowest validation loss so far."""
-        return float("inf") if self.best_round is None else self.val_losses[self.best_round]
+    def best_rank(self) -> float:
+        """The lowest monitored value so far."""
+        ranks = self.monitored or self.val_losses
+        return float("inf") if self.best_round is None else ranks[self.best_round]
 
-    def note_validation(
-        self, train_loss: float, val_loss: float, val_score: float, step: int, patience: int | None
-    ) -> bool:
-        """Record a validation after a step; return whether its loss is the lowest so far.
+    def note_validation(self, train_loss: float, validated: Validated, step: int, patience: int | None) -> bool:
+        """Record a validation after a step; return whether it is the best so far.
 
         A loss that is not finite is divergence. The member ends `patience` validations after its best one.
         """
-        if not math.isfinite(val_loss):
+        if not math.isfinite(validated.loss):
             self.diverged_step, self.ended = step, True
             return False
-        improved = val_loss < self.best_loss
+        improved = validated.rank < self.best_rank
         if improved:
             self.best_round = len(self.val_losses)
         self.train_losses.append(train_loss)
-        self.val_losses.append(val_loss)
-        self.val_scores.append(val_score)
+        self.val_losses.append(validated.loss)
+        self.val_scores.append(validated.score)
+        if validated.monitored is not None:
+            self.monitored.append(validated.monitored)
         since = len(self.val_losses) - 1 - (self.best_round or 0)
         self.ended = patience is not None and since >= patience
         return improved
 
-    def standing(self, by_loss: bool) -> float:
-        """Return the pruning score (higher is better): that of the epoch with the lowest validation loss."""
+    def standing(self, by_loss: bool, sign: int) -> float:
+        """Return the pruning score (higher is better) at the best validation; `sign` is -1 for scores to minimize."""
         if self.diverged_step is not None or self.best_round is None:
             return float("-inf")
-        return -self.best_loss if by_loss else self.val_scores[self.best_round]
+        return -self.val_losses[self.best_round] if by_loss else sign * self.val_scores[self.best_round]
 
 
 @dataclass(frozen=True)

@@ -245,7 +245,7 @@ def train(
     results = _results(cohort, config, dataset, splits)
     if keep_in is not None and cohort.is_rank_zero:
         complete = [place for place, result in enumerate(results) if result.state is State.COMPLETE]
-        best_first = sorted(complete, key=lambda place: cohort.members[place].best_loss)
+        best_first = sorted(complete, key=lambda place: cohort.members[place].best_rank)
         with weights.writing(keep_in):
             base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
             for place in best_first[:1] if config.save == "best" else complete:
@@ -293,7 +293,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         config.schedule,
         config.budget.patience,
         config.microbatch_size,
-        _halving(config, entrants),
+        _halving(config, dataset, entrants),
         config.verify and _is_users(config),
         torch.float64 if config.precision == "64-true" else torch.float32,
     )
@@ -308,14 +308,15 @@ def _own_settings(entrants: Sequence[Entrant]) -> str:
     return f"-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}" if any(settings) else ""
 
 
-def _halving(config: Config, entrants: Sequence[Entrant]) -> Halving | None:
+def _halving(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> Halving | None:
     """Return how candidates are pruned while they are tuned, members with the same settings being one candidate."""
     if config.search is None or config.search.pruning is None or entrants[0].phase is not Phase.TUNE:
         return None
     names = [json.dumps(one.settings, sort_keys=True) for one in entrants]
     order = list(dict.fromkeys(names))
     by_loss = config.search.objectives[:1] == ("val/log_loss",)
-    return Halving(config.search.pruning, [order.index(name) for name in names], by_loss, entrants[0].stop)
+    candidates, sign = [order.index(name) for name in names], dataset.metric.sign
+    return Halving(config.search.pruning, candidates, by_loss, sign, entrants[0].stop)
 
 
 def _most_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> int:
@@ -347,7 +348,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
         passed = examples + member.extra_examples
         diverged = member.diverged_step is not None
         targets = dataset.targets[split.test]
-        tested = references.trivial(dataset, split) if diverged else dataset.kind.evaluate(predictions, targets)
+        tested = references.trivial(dataset, split) if diverged else dataset.evaluate(predictions, targets)
         results.append(
             TrialResult(
                 state=State.DIVERGED if diverged else State.PRUNED if member.pruned else State.COMPLETE,
@@ -417,7 +418,8 @@ def _trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trai
 
 
 def _curve(member: Member, batches: Batches, validation_steps: Sequence[int], first: int = 0) -> tuple[CurvePoint, ...]:
-    columns = (validation_steps, member.train_losses, member.val_losses, member.val_scores)
+    monitored: Sequence[float | None] = member.monitored or [None] * len(member.val_losses)
+    columns = (validation_steps, member.train_losses, member.val_losses, member.val_scores, monitored)
     points = zip(*(column[first:] for column in columns), strict=False)
     return tuple(CurvePoint(step / batches.steps_per_epoch, step, *values) for step, *values in points)
 

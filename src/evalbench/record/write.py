@@ -17,7 +17,7 @@ from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
 from evalbench.tasks import MEASURED
 from evalbench.trial import TRAINING_VERSION, State
-from evalbench.tuning import Study, TriedCandidate, direction
+from evalbench.tuning import Study, TriedCandidate
 from evalbench.workloads import Dataset
 
 REFERENCE_COLUMNS = ["reference", "workload", "seed", "metric", "direction", "unit", "score"]
@@ -128,7 +128,7 @@ def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
         "development": search.development,
         "pruning": None if search.pruning is None else search.pruning.spec(),
         "objectives": objectives,
-        "directions": {name: direction(name) for names in objectives.values() for name in names},
+        "directions": {name: s.study.direction(name) for s in searched for name in s.study.objectives},
         "space": space,
     }
 
@@ -206,7 +206,7 @@ def _importance(s: Searched) -> dict[str, dict[str, float]]:
         if one.result is not None and one.result.values is not None and not one.result.pruned
         if math.isfinite(one.result.values[0])
     ]
-    found = importance(_space(s), finished, direction(s.study.objectives[0]) == "maximize")
+    found = importance(_space(s), finished, s.study.direction(s.study.objectives[0]) == "maximize")
     return {
         "importance": {path: round(share, 6) for path, (share, _) in found.items()},
         "importance_error": {path: round(error, 6) for path, (_, error) in found.items()},

@@ -9,7 +9,7 @@ from evalbench.tasks.multiclass import Multiclass
 from evalbench.tasks.regression import Regression
 from evalbench.tasks.task import Task
 
-__all__ = ["MEASURED", "TASKS", "Kind", "Metric", "Task", "kind_of"]
+__all__ = ["MEASURED", "METRICS", "TASKS", "Kind", "Metric", "Task", "kind_of"]
 
 
 class Kind:

@@ -17,6 +17,7 @@ class Binary(Task):
 
     name = "binary"
     metrics = ("accuracy", "log_loss", "macro_f1", "auroc")
+    more_metrics = ("balanced_accuracy",)
 
     def num_outputs(self, num_classes: int) -> int:
         """Return 1."""

@@ -17,6 +17,7 @@ class Multiclass(Task):
 
     name = "multiclass"
     metrics = ("accuracy", "log_loss", "macro_f1", "auroc")
+    more_metrics = ("balanced_accuracy",)
 
     def num_outputs(self, num_classes: int) -> int:
         """Return one per class."""

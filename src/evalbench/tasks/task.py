@@ -45,6 +45,8 @@ class Task(ABC):
     """Part of a data set's fingerprint."""
     metrics: ClassVar[tuple[str, ...]]
     """The names of the metrics that are measured on test rows, the primary one first."""
+    more_metrics: ClassVar[tuple[str, ...]] = ()
+    """The names of metrics that it has beside these, if the user asks for one."""
     is_classification: ClassVar[bool] = True
     """Targets are indices of classes, or tokens; otherwise numbers, which are scaled by those of the training rows."""
     has_row_classes: ClassVar[bool] = True
@@ -101,11 +103,13 @@ class Task(ABC):
         return predictions, targets
 
     def evaluate(self, predictions: Array, targets: Array, metrics: Sequence[Metric] = ()) -> dict[str, float]:
-        """Return the task's metrics and others on test rows by name, such as `test/accuracy`; none that is undefined.
+        """Return metrics on test rows by name, such as `test/accuracy`, the task's if none is given.
+
+        A metric that is undefined there is left out.
 
         `predictions` and `targets` as `predict` returns them, numbers in the target's own unit.
         """
-        measured = dict.fromkeys([*(METRICS[name] for name in self.metrics), *metrics])
+        measured = metrics or [METRICS[name] for name in self.metrics]
         rows = self.rows_of(predictions, targets)
         scores = {metric.on("test"): float(metric.compute(*rows)) for metric in measured if metric.compute}
         return {name: score for name, score in scores.items() if not np.isnan(score)}

@@ -10,7 +10,6 @@ beginning of the whole one, whoever it competed with: which candidates end where
 """
 
 from evalbench.tuning.checks import check
-from evalbench.tuning.objectives import direction
 from evalbench.tuning.phases import fail, is_done, keep, measured, run, tune
 from evalbench.tuning.study import Study, TriedCandidate, num_candidates, num_trials, studies
 
@@ -18,7 +17,6 @@ __all__ = [
     "Study",
     "TriedCandidate",
     "check",
-    "direction",
     "fail",
     "is_done",
     "keep",

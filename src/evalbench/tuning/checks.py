@@ -23,7 +23,7 @@ def check(cell: Cell) -> None:
 
     search.check(config)
     for name in objectives(cell):
-        known = [*(metric.on("val") for metric in METRICS.values()), *COSTS]
+        known = [*(metric.on("val") for metric in {**METRICS, **cell.dataset.measured}.values()), *COSTS]
         if name not in known:
             raise ConfigError("search.objectives", "must be known quantities", name, "there are " + ", ".join(known))
         if name.startswith("val/") and name not in measured_metrics(cell):

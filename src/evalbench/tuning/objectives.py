@@ -2,7 +2,7 @@
 
 from evalbench import cell as cells
 from evalbench.cell import Cell
-from evalbench.tasks.metric import METRICS, Direction, base_name
+from evalbench.tasks.metric import Direction, base_name
 from evalbench.workloads import draw_split
 
 COSTS = (
@@ -15,9 +15,9 @@ COSTS = (
 TIMED = ("cost/step_seconds", "cost/seconds")
 
 
-def direction(objective: str) -> Direction:
+def direction(cell: Cell, objective: str) -> Direction:
     """Return the direction of an objective."""
-    return "minimize" if objective in COSTS else METRICS[base_name(objective)].direction
+    return "minimize" if objective in COSTS else cell.dataset.measured[base_name(objective)].direction
 
 
 def objectives(cell: Cell) -> tuple[str, ...]:

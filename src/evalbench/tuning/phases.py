@@ -15,7 +15,6 @@ from evalbench.seeds import Phase, derive_draw
 from evalbench.store import Lease, Store, StoredCandidate
 from evalbench.trial import Candidate, Entrant, State, TrialResult, TrialSpec
 from evalbench.tuning import timing
-from evalbench.tuning.objectives import direction
 from evalbench.tuning.study import Study, num_candidates, studies
 
 log = logging.getLogger(__name__)
@@ -103,7 +102,7 @@ def tune(study: Study, store: Store) -> None:
         opened = optuna_side.OptunaStudy(
             study.name,
             config,
-            [direction(name) for name in study.objectives],
+            [study.direction(name) for name in study.objectives],
             config.storage or optuna_side.default_storage(study.cell.config.store_url),
             lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
             [one.candidate for one in study.history(store)],
@@ -124,7 +123,7 @@ def keep(study: Study, store: Store) -> None:
         return
     from evalbench import search as optuna_side
 
-    config, directions = study.search, [direction(name) for name in study.objectives]
+    config, directions = study.search, [study.direction(name) for name in study.objectives]
     where = config.storage or optuna_side.default_storage(study.cell.config.store_url)
     optuna_side.keep_copy(study.name, config, directions, where, ended)
 

@@ -14,7 +14,8 @@ from evalbench.config import SearchConfig
 from evalbench.engine import halving
 from evalbench.seeds import Phase
 from evalbench.store import Store, StoredCandidate, StoredTrial
-from evalbench.trial import Candidate, CandidateResult, State, TrialResult, TrialSpec
+from evalbench.tasks.metric import Direction
+from evalbench.trial import Candidate, CandidateResult, State, TrialResult, TrialSpec, best_point
 from evalbench.tuning import timing
 from evalbench.tuning.objectives import TIMED, direction, objectives
 
@@ -106,6 +107,10 @@ class Study:
         """Whether candidates are timed, because an objective needs it."""
         return any(name in TIMED for name in self.objectives)
 
+    def direction(self, objective: str) -> Direction:
+        """Return the direction of an objective."""
+        return direction(self.cell, objective)
+
     @property
     def seeds(self) -> range:
         """The seed indices of every candidate, other ones in every study."""
@@ -156,7 +161,9 @@ class Study:
         runners = list(dict.fromkeys(company))
         results = [[trials[name].result if name in trials else None for name in names] for names in runners]
         by_loss = self.objectives[0] == "val/log_loss"
-        lost, reach = halving.race(results, self.search.pruning, self.validations, by_loss)
+        lost, reach = halving.race(
+            results, self.search.pruning, self.validations, by_loss, self.cell.dataset.metric.sign
+        )
         return {runners[place]: rung for place, rung in lost.items()}, reach
 
     @property
@@ -198,7 +205,7 @@ class Study:
             state=State.PRUNED,
             metrics={},
             curve=curve,
-            best_epoch=min(curve, key=lambda point: point.val_loss).epoch,
+            best_epoch=best_point(curve).epoch,
             diverged_step=None,
             steps=curve[-1].step,
             examples=examples,
@@ -207,7 +214,7 @@ class Study:
 
     def _value(self, name: str, candidate: Candidate, result: TrialResult, timed: Mapping[str, float]) -> float:
         if result.state is State.PRUNED:  # one objective, which each validation has
-            best = min(result.curve, key=lambda point: point.val_loss)
+            best = best_point(result.curve)
             return best.val_loss if name == "val/log_loss" else best.val_score
         if name in timed:
             return timed[name]
@@ -248,7 +255,7 @@ class Study:
             for one in self.history(store)
             if one.result is not None and one.result.values is not None and not one.result.pruned
         ]
-        sign = 1 if direction(self.objectives[0]) == "minimize" else -1
+        sign = 1 if self.direction(self.objectives[0]) == "minimize" else -1
 
         def order(one: TriedCandidate) -> tuple[float, float, int]:
             assert one.result is not None

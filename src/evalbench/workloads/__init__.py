@@ -6,6 +6,7 @@ from evalbench.config import Component
 from evalbench.errors import ConfigError
 from evalbench.tasks import Kind
 from evalbench.workloads.dataset import Dataset
+from evalbench.workloads.judging import judged
 from evalbench.workloads.splits import Scaling, Split, development_part, draw_split, fit_scaling, hold_out
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "draw_split",
     "fit_scaling",
     "hold_out",
+    "judged",
     "load",
 ]
 

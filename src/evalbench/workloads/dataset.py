@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import DataError
-from evalbench.tasks import Metric, Task
+from evalbench.tasks import METRICS, Metric, Task
 
 MIN_ROWS = 10
 
@@ -45,9 +45,16 @@ class Dataset:
     drawn: bool = False
     """Whether evalbench drew them: then a seed stands for them, and they are no part of the content."""
 
+    primary: Metric | None = None
+    """The primary metric that the user names; None: the task's."""
+    monitor: Metric | None = None
+    """The metric on validation rows that picks the epoch; None: the loss. Neither is part of the content."""
+
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise DataError(f"a data set's name must be text, not {self.name!r}: give dataset.name one")
+        if not isinstance(self.kind, Task):
+            raise DataError(f"{self.name}: kind must be one of evalbench.workloads.Kind, not {self.kind!r}")
         rows, columns = self.inputs.shape
         if rows < MIN_ROWS:
             raise DataError(f"{self.name}: at least {MIN_ROWS} rows are needed, not {rows}: give more data")
@@ -95,7 +102,17 @@ class Dataset:
     @property
     def metric(self) -> Metric:
         """The primary metric, read once on the test rows."""
-        return self.kind.metric
+        return self.primary or self.kind.metric
+
+    @property
+    def measured(self) -> dict[str, Metric]:
+        """The metrics of every trial by name: those of the task, and those that the user names."""
+        own = [METRICS[name] for name in self.kind.metrics]
+        return {metric.name: metric for metric in (*own, self.primary, self.monitor) if metric is not None}
+
+    def evaluate(self, predictions: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
+        """Return the metrics of predictions on test rows by name, such as `test/accuracy`, see `Task.evaluate`."""
+        return self.kind.evaluate(predictions, targets, list(self.measured.values()))
 
     @cached_property
     def derived(self) -> dict[tuple[float | str, ...], Any]:

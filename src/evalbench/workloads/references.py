@@ -1,26 +1,20 @@
 """Reference rows: what a predictor without inputs and a linear model score on the same split."""
 
-from collections.abc import Sequence
-
-from evalbench.tasks import Metric
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.splits import Split, fit_scaling
 
 
-def trivial(dataset: Dataset, split: Split, metrics: Sequence[Metric] = ()) -> dict[str, float]:
-    """Return the test metrics of always predicting the training rows' class shares, token shares, or mean.
-
-    `metrics` come on top of those of the task.
-    """
+def trivial(dataset: Dataset, split: Split) -> dict[str, float]:
+    """Return the test metrics of always predicting the training rows' class shares, token shares, or mean."""
     targets = dataset.targets[split.test]
     predictions = dataset.kind.trivial(dataset.targets[split.train], targets.shape, len(dataset.classes))
-    return dataset.kind.evaluate(predictions, targets, metrics)
+    return dataset.evaluate(predictions, targets)
 
 
-def linear(dataset: Dataset, split: Split, metrics: Sequence[Metric] = ()) -> dict[str, float]:
+def linear(dataset: Dataset, split: Split) -> dict[str, float]:
     """Return the test metrics of the task's linear model; a row of tokens counts by their shares in it."""
     scaling = fit_scaling(dataset, split.train)
     train, test = (scaling.inputs(dataset, rows) for rows in (split.train, split.test))
     targets, vocabulary = dataset.targets[split.train], dataset.vocabulary
     predictions = dataset.kind.linear(train, targets, test, len(dataset.classes), vocabulary)
-    return dataset.kind.evaluate(predictions, dataset.targets[split.test], metrics)
+    return dataset.evaluate(predictions, dataset.targets[split.test])

@@ -1,0 +1,43 @@
+"""A metric of the user's own: a function of predictions and targets, or a class of torchmetrics."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from evalbench.tasks.metric import Array, Compute
+
+
+def is_torchmetrics(target: Any) -> bool:
+    """Return whether a target is a class with `update` and `compute`, as those of torchmetrics are."""
+    return isinstance(target, type) and hasattr(target, "update") and hasattr(target, "compute")
+
+
+def computed_by(target: Any, call: Callable[..., Any]) -> Compute:
+    """Return how a target computes scores; `call` calls it with its settings and what it is given.
+
+    It sees one member at a time: class probabilities `(N, K)` or numbers `(N,)`, and targets `(N,)`, as NumPy arrays. A
+    class of torchmetrics gets tensors, and one for two classes the probabilities `(N,)` of the second.
+    """
+
+    def of_one(predictions: Array, targets: Array) -> float:
+        value = call(predictions, targets) if not is_torchmetrics(target) else _measured(call(), predictions, targets)
+        return float(value)
+
+    def compute(predictions: Array, targets: Array) -> Any:
+        lead = targets.shape[:-1]
+        if not lead:
+            return np.float64(of_one(predictions, targets))
+        members = zip(predictions, targets, strict=True)
+        return np.array([compute(*member) for member in members])
+
+    return compute
+
+
+def _measured(metric: Any, predictions: Array, targets: Array) -> Any:
+    import torch
+
+    if any(base.__name__.startswith("Binary") for base in type(metric).__mro__):
+        predictions = predictions[:, 1]
+    metric.update(torch.as_tensor(np.ascontiguousarray(predictions)), torch.as_tensor(np.ascontiguousarray(targets)))
+    return metric.compute()
