@@ -58,7 +58,7 @@ def test_the_monitored_metric_picks_the_epoch_and_the_primary_one_is_on_the_curv
         both = min(len(result.curve), len(other.curve))
         losses = [[point.val_loss for point in each.curve[:both]] for each in (result, other)]
         assert losses[0] == pytest.approx(losses[1])
-        ranks = [point.monitored for point in result.curve]
+        ranks = [float(point.monitored or 0) for point in result.curve]
         best = int(np.argmin(ranks))
         assert result.best_epoch == best + 1
         assert len(ranks) in (8, best + 4)
