@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from evalbench.config.component import Component
+from evalbench.config.loss import read_loss
 from evalbench.config.section import Section
 from evalbench.errors import ConfigError
 
 
 class Chosen(Protocol):
     """The value of a part: what the user chose of it."""
+
+    def spec(self) -> Mapping[str, Any]:
+        """Return it as plain values, for people."""
 
     def identity(self) -> Mapping[str, Any]:
         """Return its entries in the settings that identify a trial: plain values."""
@@ -126,5 +130,6 @@ PARTS = (
     Part("activation", _activation),
     Part("model", Section.component),
     Part("schedule", _schedule, described=False, absent={"schedule": None}),
+    Part("loss", read_loss, described=False),
 )
 """In the order in which a search draws their hyperparameters; a new part goes to the end."""
