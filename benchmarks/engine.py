@@ -22,7 +22,7 @@ from benchmarks import breakdown, lightning_template, peers, rounds, table
 from benchmarks.rounds import Engine, Timing
 from benchmarks.work import DEVICE, Work, works
 from evalbench import cell as cells
-from evalbench.engine import training
+from evalbench.engine import checks, training
 from evalbench.evaluation.checks import check_trainable
 from evalbench.evaluation.design import link
 from evalbench.evaluation.plan import Plan
@@ -85,7 +85,7 @@ def measure(
     for place, work in enumerate(chosen):
         first = place == 0
         try:
-            training.check(work.cell.config, work.cell.dataset)
+            checks.check(work.cell.config, work.cell.dataset)
         except Exception as error:  # not only what evalbench refuses: Hydra does not know this choice, say
             bench.skipped[work.name] = str(error).strip().splitlines()[0]
             continue

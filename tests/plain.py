@@ -1,6 +1,7 @@
 """One trial as any PyTorch user would write it: a network, a loop, a scheduler; no member axis, no traced graph."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from evalbench.engine.cohort import EVALUATION_STEP
 from evalbench.seeds import Role, derive
 from evalbench.workloads import Kind, draw_split, fit_scaling
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class PlainResult:
@@ -27,20 +30,25 @@ class PlainResult:
     best_epoch: float
 
 
-def train(cell: Cell, seed: int, closure: bool = False, gradients: bool = True) -> PlainResult:
+def train(
+    cell: Cell, seed: int, closure: bool = False, gradients: bool = True, loss: Loss | None = None
+) -> PlainResult:
     """Train one trial and test it at its lowest validation loss.
 
-    Where the optimizer takes a `closure`, `gradients` says whether it wants gradients before that.
+    If the optimizer takes a `closure`, `gradients` says whether it wants gradients before that. A `loss` of outputs and
+    targets replaces the task's own in training.
     """
     dtype = torch.float64 if cell.config.precision == "64-true" else torch.float32
     before = torch.get_default_dtype()
     try:
-        return _train(cell, seed, closure, gradients, dtype)
+        return _train(cell, seed, closure, gradients, dtype, loss)
     finally:
         torch.set_default_dtype(before)
 
 
-def _train(cell: Cell, seed: int, closure: bool, gradients: bool, dtype: torch.dtype) -> PlainResult:
+def _train(
+    cell: Cell, seed: int, closure: bool, gradients: bool, dtype: torch.dtype, other: Loss | None
+) -> PlainResult:
     config, dataset = cell.config, cell.dataset
 
     def seed_of(role: Role) -> int:
@@ -111,7 +119,8 @@ def _train(cell: Cell, seed: int, closure: bool, gradients: bool, dtype: torch.d
                     for optimizer in optimizers:
                         optimizer.zero_grad()
                     with noise.MemberNoise(key, torch.tensor(0), eager=True):
-                        loss = loss_of(network(inputs[rows]), rows, config.label_smoothing)
+                        outputs, smoothing = network(inputs[rows]), config.loss.label_smoothing
+                        loss = other(outputs, targets[rows]) if other else loss_of(outputs, rows, smoothing)
                         loss.backward()  # type: ignore[no-untyped-call]
                 if config.optimizer.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)

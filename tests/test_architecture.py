@@ -34,6 +34,7 @@ ROOMS = [
     "workloads",
     "models",
     "weights",
+    "parts",
     "engine.halving",
     "engine.batches",
     "engine.tracing",
@@ -58,6 +59,7 @@ ROOMS = [
     "engine.checkpoints",
     "engine.memory",
     "engine.training",
+    "engine.checks",
     "cost",
     "cell",
     "statistics",
@@ -81,7 +83,7 @@ ROOMS = [
 ]
 """Lowest first: a room imports only from itself and from rooms before it."""
 HEAVY = {
-    "torch": {"models", "engine", "cost", "weights", "tasks"},
+    "torch": {"models", "engine", "cost", "weights", "tasks", "parts"},
     "safetensors": {"weights"},
     "pytorch_lightning": {"engine"},
     "wandb": {"tracking", "imports", "dashboard"},

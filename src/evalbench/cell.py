@@ -116,7 +116,6 @@ class Cell:
         return {
             "data": self.workload_identity,
             **{key: value for part in PARTS for key, value in part.identity(config.parts[part.group]).items()},
-            "label_smoothing": config.label_smoothing,
             **judging.identity(self.dataset, config.task),
             "budget": config.budget.spec(),
             "precision": config.precision,
@@ -173,9 +172,9 @@ class Cell:
 def check(cell: Cell) -> None:
     """Build what the cell would train, so that a wrong setting is refused early; raise `InputError`."""
     try:
-        from evalbench.engine import training  # torch and Lightning: only where something is to be trained
+        from evalbench.engine import checks  # torch and Lightning: only where something is to be trained
 
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)
     except InputError:
         raise
     except ANYTHING as error:  # what the user chose may raise anything

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 
 from conftest import make_cell
 from evalbench import weights
-from evalbench.engine import checkpoints, memory, training
+from evalbench.engine import checkpoints, checks, memory, training
 from evalbench.engine.cohort import Cohort
 from evalbench.engine.steps import Steps
 from evalbench.errors import ConfigError, StorageError
@@ -25,7 +25,7 @@ SMALL = ("dataset=wine", "budget.epochs=6", "model.width=16")
 def test_a_model_that_cannot_be_batched_trains_member_by_member(caplog: pytest.LogCaptureFixture) -> None:
     cell = make_cell("dataset=wine", "budget.epochs=2", "model._target_=networks.Branching", *PLAIN_MODEL)
     for _ in range(2):
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)
     results = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     warnings = [record.message for record in caplog.records if record.name.startswith("evalbench")]
     why = "networks.Branching cannot be batched and trains member by member, slowly"
@@ -255,7 +255,7 @@ def test_peak_memory_grows_with_the_batch() -> None:
 def test_what_cannot_be_exact_is_refused(overrides: tuple[str, ...], key: str) -> None:
     cell = make_cell("dataset=wine", *overrides)
     with pytest.raises(ConfigError) as refused:
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)
     assert refused.value.key == key
 
 

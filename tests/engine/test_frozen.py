@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from conftest import make_cell
 from evalbench import models, weights
 from evalbench.cell import Cell
-from evalbench.engine import training
+from evalbench.engine import checks, training
 from evalbench.engine.cohort import Cohort
 from evalbench.errors import ConfigError, DataError
 from evalbench.trial import State
@@ -96,7 +96,7 @@ def test_a_network_in_which_nothing_trains_is_refused() -> None:
     network = models.build_seeded(0, cell.config.model, cell.config.activation, training.shape_of(cell.dataset))
     network.requires_grad_(False)
     with pytest.raises(ConfigError, match="must have a parameter that trains"):
-        training._check_network(cell.config, network)
+        checks._check_network(cell.config, network)
 
 
 def test_a_frozen_body_that_a_resumed_cohort_needs_is_built_anew(tmp_path: Path) -> None:

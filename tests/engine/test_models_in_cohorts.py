@@ -9,7 +9,7 @@ import torch
 from conftest import Inline, make_cell
 from evalbench import models
 from evalbench.cell import Cell
-from evalbench.engine import training
+from evalbench.engine import checks, training
 from plain import train as train_plainly
 
 CNN = ("model=cnn", "dataset=digits", "model.width=8")
@@ -60,7 +60,7 @@ def cell_of(case: str, optimizer: str) -> Cell:
 )
 def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: str) -> None:
     cell = cell_of(case, optimizer)
-    training.check(cell.config, cell.dataset)
+    checks.check(cell.config, cell.dataset)
     together = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2))
     (alone,) = training.train(cell.config, cell.dataset, cell.entrants(1))
     plain = train_plainly(cell, 1)

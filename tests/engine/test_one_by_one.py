@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from conftest import make_cell
 from evalbench.cell import Cell
 from evalbench.config import Component
-from evalbench.engine import checkpoints, training
+from evalbench.engine import checkpoints, checks, training
 from evalbench.engine.cohort import Cohort
 from evalbench.engine.optimizers import CohortOptimizer
 from evalbench.errors import ConfigError
@@ -138,7 +138,7 @@ def test_noise_does_not_depend_on_how_a_batch_is_cut(network: str) -> None:
         cell_of(f"peoples_networks.{network}", "budget.epochs=2", *more)
         for more in ((), ("trainer.microbatch_size=10",))
     )
-    training.check(parts.config, parts.dataset)
+    checks.check(parts.config, parts.dataset)
     (one,) = training.train(whole.config, whole.dataset, whole.entrants(0))
     (other,) = training.train(parts.config, parts.dataset, parts.entrants(0))
     assert losses(one) == pytest.approx(losses(other), rel=1e-4)
@@ -148,7 +148,7 @@ def test_noise_does_not_depend_on_how_a_batch_is_cut(network: str) -> None:
 def test_a_network_whose_halves_do_not_add_up_is_refused_in_parts(network: str) -> None:
     cell = cell_of(f"peoples_networks.{network}", "trainer.microbatch_size=10")
     with pytest.raises(ConfigError, match=r"trainer.microbatch_size must see whole batches"):
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)
 
 
 # ── what is asked for and what is refused ─────────────────────────────────────────────────────────────────────────────
@@ -157,7 +157,7 @@ def test_a_network_whose_halves_do_not_add_up_is_refused_in_parts(network: str) 
 def test_weights_of_a_network_with_state_in_python_are_not_saved_without_it() -> None:
     cell = cell_of("peoples_networks.Counter", "save=best")
     with pytest.raises(ConfigError, match="save must be none"):
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)
 
 
 def test_the_check_can_be_left_out() -> None:

@@ -15,7 +15,7 @@ from torch import nn
 import peoples_networks as people
 from conftest import make_cell
 from evalbench.cell import Cell
-from evalbench.engine import training
+from evalbench.engine import checks, training
 from evalbench.errors import ConfigError
 from evalbench.trial import State
 from plain import train as train_plainly
@@ -283,10 +283,10 @@ def test_a_network_gets_the_numbers_of_a_plain_loop_or_is_refused(
     expected, cell = TABLE[network], cell_of(network)
     if expected.outcome is Outcome.REFUSED:
         with pytest.raises(ConfigError, match=expected.says) as refusal:
-            training.check(cell.config, cell.dataset)
+            checks.check(cell.config, cell.dataset)
         assert "\n" not in str(refusal.value)
         return
-    training.check(cell.config, cell.dataset)
+    checks.check(cell.config, cell.dataset)
     together = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2))
     (alone,) = training.train(cell.config, cell.dataset, cell.entrants(1))
     plain = [train_plainly(cell_of(expected.like or network), seed) for seed in range(3)]

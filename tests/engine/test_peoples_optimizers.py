@@ -14,7 +14,7 @@ from torch import optim
 import peoples_optimizers as people
 from conftest import make_cell
 from evalbench.cell import Cell
-from evalbench.engine import training
+from evalbench.engine import checks, training
 from evalbench.errors import ConfigError
 from evalbench.trial import State
 from plain import train as train_plainly
@@ -176,10 +176,10 @@ def test_an_optimizer_gets_the_numbers_of_a_plain_loop_or_is_refused(name: str) 
     cell = case.cell()
     if case.refused is not None:
         with pytest.raises(ConfigError, match=case.refused) as refusal:
-            training.check(cell.config, cell.dataset)
+            checks.check(cell.config, cell.dataset)
         assert "\n" not in str(refusal.value)
         return
-    training.check(cell.config, cell.dataset)
+    checks.check(cell.config, cell.dataset)
     together = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2))
     (alone,) = training.train(cell.config, cell.dataset, cell.entrants(1))
     plain = [train_plainly(case.cell(), seed, case.closure, case.gradients) for seed in range(3)]

@@ -6,7 +6,7 @@ from torch import Tensor, nn, optim
 
 from conftest import make_cell
 from evalbench.config import Component
-from evalbench.engine import instances, schedules, training
+from evalbench.engine import checks, instances, schedules
 from evalbench.engine.schedules import Values
 from evalbench.errors import ConfigError
 
@@ -97,7 +97,7 @@ class Decaying(optim.lr_scheduler.LRScheduler):
 def test_a_cell_is_checked_on_the_steps_of_its_trials(overrides: tuple[str, ...], refused: bool) -> None:
     cell = make_cell("dataset=wine", "optimizer=momentum", *overrides)
     if not refused:
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)
         return
     with pytest.raises(ConfigError, match=r"steps of a trial|others follow"):
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import make_cell
-from evalbench.engine import training
+from evalbench.engine import checks, training
 from evalbench.errors import ConfigError
 from evalbench.seeds import Role, derive
 from evalbench.trial import State, TrialResult
@@ -81,4 +81,4 @@ def test_precisions_train(precision: str) -> None:
 def test_a_trainer_that_lightning_refuses_is_refused_early(override: str) -> None:
     cell = make_cell(override)
     with pytest.raises(ConfigError, match=r"^trainer must hold settings that Lightning's Trainer accepts"):
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)

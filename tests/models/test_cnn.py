@@ -4,7 +4,7 @@ from torch import nn
 
 from conftest import compose_config, make_cell
 from evalbench import models
-from evalbench.engine import training
+from evalbench.engine import checks
 from evalbench.errors import ConfigError
 
 DIGITS = models.Shape(64, 10, image=(1, 8, 8))
@@ -100,6 +100,6 @@ def test_a_table_is_refused_with_the_remedy() -> None:
 def test_batch_norm_with_one_example_in_a_step_is_refused(overrides: tuple[str, ...], reason: str) -> None:
     cell = make_cell("model=cnn", "dataset=digits", "model.norm=batch", *overrides)
     with pytest.raises(ConfigError, match=reason):
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)
     other = make_cell("model=cnn", "dataset=digits", *overrides)
-    training.check(other.config, other.dataset)
+    checks.check(other.config, other.dataset)

@@ -4,7 +4,7 @@ from torch import nn
 
 from conftest import compose_config, make_cell
 from evalbench import models
-from evalbench.engine import counting, training
+from evalbench.engine import checks, counting
 from evalbench.errors import ConfigError
 from evalbench.workloads import Kind
 
@@ -117,5 +117,5 @@ def test_wrong_settings_are_refused(model: str, override: str, key: str) -> None
 def test_a_model_that_does_not_suit_the_data_is_refused(overrides: tuple[str, ...], reason: str) -> None:
     cell = make_cell(*overrides)
     with pytest.raises(ConfigError, match=reason) as error:
-        training.check(cell.config, cell.dataset)
+        checks.check(cell.config, cell.dataset)
     assert "\n" not in str(error.value)

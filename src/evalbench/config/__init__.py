@@ -1,6 +1,7 @@
 """The configuration: Hydra's tree, read once into frozen typed values."""
 
 from evalbench.config.component import ANYTHING, Component
+from evalbench.config.loss import LossConfig
 from evalbench.config.parts import PARTS, ActivationConfig, OptimizerConfig
 from evalbench.config.search import Pruning, SearchConfig
 from evalbench.config.tree import log_folder, parse, parse_plain
@@ -13,6 +14,7 @@ __all__ = [
     "Component",
     "Config",
     "EvaluationConfig",
+    "LossConfig",
     "OptimizerConfig",
     "Pruning",
     "SearchConfig",

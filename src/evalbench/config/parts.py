@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from evalbench.config.component import Component
+from evalbench.config.loss import read_loss
 from evalbench.config.section import Section
 from evalbench.errors import ConfigError
 
@@ -126,5 +127,6 @@ PARTS = (
     Part("activation", _activation),
     Part("model", Section.component),
     Part("schedule", _schedule, described=False, absent={"schedule": None}),
+    Part("loss", read_loss, described=False),
 )
 """In the order in which a search draws their hyperparameters; a new part goes to the end."""

@@ -90,7 +90,6 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
         cost_rounds=cost.integer("rounds", least=0),
         save=top.choice("save", SAVES),
         weights_folder=Path(top.text("weights")),
-        label_smoothing=_share(top.section("loss"), "label_smoothing"),
         tracker=_tracker(top.section("tracker")),
         store_url=store.text("url"),
         reports=Path(top.text("reports")),
@@ -190,14 +189,6 @@ def _budget(section: Section) -> Budget:
         budget = Budget(steps=steps, validations=validations, patience=patience)
     section.finish()
     return budget
-
-
-def _share(section: Section, key: str) -> float:
-    value = section.rest.pop(key, None)
-    section.finish()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ConfigError(f"{section.name}.{key}", "must be a share from 0 to below 1", value, "for example 0.1")
-    return float(value)
 
 
 def _split(section: Section, search: SearchConfig | None) -> SplitConfig:

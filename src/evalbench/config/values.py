@@ -9,6 +9,7 @@ from typing import Any, Literal
 from evalbench import space
 from evalbench.config.component import Component
 from evalbench.config.judging import TaskConfig
+from evalbench.config.loss import LossConfig
 from evalbench.config.parts import PARTS, ActivationConfig, Chosen, OptimizerConfig
 from evalbench.config.search import SearchConfig
 from evalbench.config.section import Section, check_leaves
@@ -61,7 +62,6 @@ class Config:
     """Config group to the value of that part of the technique, in the order of the table of parts."""
     part_settings: Mapping[str, Mapping[str, Any]]
     """Config group to the settings that the part was read from."""
-    label_smoothing: float
     budget: Budget
     split: SplitConfig
     precision: str
@@ -123,6 +123,12 @@ class Config:
         """The learning rate's schedule; None for a constant rate."""
         schedule: Any = self.parts["schedule"]
         return schedule  # type: ignore[no-any-return]
+
+    @property
+    def loss(self) -> LossConfig:
+        """The loss that is trained on."""
+        loss: Any = self.parts["loss"]
+        return loss  # type: ignore[no-any-return]
 
     @cached_property
     def code(self) -> dict[str, dict[str, str]]:

@@ -64,8 +64,8 @@ class Cohort(pl.LightningModule):
     ) -> None:
         """Take what builds a member's network, a split and a noise seed per member.
 
-        Hyperparameters are given where members differ in them. Raises `ConfigError` for a network that
-        cannot be trained rightly, where `recipe.verify` asks for that.
+        `settings` are the hyperparameters in which members differ. Raises `ConfigError` for a network that cannot be
+        trained rightly, if `recipe.verify` asks for the check.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -83,6 +83,8 @@ class Cohort(pl.LightningModule):
         """Called after each validation, to show how far the members are."""
         self._settings = settings
         self.data = Data(dataset, splits, recipe.dtype)
+        self._on_batch = nn.ModuleList(recipe.on_batch)
+        self._loss = recipe.loss if isinstance(recipe.loss, nn.Module) else None  # so that its tensors move along
         self._validation = Validation(dataset, self.data)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
         self.register_buffer("_loss_sums", torch.zeros(len(splits), dtype=torch.float64), persistent=False)
@@ -100,8 +102,15 @@ class Cohort(pl.LightningModule):
     def _example(self, step: int) -> guard.Example:
         """Return a batch of one of the first steps, or the part of it that one pass takes."""
         rows = next(self.batches.blocks(step, step + 1, 1))[..., : self.recipe.microbatch_size]
-        inputs, targets = (values[0] for values in self.data.gather(rows, self.places))
-        return guard.Example(inputs, targets, noise.step_keys(self.noise_seeds, step, 1)[0])
+        return guard.Example(*(values[0] for values in self._batch(rows, step)))
+
+    def _batch(self, rows: Tensor, first_step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return inputs `(S, C, B, D)` and targets to train on, and noise keys `(S, C)`, for rows `(S, C, B)`."""
+        inputs, targets = self.data.gather(rows, self.places)
+        keys = noise.step_keys(pick(self.noise_seeds, self.places), first_step, len(rows))
+        for hook in self._on_batch:
+            inputs, targets = hook(inputs, targets, keys, self.places)
+        return inputs, targets, keys
 
     @property
     def why_one_by_one(self) -> str | None:
@@ -189,12 +198,9 @@ class Cohort(pl.LightningModule):
     def _train_block(self, rows: Tensor, first_step: int) -> Tensor:
         optimizer, stack = self.optimizer, self._held.stack
         optimizer.switch(training=True)
-        inputs, targets = self.data.gather(rows, self.places)
-        keys = noise.step_keys(pick(self.noise_seeds, self.places), first_step, len(rows))  # (S, C)
         block = []
-        for step, (step_inputs, step_targets, key) in enumerate(
-            zip(inputs.unbind(), targets.unbind(), keys.unbind(), strict=True)
-        ):
+        batch = (values.unbind() for values in self._batch(rows, first_step))
+        for step, (step_inputs, step_targets, key) in enumerate(zip(*batch, strict=True)):
             optimizer.schedule(first_step + step)
             if optimizer.calls.closure:
                 loss = self._step_with_closures(stack, step_inputs, step_targets, key)
@@ -217,12 +223,11 @@ class Cohort(pl.LightningModule):
         return loss
 
     def _gradients(self, stack: Stack, inputs: Tensor, targets: Tensor, key: Tensor) -> optimizers.Computed:
-        """Return what `gradients.of_batch` does for the global batch, each member's gradients clipped."""
-        most = self.recipe.microbatch_size
-        batch = (inputs, targets, key)
+        """Return what `gradients.of_batch` does for the global batch, and hooks make of its gradients."""
+        batch, most = (inputs, targets, key), self.recipe.microbatch_size
         named, loss, without = gradients.of_batch(self._steps, stack, batch, most, self._rank, self._ranks)
-        if self.recipe.optimizer.clip_norm is not None:
-            named = optimizers.clip_per_member(named, self.recipe.optimizer.clip_norm)
+        for hook in self.recipe.on_gradients:
+            named = hook(named)
         return named, loss, without
 
     def _note_divergence(self, step_losses: Tensor) -> None:
@@ -354,7 +359,7 @@ class Cohort(pl.LightningModule):
     def trace_memory(self) -> tuple[int, int]:
         """Return what a step and a validation pass hold at their worst moment, in bytes; nothing is learned."""
         rows = next(self.batches.blocks(0, 1, 1))
-        inputs, targets = (values[0] for values in self.data.gather(rows, self.places))
+        inputs, targets, _ = (values[0] for values in self._batch(rows, 0))
         most = min(self.recipe.microbatch_size or rows.shape[2], rows.shape[2])
         evaluated = self.data.gather(self.data.validation_rows[None, :, : self._rows_in_pass()], self.places)[0][0]
         with self.recipe.numbers():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from evalbench.config import Component, OptimizerConfig
 from evalbench.engine.halving import Halving
+from evalbench.parts.hooks import BatchHook, GradientHook
 
 
 class Validated(NamedTuple):
@@ -87,6 +88,10 @@ class Recipe:
     """The mean loss of one member's outputs and targets that it is trained on."""
     validation_steps: Sequence[int]
     """The steps after which to validate, ascending; the last one ends the trial."""
+    on_batch: Sequence[BatchHook] = ()
+    """Changes of the batches, in this order."""
+    on_gradients: Sequence[GradientHook] = ()
+    """Changes of the gradients, in this order."""
     schedule: Component | None = None
     patience: int | None = None
     microbatch_size: int | None = None

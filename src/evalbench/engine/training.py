@@ -2,7 +2,6 @@
 
 import gc
 import hashlib
-import inspect
 import json
 import logging
 import signal
@@ -17,18 +16,17 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from evalbench import models, ranks, weights
 from evalbench.config import Config
-from evalbench.engine import checkpoints, counting, instances, memory, optimizers
+from evalbench.engine import checkpoints, counting, memory, optimizers
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort, UnfitSnapshotError
 from evalbench.engine.halving import Halving
 from evalbench.engine.members import Member, Recipe
-from evalbench.errors import ConfigError, StorageError
+from evalbench.errors import StorageError
+from evalbench.parts.loss import ClassWeights, TrainingLoss
 from evalbench.seeds import Phase, Role, derive
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
@@ -38,133 +36,18 @@ Watch = Callable[[Mapping[str, Sequence[CurvePoint]], int], None]
 
 log = logging.getLogger(__name__)
 torch.backends.cudnn.allow_tf32 = False  # a precision of 32 bits means 32, also for convolutions
-_checked: set[str] = set()
-_warned: set[tuple[str, str]] = set()
 for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 
-def check(config: Config, dataset: Dataset) -> None:
-    """Build the network, the optimizer and the trainer once, so that a wrong setting is refused before anything trains.
-
-    Raises `ConfigError`.
-    """
-    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
-    _check_network(config, network)
-    models.check_outputs(network, *_example(dataset))
-    num_train = len(draw_split(dataset, config.split.validation, config.split.test, 0).train)
-    _check_batches(config, network, num_train)
-    trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
-    stacked = {name: nn.Parameter(value[None]) for name, value in trained.items()}
-    optimizers.build(config.optimizer, stacked)
-    _check_schedule(config, num_train, stacked)
-    try:
-        with _quiet_lightning():
-            _trainer(config, 1, _devices(config))
-    except (MisconfigurationException, TypeError, ValueError) as error:
-        rule = "must hold settings that Lightning's Trainer accepts here"
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
-    if _is_users(config):
-        _check_steps(config, dataset, network)
-
-
-def _is_users(config: Config) -> bool:
-    """Return whether code that is not ours runs inside the network."""
+def runs_own_code(config: Config) -> bool:
+    """Return whether code that is not ours runs in a step, inside the network or the loss."""
+    loss = "torch." if config.loss.component is None else config.loss.component.target
     return not (
         config.model.target.startswith("evalbench.")
         and config.activation.module.target.startswith(("evalbench.", "torch."))
+        and loss.startswith(("evalbench.", "torch."))
     )
-
-
-def _check_network(config: Config, network: nn.Module) -> None:
-    """Refuse a network of which a part would not be used, or cannot be."""
-    name = config.model.target
-    if isinstance(network, pl.LightningModule):
-        own = _overridden(network)
-        if own:
-            rule = f"must train by its forward alone: {name} has its own {', '.join(own)}, which would never be called"
-            raise ConfigError(
-                "model._target_", rule, remedy="name its network, and set loss, optimizer and schedule here"
-            )
-    lazy = [key for key, value in (*network.named_parameters(), *network.named_buffers()) if is_lazy(value)]
-    if lazy:
-        rule = f"must know the shape of {lazy[0]} when it is built"
-        raise ConfigError("model", rule, name, "give in_features to layers, not Lazy ones")
-    if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise ConfigError(
-            "model", "must have a parameter that trains", name, "leave requires_grad of some parameters on"
-        )
-
-
-def _overridden(network: pl.LightningModule) -> list[str]:
-    """Return the names of what a LightningModule has of its own in the place of Lightning's steps and hooks."""
-    return [
-        key
-        for key in dir(pl.LightningModule)
-        if not key.startswith("_") and not hasattr(nn.Module, key) and callable(getattr(pl.LightningModule, key))
-        if inspect.getattr_static(type(network), key) is not inspect.getattr_static(pl.LightningModule, key)
-    ]
-
-
-def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
-    """Take the first steps of a user's network beside plain PyTorch; say once of each if its cohorts will be slow.
-
-    That is done on the first data set alone: a network that kills its process on another one ends no more than a job.
-    """
-    what = [config.model.spec(), config.activation.module.spec(), config.microbatch_size, config.devices, config.save]
-    key = json.dumps(what, sort_keys=True, default=str)
-    if key in _checked:
-        return
-    models.check_outputs(network, *_example(dataset), training=True)
-    cohort, _ = make_cohort(config, dataset, [Entrant(0), Entrant(1)])
-    reason = cohort.why_one_by_one
-    if reason is not None and (config.model.target, reason) not in _warned:
-        _warned.add((config.model.target, reason))
-        log.warning("%s cannot be batched and trains member by member, slowly: %s", config.model.target, reason)
-    if cohort.keeps_python_state and config.save != "none":
-        rule = f"must be none for {config.model.target}, which keeps in Python what belongs to its weights"
-        raise ConfigError("save", rule, config.save, "keep it in a buffer")
-    split = config.devices > 1 and config.trainer_split == "data"
-    if config.verify and (split or config.microbatch_size is not None):
-        reason = cohort.why_not_in_parts()
-        if reason is not None:
-            key = "trainer.devices" if split else "trainer.microbatch_size"
-            raise ConfigError(
-                key, f"must see whole batches with {config.model.target}: {reason}", remedy="leave it out"
-            )
-    _checked.add(key)
-
-
-def _check_schedule(config: Config, num_train: int, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Go through the schedule of a whole trial, once for each of what it depends on."""
-    if config.schedule is None:
-        return
-    steps_per_epoch = -(-num_train // config.optimizer.rows_per_step(num_train))
-    steps = config.budget.validation_steps(steps_per_epoch)[-1]
-    optimizer = config.optimizer
-    key = json.dumps(["schedule", config.schedule.spec(), optimizer.component.spec(), steps], default=str)
-    if key not in _checked:
-        tables = instances.scheduled(config.schedule, optimizer.component, parameters, [{}], steps)
-        if optimizer.others is not None:
-            optimizers.build(optimizer, parameters, tables=tables)
-        _checked.add(key)
-
-
-def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
-    """Refuse batches that cannot be cut as the configuration says."""
-    batch_size = config.optimizer.rows_per_step(num_train)
-    models.check_batches(network, num_train, batch_size)
-    slices = config.devices if config.trainer_split == "data" else 1
-    smallest = num_train % batch_size or batch_size
-    if smallest < slices:
-        rule = f"must not be more than the rows of the smallest batch, which has {smallest}"
-        raise ConfigError("trainer.devices", rule, config.devices, "use fewer devices, or trainer.split=members")
-    cut = slices > 1 or (config.microbatch_size or batch_size) < batch_size
-    if cut and models.has_batch_norm(network):
-        rule = "must see whole batches for BatchNorm, which normalises over them"
-        key = "trainer.devices" if slices > 1 else "trainer.microbatch_size"
-        raise ConfigError(key, rule, remedy="use GroupNorm (model.norm=group in the shipped cnn)")
 
 
 def train_all(
@@ -279,17 +162,20 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     batch_size = config.optimizer.rows_per_step(train_rows.shape[1])
     batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER))
     validation_steps = config.budget.validation_steps(batches.steps_per_epoch)
-    settings = [one.settings for one in entrants]
+    settings, clip_norm = [one.settings for one in entrants], config.optimizer.clip_norm
+    dtype = torch.float64 if config.precision == "64-true" else torch.float32
     recipe = Recipe(
         config.optimizer,
-        partial(dataset.kind.loss, smoothing=config.label_smoothing),
+        TrainingLoss(config.loss, dataset.kind).to(dtype),
         validation_steps,
+        [ClassWeights(dataset, splits, dtype)] if config.loss.balanced else [],
+        [] if clip_norm is None else [partial(optimizers.clip_per_member, most=clip_norm)],
         config.schedule,
         config.budget.patience,
         config.microbatch_size,
         _halving(config, dataset, entrants),
-        config.verify and _is_users(config),
-        torch.float64 if config.precision == "64-true" else torch.float32,
+        config.verify and runs_own_code(config),
+        dtype,
     )
     own = settings if any(settings) else None
     cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own)
@@ -362,10 +248,10 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
 
 
 def _fit(cohort: Cohort, config: Config) -> None:
-    with _quiet_lightning():
+    with quiet_lightning():
         try:
             epochs = len(cohort.recipe.validation_steps) - cohort.first_round
-            trainer = _trainer(config, epochs, _own_devices(config))
+            trainer = make_trainer(config, epochs, _own_devices(config))
             trainer.fit(cohort)
             cohort.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is tested where it trained
         except SystemExit as leaving:
@@ -377,14 +263,14 @@ def _fit(cohort: Cohort, config: Config) -> None:
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's advice to itself: that a GPU is left unused, say, where the CPU was asked for."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
         yield
 
 
-def _devices(config: Config) -> dict[str, Any]:
+def devices_of(config: Config) -> dict[str, Any]:
     """Return all devices of the group, as Lightning's Trainer takes them; one device needs no strategy."""
     return {"devices": config.devices, "strategy": "auto" if config.devices == 1 else config.strategy}
 
@@ -392,12 +278,13 @@ def _devices(config: Config) -> dict[str, Any]:
 def _own_devices(config: Config) -> dict[str, Any]:
     """Return what this process trains on: one device of its own where ranks share the members out."""
     if config.trainer_split == "data" or config.devices == 1:
-        return _devices(config)
+        return devices_of(config)
     on_gpu = config.trainer.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
     return {"devices": [ranks.here().index] if on_gpu else 1, "strategy": "auto"}
 
 
-def _trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trainer:
+def make_trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trainer:
+    """Return Lightning's trainer as the configuration says, for so many rounds on some devices."""
     return pl.Trainer(
         max_epochs=epochs,
         precision=config.precision,  # type: ignore[arg-type]
@@ -439,9 +326,3 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
 def shape_of(dataset: Dataset) -> models.Shape:
     """Return what the data set asks of a network."""
     return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)
-
-
-def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """Return inputs of two examples, and the shape of the outputs that a network must have for them."""
-    inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
-    return inputs, (*dataset.kind.example_targets(inputs).shape, dataset.num_outputs)

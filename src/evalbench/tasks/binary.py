@@ -16,6 +16,7 @@ class Binary(Task):
     """Binary cross-entropy on one logit; targets are 0 or 1."""
 
     name = "binary"
+    outputs = "one logit"
     metrics = ("accuracy", "log_loss", "macro_f1", "auroc")
     more_metrics = ("balanced_accuracy",)
 

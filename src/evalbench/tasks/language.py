@@ -20,6 +20,7 @@ class Language(Task):
     """Cross-entropy per token; outputs are `(B, T, K)`, targets `(B, T)`, and every metric is a mean over tokens."""
 
     name = "language"
+    outputs = "a logit per class"
     metrics = ("accuracy", "log_loss", "perplexity")
     has_row_classes = False
     per_token = True

@@ -16,6 +16,7 @@ class Multiclass(Task):
     """Cross-entropy; targets are indices of classes."""
 
     name = "multiclass"
+    outputs = "a logit per class"
     metrics = ("accuracy", "log_loss", "macro_f1", "auroc")
     more_metrics = ("balanced_accuracy",)
 

@@ -19,6 +19,7 @@ class Regression(Task):
     """Squared error on targets that are scaled by the mean and standard deviation of the training rows."""
 
     name = "regression"
+    outputs = "numbers"
     metrics = ("r2", "rmse", "mae")
     is_classification = False
     has_row_classes = False

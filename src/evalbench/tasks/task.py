@@ -47,6 +47,8 @@ class Task(ABC):
     """The names of the metrics that are measured on test rows, the primary one first."""
     more_metrics: ClassVar[tuple[str, ...]] = ()
     """The names of metrics that it has beside these, if the user asks for one."""
+    outputs: ClassVar[str]
+    """What a network's outputs are: `one logit`, `a logit per class` or `numbers`."""
     is_classification: ClassVar[bool] = True
     """Targets are indices of classes, or tokens; otherwise numbers, which are scaled by those of the training rows."""
     has_row_classes: ClassVar[bool] = True

@@ -1,0 +1,161 @@
+"""Everything of a cell is built once before anything trains, so that a wrong setting is refused early."""
+
+import inspect
+import json
+import logging
+from collections.abc import Mapping
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from evalbench import models
+from evalbench.config import Config
+from evalbench.engine import instances, optimizers
+from evalbench.engine.training import (
+    devices_of,
+    make_cohort,
+    make_trainer,
+    quiet_lightning,
+    runs_own_code,
+    shape_of,
+)
+from evalbench.errors import ConfigError
+from evalbench.parts import loss as losses
+from evalbench.trial import Entrant
+from evalbench.workloads import Dataset, draw_split
+
+log = logging.getLogger(__name__)
+_checked: set[str] = set()
+_warned: set[tuple[str, str]] = set()
+
+
+def check(config: Config, dataset: Dataset) -> None:
+    """Build the network, the optimizer and the trainer once, so that a wrong setting is refused before anything trains.
+
+    Raises `ConfigError`.
+    """
+    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
+    _check_network(config, network)
+    models.check_outputs(network, *_example(dataset))
+    losses.check(config.loss, dataset)
+    num_train = len(draw_split(dataset, config.split.validation, config.split.test, 0).train)
+    _check_batches(config, network, num_train)
+    trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+    stacked = {name: nn.Parameter(value[None]) for name, value in trained.items()}
+    optimizers.build(config.optimizer, stacked)
+    _check_schedule(config, num_train, stacked)
+    try:
+        with quiet_lightning():
+            make_trainer(config, 1, devices_of(config))
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        rule = "must hold settings that Lightning's Trainer accepts here"
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
+    if runs_own_code(config):
+        _check_steps(config, dataset, network)
+
+
+def _check_network(config: Config, network: nn.Module) -> None:
+    """Refuse a network of which a part would not be used, or cannot be."""
+    name = config.model.target
+    if isinstance(network, pl.LightningModule):
+        own = _overridden(network)
+        if own:
+            rule = f"must train by its forward alone: {name} has its own {', '.join(own)}, which would never be called"
+            raise ConfigError(
+                "model._target_", rule, remedy="name its network, and set loss, optimizer and schedule here"
+            )
+    lazy = [key for key, value in (*network.named_parameters(), *network.named_buffers()) if is_lazy(value)]
+    if lazy:
+        rule = f"must know the shape of {lazy[0]} when it is built"
+        raise ConfigError("model", rule, name, "give in_features to layers, not Lazy ones")
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigError(
+            "model", "must have a parameter that trains", name, "leave requires_grad of some parameters on"
+        )
+
+
+def _overridden(network: pl.LightningModule) -> list[str]:
+    """Return the names of what a LightningModule has of its own in the place of Lightning's steps and hooks."""
+    return [
+        key
+        for key in dir(pl.LightningModule)
+        if not key.startswith("_") and not hasattr(nn.Module, key) and callable(getattr(pl.LightningModule, key))
+        if inspect.getattr_static(type(network), key) is not inspect.getattr_static(pl.LightningModule, key)
+    ]
+
+
+def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
+    """Take the first steps of a user's network beside plain PyTorch; say once of each if its cohorts will be slow.
+
+    That is done on the first data set alone: a network that kills its process on another one ends no more than a job.
+    """
+    what = [
+        config.model.spec(),
+        config.activation.spec(),
+        config.loss.identity(),
+        config.microbatch_size,
+        config.devices,
+        config.save,
+    ]
+    key = json.dumps(what, sort_keys=True, default=str)
+    if key in _checked:
+        return
+    models.check_outputs(network, *_example(dataset), training=True)
+    cohort, _ = make_cohort(config, dataset, [Entrant(0), Entrant(1)])
+    reason = cohort.why_one_by_one
+    if reason is not None and (config.model.target, reason) not in _warned:
+        _warned.add((config.model.target, reason))
+        log.warning("%s cannot be batched and trains member by member, slowly: %s", config.model.target, reason)
+    if cohort.keeps_python_state and config.save != "none":
+        rule = f"must be none for {config.model.target}, which keeps in Python what belongs to its weights"
+        raise ConfigError("save", rule, config.save, "keep it in a buffer")
+    split = config.devices > 1 and config.trainer_split == "data"
+    if config.verify and (split or config.microbatch_size is not None):
+        reason = cohort.why_not_in_parts()
+        if reason is not None:
+            key = "trainer.devices" if split else "trainer.microbatch_size"
+            raise ConfigError(
+                key, f"must see whole batches with {config.model.target}: {reason}", remedy="leave it out"
+            )
+    _checked.add(key)
+
+
+def _check_schedule(config: Config, num_train: int, parameters: Mapping[str, nn.Parameter]) -> None:
+    """Go through the schedule of a whole trial, once for each of what it depends on."""
+    if config.schedule is None:
+        return
+    steps_per_epoch = -(-num_train // config.optimizer.rows_per_step(num_train))
+    steps = config.budget.validation_steps(steps_per_epoch)[-1]
+    optimizer = config.optimizer
+    key = json.dumps(["schedule", config.schedule.spec(), optimizer.component.spec(), steps], default=str)
+    if key not in _checked:
+        tables = instances.scheduled(config.schedule, optimizer.component, parameters, [{}], steps)
+        if optimizer.others is not None:
+            optimizers.build(optimizer, parameters, tables=tables)
+        _checked.add(key)
+
+
+def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
+    """Refuse batches that cannot be cut as the configuration says."""
+    batch_size = config.optimizer.rows_per_step(num_train)
+    models.check_batches(network, num_train, batch_size)
+    slices = config.devices if config.trainer_split == "data" else 1
+    smallest = num_train % batch_size or batch_size
+    if smallest < slices:
+        rule = f"must not be more than the rows of the smallest batch, which has {smallest}"
+        raise ConfigError("trainer.devices", rule, config.devices, "use fewer devices, or trainer.split=members")
+    cut = slices > 1 or (config.microbatch_size or batch_size) < batch_size
+    if cut and models.has_batch_norm(network):
+        rule = "must see whole batches for BatchNorm, which normalises over them"
+        key = "trainer.devices" if slices > 1 else "trainer.microbatch_size"
+        raise ConfigError(key, rule, remedy="use GroupNorm (model.norm=group in the shipped cnn)")
+
+
+def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
+    """Return inputs of two examples, and the shape of the outputs that a network must have for them."""
+    inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
+    return inputs, (*dataset.kind.example_targets(inputs).shape, dataset.num_outputs)

@@ -1,0 +1,23 @@
+"""The hooks at which a part of a technique acts on all members of a cohort.
+
+The data are scaled when they are loaded (`engine.data`), and a network is built by its model (`models`). Then, for each
+step: `BatchHook`s on the batch, the loss on the outputs (`Recipe.loss`), `GradientHook`s on the gradients.
+
+Shapes: `C` members, `S` steps in a block, `B` rows, `D` features.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor, nn
+
+GradientHook = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+"""Takes the gradients of one step by name, each `(C, *shape)`, of the whole batch on all ranks."""
+
+
+class BatchHook(nn.Module, ABC):
+    """A change of the batches of a block of steps, in training only; its buffers follow the cohort to its device."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return inputs `(S, C, B, D)` and targets `(S, C, B)`, given the noise keys `(S, C)` of these members."""
