@@ -24,7 +24,12 @@ SWEEPS = sorted((conf_folder() / "sweep").glob("*.yaml"))
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_shipped_option_is_accepted(option: str) -> None:
-    more = ["dataset.path=x"] if option in ("dataset=csv", "dataset=text") else []
+    needed = {
+        "dataset=csv": ["dataset.path=x"],
+        "dataset=text": ["dataset.path=x"],
+        "loss=own": ["loss._target_=math.hypot"],
+    }
+    more = needed.get(option, [])
     group, name = option.split("=")
     wanted = f"+{option}" if group == "search" else option  # absent by default
     assert compose_config(wanted, *more).choices[group] == name

@@ -24,11 +24,15 @@ class LossConfig:
         """Return the name of the loss for messages."""
         return "default" if self.component is None else self.component.target
 
+    def spec(self) -> dict[str, Any]:
+        """Return the loss as plain values."""
+        spec = {"label_smoothing": self.label_smoothing} if self.component is None else self.component.spec()
+        return {**spec, **({"class_weights": "balanced"} if self.balanced else {})}
+
     def identity(self) -> dict[str, Any]:
         """Return its entries in the settings that identify a trial: `loss` if it is not the task's own."""
-        spec = {} if self.component is None else self.component.spec()
-        spec |= {"class_weights": "balanced"} if self.balanced else {}
-        return {"label_smoothing": self.label_smoothing, **({"loss": spec} if spec else {})}
+        others = self.component is not None or self.balanced
+        return {"label_smoothing": self.label_smoothing, **({"loss": self.spec()} if others else {})}
 
     def code(self) -> dict[str, dict[str, str]]:
         """Return the user's own code that it runs."""

@@ -17,6 +17,9 @@ from evalbench.errors import ConfigError
 class Chosen(Protocol):
     """The value of a part: what the user chose of it."""
 
+    def spec(self) -> Mapping[str, Any]:
+        """Return it as plain values, for people."""
+
     def identity(self) -> Mapping[str, Any]:
         """Return its entries in the settings that identify a trial: plain values."""
 

@@ -29,7 +29,8 @@ def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
     """Return the settings of each option of a config group; one that varies within an option lists its values."""
     options: dict[str, list[Mapping[str, Any]]] = {}
     for cell in plan.cells:
-        options.setdefault(cell.config.choices.get(group, group), []).append(cell.settings.get(group) or {})
+        chosen = cell.config.parts[group]
+        options.setdefault(cell.config.choices.get(group, group), []).append(chosen.spec() if chosen else {})
     merged: dict[str, dict[str, Any]] = {}
     for option, specs in options.items():
         for key in dict.fromkeys(key for spec in specs for key in spec):
@@ -78,7 +79,7 @@ def _description(plan: Plan, command: str) -> dict[str, Any]:
 
 
 def _design(plan: Plan, command: str) -> dict[str, Any]:
-    config = plan.config
+    config, compared = plan.config, str(plan.factor).partition(".")[0]
     return {
         "name": plan.name,
         "question": plan.question,
@@ -86,7 +87,9 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         "baseline": plan.baseline,
         "techniques": list(plan.techniques),
         "factors": {key: list(levels) for key, levels in plan.factors.items()},
-        "settings": {part.group: _settings(plan, part.group) for part in PARTS if part.described},
+        "settings": {
+            part.group: _settings(plan, part.group) for part in PARTS if part.described or part.group == compared
+        },
         "budget": {key: value for key, value in config.budget.spec().items() if key != "validations"},
         "splits": {
             "train": round(1 - config.split.validation - config.split.test, 10),
