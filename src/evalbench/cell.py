@@ -151,6 +151,12 @@ class Cell:
         return self.dataset.name
 
     @property
+    def target_score(self) -> float | None:
+        """The score that counts as solved; one that a shipped data set declares is in its task's own metric."""
+        declared = self.dataset.primary is None or "dataset.target_score" in self.config.overrides
+        return self.config.target_score if declared else None
+
+    @property
     def workload_identity(self) -> dict[str, Any]:
         """Everything but the seeds that determines the rows of a trial."""
         split, search = self.config.split, self.config.search

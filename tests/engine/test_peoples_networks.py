@@ -279,7 +279,7 @@ def test_a_network_gets_the_numbers_of_a_plain_loop_or_is_refused(
     network: type[nn.Module], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for told in ("_checked", "_warned"):  # by other tests
-        monkeypatch.setattr(training, told, set())
+        monkeypatch.setattr(checks, told, set())
     expected, cell = TABLE[network], cell_of(network)
     if expected.outcome is Outcome.REFUSED:
         with pytest.raises(ConfigError, match=expected.says) as refusal:

@@ -47,7 +47,13 @@ def changed_code(plan: Plan, store: Store) -> dict[str, int]:
 
 
 def _check_rope(plan: Plan, store: Store) -> None:
-    """What counts as a difference is fixed once there are results to choose it by."""
+    """Refuse a smallest difference that is not declared, or another one than before the results."""
+    metrics = {cell.dataset.metric.name: cell.dataset.metric for cell in plan.cells}
+    for metric in metrics.values():
+        if metric.best is None and (len(metrics) > 1 or metric.name not in plan.config.evaluation.rope):
+            rule = f"must be given: {metric.name} has no best score, so there is no skill in it"
+            remedy = f"add +evaluation.rope.{metric.name}=0.01, say, or say task.metric.best"
+            raise ConfigError(f"evaluation.rope.{metric.name}", rule, remedy=remedy)
     if not store.has_design(plan.name) or not store.count_states(plan.name):
         return
     declared = store.design(plan.name).get("rope")

@@ -63,7 +63,7 @@ def _conclude(plan: Plan, store: Store) -> Outcome:
     references = {name: store.references(cell.workload_id) for name, cell in workloads.items()}
     datasets = {name: cell.dataset for name, cell in workloads.items()}
     design = store.design(plan.name)
-    targets = {name: cell.config.target_score for name, cell in workloads.items()}
+    targets = {name: cell.target_score for name, cell in workloads.items()}
     for cell in plan.cells:
         for study in tuning.studies(cell):
             tuning.keep(study, store)

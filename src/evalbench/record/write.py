@@ -16,6 +16,7 @@ from evalbench.seeds import study_of
 from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
 from evalbench.tasks import MEASURED
+from evalbench.tasks.metric import find
 from evalbench.trial import TRAINING_VERSION, State
 from evalbench.tuning import Study, TriedCandidate
 from evalbench.workloads import Dataset
@@ -231,6 +232,7 @@ def write_costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, pilot_seeds: int) -> dict[str, Any]:
     result, metric = trial.result, dataset.metric
+    names = [measured.on("test") for measured in dict.fromkeys((*MEASURED, *dataset.measured.values()))]
     return {
         **_key(link, trial),
         "stage": "pilot" if study_of(trial.seed)[1] < pilot_seeds else "extension",
@@ -247,7 +249,7 @@ def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, pilot_seeds: i
         "parameters": result.parameters,
         "best_epoch": result.best_epoch,
         "diverged_step": result.diverged_step,
-        **{name: result.metrics.get(name) for name in (measured.on("test") for measured in MEASURED)},
+        **{name: result.metrics.get(name) for name in names},
         "message": result.message,
     }
 
@@ -320,7 +322,20 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "direction": dataset.metric.direction,
         "unit": dataset.metric.unit,
         "description": dataset.description,
+        **_chosen(dataset),
     }
+
+
+def _chosen(dataset: Dataset) -> dict[str, Any]:
+    """Return what the user chose to judge by: nothing for the metrics of the task."""
+    chosen: dict[str, Any] = {}
+    if dataset.primary is not None:
+        chosen["curve_metric"] = dataset.primary.on("val")
+    if dataset.primary is not None and find(dataset.primary.name) is None:
+        chosen |= {"best": dataset.primary.best, "words": dataset.primary.words}
+    if dataset.monitor is not None:
+        chosen["monitor"] = dataset.monitor.on("val")
+    return chosen
 
 
 def _provenance(design: Mapping[str, Any], trials: Sequence[StoredTrial]) -> dict[str, Any]:
