@@ -277,7 +277,7 @@ class ForgottenDropout(OwnAttention):
         return F.scaled_dot_product_attention(query, key, value, dropout_p=0.1)
 
 
-# ── normalisation ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── normalization ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class BatchNorm(Wrapped):
@@ -355,7 +355,7 @@ class InstanceNorm(Sequence):
 
 
 class OwnNorm(Middle):
-    """An own normalisation by a running mean; how the buffer is updated is the trait."""
+    """An own normalization by a running mean; how the buffer is updated is the trait."""
 
     persistent = True
     mean: Tensor
@@ -454,7 +454,7 @@ class BufferWithGradient(OwnNorm):
 
 
 class Queue(Middle):
-    """a queue of past features with a pointer (as in MoCo): a buffer written at a place that a buffer holds"""
+    """a queue of past features with a pointer (as in MoCo): a buffer written at an index that a buffer holds"""
 
     queue: Tensor
     pointer: Tensor
@@ -474,7 +474,7 @@ class Queue(Middle):
 
 
 class Codebook(Middle):
-    """vector quantisation: a codebook moved by `forward`, a straight-through gradient"""
+    """vector quantization: a codebook moved by `forward`, a straight-through gradient"""
 
     codes: Tensor
     counts: Tensor
@@ -486,13 +486,13 @@ class Codebook(Middle):
 
     def middle(self, hidden: Tensor) -> Tensor:
         nearest = F.one_hot(torch.cdist(hidden, self.codes).argmin(-1), 5).to(hidden.dtype)
-        quantised = nearest @ self.codes
+        quantized = nearest @ self.codes
         if self.training:
             with torch.no_grad():
                 self.counts.mul_(0.8).add_(nearest.sum(0), alpha=0.2)
                 sums = nearest.T @ hidden / (nearest.sum(0)[:, None] + 1)
                 self.codes.data.mul_(0.8).add_(sums, alpha=0.2)
-        return 1.5 * hidden + (quantised - hidden).detach() + self.counts.log().sum() / 100
+        return 1.5 * hidden + (quantized - hidden).detach() + self.counts.log().sum() / 100
 
 
 # ── parametrisations, weights that are computed ───────────────────────────────────────────────────────────────────────
@@ -694,14 +694,14 @@ class MaskingHook(Middle):
 
 
 class AccumulatedHook(Middle):
-    """`register_post_accumulate_grad_hook` that normalises a gradient"""
+    """`register_post_accumulate_grad_hook` that normalizes a gradient"""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
-        self.first.weight.register_post_accumulate_grad_hook(self.normalise)
+        self.first.weight.register_post_accumulate_grad_hook(self.normalize)
 
     @staticmethod
-    def normalise(parameter: Tensor) -> None:
+    def normalize(parameter: Tensor) -> None:
         assert parameter.grad is not None
         parameter.grad.div_(parameter.grad.norm() * 3)
 
@@ -801,7 +801,7 @@ class ClippedWeights(Middle):
 
 
 class NormalizedWeights(Middle):
-    """weights normalised in `forward` under `no_grad`"""
+    """weights normalized in `forward` under `no_grad`"""
 
     def forward(self, inputs: Tensor) -> Tensor:
         with torch.no_grad():
@@ -1316,7 +1316,7 @@ class OnlyBiases(Middle):
 
 
 class IntegerParameter(Middle):
-    """a parameter of whole numbers that is frozen (quantised weights)"""
+    """a parameter of whole numbers that is frozen (quantized weights)"""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
@@ -1682,7 +1682,7 @@ class Distribution(Middle):
 
 
 class Reparametrised(Distribution):
-    """`torch.randn_like` (the reparametrisation trick)"""
+    """`torch.randn_like` (the reparametrization trick)"""
 
     def middle(self, hidden: Tensor) -> Tensor:
         mean, scale = self.both(hidden).chunk(2, -1)

@@ -67,7 +67,7 @@ def refused(why: str, says: str) -> Expected:
 
 BATCHED = Expected()
 NO_RULE = one_by_one("torch cannot batch one of its operations")
-VALUES = one_by_one("what runs depends on values of tensors", "values of tensors")
+VALUES = one_by_one("the operations depend on values of tensors", "values of tensors")
 SHAPES = one_by_one("shapes depend on values of tensors")
 MEMORY = one_by_one("Python objects change while it trains")
 DIFFERS = one_by_one("each seed's network holds something of its own that is no parameter or buffer")
@@ -207,7 +207,7 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.DenseExperts: BATCHED,
     people.AsksForGradient: BATCHED,
     people.Dropout: BATCHED,
-    people.DropoutInPlace: one_by_one("what it writes in place is used again"),
+    people.DropoutInPlace: one_by_one("a value that it overwrites in place is used again"),
     people.ChannelDropout: BATCHED,
     people.AlphaDropout: BATCHED,
     people.FeatureAlphaDropout: BATCHED,
@@ -319,15 +319,15 @@ def page() -> str:
     counts = {outcome: sum(one.outcome is outcome for one in TABLE.values()) for outcome in Outcome}
     meaning = {
         Outcome.BATCHED: "all seeds train as one model.",
-        Outcome.ONE_BY_ONE: "members train one after another, with a warning that says why: slower, the same numbers.",
+        Outcome.ONE_BY_ONE: "members train one after another, and a warning gives the reason; slower, same numbers.",
         Outcome.REFUSED: "one line and exit code 2, before anything trains.",
     }
     lines = [
         "# Networks that people write",
         "",
-        f"A network is any `nn.Module`. Each of these {len(TABLE)} has a trait that a batched step may get wrong",
-        "(`tests/peoples_networks.py`). A test trains it with three seeds together, with one alone, and in a plain",
-        "PyTorch loop: losses and metrics are equal, or evalbench refuses the network.",
+        f"A network is any `nn.Module`. Each of these {len(TABLE)} networks has a trait that a batched step may get",
+        "wrong (`tests/peoples_networks.py`). A test trains it with three seeds together, with one seed alone, and in",
+        "a plain PyTorch loop. Losses and metrics are equal, or evalbench refuses the network.",
         "",
         *(f"- **{outcome}** ({counts[outcome]}): {meaning[outcome]}" for outcome in Outcome),
         "",

@@ -21,9 +21,9 @@ from plain import train as train_plainly
 
 PAGE = Path(__file__).parents[2] / "docs" / "optimizers.md"
 TEXT = """\
-`optimizer._target_` names a `torch.optim.Optimizer`, or a function that returns one. It is called with the list of one
-trial's parameters and with the settings beside it. Where it has an argument `named_parameters` it gets that instead of
-the list: pairs of a name and a parameter, to make groups of them:
+`optimizer._target_` names a `torch.optim.Optimizer`, or a function that returns an optimizer. evalbench calls it with
+the list of one trial's parameters and with the settings beside `_target_`. If it has an argument `named_parameters`, it
+gets pairs of a name and a parameter instead of the list, for example to make groups of parameters:
 
 ```python
 def without_decay_of_biases(named_parameters, lr, weight_decay):
@@ -35,20 +35,22 @@ def without_decay_of_biases(named_parameters, lr, weight_decay):
     )
 ```
 
-The network itself is not offered: what an optimizer needs to know of a parameter are its name and its shape.
+An optimizer does not get the network itself; it needs only the name and the shape of each parameter.
 
-- **Groups** keep their own settings, also under a schedule, which is torch's real scheduler on the real groups. In a
-  schedule `lr` stands for the optimizer's learning rate, or for the list of its groups' where they differ.
-- **Closures.** An optimizer that looks at the loss again after it has moved (SAM, LBFGS) gets a closure, member by
-  member. It computes loss and gradients anew, of the same batch with the same noise, clipped where `clip_norm` is set.
-  Whether a class needs one is found out in two steps on a copy of the parameters; FLOPs count every pass.
-- **`train()` and `eval()`** are called where a class has them: before steps, and before each validation. The weights
-  that are kept and tested are those that were validated.
+- **Groups** keep their own settings, also under a schedule. The schedule is torch's real scheduler on the real groups.
+  In a schedule, `lr` means the optimizer's learning rate, or the list of its groups' learning rates if they differ.
+- **Closures.** An optimizer that evaluates the loss again after it has moved (SAM, LBFGS) gets a closure, member by
+  member. The closure computes loss and gradients anew, on the same batch with the same noise, and clips the gradients
+  if `clip_norm` is set. Two steps on a copy of the parameters show if a class needs a closure. FLOPs count every pass.
+- **`train()` and `eval()`** are called if a class has them: before steps, and before each validation. evalbench keeps
+  and tests the validated weights.
 - **Random numbers** in a step come from the trial's own stream.
-- A class of torch's own whose update is elementwise moves all members at once; any other gets an instance per member.
+- A class of torch's own with an elementwise update moves all members at once. Any other class gets an instance per
+  member.
 
-A test trains each of these with three seeds together, with one alone, and in a plain PyTorch loop: losses and metrics
-are equal, or evalbench refuses the optimizer in one line before anything trains (`tests/peoples_optimizers.py`)."""
+A test (`tests/peoples_optimizers.py`) trains each of these optimizers with three seeds together, with one seed alone,
+and in a plain PyTorch loop. Losses and metrics are equal, or evalbench refuses the optimizer in one line before
+anything trains."""
 TOLERANCE = 1e-4
 """Relative, of losses after 6 steps in 32 bits: sums are taken in another order, about 1e-6."""
 SETTINGS = ("trainer.accelerator=cpu", "dataset=wine", "budget.epochs=3", "optimizer=momentum", "~optimizer.momentum")
