@@ -1,4 +1,4 @@
-"""Runs that trackers hold become a report; offline and local sources are read for real."""
+"""Turn the runs of trackers into reports; the tests read real offline and local sources."""
 
 import csv
 import math
@@ -27,7 +27,7 @@ SCORES = {"sgd": (0.90, 0.91, 0.92), "adam": (0.95, 0.97, 0.96)}
 
 
 def fill(tracker: Tracker) -> None:
-    """Log runs as another program might, named in its own way."""
+    """Log runs like another program, with names of its own."""
     for optimizer, scores in SCORES.items():
         for seed, score in enumerate(scores):
             config = {"opt": optimizer, "data": {"name": "digits"}, "random_seed": seed}
@@ -89,11 +89,11 @@ def test_an_mlflow_experiment_becomes_a_report(workspace: Path, capsys: pytest.C
     assert main(["--from", "mlflow", "sqlite:///runs.db/others", *arguments]) == 2
     assert "has no experiment 'others': it has" in capsys.readouterr().err
     assert main(["--from", "mlflow", "sqlite:///no.db/theirs", *arguments]) == 2
-    assert "sqlite:///no.db is not a database that exists" in capsys.readouterr().err
+    assert "the database sqlite:///no.db does not exist" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_what_evalbench_logged_needs_no_map(workspace: Path) -> None:
+def test_runs_of_evalbench_need_no_map(workspace: Path) -> None:
     tracker = WandbTracker("evalbench", None, "offline", "runs")
     for technique, scores in SCORES.items():
         for seed, score in enumerate(scores):
@@ -112,7 +112,7 @@ def test_what_evalbench_logged_needs_no_map(workspace: Path) -> None:
         (["--from", "mlflow", "theirs", "--baseline", "sgd"], "--from mlflow takes URI/EXPERIMENT"),
     ],
 )
-def test_what_cannot_be_read_gets_one_line(
+def test_an_unreadable_source_gets_one_line(
     workspace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
     assert main(arguments) == 2
@@ -121,7 +121,7 @@ def test_what_cannot_be_read_gets_one_line(
 
 
 def run(**values: Any) -> dict[str, Any]:
-    """Return a row: what is below `config` and `summary` is written with two underscores."""
+    """Return a row; two underscores in an argument's name stand for a dot."""
     common = {"id": "r", "config.technique": "x", "config.dataset": "d", "config.seed": 0, "summary.score": 0.5}
     return {**common, "state": "finished", **{name.replace("__", "."): value for name, value in values.items()}}
 
@@ -133,26 +133,28 @@ def written(folder: Path, *rows: dict[str, Any], columns: Sequence[str] = (), **
         return list(csv.DictReader(file))
 
 
-def test_the_map_says_what_the_columns_are_called(tmp_path: Path) -> None:
+def test_the_map_gives_the_names_of_the_columns(tmp_path: Path) -> None:
     rows = [run(config__a="y"), run(config__a="y", config__seed=None), run(config__b="z", id="q")]
     assert write_table(rows, parse_map(["technique=config.a"]), tmp_path / "t.csv") == ["r", "q"]
     text = "technique,workload,seed,score,state,finished,message\ny,d,0,0.5,COMPLETE,yes,\n"
     assert (tmp_path / "t.csv").read_text() == text
-    with pytest.raises(TableError, match=r"^no run has 'config\.c', which --map takes for technique: there are id, "):
+    with pytest.raises(
+        TableError, match=r"^no run has 'config\.c', which --map gives for technique: the runs have id, "
+    ):
         write_table(rows, parse_map(["technique=config.c"]), tmp_path / "t.csv")
     with pytest.raises(TableError, match=r"^--map takes COLUMN=NAME, .*, not 'technique'$"):
         parse_map(["technique"])
 
 
-def test_some_of_the_runs_are_chosen_by_their_values(tmp_path: Path) -> None:
+def test_where_selects_runs_by_their_values(tmp_path: Path) -> None:
     rows = [run(group="mine"), run(group="theirs"), run()]
     assert select(rows, ["group=mine", "config.seed=0"]) == rows[:1]
     with pytest.raises(TableError, match=r"^3 runs have technique x, workload d, seed 0: choose some with --where "):
         write_table(rows, parse_map([]), tmp_path / "t.csv")
-    with pytest.raises(TableError, match=r"^no run has group=ours: of group there are mine, theirs$"):
+    with pytest.raises(TableError, match=r"^no run has group=ours: the values of group are mine, theirs$"):
         select(rows, ["group=ours"])
     with pytest.raises(
-        TableError, match=r"^no run has 'grp', which --where asks for: there are id, config\.technique, "
+        TableError, match=r"^no run has 'grp', which --where names: the runs have id, config\.technique"
     ):
         select(rows, ["grp=ours"])
 
@@ -167,23 +169,21 @@ def test_some_of_the_runs_are_chosen_by_their_values(tmp_path: Path) -> None:
         ({"summary__score": "NaN"}, "DIVERGED", ""),
         ({"summary__score": math.nan, "state": "crashed"}, "FAILED", ""),
         *[({"summary__score": x}, "DIVERGED", "") for x in (math.nan, -math.inf, "Infinity", -sys.float_info.max)],
-        ({"summary__score": 10**400}, "DIVERGED", ""),  # JSON knows no limit
+        ({"summary__score": 10**400}, "DIVERGED", ""),  # JSON has no limit
         ({"summary__score": float(np.finfo(np.float32).max)}, "DIVERGED", ""),
         ({"summary__score": 1e30}, "COMPLETE", "1e+30"),
         ({"summary__score": True}, "COMPLETE", "1.0"),
-        ({"summary__state": "DIVERGED"}, "DIVERGED", ""),  # evalbench's own, with the score that stands for it
+        ({"summary__state": "DIVERGED"}, "DIVERGED", ""),  # logged by evalbench, with a score that replaces it
         ({"summary__state": "ok"}, "COMPLETE", "0.5"),
     ],
 )
-def test_how_a_run_ended_decides_what_it_counts_for(
-    tmp_path: Path, values: dict[str, Any], state: str, score: str
-) -> None:
+def test_the_end_of_a_run_decides_its_state(tmp_path: Path, values: dict[str, Any], state: str, score: str) -> None:
     (row,) = written(tmp_path, run(summary__score=0.5, summary__state=None) | run(**values))
     assert (row["state"], row["score"]) == (state, score)
     assert bool(row["message"]) == (state != "COMPLETE")
 
 
-def test_a_run_that_crashed_early_has_failed_though_it_lacks_amounts(tmp_path: Path) -> None:
+def test_a_run_that_crashed_early_has_failed_without_a_cost(tmp_path: Path) -> None:
     crashed = run(state="crashed", config__seed=1)
     rows = written(
         tmp_path, run(summary__s=3), crashed, columns=["cost_seconds=summary.s"], may_lack=("score", "cost_seconds")
@@ -191,17 +191,17 @@ def test_a_run_that_crashed_early_has_failed_though_it_lacks_amounts(tmp_path: P
     assert [(row["state"], row["cost_seconds"]) for row in rows] == [("COMPLETE", "3"), ("FAILED", "")]
 
 
-def test_a_score_that_is_no_number_is_refused(tmp_path: Path) -> None:
+def test_a_score_that_is_not_a_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match=r'^summary\.score of run r is {"max": 1}, not a number: map score to another'):
         written(tmp_path, run(summary__score={"max": 1.0}))
 
 
-def test_of_several_copies_of_a_run_the_latest_start_counts() -> None:
+def test_the_copy_of_a_run_that_began_last_counts() -> None:
     old, new, cut = (
         {"id": "r", "started": at, "state": end} for at, end in ((1, "finished"), (2, "finished"), (2, ""))
     )
-    other = {"id": "r", "project": "p", "started": 0}
-    assert list(latest([new, old, cut, other])) == [new, other]
+    elsewhere = {"id": "r", "project": "p", "started": 0}
+    assert list(latest([new, old, cut, elsewhere])) == [new, elsewhere]
 
 
 @pytest.mark.parametrize(
@@ -220,27 +220,27 @@ def test_of_several_copies_of_a_run_the_latest_start_counts() -> None:
         ("ü, \n", "ü, \n"),
     ],
 )
-def test_a_setting_of_any_kind_is_a_name(tmp_path: Path, value: Any, name: str) -> None:
+def test_a_setting_of_any_type_becomes_a_name(tmp_path: Path, value: Any, name: str) -> None:
     (row,) = written(tmp_path, run(config__technique=value))
     assert row["technique"] == name
     assert select([run(config__technique=value)], [f"config.technique={name}"])
 
 
-def test_a_map_is_a_setting_and_so_is_what_is_in_it() -> None:
+def test_a_map_and_each_of_its_values_are_settings() -> None:
     assert dict(spread("config", {"a": {"b": {"c": 1}}})) == {
         "config.a": {"b": {"c": 1}}, "config.a.b": {"c": 1}, "config.a.b.c": 1,
     }  # fmt: skip
 
 
-def test_a_long_text_keeps_apart_what_differs_at_its_end() -> None:
-    long, other = short("x" * 500), short("x" * 499 + "y")
-    assert len(long) == len(other) < 100
-    assert long != other
+def test_long_texts_that_differ_at_their_end_get_different_names() -> None:
+    long, changed = short("x" * 500), short("x" * 499 + "y")
+    assert len(long) == len(changed) < 100
+    assert long != changed
     assert short("x" * 80) == "x" * 80
 
 
 @pytest.mark.slow
-def test_a_server_that_does_not_answer_is_given_up(
+def test_a_silent_server_is_given_up(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(server, "SECONDS", 0.1)
@@ -251,7 +251,7 @@ def test_a_server_that_does_not_answer_is_given_up(
     assert not list(workspace.iterdir())
 
 
-def test_an_answer_or_an_error_of_a_server_is_passed_on() -> None:
+def test_answers_and_errors_of_a_server_are_passed_on() -> None:
     assert server.answer(lambda: 3, "it") == 3
     with pytest.raises(ZeroDivisionError):
         server.answer(lambda: 1 // 0, "it")

@@ -1,4 +1,4 @@
-"""What each tracker's files say of a run: how it ended, when it began; none of them is changed by reading."""
+"""Read the start and the end of runs from each tracker's files, without changing a file."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def by_id(rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
 
 
 def offline(path: Path, *records: Mapping[str, Any]) -> Path:
-    """Write the file of a W&B run: each record is one whole chunk."""
+    """Write the file of a W&B run, with one chunk per record."""
     from google.protobuf.json_format import ParseDict  # type: ignore[import-untyped]
     from wandb.proto import wandb_internal_pb2
 
@@ -70,18 +70,18 @@ def test_an_offline_run_has_finished_if_its_file_says_so(tmp_path: Path, end: li
     assert (row["config.layers"], row["config.none"]) == ([64, 64], None)
 
 
-def test_an_offline_run_is_told_from_its_copies_by_when_it_began(tmp_path: Path) -> None:
+def test_copies_of_an_offline_run_differ_in_their_start(tmp_path: Path) -> None:
     for folder, at in (("z", "2026-01-01T00:00:00Z"), ("a", "2026-01-01T00:00:00.500Z")):
         offline(tmp_path / folder / "run-r.wandb", begin("r", at))
     assert [row["started"] % 1 for row in load("wandb-offline", str(tmp_path))] == [0.5, 0]
 
 
-def test_an_offline_run_that_was_killed_at_once_is_there(tmp_path: Path) -> None:
+def test_an_offline_run_that_was_killed_at_once_is_unfinished(tmp_path: Path) -> None:
     offline(tmp_path / "a" / "run-r.wandb")
     assert [(row["id"], row["state"]) for row in load("wandb-offline", str(tmp_path))] == [("r", "unfinished")]
 
 
-def test_what_an_offline_run_removed_is_gone(tmp_path: Path) -> None:
+def test_a_value_that_an_offline_run_removed_is_left_out(tmp_path: Path) -> None:
     removed = {"summary": {"remove": [{"nested_key": ["val", "acc"]}]}}
     offline(tmp_path / "a" / "run-r.wandb", begin("r"), score(1.0), removed, {"exit": {}})
     assert "summary.val.acc" not in load("wandb-offline", str(tmp_path))[0]
@@ -126,7 +126,7 @@ insert into latest_metrics values ('loss', 1.7976931348623157e308, 0, 'a'), ('lo
 
 @pytest.fixture(params=["delete", "wal"])
 def database(request: pytest.FixtureRequest, workspace: Path) -> Path:
-    """A database of an MLflow that is older than the installed one, in either of SQLite's ways of writing."""
+    """Return a database of an older MLflow, in each of SQLite's journal modes."""
     path = workspace / "old.db"
     connection = sqlite3.connect(path)
     connection.execute(f"pragma journal_mode={request.param}")
@@ -144,11 +144,11 @@ def test_a_database_of_mlflow_is_read_and_not_changed(workspace: Path, database:
     assert (rows["a"]["name"], rows["a"]["config.opt"], rows["a"]["started"]) == ("A", "[64, 64]", 1)
     assert (rows["a"]["summary.loss"], rows["c"]["summary.loss"]) == (1.7976931348623157e308, 0)
     assert math.isnan(rows["b"]["summary.loss"])
-    assert rows["f"]["summary.state"] == "DIVERGED"  # which evalbench's tracker makes a tag
+    assert rows["f"]["summary.state"] == "DIVERGED"  # evalbench's tracker writes the state as a tag
     assert "summary.state" not in rows["a"]
 
 
-def test_a_database_that_is_written_to_is_read_as_it_stands(workspace: Path, database: Path) -> None:
+def test_a_database_is_read_while_another_process_writes(workspace: Path, database: Path) -> None:
     writer = sqlite3.connect(database)
     with writer:
         writer.execute("update runs set status = 'FINISHED' where run_uuid = 'b'")
@@ -163,14 +163,14 @@ def test_a_database_that_is_written_to_is_read_as_it_stands(workspace: Path, dat
     [
         ("sqlite:///foreign.db/theirs", r"sqlite:///foreign\.db cannot be read as MLflow's database: .*no such table"),
         ("sqlite:///text.db/theirs", r"sqlite:///text\.db cannot be read as MLflow's database: .*not a database"),
-        ("sqlite:///no/no.db/theirs", r"sqlite:///no/no\.db is not a database that exists: --from mlflow takes URI/"),
-        ("sqlite:///crashed.db/theirs", r"crashed\.db-wal has changes that are not in crashed\.db yet: open and close"),
-        ("mlruns/theirs", r"mlruns is not a folder that exists: --from mlflow takes URI/EXPERIMENT"),
+        ("sqlite:///no/no.db/theirs", r"the database sqlite:///no/no\.db does not exist: --from mlflow takes URI/"),
+        ("sqlite:///crashed.db/theirs", r"crashed\.db-wal has changes that crashed\.db lacks: open and close"),
+        ("mlruns/theirs", r"the folder mlruns does not exist: --from mlflow takes URI/EXPERIMENT"),
         ("sqlite:///foreign.db", r"--from mlflow takes URI/EXPERIMENT, such as .*, not 'sqlite:///foreign\.db'"),
         ("http://localhost:5000", r"--from mlflow takes URI/EXPERIMENT, such as .*, not 'http://localhost:5000'"),
     ],
 )
-def test_what_is_not_mlflows_is_refused_and_left_alone(workspace: Path, where: str, words: str) -> None:
+def test_another_programs_files_are_refused_and_unchanged(workspace: Path, where: str, words: str) -> None:
     for name in ("foreign.db", "crashed.db"):
         connection = sqlite3.connect(name)
         connection.execute("create table theirs(a)")
@@ -199,7 +199,7 @@ def test_a_folder_of_mlflow_is_read_and_not_changed(workspace: Path, monkeypatch
     run = client.create_run(client.create_experiment("theirs")).info.run_id
     client.log_metric(run, "loss", -math.inf)
     client.set_terminated(run, "KILLED")
-    shutil.rmtree("mlruns/.trash")  # which MLflow makes anew for whoever reads
+    shutil.rmtree("mlruns/.trash")  # MLflow creates this folder for each reader
     before = contents(workspace)
     (row,) = load("mlflow", "mlruns/theirs")
     assert (row["state"], row["summary.loss"]) == ("killed", -math.inf)
@@ -209,7 +209,7 @@ def test_a_folder_of_mlflow_is_read_and_not_changed(workspace: Path, monkeypatch
 
 
 def events(folder: Path, name: str, at: float, *summaries: Any) -> Path:
-    """Write a file of TensorBoard's."""
+    """Write an event file of TensorBoard."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -229,7 +229,7 @@ def number(tag: str, value: float) -> Any:
     return Summary(value=[Summary.Value(tag=tag, simple_value=value)])
 
 
-def test_scalars_are_found_however_they_are_stored(tmp_path: Path) -> None:
+def test_scalars_of_every_format_are_read(tmp_path: Path) -> None:
     import numpy as np
     from tensorboard.plugins.histogram.summary_v2 import histogram_pb
     from tensorboard.plugins.scalar.summary_v2 import scalar_pb
@@ -240,18 +240,16 @@ def test_scalars_are_found_however_they_are_stored(tmp_path: Path) -> None:
     assert (row["summary.old"], row["summary.inf"]) == (0.25, math.inf)
     assert row["summary.new"] == pytest.approx(0.2)
     assert "summary.weights" not in row
-    assert "state" not in row  # which is not known
+    assert "state" not in row  # the state is not known
 
 
 @pytest.mark.parametrize(
     ("status", "state"), [("UNKNOWN", None), ("SUCCESS", None), ("FAILURE", "failed"), ("RUNNING", "running")]
 )
-def test_of_endings_that_event_files_tell_the_bad_ones_are_believed(
-    tmp_path: Path, status: str, state: str | None
-) -> None:
+def test_event_files_tell_a_failure_but_not_a_success(tmp_path: Path, status: str, state: str | None) -> None:
     from tensorboard.plugins.hparams import api_pb2, summary_v2
 
-    end = summary_v2._summary_pb(  # the public one of this is v1's, which needs TensorFlow
+    end = summary_v2._summary_pb(  # the public function is v1's, which needs TensorFlow
         "_hparams_/session_end_info",
         summary_v2.plugin_data_pb2.HParamsPluginData(
             session_end_info={"status": getattr(api_pb2, f"STATUS_{status}")}, version=0
@@ -262,14 +260,14 @@ def test_of_endings_that_event_files_tell_the_bad_ones_are_believed(
     assert (row["config.opt"], row["config.seed"], row.get("state")) == ("x", 3, state)
 
 
-def test_of_several_event_files_the_latest_start_counts(tmp_path: Path) -> None:
+def test_the_event_file_that_began_last_counts(tmp_path: Path) -> None:
     events(tmp_path, "1.host.9", 1.0, number("acc", 0.5), number("first", 1.0))
-    events(tmp_path, "1.host.10", 2.0, number("acc", 0.75))  # before the other by its name
+    events(tmp_path, "1.host.10", 2.0, number("acc", 0.75))  # first in the order of names
     (row,) = load("tensorboard", str(tmp_path))
     assert (row["summary.acc"], row["summary.first"], row["started"]) == (0.75, 1.0, 2.0)
 
 
-def test_of_several_sets_of_the_same_settings_below_a_run_the_latest_counts(tmp_path: Path) -> None:
+def test_the_latest_of_equal_settings_below_a_run_counts(tmp_path: Path) -> None:
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
     events(tmp_path / "run", "1", 1.0, number("acc", 0.5))
@@ -287,13 +285,13 @@ def test_an_event_file_that_was_cut_off_is_unfinished_and_a_damaged_one_refused(
     path.write_bytes(data[:-3])
     (row,) = load("tensorboard", str(tmp_path))
     assert (row["summary.acc"], row["state"]) == (0.5, "unfinished")
-    for place in (len(data) // 2 + 1, len(data) - 8):  # a length, and what is in a record
-        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    for position in (len(data) // 2 + 1, len(data) - 8):  # in a length, and in the contents of a record
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         with pytest.raises(TableError, match=r"tfevents\.1 is damaged at byte \d+: copy it again, or leave it out$"):
             load("tensorboard", str(tmp_path))
 
 
-def test_what_evalbench_did_not_see_to_the_end_is_running(tmp_path: Path) -> None:
+def test_a_run_of_evalbench_without_an_end_is_running(tmp_path: Path) -> None:
     from contracts.tracker import RUN
     from evalbench.tracking.tensorboard import TensorBoardTracker
 

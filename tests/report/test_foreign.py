@@ -85,7 +85,10 @@ def test_columns_may_be_called_otherwise(tmp_path: Path, capsys: pytest.CaptureF
     pd.testing.assert_frame_equal(mapped, plain)
     capsys.readouterr()
     assert main([str(written(tmp_path, theirs)), *options, "--map", "score=accuracy"]) == 2
-    assert "no column is called 'accuracy', which --map takes for score: there are method," in capsys.readouterr().err
+    assert (
+        "no column has the name 'accuracy', which --map gives for score: the table has method,"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Runs that any program logged to a tracker, as a table that can be judged."""
+"""Turn the runs of a tracker, logged by any program, into a table of results."""
 
 from evalbench.imports.runs import DEFAULT_MAP, SOURCES, latest, load, parse_map, select, write_mapped, write_table
 from evalbench.names import short

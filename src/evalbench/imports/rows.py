@@ -1,4 +1,4 @@
-"""A run as one flat row, whatever tracker it comes from."""
+"""The flat row that represents a run of any tracker."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,30 +6,30 @@ from typing import Any
 
 Row = Mapping[str, Any]
 FINISHED = "finished"
-"""The state of a run that came to its end; any other state is one of a run that did not."""
+"""The state of a run that finished; every other state means that the run did not finish."""
 MOST_EXACT = 2.0**53
-"""Below it a whole float is the integer that it looks like."""
+"""Whole floats below this limit equal their integer exactly."""
 
 
 def row(id: str, started: Any, state: str | None, config: Row, summary: Row, **about: Any) -> Row:
-    """Return a run as a row: what is nested in `config` and `summary` has a dotted name.
+    """Return a run as a row; nested values of `config` and `summary` get dotted names.
 
     Args:
-        id: the identity of the run; rows that share it (and `project`, where there is one) are copies of one run.
-        started: when this copy began, comparable among the runs of a source.
-        state: the source's own word for how the run ended, in lower case; None where the source does not know.
+        id: the identity of the run; rows that share it (and `project`, if they have one) are copies of one run.
+        started: the start of this copy, comparable among the runs of a source.
+        state: the source's own word for the end of the run, in lower case; None if the source does not know.
         config: the settings of the run.
         summary: the final values of the run.
         about: other names and values, such as `name` and `group`.
     """
-    found = {
+    fields = {
         "id": id,
         **about,
         "started": started,
         **dict(spread("config", config)),
         **dict(spread("summary", summary)),
     }
-    return found if state is None else {**found, "state": state}
+    return fields if state is None else {**fields, "state": state}
 
 
 def spread(prefix: str, values: Row) -> Iterator[tuple[str, Any]]:
@@ -41,12 +41,12 @@ def spread(prefix: str, values: Row) -> Iterator[tuple[str, Any]]:
 
 
 def name_of(value: Any) -> str:
-    """Return a value as a name: text as it is, anything else as JSON, so that equal values have equal names."""
+    """Return a value as a name: text unchanged, other values as JSON, so that equal values have equal names."""
     return value if isinstance(value, str) else json.dumps(_plain(value), sort_keys=True, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON can say: 1.0 is 1, which is what trackers make of it on their own."""
+    """Return a value that JSON can hold; 1.0 becomes 1, because trackers write it as 1 too."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

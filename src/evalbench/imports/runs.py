@@ -1,4 +1,4 @@
-"""Runs of any tracker, and a map from their columns to those of a table of results."""
+"""Load the runs of any tracker and map their columns to the columns of a table of results."""
 
 import csv
 import math
@@ -25,17 +25,17 @@ DEFAULT_MAP = {
     "seed": "config.seed",
     "score": "summary.score",
 }
-"""What evalbench itself logs."""
+"""The names that evalbench itself logs."""
 STATE = "summary.state"
-"""Where evalbench logs how a trial ended, which a tracker may call finished."""
+"""The name under which evalbench logs the state of a trial; the tracker's own state may be finished."""
 CONSTANT = "const:"
 MOST_NAMED = 40
 
 
 def load(source: str, where: str) -> Sequence[Row]:
-    """Return the runs of a source; raise `TableError` where there are none, `ConfigError` where a library is missing.
+    """Return the runs of a source; raise `TableError` if it has none, `ConfigError` if a library is missing.
 
-    A row has `id`, `started`, `name`, `group`, `job_type`, `project`, `state`, `config.…` and `summary.…`, as far as
+    A row has `id`, `started`, `name`, `group`, `job_type`, `project`, `state`, `config.…` and `summary.…`, if
     the source has them.
     """
     rows = SOURCES[source](where)
@@ -45,33 +45,33 @@ def load(source: str, where: str) -> Sequence[Row]:
 
 
 def latest(rows: Sequence[Row]) -> Sequence[Row]:
-    """Return of every run the copy that began last: it may have been resumed, retried or copied."""
+    """Return the copy of every run that began last; a run may have been resumed, retried or copied."""
     copies: dict[tuple[Any, Any], list[Row]] = {}
     for row in rows:
         copies.setdefault((row.get("project"), row["id"]), []).append(row)
-    return [max(same, key=lambda row: (row["started"], row.get("state") == FINISHED)) for same in copies.values()]
+    return [max(rows, key=lambda row: (row["started"], row.get("state") == FINISHED)) for rows in copies.values()]
 
 
 def parse_map(texts: Sequence[str], default: Mapping[str, str] = DEFAULT_MAP) -> dict[str, str]:
-    """Read `technique=config.optimizer workload=const:digits`; the rest is as evalbench logs it."""
+    """Parse texts such as `technique=config.optimizer`; other columns get the names that evalbench logs."""
     pairs = [text.partition("=") for text in texts]
-    for text, (column, equals, of) in zip(texts, pairs, strict=True):
-        if not (column and equals and of):
+    for text, (column, equals, name) in zip(texts, pairs, strict=True):
+        if not (column and equals and name):
             raise TableError(f"--map takes COLUMN=NAME, such as technique=config.optimizer, not {text!r}")
-    return {**default, **{column: of for column, _, of in pairs}}
+    return {**default, **{column: name for column, _, name in pairs}}
 
 
 def select(rows: Sequence[Row], texts: Sequence[str]) -> Sequence[Row]:
-    """Return the runs that have all of some values, such as `group=mine`; raise `TableError` where there is none."""
+    """Return the runs that have all the values, such as `group=mine`; raise `TableError` if no run has them."""
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise TableError(f"--where takes NAME=VALUE, such as group=mine, not {text!r}")
         values = {name_of(row[name]) for row in rows if name in row}
         if not values:
-            raise TableError(f"no run has {name!r}, which --where asks for: there are {_listed(_names(rows))}")
+            raise TableError(f"no run has {name!r}, which --where names: the runs have {_listed(_names(rows))}")
         if value not in values:
-            raise TableError(f"no run has {text}: of {name} there are {_listed(sorted(values))}")
+            raise TableError(f"no run has {text}: the values of {name} are {_listed(sorted(values))}")
         rows = [row for row in rows if name in row and name_of(row[name]) == value]
     return rows
 
@@ -79,30 +79,30 @@ def select(rows: Sequence[Row], texts: Sequence[str]) -> Sequence[Row]:
 def write_table(
     rows: Sequence[Row], columns: Mapping[str, str], path: Path, may_lack: Collection[str] = ("score",)
 ) -> Sequence[str]:
-    """Write the runs as a table of results, and return the names of those left out: they lack a key of the table.
+    """Write the runs as a table of results; return the names of the runs that lack a key and are left out.
 
     A run has FAILED if its source knows that it did not finish, or if it has no score. It has DIVERGED if its score is
-    infinite, not a number, or a stand-in for those. Columns of `may_lack` are not keys.
+    infinite, not a number, or a number that stands for infinity. Columns of `may_lack` are not keys.
 
     Raises:
         TableError: no run has a name of `columns`, several runs have one technique, workload and seed, or a score is
             not a number.
     """
-    constants = {of: of.removeprefix(CONSTANT) for of in columns.values() if of.startswith(CONSTANT)}
+    constants = {name: name.removeprefix(CONSTANT) for name in columns.values() if name.startswith(CONSTANT)}
     rows = [{**row, **constants} for row in rows]
     names = _names(rows)
-    for column, of in columns.items():
-        if of not in names:
-            raise TableError(f"no run has {of!r}, which --map takes for {column}: there are {_listed(names)}")
-    keys = {column: of for column, of in columns.items() if column not in may_lack}
+    for column, name in columns.items():
+        if name not in names:
+            raise TableError(f"no run has {name!r}, which --map gives for {column}: the runs have {_listed(names)}")
+    keys = {column: name for column, name in columns.items() if column not in may_lack}
     whole, left_out = [], []
     for row in rows:
-        if all(of in row for of in keys.values()) and row[keys["seed"]] is not None:
+        if all(name in row for name in keys.values()) and row[keys["seed"]] is not None:
             whole.append(_result(row, columns))
         else:
             left_out.append(_called(row))
     if not whole:
-        raise TableError(f"no run has all of {', '.join(keys.values())}: give others with --map")
+        raise TableError(f"no run has all of {', '.join(keys.values())}: give other names with --map")
     most, count = Counter(tuple(row[key] for key in keys) for row in whole).most_common(1)[0]
     if count > 1:
         these = ", ".join(f"{key} {value}" for key, value in zip(keys, most, strict=True))
@@ -116,25 +116,26 @@ def write_table(
 
 
 def write_mapped(rows: Sequence[Row], names: Sequence[str], columns: Mapping[str, str], path: Path) -> None:
-    """Write the rows of a table again, with columns called as `columns` says; all others stay as they are."""
-    for column, of in columns.items():
-        if of not in names and not of.startswith(CONSTANT):
-            raise TableError(f"no column is called {of!r}, which --map takes for {column}: there are {_listed(names)}")
+    """Write the rows of a table with the columns renamed by `columns`; all other columns keep their names."""
+    for column, name in columns.items():
+        if name not in names and not name.startswith(CONSTANT):
+            known = _listed(names)
+            raise TableError(f"no column has the name {name!r}, which --map gives for {column}: the table has {known}")
     kept = [name for name in names if name not in columns and name not in columns.values()]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([to_cell(name) for name in (*columns, *kept)])
         for row in rows:
-            mapped = [row[of] if of in names else of.removeprefix(CONSTANT) for of in columns.values()]
+            mapped = [row[name] if name in names else name.removeprefix(CONSTANT) for name in columns.values()]
             writer.writerow([to_cell(value) for value in (*mapped, *(row[name] for name in kept))])
 
 
 def _result(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:
-    """Return a run as a row of the table: what is asked for, how the run ended, and why it does not count."""
+    """Return a run as a row of the table: the mapped columns, its state, and the reason if it is not COMPLETE."""
     state, message = _ending(row, columns)
     return {
-        **{column: short(name_of(row[of])) if of in row else "" for column, of in columns.items()},
+        **{column: short(name_of(row[name])) if name in row else "" for column, name in columns.items()},
         "score": _number(row, columns["score"]) if state == "COMPLETE" else "",
         "state": state,
         "finished": {None: "not known", FINISHED: "yes"}.get(row.get("state"), "no"),
@@ -143,12 +144,12 @@ def _result(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _ending(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
-    """Return the state of a run, and why it is not COMPLETE."""
+    """Return the state of a run, and the reason if it is not COMPLETE."""
     stated, ended = name_of(row.get(columns.get("state", STATE)) or "COMPLETE"), row.get("state")
     if stated in ("DIVERGED", "FAILED") or (stated != "COMPLETE" and "state" in columns):
-        return stated, f"run {_called(row)} says so itself"
+        return stated, f"run {_called(row)} logged this state"
     if ended not in (None, FINISHED):
-        return "FAILED", f"run {_called(row)} did not finish: it is {ended}"
+        return "FAILED", f"run {_called(row)} did not finish: its state is {ended}"
     score = _number(row, columns["score"])
     if score is None:
         return "FAILED", f"run {_called(row)} has no {columns['score']}"
@@ -157,9 +158,9 @@ def _ending(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
     return "COMPLETE", ""
 
 
-def _number(row: Row, of: str) -> float | None:
-    """Return a number, also one that is written as a text, as W&B's server does with `Infinity` and `NaN`."""
-    value = row.get(of)
+def _number(row: Row, name: str) -> float | None:
+    """Return a number, also if it is a text; W&B's server writes `Infinity` and `NaN` as texts."""
+    value = row.get(name)
     if value is None or value == "":
         return None
     try:
@@ -168,7 +169,7 @@ def _number(row: Row, of: str) -> float | None:
         return math.inf
     except (TypeError, ValueError):
         text = name_of(value)
-        raise TableError(f"{of} of run {_called(row)} is {text}, not a number: map score to another name") from None
+        raise TableError(f"{name} of run {_called(row)} is {text}, not a number: map score to another name") from None
 
 
 def _called(row: Row) -> str:

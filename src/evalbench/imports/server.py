@@ -1,4 +1,4 @@
-"""A server's answers, waited for no longer than we say."""
+"""Wait for the answers of a server, with a time limit."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,11 +9,11 @@ from evalbench.errors import TableError
 
 T = TypeVar("T")
 SECONDS = 60.0
-"""How long one answer may take. The libraries' own limits hold for one attempt of several, or there are none."""
+"""The time limit for one answer. The libraries limit single attempts, or nothing."""
 
 
-def answer(ask: Callable[[], T], who: str) -> T:
-    """Return what a server answers; raise `TableError` if it takes too long, and whatever `ask` raises."""
+def answer(ask: Callable[[], T], address: str) -> T:
+    """Return the answer of a server; raise `TableError` after the time limit, and every error that `ask` raises."""
     future: Future[T] = Future()
 
     def wait() -> None:
@@ -22,15 +22,14 @@ def answer(ask: Callable[[], T], who: str) -> T:
         except BaseException as error:
             future.set_exception(error)
 
-    Thread(target=wait, daemon=True).start()  # a thread of a pool would keep the process from ending
+    Thread(target=wait, daemon=True).start()  # a pool's thread would keep the process alive
     try:
         return future.result(timeout=SECONDS)
     except TimeoutError:
-        raise TableError(
-            f"{who} did not answer within {SECONDS:g} seconds: check the address and the network, or try again later"
-        ) from None
+        remedy = "check the address and the network, or try again later"
+        raise TableError(f"{address} did not answer within {SECONDS:g} seconds: {remedy}") from None
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, in one line."""
+    """Return the first line of an error's message."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)

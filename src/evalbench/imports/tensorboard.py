@@ -1,4 +1,4 @@
-"""Runs in TensorBoard's event files: a folder each."""
+"""Read runs from TensorBoard's event files; each folder is a run."""
 
 import json
 import struct
@@ -14,18 +14,18 @@ from evalbench.tracking.tensorboard import ABOUT
 
 START, END = "_hparams_/session_start_info", "_hparams_/session_end_info"
 UNFINISHED = {"STATUS_FAILURE": "failed", "STATUS_RUNNING": "running"}
-"""The endings that can be believed: PyTorch writes a success beside the settings, before anything is trained."""
+"""The reliable states of a session: PyTorch writes a success with the settings, before any training."""
 HEADER = struct.Struct("<QI")
-"""Of a record: its length and the checksum of that. Behind it come the record and its checksum, of 4 bytes."""
+"""The header of a record: the length and its checksum. The record and a checksum of 4 bytes follow."""
 
 
 @dataclass
 class Events:
-    """What event files say: of every tag the last value, and what the plugin that shows it has stored."""
+    """The contents of event files: the last value of every tag, and the plugin data stored with the tag."""
 
     started: float = 0.0
     is_whole: bool = True
-    """Whether the last record is there to its end: otherwise its writer is still at it, or was killed."""
+    """False if the last record is cut off, because its writer is still at work or was killed."""
     tensors: dict[str, Any] = field(default_factory=dict)
     plugins: dict[str, Any] = field(default_factory=dict)
 
@@ -33,19 +33,19 @@ class Events:
 def read(where: str) -> Sequence[Row]:
     """Return the runs in or below a folder: hyperparameters, and the last value of every scalar.
 
-    PyTorch's `add_hparams` writes into a folder of its own below that of the run, unless told otherwise: such a one
-    belongs to the run above it, and of several with the same settings the latest.
+    PyTorch's `add_hparams` writes by default into a subfolder of the run's folder. Such a subfolder belongs to the run
+    above it. If several subfolders have the same settings, the latest counts.
     """
     require("tensorboard", "tensorboard")
     folders = sorted({path.parent for path in Path(where).rglob("*tfevents*") if path.is_file()})
     rows = {folder: _row(folder, str(folder.relative_to(where))) for folder in folders}
     for folder in folders:
-        below = [other for other in folders if other.parent == folder and _settings(rows[other])]
-        if len({name_of(_settings(rows[other])) for other in below}) == 1 and not _settings(rows[folder]):
-            latest = max(below, key=lambda other: rows[other]["started"])
+        below = [subfolder for subfolder in folders if subfolder.parent == folder and _settings(rows[subfolder])]
+        if len({name_of(_settings(rows[subfolder])) for subfolder in below}) == 1 and not _settings(rows[folder]):
+            latest = max(below, key=lambda subfolder: rows[subfolder]["started"])
             rows[folder] = {**rows[latest], **rows[folder]}
-            for other in below:
-                del rows[other]
+            for subfolder in below:
+                del rows[subfolder]
     return list(rows.values())
 
 
@@ -59,7 +59,7 @@ def _row(folder: Path, name: str) -> Row:
     events = Events()
     for part in sorted(map(_events, folder.glob("*tfevents*")), key=lambda part: part.started):
         tensors, plugins = events.tensors | part.tensors, events.plugins | part.plugins
-        events = Events(part.started, part.is_whole, tensors, plugins)  # a later file goes on, or begins anew
+        events = Events(part.started, part.is_whole, tensors, plugins)  # a later file continues the run, or restarts it
     config, state = _session(events.plugins)
     summary: dict[str, Any] = {}
     for tag, tensor in events.tensors.items():
@@ -67,7 +67,7 @@ def _row(folder: Path, name: str) -> Row:
             value = make_ndarray(tensor)
             summary |= {tag: value.item()} if value.size == 1 else {}
     own: dict[str, Any] = {}
-    if ABOUT in events.tensors:  # what evalbench's own tracker adds
+    if ABOUT in events.tensors:  # evalbench's own tracker adds this text
         text = events.tensors[ABOUT].string_val[0].decode()
         own = json.loads(text.removeprefix("```json").removesuffix("```"))
         config |= own["config"]
@@ -79,17 +79,17 @@ def _row(folder: Path, name: str) -> Row:
 
 
 def _events(path: Path) -> Events:
-    """Read one file, in the one way of storing that newer TensorBoards have; raise `TableError` if it is damaged."""
+    """Read one file, converting old formats to the current one; raise `TableError` if the file is damaged."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
     from tensorboard.data_compat import migrate_event as as_tensors
     from tensorboard.dataclass_compat import migrate_event as with_metadata
 
-    events, size, place = Events(), path.stat().st_size, 0
+    events, size, position = Events(), path.stat().st_size, 0
     metadata: dict[str, Any] = {}
-    for record in RawEventFileLoader(str(path)).Load():  # ends in silence where a record is not right
-        place += HEADER.size + len(record) + 4
+    for record in RawEventFileLoader(str(path)).Load():  # stops without an error at a bad record
+        position += HEADER.size + len(record) + 4
         for event in with_metadata(as_tensors(Event.FromString(record)), metadata):
             events.started = events.started or event.wall_time
             for value in event.summary.value:
@@ -97,18 +97,18 @@ def _events(path: Path) -> Events:
                 if value.HasField("metadata"):
                     events.plugins[value.tag] = value.metadata.plugin_data
     with path.open("rb") as file:
-        file.seek(place)
-        rest = file.read(max(size - place, 0))
+        file.seek(position)
+        rest = file.read(max(size - position, 0))
     if len(rest) >= HEADER.size:
         length, checksum = HEADER.unpack_from(rest)
         if masked_crc32c(rest[:8]) != checksum or len(rest) >= HEADER.size + length + 4:
-            raise TableError(f"{path} is damaged at byte {place}: copy it again, or leave it out")
+            raise TableError(f"{path} is damaged at byte {position}: copy it again, or leave it out")
     events.is_whole = not rest
     return events
 
 
 def _session(plugins: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Return what the hparams plugin has stored, whoever wrote it: the settings, and how the session ended."""
+    """Return the settings and the state of the session that the hparams plugin stored, for any writer."""
     from tensorboard.plugins.hparams.api_pb2 import Status
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 

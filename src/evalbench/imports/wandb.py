@@ -1,4 +1,4 @@
-"""Runs of a W&B project online; a key comes from W&B's own login or environment alone."""
+"""Read the runs of an online W&B project; the API key comes only from W&B's own login or environment."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -24,13 +24,13 @@ def read(where: str) -> Sequence[Row]:
         except TableError:
             raise
         except Exception as error:  # of many classes: no login, no such project, no network
-            raise TableError(f"W&B did not give the runs of {where}: {first_line(error)}") from error
+            raise TableError(f"W&B did not return the runs of {where}: {first_line(error)}") from error
     return rows
 
 
 @contextmanager
 def _scratch() -> Iterator[None]:
-    """Give the library a place for the folders that it makes, one for each run that it reads."""
+    """Give the library a temporary folder, because it creates a folder for each run that it reads."""
     own = {key: os.environ[key] for key in ("WANDB_DIR",) if key in os.environ}
     with TemporaryDirectory() as scratch:
         os.environ["WANDB_DIR"] = scratch
@@ -42,6 +42,6 @@ def _scratch() -> Iterator[None]:
 
 
 def _row(run: Any) -> Row:
-    """Take the summary as the server has it: what `run.summary` nests is of a class of its own."""
+    """Return a run as a row, with the server's plain summary; `run.summary` nests values of its own class."""
     about = {"name": run.name, "group": run.group, "job_type": run.job_type}
     return row(run.id, run.created_at, run.state, run.config, run.summary_metrics, **about)

@@ -1,4 +1,4 @@
-"""Offline W&B runs in a folder."""
+"""Read offline W&B runs from a folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from evalbench.tracking import wandb_files
 
 
 def read(where: str) -> Sequence[Row]:
-    """Return the runs in or below a folder, each copy of a run by itself."""
+    """Return the runs in or below a folder, a row for each copy of a run."""
     return [_row(path) for path in sorted(Path(where).rglob("*.wandb"))]
 
 
@@ -18,7 +18,7 @@ def _row(path: Path) -> Row:
         run = wandb_files.read(path)
     except ValueError as error:
         raise TableError(str(error)) from error
-    id = run.id or path.stem.removeprefix("run-")  # one that was killed at once has an empty file
+    id = run.id or path.stem.removeprefix("run-")  # a run that was killed at once has an empty file
     state = "unfinished" if not run.ended else "failed" if run.exit_code else FINISHED
     about = {"name": run.name, "group": run.group, "job_type": run.job_type, "project": run.project}
     return row(id, run.started, state, run.config, run.summary, **about)
