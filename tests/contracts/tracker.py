@@ -1,4 +1,4 @@
-"""What every tracker must do; a subclass says how to make one and how to read back what it wrote."""
+"""Tests that every tracker must pass; a subclass makes the tracker and reads its files back."""
 
 import struct
 import zlib
@@ -41,12 +41,12 @@ def assert_same(read: Run, written: Run) -> None:
     assert set(read.tags) == set(written.tags)
     assert read.config == written.config
     assert [dict(point) for point in read.curve] == [pytest.approx(dict(point)) for point in written.curve]
-    there = {key: value for key, value in written.summary.items() if value is not None}
-    assert read.summary == {k: v if isinstance(v, str) else pytest.approx(v) for k, v in there.items()}
+    summary = {key: value for key, value in written.summary.items() if value is not None}
+    assert read.summary == {k: v if isinstance(v, str) else pytest.approx(v) for k, v in summary.items()}
 
 
 class TrackerContract(ABC):
-    """Inherit it as `TestX(TrackerContract)`."""
+    """Test a tracker: inherit as `TestX(TrackerContract)`."""
 
     @abstractmethod
     def make(self, folder: Path) -> Tracker:
@@ -54,32 +54,32 @@ class TrackerContract(ABC):
 
     @abstractmethod
     def read(self, folder: Path) -> Sequence[Run]:
-        """Return the trials' runs, as the tracker's own files tell them."""
+        """Return the runs of trials, read from the tracker's own files."""
 
     @abstractmethod
     def read_reports(self, folder: Path) -> Sequence[str]:
-        """Return the reports that were written."""
+        """Return the written reports."""
 
     def test_runs_are_read_back_as_they_were_written(self, workspace: Path) -> None:
         tracker = self.make(workspace)
-        other = replace(RUN, id="optimizers-sgd-digits-s1", job_type="sgd", curve=())
+        second = replace(RUN, id="optimizers-sgd-digits-s1", job_type="sgd", curve=())
         tracker.record(RUN)
-        tracker.record(other)
+        tracker.record(second)
         tracker.close()
         read = {run.id: run for run in self.read(workspace)}
-        assert read.keys() == {RUN.id, other.id}
+        assert read.keys() == {RUN.id, second.id}
         assert_same(read[RUN.id], RUN)
-        assert_same(read[other.id], other)
+        assert_same(read[second.id], second)
 
-    def test_a_run_that_is_written_again_is_there_once(self, workspace: Path) -> None:
-        for curve in (CURVE[:1], CURVE, CURVE):  # the first mirror ended before the trial did
+    def test_a_run_that_is_written_twice_exists_once(self, workspace: Path) -> None:
+        for curve in (CURVE[:1], CURVE, CURVE):  # the first tracker ended before the trial
             tracker = self.make(workspace)
             tracker.record(replace(RUN, curve=curve, running=len(curve) == 1))
             tracker.record(replace(RUN, id=f"more-{RUN.id}"))
             tracker.close()
-        run, other = sorted(self.read(workspace), key=lambda run: len(run.id))
+        run, longer = sorted(self.read(workspace), key=lambda run: len(run.id))
         assert_same(run, RUN)
-        assert_same(other, replace(RUN, id=f"more-{RUN.id}"))
+        assert_same(longer, replace(RUN, id=f"more-{RUN.id}"))
 
     def test_a_run_in_training_grows(self, workspace: Path) -> None:
         tracker = self.make(workspace)
@@ -99,12 +99,12 @@ class TrackerContract(ABC):
         assert self.read_reports(workspace) == [REPORT]
         assert len(self.read(workspace)) == 1
 
-    def test_it_says_where_to_look(self, workspace: Path) -> None:
+    def test_it_names_the_command_that_shows_the_runs(self, workspace: Path) -> None:
         assert self.make(workspace).how_to_see()
 
 
 def drawn(folder: Path) -> Conclusion:
-    """Return a conclusion from a small folder of a report."""
+    """Return the conclusion of a small report folder."""
     (folder / "numbers").mkdir(parents=True, exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
     (folder / "report.md").write_text(REPORT)
@@ -116,7 +116,7 @@ def drawn(folder: Path) -> Conclusion:
 
 
 def one_pixel() -> bytes:
-    """Return the smallest picture."""
+    """Return a PNG image of one pixel."""
     parts = [(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(b"\0\0")), (b"IEND", b"")]
     chunks = (struct.pack(">I", len(b)) + a + b + struct.pack(">I", zlib.crc32(a + b)) for a, b in parts)
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

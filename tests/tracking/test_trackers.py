@@ -1,4 +1,4 @@
-"""Every tracker against its real library, read back."""
+"""Write with every tracker's real library, and read its files back."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from evalbench.tracking.wandb import WandbTracker
 from evalbench.tracking.wandb_files import OfflineRun, read
 
 SHARED = Path(tempfile.gettempdir()) / f"evalbench-trackers-{os.getpid()}"
-"""For libraries that know one folder per process, or take seconds to make a database."""
+"""A folder for libraries that allow one folder per process, or need seconds to create a database."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,7 +39,7 @@ def in_order(point: dict[str, Any]) -> dict[str, Any]:
 
 class TestMemory(TrackerContract):
     @pytest.fixture(autouse=True)
-    def _one_for_all(self) -> None:
+    def _shared_tracker(self) -> None:
         self.tracker = MemoryTracker()
 
     def make(self, folder: Path) -> Tracker:
@@ -50,7 +50,7 @@ class TestMemory(TrackerContract):
         return [Run(**{**vars(r), "summary": {k: v for k, v in r.summary.items() if v is not None}}) for r in runs]
 
     def read_reports(self, folder: Path) -> Sequence[str]:
-        return [one.files[0].read_text() for one in self.tracker.conclusions.values()]
+        return [conclusion.files[0].read_text() for conclusion in self.tracker.conclusions.values()]
 
 
 def offline_runs(folder: Path) -> list[OfflineRun]:
@@ -95,10 +95,10 @@ def test_wandb_curves_have_a_declared_axis_and_a_best_value(workspace: Path) -> 
 
 
 @pytest.mark.slow
-def test_wandb_looks_at_the_machine_for_the_run_that_stands_for_a_cohort(workspace: Path) -> None:
+def test_wandb_samples_the_machine_for_the_first_run_of_a_cohort(workspace: Path) -> None:
     tracker = WandbTracker("evalbench", None, "offline", str(workspace))
     tracker.record(Run(**{**vars(RUN), "running": True, "process": os.getpid()}))
-    time.sleep(1.5)  # it looks when it begins, and from then on now and then
+    time.sleep(1.5)  # W&B takes a sample at the start, and then at intervals
     tracker.record(RUN)
     (run,) = offline_runs(workspace)
     assert run.num_stats >= 1
@@ -122,7 +122,7 @@ def test_wandb_keeps_the_tables_of_a_run(workspace: Path) -> None:
     assert json.loads(path.read_text())["data"] == table.rows
 
 
-def test_wandb_knows_three_modes() -> None:
+def test_wandb_refuses_an_unknown_mode() -> None:
     with pytest.raises(ConfigError, match=r"^tracker\.wandb\.mode must be one of offline, online, disabled, not 'on'"):
         WandbTracker("evalbench", None, "on", "runs")
 
@@ -139,11 +139,11 @@ class TestCsv(TrackerContract):
         config: dict[str, Any] = {}
         for key, text in row.items():
             *parents, name = key.removeprefix("config.").split(".")
-            place = config
+            group = config
             if key.startswith("config."):
                 for parent in parents:
-                    place = place.setdefault(parent, {})
-                place[name] = json.loads(text)
+                    group = group.setdefault(parent, {})
+                group[name] = json.loads(text)
         summary = {k.removeprefix("summary."): json.loads(v) for k, v in row.items() if k.startswith("summary.")}
         tags = tuple(json.loads(row["tags"]))
         return Run(row["id"], row["group"], row["job_type"], tags, row["notes"], config, curve, summary, "", True)

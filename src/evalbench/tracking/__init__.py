@@ -1,4 +1,4 @@
-"""Trackers: mirrors of the store for people to watch. They may fail without hurting a result."""
+"""Trackers mirror the store for people to watch; a tracker may fail without affecting a result."""
 
 from evalbench.tracking.tracker import Conclusion, MemoryTracker, Run, Table, Tracker
 

@@ -1,4 +1,4 @@
-"""Plain files: a table of all runs, and a file per curve."""
+"""Write plain files: a table of all runs, and a file per curve."""
 
 import csv
 import json
@@ -11,7 +11,7 @@ from evalbench.tracking.tracker import Conclusion, Run, flat
 
 
 class CsvTracker:
-    """`runs.csv` with a row per run, `curves/ID.csv` with a row per validation, `evaluations/NAME/` with the report."""
+    """Write `runs.csv` with a row per run, `curves/ID.csv` with a row per validation, and reports in `evaluations/`."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -30,8 +30,8 @@ class CsvTracker:
             **{f"config.{key}": json.dumps(value) for key, value in flat(run.config)},
             **{f"summary.{key}": json.dumps(value) for key, value in run.summary.items() if value is not None},
         }
-        others = [other for other in read_rows(self.folder / "runs.csv") if other["id"] != run.id]
-        _write(self.folder / "runs.csv", [*others, row])
+        kept = [known for known in read_rows(self.folder / "runs.csv") if known["id"] != run.id]
+        _write(self.folder / "runs.csv", [*kept, row])
 
     def conclude(self, conclusion: Conclusion) -> None:
         """Copy the report and its table."""
@@ -41,15 +41,15 @@ class CsvTracker:
             (folder / path.name).write_bytes(path.read_bytes())
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing, because no file stays open."""
 
     def how_to_see(self) -> str | None:
-        """Return where the files are."""
+        """Return the paths of the files."""
         return f"CSV      {self.folder / 'runs.csv'}, curves in {self.folder / 'curves'}"
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a file, none where there is no file; empty cells are left out."""
+    """Return the rows of a file without empty cells, or no rows if the file does not exist."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -57,12 +57,12 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows that may differ in their columns; a crash on the way leaves the previous file whole."""
+    """Write rows that may differ in their columns; a crash leaves the previous file intact."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    with beside.open("w", newline="", encoding="utf-8") as file:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         columns = list(dict.fromkeys(key for row in rows for key in row))
         writer.writerow([to_cell(column) for column in columns])
         writer.writerows([to_cell(row.get(column)) for column in columns] for row in rows)
-    beside.replace(path)
+    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""What a tracker needs beside evalbench itself."""
+"""Check that the library of a tracker is installed."""
 
 from importlib.util import find_spec
 
@@ -6,7 +6,7 @@ from evalbench.errors import ConfigError
 
 
 def require(library: str, extra: str) -> None:
-    """Raise `ConfigError` with the command that installs a library, unless it is there; imports nothing."""
+    """Raise `ConfigError` with the install command if a library is missing, without importing the library."""
     if find_spec(library) is None:
         rule = f"needs the package {library}, which is not installed"
         raise ConfigError(f"tracker={extra}", rule, remedy=f"pip install 'evalbench-dl[{extra}]'")

@@ -14,11 +14,11 @@ T = TypeVar("T")
 ID, GROUP, JOB_TYPE, TAGS, TRIAL = (f"evalbench.{name}" for name in ("run", "evaluation", "technique", "tags", "trial"))
 MOST_METRICS = 1000
 MOST_PARAMETERS = 100
-"""What one call may carry."""
+"""The largest numbers of metrics and parameters in one call."""
 
 
 class MlflowTracker:
-    """Mirrors trials to MLflow. A run that is there already is gone on with, so that nothing doubles."""
+    """Mirror trials to MLflow; an existing run is continued, so that no run is written twice."""
 
     def __init__(self, uri: str, experiment: str, artifacts: str | None) -> None:
         require("mlflow", "mlflow")
@@ -29,7 +29,7 @@ class MlflowTracker:
         self._num_logged: dict[str, int] = {}
 
     def record(self, run: Run) -> None:
-        """Write parameters, the points of the curve that are new, and when the run has ended its final values."""
+        """Write parameters, new points of the curve, and the final values when the run has ended."""
         from mlflow.entities import Metric
 
         if run.id not in self._open:
@@ -38,8 +38,8 @@ class MlflowTracker:
         info = self._open[run.id].info
         first = self._num_logged[run.id]
         points = [
-            Metric(key, value, info.start_time + number, place)  # the same time for the same point, always
-            for number, (place, values) in enumerate(run.points(first), first)
+            Metric(key, value, info.start_time + number, step)  # a fixed time for each point
+            for number, (step, values) in enumerate(run.points(first), first)
             for key, value in numbers(values).items()
         ]
         for chunk in _chunks(points, MOST_METRICS):
@@ -102,11 +102,11 @@ class MlflowTracker:
         self._client.set_terminated(run_id)
 
     def _run(self, id: str, tags: Mapping[str, str]) -> Any:
-        """Return the run of this identity; one of another trial is deleted first, and one of this trial reused."""
+        """Return the run of this identity: reuse a run of the same trial, and delete runs of other trials."""
         self._connect()
-        found = self._client.search_runs([self._experiment_id], f"tags.`{ID}` = '{id}'")
-        same = [run for run in found if run.data.tags.get(TRIAL) == tags.get(TRIAL)]
-        for run in found:
+        known = self._client.search_runs([self._experiment_id], f"tags.`{ID}` = '{id}'")
+        same = [run for run in known if run.data.tags.get(TRIAL) == tags.get(TRIAL)]
+        for run in known:
             if run is not (same[0] if same else None):
                 self._client.delete_run(run.info.run_id)
         if not same:
@@ -119,7 +119,7 @@ class MlflowTracker:
     def _connect(self) -> None:
         if self._client is not None:
             return
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing leaves the machine unasked
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow would send telemetry
         from mlflow import MlflowClient
 
         if self.uri.startswith("sqlite:///"):
@@ -129,12 +129,12 @@ class MlflowTracker:
         if known is not None:
             self._experiment_id = known.experiment_id
         else:
-            where = None if self.artifacts is None else Path(self.artifacts).resolve().as_uri()
-            self._experiment_id = client.create_experiment(self.experiment, where)
+            location = None if self.artifacts is None else Path(self.artifacts).resolve().as_uri()
+            self._experiment_id = client.create_experiment(self.experiment, location)
         self._client = client
 
     def close(self) -> None:
-        """Leave the runs of trials that were not seen to end as killed."""
+        """Mark the open runs as killed."""
         for id in list(self._open):
             self._client.set_terminated(self._open.pop(id).info.run_id, "KILLED")
 
@@ -142,7 +142,7 @@ class MlflowTracker:
         """Return the command that shows the runs."""
         if self.uri.startswith("http"):
             return f"MLflow   experiment {self.experiment} at {self.uri}"
-        return f"MLflow   look at the runs: mlflow ui --backend-store-uri {self.uri}"
+        return f"MLflow   show the runs: mlflow ui --backend-store-uri {self.uri}"
 
 
 def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -1,4 +1,4 @@
-"""TensorBoard: a folder per run with its curve, its hyperparameters and a text."""
+"""Write a TensorBoard folder per run, with its curve, its hyperparameters and a text."""
 
 import json
 import shutil
@@ -11,11 +11,11 @@ from evalbench.tracking.libraries import require
 from evalbench.tracking.tracker import Conclusion, Run, flat, numbers
 
 ABOUT = "evalbench"
-"""The tag of the text that says what the other tags cannot: tags, notes, nested settings, the order of the curve."""
+"""The tag of a text with the values that no other tag can hold: tags, notes and nested settings."""
 
 
 class TensorBoardTracker:
-    """Mirrors trials to TensorBoard's event files."""
+    """Mirror trials to TensorBoard's event files."""
 
     def __init__(self, folder: str) -> None:
         require("tensorboard", "tensorboard")
@@ -24,7 +24,7 @@ class TensorBoardTracker:
         self._num_logged: dict[str, int] = {}
 
     def record(self, run: Run) -> None:
-        """Write the points of the curve that are new, and when the run has ended its final values."""
+        """Write new points of the curve, and the final values when the run has ended."""
         from tensorboard.plugins.hparams import summary_v2
 
         if run.id not in self._open:
@@ -33,8 +33,8 @@ class TensorBoardTracker:
             shown = {k: v for k, v in flat(run.config) if isinstance(v, bool | int | float | str)}
             self._add(run.id, summary_v2.hparams_pb(shown, trial_id=run.id))
             self._add_text(run.id, run)
-        for place, values in run.points(self._num_logged[run.id]):
-            self._add_numbers(run.id, values, place)
+        for step, values in run.points(self._num_logged[run.id]):
+            self._add_numbers(run.id, values, step)
         self._num_logged[run.id] = len(run.curve)
         if run.running:
             return
@@ -60,13 +60,13 @@ class TensorBoardTracker:
         self._open.pop(id).close()
 
     def close(self) -> None:
-        """Close the files of trials that were not seen to end."""
+        """Close the open files."""
         for id in list(self._open):
             self._open.pop(id).close()
 
     def how_to_see(self) -> str | None:
         """Return the command that shows the runs."""
-        return f"TBoard   look at the runs: tensorboard --logdir {self.folder}"
+        return f"TBoard   show the runs: tensorboard --logdir {self.folder}"
 
     def _writer(self, group: str, id: str) -> Any:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter

@@ -1,4 +1,4 @@
-"""The tracker's contract: what a tracker is told, and the tracker that remembers it."""
+"""The contract of a tracker: the records that a tracker gets, and a tracker in memory."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +17,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Run:
-    """One trial as a tracker sees it, in training or ended."""
+    """The record of one trial in a tracker, in training or ended."""
 
     id: str
-    """Readable, unique within a project, the same for the same trial of the same evaluation."""
+    """Readable and unique within a project; a trial of an evaluation always gets the same id."""
     group: str
     """The evaluation."""
     job_type: str
@@ -29,7 +29,7 @@ class Run:
     notes: str
     """Markdown."""
     config: Mapping[str, Any]
-    """Flat values to filter and group by; below `tree` the whole resolved configuration."""
+    """Flat values to filter and group by; `tree` holds the whole resolved configuration."""
     curve: Sequence[Mapping[str, float]]
     """One mapping per validation: `epoch`, `step`, and metrics named `split/name`."""
     summary: Mapping[str, float | int | str | None]
@@ -37,70 +37,70 @@ class Run:
     score: str
     """The name of the validation metric in the curve, such as `val/accuracy`."""
     maximize: bool
-    """Its direction."""
+    """True if a higher score is better."""
     axis: str = "epoch"
-    """What the curve is drawn over: `epoch`, or `step` where the budget is in steps."""
+    """The horizontal axis of the curve: `epoch`, or `step` if the budget is in steps."""
     running: bool = False
-    """In training: the curve so far, no summary yet."""
+    """True during training, when the curve is incomplete and the summary is empty."""
     process: int | None = None
-    """The process on this machine that trains the trial's cohort, where this run stands for the cohort."""
+    """The process on this machine that trains the trial's cohort, if this run represents the cohort."""
     tables: Mapping[str, Table] = field(default_factory=dict)
-    """What belongs to the run and is no curve, by name, for trackers that show tables."""
+    """Tables of the run, by name, for trackers that show tables."""
 
     def points(self, first: int = 0) -> list[tuple[int, dict[str, float]]]:
-        """Return the curve from its point `first` on: each place on the axis, and what was measured there."""
+        """Return the curve from its point `first` on, each with its position on the axis and its measured values."""
         return [(int(p[self.axis]), {k: v for k, v in p.items() if k != self.axis}) for p in self.curve[first:]]
 
     @property
     def last(self) -> int:
-        """The place on the axis of the curve's last point."""
+        """Return the position of the last point on the axis."""
         return int(self.curve[-1][self.axis]) if self.curve else 0
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What an evaluation came to, to be shown beside its runs."""
+    """The results of an evaluation, shown beside its runs."""
 
     evaluation: str
     notes: str
     config: Mapping[str, Any]
-    """What was asked, flat."""
+    """The question, the factor and the baseline, as flat values."""
     summary: Mapping[str, float | int | str]
     tables: Mapping[str, Table]
-    """`results`, a row per trial, and `verdicts`, a row per technique, where there are any."""
+    """`results` with a row per trial, and `verdicts` with a row per technique if there are verdicts."""
     figures: Mapping[str, Path]
     files: Sequence[Path]
     """`report.md` and `results.csv`."""
     run_ids: Sequence[str]
-    """The runs that it was drawn from."""
+    """The runs behind the results."""
 
     @property
     def id(self) -> str:
-        """The identity of the run that shows it."""
+        """Return the identity of the evaluation's own run."""
         return f"{self.evaluation}-evaluation"
 
 
 class Tracker(Protocol):
-    """Where runs are mirrored to. A method may raise anything: what it was given is sent again another time."""
+    """The interface of a tracker. A method may raise any error; its record is then sent again later."""
 
     def record(self, run: Run) -> None:
-        """Write a run as it stands, over what is there of it.
+        """Write a run, replacing its earlier state.
 
-        One that is `running` comes again with a longer curve, or ended; the tracker may keep it open until then.
+        A `running` run comes again with a longer curve, or ended; the tracker may keep the run open until then.
         """
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Write the evaluation's own run, over what is there of it."""
+        """Write the evaluation's own run, replacing its earlier state."""
 
     def close(self) -> None:
-        """Let go of whatever is open."""
+        """Close everything that is open."""
 
     def how_to_see(self) -> str | None:
-        """Return one line or more for the terminal: where the runs are and how to look at them."""
+        """Return lines for the terminal: the location of the runs and the command that shows them."""
 
 
 class MemoryTracker:
-    """Keeps what it is told, for tests and notebooks."""
+    """Keep all records in memory, for tests and notebooks."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
@@ -118,7 +118,7 @@ class MemoryTracker:
         """Do nothing."""
 
     def how_to_see(self) -> str | None:
-        """Say how many runs there are."""
+        """Return the number of runs."""
         return f"{len(self.runs)} runs in memory"
 
 
@@ -132,7 +132,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Return the values that a curve can be drawn of."""
+    """Return the finite numbers, which a tracker can plot."""
     return {
         key: float(value)
         for key, value in values.items()

@@ -1,4 +1,4 @@
-"""trackio: a local dashboard with W&B's manner, one run per trial."""
+"""Write one run per trial to trackio, a local dashboard similar to W&B."""
 
 import os
 from pathlib import Path
@@ -9,11 +9,11 @@ from evalbench.tracking.libraries import require
 from evalbench.tracking.tracker import Conclusion, Run, numbers
 
 STEP = "trainer/global_step"
-"""What optimizer steps are called where the curve is over epochs: trackio's own `step` is the place on the axis."""
+"""The name of optimizer steps if the curve is over epochs; trackio's own `step` is the position on the axis."""
 
 
 class TrackioTracker:
-    """Mirrors trials to trackio's SQLite file."""
+    """Mirror trials to trackio's SQLite file."""
 
     def __init__(self, project: str, folder: str) -> None:
         require("trackio", "trackio")
@@ -22,12 +22,12 @@ class TrackioTracker:
         self._earlier: dict[str, Any] | None = None
 
     def record(self, run: Run) -> None:
-        """Write the points of the curve that are new, and when the run has ended its final values."""
+        """Write new points of the curve, and the final values when the run has ended."""
         new = run.id not in self._num_logged
         about = {"job_type": run.job_type, "tags": list(run.tags), "notes": run.notes}
         record = self._init(run.id, run.group, {**run.config, **about}, new)
-        for place, values in run.points(self._num_logged.get(run.id, 0)):
-            record.log({STEP if key == "step" else key: value for key, value in values.items()}, step=place)
+        for position, values in run.points(self._num_logged.get(run.id, 0)):
+            record.log({STEP if key == "step" else key: value for key, value in values.items()}, step=position)
         self._num_logged[run.id] = len(run.curve)
         if not run.running:
             texts = {key: value for key, value in run.summary.items() if isinstance(value, str)}
@@ -50,13 +50,13 @@ class TrackioTracker:
         record.finish()
 
     def _init(self, id: str, group: str, config: dict[str, Any], new: bool) -> Any:
-        """Open a run; one that this tracker has not begun itself is written anew."""
+        """Open a run; if `new`, replace an earlier run of the same id."""
         folder = self.folder.resolve()
         os.environ["TRACKIO_DIR"] = str(folder)  # read once, when trackio is imported
         import trackio
 
         if Path(trackio.TRACKIO_DIR) != folder:
-            rule = f"must be the folder that trackio was imported with, {trackio.TRACKIO_DIR}"
+            rule = f"must be the folder that this process gave trackio first, {trackio.TRACKIO_DIR}"
             raise ConfigError("tracker.trackio.folder", rule, str(folder), "use one folder per process")
         if new:
             self._delete(id)
@@ -72,7 +72,7 @@ class TrackioTracker:
         )
 
     def _delete(self, id: str) -> None:
-        """Delete what is there of a run; the runs that were there before this tracker are listed once."""
+        """Delete an earlier run of this id; list the earlier runs once."""
         import trackio
 
         if self._earlier is None:
@@ -82,9 +82,9 @@ class TrackioTracker:
             self._earlier.pop(id).delete()
 
     def close(self) -> None:
-        """Nothing stays open between runs."""
+        """Do nothing, because no run stays open."""
 
     def how_to_see(self) -> str | None:
         """Return the command that shows the runs."""
         variables = f"TRACKIO_DIR={self.folder} TRACKIO_PLOT_ORDER='val/*,train/*'"  # curves first, then single values
-        return f"trackio  look at the runs: {variables} trackio show --project {self.project}"
+        return f"trackio  show the runs: {variables} trackio show --project {self.project}"

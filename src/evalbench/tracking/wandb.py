@@ -1,4 +1,4 @@
-"""Weights & Biases: one run per trial and one per evaluation, offline unless asked otherwise."""
+"""Write one Weights & Biases run per trial and one per evaluation, offline by default."""
 
 import re
 import shutil
@@ -13,17 +13,17 @@ from evalbench.tracking.wandb_files import is_whole
 
 MODES = ("offline", "online", "disabled")
 MOST_CHARACTERS = 64
-"""What W&B allows a tag."""
+"""The largest number of characters in a W&B tag."""
 FLUSH_SECONDS = 30.0
-"""How long W&B's service process may take to write down a run that it calls finished."""
+"""How long W&B's service process may take to write the end of a finished run."""
 INIT_SECONDS = 30.0
-"""How long W&B's server may take to answer; less than the patience of a sweep, so that it is said what is wrong."""
+"""How long W&B's server may take to answer; shorter than the patience of a sweep, so that the error is shown."""
 STATS_SECONDS = 2.0
-"""Between two looks at the machine that trains a cohort."""
+"""Interval between samples of the system metrics."""
 
 
 class WandbTracker:
-    """Mirrors trials to W&B. A key comes from W&B's own login or environment alone."""
+    """Mirror trials to W&B; the API key comes only from W&B's own login or environment."""
 
     def __init__(self, project: str, entity: str | None, mode: str, folder: str) -> None:
         if mode not in MODES:
@@ -33,13 +33,13 @@ class WandbTracker:
         self._num_logged: dict[str, int] = {}
 
     def record(self, run: Run) -> None:
-        """Write a run: its configuration, its curve against declared axes, its summary."""
+        """Write a run: its configuration, its curve over declared axes, and its summary."""
         if run.id not in self._open:
             self._open[run.id] = self._begin(run)
             self._num_logged[run.id] = 0
         record = self._open[run.id]
         for step in range(self._num_logged[run.id], len(run.curve)):
-            record.log(dict(run.curve[step]), step=step)  # a resumed run passes over the steps that it has
+            record.log(dict(run.curve[step]), step=step)  # W&B skips the steps that a resumed run has
             self._num_logged[run.id] = step + 1
         if not run.running:
             if run.tables:
@@ -66,12 +66,12 @@ class WandbTracker:
         return record
 
     def _init(self, id: str, stats_of: int | None = None, **more: Any) -> Any:
-        import wandb  # half a second: only where a run is written
+        import wandb  # importing wandb takes half a second
 
-        folder = self.folder.resolve()  # W&B's service process may have another idea of where it is
+        folder = self.folder.resolve()  # W&B's service process may have another working directory
         folder.mkdir(parents=True, exist_ok=True)
-        if self.mode == "offline":  # what an interrupted mirror left of this run would become a second copy of it
-            name = re.compile(rf"offline-run-\d+_\d+-{re.escape(id)}")  # not one that only ends like it
+        if self.mode == "offline":  # an interrupted mirror may have left a copy
+            name = re.compile(rf"offline-run-\d+_\d+-{re.escape(id)}")  # not another id with the same ending
             for old in folder.glob(f"wandb/offline-run-*-{id}"):
                 if name.fullmatch(old.name):
                     shutil.rmtree(old)
@@ -104,7 +104,7 @@ class WandbTracker:
         )
 
     def _finish(self, id: str) -> None:
-        """Close a run; offline it counts as written when its file holds its end, which the service writes later."""
+        """Close a run; wait until the file of an offline run holds its end, which the service writes later."""
         record = self._open.pop(id)
         self._num_logged.pop(id, None)
         record.finish()
@@ -114,11 +114,11 @@ class WandbTracker:
         end = time.monotonic() + FLUSH_SECONDS
         while not is_whole(path):
             if time.monotonic() > end:
-                raise OSError(f"{path} was not written to its end: is the disk full?")
+                raise OSError(f"{path} lacks the end of the run after {FLUSH_SECONDS:g} s: is the disk full?")
             time.sleep(0.002)
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Write the evaluation's run: tables, figures, and the report as an artifact that names the runs it is from."""
+        """Write the evaluation's run: tables, figures, and the report as an artifact that names its runs."""
         import wandb
 
         record = self._init(
@@ -139,26 +139,24 @@ class WandbTracker:
         )
         for path in conclusion.files:
             artifact.add_file(str(path))
-        for path in conclusion.figures.values():  # which the report shows
+        for path in conclusion.figures.values():  # the report shows the figures
             artifact.add_file(str(path), f"figures/{path.name}")
         record.log_artifact(artifact)
         self._finish(conclusion.id)
 
     def close(self) -> None:
-        """Finish the runs of trials that were not seen to end."""
+        """Finish the open runs."""
         for id in list(self._open):
             self._finish(id)
 
     def how_to_see(self) -> str | None:
-        """Return the commands that show the runs, or send them."""
+        """Return the commands that show and send the runs."""
         if self.mode == "disabled":
             return None
         if self.mode == "online":
             return f"W&B      project {'/'.join(filter(None, (self.entity, self.project)))}"
         runs = self.folder / "wandb"
-        return (
-            f"W&B      look at the runs: wandb leet {runs}\n         send them:        wandb sync {runs}/offline-run-*"
-        )
+        return f"W&B      show the runs: wandb leet {runs}\n         send them:     wandb sync {runs}/offline-run-*"
 
 
 def _tables(tables: Mapping[str, Table]) -> dict[str, Any]:
