@@ -1,4 +1,4 @@
-"""`evalbench sync [EVALUATION ...]` sends what trackers lack, from the store, each thing once."""
+"""`evalbench sync [EVALUATION ...]` sends missing trials and reports from the store to trackers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STORE = "sqlite:///outputs/store.sqlite"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Send what is missing and say so; return 0, 1 where a tracker failed, 2 for what is not known."""
+    """Send missing records; return 0, 1 if a tracker failed, or 2 if an evaluation or store is unknown."""
     return programs.run("error", lambda: _main(arguments))
 
 
@@ -32,40 +32,40 @@ def _main(arguments: Sequence[str] | None) -> int:
         for name in trackers:
             try:
                 failed |= not _send(Mirror(store, evaluation, name), f"{evaluation}, {name}")
-            except InputError as error:  # its library is missing, say: that is no reason to leave out the others
+            except InputError as error:  # for example a missing library; go on with the other trackers
                 print(f"{evaluation}, {name}: nothing sent; {one_line(error)}")
                 failed = True
     return int(failed)
 
 
 def existing(url: str) -> Store:
-    """Return a store that is there already; raise `InputError` where there is none, instead of making an empty one."""
+    """Return an existing store; raise `InputError` if there is none, instead of creating an empty store."""
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).is_file():
-        raise InputError(f"there is no store {path}: go to where it was made, or name another with --store URL")
+        raise InputError(f"there is no store {path}: change to its folder, or give another store with --store URL")
     return Store(url, make=False)
 
 
-def _send(mirror: Mirror, where: str) -> bool:
-    """Send what one tracker lacks of one evaluation; return whether it has all of it now."""
+def _send(mirror: Mirror, label: str) -> bool:
+    """Send the missing records of one evaluation to one tracker; return whether that worked."""
     before, lacked_report = mirror.waiting(), mirror.lacks_conclusion()
     problem = ""
     try:
         mirror.send()
         mirror.conclude()
         mirror.tracker.close()
-    except Exception as error:  # whatever a tracker raises
+    except Exception as error:  # a tracker may raise any error
         lines = str(error).strip().splitlines() or ["no message"]
         problem = f"; {mirror.waiting()} are still missing ({type(error).__name__}: {lines[0]})"
     sent = before - mirror.waiting()
     report = " and the report" if lacked_report and not mirror.lacks_conclusion() else ""
-    print(f"{where}: {sent} trials{report} sent{problem}")
+    print(f"{label}: {sent} trials{report} sent{problem}")
     return not problem
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = programs.Arguments(prog="evalbench sync", description=__doc__)
-    parser.add_argument("evaluation", nargs="*", help="its name; all that the store knows where none is given")
+    parser.add_argument("evaluation", nargs="*", help="name of an evaluation (default: all in the store)")
     parser.add_argument("--store", default=STORE, metavar="URL", help="the store (default: %(default)s)")
     return parser
 

@@ -1,4 +1,4 @@
-"""A tracker may fail in any way: the sweep ends with all results, says what is missing, and it can be sent later."""
+"""A sweep with faulty trackers ends with all results, reports the missing records, and `sync` sends them later."""
 
 import os
 import re
@@ -34,7 +34,7 @@ import errno, os, time
 from pathlib import Path
 
 class Tracker:
-    """Appends what it is told to a file; the file `faults` names the faults that are to happen."""
+    """Append the ids of records to a file; the file `faults` names the active faults."""
 
     def __init__(self, fault):
         self.fault, self.path = fault, Path(f"taken-{fault}")
@@ -79,7 +79,7 @@ EVERYTHING = sorted([f"small-{t}-iris-s{seed}" for t in ("sgd", "bgd") for seed 
 
 @pytest.fixture
 def faults(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's own trackers, as a module and YAML files of theirs; returns the file that names the faults."""
+    """Write a user's trackers as a module and YAML files; return the file that names the active faults."""
     (workspace / "faulty.py").write_text(FAULTY)
     (workspace / "mine" / "tracker").mkdir(parents=True)
     for fault in FAULTS:
@@ -91,7 +91,7 @@ def faults(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_faulty_trackers_cost_nothing_but_the_mirror_and_are_made_good_later(
+def test_faulty_trackers_lose_no_result_and_sync_completes_them(
     cli: Cli, workspace: Path, faults: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def taken(fault: str) -> list[str]:
@@ -104,15 +104,15 @@ def test_faulty_trackers_cost_nothing_but_the_mirror_and_are_made_good_later(
     assert Counter(pd.read_csv(workspace / "reports/small/results.csv")["state"]) == {"COMPLETE": 6}
     missing = {}
     for line in process.stdout.splitlines():
-        if found := re.fullmatch(r"MISSING  (\d) of 6 trials are not in (\w+): (.*)", line):
-            missing[found[2]] = int(found[1])
-            assert FAULTS[found[2]] in [(int(found[1]), found[3]), (None, found[3])]
+        if match := re.fullmatch(r"MISSING  (\d) of 6 trials are not in (\w+): (.*)", line):
+            missing[match[2]] = int(match[1])
+            assert FAULTS[match[2]] in [(int(match[1]), match[3]), (None, match[3])]
     assert missing.keys() == FAULTS.keys(), process.stdout
     assert "evalbench sync small" in process.stdout
     for fault, count in missing.items():
-        assert len(taken(fault)) in (6 - count, 7 - count)  # one may be written that was not noted any more
+        assert len(taken(fault)) in (6 - count, 7 - count)  # the store may lack a note of the last written trial
 
-    faults.write_text("slow")  # the same command again sends what it can, `sync` the rest
+    faults.write_text("slow")  # the same command sends most trials, `sync` the rest
     lines = cli(*sweep).stdout.splitlines()
     (line,) = [line for line in lines if line.startswith("MISSING")]
     assert re.fullmatch(r"MISSING  \d of 6 trials are not in slow: it was too slow", line)
@@ -127,7 +127,7 @@ def test_faulty_trackers_cost_nothing_but_the_mirror_and_are_made_good_later(
 
 
 @pytest.mark.slow
-def test_wandb_at_a_dead_address_costs_nothing_but_the_mirror(
+def test_wandb_at_a_dead_address_loses_no_result(
     cli: Cli, workspace: Path, faults: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
@@ -194,8 +194,8 @@ def test_the_offline_files_of_a_sweep_equal_the_store_and_hold_no_key(
 
 
 @pytest.mark.slow
-def test_a_mirror_that_is_killed_leaves_no_second_copy(workspace: Path) -> None:
-    """Its first run is open, standing for a cohort in training, when the mirror dies; then another one takes over."""
+def test_a_killed_mirror_leaves_no_second_copy(workspace: Path) -> None:
+    """A mirror dies while the first run of a cohort is open; a second mirror then takes over."""
     plan = Plan.of([compose_config("tracker=wandb", "evaluation.name=e", *SMALL)])
     store = Store("sqlite:///outputs/store.sqlite")
     link(plan, store, "command")

@@ -1,4 +1,4 @@
-"""What trackers are told of an evaluation, from the store alone."""
+"""The records that trackers get from the store."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ def store(workspace: Path) -> Store:
 
 
 def linked(store: Store, *overrides: str) -> Cell:
-    """A cell as part of an evaluation, not trained yet."""
+    """Return an untrained cell of an evaluation."""
     plan = Plan.of([compose_config(*SMALL, f"reports={Path.cwd()}/reports", *overrides)])
     link(plan, store, "command")
     return plan.cells[0]
@@ -38,7 +38,7 @@ def mirror_of(store: Store, tracker: MemoryTracker) -> Mirror:
 
 
 class BrokenTracker(MemoryTracker):
-    """Takes two runs and then no more."""
+    """Take two runs and then raise."""
 
     def record(self, run: Run) -> None:
         if len(self.runs) == 2:
@@ -46,7 +46,7 @@ class BrokenTracker(MemoryTracker):
         super().record(run)
 
 
-def test_every_trial_is_mirrored_once_with_what_the_store_holds(store: Store) -> None:
+def test_every_trial_is_mirrored_once_with_its_stored_values(store: Store) -> None:
     cell, tracker, again = linked(store), MemoryTracker(), MemoryTracker()
     cells.run(cell, store)
     assert mirror_of(store, tracker).send() == 3
@@ -83,7 +83,7 @@ def test_a_run_can_be_filtered_by_flat_values(store: Store) -> None:
     assert not {"store", "tracker", "reports"} & config["tree"].keys()
 
 
-def test_what_a_broken_tracker_did_not_take_is_sent_the_next_time(store: Store) -> None:
+def test_runs_that_a_broken_tracker_refused_are_sent_the_next_time(store: Store) -> None:
     cells.run(linked(store), store)
     healthy = MemoryTracker()
     with pytest.raises(ConnectionError):
@@ -93,7 +93,7 @@ def test_what_a_broken_tracker_did_not_take_is_sent_the_next_time(store: Store) 
     assert list(healthy.runs) == ["e-mlp-adam-iris-s2"]
 
 
-def test_a_cohort_in_training_is_seen_by_its_first_run_and_live_by_all(store: Store) -> None:
+def test_a_cohort_in_training_shows_its_first_run_and_live_all_runs(store: Store) -> None:
     for override, seen in (("tracker.live=false", ["s0"]), ("tracker.live=true", ["s0", "s1"])):
         cell, tracker = linked(store, override), MemoryTracker()
         mirror = mirror_of(store, tracker)
@@ -104,7 +104,7 @@ def test_a_cohort_in_training_is_seen_by_its_first_run_and_live_by_all(store: St
             store.add_points(
                 {first: [CurvePoint(1.0, 3, 0.9, 0.8, 0.5)], second: [CurvePoint(1.0, 3, 0.9, 0.8, 0.5)]}, 0
             )
-            store.add_points({second: [CurvePoint(3.0, 9, 0.9, 0.8, 0.5)]}, 2)  # one before it was not written
+            store.add_points({second: [CurvePoint(3.0, 9, 0.9, 0.8, 0.5)]}, 2)  # the point before it is missing
             mirror.follow()
             mirror.follow()
         assert list(tracker.runs) == [f"e-mlp-adam-iris-{name}" for name in seen]
@@ -114,7 +114,7 @@ def test_a_cohort_in_training_is_seen_by_its_first_run_and_live_by_all(store: St
         assert {len(run.curve) for run in tracker.runs.values()} == {1 if len(seen) > 1 else 0}
 
 
-def test_training_tells_its_curves_round_by_round(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_writes_its_curves_validation_by_validation(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = linked(store, "tracker.live=true", "budget.epochs=4")
     told: list[tuple[int, dict[str, list[CurvePoint]]]] = []
     monkeypatch.setattr(store, "add_points", lambda curves, first: told.append((first, curves)))
@@ -124,7 +124,7 @@ def test_training_tells_its_curves_round_by_round(store: Store, monkeypatch: pyt
         assert [point for _, curves in told for point in curves[trial_id]] == list(trial.result.curve)
 
 
-def test_points_are_forgotten_when_training_has_ended(store: Store) -> None:
+def test_points_are_removed_when_training_has_ended(store: Store) -> None:
     cell = linked(store, "tracker.live=true")
     with live.watch(cell.config, list(cell.specs), store) as watch:
         assert watch is not None
@@ -134,13 +134,13 @@ def test_points_are_forgotten_when_training_has_ended(store: Store) -> None:
         assert unwatched is None
 
 
-def test_nothing_is_watched_where_nobody_looks(store: Store) -> None:
+def test_nothing_is_watched_without_a_tracker(store: Store) -> None:
     cell = linked(store, "tracker=none", "tracker.live=true")
     with live.watch(cell.config, list(cell.specs), store) as watch:
         assert watch is None
 
 
-def test_sync_replays_what_is_missing_from_the_store(
+def test_sync_sends_missing_trials_from_the_store(
     store: Store, workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cells.run(linked(store), store)
@@ -153,13 +153,11 @@ def test_sync_replays_what_is_missing_from_the_store(
     assert sync.main(["f", "--store", url]) == 2
     assert capsys.readouterr().err == "error: the store has no evaluation 'f': it has e\n"
     assert sync.main(["--store", "sqlite:///none.sqlite"]) == 2
-    assert capsys.readouterr().err.startswith("error: there is no store none.sqlite: go to where it was made")
+    assert capsys.readouterr().err.startswith("error: there is no store none.sqlite: change to its folder")
     assert not (workspace / "none.sqlite").exists()
 
 
-def test_sync_says_what_a_tracker_did_not_take(
-    store: Store, workspace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_sync_reports_missing_trials(store: Store, workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workspace / "outputs").mkdir()
     (workspace / "outputs" / "csv").write_text("a file where a folder should be")
     cells.run(linked(store), store)
@@ -167,7 +165,7 @@ def test_sync_says_what_a_tracker_did_not_take(
     assert "e, csv: 0 trials sent; 3 are still missing (NotADirectoryError" in capsys.readouterr().out
 
 
-def test_sync_goes_on_where_a_tracker_cannot_be_made(
+def test_sync_goes_on_if_a_tracker_cannot_be_built(
     store: Store, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cells.run(linked(store, "tracker=[trackio,csv]"), store)

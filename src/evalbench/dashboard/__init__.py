@@ -1,4 +1,4 @@
-"""The W&B workspace and report of an evaluation."""
+"""Write the W&B workspace and report of an evaluation."""
 
 from evalbench.dashboard.views import Views, report, views, workspace
 

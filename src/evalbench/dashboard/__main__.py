@@ -18,7 +18,7 @@ TRACKER = "evalbench.tracking.wandb.WandbTracker"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write both, or say what would be written where runs are offline; return the exit code."""
+    """Write both, or list their views if the runs are offline; return the exit code."""
     return programs.run("error", lambda: _write(_parser().parse_args(arguments)))
 
 
@@ -28,19 +28,19 @@ def _write(asked: argparse.Namespace) -> int:
     if not known:
         raise InputError(f"{asked.evaluation} is not mirrored to W&B: run it with tracker=wandb")
     entity, project = asked.entity or known[0]["entity"], asked.project or known[0]["project"]
-    found = views(asked.evaluation, about)
+    shown = views(asked.evaluation, about)
     if known[0]["mode"] != "online" and asked.entity is None:
-        print(f"{asked.evaluation} is mirrored {known[0]['mode']}: nothing was written. Online, there would be:")
-        print("\n".join(f"  {one_line(line)}" for line in found.lines()))
-        print("Send the runs with wandb sync, then give --entity NAME; docs/dashboards.md shows what needs no account.")
+        print(f"{asked.evaluation} is mirrored {known[0]['mode']}: nothing was written. Online, W&B would show:")
+        print("\n".join(f"  {one_line(line)}" for line in shown.lines()))
+        print("Send the runs with wandb sync, then give --entity NAME. No account: see docs/dashboards.md.")
         return 0
     require("wandb_workspaces", "dashboards")
     try:
         entity = entity or _default_entity()
-        for made in (workspace(found, entity, project), report(found, entity, project)):
+        for made in (workspace(shown, entity, project), report(shown, entity, project)):
             made.save()
             print(made.url)
-    except Exception as error:  # of many classes: no login, no network, no such project
+    except Exception as error:  # W&B raises many classes: no login, no network, no such project
         lines = str(error).strip().splitlines() or [type(error).__name__]
         print(f"error: W&B did not take the dashboard of {entity}/{project}: {lines[0]}", file=sys.stderr)
         return 1
@@ -55,9 +55,9 @@ def _default_entity() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = programs.Arguments(prog="evalbench dashboard", description=__doc__)
-    parser.add_argument("evaluation", help="its name")
-    parser.add_argument("--entity", help="where the runs are on W&B (default: as they were sent)")
-    parser.add_argument("--project", help="likewise")
+    parser.add_argument("evaluation", help="name of the evaluation")
+    parser.add_argument("--entity", help="W&B entity of the runs (default: the tracker's setting)")
+    parser.add_argument("--project", help="W&B project of the runs (default: the tracker's setting)")
     parser.add_argument("--store", default=STORE, metavar="URL", help="the store (default: %(default)s)")
     return parser
 

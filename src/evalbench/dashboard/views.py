@@ -1,4 +1,4 @@
-"""What an evaluation's dashboard shows, and the same as W&B's workspace and report."""
+"""Choose the views of an evaluation's dashboard and build them as W&B's workspace and report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,30 +8,30 @@ from evalbench.mirror.runs import axis_of
 
 GROUP = "technique"
 MOST_COLUMNS = 6
-"""Settings that a parallel-coordinates view shows."""
+"""Largest number of settings in a parallel-coordinates view."""
 
 
 @dataclass(frozen=True)
 class Views:
-    """The views of one evaluation, plain values."""
+    """The views of one evaluation, as plain values."""
 
     evaluation: str
     question: str
     curves: Mapping[str, Sequence[str]]
-    """For each workload its metrics, to be drawn by technique, with the range over runs as a band."""
+    """The plotted metrics of each workload, by technique, with the range over runs as a band."""
     axis: str
-    """What the curves are drawn over: `epoch` or `step`."""
+    """The horizontal axis of the curves: `epoch` or `step`."""
     searched: bool
-    """Whether there are runs with hyperparameters that a search has tried, beside those to be judged."""
+    """True if a search added runs of candidates beside the measured runs."""
     settings: Sequence[str]
-    """Settings that differ between runs, the left axes of the parallel-coordinates view."""
+    """Settings that differ between runs: the left axes of the parallel-coordinates view."""
     results: Sequence[str]
-    """Summary values, its right axes."""
+    """Summary values: the right axes of the parallel-coordinates view."""
     tables: Sequence[str]
     """Tables of the evaluation's own run."""
 
     def lines(self) -> list[str]:
-        """Say what there is to see, a line per section."""
+        """Describe the views, a line per section."""
         return [
             *(
                 f"{workload}: curves over {self.axis}s, grouped by {GROUP} with bands: {', '.join(names)}"
@@ -43,16 +43,16 @@ class Views:
 
 
 def views(evaluation: str, about: Mapping[str, Any]) -> Views:
-    """Return the views that fit an evaluation, from what the store says about it for trackers."""
+    """Return the views that fit an evaluation, from its stored description."""
     cells = about["cells"]
     metrics = {cell["workload"]: cell["metric"] for cell in cells}
-    found: dict[str, dict[str, None]] = {}
+    levels: dict[str, dict[str, None]] = {}
     for cell in cells:
         values = {**cell["choices"], "dataset": cell["workload"]}
         values |= {k: v for g in ("optimizer", "model") for k, v in cell["settings"][g].items() if k != "_target_"}
         for key, value in values.items():
-            found.setdefault(key, {})[str(value)] = None
-    varied = [key for key, values in found.items() if len(values) > 1 and key != GROUP]
+            levels.setdefault(key, {})[str(value)] = None
+    varied = [key for key, values in levels.items() if len(values) > 1 and key != GROUP]
     return Views(
         evaluation=evaluation,
         question=about["question"] or evaluation,
@@ -66,11 +66,11 @@ def views(evaluation: str, about: Mapping[str, Any]) -> Views:
 
 
 def workspace(views: Views, entity: str, project: str) -> Any:
-    """Return the workspace, not saved yet. Its panels draw the groups of its table of runs: a line for each cell."""
+    """Return the unsaved workspace; its panels draw a line for each cell, because the runs are grouped by cell."""
     import wandb_workspaces.workspaces as ws
 
     metrics = list(dict.fromkeys(name for names in views.curves.values() for name in names))
-    told_apart = {"dataset": len(views.curves) > 1, "hyperparameters": views.searched, GROUP: True}
+    groups = {"dataset": len(views.curves) > 1, "hyperparameters": views.searched, GROUP: True}
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -82,13 +82,13 @@ def workspace(views: Views, entity: str, project: str) -> Any:
         ],
         runset_settings=ws.RunsetSettings(
             filters=[ws.Metric("Group") == views.evaluation],
-            groupby=[ws.Config(key) for key, needed in told_apart.items() if needed],
+            groupby=[ws.Config(key) for key, needed in groups.items() if needed],
         ),
     )
 
 
 def report(views: Views, entity: str, project: str) -> Any:
-    """Return the report, not saved yet: a mean over several workloads says little, so each has curves of its own."""
+    """Return the unsaved report; each workload has curves of its own, because means over workloads say little."""
     import wandb_workspaces.reports.v2 as wr
     from wandb_workspaces.expr import Config, Metric
 

@@ -9,7 +9,7 @@ from evalbench.errors import TableError
 
 T = TypeVar("T")
 SECONDS = 60.0
-"""The time limit for one answer. The libraries limit single attempts, or nothing."""
+"""The time limit for one answer; the libraries limit only single attempts."""
 
 
 def answer(ask: Callable[[], T], address: str) -> T:

@@ -1,4 +1,4 @@
-"""From the store to trackers: what they are told of an evaluation, in a process of its own, each thing once."""
+"""Send an evaluation's records from the store to trackers, each record once, in a process per tracker."""
 
 from evalbench.mirror.mirror import Mirror, described
 from evalbench.mirror.process import Mirrors

@@ -1,4 +1,4 @@
-"""A tracker's process, started by the sweep; see `process.py`."""
+"""Run a tracker's process, which the sweep starts; see `process.py`."""
 
 from evalbench.mirror.process import main
 

@@ -1,4 +1,4 @@
-"""What an evaluation came to, read from the folder of its report."""
+"""Read the results of an evaluation from the folder of its report."""
 
 import csv
 import hashlib
@@ -14,15 +14,15 @@ FILES = ("report.md", "results.csv")
 
 
 def identity(folder: Path) -> str | None:
-    """Return a hash of the report, or None where none is written."""
+    """Return a hash of the report, or None if there is no report."""
     paths = [folder / name for name in FILES]
     if not all(path.is_file() for path in paths):
         return None
     return "conclusion-" + hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:20]
 
 
-def read(folder: Path, evaluation: str, asked: Mapping[str, Any], run_ids: Sequence[str]) -> Conclusion:
-    """Return what the report says; `asked` is the question, the factor and the baseline."""
+def read(folder: Path, evaluation: str, design: Mapping[str, Any], run_ids: Sequence[str]) -> Conclusion:
+    """Return the results in the report; `design` holds the question, the factor, the baseline and the command."""
     tables = {name: _table(folder / path) for name, path in TABLES.items() if (folder / path).is_file()}
     summary: dict[str, float | int | str] = {"trials": len(tables["results"].rows)}
     if "verdicts" in tables:
@@ -33,8 +33,8 @@ def read(folder: Path, evaluation: str, asked: Mapping[str, Any], run_ids: Seque
                 summary[f"ring/{verdict['technique']}"] = str(verdict["ring"])
     return Conclusion(
         evaluation=evaluation,
-        notes=f"{plain(asked.get('question') or 'What came of it')}\n{code(asked['command'])}",
-        config={key: value for key, value in asked.items() if value is not None},
+        notes=f"{plain(design.get('question') or 'Results')}\n{code(design['command'])}",
+        config={key: value for key, value in design.items() if value is not None},
         summary=summary,
         tables=tables,
         figures={path.stem: path for path in sorted(folder.glob("figures/*.png"))},
@@ -44,18 +44,18 @@ def read(folder: Path, evaluation: str, asked: Mapping[str, Any], run_ids: Seque
 
 
 def _table(path: Path) -> Table:
-    """Columns of numbers are numbers, and what is missing is None; columns without any value are left out."""
+    """Return a CSV file as a table: numbers as numbers, missing values as None, without empty columns."""
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = ([*map(from_cell, row)] for row in csv.reader(file))
-    columns = {name: _column([row[place] for row in rows]) for place, name in enumerate(header)}
+    columns = {name: _column([row[index] for row in rows]) for index, name in enumerate(header)}
     kept = {name: values for name, values in columns.items() if any(value is not None for value in values)}
     return Table(tuple(kept), list(zip(*kept.values(), strict=True)))
 
 
 def _column(texts: Sequence[str]) -> list[float | int | str | None]:
-    for kind in (int, float):
+    for number in (int, float):
         try:
-            return [kind(text) if text else None for text in texts]
+            return [number(text) if text else None for text in texts]
         except ValueError:
             continue
     return [text or None for text in texts]

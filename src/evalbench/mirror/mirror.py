@@ -1,4 +1,4 @@
-"""One tracker's copy of one evaluation, made from the store alone."""
+"""Send one evaluation from the store to one tracker."""
 
 import hashlib
 import json
@@ -14,18 +14,18 @@ from evalbench.store import Link, Store, StoredTrial
 from evalbench.tracking import Tracker
 
 CHUNK = 50
-"""Trials that are read at once."""
+"""Number of trials that are read at once."""
 MOST_OPEN = 32
-"""Runs of trials in training that are shown at a time; the others come when they have ended."""
+"""Largest number of trials in training that are shown; the other trials are sent when they have ended."""
 
 
 class Mirror:
-    """What a tracker has of an evaluation, and what it lacks."""
+    """The records of an evaluation that a tracker has and lacks."""
 
     def __init__(self, store: Store, evaluation: str, name: str, tracker: Tracker | None = None) -> None:
-        """Take the tracker's settings from the store, or a tracker that is made already.
+        """Build the tracker from its settings in the store, or use a given tracker.
 
-        Raises `InputError` where the evaluation or the tracker is not known, or cannot be made.
+        Raise `InputError` if the evaluation or the tracker is unknown, or if the tracker cannot be built.
         """
         about = described(store, evaluation)
         if name not in about["trackers"]:
@@ -37,7 +37,7 @@ class Mirror:
         self.key = key_of(component)
         self.live: bool = about["live"]
         self.tracker: Tracker = component.build() if tracker is None else tracker
-        self._asked = {key: about[key] for key in ("question", "factor", "baseline", "command")}
+        self._design = {key: about[key] for key in ("question", "factor", "baseline", "command")}
         self._context = runs.Context(evaluation, about["question"], about["command"])
         self._cells = [runs.CellDescription(**cell) for cell in about["cells"]]
         self._cell_of = {trial_id: cell for cell in self._cells for trial_id in cell.trials}
@@ -46,55 +46,54 @@ class Mirror:
         self._shown: dict[str, int] = {}
 
     def waiting(self) -> int:
-        """Return how many ended trials the tracker lacks."""
+        """Return the number of ended trials that the tracker lacks."""
         return len(self._store.unmirrored(self._evaluation, self.key))
 
     def send(self, go_on: Callable[[], bool] = lambda: True) -> int:
-        """Hand over the ended trials that the tracker lacks; return how many. Whatever it raises comes through."""
+        """Send the ended trials that the tracker lacks while `go_on()` is true; return the number of sent trials."""
         sent = 0
         while waiting := self._store.unmirrored(self._evaluation, self.key)[:CHUNK]:
             for trial in self._store.trials(waiting).values():
                 if not go_on():
                     return sent
-                self.tracker.record(runs.ended(self._context, *self._place(trial), trial))
+                self.tracker.record(runs.ended(self._context, *self._cell_and_link(trial), trial))
                 self._store.note_mirrored(self._evaluation, [trial.id], self.key)
                 self._shown.pop(trial.id, None)
                 sent += 1
         return sent
 
     def follow(self) -> None:
-        """Show trials in training: of each cohort the first, which stands for it; all of them where that is wanted."""
+        """Send trials in training: the first trial of each cohort, or all trials if `live` is set."""
         trainers = self._store.trainers([cell.cell_id for cell in self._cells])
-        now = [cell for cell in self._cells if cell.cell_id in trainers]
-        for cell in now:
+        for cell in [cell for cell in self._cells if cell.cell_id in trainers]:
             missing = self._store.missing(cell.trials)
             curves = self._store.points(missing) if self.live else {}
-            for place, trial_id in enumerate(missing):
+            for index, trial_id in enumerate(missing):
                 curve = curves.get(trial_id, [])
-                process = trainers[cell.cell_id] if place == 0 else None
+                process = trainers[cell.cell_id] if index == 0 else None
                 grown = len(curve) > self._shown.get(trial_id, 0)
-                new = trial_id not in self._shown and len(self._shown) < MOST_OPEN and (place == 0 or grown)
+                new = trial_id not in self._shown and len(self._shown) < MOST_OPEN and (index == 0 or grown)
                 if new or (grown and trial_id in self._shown):
                     self._shown[trial_id] = len(curve)
                     self.tracker.record(runs.running(self._context, cell, self._links[trial_id], curve, process))
 
     def lacks_conclusion(self) -> bool:
-        """Whether there is a report that the tracker does not have."""
-        now = conclusion.identity(self._folder)
-        return now is not None and not self._store.is_mirrored(self._evaluation, now, self.key)
+        """Return whether there is a report that the tracker lacks."""
+        report_id = conclusion.identity(self._folder)
+        return report_id is not None and not self._store.is_mirrored(self._evaluation, report_id, self.key)
 
     def conclude(self) -> None:
-        """Hand over what the evaluation came to, unless the tracker has it; whatever it raises comes through."""
-        now = conclusion.identity(self._folder)
-        if now is None or self._store.is_mirrored(self._evaluation, now, self.key):
+        """Send the studies and the report, unless the tracker has the report."""
+        report_id = conclusion.identity(self._folder)
+        if report_id is None or self._store.is_mirrored(self._evaluation, report_id, self.key):
             return
         self._send_studies()
-        self.tracker.conclude(conclusion.read(self._folder, self._evaluation, self._asked, list(self._run_ids())))
-        self._store.note_mirrored(self._evaluation, [now], self.key)
+        self.tracker.conclude(conclusion.read(self._folder, self._evaluation, self._design, list(self._run_ids())))
+        self._store.note_mirrored(self._evaluation, [report_id], self.key)
 
     def _send_studies(self) -> None:
         for cell in self._cells:
-            for study in (StudyDescription(**one) for one in cell.studies):
+            for study in (StudyDescription(**values) for values in cell.studies):
                 if not self._store.is_mirrored(self._evaluation, study.id, self.key):
                     for run in runs_of(self._context, cell, self._links[cell.trials[0]], study, self._store):
                         self.tracker.record(run)
@@ -106,10 +105,10 @@ class Mirror:
         for trial_id in planned:
             yield runs.running(self._context, planned[trial_id], links[trial_id], (), None).id
         for trial in self._store.trials([trial_id for trial_id in links if trial_id not in planned]).values():
-            yield runs.ended(self._context, *self._place(trial), trial).id
+            yield runs.ended(self._context, *self._cell_and_link(trial), trial).id
 
-    def _place(self, trial: StoredTrial) -> tuple[runs.CellDescription, Link]:
-        """Return a trial's cell and link; one that was tuned has them since its search ended."""
+    def _cell_and_link(self, trial: StoredTrial) -> tuple[runs.CellDescription, Link]:
+        """Return a trial's cell and link; reload the links for a tuned trial, which is linked after its search."""
         if trial.id not in self._links:
             self._links = {link.trial_id: link for link in self._store.links(self._evaluation)}
         link = self._links[trial.id]
@@ -125,7 +124,7 @@ class Mirror:
 
 
 def described(store: Store, evaluation: str) -> Mapping[str, Any]:
-    """Return what the store says about an evaluation for trackers; raise `InputError` where it knows none."""
+    """Return the stored description of an evaluation; raise `InputError` if there is none."""
     about = store.description(evaluation)
     if about is None:
         known = ", ".join(store.described()) or "none"
@@ -134,6 +133,6 @@ def described(store: Store, evaluation: str) -> Mapping[str, Any]:
 
 
 def key_of(tracker: Component) -> str:
-    """Return a short hash of the tracker's settings: another project or mode is another mirror."""
+    """Return a short hash of the tracker's settings; another project or mode counts as another tracker."""
     text = json.dumps(tracker.spec(), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

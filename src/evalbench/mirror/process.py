@@ -1,7 +1,7 @@
-"""Trackers at work beside a sweep, each in a process of its own: whatever one does, training and results go on.
+"""Run each tracker of a sweep in a process of its own, so that its faults cannot stop training or results.
 
-The process reads what to do from its standard input, a JSON text a line, and answers likewise. It ends when its input
-does, so that it does not outlive the sweep; one that has no patience left is killed.
+The process reads commands from its standard input, one JSON value per line, and answers in the same way. It ends when
+its input ends, so that it does not outlive the sweep. The sweep kills a process that exceeds its patience.
 """
 
 import json
@@ -23,13 +23,13 @@ from evalbench.mirror.mirror import Mirror
 from evalbench.store import Store
 
 PERIOD_SECONDS = 0.5
-"""Between two looks into the store."""
+"""Interval between store polls."""
 LEAVE_SECONDS = 10.0
-"""How long a process whose sweep has died may take for the run that it is at."""
+"""How long a process may finish its current run after the sweep has died."""
 
 
 class Mirrors:
-    """The trackers of one evaluation, as the sweep sees them."""
+    """Control the tracker processes of one evaluation."""
 
     def __init__(
         self,
@@ -39,20 +39,20 @@ class Mirrors:
         patience_seconds: float,
         log_folder: Path | None = None,
     ) -> None:
-        """Start nothing yet; each tracker has so much patience for all waiting together."""
+        """Prepare the processes; `patience_seconds` limits the total waiting time for each tracker."""
         self._processes = [_Process(store_url, evaluation, name, patience_seconds, log_folder) for name in names]
 
     def start(self) -> None:
-        """Begin to mirror what ends."""
+        """Start to mirror ended trials."""
         for process in self._processes:
             process.start()
 
     def drain(self, at_most_seconds: float = float("inf")) -> None:
-        """Wait until the trackers have all trials that have ended, or patience runs out."""
+        """Wait until the trackers have all ended trials, or the patience runs out."""
         self._ask("drain", at_most_seconds)
 
     def conclude(self) -> None:
-        """Hand over what was drawn from the trials, also to trackers that had nothing else to do; end the processes."""
+        """Send the report to all trackers that lack it, and end the processes."""
         for process in self._processes:
             if process.error is None and (process.mirror.lacks_conclusion() or process.mirror.waiting()):
                 process.start()
@@ -60,30 +60,30 @@ class Mirrors:
         self.stop()
 
     def stop(self) -> None:
-        """Leave no process behind."""
+        """End all processes."""
         for process in self._processes:
             process.stop()
 
     def problems(self) -> list[tuple[str, int, str]]:
-        """Return, for each tracker that lacks something, its name, how many trials it lacks, and why."""
-        found = []
+        """Return the name, the number of missing trials and the reason for each incomplete tracker."""
+        problems = []
         for process in self._processes:
             mirror = process.mirror
             missing = mirror.waiting()
             if missing or mirror.lacks_conclusion():
-                found.append((process.name, missing, process.error or "it was not started"))
-        return found
+                problems.append((process.name, missing, process.error or "it was not started"))
+        return problems
 
-    def _ask(self, word: str, at_most_seconds: float) -> None:
+    def _ask(self, command: str, at_most_seconds: float) -> None:
         running = [process for process in self._processes if process.running]
         for process in running:
-            process.say(word)
+            process.say(command)
         for process in running:
             process.wait(at_most_seconds)
 
 
 class _Process:
-    """One tracker's process, as the sweep sees it."""
+    """Control the process of one tracker."""
 
     def __init__(
         self, store_url: str, evaluation: str, name: str, patience_seconds: float, log_folder: Path | None
@@ -102,7 +102,7 @@ class _Process:
 
     @cached_property
     def mirror(self) -> Mirror:
-        """Return what the store knows about this tracker."""
+        """Return the tracker's mirror, read from the store."""
         return Mirror(Store(self.order["store"], patient=True), self.order["evaluation"], self.name)
 
     def start(self) -> None:
@@ -119,7 +119,7 @@ class _Process:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                start_new_session=True,  # Ctrl-C is for the sweep, which then tells this process
+                start_new_session=True,  # only the sweep handles Ctrl-C and then stops this process
             )
         threading.Thread(target=self._listen, args=(self._process, self._answers), daemon=True).start()
         self.say(self.order)
@@ -131,16 +131,16 @@ class _Process:
             answers.put((time.monotonic(), line))
         answers.put((time.monotonic(), ""))
 
-    def say(self, word: Any) -> None:
+    def say(self, command: Any) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         self._asked = time.monotonic()
-        with suppress(BrokenPipeError):  # it has died, as waiting will tell
-            self._process.stdin.write(json.dumps(word) + "\n")
+        with suppress(BrokenPipeError):  # the process has died; `wait` reports that
+            self._process.stdin.write(json.dumps(command) + "\n")
             self._process.stdin.flush()
 
     def wait(self, at_most_seconds: float) -> None:
-        """Wait for the answer to the last word; kill the process where it does not come."""
+        """Wait for the answer to the last command; kill the process if no answer comes."""
         end = self._asked + min(self.patience, at_most_seconds)
         try:
             answered, answer = self._answers.get(timeout=max(0.0, end - time.monotonic()))
@@ -174,52 +174,52 @@ class _Process:
 
 
 def main() -> None:
-    """Mirror one evaluation to one tracker until told to end; answer every word with null, or with what went wrong."""
+    """Mirror one evaluation to one tracker until the input ends; answer each command with null or an error."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a tracker prints goes to the log
+    os.dup2(2, 1)  # the output of trackers goes to the log
     order = json.loads(sys.stdin.readline())
-    words: queue.Queue[str | None] = queue.Queue()
+    commands: queue.Queue[str | None] = queue.Queue()
     left = threading.Event()
-    threading.Thread(target=_read_words, args=(words, left), daemon=True).start()
+    threading.Thread(target=_read_commands, args=(commands, left), daemon=True).start()
     error: str | None = None
     try:
         mirror = Mirror(Store(order["store"], patient=True), order["evaluation"], order["tracker"])
-        word: str | None = "follow"
-        while word is not None:
-            word = _next(words, follow=word == "follow")
+        command: str | None = "follow"
+        while command is not None:
+            command = _next(commands, follow=command == "follow")
             mirror.send(lambda: not left.is_set())
-            if word == "follow":
+            if command == "follow":
                 mirror.follow()
-            elif word == "conclude":
+            elif command == "conclude":
                 mirror.conclude()
                 mirror.tracker.close()
-            if word in ("drain", "conclude"):
+            if command in ("drain", "conclude"):
                 print(json.dumps(None), file=answers, flush=True)
         mirror.tracker.close()
-    except Exception as problem:  # whatever a tracker raises
+    except Exception as problem:  # a tracker may raise any error
         traceback.print_exc()
         error = _one_line(problem)
-    while error is not None:  # what went wrong is the answer to every word from now on
+    while error is not None:  # answer every further command with the error
         print(json.dumps(error), file=answers, flush=True)
-        error = error if words.get() is not None else None
+        error = error if commands.get() is not None else None
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # past the exit handlers of libraries, which may wait for a server
+    os._exit(0)  # skip the libraries' exit handlers, which may wait for a server
 
 
-def _next(words: "queue.Queue[str | None]", follow: bool) -> str | None:
-    """Return the next word; while cells are in training, `follow` when none comes for a while."""
+def _next(commands: "queue.Queue[str | None]", follow: bool) -> str | None:
+    """Return the next command; while cells are in training, return `follow` after each polling interval."""
     try:
-        return words.get(timeout=PERIOD_SECONDS if follow else None)
+        return commands.get(timeout=PERIOD_SECONDS if follow else None)
     except queue.Empty:
         return "follow"
 
 
-def _read_words(words: "queue.Queue[str | None]", left: threading.Event) -> None:
+def _read_commands(commands: "queue.Queue[str | None]", left: threading.Event) -> None:
     for line in sys.stdin:
-        words.put(json.loads(line))
+        commands.put(json.loads(line))
     left.set()
-    words.put(None)
+    commands.put(None)
     time.sleep(LEAVE_SECONDS)
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""A stored trial as a tracker's run."""
+"""Turn stored trials into a tracker's runs."""
 
 import hashlib
 import json
@@ -87,17 +87,17 @@ def _run(
     score = f"val/{cell.metric.split('/')[1]}"
     question = f": {plain(context.question)}" if context.question else ""
     part = part or ("default" if cell.studies else None)
-    kind = part and part.split("-")[0]
+    hyperparameters = part and part.split("-")[0]
     parts = [context.evaluation, link.technique, *link.factors.values(), cell.workload]
     options = [cell.choices[part.group] for part in PARTS if part.described and part.group in cell.choices]
     return Run(
         id=file_name(*parts, f"{part}-s{seed}" if part else f"s{seed}"),
         group=context.evaluation,
         job_type=link.technique,
-        tags=tuple(dict.fromkeys([cell.workload, link.technique, *options, *([kind] if kind else [])])),
+        tags=tuple(dict.fromkeys([cell.workload, link.technique, *options, *filter(None, [hyperparameters])])),
         notes=f"{plain(link.technique)} on {plain(cell.workload)}, seed {seed}, of {context.evaluation}{question}\n"
         f"{code(context.command)}",
-        config=_config(context, cell, link, seed, settings, kind),
+        config=_config(context, cell, link, seed, settings, hyperparameters),
         curve=[
             {
                 "epoch": point.epoch,
@@ -122,7 +122,12 @@ def axis_of(settings: Mapping[str, Any]) -> str:
 
 
 def _config(
-    context: Context, cell: CellDescription, link: Link, seed: int, settings: Mapping[str, Any], kind: str | None
+    context: Context,
+    cell: CellDescription,
+    link: Link,
+    seed: int,
+    settings: Mapping[str, Any],
+    hyperparameters: str | None,
 ) -> dict[str, Any]:
     """Return settings by flat names, which the first group gets: a schedule's `lr` becomes `schedule_lr`."""
     flat: dict[str, Any] = {
@@ -130,7 +135,7 @@ def _config(
         "technique": link.technique,
         "dataset": cell.workload,
         "seed": seed,
-        "hyperparameters": kind,
+        "hyperparameters": hyperparameters,
         "trial": link.trial_id,
         **{group: cell.choices.get(group) for group in GROUPS[:-1]},
     }

@@ -50,11 +50,11 @@ def _whole(
 ) -> Run:
     rows = []
     for candidate in candidates:
-        mine = [trials[trial_id].result.metrics for trial_id in candidate.trial_ids if trial_id in trials]
-        named = [name for name in study.objectives if mine and all(name in metrics for metrics in mine)]
+        results = [trials[trial_id].result.metrics for trial_id in candidate.trial_ids if trial_id in trials]
+        measured = [name for name in study.objectives if results and all(name in metrics for metrics in results)]
         numbers = {path: float(value) for path, value in candidate.values.items() if isinstance(value, int | float)}
         number = float(candidate.number)
-        scores = {name: fmean(metrics[name] for metrics in mine) for name in named}
+        scores = {name: fmean(metrics[name] for metrics in results) for name in measured}
         rows.append({"candidate": number, "epoch": number, "step": number, **numbers, **scores})
     config: dict[str, Any] = {
         "evaluation": context.evaluation,
@@ -68,7 +68,7 @@ def _whole(
         group=context.evaluation,
         job_type="tune",
         tags=(cell.workload, link.technique, "tune"),
-        notes=f"the candidates of {plain(study.name)}: each row of the history is one\n{code(context.command)}",
+        notes=f"the candidates of {plain(study.name)}: each row of the history is a candidate\n{code(context.command)}",
         config=config,
         curve=rows,
         summary={"candidates": len(candidates)},

@@ -113,7 +113,7 @@ def wait_for_turn(connection: sa.Connection) -> None:
 def write(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], over: bool) -> None:
     """Insert rows in one statement, replacing or skipping existing rows; safe under concurrent writers."""
     keys = [column.name for column in table.primary_key]
-    rows = sorted(rows, key=lambda row: [row[key] for key in keys])  # in one order, or two might wait for each other
+    rows = sorted(rows, key=lambda row: [row[key] for key in keys])  # in one order, which prevents deadlocks
     if not rows:
         return
     insert: Any = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}.get(connection.dialect.name, sa.insert)(

@@ -57,7 +57,7 @@ class Store:
             if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
                 Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
             if not (make or is_store(parsed)):
-                remedy = "it is another database: name the right one"
+                remedy = "it is another database: give the URL of a store"
                 raise ConfigError("store.url", "must be a store", printable(url), remedy)
             self._engine = sa.create_engine(parsed, json_deserializer=from_json)
             weakref.finalize(self._engine, self._engine.pool.dispose)  # some drivers warn of connections left open
@@ -289,9 +289,9 @@ class Store:
     def add_points(self, curves: Mapping[str, Sequence[CurvePoint]], first: int) -> None:
         """Write points of the curves of trials in training, by trial; `first` is the index of their first point."""
         rows = [
-            {"trial_id": trial_id, "place": place, "point": asdict(point)}
+            {"trial_id": trial_id, "place": index, "point": asdict(point)}
             for trial_id, points in curves.items()
-            for place, point in enumerate(points, first)
+            for index, point in enumerate(points, first)
         ]
         self._insert_new(tables.points, rows)
 

@@ -1,4 +1,4 @@
-"""MLflow: one run per trial, in a SQLite file or on a server."""
+"""Write one MLflow run per trial, to a SQLite file or a server."""
 
 import json
 import os
