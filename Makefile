@@ -1,4 +1,4 @@
-# `make demo` and `make test` set everything up by themselves the first time; only Python 3.11 or newer is needed.
+# The first `make demo` or `make test` installs everything; it needs only Python 3.11 or newer.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,27 +14,27 @@ demo: $(VENV)/installed  ## install, then run the sweep of optimizers and write 
 test: $(VENV)/installed  ## install, then run the whole test suite
 	$(BIN)/python -m pytest -n auto
 
-quick: $(VENV)/installed  ## the tests that are not marked slow: under a minute on two cores
+quick: $(VENV)/installed  ## run the tests that are not marked slow: under a minute on two cores
 	$(BIN)/python -m pytest -n auto -m "not slow"
 
-bench: $(VENV)/installed  ## time evalbench beside its peers: twenty minutes; writes benchmarks/results.md
+bench: $(VENV)/installed  ## time evalbench and its peers, in twenty minutes; write benchmarks/results.md
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.trackers
 	$(BIN)/python -m benchmarks.search
 
-check: $(VENV)/installed  ## everything that a contribution must pass
+check: $(VENV)/installed  ## check formatting, lint and types, and run all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
 
-format: $(VENV)/installed  ## format the code and mend what can be mended
+format: $(VENV)/installed  ## format the code and apply automatic lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The tests start a server of their own from Debian's package, and are skipped without it.
-postgresql:  ## install PostgreSQL for its tests, where this is Debian and you are root
+# Some tests start a server from Debian's package; they are skipped without it.
+postgresql:  ## install PostgreSQL for its tests, on Debian as root
 	@command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } || \
@@ -43,7 +43,7 @@ postgresql:  ## install PostgreSQL for its tests, where this is Debian and you a
 clean:  ## remove the environment and caches, but no results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
 
-# Two installs are alike: the exact versions that were tested are in constraints.txt.
+# constraints.txt holds the tested versions, so that two installs are equal.
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evalbench needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
