@@ -1,4 +1,4 @@
-"""One technique on one workload: train what is not in the store yet."""
+"""One technique on one workload: train the trials that the store lacks."""
 
 import hashlib
 import json
@@ -28,19 +28,19 @@ REFERENCES = {"trivial": references.trivial, "linear": references.linear}
 
 @dataclass(frozen=True)
 class Cell:
-    """A checked configuration with its data: as many trials as seeds."""
+    """A checked configuration with its data: one trial per seed."""
 
     config: Config
     dataset: Dataset
     values: Mapping[str, Any] = field(default_factory=dict)
-    """What a search has put in the place of the configuration's own values, by key."""
+    """Values that a search has put in place of the configuration's own, by key."""
     phase: Phase = Phase.MEASURE
     study: int | None = None
-    """The study whose seeds its trials have; None for those of all studies."""
+    """The study whose seeds its trials have; None: the seeds of all studies."""
 
     @classmethod
     def of(cls, config: Config) -> "Cell":
-        """Load the data; raise `InputError` where it cannot be used."""
+        """Load the data; raise `InputError` if they cannot be used."""
         dataset = judged(workloads.load(config.dataset), config.task)
         if config.search is not None and dataset.fixed_test_rows is None:
             seed = derive(config.root_seed, dataset.name, Role.DEVELOPMENT, 0)
@@ -48,9 +48,9 @@ class Cell:
         return cls(config, dataset)
 
     def at(self, values: Mapping[str, Any], phase: Phase = Phase.MEASURE, study: int | None = None) -> "Cell":
-        """Return this cell with other hyperparameters, and with the seeds of one study where that is given.
+        """Return this cell with other hyperparameters, and with the seeds of one study if it is given.
 
-        One that is being tuned has the development rows alone: no other row exists for it.
+        During tuning, a cell has only development rows. Cells are kept: the same arguments give the same cell.
         """
         if phase is self.phase and values == self.values and study == self.study:
             return self
@@ -80,12 +80,12 @@ class Cell:
 
     @property
     def num_studies(self) -> int:
-        """The number of times that its hyperparameters are searched; 1 where they are not."""
+        """The number of times that its hyperparameters are searched; 1 if they are not."""
         return 1 if self.config.search is None else self.config.search.num_studies
 
     @property
     def seeds(self) -> list[int]:
-        """The seed indices of its trials: `num_seeds`, for each study where the whole search is repeated."""
+        """The seed indices of its trials: `num_seeds` of them, for each study if the search is repeated."""
         studies = range(self.num_studies) if self.study is None else [self.study]
         return [seed for study in studies for seed in seeds_of(study, self.config.num_seeds)]
 
@@ -111,7 +111,7 @@ class Cell:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What determines a trial's result beside its seeds: plain values."""
+        """Everything but the seeds that determines a trial's result, as plain values."""
         config = self.config
         return {
             "data": self.workload_identity,
@@ -125,7 +125,7 @@ class Cell:
 
     @cached_property
     def code(self) -> dict[str, dict[str, str]]:
-        """The user's own code that a trial runs: that of what is trained, and of a kind of data set of their own."""
+        """The user's own code that a trial runs: that of its parts, and of the data set's class."""
         kind = type(self.dataset)
         return {
             **self.config.code,
@@ -147,7 +147,7 @@ class Cell:
 
     @property
     def workload(self) -> str:
-        """The workload's name: that of its data set."""
+        """The workload's name: the name of its data set."""
         return self.dataset.name
 
     @property
@@ -158,7 +158,7 @@ class Cell:
 
     @property
     def workload_identity(self) -> dict[str, Any]:
-        """What determines the rows that every trial sees, beside the seeds."""
+        """Everything but the seeds that determines the rows of a trial."""
         split, search = self.config.split, self.config.search
         test = {"test": split.test} if search is None else {"development": search.development}
         if self.dataset.fixed_test_rows is not None:
@@ -176,7 +176,7 @@ class Cell:
 
 
 def check(cell: Cell) -> None:
-    """Build what the cell would train, so that a wrong setting is refused early; raise `InputError`."""
+    """Build the cell's network and optimizer to refuse a wrong setting early; raise `InputError`."""
     try:
         from evalbench.engine import checks  # torch and Lightning: only where something is to be trained
 
@@ -189,9 +189,10 @@ def check(cell: Cell) -> None:
 
 
 def run(cell: Cell, store: Store) -> None:
-    """Train the trials that the store lacks; what raises becomes FAILED trials, and the caller goes on.
+    """Train the trials that the store lacks; an error makes them FAILED trials, and the caller continues.
 
-    In a group of ranks, rank zero does all this; the others help it to train, and what they raise ends the group.
+    In a group of ranks, rank zero does all this. The other ranks help it to train, and an error of theirs ends the
+    group.
     """
     if ranks.here().index:
         help_to_train(cell, store)
@@ -203,13 +204,13 @@ def run(cell: Cell, store: Store) -> None:
     with store.lease(cell.id) as lease:
         missing = [cell.specs[trial_id].seed for trial_id in store.missing(ids)]
         if not missing:
-            return  # another process trained them while this one waited
+            return  # another process trained them meanwhile
         log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, missing)
         train(cell, cell.entrants(*missing), store, lease)
 
 
 def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -> None:
-    """Train trials and write their results, cohort by cohort; what raises becomes FAILED trials."""
+    """Train trials and write their results, cohort by cohort; an error makes them FAILED trials."""
     from evalbench.engine import training  # noqa: F401 - loaded before the clock starts
 
     ended: list[tuple[TrialSpec, TrialResult]] = []
@@ -236,7 +237,7 @@ def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -
 
 
 def help_to_train(cell: Cell, store: Store) -> None:
-    """Train along with rank zero whatever it names, until it ends and this process with it."""
+    """Train the trials that rank zero names, until it ends, and this process with it."""
     while True:
         nothing: Job = ({}, Phase.MEASURE, [])
         values, phase, members = ranks.here().agree(nothing)
@@ -249,16 +250,16 @@ def help_to_train(cell: Cell, store: Store) -> None:
 Members = list[Entrant]
 Job = tuple[dict[str, Any], Phase, Members]
 Trained = tuple[Members, list[TrialResult] | Exception]
-"""Members that trained together with their results, or one with what it raised."""
+"""Members that trained together with their results, or one member with its error."""
 
 
 def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None]:
-    """Return what shows the curves of trials that are measured; those of candidates nobody waits for."""
+    """Return a watcher that shows the curves of measured trials; curves of candidates are not shown."""
     return live.watch(cell.config, list(cell.specs), store) if cell.phase is Phase.MEASURE else nullcontext()
 
 
 def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[Trained]:
-    """Tell the other ranks what is trained, and yield, cohort by cohort, its members and their results."""
+    """Tell the other ranks which trials train, and yield the members and results of each cohort."""
     ranks.here().agree((dict(cell.values), cell.phase, members))
     return _train_here(cell, members, watch)
 
@@ -274,18 +275,18 @@ def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Itera
     mine = members[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
     share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in, watch))
-    yield from (part for one in group.gather(share) for part in one)
+    yield from (trained for rank in group.gather(share) for trained in rank)
 
 
 def weights_folder(cell: Cell) -> Path:
-    """Return where the weights of the cell's trials are kept."""
+    """Return the folder for the weights of the cell's trials."""
     choices = cell.config.choices
     readable = [cell.workload, *(choices[group] for group in ("model", "optimizer") if group in choices)]
     return cell.config.weights_folder / file_name(*readable, cell.id[:8])
 
 
 def _keep_best(cell: Cell, ended: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
-    """Each cohort has saved the weights of its best trial: keep those of the cell's best."""
+    """Keep the weights of the cell's best trial: each cohort has saved those of its own best."""
     from evalbench import weights
 
     complete = {spec.seed: result.curve for spec, result in ended if result.state is State.COMPLETE}
@@ -295,7 +296,7 @@ def _keep_best(cell: Cell, ended: Sequence[tuple[TrialSpec, TrialResult]]) -> No
 
 
 def fail(cell: Cell, store: Store, error: Exception) -> None:
-    """Record as FAILED what the cell still lacks, because its job did not live to do so itself."""
+    """Record the missing trials of a cell as FAILED, because its job died."""
     missing = [cell.specs[trial_id] for trial_id in store.missing(list(cell.specs))]
     store.record([(spec, _failure(error)) for spec in missing], provenance.collect())
 

@@ -1,9 +1,9 @@
-"""Optuna's side of a search: a study that is asked for candidates and told what came of them.
+"""Optuna's side of a search: a study that is asked for candidates and told their results.
 
-What a sampler draws for a candidate depends on the study's results so far and on the candidate's own seed, not on the
-process: so a study that was broken off goes on as if it had not been. The store is the truth about candidates and
-results: each process asks its own study in memory again, with every known candidate put in its place. What lies in
-Optuna's storage is a copy for people, from which no sampler takes anything.
+A sampler's draw depends on the study's results so far and on the candidate's own seed, not on the process. So an
+interrupted study continues as if it had not been interrupted. The store is the source of truth about candidates and
+results: each process replays its own study in memory, with every known candidate enqueued. Optuna's storage holds a
+copy for people, which no sampler reads.
 """
 
 import copy
@@ -36,30 +36,32 @@ log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 MOST_AT_ONCE = 64
-"""Candidates of a batch where the search does not say."""
+"""Number of candidates of a batch unless the search sets it."""
 ONE_SEED = (QMCSampler, GridSampler)
-"""Samplers that walk through one sequence, which one seed fixes."""
+"""Samplers that walk through one sequence, fixed by one seed."""
 NOT_ADAPTIVE = (RandomSampler, *ONE_SEED)
 """Samplers whose candidates do not depend on results; any other sampler may learn from them."""
 SLOW_WITHOUT_STATE = GPSampler
-"""Keeps nothing in the study, so that it need not be asked for what is known: that would take long."""
+"""Sampler without state in the study: known candidates need not be sampled again, which would be slow."""
 NUMBERS_ONLY = CmaEsSampler
-"""Beside it choices are drawn at random."""
+"""Sampler that draws choices at random."""
 TREES, DRAWS, FEWEST = 64, 16, 4
-"""Of the forest that tells importances; how often its candidates are drawn anew; below so many nothing is told."""
+"""Trees of the forest for importances; number of bootstrap draws; fewest candidates for an importance."""
 SCHEMA = "optuna"
 STALE_LOCK_SECONDS = 5
-"""The lock of a journal file is a killed process's after so long."""
+"""Age after which the lock of a journal file counts as a killed process's."""
 
 
 def check(search: SearchConfig) -> None:
-    """Make the sampler once, so that a wrong setting is refused early; raise `ConfigError`."""
+    """Build the sampler once to refuse a wrong setting early; raise `ConfigError`."""
     sampler = _sampler(search, 0)
     if isinstance(sampler, CmaEsSampler) and importlib.util.find_spec("cmaes") is None:
         raise ConfigError("search.sampler", "needs the package cmaes", search.sampler.target, "pip install cmaes")
     if isinstance(sampler, NUMBERS_ONLY) and all(dimension.choices for dimension in search.space):
         rule = "must have a range of numbers to search: it would draw choices at random"
-        raise ConfigError("search.space", rule, [one.path for one in search.space], "use +search=tpe or +search=gp")
+        raise ConfigError(
+            "search.space", rule, [dimension.path for dimension in search.space], "use +search=tpe or +search=gp"
+        )
     if search.storage is not None and "://" in search.storage:
         open_storage(search.storage)
     with _quiet():
@@ -67,7 +69,7 @@ def check(search: SearchConfig) -> None:
 
 
 def num_candidates(search: SearchConfig) -> int:
-    """Return how many candidates a study has in the end: a grid may have fewer than it is allowed."""
+    """Return the number of candidates of a complete study: a grid may have fewer than `num_candidates`."""
     sampler = _sampler(search, 0)
     return (
         min(search.num_candidates, len(sampler._all_grids))
@@ -77,27 +79,27 @@ def num_candidates(search: SearchConfig) -> int:
 
 
 def batch_size(search: SearchConfig) -> int:
-    """Return how many candidates are asked for at once."""
+    """Return the number of candidates that are asked for at once."""
     return search.batch or MOST_AT_ONCE
 
 
 def is_adaptive(search: SearchConfig) -> bool:
-    """Return whether what is drawn may depend on results, and so on how candidates are cut into batches."""
+    """Return whether draws may depend on results, and so on the batches."""
     return type(_sampler(search, 0)) not in NOT_ADAPTIVE
 
 
 def grid(space: Sequence[Dimension], points: int, seed: int) -> GridSampler:
-    """Return Optuna's grid over all choices and so many points of every range."""
+    """Return Optuna's grid over all choices and a number of points of every range."""
     if points < 1:
         raise ValueError(f"points must be at least 1, not {points}")
     return GridSampler({dimension.path: dimension.points(points) for dimension in space}, seed=seed)
 
 
 class OptunaStudy:
-    """One study: it lives in memory, is asked anew for what the store knows, and writes a copy for people to look at.
+    """An Optuna study in memory: it replays the candidates that the store knows, and writes a copy for people.
 
-    Samplers may keep a state in the study, as pickles too (`CmaEsSampler`). So nothing that another process has written
-    may get into it but values and results, which are plain numbers and text.
+    Samplers may keep state in the study, even as pickles (`CmaEsSampler`). So the study takes nothing from other
+    processes but values and results, which are plain numbers and text.
     """
 
     def __init__(
@@ -112,12 +114,12 @@ class OptunaStudy:
         """Begin the study.
 
         Args:
-            name: the study's, the same for the same search.
-            search: how to sample.
+            name: the study's name, the same for the same search.
+            search: the sampler and its settings.
             directions: `minimize` or `maximize` for each objective.
-            storage: where the copy goes: a path of a journal file or a URL of a database.
-            seed_of: a candidate's number to its seed.
-            known: the candidates that the store has, in order: they are asked for again, and are what they were.
+            storage: the path of a journal file or the URL of a database for the copy.
+            seed_of: returns the seed of a candidate's number.
+            known: the candidates in the store, in order: asking returns them again, unchanged.
         """
         self._search, self._seed_of = search, seed_of
         self._known = {candidate.number: candidate for candidate in known}
@@ -126,13 +128,13 @@ class OptunaStudy:
 
     @property
     def count(self) -> int:
-        """How many candidates were asked for."""
+        """The number of candidates that were asked for."""
         return len(self._study.get_trials(deepcopy=False))
 
     def ask(self) -> list[Candidate]:
-        """Return the candidates of the next batch, none at the end; those that the store knows are what they were.
+        """Return the candidates of the next batch, none at the end; known candidates are returned unchanged.
 
-        Batches begin at multiples of their size, however large the study was before.
+        Batches begin at multiples of their size, whatever the size of an earlier study.
         """
         asked = []
         for _ in range(min(batch_size(self._search), num_candidates(self._search) - self.count)):
@@ -145,51 +147,51 @@ class OptunaStudy:
             self._study.sampler = RandomSampler() if slow else sampler
             with _quiet():
                 trial = self._study.ask()
-                trial.relative_params  # noqa: B018 - a sampler that walks a sequence takes its step, whatever is known
+                trial.relative_params  # noqa: B018 - a sampler with a sequence takes its step, also for known candidates
                 values = {dimension.path: _suggest(trial, dimension) for dimension in self._search.space}
             asked.append(Candidate(trial.number, values))
         return asked
 
-    def tell(self, outcomes: Mapping[int, CandidateResult]) -> None:
-        """Say what came of the candidates of a batch, by number."""
-        self._study.sampler = RandomSampler()  # none of them learns from being told; a grid would stop a loop, not ours
+    def tell(self, results: Mapping[int, CandidateResult]) -> None:
+        """Record the results of the candidates of a batch, by number."""
+        self._study.sampler = RandomSampler()  # no sampler learns from `tell`; a grid sampler would stop Optuna's loop
         trials = self._study.get_trials(deepcopy=False)
-        for number, outcome in outcomes.items():
+        for number, result in results.items():
             with _quiet():
-                if outcome.values is None:
+                if result.values is None:
                     self._study.tell(number, state=TrialState.FAIL)
-                elif outcome.pruned:
-                    self._study._storage.set_trial_intermediate_value(trials[number]._trial_id, 0, outcome.values[0])
+                elif result.pruned:
+                    self._study._storage.set_trial_intermediate_value(trials[number]._trial_id, 0, result.values[0])
                     self._study.tell(number, state=TrialState.PRUNED)
                 else:
-                    self._study.tell(number, list(outcome.values))
+                    self._study.tell(number, list(result.values))
         self._copy.write(self._study.get_trials(deepcopy=False))
 
 
 class _Copy:
-    """A study in a storage, for people and their tools to look at: written batch by batch, never read."""
+    """A study in a storage for people and their tools: written batch by batch, never read."""
 
     def __init__(self, name: str, directions: Sequence[Direction], storage: str) -> None:
-        self._name, self._directions, self._where = name, directions, storage
+        self._name, self._directions, self._storage = name, directions, storage
         self._study: optuna.Study | None = None
         self._count = 0
 
     def write(self, trials: Sequence[FrozenTrial]) -> None:
-        """Add the trials that are not there yet; a storage that fails is tried again with the next batch."""
+        """Add the missing trials; a storage that fails is tried again with the next batch."""
         try:
             if self._study is None:
-                self._study, self._count = self._made_anew(), 0
+                self._study, self._count = self._rebuilt(), 0
             for trial in trials[self._count :]:
                 plain = copy.copy(trial)
-                plain.system_attrs = {}  # a sampler's, perhaps a pickle: nobody shall have to load it
+                plain.system_attrs = {}  # a sampler's, perhaps a pickle, which nobody should have to load
                 self._study.add_trial(plain)
                 self._count += 1
         except Exception as error:  # the storage's, of many kinds
-            log.warning("the study was not written to %s (%s): nothing is lost", self._where, _first_line(error))
+            log.warning("the study could not be written to %s (%s): nothing is lost", self._storage, _first_line(error))
             self._study = None
 
-    def _made_anew(self) -> optuna.Study:
-        storage = open_storage(self._where)
+    def _rebuilt(self) -> optuna.Study:
+        storage = open_storage(self._storage)
         if self._name in optuna.get_all_study_names(storage):
             optuna.delete_study(study_name=self._name, storage=storage)
         return optuna.create_study(study_name=self._name, storage=storage, directions=list(self._directions))
@@ -202,28 +204,28 @@ def keep_copy(
     storage: str,
     ended: Sequence[tuple[Candidate, CandidateResult]],
 ) -> None:
-    """Write the copy of a study that has ended, if the storage has none; what fails is a warning."""
+    """Write the copy of an ended study if the storage has none; log a warning if that fails."""
     try:
         if name in optuna.get_all_study_names(open_storage(storage)):
             return
     except Exception as error:  # the storage's, of many kinds
-        log.warning("the study %s cannot be looked at in %s: %s", name, storage, _first_line(error))
+        log.warning("the study %s cannot be read in %s: %s", name, storage, _first_line(error))
         return
     distributions = _distributions(search.space)
-    _Copy(name, directions, storage).write([_frozen(*one, distributions) for one in ended])
+    _Copy(name, directions, storage).write([_frozen(candidate, result, distributions) for candidate, result in ended])
 
 
-def _frozen(candidate: Candidate, outcome: CandidateResult, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
+def _frozen(candidate: Candidate, result: CandidateResult, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
     params = dict(candidate.values)
-    if outcome.values is None:
+    if result.values is None:
         return create_trial(params=params, distributions=distributions, state=TrialState.FAIL)
-    if outcome.pruned:
-        value = outcome.values[0]
+    if result.pruned:
+        value = result.values[0]
         pruned, seen = TrialState.PRUNED, {0: value}
         return create_trial(
             params=params, distributions=distributions, state=pruned, value=value, intermediate_values=seen
         )
-    return create_trial(params=params, distributions=distributions, values=list(outcome.values))
+    return create_trial(params=params, distributions=distributions, values=list(result.values))
 
 
 Finished = Sequence[tuple[Mapping[str, Any], float]]
@@ -234,9 +236,8 @@ def importance(
 ) -> dict[str, tuple[float, float]]:
     """Return each hyperparameter's share of the variance of the objective, by functional ANOVA on a random forest.
 
-    Beside it stands its standard error: how much it varies where as many candidates are drawn from these, with
-    replacement. `space` is the dimensions as plain values. Empty where there are too few candidates, or none differs
-    from another.
+    The second number is its standard error, by the bootstrap over candidates. `space` holds the dimensions as plain
+    values. The answer is empty if there are too few candidates, or if all scores are equal.
 
     Source: Hutter, Hoos and Leyton-Brown, ICML 2014; Optuna's implementation.
     """
@@ -245,13 +246,13 @@ def importance(
     draw = np.random.default_rng(0).integers
     count = len(finished)
     again = [
-        _shares(distributions, [finished[place] for place in draw(0, count, count)], maximize, TREES // 8)
+        _shares(distributions, [finished[index] for index in draw(0, count, count)], maximize, TREES // 8)
         for _ in range(DRAWS if shares else 0)
     ]
     if not any(again):
         return {}
     return {
-        path: (float(shares[path]), float(np.std([one.get(path, 0.0) for one in again if one])))
+        path: (float(shares[path]), float(np.std([resampled.get(path, 0.0) for resampled in again if resampled])))
         for path in space
         if path in shares
     }
@@ -269,14 +270,14 @@ def _shares(
     with _quiet():
         try:
             return get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=trees, seed=0))
-        except RuntimeError:  # no tree has seen two values
+        except RuntimeError:  # no tree saw two values
             return {}
 
 
 def open_storage(where: str) -> BaseStorage:
     """Return Optuna's storage at a URL, or a journal file at a path.
 
-    A PostgreSQL server keeps Optuna's tables in a schema of their own: some have the names of ours.
+    On a PostgreSQL server Optuna's tables get a schema of their own, because some have the names of evalbench's.
     """
     if "://" not in where:
         return _open_journal(Path(where).absolute())  # Optuna never frees a dead process's lock at a relative path
@@ -297,14 +298,14 @@ def _open_journal(path: Path) -> JournalStorage:
     lock = JournalFileSymlinkLock(str(path), grace_period=STALE_LOCK_SECONDS)
     lock.acquire()
     try:
-        with path.open("rb+") as file:  # a process that was killed while it wrote has left half a line
+        with path.open("rb+") as file:  # a process killed while writing leaves half a line
             content = file.read()
             file.truncate(content.rfind(b"\n") + 1)
         try:
             return JournalStorage(JournalFileBackend(str(path), lock))
-        except Exception as error:  # whatever Optuna makes of lines that are not its own
+        except Exception as error:  # Optuna raises many kinds for lines that are not its own
             aside = path.with_name(f"{path.name}.broken")
-            log.warning("%s cannot be read (%r): it is now %s, and made anew from the store", path, error, aside.name)
+            log.warning("%s cannot be read (%r): moved to %s; rebuilding from the store", path, error, aside.name)
             path.rename(aside)
             path.touch()
             return JournalStorage(JournalFileBackend(str(path), lock))
@@ -313,7 +314,7 @@ def _open_journal(path: Path) -> JournalStorage:
 
 
 def default_storage(store_url: str) -> str:
-    """Return where the studies of a store are kept: a journal file beside it, or its own database server."""
+    """Return the storage for the studies of a store: a journal file next to it, or its own database server."""
     kind, _, rest = store_url.partition("://")
     if kind.startswith("postgresql"):
         return store_url
@@ -322,13 +323,15 @@ def default_storage(store_url: str) -> str:
 
 
 def _sampler(search: SearchConfig, seed: int, study_seed: int | None = None) -> BaseSampler:
-    """Return the configured sampler, fresh, with a candidate's seed, or the study's where it walks one sequence."""
+    """Return a fresh sampler with a candidate's seed, or with the study's seed if it walks one sequence."""
     component = search.sampler
     target = component.locate()
     known = inspect.signature(target).parameters if callable(target) else {}
     kind = target if isinstance(target, type) else None
-    one = target is grid or (kind is not None and issubclass(kind, ONE_SEED))
-    more: dict[str, Any] = {"seed": study_seed if one and study_seed is not None else seed} if "seed" in known else {}
+    has_one_seed = target is grid or (kind is not None and issubclass(kind, ONE_SEED))
+    more: dict[str, Any] = (
+        {"seed": study_seed if has_one_seed and study_seed is not None else seed} if "seed" in known else {}
+    )
     if "space" in known:
         more["space"] = search.space
     with _quiet():
@@ -369,7 +372,7 @@ def _first_line(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna warns about what is experimental in it."""
+    """Silence Optuna's warnings about its experimental features."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,8 +1,8 @@
-"""Search spaces: the ranges that hyperparameters may take, as they stand beside a technique in its YAML.
+"""Search spaces: the ranges of hyperparameters, written next to a technique in its YAML.
 
-A range is `{low: 1.0e-4, high: 1.0e-1, log: true}`, with `integer: true` for whole numbers, or `{choices: [16, 32]}`,
-which counts where both are given: the command line can add to a YAML, but not take out of it. A range's key is the key
-of what it replaces; `betas: {"0": {...}}` reaches into a list.
+A range is `{low: 1.0e-4, high: 1.0e-1, log: true}`, with `integer: true` for whole numbers, or `{choices: [16, 32]}`.
+If both are given, choices win: the command line can add to a YAML, but not remove from it. A range has the key of the
+value that it replaces; `betas: {"0": {...}}` reaches into a list.
 """
 
 import json
@@ -15,15 +15,15 @@ from evalbench.errors import ConfigError
 
 RANGE_KEYS = frozenset(("low", "high", "log", "integer"))
 NEAR = 0.05
-"""A value within this share of a range from one of its ends is at that end."""
+"""A value is at an end of its range if its distance from the end is at most this share of the range."""
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """What one hyperparameter may be: numbers from `low` to `high`, or one of some choices."""
+    """The values of one hyperparameter: numbers from `low` to `high`, or choices."""
 
     path: str
-    """The key that it replaces, such as `optimizer.lr`."""
+    """The key whose value it replaces, such as `optimizer.lr`."""
     low: float = 0.0
     high: float = 0.0
     log: bool = False
@@ -31,7 +31,7 @@ class Dimension:
     choices: tuple[Any, ...] = ()
 
     def spec(self) -> dict[str, Any]:
-        """Return it as plain values, as in a YAML."""
+        """Return the dimension as plain values, as in a YAML."""
         if self.choices:
             return {"choices": list(self.choices)}
         return {
@@ -42,25 +42,25 @@ class Dimension:
         }
 
     def points(self, count: int) -> list[Any]:
-        """Return all choices, or so many values from `low` to `high`, evenly spaced on the dimension's own scale."""
+        """Return all choices, or `count` values from `low` to `high`, evenly spaced on the dimension's scale."""
         if self.choices:
             return list(self.choices)
-        places = [0.5] if count == 1 else [place / (count - 1) for place in range(count)]
-        values = [self._at(place) for place in places]
+        fractions = [0.5] if count == 1 else [index / (count - 1) for index in range(count)]
+        values = [self._at(fraction) for fraction in fractions]
         return list(dict.fromkeys(round(value) for value in values)) if self.integer else values
 
-    def _at(self, place: float) -> float:
+    def _at(self, fraction: float) -> float:
         if self.log:
-            value = math.exp(math.log(self.low) + place * (math.log(self.high) - math.log(self.low)))
+            value = math.exp(math.log(self.low) + fraction * (math.log(self.high) - math.log(self.low)))
         else:
-            value = self.low + place * (self.high - self.low)
+            value = self.low + fraction * (self.high - self.low)
         return min(max(value, self.low), self.high)
 
 
 def spanned(spaces: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Return the dimensions of several spaces, given as `Dimension.spec` does, each as wide as all of them together.
+    """Return the dimensions of several spaces, each wide enough for all of them; given as `Dimension.spec` does.
 
-    What is a range in one space and choices in another stays what it is in the first.
+    A dimension that is a range in one space and choices in another keeps the form of the first space.
     """
     whole: dict[str, dict[str, Any]] = {}
     for path, spec in ((path, spec) for space in spaces for path, spec in space.items()):
@@ -76,7 +76,7 @@ def spanned(spaces: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict
 
 
 def place_of(spec: Mapping[str, Any], value: float) -> float:
-    """Return where a value lies in a range, given as `Dimension.spec` does: 0 at its low end, 1 at its high end."""
+    """Return the position of a value in a range, given as `Dimension.spec` does: 0 at its low end, 1 at its high."""
     low, high = float(spec["low"]), float(spec["high"])
     if spec.get("log"):
         return (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
@@ -84,15 +84,15 @@ def place_of(spec: Mapping[str, Any], value: float) -> float:
 
 
 def bound_of(spec: Mapping[str, Any], value: Any) -> str | None:
-    """Return `low` or `high` where a value is at that end of its range; choices have no ends."""
+    """Return `low` or `high` if a value is at that end of its range; choices have no ends."""
     if "choices" in spec:
         return None
-    place = place_of(spec, float(value))
-    return "low" if place <= NEAR else "high" if place >= 1 - NEAR else None
+    fraction = place_of(spec, float(value))
+    return "low" if fraction <= NEAR else "high" if fraction >= 1 - NEAR else None
 
 
 def parse(tree: Any, group: str) -> tuple[Dimension, ...]:
-    """Read the dimensions under a key such as `optimizer.space`, for the keys of `group`; raise `ConfigError`."""
+    """Read the dimensions under a key such as `optimizer.space`; raise `ConfigError`."""
     key = f"{group}.space"
     if tree is None:
         return ()
@@ -104,7 +104,7 @@ def parse(tree: Any, group: str) -> tuple[Dimension, ...]:
 def _dimensions(tree: Mapping[str, Any], key: str, path: str) -> Iterator[Dimension]:
     for name, value in tree.items():
         here, target = f"{key}.{name}", f"{path}.{name}" if path else str(name)
-        if value is None:  # a dimension of the YAML that the command line took out
+        if value is None:  # a dimension that the command line removed from the YAML
             continue
         if not isinstance(value, Mapping):
             rule = "must be a range or choices"
@@ -147,7 +147,7 @@ def _end(value: Any, key: str, integer: bool) -> float:
 
 
 def replaced(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration's tree with the values at some paths replaced; every path must be there."""
+    """Return a tree with the values at some paths replaced; every path must exist."""
     new = dict(tree)
     for path, value in values.items():
         new = _replaced(new, path.split("."), value, path)
@@ -157,23 +157,23 @@ def replaced(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 def _replaced(tree: Any, parts: list[str], value: Any, path: str) -> Any:
     first, *rest = parts
     here: Any = tree
-    place: Any = int(first) if isinstance(here, list) and first.isdecimal() else first
-    known = place < len(here) if isinstance(place, int) else isinstance(here, Mapping) and place in here
+    key: Any = int(first) if isinstance(here, list) and first.isdecimal() else first
+    known = key < len(here) if isinstance(key, int) else isinstance(here, Mapping) and key in here
     if not known:
         names = here if isinstance(here, Mapping) else range(len(here)) if isinstance(here, list) else ()
-        there = ", ".join(str(name) for name in names if name not in ("_target_", "space"))
-        remedy = f"there are {there}" if there else "the value before the last dot has no parts"
+        listed = ", ".join(str(name) for name in names if name not in ("_target_", "space"))
+        remedy = f"there are {listed}" if listed else "the value before the last dot has no parts"
         raise ConfigError("search space", "must name keys that the configuration has", path, remedy)
-    if not rest and isinstance(here[place], Mapping):
+    if not rest and isinstance(here[key], Mapping):
         remedy = f"name a key below it; to compare whole options, sweep over them: {path}=A,B"
         raise ConfigError("search space", "must name single values, not a group of settings", path, remedy)
     changed = {**here} if isinstance(here, Mapping) else [*here]
-    changed[place] = _replaced(here[place], rest, value, path) if rest else value
+    changed[key] = _replaced(here[key], rest, value, path) if rest else value
     return changed
 
 
 def value_at(tree: Any, path: str) -> Any:
-    """Return what a configuration's tree has at a path; it must be there."""
+    """Return the value at a path of a tree; the path must exist."""
     for part in path.split("."):
         tree = tree[int(part)] if isinstance(tree, list) else tree[part]
     return tree

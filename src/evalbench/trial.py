@@ -1,4 +1,4 @@
-"""The frozen records that all rooms pass around: what a trial is, and what came of it."""
+"""The frozen records that all rooms pass around: a trial's specification and its result."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ from typing import Any
 from evalbench.seeds import Phase
 
 TRAINING_VERSION = 2
-"""Raised by hand whenever a change of the training code changes results; part of every trial's identity."""
+"""Raised by hand when a change of the training code changes results; part of every trial's identity."""
 LARGEST_SCORE = 1e38
-"""What other programs log beyond it stands for infinity, such as the largest number of 32 or 64 bits."""
+"""Larger scores of other programs stand for infinity, such as the largest number of 32 or 64 bits."""
 
 
 class State(StrEnum):
@@ -28,14 +28,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Budget:
-    """What a trial may spend: passes over the training rows, or optimizer steps. Exactly one of the two."""
+    """The budget of a trial: passes over the training rows, or optimizer steps. Exactly one of the two."""
 
     epochs: int | None = None
     steps: int | None = None
     validations: int = 20
-    """With a budget in steps: at how many equally spaced points to validate. With epochs: after each of them."""
+    """Number of equally spaced validations of a budget in steps; a budget in epochs validates after each epoch."""
     patience: int | None = None
-    """A trial ends after so many validations without a lower loss."""
+    """Number of validations without a lower loss after which a trial ends."""
 
     def validation_steps(self, steps_per_epoch: int) -> list[int]:
         """Return the steps after which to validate, ascending; the last one ends the trial."""
@@ -55,7 +55,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """All that determines the result of one training, and nothing else (no device, no display, no name of a file)."""
+    """Everything that determines the result of one training, and nothing else: no device, no display, no file name."""
 
     workload: str
     settings: Mapping[str, Any]
@@ -85,7 +85,7 @@ class TrialSpec:
 
 @dataclass(frozen=True)
 class Entrant:
-    """A trial that trains in a cohort, with what tells it from the others there."""
+    """A trial that trains in a cohort, with its differences from the other members."""
 
     seed: int
     """Its seed index."""
@@ -134,7 +134,7 @@ def best_point(curve: Sequence[CurvePoint]) -> CurvePoint:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of one trial. A diverged one carries the trivial predictor's metrics."""
+    """The result of one trial. A diverged trial carries the trivial predictor's metrics."""
 
     state: State
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """What came of a candidate: the value of each objective; None where it failed by our fault."""
+    """The result of a candidate: the value of each objective; None if a trial failed."""
 
     values: tuple[float, ...] | None
     pruned: bool = False

@@ -92,7 +92,7 @@ def read_search(section: Section, dimensions: Sequence[Dimension]) -> SearchConf
     )
     section.finish()
     if search.pruning is not None and search.batch == 1:
-        rule = "must be above 1 where candidates are pruned"
+        rule = "must be above 1 if candidates are pruned"
         raise ConfigError("search.batch", rule, search.batch, "those that are asked for together compete: raise it")
     if search.pruning is not None and len(search.objectives) > 1:
         rule = "must be null with more than one objective"

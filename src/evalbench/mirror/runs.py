@@ -13,12 +13,12 @@ from evalbench.tracking import Run
 from evalbench.trial import CurvePoint
 
 GROUPS = (*(part.group for part in PARTS), "budget")
-"""Their settings are spread out in a run's configuration, in this order."""
+"""Groups whose settings are spread out in a run's configuration, in this order."""
 
 
 @dataclass(frozen=True)
 class CellDescription:
-    """What the runs of one cell are told beside their trials; plain values."""
+    """Facts about one cell for its runs, as plain values."""
 
     cell_id: str
     trials: Sequence[str]
@@ -30,12 +30,12 @@ class CellDescription:
     metric: str
     maximize: bool
     studies: Sequence[Mapping[str, Any]] = ()
-    """The searches for its hyperparameters, see `StudyDescription`; none where nothing is searched."""
+    """The searches for its hyperparameters, see `StudyDescription`; none if nothing is searched."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What all runs of an evaluation share."""
+    """Facts about an evaluation that all its runs share."""
 
     evaluation: str
     question: str | None
@@ -43,7 +43,7 @@ class Context:
 
 
 def ended(context: Context, cell: CellDescription, link: Link, trial: StoredTrial, part: str | None = None) -> Run:
-    """Return the run of an ended trial; `part` tells it from others of the same seed."""
+    """Return the run of an ended trial; `part` distinguishes runs of the same seed."""
     if part is None and trial.id not in cell.trials:
         part = f"tuned-{hashlib.sha256(json.dumps(trial.settings, sort_keys=True).encode()).hexdigest()[:6]}"
     result = trial.result
@@ -117,14 +117,14 @@ def _run(
 
 
 def axis_of(settings: Mapping[str, Any]) -> str:
-    """Return what the curves of trials with these settings are drawn over: what their budget is in."""
+    """Return the axis of the curves of trials with these settings: the unit of their budget."""
     return "epoch" if "epochs" in settings["budget"] else "step"
 
 
 def _config(
     context: Context, cell: CellDescription, link: Link, seed: int, settings: Mapping[str, Any], kind: str | None
 ) -> dict[str, Any]:
-    """Flat names first come, first served: `lr` is the optimizer's, and a schedule's would be `schedule_lr`."""
+    """Return settings by flat names, which the first group gets: a schedule's `lr` becomes `schedule_lr`."""
     flat: dict[str, Any] = {
         "evaluation": context.evaluation,
         "technique": link.technique,

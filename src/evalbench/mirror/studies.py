@@ -1,4 +1,4 @@
-"""A search as a tracker's runs: one for each trial of a short study, or one whose history is its candidates."""
+"""A search as tracker runs: a run per trial of a short study, or one run with the candidates as its history."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,29 +14,29 @@ from evalbench.tracking import Run, Table
 
 @dataclass(frozen=True)
 class StudyDescription:
-    """What the runs of one study are told beside its trials; plain values."""
+    """Facts about one study for its runs, as plain values."""
 
     id: str
     name: str
     number: int
     objectives: Sequence[str]
     runs_up_to: int
-    """A study of at most so many trials has a run for each."""
+    """Largest number of trials for which each trial gets a run."""
 
 
 def runs_of(
     context: runs.Context, cell: runs.CellDescription, link: Link, study: StudyDescription, store: Store
 ) -> Iterator[Run]:
-    """Yield the runs of a study; `link` is one of the cell's, for its technique and its other factors."""
+    """Yield the runs of a study; `link` is any link of the cell, for its technique and its other factors."""
     candidates = store.candidates(study.id)
-    trials = store.trials([trial_id for one in candidates for trial_id in one.trial_ids])
+    trials = store.trials([trial_id for candidate in candidates for trial_id in candidate.trial_ids])
     if len(trials) > study.runs_up_to:
         yield _whole(context, cell, link, study, candidates, trials)
         return
-    for one in candidates:
-        for trial_id in one.trial_ids:
+    for candidate in candidates:
+        for trial_id in candidate.trial_ids:
             if trial_id in trials:
-                part = f"study{study.number}-c{one.number}"
+                part = f"study{study.number}-c{candidate.number}"
                 yield runs.ended(context, cell, replace(link, trial_id=trial_id), trials[trial_id], part)
 
 
@@ -49,13 +49,13 @@ def _whole(
     trials: Mapping[str, StoredTrial],
 ) -> Run:
     rows = []
-    for one in candidates:
-        mine = [trials[trial_id].result.metrics for trial_id in one.trial_ids if trial_id in trials]
+    for candidate in candidates:
+        mine = [trials[trial_id].result.metrics for trial_id in candidate.trial_ids if trial_id in trials]
         named = [name for name in study.objectives if mine and all(name in metrics for metrics in mine)]
-        numbers = {path: float(value) for path, value in one.values.items() if isinstance(value, int | float)}
-        place = float(one.number)
+        numbers = {path: float(value) for path, value in candidate.values.items() if isinstance(value, int | float)}
+        number = float(candidate.number)
         scores = {name: fmean(metrics[name] for metrics in mine) for name in named}
-        rows.append({"candidate": place, "epoch": place, "step": place, **numbers, **scores})
+        rows.append({"candidate": number, "epoch": number, "step": number, **numbers, **scores})
     config: dict[str, Any] = {
         "evaluation": context.evaluation,
         "technique": link.technique,
@@ -79,12 +79,12 @@ def _whole(
 
 
 def _table(study: StudyDescription, candidates: Sequence[StoredCandidate], trials: Mapping[str, StoredTrial]) -> Table:
-    """Return a row per trial: its candidate with all that was chosen for it, words too, and what became of it."""
-    keys = list(dict.fromkeys(key for one in candidates for key in one.values))
+    """Return a row per trial: its candidate's values, its state and its scores."""
+    keys = list(dict.fromkeys(key for candidate in candidates for key in candidate.values))
     rows = []
-    for one in candidates:
-        for trial in (trials[trial_id] for trial_id in one.trial_ids if trial_id in trials):
+    for candidate in candidates:
+        for trial in (trials[trial_id] for trial_id in candidate.trial_ids if trial_id in trials):
             result = trial.result
             scores = [result.metrics.get(name) for name in study.objectives]
-            rows.append([one.number, trial.seed, *map(one.values.get, keys), result.state.value, *scores])
+            rows.append([candidate.number, trial.seed, *map(candidate.values.get, keys), result.state.value, *scores])
     return Table(("candidate", "seed", *keys, "state", *study.objectives), rows)

@@ -1,12 +1,12 @@
 """The two phases of a searched cell: *tune*, then *measure*.
 
-A study asks for candidates, their trials train together as far as their graphs are the same, and it is told their
-validation scores. Every trial is in the store, so nothing is trained twice. The study's best candidate is then measured
-on seeds of its own, beside the untuned setting.
+A study asks for candidates. Trials with the same graph train together, and the study is told their validation scores.
+Every trial is in the store, so nothing is trained twice. The study's best candidate is then measured on seeds of its
+own, next to the untuned setting.
 
-If candidates are pruned, those that were asked for together compete. What the store has of a pruned trial is the
-beginning of the whole one, whoever it competed with: which candidates end where is worked out from the store each time
-(`engine.halving.race`), so that it does not depend on cohorts, interruptions or smaller studies before.
+If candidates are pruned, the candidates of one batch compete. The stored part of a pruned trial is the beginning of the
+whole trial, whatever it competed with. Each time, `engine.halving.race` derives from the store which candidates end at
+which validation, so the answer does not depend on cohorts, interruptions or earlier, smaller studies.
 """
 
 from evalbench.tuning.checks import check

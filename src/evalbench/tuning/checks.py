@@ -1,4 +1,4 @@
-"""What is checked about a search before anything trains."""
+"""The checks of a search before anything trains."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from evalbench.tuning.study import num_validations
 
 
 def check(cell: Cell) -> None:
-    """Build what the cell would train at the corners of its search space; raise `InputError`."""
+    """Build the cell's networks and optimizers at the corners of its search space; raise `InputError`."""
     cells.check(cell)
     config = cell.config.search
     if config is None:
@@ -31,22 +31,22 @@ def check(cell: Cell) -> None:
             raise ConfigError("search.objectives", f"must be measured on {cell.workload}", name, remedy)
     first, own = objectives(cell)[0], own_metric(cell)
     if not first.startswith("val/"):
-        rule = "must begin with what is validated, which chooses what is measured"
+        rule = "must start with the validation metric that selects the measured candidate"
         raise ConfigError("search.objectives", rule, first, f"put {own} or val/log_loss first")
     if config.pruning is not None and first not in (own, "val/log_loss"):
-        rule = f"must be {own} or val/log_loss where candidates are pruned"
+        rule = f"must be {own} or val/log_loss if candidates are pruned"
         raise ConfigError("search.objectives", rule, first, "halving compares these after each validation")
     if config.pruning is not None and not config.pruning.rungs(num_validations(cell)):
         rule = f"must be below the number of validations of a trial, which is {num_validations(cell)}"
         remedy = "lower it, raise the budget, or leave search.pruning out: no candidate would end early"
         raise ConfigError("search.pruning.first_rung", rule, config.pruning.first_rung, remedy)
     if config.num_studies > 1 and cell.config.num_seeds > STUDY_SEEDS:
-        rule = f"must be at most {STUDY_SEEDS} where search.num_studies is above 1"
+        rule = f"must be at most {STUDY_SEEDS} if search.num_studies is above 1"
         raise ConfigError(
             "num_seeds", rule, cell.config.num_seeds, "each study has seeds of its own: repeat it instead"
         )
     try:
-        cell.development  # noqa: B018 - is made
+        cell.development  # noqa: B018 - builds it
     except DataError as error:
         rule = "must leave enough rows of every class"
         raise ConfigError("search.development", rule, config.development, str(error)) from error
@@ -68,9 +68,10 @@ def _counts_flops(cell: Cell) -> bool:
 
 
 def _corners(space: Sequence[Dimension], scheduled: bool) -> list[dict[str, Any]]:
-    """Return the candidates that are built beforehand: both ends of all ranges, and every choice.
+    """Return the candidates that are built in advance: both ends of all ranges, and every choice.
 
-    Where learning rates are scheduled, each end of what a schedule depends on is tried by itself: it may end it early.
+    If learning rates are scheduled, each end of a range that the schedule depends on is tried by itself, because it may
+    break the schedule.
     """
     points = {dimension.path: dimension.points(2) for dimension in space}
     first, last = ({path: values[end] for path, values in points.items()} for end in (0, -1))

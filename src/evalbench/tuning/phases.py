@@ -21,15 +21,15 @@ log = logging.getLogger(__name__)
 
 
 def run(cell: Cell, store: Store) -> None:
-    """Tune what is to be tuned, then measure: the setting that nobody tuned, and the best one of every study.
+    """Tune a searched cell, then measure the untuned setting and the best candidate of every study.
 
-    Where another process has taken a cell over meanwhile, wait for it, and train what is still missing then.
+    If another process takes the cell over meanwhile, wait for it, then train the trials that are still missing.
     """
     while True:
         try:
             return _run(cell, store)
         except LeaseLostError as error:
-            log.warning("%s: its results count, those of this process are dropped", error)
+            log.warning("%s: its results count, the results of this process are dropped", error)
 
 
 def _run(cell: Cell, store: Store) -> None:
@@ -49,23 +49,24 @@ def _run(cell: Cell, store: Store) -> None:
 
 
 def _nothing_to_measure(study: Study, store: Store, error: Exception | None = None) -> TrialResult:
-    messages = [t.result.message for one in study.history(store) for t in one.trials if t.result.message]
+    messages = [trial.result.message for tried in study.history(store) for trial in tried.trials]
+    messages = [message for message in messages if message]
     if error is not None:
         messages.append(f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), 'no message')}")
-    said = messages[0] if messages else "the job did not live to tune"
-    return TrialResult(State.FAILED, message=f"no candidate could be trained: {said}")
+    reason = messages[0] if messages else "the job ended before it could tune"
+    return TrialResult(State.FAILED, message=f"no candidate could be trained: {reason}")
 
 
 def _link(cell: Cell, tuned: Cell, store: Store) -> None:
-    """Make the tuned trials part of the evaluation, like those of the setting that nobody tuned."""
+    """Link the tuned trials to the evaluation, like the trials of the untuned setting."""
     name = cell.config.evaluation.name
-    place = store.links(name, list(cell.specs))
-    if place:
-        store.add_links(name, [replace(place[0], trial_id=trial_id) for trial_id in tuned.specs])
+    links = store.links(name, list(cell.specs))
+    if links:
+        store.add_links(name, [replace(links[0], trial_id=trial_id) for trial_id in tuned.specs])
 
 
 def fail(cell: Cell, store: Store, error: Exception) -> None:
-    """Record as FAILED what the cell still lacks, because its job did not live to do so itself."""
+    """Record the missing trials of a cell as FAILED, because its job died."""
     cells.fail(cell, store, error)
     for study in studies(cell):
         tuned = study.chosen(store)
@@ -77,22 +78,22 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
 
 
 def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
-    """Return the trials that a cell is judged by, of each study if it is searched."""
-    found = []
+    """Return the trials that a cell is judged by: one set, or one for each study if it is searched."""
+    measured_specs = []
     for study in studies(cell):
         tuned = study.chosen(store)
-        found.append({spec.trial_id: spec for spec in study.unchosen} if tuned is None else tuned.specs)
-    return found or [cell.specs]
+        measured_specs.append({spec.trial_id: spec for spec in study.unchosen} if tuned is None else tuned.specs)
+    return measured_specs or [cell.specs]
 
 
 def is_done(cell: Cell, store: Store) -> bool:
-    """Whether nothing of a cell is left to train."""
+    """Return whether nothing of a cell is left to train."""
     ids = [trial_id for specs in (cell.specs, *measured(cell, store)) for trial_id in specs]
     return not store.missing(ids) and all(study.is_complete(store) for study in studies(cell))
 
 
 def tune(study: Study, store: Store) -> None:
-    """Ask, train what the store lacks, tell, until the study has all its candidates."""
+    """Ask for candidates, train their missing trials and tell their results, until the study has all its candidates."""
     if study.is_complete(store):
         return
     from evalbench import search as optuna_side
@@ -105,20 +106,20 @@ def tune(study: Study, store: Store) -> None:
             [study.direction(name) for name in study.objectives],
             config.storage or optuna_side.default_storage(study.cell.config.store_url),
             lambda number: derive_draw(study.cell.config.root_seed, study.cell.workload, study.id, number),
-            [one.candidate for one in study.history(store)],
+            [tried.candidate for tried in study.history(store)],
         )
         while batch := opened.ask():
             _record(study, batch, store)
-            _train(study, batch, store, lease)  # what was broken off or failed, too
+            _train(study, batch, store, lease)  # interrupted and failed trials too
             if study.is_timed:
                 timing.measure(map(study.tuned, batch), store)
-            ended = {one.candidate.number: one.result for one in study.history(store) if one.result is not None}
+            ended = {tried.candidate.number: tried.result for tried in study.history(store) if tried.result is not None}
             opened.tell({candidate.number: ended[candidate.number] for candidate in batch})
 
 
 def keep(study: Study, store: Store) -> None:
-    """Write the copy of a study anew where it was deleted, or is to be elsewhere, after the study had ended."""
-    ended = [(one.candidate, one.result) for one in study.history(store) if one.result is not None]
+    """Rewrite the copy of an ended study if it was deleted or its storage was moved."""
+    ended = [(tried.candidate, tried.result) for tried in study.history(store) if tried.result is not None]
     if len(ended) < num_candidates(study):
         return
     from evalbench import search as optuna_side
@@ -130,21 +131,22 @@ def keep(study: Study, store: Store) -> None:
 
 def _record(study: Study, candidates: Sequence[Candidate], store: Store) -> None:
     stored = [
-        StoredCandidate(one.number, one.values, tuple(spec.trial_id for spec in study.specs(one))) for one in candidates
+        StoredCandidate(candidate.number, candidate.values, tuple(spec.trial_id for spec in study.specs(candidate)))
+        for candidate in candidates
     ]
     store.record_candidates(study.id, stored)
 
 
 def _train(study: Study, candidates: Sequence[Candidate], store: Store, lease: Lease) -> None:
-    """Train the trials that the store lacks, those of one graph together.
+    """Train the missing trials of some candidates; trials with the same graph train together.
 
-    Where candidates are pruned, all train up to a rung and those that go on train again, up to the next one. A company
-    of one graph trains once: its cohort drops the losers on the way.
+    If candidates are pruned, all train up to a rung, and the survivors train again, up to the next rung. A company with
+    one graph trains once, because its cohort drops the losers on the way.
     """
     for company in study.companies(candidates):
-        specs = {spec.trial_id: (one, spec) for one in company for spec in study.specs(one)}
-        runners = list(dict.fromkeys(tuple(spec.trial_id for spec in study.specs(one)) for one in company))
-        attempted: dict[str, int] = {}  # to the validation; what failed before is tried again, what fails now is not
+        specs = {spec.trial_id: (candidate, spec) for candidate in company for spec in study.specs(candidate)}
+        runners = list(dict.fromkeys(tuple(spec.trial_id for spec in study.specs(runner)) for runner in company))
+        attempted: dict[str, int] = {}  # up to which validation; earlier failures are tried again, new ones are not
         while True:
             trials = store.trials(list(specs))
             failed = {name for name, trial in trials.items() if trial.result.state is State.FAILED}
@@ -168,9 +170,9 @@ def _train(study: Study, candidates: Sequence[Candidate], store: Store, lease: L
 
 
 def _cohorts(study: Study, trials: Sequence[tuple[Candidate, TrialSpec]]) -> Iterator[tuple[Cell, list[Entrant]]]:
-    """Yield what trains together: a cell and its entrants.
+    """Yield a cell and its entrants for each set of trials that train together.
 
-    They may differ in seeds and in the optimizer's own settings; anything else is another graph or another shape.
+    They may differ in seeds and in the optimizer's own settings. Any other difference changes the graph or a shape.
     """
     groups: dict[str, tuple[Cell, list[Entrant]]] = {}
     for candidate, spec in trials:

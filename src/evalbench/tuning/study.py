@@ -1,4 +1,4 @@
-"""One search for one technique on one workload: its identity, its candidates, and what came of them."""
+"""One search for one technique on one workload: its identity, its candidates, and their results."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ N = TypeVar("N", bound=_Numbered)
 
 @dataclass(frozen=True)
 class TriedCandidate:
-    """A candidate with its trials; those of a pruned one as they stood when it lost."""
+    """A candidate with its trials; trials of a pruned candidate as they were when it lost."""
 
     candidate: Candidate
     trials: tuple[StoredTrial, ...]
@@ -39,13 +39,13 @@ class TriedCandidate:
 
     @property
     def val_loss(self) -> float:
-        """The mean of its trials' lowest validation losses."""
-        losses = [min((point.val_loss for point in t.result.curve), default=math.inf) for t in self.trials]
+        """The mean of the lowest validation losses of its trials."""
+        losses = [min((point.val_loss for point in trial.result.curve), default=math.inf) for trial in self.trials]
         return statistics.fmean(losses) if losses else math.inf
 
     @property
     def state(self) -> State:
-        """How it ended, all its trials together."""
+        """The state of all its trials together."""
         states = {trial.result.state for trial in self.trials}
         order = (State.FAILED, State.PRUNED, State.DIVERGED, State.COMPLETE)
         return next((state for state in order if state in states), State.RUNNING)
@@ -67,10 +67,10 @@ class Study:
 
     @cached_property
     def id(self) -> str:
-        """A hash of all that its candidates and their scores depend on; more trials continue the same study.
+        """A hash of everything that its candidates and their scores depend on; more candidates continue the same study.
 
-        Batches begin at multiples of their size. So candidates and results are the same whether a study was started
-        with all its trials or with fewer, but not where the size is another one and candidates learn or compete.
+        Batches begin at multiples of their size. So candidates and results do not depend on how many candidates the
+        study was started with. They depend on the batch size if candidates learn or compete.
         """
         from evalbench import search as optuna_side
 
@@ -93,13 +93,13 @@ class Study:
 
     @property
     def name(self) -> str:
-        """What people see in Optuna's tools: readable, and unique by the identity at its end."""
+        """The name in Optuna's tools: readable, and unique because it ends with the identity."""
         parts = [self.cell.config.evaluation.name, self.cell.config.technique, self.cell.workload]
         return "-".join([*parts, *([f"study{self.number}"] if self.search.num_studies > 1 else []), self.id])
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What candidates are judged by."""
+        """The quantities that candidates are judged by."""
         return objectives(self.cell)
 
     @property
@@ -113,11 +113,11 @@ class Study:
 
     @property
     def seeds(self) -> range:
-        """The seed indices of every candidate, other ones in every study."""
+        """The seed indices of every candidate; studies share none."""
         return range(self.number * self.search.num_seeds, (self.number + 1) * self.search.num_seeds)
 
     def tuned(self, candidate: Candidate) -> Cell:
-        """Return the cell at a candidate's values, as it is tuned."""
+        """Return the cell at a candidate's values, in the tune phase."""
         return self.cell.at(candidate.values, Phase.TUNE)
 
     def specs(self, candidate: Candidate) -> list[TrialSpec]:
@@ -126,35 +126,35 @@ class Study:
         return [tuned.spec(seed) for seed in self.seeds]
 
     def history(self, store: Store) -> list[TriedCandidate]:
-        """Return every candidate of this budget that was asked for, with what the store has of it.
+        """Return every stored candidate of this study, with its trials.
 
-        A search with more candidates may have gone on from here: they are not this one's.
+        A search with more candidates may have continued the study: the additional candidates are left out.
         """
         stored = store.candidates(self.id)[: self.search.num_candidates]
-        trials = store.trials([trial_id for one in stored for trial_id in one.trial_ids])
+        trials = store.trials([trial_id for candidate in stored for trial_id in candidate.trial_ids])
         history = []
         for company in self.companies(stored):
-            lost, _ = self.race([one.trial_ids for one in company], trials)
-            history += [self._tried(one, trials, lost.get(one.trial_ids), store) for one in company]
+            lost, _ = self.race([candidate.trial_ids for candidate in company], trials)
+            history += [self._tried(stored, trials, lost.get(stored.trial_ids), store) for stored in company]
         return history
 
     def companies(self, candidates: Sequence[N]) -> list[list[N]]:
-        """Return candidates with those that they compete with, who were asked for together; all where none compete."""
+        """Return the candidates by batch, because a batch competes; all together if candidates are not pruned."""
         if self.search.pruning is None:
             return [list(candidates)]
         from evalbench.search import batch_size
 
         groups: dict[int, list[N]] = {}
-        for one in candidates:
-            groups.setdefault(one.number // batch_size(self.search), []).append(one)
+        for candidate in candidates:
+            groups.setdefault(candidate.number // batch_size(self.search), []).append(candidate)
         return list(groups.values())
 
     def race(
         self, company: Sequence[tuple[str, ...]], trials: Mapping[str, StoredTrial]
     ) -> tuple[dict[tuple[str, ...], int], int]:
-        """Return after which validation each loser ends, and the validation that all others must reach next.
+        """Return the validation after which each loser ends, and the validation that all others must reach next.
 
-        A candidate is its trials' identities: two with the same hyperparameters compete as one.
+        A candidate is named by its trials' identities: two with the same hyperparameters compete as one.
         """
         if self.search.pruning is None:
             return {}, self.validations
@@ -163,40 +163,40 @@ class Study:
         by_loss = self.objectives[0] == "val/log_loss"
         sign = self.cell.dataset.metric.sign
         lost, reach = halving.race(results, self.search.pruning, self.validations, by_loss, sign)
-        return {runners[place]: rung for place, rung in lost.items()}, reach
+        return {runners[index]: rung for index, rung in lost.items()}, reach
 
     @property
     def validations(self) -> int:
-        """The number of validations of a trial that goes on to the end."""
+        """The number of validations of a trial that is not pruned."""
         return num_validations(self.cell)
 
     def _tried(
-        self, one: StoredCandidate, trials: Mapping[str, StoredTrial], lost_at: int | None, store: Store
+        self, stored: StoredCandidate, trials: Mapping[str, StoredTrial], lost_at: int | None, store: Store
     ) -> TriedCandidate:
-        there = tuple(trials[trial_id] for trial_id in one.trial_ids if trial_id in trials)
-        candidate = Candidate(one.number, one.values)
-        if len(there) < len(one.trial_ids):
-            return TriedCandidate(candidate, there, None)
-        if any(trial.result.state is State.FAILED for trial in there):
-            return TriedCandidate(candidate, there, CandidateResult(None))
+        ended = tuple(trials[trial_id] for trial_id in stored.trial_ids if trial_id in trials)
+        candidate = Candidate(stored.number, stored.values)
+        if len(ended) < len(stored.trial_ids):
+            return TriedCandidate(candidate, ended, None)
+        if any(trial.result.state is State.FAILED for trial in ended):
+            return TriedCandidate(candidate, ended, CandidateResult(None))
         if lost_at is not None:
-            there = tuple(replace(t, result=self._as_of(lost_at, candidate, t.result)) for t in there)
-        elif not all(halving.reaches(trial.result, self.validations) for trial in there):
-            return TriedCandidate(candidate, there, None)
+            ended = tuple(replace(trial, result=self._as_of(lost_at, candidate, trial.result)) for trial in ended)
+        elif not all(halving.reaches(trial.result, self.validations) for trial in ended):
+            return TriedCandidate(candidate, ended, None)
         timed = timing.known(self.tuned(candidate), store) if self.is_timed else {}
         if self.is_timed and not timed:
-            return TriedCandidate(candidate, there, None)
-        results = [trial.result for trial in there]
+            return TriedCandidate(candidate, ended, None)
+        results = [trial.result for trial in ended]
         values = tuple(
             statistics.fmean(self._value(name, candidate, result, timed) for result in results)
             for name in self.objectives
         )
-        return TriedCandidate(candidate, there, CandidateResult(values, pruned=lost_at is not None))
+        return TriedCandidate(candidate, ended, CandidateResult(values, pruned=lost_at is not None))
 
     def _as_of(self, validation: int, candidate: Candidate, result: TrialResult) -> TrialResult:
-        """Return a trial as if it had been pruned after a validation, however much further it was trained."""
+        """Return a trial as if it had been pruned after a validation, however long it was trained."""
         if len(result.curve) < validation or not halving.trains_after(result, validation):
-            return result  # it had ended by itself
+            return result  # it ended by itself
         curve = result.curve[:validation]
         examples = self._examples(candidate, result, curve[-1].step)
         return replace(
@@ -212,20 +212,20 @@ class Study:
         )
 
     def _value(self, name: str, candidate: Candidate, result: TrialResult, timed: Mapping[str, float]) -> float:
-        if result.state is State.PRUNED:  # one objective, which each validation has
+        if result.state is State.PRUNED:  # there is one objective, measured at each validation
             best = best_point(result.curve)
             return best.val_loss if name == "val/log_loss" else best.val_score
         if name in timed:
             return timed[name]
         if name == "cost/flops":
-            spent = math.inf if result.flops is None else result.flops  # not known is not cheap
+            spent = math.inf if result.flops is None else result.flops  # unknown is not cheap
             return spent * (self._times_longer(candidate, result) if result.state is State.DIVERGED else 1.0)
         if name == "cost/parameters":
             return float(result.parameters or 0)
         return result.metrics[name]
 
     def _times_longer(self, candidate: Candidate, result: TrialResult) -> float:
-        """Return how many times the work of a diverged trial the budget is: none is cheaper for having diverged."""
+        """Return the budget as a multiple of a diverged trial's work: diverging makes no trial cheaper."""
         config, num_train = self.tuned(candidate).config, result.num_train or 1
         steps_per_epoch = math.ceil(num_train / config.optimizer.rows_per_step(num_train))
         steps = config.budget.validation_steps(steps_per_epoch)[-1]
@@ -239,7 +239,7 @@ class Study:
         return epochs * num_train + rest * rows
 
     def is_complete(self, store: Store) -> bool:
-        """Whether all its candidates have ended, none of them by our fault."""
+        """Return whether all its candidates have ended and none of them failed."""
         from evalbench import search
 
         results = [tried.result for tried in self.history(store)]
@@ -248,27 +248,29 @@ class Study:
         )
 
     def best(self, store: Store) -> TriedCandidate | None:
-        """Return the candidate to measure: the best by the first objective, of equals the one with the lowest loss."""
-        there = [
-            one
-            for one in self.history(store)
-            if one.result is not None and one.result.values is not None and not one.result.pruned
+        """Return the candidate to measure: the best by the first objective; ties go to the lower loss."""
+        finished = [
+            tried
+            for tried in self.history(store)
+            if tried.result is not None and tried.result.values is not None and not tried.result.pruned
         ]
         sign = 1 if self.direction(self.objectives[0]) == "minimize" else -1
 
-        def order(one: TriedCandidate) -> tuple[float, float, int]:
-            assert one.result is not None
-            assert one.result.values is not None
-            return sign * one.result.values[0], one.val_loss, one.candidate.number
+        def order(tried: TriedCandidate) -> tuple[float, float, int]:
+            assert tried.result is not None
+            assert tried.result.values is not None
+            return sign * tried.result.values[0], tried.val_loss, tried.candidate.number
 
-        return min(there, key=order, default=None)
+        return min(finished, key=order, default=None)
 
     def chosen(self, store: Store) -> Cell | None:
-        """Return the cell at the best candidate, once all have ended; None where there is none."""
+        """Return the cell at the best candidate once all have ended, or None."""
         from evalbench import search
 
         history = self.history(store)
-        ended = len(history) >= search.num_candidates(self.search) and all(one.result is not None for one in history)
+        ended = len(history) >= search.num_candidates(self.search) and all(
+            tried.result is not None for tried in history
+        )
         best = self.best(store) if ended else None
         return None if best is None else self.cell.at(best.candidate.values, study=self.number)
 
@@ -287,19 +289,19 @@ def num_validations(cell: Cell) -> int:
 
 
 def studies(cell: Cell) -> list[Study]:
-    """Return the studies of a cell, none where nothing is searched."""
+    """Return the studies of a cell; none if nothing is searched."""
     search = cell.config.search
     return [] if search is None else [Study(cell, number) for number in range(search.num_studies)]
 
 
 def num_trials(cells_of_plan: Sequence[Cell]) -> int:
-    """Return how many trials the searches of some cells train."""
-    found = [study for cell in cells_of_plan for study in studies(cell)]
-    return sum(num_candidates(study) * study.search.num_seeds for study in found)
+    """Return the number of trials that the searches of some cells train."""
+    searches = [study for cell in cells_of_plan for study in studies(cell)]
+    return sum(num_candidates(study) * study.search.num_seeds for study in searches)
 
 
 def num_candidates(study: Study) -> int:
-    """Return how many candidates a study has in the end."""
+    """Return the number of candidates of a complete study."""
     from evalbench import search
 
     return search.num_candidates(study.search)
