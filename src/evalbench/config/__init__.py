@@ -1,8 +1,10 @@
 """The configuration: Hydra's tree, read once into frozen typed values."""
 
+from evalbench.config.activation import ActivationConfig
 from evalbench.config.component import ANYTHING, Component
 from evalbench.config.loss import LossConfig
-from evalbench.config.parts import PARTS, ActivationConfig, OptimizerConfig
+from evalbench.config.optimizer import OptimizerConfig
+from evalbench.config.parts import PARTS
 from evalbench.config.search import Pruning, SearchConfig
 from evalbench.config.tree import log_folder, parse, parse_plain
 from evalbench.config.values import Config, EvaluationConfig, SplitConfig, TrackerConfig

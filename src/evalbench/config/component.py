@@ -12,7 +12,7 @@ from evalbench import own_code
 from evalbench.errors import ConfigError, InputError
 
 ANYTHING = (Exception, SystemExit)
-"""What own code may raise: `sys.exit` in it must not end the program as if all were well."""
+"""Errors that own code may raise: its `sys.exit` must not end the program as a success."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Component:
     arguments: Mapping[str, Any]
 
     def build(self, *args: Any, **more: Any) -> Any:
-        """Call the target with its settings and what is given here; a complaint of it becomes one line."""
+        """Call the target with its settings and these arguments; an error of it becomes one line."""
         try:
             return self._factory(*args, **more)
         except InputError:
@@ -36,7 +36,7 @@ class Component:
 
     @property
     def _factory(self) -> Callable[..., Any]:
-        """The target with its settings; what may be nested in them is made anew for each call."""
+        """The target with its settings; objects nested in them are built anew for each call."""
         return self._instantiated() if any(map(_has_parts, self.arguments.values())) else self._plain_factory
 
     @cached_property
@@ -88,6 +88,6 @@ def _reason(error: BaseException) -> str:
 
 
 def _has_parts(value: Any) -> bool:
-    """Whether an argument is more than a value or a list of values: it may hold objects of its own."""
+    """Return whether an argument may hold objects: it is more than a value or a list of values."""
     parts = value if isinstance(value, list) else [value]
     return any(isinstance(part, Mapping | list) for part in parts)

@@ -13,11 +13,11 @@ from evalbench.space import Dimension
 
 @dataclass(frozen=True)
 class Pruning:
-    """Successive halving: at each rung the worst candidates end, so that one in `eta` goes on."""
+    """Successive halving: at each rung the worst candidates end, and one in `eta` continues."""
 
     eta: int
     first_rung: int
-    """The validation after which candidates are compared first; later rungs follow at its multiples by `eta`."""
+    """The validation after which candidates are first compared; each later rung is `eta` times the one before."""
 
     def spec(self) -> dict[str, int]:
         """Return the part of a tune trial's identity."""
@@ -31,7 +31,7 @@ class Pruning:
         return rung == validation
 
     def rungs(self, validations: int) -> list[int]:
-        """Return the validations after which candidates of so many validations are compared; the last is none."""
+        """Return the validations after which candidates are compared, of trials with that many validations."""
         return [validation for validation in range(1, validations) if self.is_rung(validation)]
 
 
@@ -43,21 +43,21 @@ class SearchConfig:
     num_candidates: int
     """Candidates of a study."""
     num_seeds: int
-    """Trainings of a candidate, whose mean judges it."""
+    """Trials per candidate, whose mean judges it."""
     num_studies: int
     development: float
-    """The share of the rows that the search sees; measured trials are tested on the others."""
+    """The share of the rows that the search sees; measured trials are tested on the rest."""
     batch: int | None
-    """Candidates asked for at once; None: as many as there are, up to a cap."""
+    """Number of candidates asked for at once; None: up to a cap."""
     objectives: tuple[str, ...]
-    """What is judged, the first one above all; empty for the workload's own metric on validation rows."""
+    """The objectives, the first one decides; empty: the workload's own metric on validation rows."""
     pruning: Pruning | None
     storage: str | None
-    """Where Optuna keeps the studies; None: beside the store."""
+    """Optuna's storage; None: next to the store."""
     runs_up_to: int
-    """A tracker gets a run for each tune trial of a study of at most so many trials, else one run for the study."""
+    """Largest number of trials of a study for which a tracker gets a run per trial, not one for the study."""
     space: tuple[Dimension, ...]
-    """The technique's own dimensions, and those that the search adds to every technique's."""
+    """The technique's own dimensions, and those that the search adds to all techniques."""
 
 
 def read_search(section: Section, dimensions: Sequence[Dimension]) -> SearchConfig:
@@ -93,7 +93,7 @@ def read_search(section: Section, dimensions: Sequence[Dimension]) -> SearchConf
     section.finish()
     if search.pruning is not None and search.batch == 1:
         rule = "must be above 1 if candidates are pruned"
-        raise ConfigError("search.batch", rule, search.batch, "those that are asked for together compete: raise it")
+        raise ConfigError("search.batch", rule, search.batch, "candidates of a batch compete: raise it")
     if search.pruning is not None and len(search.objectives) > 1:
         rule = "must be null with more than one objective"
         raise ConfigError("search.pruning", rule, search.pruning.spec(), "halving needs one order of the candidates")
@@ -109,7 +109,7 @@ def _objectives(section: Section) -> tuple[str, ...]:
         rule = "must be a list of names"
         raise ConfigError("search.objectives", rule, names, "for example [val/log_loss,cost/step_seconds]")
     if len(set(names)) < len(names):
-        raise ConfigError("search.objectives", "must be different ones", names, "remove what is listed twice")
+        raise ConfigError("search.objectives", "must differ from each other", names, "remove the repeated name")
     return tuple(names)
 
 

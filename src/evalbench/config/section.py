@@ -14,7 +14,7 @@ _noted: set[str] = set()
 
 
 class Section:
-    """A part of the tree whose values are taken out one by one, so that what is left over is unknown."""
+    """A part of the tree, emptied value by value, so that unknown keys are left over."""
 
     def __init__(self, tree: Mapping[str, Any], name: str) -> None:
         self.name = name
@@ -31,6 +31,13 @@ class Section:
         """Take out the rest: an object that the user chose by `_target_`."""
         target = self.text("_target_")
         return Component(self.name, target, dict(self.rest))
+
+    def optional_component(self) -> Component | None:
+        """Take out the rest: an object that the user chose by `_target_`; None if there is no `_target_`."""
+        if self.given("_target_"):
+            return self.component()
+        self.finish()
+        return None
 
     def given(self, key: str) -> bool:
         """Return whether an optional value is there; a null is taken out."""
@@ -101,7 +108,7 @@ class Section:
             log.warning(note)
 
     def finish(self) -> None:
-        """Refuse what is left over."""
+        """Refuse unknown keys."""
         if self.rest:
             remedy = "remove it, or correct its name"
             raise ConfigError(self._full(next(iter(self.rest))), "is not a setting of evalbench", remedy=remedy)

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evalbench import space
+from evalbench.config.activation import ActivationConfig
 from evalbench.config.component import Component
 from evalbench.config.judging import TaskConfig
 from evalbench.config.loss import LossConfig
-from evalbench.config.parts import PARTS, ActivationConfig, Chosen, OptimizerConfig
+from evalbench.config.optimizer import OptimizerConfig
+from evalbench.config.parts import PARTS
 from evalbench.config.search import SearchConfig
 from evalbench.config.section import Section, check_leaves
 from evalbench.errors import ConfigError
@@ -19,7 +21,7 @@ from evalbench.trial import Budget
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """Shares of the rows; what is left is for training."""
+    """Shares of the rows; the rest is for training."""
 
     validation: float
     test: float
@@ -28,26 +30,26 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What one evaluation asks."""
+    """The question of one evaluation."""
 
     name: str
     question: str | None
     factor: str | None
     baseline: str | None
     rope: Mapping[str, float]
-    """Unit to the smallest difference in it that matters."""
+    """Unit to the smallest difference that matters."""
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """Where trials are mirrored to."""
+    """The trackers that trials are mirrored to."""
 
     trackers: Mapping[str, Component]
     """By the name that the user chose; none if results stay in the store."""
     live: bool
     """Curves are mirrored while a cohort trains, not at its end."""
     patience_seconds: float
-    """How long the end of a sweep waits for trackers."""
+    """Longest wait for trackers at the end of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Config:
     task: TaskConfig
     target_score: float | None
     """The value of the workload's metric that counts as solved."""
-    parts: Mapping[str, Chosen | None]
-    """Config group to the value of that part of the technique, in the order of the table of parts."""
+    parts: Mapping[str, Any]
+    """Config group to the value of that part of the technique: a `Chosen`, or None if the part is left out."""
     part_settings: Mapping[str, Mapping[str, Any]]
     """Config group to the settings that the part was read from."""
     budget: Budget
@@ -68,7 +70,7 @@ class Config:
     devices: int
     """Processes that train the cell together, one per device."""
     trainer_split: Literal["data", "members"]
-    """What they share out: every batch, or the members of the cohort."""
+    """What the processes share: every batch, or the members of the cohort."""
     strategy: str
     """Lightning's, if there are several devices."""
     trainer: Mapping[str, Any]
@@ -76,14 +78,14 @@ class Config:
     verify: bool
     """A user's network is compared with plain PyTorch in its first steps."""
     microbatch_size: int | None
-    """Most rows that one pass takes; larger batches are accumulated, exactly. Never changes a result."""
+    """Most rows of one pass; larger batches are accumulated exactly. Never changes a result."""
     checkpoint_minutes: float
     """Interval between two checkpoints of a cohort in training."""
     checkpoint_folder: Path
     cost_rounds: int
     """Interleaved rounds in which every technique is timed alone; 0 disables timing."""
     save: str
-    """Of which trials the final weights are kept: of none, of the best in each cell, of all."""
+    """Trials whose final weights are kept: none, the best of each cell, or all."""
     weights_folder: Path
     tracker: TrackerConfig
     store_url: str
@@ -103,32 +105,32 @@ class Config:
     @property
     def model(self) -> Component:
         """The network."""
-        model: Any = self.parts["model"]
-        return model  # type: ignore[no-any-return]
+        model: Component = self.parts["model"]
+        return model
 
     @property
     def activation(self) -> ActivationConfig:
         """The network's non-linearity."""
-        activation: Any = self.parts["activation"]
-        return activation  # type: ignore[no-any-return]
+        activation: ActivationConfig = self.parts["activation"]
+        return activation
 
     @property
     def optimizer(self) -> OptimizerConfig:
         """The optimizer."""
-        optimizer: Any = self.parts["optimizer"]
-        return optimizer  # type: ignore[no-any-return]
+        optimizer: OptimizerConfig = self.parts["optimizer"]
+        return optimizer
 
     @property
     def schedule(self) -> Component | None:
         """The learning rate's schedule; None for a constant rate."""
-        schedule: Any = self.parts["schedule"]
-        return schedule  # type: ignore[no-any-return]
+        schedule: Component | None = self.parts["schedule"]
+        return schedule
 
     @property
     def loss(self) -> LossConfig:
         """The loss that is trained on."""
-        loss: Any = self.parts["loss"]
-        return loss  # type: ignore[no-any-return]
+        loss: LossConfig = self.parts["loss"]
+        return loss
 
     @cached_property
     def code(self) -> dict[str, dict[str, str]]:
@@ -138,7 +140,7 @@ class Config:
 
     @cached_property
     def technique(self) -> str:
-        """The label of what is being judged: the factor's value in this cell."""
+        """The label of the technique: the factor's value in this cell."""
         factor = self.evaluation.factor
         return self.label(factor) if factor else f"{self.choices['model']}-{self.choices['optimizer']}"
 
