@@ -40,7 +40,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def text(found: Comparison) -> str:
-    """The comparison as markdown."""
+    """Return the comparison as markdown."""
     decimals = 2 if abs(found.scale) == 100 else 3
     rows = [_row(change, found, decimals) for change in found.changes]
     headers = [

@@ -44,7 +44,7 @@ class Change:
 
     @property
     def words(self) -> str:
-        """The change in a few words."""
+        """Return the change in a few words."""
         if self.quality in WORSE:
             return "got worse"
         if self.worse_on:
@@ -75,7 +75,7 @@ class Comparison:
 
     @property
     def worse(self) -> tuple[str, ...]:
-        """Techniques that got worse beyond the ROPE, over the data sets or on one of them, and evidently so."""
+        """Return the techniques that evidently got worse beyond the ROPE, over the data sets or on one of them."""
         return tuple(change.technique for change in self.changes if change.quality in WORSE or change.worse_on)
 
 
@@ -119,7 +119,7 @@ class _InCommon:
 
     @property
     def level(self) -> float:
-        """The error rate of each technique."""
+        """Return the error rate of each technique."""
         return self.new.judged.design.alpha / len(self.techniques)
 
     def of_workloads(self, values: Any) -> Any:
@@ -211,7 +211,7 @@ def _decide(
     if not max(np.nanmax(np.abs(m.values)) for m in (d, decided)) > 1e-12:
         # The same numbers twice: nothing was run anew, or everything is deterministic.
         return 0.0, 0.0, 0.0, Quality.EQUIVALENT
-    found = decide(
+    decisions = decide(
         d.means[None],
         np.nan_to_num(d.sds())[None],
         np.array(d.counts)[None],
@@ -223,11 +223,16 @@ def _decide(
         lost=failures(decided, -1)[None],
         won=failures(decided, 1)[None],
     )
-    return float(found.mean[0]), float(found.low[0]), float(found.high[0]), QUALITIES[int(found.quality[0])]
+    return (
+        float(decisions.mean[0]),
+        float(decisions.low[0]),
+        float(decisions.high[0]),
+        QUALITIES[int(decisions.quality[0])],
+    )
 
 
 def _worse_on(d: Matrix, decided: Matrix, rope: float, rho: Floats, level: float) -> tuple[str, ...]:
-    """A mean over data sets hides what broke on one: the workloads with evidence of their own, Bonferroni over all."""
+    """Return the workloads that got worse by evidence of their own, Bonferroni over all: a mean may hide them."""
     counts = np.array(d.counts)
     broken = decided_by_failures(failures(decided, -1), counts, failures(decided, 1), counts) < 0
     worse = []
@@ -241,16 +246,21 @@ def _worse_on(d: Matrix, decided: Matrix, rope: float, rho: Floats, level: float
 def _unpaired(
     a: Matrix, b: Matrix, gone: Matrix, before: Matrix, counted: Floats, rope: float, rho: Floats, level: float
 ) -> tuple[float, float, float, Quality]:
-    """Independent seeds: the data sets repeat where there are several, Welch's interval where there is one."""
+    """Compare independent seeds: over the data sets if there are several, else by Welch's interval."""
     use = [w for w, counts in zip(a.workloads, counted, strict=True) if counts] or list(a.workloads)
     if len(use) > 1:
         new, old, lost, won = (np.array([[m.column(w).mean() for w in use]]) for m in (a, b, gone, before))
         means = new - old
         every = np.ones(len(use), dtype=bool)
-        found = decide(
+        decisions = decide(
             means, np.zeros_like(means), np.ones_like(means), rope, counted=every, alpha=level, lost=lost, won=won
         )
-        return float(found.mean[0]), float(found.low[0]), float(found.high[0]), QUALITIES[int(found.quality[0])]
+        return (
+            float(decisions.mean[0]),
+            float(decisions.low[0]),
+            float(decisions.high[0]),
+            QUALITIES[int(decisions.quality[0])],
+        )
     x, y = a.column(use[0]), b.column(use[0])
     mean = float(x.mean() - y.mean())
     if min(x.size, y.size) < 2:
@@ -276,7 +286,7 @@ def _cost(side: JudgedFindings, name: str) -> float:
 
 
 def _provenance(old: JudgedFindings, new: JudgedFindings) -> dict[str, tuple[str, str]]:
-    """Everything about the making of the two that is not the same."""
+    """Return the provenance that differs between the two."""
     sides = [_flat(side) for side in (old, new)]
     return {
         key: (sides[0].get(key, "–"), sides[1].get(key, "–"))

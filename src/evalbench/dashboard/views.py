@@ -31,7 +31,7 @@ class Views:
     """Tables of the evaluation's own run."""
 
     def lines(self) -> list[str]:
-        """Say what there is to see, a line per section."""
+        """Return a line per section."""
         return [
             *(
                 f"{workload}: curves over {self.axis}s, grouped by {GROUP} with bands: {', '.join(names)}"
@@ -46,13 +46,13 @@ def views(evaluation: str, about: Mapping[str, Any]) -> Views:
     """Return the views that fit an evaluation, from what the store says about it for trackers."""
     cells = about["cells"]
     metrics = {cell["workload"]: cell["metric"] for cell in cells}
-    found: dict[str, dict[str, None]] = {}
+    seen: dict[str, dict[str, None]] = {}
     for cell in cells:
         values = {**cell["choices"], "dataset": cell["workload"]}
         values |= {k: v for g in ("optimizer", "model") for k, v in cell["settings"][g].items() if k != "_target_"}
         for key, value in values.items():
-            found.setdefault(key, {})[str(value)] = None
-    varied = [key for key, values in found.items() if len(values) > 1 and key != GROUP]
+            seen.setdefault(key, {})[str(value)] = None
+    varied = [key for key, values in seen.items() if len(values) > 1 and key != GROUP]
     return Views(
         evaluation=evaluation,
         question=about["question"] or evaluation,

@@ -38,17 +38,17 @@ class Workload:
 
     @property
     def measure(self) -> str:
-        """The metric without its split: `accuracy` of `test/accuracy`."""
+        """Return the metric without its split: `accuracy` of `test/accuracy`."""
         return base_name(self.metric)
 
     @property
     def known(self) -> Metric | None:
-        """What is known of the metric; None for one that nobody has registered."""
+        """Return the registered metric; None if nobody has registered it."""
         return find(self.metric)
 
     @property
     def on_curve(self) -> bool:
-        """Whether `val_score` of a curve is on the scale of the workload's own score."""
+        """Return whether `val_score` of a curve is on the scale of the workload's own score."""
         return self.known is not None and self.known.on_curve and base_name(self.curve_metric) == self.measure
 
 
@@ -90,37 +90,37 @@ class Evaluation:
 
     @property
     def tuned(self) -> bool:
-        """Whether at least one side was tuned."""
+        """Return whether at least one side was tuned."""
         return self.tuning is not None
 
     @property
     def failed_score(self) -> str:
-        """What a run scores that has no score of its own, in words."""
+        """Return words for the score of a run that has no score of its own."""
         return "one ROPE worse than the worst run of its data set" if self.foreign else "the trivial predictor"
 
     @property
     def searched(self) -> bool:
-        """Whether evalbench tuned: there are studies to tell of."""
+        """Return whether evalbench tuned, so that there are studies."""
         return self.tuning is not None and "sampler" in self.tuning
 
     @property
     def redrawn(self) -> tuple[str, ...]:
-        """The workloads of which every seed draws other test rows."""
+        """Return the workloads of which every seed draws other test rows."""
         return tuple(name for name, one in self.workloads.items() if not (self.searched or one.fixed_test_rows))
 
     @property
     def num_studies(self) -> int:
-        """How often the whole search was repeated; with more than one, the study is what repeats, not the seed."""
+        """Return the number of repetitions of the search; with more than one, studies repeat instead of seeds."""
         return int(self.tuning["num_studies"]) if self.tuning is not None and self.searched else 1
 
     @property
     def tuning_parity(self) -> bool:
-        """Whether all techniques were tuned with the same budget; so it is where nobody was tuned."""
+        """Return whether all techniques were tuned with the same budget, or none was tuned."""
         return self.tuning is None or bool(self.tuning.get("parity", True))
 
 
 def declaration(raw: Mapping[str, Any]) -> str:
-    """A short hash of what must be fixed before the results: what is compared, the ROPE, the level, the targets."""
+    """Return a short hash of everything fixed before the results: factor, baseline, ROPE, level, targets."""
     fixed = {
         **{key: raw.get(key) for key in ("factor", "baseline", "rope", "confidence")},
         "targets": {name: workload.get("target") for name, workload in raw["workloads"].items()},
@@ -177,7 +177,7 @@ def default_question(factor: str | None, baseline: str | None, techniques: Seque
 
 
 def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
-    """Where techniques are compared there is a baseline, and it is one of them."""
+    """Return the baseline; refuse one that is not a technique, if techniques are compared."""
     if raw["factor"] is None:
         return None
     baseline: str | None = raw["baseline"]

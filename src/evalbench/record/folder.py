@@ -156,7 +156,7 @@ def _table(path: Path, factors: Sequence[str]) -> pd.DataFrame:
 
 
 def _costs(path: Path, evaluation: Evaluation) -> pd.DataFrame:
-    """The isolated measurement, with `cost_seconds` (seconds per step times the steps of the budget) in each row."""
+    """Return the isolated measurement, with `cost_seconds`: seconds per step times the steps of the budget."""
     keys = ["technique", "workload", *evaluation.factors]
     if not path.is_file():
         return pd.DataFrame(columns=[*keys, *NUMBERS["costs.csv"], "cost_seconds"])
@@ -172,7 +172,7 @@ def _costs(path: Path, evaluation: Evaluation) -> pd.DataFrame:
 
 
 def pilot_of(name: str, results: pd.DataFrame) -> int | None:
-    """The first seed of the extension, from the column `stage`; None where all seeds are one stage.
+    """Return the first seed of the extension, from the column `stage`; None where all seeds are one stage.
 
     Raises:
         TableError: a stage is neither pilot nor extension, or a seed of the extension comes before one of the pilot.
@@ -191,7 +191,7 @@ def pilot_of(name: str, results: pd.DataFrame) -> int | None:
 
 
 def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluation: Evaluation) -> pd.DataFrame:
-    """A failed cell may have left no rows: give each seed of it a row, so that the missing pairs are explained."""
+    """Give each seed of a failed cell a row if it left none, so that missing pairs are explained."""
     factors = list(evaluation.factors)
     trial = ["technique", "workload", *factors, "seed"]
     present = set(zip(*(results[name] for name in trial), strict=True))
@@ -224,7 +224,7 @@ def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluati
 
 
 def _ordered(table: pd.DataFrame, evaluation: Evaluation, keys: list[str]) -> pd.DataFrame:
-    """Rows in declared order, whatever their order in the file."""
+    """Return the rows in declared order, whatever their order in the file."""
     places = {
         "workload": list(evaluation.workloads),
         "technique": list(evaluation.techniques),

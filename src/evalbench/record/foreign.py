@@ -47,7 +47,7 @@ class Options:
 
 
 def positive_number(text: str) -> float:
-    """A number above 0 from the command line; argparse turns the error into a refusal."""
+    """Return a number above 0 from the command line; argparse turns the error into a refusal."""
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
@@ -186,7 +186,7 @@ def _within_one(table: pd.DataFrame) -> bool:
 
 
 def _without_curves(table: pd.DataFrame, factors: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Where a trial has several steps they are its curve, and the last one is its result."""
+    """Split off the curves: several steps of a trial are its curve, and the last step is its result."""
     keys = ["technique", "workload", *factors, "seed"]
     columns = [*keys, "epoch", "step", "train_loss", "val_loss", "val_score"]
     if "step" not in table.columns or not table.duplicated(keys).any():
@@ -383,7 +383,7 @@ def _one_unit(source: str, whole: Path | None, evaluation: Evaluation, reference
 
 
 def _costs(results: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
-    """Seconds that the table gives: one round per seed."""
+    """Return the seconds that the table gives: one round per seed."""
     keys = ["technique", "workload", *factors]
     columns = [*keys, "round", "step_seconds", "steps", "cost_seconds"]
     if "cost_seconds" not in results.columns or not (results["cost_seconds"] > 0).any():

@@ -24,7 +24,7 @@ def best_possible(metric: str) -> float:
 
 
 def skill_scales(folder: Folder) -> pd.DataFrame:
-    """Columns workload, seed and scale: the distance from the trivial predictor to a perfect one on that split."""
+    """Return columns workload, seed and scale: the distance from the trivial to a perfect predictor on that split."""
     trivial = folder.references[folder.references["reference"] == TRIVIAL]
     best = trivial["metric"].map({metric: best_possible(metric) for metric in sorted(set(trivial["metric"]))})
     scales = trivial[["workload", "seed"]].assign(scale=(best - trivial["score"]).abs())

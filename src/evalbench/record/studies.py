@@ -48,7 +48,7 @@ class Studies:
     search: Mapping[str, Any]
 
     def of(self, technique: str, workload: str | None = None) -> list[Study]:
-        """The studies of one technique, on one workload or all."""
+        """Return the studies of one technique, on one workload or all."""
         return [s for s in self.studies if s.technique == technique and workload in (None, s.workload)]
 
 

@@ -200,16 +200,16 @@ def _importance(s: Searched) -> dict[str, dict[str, float]]:
         if one.result is not None and one.result.values is not None and not one.result.pruned
         if math.isfinite(one.result.values[0])
     ]
-    found = importance(_space(s), finished, s.study.direction(s.study.objectives[0]) == "maximize")
+    shares = importance(_space(s), finished, s.study.direction(s.study.objectives[0]) == "maximize")
     return {
-        "importance": {path: round(share, 6) for path, (share, _) in found.items()},
-        "importance_error": {path: round(error, 6) for path, (_, error) in found.items()},
+        "importance": {path: round(share, 6) for path, (share, _) in shares.items()},
+        "importance_error": {path: round(error, 6) for path, (_, error) in shares.items()},
     }
 
 
 def failed_candidates(searched: Sequence[Searched]) -> list[dict[str, Any]]:
     """Return one entry per study that has both candidates that failed and one to measure, as for a failed cell."""
-    found = []
+    failures = []
     for s in searched:
         failed = [
             trial for one in s.history if one.state is State.FAILED for trial in one.trials if trial.result.message
@@ -218,8 +218,8 @@ def failed_candidates(searched: Sequence[Searched]) -> list[dict[str, Any]]:
         if failed and s.best is not None:
             entry = {"technique": s.link.technique, "workload": s.study.cell.workload, "factors": dict(s.link.factors)}
             message = f"{count} of {len(s.history)} candidates: {failed[0].result.message}"
-            found.append({**entry, "message": message, "log": failed[0].result.log})
-    return found
+            failures.append({**entry, "message": message, "log": failed[0].result.log})
+    return failures
 
 
 def write_costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -294,7 +294,7 @@ def _key(link: Link, trial: StoredTrial) -> dict[str, Any]:
 
 
 def _failures(pairs: Sequence[tuple[Link, StoredTrial]]) -> list[dict[str, Any]]:
-    """One entry per failed cell, however many of its trials failed."""
+    """Return one entry per failed cell, however many of its trials failed."""
     failed: dict[tuple[str, ...], dict[str, Any]] = {}
     for link, trial in pairs:
         if trial.result.state is State.FAILED:
@@ -339,7 +339,7 @@ def _chosen(dataset: Dataset) -> dict[str, Any]:
 
 
 def _provenance(design: Mapping[str, Any], trials: Sequence[StoredTrial]) -> dict[str, Any]:
-    """Everything about the trials' making that is not the same for all is listed."""
+    """Return how the trials were made; values that differ between trials are listed."""
     made = [trial.provenance for trial in trials]
     finished = sorted(str(entry["finished"]) for entry in made)
     return {

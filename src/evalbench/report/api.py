@@ -30,7 +30,7 @@ class Report:
 
     @property
     def verdicts(self) -> pd.DataFrame:
-        """A row per technique, the baseline first: rank, ring, quality, effect with its interval, cost, next step.
+        """Return a row per technique, the baseline first: rank, ring, quality, effect and interval, cost, next step.
 
         Effects, `low`, `high` and `rope` are in the unit in the column `unit` (percentage points of an accuracy,
         not fractions); `cost_ratio` is the cost relative to the baseline's. Empty if the evaluation has no baseline.
@@ -39,12 +39,12 @@ class Report:
 
     @property
     def frames(self) -> tuple[str, ...]:
-        """The names that `frame` takes."""
+        """Return the names that `frame` takes."""
         return tuple(dict.fromkeys([*self._tables, *self.figures, *(f"figures/{name}" for name in self.figures)]))
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """The names that `figure` takes."""
+        """Return the names that `figure` takes."""
         return tuple(self._drawings)
 
     def frame(self, name: str) -> pd.DataFrame:
@@ -73,7 +73,7 @@ class Report:
 
     @property
     def markdown(self) -> str:
-        """The text of `report.md`, whose links lead to the files that `save` writes."""
+        """Return the text of `report.md`, whose links lead to the files that `save` writes."""
         return page.markdown(self.findings)
 
     def save(self, folder: str | Path) -> Path:

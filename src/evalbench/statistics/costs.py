@@ -26,7 +26,7 @@ UNKNOWN = Ratio(math.nan, math.nan, math.nan, 0, math.nan)
 
 
 def cost_ratio(candidate: npt.ArrayLike, baseline: npt.ArrayLike, confidence: float = 0.95) -> Ratio:
-    """Geometric mean of candidate / baseline with the t interval of the logarithms, exponentiated.
+    """Return the geometric mean of candidate / baseline with the t interval of the logarithms, exponentiated.
 
     Args:
         candidate, baseline: shape (R, W): the cost in each round on each workload, above 0; the rounds are interleaved

@@ -135,7 +135,7 @@ def _over_sets(
 def _claims(
     means: Floats, errors: Floats, freedom: Floats, plain: npt.NDArray[np.intp], rope: float, alpha: float, m: int
 ) -> npt.NDArray[np.intp]:
-    """The classes of the data sets, INFERIOR and SUPERIOR only where they hold after Holm over all D·m claims."""
+    """Return the classes of the data sets, INFERIOR and SUPERIOR only if they hold after Holm over all D·m claims."""
     p = 2 * stats.t.sf((np.abs(means) - rope) / errors, freedom)
     p = np.where(np.isnan(p), 1.0, p)
     flat = p.reshape(*p.shape[:-2], -1)

@@ -34,24 +34,24 @@ class Interval:
 
     @property
     def computed(self) -> bool:
-        """Whether there are two ends to print."""
+        """Return whether there are two ends to print."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def side(self) -> int:
-        """1 where the whole interval lies above zero, -1 where it lies below, 0 otherwise or where not computed."""
+        """Return 1 if the whole interval lies above zero, -1 if below, else 0, also if not computed."""
         return int(self.low > 0) - int(self.high < 0)
 
     @property
     def why_not(self) -> str:
-        """Why there is no interval, in two words; empty where there is one."""
+        """Say why there is no interval, in two words; empty if there is one."""
         if self.computed:
             return ""
         return f"n = {self.count}" if self.count < 2 else "no spread"
 
 
 def half_width(sd: Any, count: Any, confidence: float, rho: Any = 0.0, num_pilot: Any = None) -> Any:
-    """Half of a t interval: `t_{1-α/2, n-1} · s · sqrt(1/n + rho)`, elementwise over arrays of any one shape.
+    """Return half of a t interval, `t_{1-α/2, n-1} · s · sqrt(1/n + rho)`, elementwise over arrays of one shape.
 
     Args:
         sd: standard deviation of the values; of the pilot's values where there are two stages.
@@ -70,7 +70,7 @@ def half_width(sd: Any, count: Any, confidence: float, rho: Any = 0.0, num_pilot
 def t_interval(
     values: Sequence[float] | Floats, confidence: float, rho: float = 0.0, num_pilot: int | None = None
 ) -> Interval:
-    """Mean of n values with the interval `mean ± t_{1-α/2, n-1} · s · sqrt(1/n + rho)`.
+    """Return the mean of n values with the interval `mean ± t_{1-α/2, n-1} · s · sqrt(1/n + rho)`.
 
     Args:
         values: shape (n,), one value per independent repetition (a seed, or a data set), all finite; the pilot's first
@@ -103,7 +103,7 @@ def t_interval(
 
 
 def narrower(interval: Interval, confidence: float, num_known: int | None = None) -> Interval:
-    """The same interval at another level; `num_known` values gave its spread (all, if None)."""
+    """Return the same interval at another level; `num_known` values gave its spread (all, if None)."""
     if not interval.computed:
         return interval
     freedom = (interval.count if num_known is None else num_known) - 1
@@ -114,7 +114,7 @@ def narrower(interval: Interval, confidence: float, num_known: int | None = None
 
 
 def welch_intervals(a: Floats, b: Floats, alpha: float, rho: float = 0.0) -> tuple[float, float, float, float]:
-    """Ends of the (1 - α) and the (1 - 2α) interval of mean(a) - mean(b), independent runs of shapes (n_a,) and (n_b,).
+    """Return the ends of the (1 - α) and the (1 - 2α) interval of mean(a) - mean(b), shapes (n_a,) and (n_b,).
 
     `(a - b) ± t_ν sqrt(s_a² (1/n_a + rho) + s_b² (1/n_b + rho))`, ν by Welch and Satterthwaite; nan without spread.
 
@@ -136,7 +136,7 @@ def welch_intervals(a: Floats, b: Floats, alpha: float, rho: float = 0.0) -> tup
 
 
 def clopper_pearson(wins: float, count: int, confidence: float) -> tuple[float, float]:
-    """Exact interval of a probability from `wins` out of `count`: quantiles of two beta distributions.
+    """Return the exact interval of a probability from `wins` out of `count`: quantiles of two beta distributions.
 
     `low = Beta(wins, count - wins + 1)` at α/2, `high = Beta(wins + 1, count - wins)` at 1 - α/2. A tie may be given as
     half a win; the beta quantiles then interpolate between the two exact intervals.
@@ -155,7 +155,7 @@ def clopper_pearson(wins: float, count: int, confidence: float) -> tuple[float, 
 
 
 def family_confidence(confidence: float, num_comparisons: int) -> float:
-    """Level of each interval such that all of a family hold together: `1 - α/m` (Bonferroni).
+    """Return the level of each interval such that all of a family hold together: `1 - α/m` (Bonferroni).
 
     Raises:
         ValueError: the family is empty.
@@ -166,7 +166,7 @@ def family_confidence(confidence: float, num_comparisons: int) -> float:
 
 
 def fewest_decisive(confidence: float) -> int:
-    """Fewest repetitions, all of them won, for which the exact interval excludes one half.
+    """Return the fewest repetitions, all of them won, for which the exact interval excludes one half.
 
     All n won gives the lower end `(α/2)**(1/n)`, which passes one half once `n > log2(2/α)`.
     """

@@ -103,7 +103,7 @@ class Failures:
 
     @property
     def often(self) -> bool:
-        """Whether the candidate fails more often, by a tenth of the pairs or more."""
+        """Return whether the candidate fails more often, by a tenth of the pairs or more."""
         return self.candidate - self.baseline > (FAILURES - 1e-9) * self.num_pairs
 
 
@@ -137,17 +137,17 @@ class Verdict:
 
     @property
     def ring(self) -> Ring:
-        """The advice in one word."""
+        """Return the advice in one word."""
         return self.advice.ring
 
     @property
     def rope_sensitive(self) -> bool:
-        """Whether half or double the ROPE would have given another ring."""
+        """Return whether half or double the ROPE would have given another ring."""
         return {self.half_rope, self.double_rope} != {self.ring}
 
 
 def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.Generator) -> tuple[Verdict, ...]:
-    """The verdicts of one family of candidates against one baseline, in the order given.
+    """Return the verdicts of one family of candidates against one baseline, in the order given.
 
     Args:
         candidates: all candidates of the family, their matrices with the same workloads.
@@ -166,7 +166,7 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
         known = np.array(
             [count_pairs(c.differences, seeds) for c, seeds in zip(candidates, pilots, strict=True)], dtype=float
         )
-    found = {
+    by_factor = {
         factor: decide(
             means,
             np.nan_to_num(sds),
@@ -183,15 +183,15 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
         )
         for factor in (1.0, 0.5, 2.0)
     }
-    seconds = _second_methods(candidates, found[1.0], design, generator)
+    seconds = _second_methods(candidates, by_factor[1.0], design, generator)
     return tuple(
-        _verdict(place, candidate, found, seconds[place], design, np.nan_to_num(sds[place]))
+        _verdict(place, candidate, by_factor, seconds[place], design, np.nan_to_num(sds[place]))
         for place, candidate in enumerate(candidates)
     )
 
 
 def count_pairs(differences: Matrix, seeds: Sequence[int] | None) -> tuple[int, ...]:
-    """Pairs per workload among some of the seeds (all, if None)."""
+    """Return the number of pairs per workload among some of the seeds (all, if None)."""
     rows = [place for place, seed in enumerate(differences.seeds) if seeds is None or seed in set(seeds)]
     return tuple(int(count) for count in np.isfinite(differences.values[rows]).sum(axis=0))
 
@@ -212,12 +212,12 @@ def _pilot(differences: Matrix, num_pilot: int | None) -> tuple[int, ...] | None
 
 
 def used(design: Design) -> list[int]:
-    """The workloads that the overall effect is made of: those that count, or all where none does."""
+    """Return the workloads that the overall effect is made of: those that count, or all if none does."""
     return [place for place, counts in enumerate(design.counted) if counts or not any(design.counted)]
 
 
 def _second_methods(
-    candidates: Sequence[Candidate], found: Decisions, design: Design, generator: np.random.Generator
+    candidates: Sequence[Candidate], decisions: Decisions, design: Design, generator: np.random.Generator
 ) -> list[Second]:
     places = used(design)
     D = len(places)
@@ -240,7 +240,7 @@ def _second_methods(
     adjusted = holm([*p_values, *[math.nan] * (family - len(candidates))])
     seconds = []
     for place, (p, p_holm) in enumerate(zip(p_values, adjusted[: len(candidates)], strict=True)):
-        side = int(found.low[place] > 0) - int(found.high[place] < 0)
+        side = int(decisions.low[place] > 0) - int(decisions.high[place] < 0)
         attainable = min(1.0, smallest_attainable(counts[place]) * family)
         agrees = methods_agree(side, sides[place], p_holm, attainable, design.alpha)
         seconds.append(Second(name, p, p_holm, attainable, agrees))
@@ -250,12 +250,12 @@ def _second_methods(
 def _verdict(
     place: int,
     candidate: Candidate,
-    found: Mapping[float, Decisions],
+    by_factor: Mapping[float, Decisions],
     second: Second,
     design: Design,
     sds: Floats,
 ) -> Verdict:
-    differences, here = candidate.differences, found[1.0]
+    differences, here = candidate.differences, by_factor[1.0]
     places = used(design)
     D = sum(design.counted)
     counts = np.array(differences.counts)
@@ -265,7 +265,7 @@ def _verdict(
     wins, ties, losses = _count_pairs(candidate, places)
     gone = _count_failures(candidate, places, int(here.by_failures[place]))
     num_pairs = D if design.one_score else int(counts[places].min())
-    advices = _advices(place, candidate, found, second, design, num_pairs)
+    advices = _advices(place, candidate, by_factor, second, design, num_pairs)
     guards, advice = advices[1.0]
     return Verdict(
         candidate=candidate.name,
@@ -297,7 +297,7 @@ def _verdict(
 def _advices(
     place: int,
     candidate: Candidate,
-    found: Mapping[float, Decisions],
+    by_factor: Mapping[float, Decisions],
     second: Second,
     design: Design,
     num_pairs: int,
@@ -314,7 +314,7 @@ def _advices(
         failures_ok=candidate.failures_ok,
     )
     advices = {}
-    for factor, decisions in found.items():
+    for factor, decisions in by_factor.items():
         inferior = decisions.sets_quality[place, places] == QUALITIES.index(Quality.INFERIOR)
         guards = replace(base, worst_dataset_inferior=bool(inferior.any()))
         quality = QUALITIES[int(decisions.quality[place])]
@@ -386,7 +386,7 @@ def _without_each(differences: Matrix, places: list[int]) -> dict[str, float]:
 
 
 def _finest(means: Floats, sds: Floats, counts: Floats, design: Design, places: list[int], level: float) -> float:
-    """Half the interval that no number of seeds would narrow, at the noise floor of the test sets or above it."""
+    """Return half the interval that no number of seeds would narrow, at least the noise floor of the test sets."""
     shared = np.asarray(design.rho)[places] * sds**2
     if len(places) == 1:
         limit = float(stats.norm.ppf(1 - level / 2)) * math.sqrt(float(shared[0]))

@@ -101,7 +101,7 @@ def paired_effect(
     num_pilot: int | None = None,
     decided: npt.ArrayLike = 0.0,
 ) -> PairedEffect:
-    """Effect of a candidate over n pairs.
+    """Return the effect of a candidate over n pairs.
 
     Args:
         candidate, baseline: shape (n,), the scores of the pairs, oriented so that larger is better; n may be 0.
@@ -144,7 +144,7 @@ def never_gained(difference: npt.ArrayLike, decided: npt.ArrayLike) -> npt.NDArr
 
 
 def correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Pearson correlation of two arrays of shape (n,); nan for n < 2 or where one of them does not vary."""
+    """Return the Pearson correlation of two arrays of shape (n,); nan for n < 2 or where one of them does not vary."""
     if a.size < 2:
         return math.nan
     x, y = a - a.mean(), b - b.mean()
@@ -153,9 +153,9 @@ def correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float
     return float((x @ y) / math.sqrt(float(x @ x) * float(y @ y)))
 
 
-def _spread(centred: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float:
+def _spread(centered: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float:
     largest = float(np.abs(values).max())
-    return float(np.abs(centred).max()) / largest if largest else 0.0
+    return float(np.abs(centered).max()) / largest if largest else 0.0
 
 
 def _side(trials: pd.DataFrame, technique: str, on: list[str]) -> pd.DataFrame:
@@ -167,7 +167,7 @@ def _side(trials: pd.DataFrame, technique: str, on: list[str]) -> pd.DataFrame:
 
 
 def _names(keys: pd.DataFrame, most: int = 3) -> str:
-    """The first few keys in words: `workload digits, seed 3`."""
+    """Return the first few keys in words: `workload digits, seed 3`."""
     ordered = keys.drop_duplicates().sort_values(list(keys.columns), kind="stable")
     texts = [
         ", ".join(f"{name} {value}" for name, value in row.items()) for row in ordered.head(most).to_dict("records")

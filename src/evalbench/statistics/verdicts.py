@@ -36,7 +36,7 @@ class Quality(StrEnum):
 
     @property
     def words(self) -> str:
-        """What it means, for a reader."""
+        """Return the meaning, for a reader."""
         return {
             Quality.SUPERIOR: "better by more than the ROPE",
             Quality.BETTER: "better, by how much is uncertain",
@@ -85,7 +85,7 @@ MATRIX = {
 def classify(
     low: Any, high: Any, low_tost: Any, high_tost: Any, rope: float, equivalence: Any = True
 ) -> npt.NDArray[np.intp]:
-    """Quality classes, elementwise, as places in `QUALITIES`.
+    """Return the quality classes, elementwise, as places in `QUALITIES`.
 
     Args:
         low, high: the (1 - α/m) interval of candidate minus baseline, positive being better for the candidate; nan
@@ -114,7 +114,7 @@ def classify(
 def quality(
     low: float, high: float, low_tost: float, high_tost: float, rope: float, equivalence: bool = True
 ) -> Quality:
-    """The quality class of one comparison; see `classify`."""
+    """Return the quality class of one comparison; see `classify`."""
     return QUALITIES[int(classify(low, high, low_tost, high_tost, rope, equivalence))]
 
 
@@ -162,7 +162,7 @@ def after_failures(
 
 
 def cost_class(low: float, high: float, tolerance: float = COST_TOLERANCE) -> CostClass:
-    """The cost class of an interval of the ratio candidate / baseline; UNCLEAR where there is none (nan)."""
+    """Return the cost class of an interval of the ratio candidate / baseline; UNCLEAR where there is none (nan)."""
     if high < 1 - tolerance:
         return CostClass.CHEAPER
     if low > 1 + tolerance:
@@ -171,7 +171,7 @@ def cost_class(low: float, high: float, tolerance: float = COST_TOLERANCE) -> Co
 
 
 def vote(overall: Any, claims: npt.NDArray[np.intp], plain: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """The same elementwise, as places in `QUALITIES`.
+    """Return the class over the data sets, elementwise, as indices into `QUALITIES`.
 
     Args:
         overall: shape (...), classes of the overall interval.
@@ -181,8 +181,8 @@ def vote(overall: Any, claims: npt.NDArray[np.intp], plain: npt.NDArray[np.intp]
     count = claims.shape[-1]
 
     def many(name: Quality) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = 2 * (claims == QUALITIES.index(name)).sum(axis=-1) >= max(count, 1)
-        return found
+        reached: npt.NDArray[np.bool_] = 2 * (claims == QUALITIES.index(name)).sum(axis=-1) >= max(count, 1)
+        return reached
 
     def nowhere(*names: Quality) -> npt.NDArray[np.bool_]:
         there = np.isin(plain, [QUALITIES.index(name) for name in names])
@@ -229,7 +229,7 @@ class Advice:
 def advise(
     quality: Quality, cost: CostClass, num_datasets: int, num_pairs: int, guards: Guards | None = None
 ) -> Advice:
-    """The ring of one comparison.
+    """Return the ring of one comparison.
 
     Args:
         quality, cost: the two classes.
@@ -268,15 +268,17 @@ def _caps(guards: Guards, num_datasets: int) -> list[Cap]:
 
 
 def failures_are_ok(failed: float, count: int, failed_baseline: float, count_baseline: int) -> bool:
-    """False where the candidate fails in at least 10 % of its runs, and more often than the baseline. No test: 3 of 10
-    against 0 of 10 is p = .21, and matters all the same."""
+    """Return False if the candidate fails in at least 10 % of its runs, and more often than the baseline.
+
+    This is no test: 3 of 10 against 0 of 10 is p = .21, and matters all the same.
+    """
     if not count or not count_baseline:
         return True
     return failed / count < FAILURES or failed / count <= failed_baseline / count_baseline
 
 
 def methods_agree(side: int, second_side: int, p_adjusted: float, attainable: float, alpha: float = 0.05) -> bool:
-    """Whether a second method bears out an interval that excludes zero.
+    """Return whether a second method bears out an interval that excludes zero.
 
     Args:
         side: of the deciding interval, 1 or -1; with 0 there is nothing to contradict.

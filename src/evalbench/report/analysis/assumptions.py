@@ -140,14 +140,14 @@ def _hardware(evaluation: Evaluation) -> Check:
 
 def _run_correlation(judged: Judgment, verdict: Verdict) -> float:
     a, b = judged.scores[verdict.candidate], judged.scores[judged.baseline]
-    found = []
+    correlations = []
     for place in used(judged.design):
         shared = [seed for seed in a.seeds if seed in set(b.seeds)]
         x = np.array([a.values[a.seeds.index(seed), place] for seed in shared])
         y = np.array([b.values[b.seeds.index(seed), place] for seed in shared])
         if x.size > 2 and np.std(x) > 1e-12 and np.std(y) > 1e-12:
-            found.append(float(np.corrcoef(x, y)[0, 1]))
-    return float(np.mean(found)) if found else math.nan
+            correlations.append(float(np.corrcoef(x, y)[0, 1]))
+    return float(np.mean(correlations)) if correlations else math.nan
 
 
 def _outlier(judged: Judgment, verdict: Verdict) -> float:

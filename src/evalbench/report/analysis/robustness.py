@@ -21,11 +21,11 @@ from evalbench.statistics.aggregates import (
 )
 from evalbench.statistics.effects import (
     Posterior,
-    Standardised,
+    Standardized,
     hodges_lehmann,
     posterior_signed_rank,
     posterior_t,
-    standardised,
+    standardized,
 )
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.judging import Verdict, used
@@ -50,7 +50,7 @@ class Proof:
     p_holm: float  # the exact test's, over the family
     p_equivalence: float
     hodges_lehmann: float
-    size: Standardised
+    size: Standardized
     posterior: Posterior
     posterior_by: str
     pooled: RandomEffects | None
@@ -108,7 +108,7 @@ def robustness(folder: Folder, judged: Judgment, common: Unit) -> Robustness:
 
 
 def _has_seeds(judged: Judgment, candidate: str, places: list[int]) -> bool:
-    """Whether both sides have a seed with all settings on every workload that counts: a pair may have only some."""
+    """Return whether both sides have a seed with all settings on every workload that counts."""
     d = judged.difference(candidate, judged.baseline)
     return bool(d.seeds) and all(d.counts[place] for place in places)
 
@@ -140,7 +140,7 @@ def _proof(judged: Judgment, verdict: Verdict) -> Proof:
         p_holm=verdict.second.p_holm,
         p_equivalence=equivalence(values, design.rope, rho),
         hodges_lehmann=hodges_lehmann(values),
-        size=standardised(values),
+        size=standardized(values),
         posterior=posterior,
         posterior_by=by,
         pooled=None if one else random_effects(d.means[places], variances, 1 - level),

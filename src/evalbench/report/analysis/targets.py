@@ -43,7 +43,7 @@ class Milestones:
 
 
 def milestones(folder: Folder) -> Milestones:
-    """Time to target on every workload that declares one and whose validation score is on the metric's scale."""
+    """Return times to target on each workload that declares one, if its curves are on the scale of its metric."""
     evaluation = folder.evaluation
     targets = {
         name: float(workload.target)
@@ -87,7 +87,7 @@ def milestones(folder: Folder) -> Milestones:
 
 
 def _first_steps(folder: Folder, targets: dict[str, float]) -> pd.DataFrame:
-    """A row per trial that has a score: the first step at which it reached the target, infinite where it never did."""
+    """Return a row per trial that has a score: the first step at which it reached the target, or infinity."""
     keys = ["technique", "workload", *folder.evaluation.factors, "seed"]
     trials = folder.results[folder.results["score"].notna() & folder.results["workload"].isin(list(targets))]
     curves = folder.curves[folder.curves["workload"].isin(list(targets))]
@@ -101,7 +101,7 @@ def _first_steps(folder: Folder, targets: dict[str, float]) -> pd.DataFrame:
 
 
 def _median(values: pd.Series[float]) -> float:
-    """The median where a miss is infinite: infinite as soon as half the trials miss."""
+    """Return the median where a miss is infinite: infinite as soon as half the trials miss."""
     ordered = np.sort(values.to_numpy(dtype=np.float64))
     n = ordered.size
     if np.isnan(ordered).any():

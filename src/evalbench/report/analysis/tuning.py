@@ -119,7 +119,7 @@ def _spent(folder: TunedFolder, technique: str) -> Spent:
 
 
 def _finished(folder: TunedFolder) -> pd.DataFrame:
-    """The number of candidates that were not cut short, a row per technique and a column per study of each workload."""
+    """Return the number of candidates that were not cut short: a row per technique, a column per workload and study."""
     table = folder.studies.candidates
     keys = ["workload", *folder.evaluation.factors, "study"]
     complete = (table["state"] == "COMPLETE").groupby([table[key] for key in ["technique", *keys]], sort=False).sum()
@@ -179,13 +179,13 @@ def _choices(study: Study) -> list[Choice]:
 
 
 def objective_of(studies: Studies, workload: str) -> tuple[str, str]:
-    """The first objective on a workload, and its direction."""
+    """Return the first objective on a workload, and its direction."""
     name = str(studies.search["objectives"][workload][0])
     return name, str(studies.search["directions"][name])
 
 
 def _best_found(folder: TunedFolder, independent: bool) -> pd.DataFrame:
-    """The first objective of the best of n candidates.
+    """Return the first objective of the best of n candidates.
 
     Expected, from all candidates, where each was drawn by itself; over the studies' own order otherwise. A pruned
     candidate counts with the value it had.
@@ -238,7 +238,7 @@ def error_of_mean(errors: pd.Series[float]) -> float:
 
 
 def _front(folder: TunedFolder) -> pd.DataFrame:
-    """Candidates by their objectives, and which of them nothing else beats in all."""
+    """Return the candidates by their objectives, and which of them nothing else beats in all."""
     names = {name for names in folder.studies.search["objectives"].values() for name in names[1:]}
     if not names:
         return pd.DataFrame()

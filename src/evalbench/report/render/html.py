@@ -59,7 +59,7 @@ def fragment(markdown: str) -> str:
 
 
 def page(markdown: str, folder: Path) -> str:
-    """The markdown of a report as a page; figures and their numbers from `folder` are put into it."""
+    """Return the markdown of a report as a page; figures and their numbers from `folder` are put into it."""
     tokens = (renderer := _Markdown()).parse(markdown)
     body = str(renderer.renderer.render(tokens, renderer.options, {}))
     # In what is rendered a quote is one of an attribute's: in text it is written as &quot;.

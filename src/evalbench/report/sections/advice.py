@@ -16,7 +16,7 @@ from evalbench.statistics.verdicts import CostClass, Quality, Ring
 
 
 def scope(findings: JudgedFindings) -> str:
-    """What the verdicts are about: `5 data sets (10 seeds each)`."""
+    """Return the scope of the verdicts: `5 data sets (10 seeds each)`."""
     evaluation = findings.evaluation
     seeds = f"({_seeds(findings)})"
     if len(findings.data_sets) > 1:
@@ -38,7 +38,7 @@ def _seeds(findings: JudgedFindings) -> str:
 
 
 def sentences(findings: JudgedFindings) -> list[str]:
-    """One for each technique but the baseline, in the order of the table."""
+    """Return a sentence for each technique but the baseline, in the order of the table."""
     verdicts = {verdict.candidate: verdict for verdict in findings.judged.verdicts}
     others = [name for name in order(findings) if name != findings.judged.baseline]
     return [sentence(findings, verdicts[name]) if name in verdicts else _unjudged(findings, name) for name in others]
@@ -59,14 +59,14 @@ def _unjudged(findings: JudgedFindings, name: str) -> str:
 
 
 def order(findings: JudgedFindings) -> list[str]:
-    """The techniques as the page lists them: by shared rank, equals as declared; those that cannot be judged last."""
+    """Return the techniques in the order of the page: by shared rank, then as declared; unjudged ones last."""
     judged = findings.judged
     known = {verdict.candidate for verdict in judged.verdicts} | {judged.baseline}
     return sorted(findings.evaluation.techniques, key=lambda n: (n not in known, judged.ranks[n]))
 
 
 def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
-    """The verdict on one technique, from the template."""
+    """Return the verdict on one technique, from the template."""
     unit, baseline = findings.common, str(findings.evaluation.baseline)
     effect = verdict.effect
     rope = f"ROPE ±{unit.size(findings.judged.design.rope)}"
@@ -101,7 +101,7 @@ def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _why(findings: JudgedFindings, verdict: Verdict) -> str:
-    """What the class means, and where it comes from where that is not the interval: from failures, or from a vote."""
+    """Say what the class means, and that failures or a vote decided, if the interval did not."""
     words = verdict.quality.words
     if verdict.failures.side and verdict.ring is not Ring.INVALID:
         return f"{'works' if verdict.failures.side > 0 else 'fails'} where the other does not, whatever the scores"
@@ -115,7 +115,7 @@ def _why(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _failures(findings: JudgedFindings, verdict: Verdict) -> str:
-    """How often each side alone failed, where that is not the same: EQUIVALENT is not given then."""
+    """Say how often each side alone failed, if the numbers differ: EQUIVALENT is not given then."""
     gone = verdict.failures
     if math.isclose(gone.candidate, gone.baseline):
         return ""
@@ -127,7 +127,7 @@ def _failures(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def reason_invalid(findings: JudgedFindings, verdict: Verdict) -> str:
-    """Which cells are missing, where that makes a comparison invalid."""
+    """Say which cells are missing, if that makes a comparison invalid."""
     if verdict.ring is not Ring.INVALID or verdict.candidate not in findings.judged.incomplete:
         return ""
     reasons = findings.judged.incomplete[verdict.candidate].split("; ")
@@ -145,7 +145,7 @@ def _cost(verdict: Verdict) -> str:
 
 
 def work(findings: JudgedFindings, candidate: str) -> str:
-    """Whether the budgets that were equal on paper were equal work."""
+    """Say how much work was unequal, if equal budgets were not equal work."""
     totals = {name: spent(findings, name) for name in (candidate, str(findings.evaluation.baseline))}
     mine, base = totals.values()
     unequal = []
@@ -157,7 +157,7 @@ def work(findings: JudgedFindings, candidate: str) -> str:
 
 
 def spent(findings: JudgedFindings, technique: str) -> dict[str, float]:
-    """Mean updates, examples and FLOPs of a trial, averaged over the data sets; nan where not known."""
+    """Return the mean updates, examples and FLOPs of a trial, averaged over the data sets; nan where not known."""
     where = findings.data_sets or tuple(findings.units)
     mine = [c for c in findings.costs if c.technique == technique and c.workload in where and c.num_trials]
     return {
@@ -197,7 +197,7 @@ def _survivors(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _conditional(findings: JudgedFindings, verdict: Verdict) -> str:
-    """Where the effect turns with the level of another factor, by more than the ROPE on both sides."""
+    """Say at which levels of another factor the effect turns, by more than the ROPE on both sides."""
     rope = findings.judged.design.rope
     parts = []
     for factor in findings.evaluation.factors:
@@ -213,7 +213,7 @@ def _conditional(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
-    """What to do next, in one sentence."""
+    """Return the next step, in one sentence."""
     step, effect, unit = verdict.next_step, verdict.effect, findings.common
     if verdict.ring is Ring.INVALID:
         if findings.evaluation.foreign:
@@ -278,7 +278,7 @@ def _budget(findings: Findings) -> str:
 
 
 def work_cells(findings: JudgedFindings, technique: str) -> list[str]:
-    """Updates, examples and FLOPs of one trial, as cells of the verdict table."""
+    """Return the updates, examples and FLOPs of one trial, as cells of the verdict table."""
     mine = spent(findings, technique)
     if not any(map(math.isfinite, mine.values())):
         return ["–"] * len(mine)

@@ -12,7 +12,7 @@ from evalbench.report.section import Section, numbers_of
 
 
 def table(findings: JudgedFindings) -> str:
-    """Interquartile mean with both bootstraps, and how often each technique ranks first."""
+    """Return the interquartile mean with both bootstraps, and how often each technique ranks first."""
     unit, rows = findings.common, []
     for name, value in findings.robustness.iqm.items():
         these, like = value.these, value.like_these
@@ -37,7 +37,7 @@ def _interval(unit: Unit, oriented: tuple[float, float]) -> str:
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Interquartile means and the chance to be best."""
+    """Return the interquartile means and the chance to be best."""
     unit, rows = findings.common, []
     for name, value in findings.robustness.iqm.items():
         these, like, best = unit.ends(*value.these), unit.ends(*value.like_these), findings.robustness.best[name]

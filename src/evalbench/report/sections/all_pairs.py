@@ -13,7 +13,7 @@ from evalbench.report.section import Section, numbers_of
 
 
 def table(findings: JudgedFindings) -> str:
-    """Row minus column, in the common unit; bold where the interval excludes zero."""
+    """Return the row minus column, in the common unit; bold where the interval excludes zero."""
     unit, names = findings.common, list(findings.judged.scores)
     cells: dict[tuple[str, str], str] = {}
     for pair in findings.judged.pairs:
@@ -25,7 +25,7 @@ def table(findings: JudgedFindings) -> str:
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Every pair of techniques, with Wilcoxon over the data sets where there are several."""
+    """Return every pair of techniques, with Wilcoxon over the data sets where there are several."""
     omnibus = findings.robustness.omnibus
     rows = []
     for pair in findings.judged.pairs:

@@ -15,7 +15,7 @@ FEW_DATA_SETS = 6  # below it, no test over data sets can reach .05
 
 
 def caveats(findings: Findings) -> list[str]:
-    """What limits this evaluation; each one only where it holds."""
+    """Return the limits of this evaluation, each only if it holds."""
     evaluation = findings.evaluation
     notes = [*_about_tuning(findings), *_about_data_sets(findings)]
     if unequal_updates(findings):

@@ -17,7 +17,7 @@ from evalbench.report.section import Section, always, numbers_of
 
 
 def how(findings: Findings) -> str:
-    """Whether time was measured."""
+    """Say whether time was measured, and on which data sets it was not."""
     if findings.folder.costs.empty:
         return "No time was measured in isolation, so that every cost class is UNCLEAR."
     rounds = plural(int(findings.folder.costs.groupby(["technique", "workload"])["round"].nunique().min()), "round")
@@ -30,7 +30,7 @@ def how(findings: Findings) -> str:
 
 
 def table(findings: Findings) -> str:
-    """What one trial spends: optimizer steps, examples and floating-point operations."""
+    """Return the work of one trial: optimizer steps, examples and floating-point operations."""
     evaluation = findings.evaluation
     base = {cost.workload: cost for cost in findings.costs if cost.technique == evaluation.baseline}
     ratios = evaluation.baseline is not None
@@ -59,12 +59,12 @@ def table(findings: Findings) -> str:
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
-    """What a completed trial spent, per technique and workload."""
+    """Return the mean work of a completed trial, per technique and workload."""
     return pd.DataFrame([asdict(cost) for cost in findings.costs])
 
 
 def matched_numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """The comparisons at equal work."""
+    """Return the comparisons at equal work."""
     rows = []
     for m in findings.matched:
         ends = findings.common.numbers(m.effect) if m.effect else {}

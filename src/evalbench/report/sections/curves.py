@@ -19,7 +19,7 @@ from evalbench.tasks.metric import describe
 
 
 def caption(findings: Findings) -> str:
-    """What the bands of the learning curves are."""
+    """Explain the bands of the learning curves."""
     level = percent(findings.evaluation.confidence)
     if not judged(findings):
         return f"Mean validation score over the budget with the pointwise {level} interval."
@@ -31,7 +31,7 @@ def caption(findings: Findings) -> str:
 
 
 def curves_over(findings: Findings, curves: pd.DataFrame, over: str) -> Figure:
-    """A panel per workload: the mean validation score of each technique over `epoch` or `step`, with its interval."""
+    """Draw a panel per workload: the mean validation score of each technique over `epoch` or `step`."""
     evaluation = findings.evaluation
     names = [name for name in evaluation.workloads if (curves["workload"] == name).any()]
     figure, axes = style.panels(len(names), 2.3 if len(names) > 1 else 3.3)
@@ -43,9 +43,9 @@ def curves_over(findings: Findings, curves: pd.DataFrame, over: str) -> Figure:
     handles: list[Artist] = []
     for name in used:
         place = evaluation.techniques.index(name)
-        handles.append(Line2D([], [], color=style.colour(place), ls=style.dashes(place), lw=1.6, label=name))
+        handles.append(Line2D([], [], color=style.color(place), ls=style.dashes(place), lw=1.6, label=name))
     if (curves["num_diverged"] > 0).any():
-        handles.append(Line2D([], [], color=style.GREY, marker="x", ls="", ms=5, label="a member diverged"))
+        handles.append(Line2D([], [], color=style.GRAY, marker="x", ls="", ms=5, label="a member diverged"))
     style.legend_below(figure, handles, 6)
     return figure
 
@@ -68,14 +68,14 @@ def _curve_panel(axis: Axes, findings: Findings, curves: pd.DataFrame, workload:
             continue
         x, mean = part[over].to_numpy(), part["mean"].to_numpy() * unit.scale
         low, high = part["low"].to_numpy() * unit.scale, part["high"].to_numpy() * unit.scale
-        colour = style.colour(place)
+        color = style.color(place)
         if over != "step":  # epochs pair the runs, steps do not
-            axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
+            axis.fill_between(x, low, high, color=color, alpha=0.18, lw=0)
         alone = "o" if len(part) == 1 else ""
-        axis.plot(x, mean, color=colour, ls=style.dashes(place), lw=1.5, marker=alone, ms=4)
+        axis.plot(x, mean, color=color, ls=style.dashes(place), lw=1.5, marker=alone, ms=4)
         gone = part["num_diverged"].to_numpy()
         first = np.flatnonzero(np.diff(gone, prepend=0) > 0)
-        axis.plot(x[first], mean[first], "x", color=colour, ms=5.5, mew=1.5)
+        axis.plot(x[first], mean[first], "x", color=color, ms=5.5, mew=1.5)
         tops += [np.nanmax(mean), *high[np.isfinite(high)]]
         bottoms += [np.nanmin(mean), *low[np.isfinite(low)]]
     if over == "step":
@@ -112,7 +112,7 @@ def _curve_limits(axis: Axes, findings: Findings, workload: str, bottoms: list[f
 
 
 def _short(value: float) -> str:
-    """A power of ten for an axis: `100`, `10k`, `1M`."""
+    """Return a power of ten for an axis: `100`, `10k`, `1M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{letter}"

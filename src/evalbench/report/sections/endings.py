@@ -9,7 +9,7 @@ from evalbench.report.section import Section, always
 
 
 def failures(findings: Findings) -> str:
-    """The cells that failed, with their messages."""
+    """Return the cells that failed, with their messages."""
     rows = []
     for failure in findings.evaluation.failures:
         factors = ", ".join(f"{name}={level}" for name, level in failure.factors.items())
@@ -27,7 +27,7 @@ def failures(findings: Findings) -> str:
 
 
 def divergences(findings: Findings) -> str:
-    """The runs that failed and count: which, at which optimizer step, and why if a table says so."""
+    """Return the runs that failed and count: which, at which optimizer step, and why if a table says so."""
     evaluation, results = findings.evaluation, findings.folder.results
     says_why = evaluation.foreign and "message" in results
     rows = []

@@ -13,7 +13,7 @@ from evalbench.report.section import Section, numbers_of
 
 
 def how(findings: JudgedFindings) -> str:
-    """How a ring follows from the classes."""
+    """Explain how a ring follows from the classes."""
     several = len(findings.data_sets) > 1
     overall = (
         " Over several data sets the equal-weight mean decides; where it is INCONCLUSIVE, what at least half of the"
@@ -36,7 +36,7 @@ def how(findings: JudgedFindings) -> str:
 
 
 def table(findings: JudgedFindings) -> str:
-    """The classes behind each ring, the caps, and what half and double the ROPE would have given."""
+    """Return the classes behind each ring, the caps, and what half and double the ROPE would have given."""
     unit = findings.common
     rows = []
     for v in findings.judged.verdicts:
@@ -62,7 +62,7 @@ def table(findings: JudgedFindings) -> str:
 
 
 def leave_one_out(findings: JudgedFindings) -> str:
-    """The overall mean without each data set in turn."""
+    """Return the overall mean without each data set in turn."""
     verdicts = [v for v in findings.judged.verdicts if v.leave_one_out]
     if not verdicts:
         return ""
@@ -73,7 +73,7 @@ def leave_one_out(findings: JudgedFindings) -> str:
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """A row per candidate and workload, and per candidate without each data set."""
+    """Return a row per candidate and workload, and per candidate without each data set."""
     unit, rows = findings.common, []
     for v in findings.judged.verdicts:
         for effect in v.sets:

@@ -13,7 +13,7 @@ from evalbench.report.section import Chart, Section
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Share of the runs that are better than each threshold, per technique."""
+    """Return the share of the runs that are better than each threshold, per technique."""
     parts = [
         pd.DataFrame(
             {
@@ -29,7 +29,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
 
 
 def draw(findings: JudgedFindings) -> Figure:
-    """A curve per technique: higher is better everywhere; curves that cross change places with the threshold."""
+    """Draw a curve per technique: higher is better everywhere; curves that cross change places with the threshold."""
     figure = Figure(figsize=(style.WIDTH, 3.2))
     axis = figure.subplots()
     names = list(findings.evaluation.techniques)
@@ -40,11 +40,11 @@ def draw(findings: JudgedFindings) -> Figure:
             findings.robustness.thresholds * findings.common.oriented,
             share,
             where="post",
-            color=style.colour(place),
+            color=style.color(place),
             ls=style.dashes(place),
             lw=1.6,
         )
-        handles.append(Line2D([], [], color=style.colour(place), ls=style.dashes(place), lw=1.6, label=name))
+        handles.append(Line2D([], [], color=style.color(place), ls=style.dashes(place), lw=1.6, label=name))
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.set_ylim(-0.02, 1.02)
     axis.grid()

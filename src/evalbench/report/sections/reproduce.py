@@ -11,13 +11,13 @@ from evalbench.report.section import Section, always
 
 
 def fingerprints(findings: Findings) -> str:
-    """The data, so that another reader can check to have the same."""
+    """Return the data, so that another reader can check to have the same."""
     rows = [[code(w.name), f"{w.rows:,}", code(w.fingerprint)] for w in findings.evaluation.workloads.values()]
     return markdown(["workload", "rows", "fingerprint of the data"], rows, 3)
 
 
 def versions(findings: Findings) -> str:
-    """The versions of the software that trained."""
+    """Return the versions of the software that trained."""
     rows = [[code(name), code(version)] for name, version in findings.evaluation.provenance["versions"].items()]
     return markdown(["package", "version"], rows, 2)
 

@@ -11,14 +11,14 @@ from evalbench.report.section import Section, numbers_of
 
 
 def table(findings: JudgedFindings) -> str:
-    """Which factor moves the score how much."""
+    """Return the which factor moves the score how much."""
     rows = [[" × ".join(map(code, s.factors)), f"{100 * s.share:.1f} %"] for s in findings.robustness.shares]
     rows = [[text.replace("`rest`", "rest (seeds, data sets' own effects)"), share] for text, share in rows]
     return markdown(["source", "share of the variance within data sets"], rows, 1) if rows else ""
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Shares of the variance."""
+    """Return the shares of the variance."""
     return pd.DataFrame({"source": " x ".join(s.factors), "share": s.share} for s in findings.robustness.shares)
 
 

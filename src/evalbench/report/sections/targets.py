@@ -20,7 +20,7 @@ from evalbench.statistics.targets import time_profile
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
-    """Median time to target of each technique on each workload; infinite where it was missed."""
+    """Return the median time to target of each technique on each workload; infinite where it was missed."""
     rows = [
         {
             "workload": m.workload,
@@ -39,7 +39,7 @@ def numbers(findings: Findings) -> pd.DataFrame:
 
 
 def draw(findings: Findings) -> Figure:
-    """Share of targets reached within τ times the fastest technique's time."""
+    """Draw the share of targets reached within τ times the fastest technique's time."""
     relative = findings.milestones.relative
     finite = relative[np.isfinite(relative)]
     end = max(4.0, float(finite.max()) * 1.2) if finite.size else 4.0
@@ -51,8 +51,8 @@ def draw(findings: Findings) -> Figure:
     for place, name in enumerate(findings.evaluation.techniques):
         # Curves that lie on each other stay visible: each is a little lower than the one before.
         drawn = shares[place] - 0.006 * place
-        axis.step(grid, drawn, where="post", color=style.colour(place), ls=style.dashes(place), lw=2)
-        handles.append(Line2D([], [], color=style.colour(place), ls=style.dashes(place), lw=2, label=name))
+        axis.step(grid, drawn, where="post", color=style.color(place), ls=style.dashes(place), lw=2)
+        handles.append(Line2D([], [], color=style.color(place), ls=style.dashes(place), lw=2, label=name))
     axis.set_xscale("log")
     axis.set_xlim(1, end)
     ticks = [t for t in (1, 1.5, 2, 3, 4, 6, 10, 20, 50, 100, 300, 1000, 3000, 10000) if t <= end]
@@ -70,7 +70,7 @@ def draw(findings: Findings) -> Figure:
 
 
 def table(findings: Findings) -> str:
-    """Time to target on each workload that declares one."""
+    """Return the time to target on each workload that declares one."""
     rows, last = [], ""
     for m in findings.milestones.rows:
         unit = findings.units[m.workload]
@@ -96,7 +96,7 @@ def _time(value: float, text: str) -> str:
 
 
 def speed_ups(findings: Findings) -> str:
-    """How many times faster than the baseline, over the workloads that both reach."""
+    """Say how much faster than the baseline techniques are, over the targets that both reach."""
     if not findings.milestones.speed_ups:
         return ""
     parts = []

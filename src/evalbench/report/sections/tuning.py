@@ -31,7 +31,7 @@ def _sampler(tuned: TunedFindings) -> str:
 
 
 def budget(tuned: TunedFindings) -> str:
-    """The tuning budget of a technique on a workload: `32 candidates × 2 seeds by random search`."""
+    """Return the tuning budget of a technique on a workload: `32 candidates × 2 seeds by random search`."""
     tuning = tuned.search
     seeds = plural(int(tuning["num_seeds"]), "seed")
     studies = int(tuning["num_studies"])
@@ -40,7 +40,7 @@ def budget(tuned: TunedFindings) -> str:
 
 
 def how(tuned: TunedFindings) -> str:
-    """What was done, and what the intervals of this report cover."""
+    """Describe the search, and what the intervals of this report cover."""
     tuning, evaluation = tuned.search, tuned.evaluation
     names = list(dict.fromkeys(code(objectives[0]) for objectives in tuning["objectives"].values()))
     fixed = [code(name) for name, workload in evaluation.workloads.items() if workload.fixed_test_rows]
@@ -92,7 +92,7 @@ def how(tuned: TunedFindings) -> str:
 
 
 def parity(tuned: TunedFindings) -> str:
-    """What each technique was given, and what it took."""
+    """Return the number of candidates of each technique, how they ended, and their work."""
     rows = [
         [
             code(one.technique),
@@ -114,7 +114,7 @@ def parity(tuned: TunedFindings) -> str:
 
 
 def parity_sentence(tuned: TunedFindings) -> str:
-    """Whether the chances were equal."""
+    """Say whether the chances were equal."""
     sizes = [len(space) for space in tuned.search["space"].values()]
     if not tuned.evaluation.tuning_parity:
         return "Parity fails: not every study has the same number of candidates, so no ring is above ASSESS."
@@ -139,7 +139,7 @@ def parity_sentence(tuned: TunedFindings) -> str:
 
 
 def _finalists(tuned: TunedFindings) -> str:
-    """How many candidates halving left to finish, and whether it left each technique as many."""
+    """Say how many candidates halving left to finish, and whether the number is the same for all techniques."""
     if tuned.evenly_pruned:
         return "Halving left as many candidates of each technique to finish."
     counts = [f"{_span(ends)} of {code(technique)}" for technique, ends in tuned.finalists.items()]
@@ -152,7 +152,7 @@ def _span(ends: tuple[int, int]) -> str:
 
 
 def spaces(tuned: TunedFindings) -> str:
-    """The search space of each technique."""
+    """Return the search space of each technique."""
     rows = [
         [code(technique) if place == 0 else "", code(path), _range(spec)]
         for technique, space in tuned.search["space"].items()
@@ -172,14 +172,14 @@ def _range(spec: Mapping[str, Any]) -> str:
 
 
 def number(value: object) -> str:
-    """A hyperparameter's value: three digits of a number, anything else as it is."""
+    """Return a hyperparameter's value: three digits of a number, anything else as it is."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–" if value is None else str(value)
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def failed(tuned: TunedFindings) -> str:
-    """The candidates that could not be trained, with why: those of a study that failed alike in one row."""
+    """Return the candidates that failed, with messages: a row per study and message."""
     table = tuned.studies.candidates
     table = table[table["state"] == "FAILED"].assign(message=lambda t: t.get("message", ""))
     keys = ["technique", "workload", *tuned.evaluation.factors, "study", "message"]
@@ -201,7 +201,7 @@ def failed(tuned: TunedFindings) -> str:
 
 
 def _setting(value: object) -> str:
-    """A value of a table, where text may be a number."""
+    """Return a value of a table, where text may be a number."""
     try:
         return number(float(str(value)))
     except ValueError:
@@ -219,7 +219,7 @@ def repeated(tuned: TunedFindings) -> bool:
 
 
 def sentence(tuned: TunedFindings) -> str:
-    """What a verdict from tuned techniques says of its budget."""
+    """Return the sentence of a verdict about the tuning budget."""
     if not tuned.evaluation.tuning_parity:
         return f"They were not tuned alike, at most: {budget(tuned)} on each workload."
     if not tuned.evenly_pruned:
@@ -228,7 +228,7 @@ def sentence(tuned: TunedFindings) -> str:
 
 
 def caveats(tuned: TunedFindings) -> list[str]:
-    """What limits an evaluation that was tuned."""
+    """Return the limits of an evaluation that was tuned."""
     at = [choice for choice in tuned.choices if choice.bound is not None]
     total = len(tuned.choices)
     notes = [f"The techniques were tuned with {budget(tuned)}: more candidates, or wider ranges, may turn differences."]

@@ -19,7 +19,7 @@ from evalbench.report.section import Chart, Section, numbers_of
 
 
 def table(tuned: TunedFindings) -> str:
-    """The candidates that nothing else beats in all objectives."""
+    """Return the candidates that nothing else beats in all objectives."""
     table = tuned.front
     if table.empty:
         return ""
@@ -34,7 +34,7 @@ def table(tuned: TunedFindings) -> str:
 
 
 def draw(tuned: TunedFindings) -> Figure:
-    """A panel per workload: the first two objectives of every candidate; filled markers are on the front."""
+    """Draw a panel per workload: the first two objectives of every candidate; filled markers are on the front."""
     table = tuned.front
     objectives = tuned.search["objectives"]
     solved = set(table.loc[table["on_front"], "workload"])
@@ -45,10 +45,10 @@ def draw(tuned: TunedFindings) -> Figure:
         both = table[(table["workload"] == workload) & table["on_front"]]
         for technique, part in table[table["workload"] == workload].groupby("technique", sort=False):
             place = tuned.evaluation.techniques.index(str(technique))
-            colour = style.colour(place)
-            axis.plot(part[second], part[first], style.marker(place), color=colour, ms=3, alpha=0.35, mfc="white")
+            color = style.color(place)
+            axis.plot(part[second], part[first], style.marker(place), color=color, ms=3, alpha=0.35, mfc="white")
             best = part[part["on_front"]].sort_values(second)
-            axis.plot(best[second], best[first], style.marker(place), color=colour, ms=6, ls=":", lw=1)
+            axis.plot(best[second], best[first], style.marker(place), color=color, ms=6, ls=":", lw=1)
         axis.set_title(style.wrapped(workload_label(tuned.evaluation, workload), 34))
         axis.set_xlabel(second)
         axis.set_ylabel(first)
@@ -62,7 +62,7 @@ def draw(tuned: TunedFindings) -> Figure:
     style.legend_below(
         figure,
         [
-            Line2D([], [], color=style.colour(p), marker=style.marker(p), ls=":", lw=1, ms=6, label=name)
+            Line2D([], [], color=style.color(p), marker=style.marker(p), ls=":", lw=1, ms=6, label=name)
             for p, name in enumerate(tuned.evaluation.techniques)
         ],
         6,
@@ -112,7 +112,7 @@ FRONT = Section(
             alt,
             lambda _: (
                 "The first objective against the second; filled markers are on the front. The axes show the"
-                " neighbourhood of the fronts: worse candidates lie beyond."
+                " neighborhood of the fronts: worse candidates lie beyond."
             ),
             _solved,
         ),

@@ -14,7 +14,7 @@ from evalbench.statistics.judging import Verdict
 
 
 def gains(tuned: TunedFindings) -> str:
-    """Default against tuned, per technique and workload."""
+    """Return tuned and default scores, per technique and workload."""
     rows = []
     for technique in tuned.evaluation.techniques:
         mine = [gain for gain in tuned.gains if gain.technique == technique]
@@ -53,7 +53,7 @@ def _gain_row(tuned: TunedFindings, gain: Gain, first: bool) -> list[str]:
 
 
 def gain_sentence(tuned: TunedFindings) -> str:
-    """In one sentence per technique what tuning bought over the data sets."""
+    """Say what tuning bought each technique over the data sets."""
     said = []
     for gain in tuned.gains:
         if gain.workload is None:
@@ -77,7 +77,7 @@ def _differ(old: Verdict, new: Verdict) -> bool:
 
 
 def changed_verdicts(tuned: TunedFindings) -> str:
-    """The rings as they are, beside those that the default settings would have got on the same splits."""
+    """Return the verdicts beside those that the default settings would have got on the same splits."""
     unit = tuned.findings.common
     rows = [
         [
@@ -94,7 +94,7 @@ def changed_verdicts(tuned: TunedFindings) -> str:
 
 
 def changed_sentence(tuned: TunedFindings) -> str:
-    """Whether a ring or a quality is another one after tuning."""
+    """Say which verdicts tuning changed."""
     changed = [
         f"{code(new.candidate)} went from {old.quality}, {old.ring}, to {new.quality}, {new.ring}"
         for old, new in _changes(tuned)

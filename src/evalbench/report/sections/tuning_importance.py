@@ -30,7 +30,7 @@ JITTER = 0.06
 
 
 def table(tuned: TunedFindings) -> str:
-    """Each hyperparameter's share of the variance of the validation score, by technique."""
+    """Return each hyperparameter's share of the variance of the validation score, by technique."""
     table = tuned.importance
     rows = []
     for technique in tuned.evaluation.techniques:
@@ -49,7 +49,7 @@ def table(tuned: TunedFindings) -> str:
 
 
 def parallel(tuned: TunedFindings) -> Figure:
-    """A panel per technique: every candidate a line over its hyperparameters; dark ones are the best of their study."""
+    """Draw a panel per technique: each candidate as a line over its hyperparameters, the best of its study dark."""
     spaces = _spaces(tuned)
     names = [name for name, space in spaces.items() if len(space) > 1]
     figure = Figure(figsize=(style.WIDTH, 2.5 * len(names) + 0.4))
@@ -64,8 +64,8 @@ def _parallel_panel(axis: Axes, tuned: TunedFindings, technique: str, space: Map
     paths = [*space, "rank"]
     places = np.stack([_places(mine[path], space[path]) for path in space] + [1 - mine["rank"].to_numpy()], axis=1)
     lines = [np.column_stack([np.arange(len(paths)), place]) for place in places]
-    colour = style.colour(tuned.evaluation.techniques.index(technique))
-    shades = [(*_rgb(colour), 0.06 + 0.8 * (1 - rank) ** 4) for rank in mine["rank"]]
+    color = style.color(tuned.evaluation.techniques.index(technique))
+    shades = [(*_rgb(color), 0.06 + 0.8 * (1 - rank) ** 4) for rank in mine["rank"]]
     axis.add_collection(
         LineCollection(lines, colors=shades, linewidths=[0.6 + 1.2 * (1 - r) ** 4 for r in mine["rank"]])
     )
@@ -73,14 +73,14 @@ def _parallel_panel(axis: Axes, tuned: TunedFindings, technique: str, space: Map
     axis.set_ylim(-0.08, 1.08)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
-    axis.set_title(style.wrapped(technique, 60), loc="left", color=colour, fontweight="bold")
+    axis.set_title(style.wrapped(technique, 60), loc="left", color=color, fontweight="bold")
     axis.set_xticks(range(len(paths)))
     axis.set_xticklabels([*(path.removeprefix("optimizer.") for path in space), "rank in its study"])
     for x, path in enumerate(space):
-        axis.axvline(x, color=style.GREY, lw=0.8, zorder=0)
+        axis.axvline(x, color=style.GRAY, lw=0.8, zorder=0)
         for place, text in _marks(space[path]):
             axis.annotate(text, (x, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=LABEL)
-    axis.axvline(len(paths) - 1, color=style.GREY, lw=0.8, zorder=0)
+    axis.axvline(len(paths) - 1, color=style.GRAY, lw=0.8, zorder=0)
     for place, text in ((1.0, "best"), (0.0, "worst")):
         axis.annotate(
             text, (len(paths) - 1, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=LABEL
@@ -88,7 +88,7 @@ def _parallel_panel(axis: Axes, tuned: TunedFindings, technique: str, space: Map
 
 
 def slices(tuned: TunedFindings) -> Figure:
-    """A panel per technique and hyperparameter: the rank of every candidate against its value."""
+    """Draw a panel per technique and hyperparameter: the rank of every candidate against its value."""
     pairs = [(name, path) for name, space in _spaces(tuned).items() for path in space]
     figure, axes = style.panels(len(pairs), 2.0)
     rows = ranked(tuned)
@@ -105,7 +105,7 @@ def slices(tuned: TunedFindings) -> Figure:
             Line2D(
                 [],
                 [],
-                color=style.colour(p),
+                color=style.color(p),
                 marker=style.marker(p),
                 ls="",
                 ms=5,
@@ -122,7 +122,7 @@ def _slice(axis: Axes, mine: pd.DataFrame, path: str, spec: Mapping[str, Any], w
     for workload, part in mine.groupby("workload", sort=False):
         place = workloads.index(str(workload))
         values = pd.to_numeric(part[path], errors="coerce") if "choices" not in spec else _spread(part, path, spec)
-        axis.plot(values, 1 - part["rank"], style.marker(place), color=style.colour(place), ms=2.5, alpha=0.55, mew=0)
+        axis.plot(values, 1 - part["rank"], style.marker(place), color=style.color(place), ms=2.5, alpha=0.55, mew=0)
     if "choices" in spec:
         axis.set_xticks(range(len(spec["choices"])), [style.wrapped(number(choice)) for choice in spec["choices"]])
         axis.set_xlim(-0.5, len(spec["choices"]) - 0.5)
@@ -136,13 +136,13 @@ def _slice(axis: Axes, mine: pd.DataFrame, path: str, spec: Mapping[str, Any], w
 
 
 def _spread(part: pd.DataFrame, path: str, spec: Mapping[str, Any]) -> Any:
-    """Choices in their places, each point a little aside by its candidate's number: the same every time."""
+    """Return the choices in their places, each point a little aside by its candidate's number: the same every time."""
     places = part[path].map(lambda value: _choice(value, spec))
     return places + JITTER * ((part["candidate"] % 7) - 3)
 
 
 def ranked(tuned: TunedFindings) -> pd.DataFrame:
-    """Every candidate with its rank in its study, 0 the best and 1 the worst, in the order that a study chooses by."""
+    """Return every candidate with its rank in its study, from 0 (best) to 1, in the order that a study chooses by."""
     table = tuned.studies.candidates
     keys = ["technique", "workload", *tuned.evaluation.factors, "study"]
     parts = []
@@ -181,8 +181,8 @@ def _marks(spec: Mapping[str, Any]) -> list[tuple[float, str]]:
     return [(0.0, number(spec["low"])), (1.0, number(spec["high"]))]
 
 
-def _rgb(colour: str) -> tuple[float, float, float]:
-    red, green, blue = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+def _rgb(color: str) -> tuple[float, float, float]:
+    red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
     return red, green, blue
 
 

@@ -19,7 +19,7 @@ WORK = ("updates", "examples", "FLOPs")  # columns that a foreign table may know
 
 
 def table(findings: JudgedFindings) -> str:
-    """The table that decides: a row per technique, best rank first."""
+    """Return the table that decides: a row per technique, best rank first."""
     judged = findings.judged
     baseline = judged.baseline
     base = ["", code(baseline), "*baseline*", "", "", "1", *work_cells(findings, baseline), "", ""]
@@ -72,7 +72,7 @@ def _ratio(verdict: Verdict) -> str:
 
 
 def how_to_read(findings: JudgedFindings) -> str:
-    """How to read the table of verdicts."""
+    """Explain how to read the table of verdicts."""
     rope = findings.common.size(findings.judged.design.rope)
     baseline = code(findings.judged.baseline)
     number = len(findings.comparisons)
@@ -94,7 +94,7 @@ def how_to_read(findings: JudgedFindings) -> str:
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """A row per technique; effects in the unit that the report prints (`unit`)."""
+    """Return a row per technique; effects in the unit that the report prints (`unit`)."""
     baseline = findings.judged.baseline
     rows: list[dict[str, Any]] = [
         {
