@@ -14,7 +14,7 @@ from evalbench.record.schema import RESERVED
 from evalbench.report.__main__ import main
 from evalbench.report.analysis.findings import JudgedFindings, find
 from evalbench.report.sections import advice
-from evalbench.statistics.verdicts import CostClass, Quality, Ring
+from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 from report.conftest import with_verdicts
 
 DATA = Path(__file__).parent.parent / "statistics" / "data"
@@ -41,7 +41,10 @@ def test_a_long_table_is_judged(tmp_path: Path) -> None:
     found = find(load_table(written(tmp_path, table()), Options("sgd", "accuracy", tuned=True)))
     assert isinstance(found, JudgedFindings)
     verdict = found.judged.verdict("adam")
-    assert (verdict.quality, verdict.ring) == (Quality.SUPERIOR, Ring.TRIAL)  # its cost is not known
+    assert (verdict.quality, verdict.recommendation) == (
+        Quality.SUPERIOR,
+        Recommendation.TRIAL,
+    )  # its cost is not known
     assert verdict.num_datasets == 6
     timed = table().assign(
         cost_seconds=lambda t: np.where(t["technique"] == "adam", 2.0, 1.99) + 0.01 * (t["seed"] % 2)
@@ -49,7 +52,7 @@ def test_a_long_table_is_judged(tmp_path: Path) -> None:
     found = find(load_table(written(tmp_path, timed), Options("sgd", "accuracy", tuned=True)))
     assert isinstance(found, JudgedFindings)
     assert found.judged.verdict("adam").cost_class is CostClass.SAME
-    assert found.judged.verdict("adam").ring is Ring.ADOPT
+    assert found.judged.verdict("adam").recommendation is Recommendation.ADOPT
 
 
 def test_white_space_makes_no_technique(tmp_path: Path) -> None:
@@ -307,7 +310,11 @@ def test_unequal_seeds_are_compared_on_those_that_both_have(tmp_path: Path) -> N
     assert isinstance(whole, JudgedFindings)
     mine, before = found.judged.verdict("adam"), whole.judged.verdict("adam")
     assert [effect.interval for effect in mine.sets[1:]] == [effect.interval for effect in before.sets[1:]]
-    assert (mine.sets[0].interval.count, mine.ring, mine.quality) == (7, before.ring, before.quality)
+    assert (mine.sets[0].interval.count, mine.recommendation, mine.quality) == (
+        7,
+        before.recommendation,
+        before.quality,
+    )
     (said,) = advice.sentences(found)
     assert "49 runs of either side have no partner with the same seed, and count for nothing here." in said
     assert found.left_out.groupby("reason")["count"].sum().to_dict() == {"sgd has no run": 49}

@@ -37,10 +37,10 @@ class Change:
     high: float
     quality: Quality  # of new against old
     paired: bool  # the same seeds on the same data; otherwise seeds are independent and the interval is Welch's
-    rings: tuple[str, str]  # old and new; "baseline" for the baseline
+    recommendations: tuple[str, str]  # old and new; "baseline" for the baseline
     ranks: tuple[int, int]
-    cost: tuple[float, float]  # ratios to the baseline, old and new; nan where not measured
-    worse_on: tuple[str, ...] = ()  # workloads where it got worse beyond the ROPE, corrected for all of them
+    cost: tuple[float, float]  # ratios to the baseline, old and new; nan if not measured
+    worse_on: tuple[str, ...] = ()  # workloads on which it got worse beyond the ROPE, corrected for all of them
 
     @property
     def words(self) -> str:
@@ -70,7 +70,7 @@ class Comparison:
     provenance: Mapping[str, tuple[str, str]]  # what differs: old and new
     rope: float
     unit: str
-    scale: float  # from a change of which larger is better to the printed one: below zero where lower is better
+    scale: float  # from a change of which larger is better to the printed one: below zero if lower is better
     confidence: float  # of each interval
 
     @property
@@ -175,7 +175,7 @@ def _change(both: _InCommon, name: str) -> Change:
         high=high,
         quality=kind,
         paired=paired,
-        rings=(_ring(both.old, name), _ring(both.new, name)),
+        recommendations=(_recommendation(both.old, name), _recommendation(both.new, name)),
         ranks=(both.old.judged.ranks[name], both.new.judged.ranks[name]),
         cost=(_cost(both.old, name), _cost(both.new, name)),
         worse_on=_worse_on(d, decided, both.rope, rho, both.level) if paired else (),
@@ -236,9 +236,9 @@ def _worse_on(d: Matrix, decided: Matrix, rope: float, rho: Floats, level: float
     counts = np.array(d.counts)
     broken = decided_by_failures(failures(decided, -1), counts, failures(decided, 1), counts) < 0
     worse = []
-    for place, name in enumerate(d.workloads):
-        interval = t_interval(d.column(name), 1 - level / len(d.workloads), float(rho[place]))
-        if interval.high < -rope or broken[place]:
+    for index, name in enumerate(d.workloads):
+        interval = t_interval(d.column(name), 1 - level / len(d.workloads), float(rho[index]))
+        if interval.high < -rope or broken[index]:
             worse.append(name)
     return tuple(worse)
 
@@ -273,10 +273,10 @@ def _unpaired(
     return mean, low, high, QUALITIES[int(chosen)]
 
 
-def _ring(side: JudgedFindings, name: str) -> str:
+def _recommendation(side: JudgedFindings, name: str) -> str:
     if name == side.judged.baseline:
         return "baseline"
-    return next((str(v.ring) for v in side.judged.verdicts if v.candidate == name), "INVALID")
+    return next((str(v.recommendation) for v in side.judged.verdicts if v.candidate == name), "INVALID")
 
 
 def _cost(side: JudgedFindings, name: str) -> float:

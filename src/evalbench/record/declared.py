@@ -83,7 +83,7 @@ class Evaluation:
     failures: tuple[Failure, ...]
     provenance: Mapping[str, Any]
     rope: Mapping[str, float] = field(default_factory=lambda: dict(ROPE))  # half its width, by unit
-    rope_declared: bool = True  # False where it is evalbench's default
+    rope_declared: bool = True  # False if it is evalbench's default
     declared: str | None = None  # hash of what was fixed before the results
     tuning: Mapping[str, Any] | None = None  # None: nobody tuned
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made

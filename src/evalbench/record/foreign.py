@@ -101,7 +101,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     last one its score) and columns of text, which are further factors. A wide table has a row per workload and a column
     per technique. Techniques called `trivial predictor` or `linear model` are references and not judged. A run whose
     state is FAILED or DIVERGED counts as a loss (`_with_failed`), and `message` says why. Seeds that only one of two
-    techniques has are left out where the two are compared.
+    techniques has are left out of their comparison.
 
     Raises:
         TableError: the table cannot be evaluated; the message is one line.
@@ -118,8 +118,8 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     evaluation = _evaluation(name, options, techniques, workloads, factors, results)
     _common_seeds(source, evaluation, results)
     _one_unit(source, whole, evaluation, references)
-    places = {technique: place for place, technique in enumerate(techniques)}
-    order = results.assign(_t=results["technique"].map(places), _w=results["workload"].map(list(workloads).index))
+    indices = {technique: index for index, technique in enumerate(techniques)}
+    order = results.assign(_t=results["technique"].map(indices), _w=results["workload"].map(list(workloads).index))
     results = results.loc[order.sort_values(["_w", "_t", *factors, "seed"], kind="stable").index].reset_index(drop=True)
     costs = _costs(results, list(factors))
     folder = Folder(evaluation, results, curves, references, costs, pilot_of(source, results))
@@ -269,7 +269,7 @@ def _with_failed(source: str, folder: Folder) -> pd.DataFrame:
     """Return the results with a score for each run that failed: one ROPE worse than the worst run of its data set.
 
     So a run that failed is never as good as one that works, and how much worse it is follows from nothing that nobody
-    declared. One that diverged keeps its own score where that is worse still.
+    declared. One that diverged keeps its own score if that is worse still.
     """
     results = folder.results
     failed = results["state"] != "COMPLETE"

@@ -26,7 +26,7 @@ REFERENCE_COLUMNS = ["reference", "workload", "seed", "metric", "direction", "un
 
 @dataclass(frozen=True)
 class Searched:
-    """One study with what came of it, and its place in the evaluation; the trial of the link is none."""
+    """One study with its candidates and the best of them; its link names no trial."""
 
     link: Link
     study: Study
@@ -103,7 +103,7 @@ def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
     """Return what all studies share, and each technique's search space."""
     if not searched:
         return None
-    from evalbench.search import batch_size  # Optuna: only where something was searched
+    from evalbench.search import batch_size  # Optuna: only if something was searched
 
     search = searched[0].study.search
     tried = {sum(one.result is not None and one.result.values is not None for one in s.history) for s in searched}
@@ -183,7 +183,7 @@ def _candidate_row(s: Searched, one: TriedCandidate) -> dict[str, Any]:
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
-    """Return the sum, None where a part of it is not known."""
+    """Return the sum, None if a part of it is not known."""
     return None if None in counts else sum(count or 0 for count in counts)
 
 
@@ -223,7 +223,7 @@ def failed_candidates(searched: Sequence[Searched]) -> list[dict[str, Any]]:
 
 
 def write_costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `costs.csv`, one row per cell and round; none where nothing was measured."""
+    """Write `costs.csv`, one row per cell and round; none if nothing was measured."""
     if rows:
         _write_csv(path, rows)
     else:

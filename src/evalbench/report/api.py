@@ -30,7 +30,7 @@ class Report:
 
     @property
     def verdicts(self) -> pd.DataFrame:
-        """Return a row per technique, the baseline first: rank, ring, quality, effect and interval, cost, next step.
+        """Return a row per technique, the baseline first: rank, `ring` (the recommendation), quality, effect, cost.
 
         Effects, `low`, `high` and `rope` are in the unit in the column `unit` (percentage points of an accuracy,
         not fractions); `cost_ratio` is the cost relative to the baseline's. Empty if the evaluation has no baseline.
@@ -51,7 +51,7 @@ class Report:
         """Return the content of a CSV file of the report, such as `effects` (`numbers/effects.csv`).
 
         The numbers behind a figure have its name, such as `curves_epochs`; `figures/ranks` is the one for the figure
-        where there is a table of the same name.
+        if there is a table of the same name.
 
         Raises:
             InputError: this report has no such table.

@@ -34,7 +34,7 @@ def iqm_interval(
     """Return the IQM of normalized scores with both bootstraps.
 
     Args:
-        scores: shape (S, W), comparable over the columns (skill, or accuracy where all have it), no nan.
+        scores: shape (S, W), comparable over the columns (skill, or accuracy if all have it), no nan.
         generator: source of the draws.
         confidence: of the percentile intervals.
         num_draws: resamples of each kind.
@@ -63,7 +63,7 @@ def iqm_interval(
 def paired_improvement(differences: npt.ArrayLike) -> float:
     """Return the mean over W data sets of the share of pairs won, ties half; differences (S, W), nan is left out.
 
-    Preferred where seeds are shared: pairs are compared under the same split, weights and order.
+    Preferred if seeds are shared: pairs are compared under the same split, weights and order.
     """
     d = np.round(np.asarray(differences, dtype=np.float64), 10)
     there = np.isfinite(d)

@@ -13,7 +13,7 @@ from evalbench.statistics.intervals import t_interval
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio candidate / baseline with its interval; nan ends where there is none."""
+    """A ratio candidate / baseline with its interval; nan ends if there is none."""
 
     value: float
     low: float

@@ -35,7 +35,7 @@ def front_probability(
 
     Args:
         scores: shape (k, S, W): seeds are shared by the techniques and drawn for all of them at once, per data set.
-        costs: shape (k, R): the cost in each interleaved round, rounds drawn for all techniques at once; R = 1 where
+        costs: shape (k, R): the cost in each interleaved round, rounds drawn for all techniques at once; R = 1 if
             the cost is known without error, such as counted FLOPs.
         generator: source of the draws.
         redraw_sets: draw the data sets anew too, for a statement on data sets like these.

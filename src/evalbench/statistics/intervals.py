@@ -21,7 +21,7 @@ ROUNDING = 1e-12
 class Interval:
     """A mean with its interval, all in the unit of the values.
 
-    `low` and `high` are nan where no interval can be computed: fewer than two values, or values without any spread.
+    `low` and `high` are nan if no interval can be computed: fewer than two values, or values without any spread.
     A spread of zero would give an interval of width zero, which is a sign of identical runs and not of certainty.
     """
 
@@ -54,11 +54,11 @@ def half_width(sd: Any, count: Any, confidence: float, rho: Any = 0.0, num_pilot
     """Return half of a t interval, `t_{1-α/2, n-1} · s · sqrt(1/n + rho)`, elementwise over arrays of one shape.
 
     Args:
-        sd: standard deviation of the values; of the pilot's values where there are two stages.
+        sd: standard deviation of the values; of the pilot's values if there are two stages.
         count: number n of all values, at least 2.
         confidence: 1 - α.
         rho: see `t_interval`.
-        num_pilot: number n_1 of values that `sd` comes from where the sample was extended once; the degrees of freedom
+        num_pilot: number n_1 of values that `sd` comes from if the sample was extended once; the degrees of freedom
             are then n_1 - 1. None: all of them.
 
     Source: Stein, A two-sample test for a linear hypothesis, Annals of Mathematical Statistics 16 (1945).
@@ -74,10 +74,10 @@ def t_interval(
 
     Args:
         values: shape (n,), one value per independent repetition (a seed, or a data set), all finite; the pilot's first
-            where there are two stages.
+            if there are two stages.
         confidence: 1 - α, between 0 and 1.
-        rho: `num_test / num_train` where every seed redraws its split from one pool of rows, so that the repetitions
-            overlap and their spread understates the uncertainty; 0 where they are independent, or where the claim is
+        rho: `num_test / num_train` if every seed redraws its split from one pool of rows, so that the repetitions
+            overlap and their spread understates the uncertainty; 0 if they are independent, or if the claim is
             about these rows only.
         num_pilot: how many of the first values had been seen when the number of the others was chosen. The spread is
             then the pilot's, so that the look at it costs nothing (Stein's two stages); None for a sample in one go.

@@ -16,7 +16,7 @@ from evalbench.statistics.intervals import Floats
 class Matrix:
     """One number per seed and workload, oriented so that larger is better.
 
-    values: shape (S, W); nan where a seed has none.
+    values: shape (S, W); nan if a seed has none.
     """
 
     values: Floats
@@ -35,7 +35,7 @@ class Matrix:
 
     @property
     def means(self) -> Floats:
-        """Return the mean over the seeds of each workload, shape (W,); nan where there is none."""
+        """Return the mean over the seeds of each workload, shape (W,); nan if there is none."""
         counts = np.isfinite(self.values).sum(axis=0)
         sums = np.nansum(self.values, axis=0)
         means = np.full(counts.shape, np.nan)
@@ -45,9 +45,9 @@ class Matrix:
     def sds(self, seeds: Sequence[int] | None = None) -> Floats:
         """Return the standard deviation over the seeds of each workload, shape (W,), over some of the seeds if given.
 
-        nan for fewer than two seeds; exactly 0 where the spread is rounding.
+        nan for fewer than two seeds; exactly 0 if the spread is rounding.
         """
-        rows = [place for place, seed in enumerate(self.seeds) if seeds is None or seed in set(seeds)]
+        rows = [index for index, seed in enumerate(self.seeds) if seeds is None or seed in set(seeds)]
         values = self.values[rows]
         there = np.isfinite(values)
         counts = there.sum(axis=0)

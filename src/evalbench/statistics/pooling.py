@@ -31,7 +31,7 @@ class RandomEffects:
 
 
 def random_effects(means: npt.ArrayLike, variances: npt.ArrayLike, confidence: float = 0.95) -> RandomEffects | None:
-    """Pool the effects of D data sets, shapes (D,); None below two, or where a variance is not above zero.
+    """Pool the effects of D data sets, shapes (D,); None below two, or if a variance is not above zero.
 
     `tau² = max(0, (Q - (D-1)) / (Σw - Σw²/Σw))` with `w = 1/v`; `w* = 1/(v + tau²)`; the interval is `mean ± t_{D-1}
     se_HKSJ`; the prediction interval is `mean ± t_{D-2} sqrt(tau² + 1/Σw*)`.
@@ -47,7 +47,7 @@ def random_effects(means: npt.ArrayLike, variances: npt.ArrayLike, confidence: f
     D = effect.size
     if D < 2 or not (np.isfinite(effect) & (variance > 0)).all():
         return None
-    # By hand: statsmodels' `combine_effects` lets tau² fall below zero where the data sets agree too well.
+    # By hand: statsmodels' `combine_effects` lets tau² fall below zero if the data sets agree too well.
     w = 1 / variance
     fixed = float((w * effect).sum() / w.sum())
     q = float((w * (effect - fixed) ** 2).sum())
@@ -102,7 +102,7 @@ def between_variance(means: npt.ArrayLike, variances: npt.ArrayLike) -> float:
 def leave_one_out(means: npt.ArrayLike, confidence: float) -> tuple[Interval, ...]:
     """Return the equal-weight mean and its interval without each data set in turn, shape (D,) in, D intervals out."""
     values = np.asarray(means, dtype=np.float64)
-    return tuple(t_interval(np.delete(values, place), confidence) for place in range(values.size))
+    return tuple(t_interval(np.delete(values, index), confidence) for index in range(values.size))
 
 
 def sign_is_stable(means: npt.ArrayLike) -> bool:

@@ -26,7 +26,7 @@ def more_seeds(
     `N = max(n, ceil(1 / ((half / (t_{1-α/(2m), n-1} s_d))² - rho)))`, and at least `least` in all.
 
     Returns:
-        The extra seeds; None where no number of them can do it, the rows being too few: `half ≤ t s_d sqrt(rho)`.
+        The extra seeds; None if no number of them can do it, the rows being too few: `half ≤ t s_d sqrt(rho)`.
 
     Source: Stein, Annals of Mathematical Statistics 16 (1945).
     """

@@ -29,9 +29,9 @@ class RankTest:
 
     average_ranks: tuple[float, ...]
     chi2: float  # Friedman's statistic, without the correction for ties, as in Demšar
-    f: float  # Iman and Davenport's; infinite where all data sets agree
+    f: float  # Iman and Davenport's; infinite if all data sets agree
     degrees: tuple[int, int]
-    p: float  # nan where every data set ties all techniques
+    p: float  # nan if every data set ties all techniques
     kendalls_w: float  # agreement of the data sets, 0 to 1
 
 

@@ -18,7 +18,7 @@ def average_settings(
 
     Args:
         table: columns `workload`, `seed`, the factors and the values; one row per workload, seed and setting.
-        factors: names of the other factors; empty where nothing else varies.
+        factors: names of the other factors; empty if nothing else varies.
         values: columns to average.
 
     Returns:

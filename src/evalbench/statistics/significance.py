@@ -62,7 +62,7 @@ def wilcoxon(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "z
     """Return the two-sided p of Wilcoxon's signed rank test on differences of shape (n,), rounded to 10 decimals.
 
     `zeros`: `zsplit` shares the ranks of zero differences between the two sides (Demšar); `wilcox` drops them. Exact
-    for n ≤ 50 without ties; 1 where all differences are zero.
+    for n ≤ 50 without ties; 1 if all differences are zero.
 
     Source: Wilcoxon, Biometrics Bulletin 1 (1945); Demšar, JMLR 7 (2006), section 3.1.3.
     """

@@ -37,7 +37,7 @@ class Setup:
 class Rates:
     """Shares of simulated evaluations, 0 to 1."""
 
-    false_claims: float  # any candidate SUPERIOR or INFERIOR: the family's error where there is no difference
+    false_claims: float  # any candidate SUPERIOR or INFERIOR: the family's error if there is no difference
     superior: float  # per candidate
     better_or_superior: float
     equivalent: float

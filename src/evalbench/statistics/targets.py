@@ -17,7 +17,7 @@ def time_profile(times: npt.ArrayLike, ratios: npt.ArrayLike) -> Floats:
     """Return the performance profile: share of the W workloads on which `time / fastest time ≤ τ`, per technique.
 
     Args:
-        times: shape (k, W), times to target; infinite where missed. A workload that nobody reaches counts for no one.
+        times: shape (k, W), times to target; infinite if missed. A workload that nobody reaches counts for no one.
         ratios: shape (T,), the values of τ ≥ 1.
 
     Returns:
@@ -31,7 +31,7 @@ def time_profile(times: npt.ArrayLike, ratios: npt.ArrayLike) -> Floats:
 
 
 def relative_times(times: npt.ArrayLike) -> Floats:
-    """Return the times over the fastest one of each workload, shape (k, W) in and out; infinite where missed.
+    """Return the times over the fastest one of each workload, shape (k, W) in and out; infinite if missed.
 
     Every time is above zero: the first evaluation comes after at least one step.
     """
@@ -68,7 +68,7 @@ class SpeedUp:
 
 
 def speed_up(candidate: npt.ArrayLike, baseline: npt.ArrayLike) -> SpeedUp:
-    """Compare times to target of shape (W,); infinite where missed. The misses are counted, never averaged."""
+    """Compare times to target of shape (W,); infinite if missed. The misses are counted, never averaged."""
     a, b = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     mine, theirs = np.isfinite(a), np.isfinite(b)
     both = mine & theirs

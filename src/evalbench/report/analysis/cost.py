@@ -32,12 +32,12 @@ class Matched:
     by: str  # updates or FLOPs
     workloads: tuple[str, ...]  # where the two curves overlap
     missing: tuple[str, ...]  # where they do not
-    effect: Interval | None  # in the common unit, of validation scores; None where nothing overlaps
+    effect: Interval | None  # in the common unit, of validation scores; None if nothing overlaps
 
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A technique's place in quality against cost, both relative to the baseline."""
+    """Quality and cost of a technique, both relative to the baseline."""
 
     technique: str
     effect: tuple[float, float, float]  # mean, low, high in the common unit; zero for the baseline
@@ -47,7 +47,7 @@ class FrontPoint:
 
 
 def cost_ratios(folder: Folder) -> dict[str, Ratio]:
-    """Return the ratio of isolated seconds to the baseline's, per candidate; nothing where nothing was measured."""
+    """Return the ratio of isolated seconds to the baseline's, per candidate; nothing if nothing was measured."""
     evaluation = folder.evaluation
     if folder.costs.empty or evaluation.baseline is None:
         return {}
@@ -103,7 +103,7 @@ def _counted(folder: Folder) -> list[str]:
 def _seconds(folder: Folder) -> dict[str, pd.DataFrame]:
     """Return, per technique the seconds of a trial: a row per round, a column per data set and setting.
 
-    Generated workloads count where there is nothing else, as in the effect.
+    Generated workloads count if there is nothing else, as in the effect.
     """
     keys = ["workload", *folder.evaluation.factors]
     costs = folder.costs[folder.costs["workload"].isin(_counted(folder))]
@@ -122,7 +122,7 @@ def step_seconds(folder: Folder) -> dict[tuple[str, str], float]:
 
 
 def matched(folder: Folder, common: Unit, rho: Mapping[str, float], level: float) -> tuple[Matched, ...]:
-    """Return each candidate at equal updates and at equal FLOPs, where the budget does not make them equal."""
+    """Return each candidate at equal updates and at equal FLOPs, unless the budget makes them equal."""
     evaluation = folder.evaluation
     if evaluation.baseline is None or folder.curves.empty:
         return ()
@@ -202,7 +202,7 @@ def _matched(
 
 
 def front(folder: Folder, judged: Judgment) -> tuple[FrontPoint, ...]:
-    """Return the quality against cost: measured seconds where there are any, counted FLOPs otherwise."""
+    """Return the quality against cost: measured seconds if there are any, counted FLOPs otherwise."""
     evaluation = folder.evaluation
     if evaluation.baseline is None or not judged.verdicts:
         return ()
@@ -215,25 +215,25 @@ def front(folder: Folder, judged: Judgment) -> tuple[FrontPoint, ...]:
         return ()
     chance = front_probability(table, rounds, np.random.default_rng(FRONT_SEED), redraw_sets=table.shape[2] > 1)
     means = table.mean(axis=(1, 2))
-    places = on_front(means, rounds.mean(axis=1))
+    fronts = on_front(means, rounds.mean(axis=1))
     ratios = rounds / rounds[0]
     points = []
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         effect = (0.0, 0.0, 0.0)
         cost = (1.0, 1.0, 1.0)
-        if place:
+        if index:
             verdict = judged.verdict(name)
             effect = (verdict.effect.mean, verdict.effect.low, verdict.effect.high)
             known = math.isfinite(verdict.cost.value)
             cost = (
-                (verdict.cost.value, verdict.cost.low, verdict.cost.high) if known else (float(ratios[place, 0]),) * 3
+                (verdict.cost.value, verdict.cost.low, verdict.cost.high) if known else (float(ratios[index, 0]),) * 3
             )
-        points.append(FrontPoint(name, effect, cost, bool(places[place]), float(chance[place])))
+        points.append(FrontPoint(name, effect, cost, bool(fronts[index]), float(chance[index])))
     return tuple(points)
 
 
 def _round_costs(folder: Folder, names: list[str]) -> Floats | None:
-    """Return the geometric mean cost over the workloads, shape (k, R), measured if all were, else counted; None where
+    """Return the geometric mean cost over the workloads, shape (k, R), measured if all were, else counted; None if
     neither is known for all."""
     if not folder.costs.empty:
         seconds = _seconds(folder)
@@ -253,10 +253,10 @@ def _complete(judged: Judgment, names: list[str]) -> Floats | None:
     return complete_scores({name: judged.scores[name] for name in names}, used(judged.design))
 
 
-def complete_scores(scores: Mapping[str, Matrix], places: list[int]) -> Floats | None:
+def complete_scores(scores: Mapping[str, Matrix], indices: list[int]) -> Floats | None:
     """Return scores of the seeds that all techniques have on all these workloads, shape (k, S, W); None for no seed."""
     first = next(iter(scores.values()))
     common = set(first.seeds).intersection(*(m.seeds for m in scores.values()))
-    rows = [np.stack([m.values[m.seeds.index(seed)][places] for m in scores.values()]) for seed in sorted(common)]
+    rows = [np.stack([m.values[m.seeds.index(seed)][indices] for m in scores.values()]) for seed in sorted(common)]
     full = [row for row in rows if np.isfinite(row).all()]
     return np.stack(full, axis=1) if full else None

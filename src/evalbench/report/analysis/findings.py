@@ -195,9 +195,9 @@ def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:
 
 
 def _common_unit(units: Mapping[str, Unit], folder: Folder) -> Unit:
-    """Return the unit in which workloads are averaged: accuracy points where all have them, otherwise skill.
+    """Return the unit in which workloads are averaged: accuracy points if all have them, otherwise skill.
 
-    A metric that all workloads share keeps its own unit where the ROPE is declared in it, or where nobody knows the
+    A metric that all workloads share keeps its own unit if the ROPE is declared in it, or if nobody knows the
     trivial predictor's scores.
     """
     workloads = {workload.measure: workload for workload in folder.evaluation.workloads.values()}

@@ -31,7 +31,7 @@ class Spent:
     diverged: int
     failed: int
     trials: int
-    steps: float  # nan, as for FLOPs, where those of a candidate are not known
+    steps: float  # nan, as for FLOPs, if those of a candidate are not known
     flops: float
     seconds: float
 
@@ -59,7 +59,7 @@ class Choice:
     path: str
     default: object
     chosen: object
-    bound: str | None  # low or high where the value lies within 5 % of that end of its range
+    bound: str | None  # low or high if the value lies within 5 % of that end of its range
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def objective_of(studies: Studies, workload: str) -> tuple[str, str]:
 def _best_found(folder: TunedFolder, independent: bool) -> pd.DataFrame:
     """Return the first objective of the best of n candidates.
 
-    Expected, from all candidates, where each was drawn by itself; over the studies' own order otherwise. A pruned
+    Expected, from all candidates, if each was drawn by itself; over the studies' own order otherwise. A pruned
     candidate counts with the value it had.
     """
     rows = []
@@ -232,7 +232,7 @@ def _importance(studies: Studies) -> pd.DataFrame:
 
 
 def error_of_mean(errors: pd.Series[float]) -> float:
-    """Return the standard error of a mean of independent values, from that of each; nan where one is not known."""
+    """Return the standard error of a mean of independent values, from that of each; nan if one is not known."""
     known = pd.to_numeric(errors, errors="coerce").to_numpy()
     return float(np.sqrt((known**2).sum()) / len(errors))
 

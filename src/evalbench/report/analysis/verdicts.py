@@ -50,13 +50,11 @@ class Judgment:
     design: Design
     rope_unit: str
     verdicts: tuple[Verdict, ...]  # in the order of the techniques, the baseline left out
-    survivors: Mapping[str, Verdict]  # the same without pairs in which a side failed, where there are such
+    survivors: Mapping[str, Verdict]  # the same without pairs in which a side failed, if there are such
     pairs: tuple[PairOutcome, ...]
     ranks: Mapping[str, int]  # techniques that cannot be told apart share one
     scores: Mapping[str, Matrix]  # of each technique in the common unit, seeds averaged over the settings
-    failed: Mapping[
-        str, Matrix
-    ]  # of each technique: 1 where a run failed and has a score that it did not reach, else 0
+    failed: Mapping[str, Matrix]  # of each technique: 1 if a run failed and has a score that it did not reach, else 0
     incomplete: Mapping[str, str]  # candidate -> why cells are missing
     unmatched: Mapping[str, int]  # candidate -> runs of a foreign table, of either side, that have no partner
 
@@ -164,7 +162,7 @@ def _one_score(folder: Folder) -> bool:
 
 
 def _floors(folder: Folder, in_skill: bool) -> Floats:
-    """Return the noise floor of each workload's test set in the common unit; nan where its metric has no formula."""
+    """Return the noise floor of each workload's test set in the common unit; nan if its metric has no formula."""
     evaluation = folder.evaluation
     floors = []
     for name, workload in evaluation.workloads.items():
@@ -197,7 +195,7 @@ def _differences(table: pd.DataFrame, folder: Folder, value: str = "common") -> 
 
 def _comparable(differences: Matrix, design: Design) -> bool:
     """Return whether every workload that counts has a pair: without one there is nothing to average."""
-    return all(differences.counts[place] > 0 for place in used(design)) if differences.seeds else False
+    return all(differences.counts[index] > 0 for index in used(design)) if differences.seeds else False
 
 
 def _survivors(
@@ -254,13 +252,13 @@ def _all_pairs(
     for i, j in pairs:
         decided = difference(failed[names[j]], failed[names[i]])
         d = difference(scores[names[i]], scores[names[j]], decided)
-        if not d.seeds or min(d.counts[place] for place in used(design)) == 0:
+        if not d.seeds or min(d.counts[index] for index in used(design)) == 0:
             nan = math.nan
             outcomes.append(PairOutcome(names[i], names[j], nan, nan, nan, Quality.INCONCLUSIVE))
             continue
         pilot = None
         if design.num_pilot is not None:
-            early = [place for place, seed in enumerate(d.seeds) if seed < design.num_pilot]
+            early = [index for index, seed in enumerate(d.seeds) if seed < design.num_pilot]
             pilot = np.isfinite(d.values[early]).sum(axis=0).astype(float)[None]
         decisions = decide(
             d.means[None],

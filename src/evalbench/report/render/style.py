@@ -74,19 +74,19 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
-def color(place: int) -> str:
-    """Return the color of the technique at a place of the evaluation's list."""
-    return COLORS[place % len(COLORS)]
+def color(index: int) -> str:
+    """Return the color of the technique with an index in the evaluation's list."""
+    return COLORS[index % len(COLORS)]
 
 
-def marker(place: int) -> str:
+def marker(index: int) -> str:
     """Return the marker of that technique; with the color it tells 49 techniques apart, also in black and white."""
-    return MARKERS[(place + place // len(COLORS)) % len(MARKERS)]
+    return MARKERS[(index + index // len(COLORS)) % len(MARKERS)]
 
 
-def dashes(place: int) -> Any:
+def dashes(index: int) -> Any:
     """Return the line style of that technique; with the color it tells 28 techniques apart."""
-    return DASHES[place % len(DASHES)]  # 7 colors and 4 styles have no common divisor
+    return DASHES[index % len(DASHES)]  # 7 colors and 4 styles have no common divisor
 
 
 def wrapped(name: str, width: int = 20) -> str:
@@ -138,8 +138,8 @@ def _legend_width(labels: Sequence[str], columns: int) -> float:
 def technique_lines(techniques: Sequence[str]) -> list[Line2D]:
     """Return the entries of a legend that has a line per technique."""
     return [
-        Line2D([], [], color=color(place), ls=dashes(place), lw=1.6, label=name)
-        for place, name in enumerate(techniques)
+        Line2D([], [], color=color(index), ls=dashes(index), lw=1.6, label=name)
+        for index, name in enumerate(techniques)
     ]
 
 

@@ -23,7 +23,7 @@ class Unit:
     short: str  # in a table: "points"
     decimals: int  # of scores
     finer: int  # decimals of differences
-    sign: int = 1  # -1 where lower is better: a difference of a better technique is printed below zero
+    sign: int = 1  # -1 if lower is better: a difference of a better technique is printed below zero
 
     @property
     def oriented(self) -> float:
@@ -75,7 +75,7 @@ class Unit:
         return signed(printed, decimals)
 
     def span(self, low: float, high: float) -> str:
-        """Return `[−0.31, +1.20]`, a dash where it is not known."""
+        """Return `[−0.31, +1.20]`, a dash if it is not known."""
         return f"[{', '.join(self.end_texts(low, high))}]" if math.isfinite(low) else "–"
 
     def numbers(self, interval: Interval) -> dict[str, float]:
@@ -99,8 +99,8 @@ def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize")
     Args:
         metric: with or without its split.
         unit: as declared by the workload.
-        typical: the size of a typical score, which sets the decimals where the metric has a scale of its own.
-        direction: `minimize` where lower is better.
+        typical: the size of a typical score, which sets the decimals if the metric has a scale of its own.
+        direction: `minimize` if lower is better.
     """
     name, unit = one_line(base_name(metric)), one_line(unit)
     sign = -1 if direction == "minimize" else 1
@@ -167,7 +167,7 @@ def times(ratio: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """Return a cost ratio: two decimals, more digits where it is small: `1.03`, `0.050`."""
+    """Return a cost ratio: two decimals, more digits if it is small: `1.03`, `0.050`."""
     if not math.isfinite(value):
         return "–"
     return f"{value:#.2g}" if value < 0.1 else f"{value:,.2f}"

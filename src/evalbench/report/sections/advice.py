@@ -12,7 +12,7 @@ from evalbench.report.analysis.findings import Findings, JudgedFindings, searche
 from evalbench.report.render.units import counted, flops, listed, percent, plural, ratio, times
 from evalbench.report.sections import tuning
 from evalbench.statistics.judging import Verdict
-from evalbench.statistics.verdicts import CostClass, Quality, Ring
+from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
 
 def scope(findings: JudgedFindings) -> str:
@@ -54,7 +54,7 @@ def _unjudged(findings: JudgedFindings, name: str) -> str:
     reasons = f" ({'; '.join(map(plain, why))})" if why else ""
     return (
         f"{code(name)} has no pair with {code(findings.judged.baseline)} on {listed([code(w) for w in where])}"
-        f"{reasons}: it cannot be judged → **{Ring.INVALID}**."
+        f"{reasons}: it cannot be judged → **{Recommendation.INVALID}**."
     )
 
 
@@ -77,16 +77,16 @@ def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
     size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval})"
     pairs = verdict.wins + verdict.ties + verdict.losses
     wins = f"better in {verdict.wins} of {plural(pairs, 'pair')}"
-    ring = f"**{verdict.ring}**"
+    recommendation = f"**{verdict.recommendation}**"
     caps = listed(list(dict.fromkeys(cap.reason for cap in verdict.advice.caps)))
     limited = ""
-    if verdict.ring in (Ring.INVALID, Ring.INSUFFICIENT) and caps:
+    if verdict.recommendation in (Recommendation.INVALID, Recommendation.INSUFFICIENT) and caps:
         limited = f" ({reason_invalid(findings, verdict) or caps})"
     elif caps:
-        limited = f" (at most {verdict.ring}: {caps})"
+        limited = f" (at most {verdict.recommendation}: {caps})"
     parts = [
         f"On {scope(findings)}, {code(verdict.candidate)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
-        f"{verdict.quality} ({_why(findings, verdict)}), cost {verdict.cost_class} → {ring}{limited}.",
+        f"{verdict.quality} ({_why(findings, verdict)}), cost {verdict.cost_class} → {recommendation}{limited}.",
         _failures(findings, verdict),
         _unmatched(findings, verdict),
         _budget(findings),
@@ -103,7 +103,7 @@ def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
 def _why(findings: JudgedFindings, verdict: Verdict) -> str:
     """Say what the class means, and that failures or a vote decided, if the interval did not."""
     words = verdict.quality.words
-    if verdict.failures.side and verdict.ring is not Ring.INVALID:
+    if verdict.failures.side and verdict.recommendation is not Recommendation.INVALID:
         return f"{'works' if verdict.failures.side > 0 else 'fails'} where the other does not, whatever the scores"
     effect, rope = verdict.effect, findings.judged.design.rope
     decided = {Quality.BETTER: effect.low > 0, Quality.INFERIOR: effect.high < -rope}
@@ -128,7 +128,7 @@ def _failures(findings: JudgedFindings, verdict: Verdict) -> str:
 
 def reason_invalid(findings: JudgedFindings, verdict: Verdict) -> str:
     """Say which cells are missing, if that makes a comparison invalid."""
-    if verdict.ring is not Ring.INVALID or verdict.candidate not in findings.judged.incomplete:
+    if verdict.recommendation is not Recommendation.INVALID or verdict.candidate not in findings.judged.incomplete:
         return ""
     reasons = findings.judged.incomplete[verdict.candidate].split("; ")
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
@@ -157,7 +157,7 @@ def work(findings: JudgedFindings, candidate: str) -> str:
 
 
 def spent(findings: JudgedFindings, technique: str) -> dict[str, float]:
-    """Return the mean updates, examples and FLOPs of a trial, averaged over the data sets; nan where not known."""
+    """Return the mean updates, examples and FLOPs of a trial, averaged over the data sets; nan if not known."""
     where = findings.data_sets or tuple(findings.units)
     mine = [c for c in findings.costs if c.technique == technique and c.workload in where and c.num_trials]
     return {
@@ -175,7 +175,8 @@ def _unmatched(findings: JudgedFindings, verdict: Verdict) -> str:
 def _matched(findings: JudgedFindings, match: Matched) -> str:
     if match.effect is None:
         return (
-            f"At equal {match.by} they cannot be compared: the shorter of the two ended before the other was validated."
+            f"At equal {match.by} they cannot be compared: the shorter trial ended before the longer's first"
+            " validation."
         )
     unit = findings.common
     where = "" if not match.missing else f" (not on {listed([code(name) for name in match.missing])}: no overlap)"
@@ -215,11 +216,11 @@ def _conditional(findings: JudgedFindings, verdict: Verdict) -> str:
 def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
     """Return the next step, in one sentence."""
     step, effect, unit = verdict.next_step, verdict.effect, findings.common
-    if verdict.ring is Ring.INVALID:
+    if verdict.recommendation is Recommendation.INVALID:
         if findings.evaluation.foreign:
             return "Next: add the missing scores to the table."
-        return "Next: run the missing trials again; the same command does only those."
-    if verdict.ring is not Ring.INSUFFICIENT:
+        return "Next: run the missing trials again. The same command runs only those."
+    if verdict.recommendation is not Recommendation.INSUFFICIENT:
         return _confirm(verdict)
     within = f"any true difference lies in {unit.span(effect.low, effect.high)}"
     have = verdict.num_pairs
@@ -238,9 +239,9 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
     if step.what == "failures":
         return f"Next: find out why runs of {code(verdict.candidate)} fail."
     if step.what == "spread" and _none_works(findings, verdict):
-        return "All runs of both failed: there is nothing to compare before one of them works."
+        return "All runs of both failed. There is nothing to compare before one of them works."
     if step.what == "spread":
-        return "All pairs differ by the same amount: check that the runs are not copies of each other."
+        return "All pairs differ by the same amount. Check that the runs are not copies of each other."
     things = "seeds" if len(findings.data_sets) < 2 else "data sets"
     why = f"it would take more than {step.count} {things}" if step.count else "seeds are added once only"
     return f"Not resolvable within budget ({why}): {within}."
@@ -252,8 +253,8 @@ def _none_works(findings: JudgedFindings, verdict: Verdict) -> bool:
 
 
 def _confirm(verdict: Verdict) -> str:
-    if verdict.ring is Ring.HOLD:
-        return "Next: nothing; there is no reason to switch."
+    if verdict.recommendation is Recommendation.HOLD:
+        return "Next: nothing. There is no reason to switch."
     steps = []
     if verdict.cost_class is CostClass.UNCLEAR:
         steps.append("measure the cost in isolation")
@@ -269,7 +270,9 @@ def _confirm(verdict: Verdict) -> str:
 def _sensitive(verdict: Verdict) -> str:
     if not verdict.rope_sensitive:
         return ""
-    return f"ROPE-sensitive: with half of it the ring is {verdict.half_rope}, with double {verdict.double_rope}."
+    return (
+        f"ROPE-sensitive: with half of it the recommendation is {verdict.half_rope}, with double {verdict.double_rope}."
+    )
 
 
 def _budget(findings: Findings) -> str:

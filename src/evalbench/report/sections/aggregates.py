@@ -62,8 +62,9 @@ def text(findings: JudgedFindings) -> str:
     if not rows:
         return ""
     return (
-        "Interquartile mean with bootstraps that draw the runs anew on these data sets, and the data sets too; and how"
-        f" often each technique has the best mean in such draws. {numbers_of('aggregates')}\n\n{rows}"
+        "Interquartile means with two bootstraps: the runs are redrawn on these data sets, or the data sets are redrawn"
+        " too. P(best) is the share of such draws in which a technique has the best mean."
+        f" {numbers_of('aggregates')}\n\n{rows}"
     )
 
 

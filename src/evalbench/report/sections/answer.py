@@ -153,7 +153,7 @@ def _linear(findings: Findings) -> str:
         return f"On no workload was the mean score of the linear model better than that of {every}."
     where = [code(ahead.workload) for ahead in findings.linear_ahead]
     sure = [code(ahead.workload) for ahead in findings.linear_ahead if ahead.supported]
-    support = f"on {listed(sure)} by intervals that exclude zero" if sure else "on none by intervals that exclude zero"
+    support = f"on {listed(sure)} the interval excludes zero" if sure else "on none does the interval exclude zero"
     return (
         f"The mean score of the linear model was better than that of {every}"
         f" on {len(where)} of {plural(total, 'workload')} ({listed(where)}), {support}."

@@ -19,7 +19,7 @@ from evalbench.report.section import Section, always, numbers_of
 def how(findings: Findings) -> str:
     """Say whether time was measured, and on which data sets it was not."""
     if findings.folder.costs.empty:
-        return "No time was measured in isolation, so that every cost class is UNCLEAR."
+        return "No time was measured in isolation, so every cost class is UNCLEAR."
     rounds = plural(int(findings.folder.costs.groupby(["technique", "workload"])["round"].nunique().min()), "round")
     parts = [
         f" The cost ratio of {code(name)} leaves out {listed([code(w) for w in workloads])}: not every setting there"
@@ -38,9 +38,9 @@ def table(findings: Findings) -> str:
     if not any(math.isfinite(cost.steps) or math.isfinite(cost.flops) for cost in findings.costs):
         return ""
     for workload, group in itertools.groupby(findings.costs, key=lambda cost: cost.workload):
-        for place, cost in enumerate(group):
+        for index, cost in enumerate(group):
             row = [
-                code(workload) if place == 0 else "",
+                code(workload) if index == 0 else "",
                 code(cost.technique),
                 counted(cost.parameters),
                 counted(cost.steps),

@@ -42,8 +42,8 @@ def curves_over(findings: Findings, curves: pd.DataFrame, over: str) -> Figure:
     used = [name for name in evaluation.techniques if (curves["technique"] == name).any()]
     handles: list[Artist] = []
     for name in used:
-        place = evaluation.techniques.index(name)
-        handles.append(Line2D([], [], color=style.color(place), ls=style.dashes(place), lw=1.6, label=name))
+        index = evaluation.techniques.index(name)
+        handles.append(Line2D([], [], color=style.color(index), ls=style.dashes(index), lw=1.6, label=name))
     if (curves["num_diverged"] > 0).any():
         handles.append(Line2D([], [], color=style.GRAY, marker="x", ls="", ms=5, label="a member diverged"))
     style.legend_below(figure, handles, 6)
@@ -61,18 +61,18 @@ def _curve_panel(axis: Axes, findings: Findings, curves: pd.DataFrame, workload:
     unit = _unit(findings, workload)
     tops, bottoms = [], []
     for technique, part in curves.groupby("technique", sort=False):
-        place = evaluation.techniques.index(str(technique))
+        index = evaluation.techniques.index(str(technique))
         if over == "step":
             part = part[part["step"] > 0]
         if part.empty:
             continue
         x, mean = part[over].to_numpy(), part["mean"].to_numpy() * unit.scale
         low, high = part["low"].to_numpy() * unit.scale, part["high"].to_numpy() * unit.scale
-        color = style.color(place)
+        color = style.color(index)
         if over != "step":  # epochs pair the runs, steps do not
             axis.fill_between(x, low, high, color=color, alpha=0.18, lw=0)
         alone = "o" if len(part) == 1 else ""
-        axis.plot(x, mean, color=color, ls=style.dashes(place), lw=1.5, marker=alone, ms=4)
+        axis.plot(x, mean, color=color, ls=style.dashes(index), lw=1.5, marker=alone, ms=4)
         gone = part["num_diverged"].to_numpy()
         first = np.flatnonzero(np.diff(gone, prepend=0) > 0)
         axis.plot(x[first], mean[first], "x", color=color, ms=5.5, mew=1.5)
@@ -131,8 +131,8 @@ def _text(findings: Findings) -> str:
         else "A member that diverged counts as the trivial predictor from then on."
     )
     return (
-        f"## Learning curves over optimizer steps\n\n{gone} For regression, what lies below R² = −1 is cut off. There"
-        " are no bands here: techniques are not paired by step."
+        f"## Learning curves over optimizer steps\n\n{gone} For regression, values below R² = −1 are cut off. There are"
+        " no bands, because techniques are not paired by step."
     )
 
 

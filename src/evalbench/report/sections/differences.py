@@ -74,7 +74,7 @@ def common_unit(findings: Findings) -> str:
     if findings.common.metric == "skill":
         return (
             "The workloads have different metrics, so they are averaged and drawn side by side in **skill**:"
-            " (score − trivial) / (best possible − trivial) on each split; 0 is the trivial predictor, 1 is perfect."
+            " (score − trivial) / (best possible − trivial) on each split. 0 is the trivial predictor, 1 is perfect."
         )
     if len(findings.evaluation.workloads) == 1:
         return ""
@@ -121,8 +121,8 @@ def one_score_table(findings: JudgedFindings) -> str:
     """Return differences from the baseline, a row per data set, and the mean with its interval."""
     unit, verdicts = findings.common, findings.judged.verdicts
     rows = [
-        [code(e.workload), *(unit.change(v.sets[place].interval.mean) for v in verdicts)]
-        for place, e in enumerate(verdicts[0].sets if verdicts else ())
+        [code(e.workload), *(unit.change(v.sets[index].interval.mean) for v in verdicts)]
+        for index, e in enumerate(verdicts[0].sets if verdicts else ())
     ]
     mean = [f"{unit.change(v.effect.mean)} {unit.change_interval(v.effect)}" for v in verdicts]
     rows.append([f"**mean, {percent(findings.family)} interval**", *mean])

@@ -64,8 +64,8 @@ def text(findings: Findings) -> str:
     if evaluation.foreign and (states != "COMPLETE").any():
         said = (
             "A run that *failed* or *diverged* counts as a loss and as never reaching a target. Its score is"
-            f" {evaluation.failed_score}; one that diverged with a score of its own keeps that where it is worse. The"
-            " table does not say whose fault a failure was: if it was not the technique's, repeat the run."
+            f" {evaluation.failed_score}. A run that diverged with a worse score keeps its own. The table does not say"
+            " whose fault a failure was: if it was not the technique's, repeat the run."
         )
         return "\n\n".join(["## Failures and divergences", said, divergences(findings)])
     return "\n\n".join(["## Failures and divergences", *_diverged(findings), *_failed(findings)])
@@ -76,8 +76,8 @@ def _diverged(findings: Findings) -> list[str]:
         return ["No trial diverged."]
     score = findings.evaluation.failed_score
     return [
-        f"*Diverged* is a finding about the technique: it counts with the score of {score}, as a loss, and as never"
-        " reaching a target.",
+        f"*Diverged* is a finding about the technique: the trial counts with the score of {score}, as a loss, and as"
+        " never reaching a target.",
         divergences(findings),
     ]
 
@@ -86,7 +86,7 @@ def _failed(findings: Findings) -> list[str]:
     if findings.evaluation.failures:
         return ["*Failed* is a fault of the evaluation, not a finding:", failures(findings)]
     count = int((findings.folder.results["state"] == "FAILED").sum())
-    return [f"{count} trials failed; `results.csv` has their messages." if count else "No trial failed."]
+    return [f"{count} trials failed. Their messages are in `results.csv`." if count else "No trial failed."]
 
 
 ENDINGS = Section(always, text)

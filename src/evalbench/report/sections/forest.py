@@ -26,10 +26,12 @@ from evalbench.statistics.intervals import Interval
 def caption(findings: Findings) -> str:
     """Explain how to read the forest plot."""
     rope = (
-        "; within the shaded ROPE the difference is too small to matter" if isinstance(findings, JudgedFindings) else ""
+        ". Within the shaded ROPE the difference is too small to matter" if isinstance(findings, JudgedFindings) else ""
     )
     thick = (
-        " Thin: the interval that decides; thick: the same for these rows only." if any(findings.rho.values()) else ""
+        " Thin lines are the intervals that decide, thick ones hold for these rows only."
+        if any(findings.rho.values())
+        else ""
     )
     scales = " Scales differ between the panels." if len(findings.comparisons) > 1 else ""
     side = "Right" if findings.common.sign > 0 else "Left"
@@ -106,9 +108,9 @@ def draw(findings: Findings) -> Figure:
     evaluation = findings.evaluation
     num_rows = len(evaluation.workloads) + any(overall.interval is not None for overall in findings.overall)
     figure, axes = style.panels(len(findings.comparisons), 1.0 + 0.27 * num_rows)
-    for place, (axis, comparison) in enumerate(zip(axes, findings.comparisons, strict=True)):
+    for index, (axis, comparison) in enumerate(zip(axes, findings.comparisons, strict=True)):
         _forest(axis, findings, *comparison)
-        if place % columns(axes):
+        if index % columns(axes):
             axis.tick_params(labelleft=False)
     level = percent(findings.family)
     handles: list[Artist] = []
@@ -140,11 +142,11 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
     names = [style.wrapped(workload_label(findings.evaluation, d.workload)) for d in mine]
     overall = next(o for o in findings.overall if (o.candidate, o.comparator) == (candidate, comparator))
     if any(o.interval is not None for o in findings.overall):
-        place = len(mine)
+        index = len(mine)
         names.append("mean over data sets")
-        axis.axhline(place - 0.5, color=style.GRAY, lw=0.6)
+        axis.axhline(index - 0.5, color=style.GRAY, lw=0.6)
         if overall.interval is not None:
-            _overall(axis, findings, overall.interval, candidate, place, color)
+            _overall(axis, findings, overall.interval, candidate, index, color)
     axis.axvline(0, color="black", lw=0.9, zorder=1)
     if isinstance(findings, JudgedFindings):
         rope = findings.judged.design.rope * unit.scale

@@ -35,16 +35,16 @@ def draw(findings: JudgedFindings) -> Figure:
     names = list(findings.evaluation.techniques)
     handles = []
     for name, share in findings.robustness.profiles.items():
-        place = names.index(name)
+        index = names.index(name)
         axis.step(
             findings.robustness.thresholds * findings.common.oriented,
             share,
             where="post",
-            color=style.color(place),
-            ls=style.dashes(place),
+            color=style.color(index),
+            ls=style.dashes(index),
             lw=1.6,
         )
-        handles.append(Line2D([], [], color=style.color(place), ls=style.dashes(place), lw=1.6, label=name))
+        handles.append(Line2D([], [], color=style.color(index), ls=style.dashes(index), lw=1.6, label=name))
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.set_ylim(-0.02, 1.02)
     axis.grid()
@@ -69,8 +69,8 @@ PROFILES = Section(
             numbers,
             lambda f: f"Share of runs of {', '.join(f.evaluation.techniques)} that are better than each score",
             lambda _: (
-                "Share of runs that score better than each value, over all data sets; how techniques compare here"
-                " depends on who is in the pool."
+                "Share of runs that score better than each value, over all data sets. How techniques compare here"
+                " depends on the other techniques."
             ),
             _several,
         ),

@@ -90,11 +90,11 @@ def figure_numbers(ranked: _Ranked) -> pd.DataFrame:
         {
             "technique": name,
             "average_rank": rank,
-            "groups": " ".join(str(number) for number, group in enumerate(groups, 1) if place in group),
+            "groups": " ".join(str(number) for number, group in enumerate(groups, 1) if index in group),
             "critical_difference": omnibus.critical_difference,
             "num_datasets": len(omnibus.workloads),
         }
-        for place, (name, rank) in enumerate(zip(omnibus.techniques, omnibus.test.average_ranks, strict=True))
+        for index, (name, rank) in enumerate(zip(omnibus.techniques, omnibus.test.average_ranks, strict=True))
     )
 
 
@@ -102,7 +102,7 @@ def draw(ranked: _Ranked) -> Figure:
     """Draw average ranks, the best on the left; a bar joins techniques within the critical difference."""
     omnibus = ranked.omnibus
     mean = omnibus.test.average_ranks
-    order = sorted(range(len(mean)), key=lambda place: mean[place])
+    order = sorted(range(len(mean)), key=lambda index: mean[index])
     groups = cliques(mean, omnibus.critical_difference)
     k = len(mean)
     half = -(-k // 2)
@@ -121,10 +121,10 @@ def draw(ranked: _Ranked) -> Figure:
     for number, group in enumerate(groups):
         ends = [mean[group[0]] - 0.02 * room, mean[group[-1]] + 0.02 * room]
         axis.plot(ends, [-0.25 - 0.28 * number] * 2, color=style.GRAY, lw=5, solid_capstyle="round")
-    for position, place in enumerate(order):
+    for position, index in enumerate(order):
         left = position < half
         level = -(0.45 + bars) - 0.34 * (position if left else k - 1 - position)
-        _name(axis, ranked, place, level, 1 - 0.08 * room if left else k + 0.08 * room, left)
+        _name(axis, ranked, index, level, 1 - 0.08 * room if left else k + 0.08 * room, left)
     width = omnibus.critical_difference
     shown = min(width, k - 1 + 2 * room)
     axis.plot([1, 1 + shown], [0.85, 0.85], color="black", lw=1.2)
@@ -135,9 +135,9 @@ def draw(ranked: _Ranked) -> Figure:
     return figure
 
 
-def _name(axis: Axes, ranked: _Ranked, place: int, level: float, edge: float, left: bool) -> None:
+def _name(axis: Axes, ranked: _Ranked, index: int, level: float, edge: float, left: bool) -> None:
     omnibus = ranked.omnibus
-    rank, name = omnibus.test.average_ranks[place], omnibus.techniques[place]
+    rank, name = omnibus.test.average_ranks[index], omnibus.techniques[index]
     color = style.color(list(ranked.findings.evaluation.techniques).index(name))
     axis.plot([rank, rank, edge], [0, level, level], color=color, lw=1.3)
     name = short(one_line(name), 40)
@@ -173,7 +173,7 @@ RANKS = Section(
             figure_numbers,
             alt,
             lambda _: (
-                "Average ranks, 1 is best; a bar joins techniques that differ by less than the critical difference."
+                "Average ranks, 1 is best. A bar joins techniques that differ by less than the critical difference."
             ),
         ),
     ),

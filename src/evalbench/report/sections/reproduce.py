@@ -31,7 +31,7 @@ def text(findings: Findings) -> str:
             [
                 *parts,
                 "- evalbench did not train these results: how they were made is not known here.\n"
-                "- This report is made from the table alone; the same table and options write it again, byte for byte.",
+                "- This report is made from the table alone. The same table and options write it again, byte for byte.",
             ]
         )
     commit = code(provenance["commit"]) if provenance["commit"] else "not recorded"
@@ -40,7 +40,7 @@ def text(findings: Findings) -> str:
         *_own_code(provenance.get("code") or {}),
         f"Machines: {'; '.join(map(plain, provenance['machines']))}.",
         f"Trained from {plain(provenance['trained_from'])} until {plain(provenance['trained_until'])}.",
-        "This report is made from `evaluation.json` and the tables beside it; `evalbench report FOLDER`"
+        "This report is made from `evaluation.json` and the tables beside it. `evalbench report FOLDER`"
         " writes it again, byte for byte.",
     ]
     listed_points = "\n".join(f"- {point}" for point in points)

@@ -33,7 +33,7 @@ def caption(findings: Findings) -> str:
         return "Every score is a point."
     scales = " Scales differ between the panels." if len(findings.units) > 1 else ""
     arrows = " Arrows name references outside a panel." if not findings.folder.references.empty else ""
-    return f"Every trial is a point; a diamond is the mean of a technique with its interval.{scales}{arrows}"
+    return f"Every trial is a point. A diamond is the mean of a technique with its interval.{scales}{arrows}"
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
@@ -78,9 +78,9 @@ def draw(findings: Findings) -> Figure:
         return _one_score(findings)
     figure, axes = style.panels(len(evaluation.workloads), 1.1 + 0.27 * len(evaluation.techniques))
     lines: set[str] = set()
-    for place, (axis, workload) in enumerate(zip(axes, evaluation.workloads, strict=True)):
+    for index, (axis, workload) in enumerate(zip(axes, evaluation.workloads, strict=True)):
         lines |= _score_panel(axis, findings, workload)
-        if place % columns(axes):
+        if index % columns(axes):
             axis.tick_params(labelleft=False)
     confidence = percent(evaluation.confidence)
     handles: list[Artist] = [
@@ -108,10 +108,10 @@ def _one_score(findings: Findings) -> Figure:
     results = findings.folder.results
     step = min(0.18, 0.6 / len(evaluation.techniques))
     handles: list[Artist] = []
-    for place, technique in enumerate(evaluation.techniques):
+    for index, technique in enumerate(evaluation.techniques):
         mine = results[(results["technique"] == technique) & results["score"].notna()]
-        rows = mine["workload"].map(names.index).to_numpy() + step * (place - (len(evaluation.techniques) - 1) / 2)
-        look: dict[str, Any] = {"color": style.color(place), "marker": style.marker(place), "ls": "", "ms": 5}
+        rows = mine["workload"].map(names.index).to_numpy() + step * (index - (len(evaluation.techniques) - 1) / 2)
+        look: dict[str, Any] = {"color": style.color(index), "marker": style.marker(index), "ls": "", "ms": 5}
         values, gone = mine["score"].to_numpy() * scale, (mine["failed"] == 1).to_numpy()
         axis.plot(values[~gone], rows[~gone], mec="white", mew=0.5, **look)
         axis.plot(values[gone], rows[gone], **{**look, "marker": "x"})
@@ -133,20 +133,20 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
     evaluation, unit = findings.evaluation, findings.units[workload]
     results = findings.folder.results
     seen: list[float] = []
-    for place, technique in enumerate(evaluation.techniques):
+    for index, technique in enumerate(evaluation.techniques):
         chosen = (results["workload"] == workload) & (results["technique"] == technique)
         trials = results[chosen & results["score"].notna()]
         values = trials["score"].to_numpy() * unit.scale
         # Neighboring trials step up and down by a fixed pattern: the same picture every time, few points hidden.
-        height = place + 0.16 * np.sin(2.4 * np.arange(len(values))) + 0.12
+        height = index + 0.16 * np.sin(2.4 * np.arange(len(values))) + 0.12
         gone = (trials["failed"] == 1).to_numpy()
-        color = style.color(place)
+        color = style.color(index)
         axis.plot(values[~gone], height[~gone], "o", ms=3, color=color, alpha=0.45, mew=0, zorder=2)
         axis.plot(values[gone], height[gone], "x", ms=5, color=color, mew=1.4, zorder=3)
         score = next(s for s in findings.scores if s.workload == workload and s.name == technique and not s.reference)
         interval = score.interval
         if interval.count:
-            y, mean = place - 0.2, interval.mean * unit.scale
+            y, mean = index - 0.2, interval.mean * unit.scale
             if interval.computed:
                 ends = list(np.clip([interval.low * unit.scale, interval.high * unit.scale], *unit.bounds))
                 axis.plot(ends, [y, y], "-", color=color, lw=1.8, solid_capstyle="butt", zorder=4)
@@ -205,14 +205,14 @@ def table(findings: Findings) -> str:
     rows = []
     for workload, group in itertools.groupby(findings.scores, key=lambda score: score.workload):
         unit = findings.units[workload]
-        for place, score in enumerate(group):
+        for index, score in enumerate(group):
             mean = unit.score(score.interval.mean)
             cells = [named(score.name), mean, unit.score_interval(score.interval), _trials(score)]
             if score.best:
                 cells[1] = f"**{mean}**"
             if score.reference:
                 cells = [f"*{cell}*" for cell in cells]
-            rows.append([code(workload) if place == 0 else "", plain(unit.label) if place == 0 else "", *cells])
+            rows.append([code(workload) if index == 0 else "", plain(unit.label) if index == 0 else "", *cells])
     confidence = percent(findings.evaluation.confidence)
     return markdown(["workload", "unit", "technique", "mean", f"{confidence} t interval", "trials"], rows, 3)
 
@@ -251,7 +251,7 @@ def bold(findings: Findings) -> str:
     others = "the other technique says" if count == 2 else "all other techniques say"
     interval = "interval" if count == 2 else "intervals"
     allows = "" if count == 2 else ", which allows for all pairs"
-    return f"A mean is bold where its paired {interval} against {others} that it is better (at {level}{allows}). {met}"
+    return f"A mean is bold if its paired {interval} against {others} that it is better (at {level}{allows}). {met}"
 
 
 def alt(findings: Findings) -> str:

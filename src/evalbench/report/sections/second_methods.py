@@ -17,12 +17,14 @@ from evalbench.report.section import Section, numbers_of
 def how(findings: JudgedFindings) -> str:
     """Explain the second methods, and what they can show at all."""
     by = findings.robustness.proofs[0].posterior_by
-    text = f"p-values are the second line: Holm's are adjusted for the family. The last column is the {by}."
+    text = (
+        f"The p-values are a second line of evidence. Holm's are adjusted for the family. The last column is the {by}."
+    )
     resolution = findings.robustness.proofs[0].resolution
     if resolution is not None:
         detectable = findings.common.size(resolution.detectable)
         text += (
-            f" An exact test of so many pairs cannot give a p below {resolution.smallest_p:.2g};"
+            f" An exact test of this number of pairs cannot give a p below {resolution.smallest_p:.2g};"
             f" for {code(findings.robustness.proofs[0].candidate)} a true difference of {detectable} is found with 80 %"
             " power."
         )

@@ -28,8 +28,8 @@ def text(findings: JudgedFindings) -> str:
     if not rows:
         return ""
     return (
-        "## Shares of variance\n\nHow much of the variance of single trials within the data sets each factor explains."
-        f" {numbers_of('shares')}\n\n{rows}"
+        "## Shares of variance\n\nShare of the variance of single trials within the data sets that each factor"
+        f" explains. {numbers_of('shares')}\n\n{rows}"
     )
 
 

@@ -23,23 +23,23 @@ from evalbench.report.section import Chart, Section
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Return a row per technique: effect and cost ratio with their ends, and its place."""
+    """Return a row per technique: effect and cost ratio with their ends, and its point."""
     unit = findings.common
     return pd.DataFrame(
         {
-            "technique": place.technique,
+            "technique": point.technique,
             "unit": unit.difference,
-            "effect": place.effect[0] * unit.oriented + 0.0,
-            "effect_low": unit.ends(*place.effect[1:])[0],
-            "effect_high": unit.ends(*place.effect[1:])[1],
-            "cost_ratio": place.cost[0],
-            "cost_ratio_low": place.cost[1],
-            "cost_ratio_high": place.cost[2],
+            "effect": point.effect[0] * unit.oriented + 0.0,
+            "effect_low": unit.ends(*point.effect[1:])[0],
+            "effect_high": unit.ends(*point.effect[1:])[1],
+            "cost_ratio": point.cost[0],
+            "cost_ratio_low": point.cost[1],
+            "cost_ratio_high": point.cost[2],
             "cost_in": measured_in(findings),
-            "on_front": place.front,
-            "front_probability": place.probability,
+            "on_front": point.front,
+            "front_probability": point.probability,
         }
-        for place in findings.front
+        for point in findings.front
     )
 
 
@@ -121,16 +121,16 @@ def _cost_scale(axis: Axes, front: Sequence[FrontPoint]) -> None:
 
 def _names(findings: JudgedFindings, axis: Axes, scale: float, names: list[str]) -> None:
     """Return the names beside the markers; techniques at one cost are spread, so that no name hides another."""
-    places = sorted(findings.front, key=lambda p: p.effect[0])
-    for count, place in enumerate(places):
+    points = sorted(findings.front, key=lambda p: p.effect[0])
+    for count, point in enumerate(points):
         side = 1 if count % 2 == 0 else -1
         axis.annotate(
-            style.wrapped(place.technique, 34),
-            (place.cost[0], place.effect[0] * scale),
+            style.wrapped(point.technique, 34),
+            (point.cost[0], point.effect[0] * scale),
             (10 * side, 4),
             textcoords="offset points",
             ha="left" if side > 0 else "right",
-            color=style.color(names.index(place.technique)),
+            color=style.color(names.index(point.technique)),
             fontweight="bold",
         )
 
@@ -147,17 +147,17 @@ def _ticks(low: float, high: float, most: int = 8) -> list[float]:
 def table(findings: JudgedFindings) -> str:
     """Return the quality against cost."""
     unit, rows = findings.common, []
-    for place in findings.front:
-        mean, low, high = place.effect
+    for point in findings.front:
+        mean, low, high = point.effect
         ends = f" {unit.span(low, high)}" if mean or low else ""
-        cost = f" [{ratio(place.cost[1])}, {ratio(place.cost[2])}]" if place.cost[1] < place.cost[2] else ""
+        cost = f" [{ratio(point.cost[1])}, {ratio(point.cost[2])}]" if point.cost[1] < point.cost[2] else ""
         rows.append(
             [
-                code(place.technique),
+                code(point.technique),
                 f"{unit.change(mean)}{ends}",
-                f"{ratio(place.cost[0])}{cost}",
-                "yes" if place.front else "no",
-                f"{place.probability:.2f}",
+                f"{ratio(point.cost[0])}{cost}",
+                "yes" if point.front else "no",
+                f"{point.probability:.2f}",
             ]
         )
     by = "seconds" if not findings.folder.costs.empty else "FLOPs"
@@ -173,8 +173,8 @@ def table(findings: JudgedFindings) -> str:
 
 def _caption(_: JudgedFindings) -> str:
     return (
-        "Up is better, left is cheaper, both relative to the baseline. A filled marker is on the Pareto front: nothing"
-        " else is both better and cheaper."
+        "Up is better, left is cheaper, both relative to the baseline. A filled marker is on the Pareto front: no"
+        " other technique is both better and cheaper."
     )
 
 

@@ -47,17 +47,17 @@ def how(tuned: TunedFindings) -> str:
     given = f" (of {listed(fixed)} the rows that the data set does not give as test rows)" if fixed else ""
     said = [
         f"Every technique was tuned on every workload: {budget(tuned)}.",
-        f"The tuner saw {percent(tuning['development'])} of the rows{given} and nothing else; within them each training"
-        f" drew its own training and validation rows, and a candidate was judged by {listed(names)} on validation rows,"
-        " the mean over its seeds (of equals the one with the lower validation loss is chosen).",
-        "The best candidate was then measured with seeds that tuning never used, trained within the same rows and"
-        " tested on the others, which no tuning had read.",
+        f"The tuner saw {percent(tuning['development'])} of the rows{given} and nothing else. Within them each training"
+        f" drew its own training and validation rows. A candidate was judged by {listed(names)} on validation rows, the"
+        " mean over its seeds (ties go to the lower validation loss).",
+        "The best candidate was then measured with seeds that tuning never used. It was trained within the same rows"
+        " and tested on the others, which no tuning had read.",
     ]
     name = str(tuning["sampler"]).rsplit(".", 1)[-1]
     if name in ADAPTIVE:
         said.append(
-            f"Candidates were asked for {tuning['batch']} at a time: those of one batch cannot learn from each other,"
-            " so the sampler was less adaptive than one that is asked one by one."
+            f"Candidates were asked for {tuning['batch']} at a time. Candidates of one batch cannot learn from each"
+            " other, so the sampler was less adaptive than if it were asked for one at a time."
         )
     drawn = sorted({d for space in tuning["space"].values() for d, spec in space.items() if "choices" in spec})
     if name in NUMBERS_ONLY and drawn:
@@ -67,10 +67,10 @@ def how(tuned: TunedFindings) -> str:
     if tuning["pruning"] is not None:
         eta, first = tuning["pruning"]["eta"], tuning["pruning"]["first_rung"]
         said.append(
-            f"Successive halving: after {plural(first, 'validation')}, and each time {eta} times as many, one candidate"
-            f" in {eta} went on, at least one, of the up to {tuning['batch']} that were asked for together and still"
-            " trained; those that had diverged or run out of patience took no place. A pruned one counts with the value"
-            " it had, as if its training had been paid in full."
+            f"Successive halving: after {plural(first, 'validation')}, and each time {eta} times as many, one"
+            f" candidate in {eta} went on, at least one, of the up to {tuning['batch']} that were asked for together"
+            " and still trained. Candidates that had diverged or run out of patience did not count. A pruned"
+            " candidate counts with the value that it had, as if its training had been paid in full."
         )
     said[-1] += "\n\n"  # what was done; what the intervals cover
     if evaluation.num_studies > 1:
@@ -85,8 +85,8 @@ def how(tuned: TunedFindings) -> str:
             " what another search would have chosen (search.num_studies=3 would)."
         )
     said.append(
-        "All measured trials of a workload share their test rows. The spread over seeds cannot show what other test"
-        " rows would have given; the intervals that decide are widened in its place by test rows / training rows."
+        "All measured trials of a workload share their test rows. The spread over seeds cannot show the effect of"
+        " other test rows, so the intervals that decide are widened by test rows / training rows."
     )
     return " ".join(said).replace("\n\n ", "\n\n")
 
@@ -117,7 +117,7 @@ def parity_sentence(tuned: TunedFindings) -> str:
     """Say whether the chances were equal."""
     sizes = [len(space) for space in tuned.search["space"].values()]
     if not tuned.evaluation.tuning_parity:
-        return "Parity fails: not every study has the same number of candidates, so no ring is above ASSESS."
+        return "Parity fails: not every study has the same number of candidates, so no recommendation is above ASSESS."
     pruned = tuned.search["pruning"] is not None
     spent = "candidates and seeds, and the same most" if pruned else "candidates, seeds and"
     finished = f" {_finalists(tuned)}" if pruned else ""
@@ -154,9 +154,9 @@ def _span(ends: tuple[int, int]) -> str:
 def spaces(tuned: TunedFindings) -> str:
     """Return the search space of each technique."""
     rows = [
-        [code(technique) if place == 0 else "", code(path), _range(spec)]
+        [code(technique) if index == 0 else "", code(path), _range(spec)]
         for technique, space in tuned.search["space"].items()
-        for place, (path, spec) in enumerate(space.items())
+        for index, (path, spec) in enumerate(space.items())
     ]
     table = markdown(["technique", "hyperparameter", "range"], rows, 3)
     if all(study.space == tuned.search["space"][study.technique] for study in tuned.studies.studies):
@@ -201,7 +201,7 @@ def failed(tuned: TunedFindings) -> str:
 
 
 def _setting(value: object) -> str:
-    """Return a value of a table, where text may be a number."""
+    """Return a value of a table, whose text may be a number."""
     try:
         return number(float(str(value)))
     except ValueError:
@@ -243,7 +243,7 @@ def text(tuned: TunedFindings) -> str:
     rows = failed(tuned)
     parts = ["## Tuning", how(tuned), parity(tuned), f"{parity_sentence(tuned)} {numbers_of('tuning_budget')}"]
     if rows:
-        parts += ["Candidates that could not be trained count for nothing; the same command tries them again.", rows]
+        parts += ["Candidates that failed are left out. The same command tries them again.", rows]
     return "\n\n".join([*parts, spaces(tuned)])
 
 

@@ -27,7 +27,7 @@ def text(tuned: TunedFindings) -> str:
         return (
             "Expected validation score of the best of n candidates, computed from all candidates of a study, which"
             f" random search draws one by one (Dodge et al., 2019, without replacement); the curve ends at {last}."
-            " Where it has not levelled off, more candidates would find better ones."
+            " If the curve has not leveled off, more candidates would find better ones."
         )
     repeated = plural(tuned.evaluation.num_studies, "study", "studies")
     few = "" if tuned.evaluation.num_studies >= 3 else " Fewer than three studies show little of their spread."
@@ -60,18 +60,18 @@ def draw(tuned: TunedFindings) -> Figure:
         label, scale = objective_label(tuned, workload)
         ends: list[float] = []
         for technique, part in table[table["workload"] == workload].groupby("technique", sort=False):
-            place = tuned.evaluation.techniques.index(str(technique))
+            index = tuned.evaluation.techniques.index(str(technique))
             n, mean, sd = (part[name].to_numpy() for name in ("n", "mean", "sd"))
             known = np.isfinite(sd)
             axis.fill_between(
                 n[known],
                 (mean - sd)[known] * scale,
                 (mean + sd)[known] * scale,
-                color=style.color(place),
+                color=style.color(index),
                 alpha=0.15,
                 lw=0,
             )
-            axis.plot(n, mean * scale, color=style.color(place), ls=style.dashes(place), lw=1.6)
+            axis.plot(n, mean * scale, color=style.color(index), ls=style.dashes(index), lw=1.6)
             later = mean[n >= min(FROM, n.max())] * scale
             ends += [float(later.min()), float(later.max())]
         axis.set_title(style.wrapped(workload_label(tuned.evaluation, workload), 34))

@@ -44,11 +44,11 @@ def draw(tuned: TunedFindings) -> Figure:
         first, second = objectives[workload][:2]
         both = table[(table["workload"] == workload) & table["on_front"]]
         for technique, part in table[table["workload"] == workload].groupby("technique", sort=False):
-            place = tuned.evaluation.techniques.index(str(technique))
-            color = style.color(place)
-            axis.plot(part[second], part[first], style.marker(place), color=color, ms=3, alpha=0.35, mfc="white")
+            index = tuned.evaluation.techniques.index(str(technique))
+            color = style.color(index)
+            axis.plot(part[second], part[first], style.marker(index), color=color, ms=3, alpha=0.35, mfc="white")
             best = part[part["on_front"]].sort_values(second)
-            axis.plot(best[second], best[first], style.marker(place), color=color, ms=6, ls=":", lw=1)
+            axis.plot(best[second], best[first], style.marker(index), color=color, ms=6, ls=":", lw=1)
         axis.set_title(style.wrapped(workload_label(tuned.evaluation, workload), 34))
         axis.set_xlabel(second)
         axis.set_ylabel(first)
@@ -84,8 +84,8 @@ def text(tuned: TunedFindings) -> str:
     if not rows:
         return ""
     return (
-        "### Front\n\nCandidates that no other one of their study beats in all objectives; one that diverged is none of"
-        f" them. The first objective chose what was measured. {numbers_of('tuning_front')}\n\n{rows}"
+        "### Front\n\nCandidates that no other candidate of their study beats in all objectives, without those that"
+        f" diverged. The first objective chose the measured candidate. {numbers_of('tuning_front')}\n\n{rows}"
     )
 
 
@@ -111,8 +111,8 @@ FRONT = Section(
             lambda tuned: tuned.front,
             alt,
             lambda _: (
-                "The first objective against the second; filled markers are on the front. The axes show the"
-                " neighborhood of the fronts: worse candidates lie beyond."
+                "The first objective against the second. Filled markers are on the front. The axes show the"
+                " neighborhood of the fronts. Worse candidates lie beyond."
             ),
             _solved,
         ),
