@@ -229,7 +229,7 @@ def test_the_report_says_how_failures_were_scored(tmp_path: Path) -> None:
     said = reported(tmp_path, failing(rows, rows["technique"] != "lion", "DIVERGED"))
     assert "96 runs diverged: each counts as a loss" in said
     assert "`adam` vs `sgd`: 0.0000 score" in said
-    assert "All runs of both failed: there is nothing to compare before one of them works." in said
+    assert "All runs of both failed. There is nothing to compare before one of them works." in said
     assert "`sgd` alone failed in 48 of 48 pairs, `lion` alone in 0." in said
 
 
@@ -241,7 +241,7 @@ def test_what_the_interval_does_not_show_is_said(tmp_path: Path) -> None:
     said = reported(tmp_path, far)
     assert "BETTER (better, by how much is uncertain; the mean does not decide, but at least half" in said
     copies = reported(tmp_path, rows.assign(score=0.8))
-    assert "check that the runs are not copies of each other" in copies
+    assert "Check that the runs are not copies of each other" in copies
 
 
 def reported(path: Path, rows: pd.DataFrame) -> str:

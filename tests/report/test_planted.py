@@ -60,7 +60,7 @@ def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Pat
     assert verdict.effect.low < 0.008 < verdict.effect.high
     assert verdict.quality is Quality.BETTER
     assert verdict.recommendation is Recommendation.TRIAL
-    assert "extended once" in said
+    assert "then an extension" in said
 
 
 @pytest.mark.slow
