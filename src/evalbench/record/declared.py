@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from evalbench.errors import TableError
 from evalbench.record.schema import check_version
-from evalbench.tasks.metric import Metric, base_name, find
+from evalbench.tasks.metric import Direction, Metric, base_name, find, in_words
 
 ROPE = {"accuracy": 0.005, "skill": 0.01}
 """By unit, if none was declared."""
@@ -35,6 +35,9 @@ class Workload:
     fixed_test_rows: int | None = None  # how many rows the data set itself has every split test on
     target: float | None = None  # the value of the metric that counts as solved, declared before the results
     curve_metric: str = ""  # which metric `val_score` of a curve is
+    best: float | None = None  # the score that cannot be beaten, of a metric that evalbench does not know
+    words: str = ""  # its name for people
+    as_skill: bool = True  # average it over data sets as skill
 
     @property
     def measure(self) -> str:
@@ -42,14 +45,20 @@ class Workload:
         return base_name(self.metric)
 
     @property
-    def known(self) -> Metric | None:
-        """Return the registered metric; None if nobody has registered it."""
-        return find(self.metric)
+    def described(self) -> Metric:
+        """Return the registered metric, or else the metric as it was declared."""
+        own = Metric(self.measure, self.sense, self.unit, self.best, self.words or in_words(self.measure))
+        return find(self.metric) or replace(own, as_skill=self.as_skill)
+
+    @property
+    def sense(self) -> Direction:
+        """Return the direction as a literal."""
+        return "minimize" if self.direction == "minimize" else "maximize"
 
     @property
     def on_curve(self) -> bool:
         """Return whether `val_score` of a curve is on the scale of the workload's own score."""
-        return self.known is not None and self.known.on_curve and base_name(self.curve_metric) == self.measure
+        return self.described.on_curve and base_name(self.curve_metric) == self.measure
 
 
 @dataclass(frozen=True)
@@ -188,9 +197,10 @@ def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
 
 def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
     required = [field.name for field in fields(Workload) if field.name != "name" and field.default is MISSING]
-    optional: dict[str, Any] = {key: raw.get(key) for key in ("fixed_test_rows", "target")}
-    # Folders that do not name it are older than the choice.
+    optional: dict[str, Any] = {key: raw.get(key) for key in ("fixed_test_rows", "target", "best")}
+    # Folders of version 0 do not name these.
     optional["curve_metric"] = raw.get("curve_metric", "val/r2" if raw["kind"] == "regression" else "val/accuracy")
+    optional |= {"words": raw.get("words", ""), "as_skill": raw.get("as_skill", True)}
     return Workload(name=name, **{key: raw[key] for key in required}, **optional)
 
 

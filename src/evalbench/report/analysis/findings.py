@@ -117,7 +117,7 @@ def find(folder: Folder) -> Findings:
     evaluation = folder.evaluation
     measured = folder.results[folder.results["score"].notna()]
     units = {
-        name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction)
+        name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction, workload.words)
         for name, workload in evaluation.workloads.items()
     }
     rho = _rho(measured)
@@ -203,7 +203,6 @@ def _common_unit(units: Mapping[str, Unit], folder: Folder) -> Unit:
     workloads = {workload.measure: workload for workload in folder.evaluation.workloads.values()}
     if len(workloads) == 1:
         metric, workload = next(iter(workloads.items()))
-        averages = workload.known is not None and not workload.known.as_skill
-        if averages or metric in folder.evaluation.rope or folder.references.empty:
+        if not workload.described.as_skill or metric in folder.evaluation.rope or folder.references.empty:
             return next(iter(units.values()))
     return SKILL

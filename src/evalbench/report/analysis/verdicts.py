@@ -170,14 +170,14 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
         base = mine[mine["technique"] == evaluation.baseline]
         num_test = float(base["num_test"].mean()) if len(base) else math.nan
         score = float(base["score"].mean()) if len(base) else math.nan
-        formula = workload.known.floor if workload.known else None
+        formula = workload.described.floor
         floor = math.nan
         if math.isfinite(num_test) and math.isfinite(score) and formula is not None:
             floor = formula(score, round(num_test))
             if in_skill:
                 references = folder.references
                 trivial = references[(references["workload"] == name) & (references["reference"] == TRIVIAL)]["score"]
-                floor /= abs(best_possible(workload.metric) - float(trivial.mean()))
+                floor /= abs(best_possible(workload) - float(trivial.mean()))
         floors.append(floor)
     return np.array(floors)
 
