@@ -53,7 +53,7 @@ def test_a_metric_of_the_users_is_averaged_as_it_was_declared(tmp_path: Path) ->
 
     assert "in **skill**" in declare(best=1.0, words="relative gain").markdown
     with pytest.raises(TableError, match="no smallest difference that matters is declared for 'gain'"):
-        declare(best=None, as_skill=False)
+        declare(best=None)
     raw = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     (folder / "evaluation.json").write_text(json.dumps({**raw, "rope": {"gain": 0.01}}), encoding="utf-8")
     report = read(folder)

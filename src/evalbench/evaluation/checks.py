@@ -18,7 +18,6 @@ def check_trainable(plan: Plan, store: Store) -> None:
     Raises `InputError`, also where the smallest difference that matters is not the one declared before the results.
     """
     _check_rope(plan, store)
-    _check_metrics(plan)
     _check_folders(plan)
     for tracker in plan.config.tracker.trackers.values():
         tracker.build()
@@ -62,23 +61,6 @@ def _check_rope(plan: Plan, store: Store) -> None:
     if declared is not None and declared != asked:
         rule = f"must stay what it was before the results, {declared}"
         raise ConfigError("evaluation.rope", rule, asked, "give evaluation.name=OTHER for another question")
-
-
-def _check_metrics(plan: Plan) -> None:
-    """Refuse metrics that the report could not average over the data sets."""
-    metrics = {cell.dataset.metric.name: cell.dataset.metric for cell in plan.cells}
-    without_best = [name for name, metric in metrics.items() if metric.best is None]
-    if plan.baseline is None or not without_best:
-        return
-    name = without_best[0]
-    if len(metrics) > 1:
-        remedy = "give the best possible score, so that it can be averaged with the others as skill"
-        raise ConfigError("task.metric.best", f"is needed for {name} beside other metrics", None, remedy)
-    if name not in plan.config.evaluation.rope:
-        remedy = f"declare the smallest difference that matters, as in +evaluation.rope.{name}=0.01"
-        raise ConfigError(
-            "evaluation.rope", f"must have an entry for {name}", dict(plan.config.evaluation.rope), remedy
-        )
 
 
 def _check_folders(plan: Plan) -> None:

@@ -198,9 +198,10 @@ def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
 def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
     required = [field.name for field in fields(Workload) if field.name != "name" and field.default is MISSING]
     optional: dict[str, Any] = {key: raw.get(key) for key in ("fixed_test_rows", "target", "best")}
-    # Folders of version 0 do not name these.
+    # A folder names it only if the user chose a metric.
     optional["curve_metric"] = raw.get("curve_metric", "val/r2" if raw["kind"] == "regression" else "val/accuracy")
-    optional |= {"words": raw.get("words", ""), "as_skill": raw.get("as_skill", True)}
+    # A metric of the user's is averaged as skill if its best possible score is known.
+    optional |= {"words": raw.get("words", ""), "as_skill": "best" not in raw or raw["best"] is not None}
     return Workload(name=name, **{key: raw[key] for key in required}, **optional)
 
 

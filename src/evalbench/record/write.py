@@ -321,10 +321,6 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "metric": dataset.metric.on("test"),
         "direction": dataset.metric.direction,
         "unit": dataset.metric.unit,
-        "best": dataset.metric.best,
-        "words": dataset.metric.words,
-        "as_skill": dataset.metric.as_skill,
-        "curve_metric": dataset.kind.metric.on("val"),
         "description": dataset.description,
         **_chosen(dataset),
     }
