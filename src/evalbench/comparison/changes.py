@@ -129,7 +129,7 @@ class _InCommon:
 
 
 def _in_common(old: Findings, new: Findings) -> _InCommon:
-    """Return what two evaluations have in common, and refuse what cannot be compared."""
+    """Return the common part of two evaluations; refuse evaluations that cannot be compared."""
     before, after = judged(old), judged(new)
     if before is None or after is None:
         raise TableError("only evaluations that compare techniques with a baseline can be compared with each other")

@@ -43,7 +43,7 @@ class Views:
 
 
 def views(evaluation: str, about: Mapping[str, Any]) -> Views:
-    """Return the views that fit an evaluation, from what the store says about it for trackers."""
+    """Return the views of an evaluation, from its description in the store."""
     cells = about["cells"]
     metrics = {cell["workload"]: cell["metric"] for cell in cells}
     seen: dict[str, dict[str, None]] = {}

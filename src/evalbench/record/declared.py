@@ -52,7 +52,7 @@ class Workload:
 
     @property
     def sense(self) -> Direction:
-        """Return the direction as a literal."""
+        """Return the direction, checked."""
         return "minimize" if self.direction == "minimize" else "maximize"
 
     @property

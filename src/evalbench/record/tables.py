@@ -121,7 +121,7 @@ def only(name: str, table: pd.DataFrame, column: str, allowed: Iterable[str]) ->
 
 
 def no_column_of_ours(name: str, factors: Iterable[str]) -> None:
-    """Refuse a factor that is called like a column that evalbench adds, also with the ending of one of two sides."""
+    """Refuse a factor with the name of a column that evalbench adds, also with the ending of one of two sides."""
     for factor in factors:
         if factor in RESERVED or (factor.endswith(("_a", "_b")) and factor[:-2] in RESERVED):
             raise TableError(f"{name}: a factor must not be called {factor!r}, as a column of ours is: rename it")

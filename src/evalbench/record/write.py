@@ -100,7 +100,7 @@ def write_defaults(
 
 
 def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
-    """Return what all studies share, and each technique's search space."""
+    """Return the settings that all studies share, and each technique's search space."""
     if not searched:
         return None
     from evalbench.search import batch_size  # Optuna: only if something was searched
@@ -128,7 +128,7 @@ def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
 
 
 def _write_studies(folder: Path, searched: Sequence[Searched]) -> None:
-    """Write `tuning.csv`, a row per candidate, and `studies.json`; take away those of an earlier evaluation."""
+    """Write `tuning.csv`, a row per candidate, and `studies.json`; remove those of an earlier evaluation."""
     if not searched:
         for name in ("tuning.csv", "studies.json", "defaults.csv", "default_costs.csv"):
             (folder / name).unlink(missing_ok=True)
@@ -327,7 +327,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def _chosen(dataset: Dataset) -> dict[str, Any]:
-    """Return what the user chose to judge by: nothing for the metrics of the task."""
+    """Return the metrics that the user chose; empty for those of the task."""
     chosen: dict[str, Any] = {}
     if dataset.primary is not None:
         chosen["curve_metric"] = dataset.primary.on("val")

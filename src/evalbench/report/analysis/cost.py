@@ -101,7 +101,7 @@ def _counted(folder: Folder) -> list[str]:
 
 
 def _seconds(folder: Folder) -> dict[str, pd.DataFrame]:
-    """Return, per technique the seconds of a trial: a row per round, a column per data set and setting.
+    """Return the seconds of a trial per technique: a row per round, a column per data set and setting.
 
     Generated workloads count if there is nothing else, as in the effect.
     """
@@ -202,7 +202,7 @@ def _matched(
 
 
 def front(folder: Folder, judged: Judgment) -> tuple[FrontPoint, ...]:
-    """Return the quality against cost: measured seconds if there are any, counted FLOPs otherwise."""
+    """Return quality and cost of each technique: measured seconds if there are any, counted FLOPs otherwise."""
     evaluation = folder.evaluation
     if evaluation.baseline is None or not judged.verdicts:
         return ()

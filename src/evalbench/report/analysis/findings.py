@@ -161,7 +161,7 @@ def find(folder: Folder) -> Findings:
 def _tuned(
     folder: Folder, common: Unit, rho: dict[str, float], comparisons: tuple[tuple[str, str], ...]
 ) -> Tuned | None:
-    """Return what the studies did, and the verdicts that the default settings would have got on the same splits."""
+    """Summarize the studies, with the verdicts that the default settings would have got on the same splits."""
     if not isinstance(folder, TunedFolder):
         return None
     before = None

@@ -84,7 +84,7 @@ class Robustness:
 
 
 def robustness(folder: Folder, judged: Judgment, common: Unit) -> Robustness:
-    """Compute it; every draw comes from a generator with a fixed seed."""
+    """Compute everything behind the verdicts; every draw comes from a generator with a fixed seed."""
     evaluation = folder.evaluation
     indices = used(judged.design)
     full = complete_scores(judged.scores, indices) if judged.scores else None

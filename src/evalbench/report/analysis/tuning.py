@@ -80,7 +80,7 @@ class Tuned:
 
 
 def tuned(folder: TunedFolder, in_skill: bool, level: float, rho: dict[str, float], defaults: Judgment | None) -> Tuned:
-    """Compute it. `level` is that of each interval, `rho` widens the intervals of single workloads."""
+    """Summarize the studies; `level` is that of each interval, `rho` widens the intervals of single workloads."""
     studies = folder.studies
     independent = str(folder.studies.search["sampler"]).endswith("RandomSampler")
     finished = _finished(folder)
@@ -238,7 +238,7 @@ def error_of_mean(errors: pd.Series[float]) -> float:
 
 
 def _front(folder: TunedFolder) -> pd.DataFrame:
-    """Return the candidates by their objectives, and which of them nothing else beats in all."""
+    """Return the candidates by their objectives, with a mark for those that no other beats in all."""
     names = {name for names in folder.studies.search["objectives"].values() for name in names[1:]}
     if not names:
         return pd.DataFrame()

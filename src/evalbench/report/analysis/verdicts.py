@@ -183,7 +183,7 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
 
 
 def _failed(folder: Folder) -> dict[str, tuple[float, int]]:
-    """Return, per technique: how many of its trials count as failed, and how many there were."""
+    """Return the number of failed trials and of all trials, by technique."""
     gone = folder.results.groupby("technique")["failed"].agg(["sum", "size"])
     return {str(name): (float(row["sum"]), int(row["size"])) for name, row in gone.iterrows()}
 

@@ -60,14 +60,14 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Return the Matplotlib's own defaults and `STYLE`, whatever the user's settings are; nothing of it lasts."""
+    """Use Matplotlib's own defaults with `STYLE`, whatever the user's settings are, and restore these at the end."""
     settings: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if "backend" not in key}
     with mpl.rc_context(settings | STYLE):
         yield
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without the version of the software in it; no name in it may be longer than there is room for."""
+    """Write a PNG without the version of the software, its long names cut."""
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_text(in_figure(text.get_text()))
@@ -113,7 +113,7 @@ def panels(count: int, height: float, most: int = 3, extra: float = 0.45) -> tup
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> None:
-    """Return one legend for all panels, under them, where it covers no data: in fewer columns where names are long."""
+    """Draw one legend for all panels below them, in fewer columns if names are long."""
     if not handles:
         return
     labels = [short(one_line(handle.get_label())) for handle in handles]
@@ -126,7 +126,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) ->
 
 
 def _legend_width(labels: Sequence[str], columns: int) -> float:
-    """Return the about how wide a legend is, in inches; it is filled column by column."""
+    """Return the approximate width of a legend in inches; it is filled column by column."""
     parts, start = [], 0
     for column in range(columns):
         count = len(labels) // columns + (column < len(labels) % columns)

@@ -62,7 +62,7 @@ class Unit:
         return [self._end(printed) for printed in self.ends(low, high)]
 
     def score_interval(self, interval: Interval) -> str:
-        """Return `[92.1, 94.0]`, or why there is none."""
+        """Return an interval of scores, `[92.1, 94.0]`, or the reason that there is none."""
         if not interval.computed:
             return f"– ({interval.why_not})"
         return f"[{self.score(interval.low)}, {self.score(interval.high)}]"
@@ -75,7 +75,7 @@ class Unit:
         return signed(printed, decimals)
 
     def span(self, low: float, high: float) -> str:
-        """Return `[−0.31, +1.20]`, a dash if it is not known."""
+        """Return an interval of differences, `[−0.31, +1.20]`, or a dash if it is not known."""
         return f"[{', '.join(self.end_texts(low, high))}]" if math.isfinite(low) else "–"
 
     def numbers(self, interval: Interval) -> dict[str, float]:
@@ -84,7 +84,7 @@ class Unit:
         return {"effect": interval.mean * self.oriented, "low": low, "high": high}
 
     def change_interval(self, interval: Interval) -> str:
-        """Return `[−0.31, +1.20]`, or why there is none."""
+        """Return an interval of differences, `[−0.31, +1.20]`, or the reason that there is none."""
         if not interval.computed:
             return f"– ({interval.why_not})"
         return self.span(interval.low, interval.high)
@@ -175,12 +175,12 @@ def ratio(value: float) -> str:
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:
-    """Return `1 trial`, `2 trials`."""
+    """Return a count with its noun: `1 trial`, `2 trials`."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 def listed(names: list[str]) -> str:
-    """Return `a`, `a and b`, `a, b and c`."""
+    """Join names: `a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else ""
 
 

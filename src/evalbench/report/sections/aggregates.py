@@ -57,7 +57,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
 
 
 def text(findings: JudgedFindings) -> str:
-    """Return the table, and what it holds."""
+    """Return the table with its explanation."""
     rows = table(findings)
     if not rows:
         return ""

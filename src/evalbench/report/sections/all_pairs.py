@@ -13,7 +13,7 @@ from evalbench.report.section import Section, numbers_of
 
 
 def table(findings: JudgedFindings) -> str:
-    """Return the row minus column, in the common unit; bold if the interval excludes zero."""
+    """Return a table of row minus column, in the common unit; bold if the interval excludes zero."""
     unit, names = findings.common, list(findings.judged.scores)
     cells: dict[tuple[str, str], str] = {}
     for pair in findings.judged.pairs:

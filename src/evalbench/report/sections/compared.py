@@ -71,7 +71,7 @@ def splits(findings: Findings) -> str:
 
 
 def workloads(findings: Findings) -> str:
-    """Return the workloads: what they are and what is measured on them."""
+    """Return a table of the workloads with their metrics."""
     if findings.evaluation.foreign:
         names: dict[str, list[str]] = {}
         for workload in findings.evaluation.workloads.values():
@@ -135,7 +135,7 @@ def _flat(values: Any, prefix: str = "") -> dict[str, object]:
 
 
 def text(findings: Findings) -> str:
-    """Return what was compared, on what, and at which settings."""
+    """Return the compared techniques, the workloads, and the settings."""
     evaluation, judged_findings = findings.evaluation, judged(findings)
     language = (
         "; for text the shares of the tokens that follow the current one"

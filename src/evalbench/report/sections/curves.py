@@ -98,7 +98,7 @@ def _unit(findings: Findings, workload: str) -> Unit:
 
 
 def _curve_limits(axis: Axes, findings: Findings, workload: str, bottoms: list[float], tops: list[float]) -> None:
-    """Cut what lies far below the trivial predictor: a first epoch at R² = -50 would flatten all the rest."""
+    """Cut values far below the trivial predictor: a first epoch at R² = -50 would flatten all others."""
     if not tops:
         return
     low, high = min(bottoms), max(tops)

@@ -27,7 +27,7 @@ def failures(findings: Findings) -> str:
 
 
 def divergences(findings: Findings) -> str:
-    """Return the runs that failed and count: which, at which optimizer step, and why if a table says so."""
+    """Return the failed runs that count, with their step, and with the reason if a table gives it."""
     evaluation, results = findings.evaluation, findings.folder.results
     says_why = evaluation.foreign and "message" in results
     rows = []

@@ -11,7 +11,7 @@ from evalbench.report.section import Section, always
 
 
 def fingerprints(findings: Findings) -> str:
-    """Return the data, so that another reader can check to have the same."""
+    """Return the fingerprints of the data, so that readers can check that they have the same."""
     rows = [[code(w.name), f"{w.rows:,}", code(w.fingerprint)] for w in findings.evaluation.workloads.values()]
     return markdown(["workload", "rows", "fingerprint of the data"], rows, 3)
 
@@ -23,7 +23,7 @@ def versions(findings: Findings) -> str:
 
 
 def text(findings: Findings) -> str:
-    """Return the command, and what the results were made with."""
+    """Return the command, and the code, machines and versions behind the results."""
     provenance = findings.evaluation.provenance
     parts = ["## How to reproduce", fenced(provenance["command"], "sh")]
     if findings.evaluation.foreign:

@@ -166,7 +166,7 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
 
 
 def _reference_lines(axis: Axes, findings: Findings, workload: str, seen: list[float]) -> set[str]:
-    """Return the references as lines; one that would squeeze the trials into a corner is named at the edge instead."""
+    """Draw references as lines, or name at the edge a reference that would squeeze the trials into a corner."""
     unit = findings.units[workload]
     low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
     room = max(high - low, 1e-9)

@@ -11,7 +11,7 @@ from evalbench.report.section import Section, numbers_of
 
 
 def table(findings: JudgedFindings) -> str:
-    """Return the which factor moves the score how much."""
+    """Return the share of each factor."""
     rows = [[" × ".join(map(code, s.factors)), f"{100 * s.share:.1f} %"] for s in findings.robustness.shares]
     rows = [[text.replace("`rest`", "rest (seeds, data sets' own effects)"), share] for text, share in rows]
     return markdown(["source", "share of the variance within data sets"], rows, 1) if rows else ""
@@ -23,7 +23,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
 
 
 def text(findings: JudgedFindings) -> str:
-    """Return the table, and what it holds."""
+    """Return the table with its explanation."""
     rows = table(findings)
     if not rows:
         return ""

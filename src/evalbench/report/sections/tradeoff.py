@@ -23,7 +23,7 @@ from evalbench.report.section import Chart, Section
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Return a row per technique: effect and cost ratio with their ends, and its point."""
+    """Return a row per technique: effect and cost ratio with their ends, and whether it is on the front."""
     unit = findings.common
     return pd.DataFrame(
         {
@@ -49,7 +49,7 @@ def measured_in(findings: JudgedFindings) -> str:
 
 
 def draw(findings: JudgedFindings) -> Figure:
-    """Draw the up is better, left is cheaper; a filled marker is on the front."""
+    """Draw effect against cost; a filled marker is on the front."""
     figure = Figure(figsize=(style.WIDTH, 3.6))
     axis = figure.subplots()
     scale = findings.common.oriented
@@ -120,7 +120,7 @@ def _cost_scale(axis: Axes, front: Sequence[FrontPoint]) -> None:
 
 
 def _names(findings: JudgedFindings, axis: Axes, scale: float, names: list[str]) -> None:
-    """Return the names beside the markers; techniques at one cost are spread, so that no name hides another."""
+    """Write names beside the markers, in turn to the left and right, so that no name hides another."""
     points = sorted(findings.front, key=lambda p: p.effect[0])
     for count, point in enumerate(points):
         side = 1 if count % 2 == 0 else -1
@@ -136,7 +136,7 @@ def _names(findings: JudgedFindings, axis: Axes, scale: float, names: list[str])
 
 
 def _ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Return the round ratios within the axis, as fine as they fit without crowding; always with 1."""
+    """Return round ratios within the axis, as fine as they fit without crowding, always with 1."""
     for steps in ((1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
         if len(ticks) <= most:
@@ -145,7 +145,7 @@ def _ticks(low: float, high: float, most: int = 8) -> list[float]:
 
 
 def table(findings: JudgedFindings) -> str:
-    """Return the quality against cost."""
+    """Return a table of quality and cost."""
     unit, rows = findings.common, []
     for point in findings.front:
         mean, low, high = point.effect

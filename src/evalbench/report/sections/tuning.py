@@ -239,7 +239,7 @@ def caveats(tuned: TunedFindings) -> list[str]:
 
 
 def text(tuned: TunedFindings) -> str:
-    """Return how techniques were tuned."""
+    """Describe the search with its table."""
     rows = failed(tuned)
     parts = ["## Tuning", how(tuned), parity(tuned), f"{parity_sentence(tuned)} {numbers_of('tuning_budget')}"]
     if rows:
@@ -248,7 +248,7 @@ def text(tuned: TunedFindings) -> str:
 
 
 def numbers(tuned: TunedFindings) -> pd.DataFrame:
-    """Return a row per technique: what its search took."""
+    """Return a row per technique with the work of its search."""
     return pd.DataFrame([vars(spent) for spent in tuned.spent])
 
 

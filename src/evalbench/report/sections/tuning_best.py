@@ -94,7 +94,7 @@ def alt(tuned: TunedFindings) -> str:
 
 
 def caption(tuned: TunedFindings) -> str:
-    """Return how to read the figure."""
+    """Explain how to read the figure."""
     return f"The best of n candidates by validation score{band(tuned)}. The axes show it from three candidates on."
 
 

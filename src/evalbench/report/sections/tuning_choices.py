@@ -52,7 +52,7 @@ def bounds(tuned: TunedFindings) -> str:
 
 
 def text(tuned: TunedFindings) -> str:
-    """Return what was chosen, and where ranges end too soon."""
+    """Return the table of chosen values, and name the ranges that end too soon."""
     return f"### What was chosen\n\n{bounds(tuned)} {numbers_of('tuning_choices')}\n\n{choices(tuned)}"
 
 

@@ -71,7 +71,7 @@ def draw(tuned: TunedFindings) -> Figure:
 
 
 def _around(values: pd.Series[Any], minimize: bool) -> tuple[float, float]:
-    """Return the ends of an axis around a front, with more room on the side of what is worse."""
+    """Return the ends of an axis around a front, with more room on the worse side."""
     low, high = float(values.min()), float(values.max())
     span = high - low or abs(high) or 1.0
     better, worse = 0.1 * span, 0.6 * span

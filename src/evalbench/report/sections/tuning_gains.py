@@ -141,7 +141,7 @@ def verdict_numbers(tuned: TunedFindings) -> pd.DataFrame:
 
 
 def text(tuned: TunedFindings) -> str:
-    """Return what tuning bought, and what it changed."""
+    """Return the gains by tuning, and the verdicts that it changed."""
     said = f"The tuned setting minus the default one, on the same seeds and splits.{gain_sentence(tuned)}"
     parts = ["### What tuning bought", f"{said} {numbers_of('tuning_gains')}", gains(tuned)]
     changed = changed_verdicts(tuned)

@@ -187,7 +187,7 @@ def _rgb(color: str) -> tuple[float, float, float]:
 
 
 def text(tuned: TunedFindings) -> str:
-    """Return the table of importances, and how they were computed."""
+    """Return the table of importances with its explanation."""
     rows = table(tuned)
     if not rows:
         return ""
