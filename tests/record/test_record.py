@@ -12,7 +12,8 @@ from evalbench.errors import TableError
 from evalbench.record.declared import read_evaluation
 from evalbench.record.schema import VERSION
 from evalbench.record.skill import best_possible
-from evalbench.report import read
+from evalbench.report import Report, read
+from report.conftest import make
 
 FIRST = Path(__file__).parent / "data" / "0.1.0"
 WORDS = ["sentence", "next", "caps"]
@@ -37,11 +38,33 @@ def test_a_version_that_nobody_knows_is_refused_in_one_line(tmp_path: Path, vers
     assert read_evaluation(path).name == "tuned"
 
 
+def test_a_metric_of_the_users_is_averaged_as_it_was_declared(tmp_path: Path) -> None:
+    folder = make(tmp_path, workloads=("digits", "wine"), techniques=("sgd", "adam"))
+
+    def declare(**more: object) -> Report:
+        raw = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        for workload in raw["workloads"].values():
+            workload.update(metric="test/gain", unit="", **more)
+        (folder / "evaluation.json").write_text(json.dumps(raw), encoding="utf-8")
+        for name in ("results.csv", "references.csv"):
+            table = pd.read_csv(folder / name).assign(metric="test/gain", unit="")
+            table.to_csv(folder / name, index=False)
+        return read(folder)
+
+    assert "in **skill**" in declare(best=1.0, words="relative gain").markdown
+    with pytest.raises(TableError, match="no smallest difference that matters is declared for 'gain'"):
+        declare(best=None)
+    raw = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    (folder / "evaluation.json").write_text(json.dumps({**raw, "rope": {"gain": 0.01}}), encoding="utf-8")
+    report = read(folder)
+    assert report.verdicts["unit"].iloc[1] == "relative gain"
+    assert "in **relative gain**" in report.markdown
+
+
 def test_best_possible_is_declared_never_guessed() -> None:
     workload = next(iter(read_evaluation(FIRST / "evaluation.json").workloads.values()))
-    known = [replace(workload, metric=f"test/{name}") for name in ("r2", "rmse", "perplexity")]
-    assert [best_possible(one) for one in known] == [1.0, 0.0, 1.0]
-    bleu = replace(workload, metric="test/bleu")
-    assert best_possible(replace(bleu, words="BLEU", best=100.0)) == 100.0
+    scores = [best_possible(replace(workload, metric=f"test/{name}")) for name in ("r2", "rmse", "perplexity")]
+    assert scores == [1.0, 0.0, 1.0]
+    assert best_possible(replace(workload, metric="test/bleu", best=100.0)) == 100.0
     with pytest.raises(TableError, match="metric 'test/bleu' has no best possible score"):
-        best_possible(bleu)
+        best_possible(replace(workload, metric="test/bleu"))

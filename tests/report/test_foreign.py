@@ -14,7 +14,7 @@ from evalbench.record.schema import RESERVED
 from evalbench.report.__main__ import main
 from evalbench.report.analysis.findings import JudgedFindings, find
 from evalbench.report.sections import advice
-from evalbench.statistics.verdicts import CostClass, Quality, Ring
+from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 from report.conftest import with_verdicts
 
 DATA = Path(__file__).parent.parent / "statistics" / "data"
@@ -41,7 +41,10 @@ def test_a_long_table_is_judged(tmp_path: Path) -> None:
     found = find(load_table(written(tmp_path, table()), Options("sgd", "accuracy", tuned=True)))
     assert isinstance(found, JudgedFindings)
     verdict = found.judged.verdict("adam")
-    assert (verdict.quality, verdict.ring) == (Quality.SUPERIOR, Ring.TRIAL)  # its cost is not known
+    assert (verdict.quality, verdict.recommendation) == (
+        Quality.SUPERIOR,
+        Recommendation.TRIAL,
+    )  # its cost is not known
     assert verdict.num_datasets == 6
     timed = table().assign(
         cost_seconds=lambda t: np.where(t["technique"] == "adam", 2.0, 1.99) + 0.01 * (t["seed"] % 2)
@@ -49,7 +52,7 @@ def test_a_long_table_is_judged(tmp_path: Path) -> None:
     found = find(load_table(written(tmp_path, timed), Options("sgd", "accuracy", tuned=True)))
     assert isinstance(found, JudgedFindings)
     assert found.judged.verdict("adam").cost_class is CostClass.SAME
-    assert found.judged.verdict("adam").ring is Ring.ADOPT
+    assert found.judged.verdict("adam").recommendation is Recommendation.ADOPT
 
 
 def test_white_space_makes_no_technique(tmp_path: Path) -> None:
@@ -229,7 +232,7 @@ def test_the_report_says_how_failures_were_scored(tmp_path: Path) -> None:
     said = reported(tmp_path, failing(rows, rows["technique"] != "lion", "DIVERGED"))
     assert "96 runs diverged: each counts as a loss" in said
     assert "`adam` vs `sgd`: 0.0000 score" in said
-    assert "All runs of both failed: there is nothing to compare before one of them works." in said
+    assert "All runs of both failed. There is nothing to compare before one of them works." in said
     assert "`sgd` alone failed in 48 of 48 pairs, `lion` alone in 0." in said
 
 
@@ -241,7 +244,7 @@ def test_what_the_interval_does_not_show_is_said(tmp_path: Path) -> None:
     said = reported(tmp_path, far)
     assert "BETTER (better, by how much is uncertain; the mean does not decide, but at least half" in said
     copies = reported(tmp_path, rows.assign(score=0.8))
-    assert "check that the runs are not copies of each other" in copies
+    assert "Check that the runs are not copies of each other" in copies
 
 
 def reported(path: Path, rows: pd.DataFrame) -> str:
@@ -310,7 +313,11 @@ def test_unequal_seeds_are_compared_on_those_that_both_have(tmp_path: Path) -> N
     assert isinstance(whole, JudgedFindings)
     mine, before = found.judged.verdict("adam"), whole.judged.verdict("adam")
     assert [effect.interval for effect in mine.sets[1:]] == [effect.interval for effect in before.sets[1:]]
-    assert (mine.sets[0].interval.count, mine.ring, mine.quality) == (7, before.ring, before.quality)
+    assert (mine.sets[0].interval.count, mine.recommendation, mine.quality) == (
+        7,
+        before.recommendation,
+        before.quality,
+    )
     (said,) = advice.sentences(found)
     assert "49 runs of either side have no partner with the same seed, and count for nothing here." in said
     assert found.left_out.groupby("reason")["count"].sum().to_dict() == {"sgd has no run": 49}

@@ -11,7 +11,7 @@ from evalbench.record.foreign import Options, load_table
 from evalbench.report import Report
 from evalbench.report.analysis.findings import Findings, JudgedFindings, find
 from evalbench.statistics.judging import NextStep
-from evalbench.statistics.verdicts import Quality, Ring
+from evalbench.statistics.verdicts import Quality, Recommendation
 
 OPTIONS = Options("sgd", "accuracy", rope=0.005)
 
@@ -47,7 +47,7 @@ def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Pat
     found, said = judged(tmp_path, runs(6, effect=0.008, noise=0.008))
     assert isinstance(found, JudgedFindings)
     pilot = found.judged.verdict("adam")
-    assert pilot.ring is Ring.INSUFFICIENT
+    assert pilot.recommendation is Recommendation.INSUFFICIENT
     match = re.search(r"Next: run (\d+) more seeds \(num_seeds=(\d+)\), once, then decide\.", said)
     assert match is not None
     more, wanted = int(match[1]), int(match[2])
@@ -59,8 +59,8 @@ def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Pat
     assert (verdict.effect.high - verdict.effect.low) / 2 <= 0.005
     assert verdict.effect.low < 0.008 < verdict.effect.high
     assert verdict.quality is Quality.BETTER
-    assert verdict.ring is Ring.TRIAL
-    assert "extended once" in said
+    assert verdict.recommendation is Recommendation.TRIAL
+    assert "then an extension" in said
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_not_resolvable_by_seeds(tmp_path: Path) -> None:
     rows = runs(6, effect=0.008, noise=0.008, num_train=60.0, num_test=20.0)
     found, said = judged(tmp_path, rows)
     assert isinstance(found, JudgedFindings)
-    assert found.judged.verdict("adam").ring is Ring.INSUFFICIENT
+    assert found.judged.verdict("adam").recommendation is Recommendation.INSUFFICIENT
     assert "Not resolvable: more rows or more data sets, not more seeds; any true difference lies in [" in said
     # A hundred times the rows, but in the same proportion, changes nothing: the seeds would still share them.
     again, _ = judged(tmp_path, runs(200, effect=0.008, noise=0.008, num_train=60.0, num_test=20.0))

@@ -7,8 +7,8 @@ from evalbench.report.render import style
 
 
 def test_techniques_are_told_apart_by_colour_with_marker_or_dashes() -> None:
-    assert len({(style.colour(place), style.marker(place)) for place in range(49)}) == 49
-    assert len({(style.colour(place), str(style.dashes(place))) for place in range(28)}) == 28
+    assert len({(style.color(place), style.marker(place)) for place in range(49)}) == 49
+    assert len({(style.color(place), str(style.dashes(place))) for place in range(28)}) == 28
 
 
 def test_a_legend_of_many_long_names_stays_within_the_figure() -> None:

@@ -20,7 +20,7 @@ from evalbench.report.sections.tuning import parity_sentence, sentence, spaces
 from evalbench.seeds import STUDY_SEEDS
 from evalbench.statistics.intervals import t_interval
 from evalbench.statistics.tuning import expected_best
-from evalbench.statistics.verdicts import Ring
+from evalbench.statistics.verdicts import Recommendation
 
 Make = Callable[..., Path]
 
@@ -178,7 +178,7 @@ def test_unequal_chances_cap_the_ring(tuned: Callable[..., Path]) -> None:
     (folder / "evaluation.json").write_text(json.dumps(raw))
     found = read(folder)
     assert isinstance(found, JudgedFindings)
-    assert found.judged.verdict("adam").ring not in (Ring.ADOPT, Ring.TRIAL)
+    assert found.judged.verdict("adam").recommendation not in (Recommendation.ADOPT, Recommendation.TRIAL)
     text = said(folder)
     assert "Parity fails" in text
     assert "They were not tuned alike, at most: 4 candidates" in text
@@ -325,7 +325,7 @@ def test_a_technique_that_failed_in_one_study_is_left_out_there(tuned: Callable[
     found = read(folder)
     assert found.left_out[["workload", "reason", "count"]].to_numpy().tolist() == [["wine", "adam FAILED", 1]]
     assert isinstance(found, JudgedFindings)
-    assert found.judged.verdict("adam").ring is Ring.INVALID
+    assert found.judged.verdict("adam").recommendation is Recommendation.INVALID
 
 
 def test_a_seed_that_failed_for_one_technique_is_left_out_of_a_study_for_all() -> None:

@@ -15,7 +15,7 @@ from evalbench.report import read, write, write_index
 from evalbench.report.analysis.cost import cost_ratios
 from evalbench.report.render.units import p_is
 from evalbench.statistics.judging import Verdict
-from evalbench.statistics.verdicts import CostClass, Quality, Ring
+from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 from report.conftest import with_verdicts
 
 Make = Callable[..., Path]
@@ -35,7 +35,7 @@ def test_the_verdict_table_and_a_sentence_for_each_technique(tmp_path: Path, mak
         make_folder(tmp_path, workloads=("digits", "wine"), seeds=10, costs={"sgd": 1.0, "bgd": 1.0, "adam": 1.0})
     )
     page = said.split("# Appendix")[0]
-    assert "| rank | technique | ring | effect (accuracy points) [97.5 % CI] | wins | cost ratio |" in page
+    assert "| rank | technique | recommendation | effect (accuracy points) [97.5 % CI] | wins | cost ratio |" in page
     assert "- On 2 data sets (10 seeds each), `adam` vs `sgd`: +2.0" in page
     assert "at 0.10× cost" in page
     assert "CHEAPER" in page
@@ -99,14 +99,14 @@ def test_nobody_tuned_caps_the_ring(tmp_path: Path, make_folder: Make) -> None:
     assert "at default settings" not in [cap.reason for cap in tuned.verdict("adam").advice.caps]  # TRIAL needs no cap
     change(folder, tuning={"parity": False})
     unfair = with_verdicts(read(folder).findings).judged
-    assert unfair.verdict("adam").ring is Ring.ASSESS
+    assert unfair.verdict("adam").recommendation is Recommendation.ASSESS
 
 
 def test_a_failed_cell_makes_the_comparison_invalid(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits", "moons"), failed=("adam", "moons"), seeds=6)
     judged = with_verdicts(read(folder).findings).judged
-    assert judged.verdict("adam").ring is Ring.INVALID
-    assert judged.verdict("bgd").ring is not Ring.INVALID
+    assert judged.verdict("adam").recommendation is Recommendation.INVALID
+    assert judged.verdict("bgd").recommendation is not Recommendation.INVALID
     assert "**INVALID** (cells are missing: adam FAILED)" in text(folder)
 
 
@@ -127,13 +127,16 @@ def test_a_technique_that_always_diverges_loses_also_where_the_others_are_no_bet
 
     adam, sgd, early = table["technique"] == "adam", table["technique"] == "sgd", table["seed"] < 3
     for level in (0.1, 0.05):
-        assert (judged(adam, level).quality, judged(adam, level).ring) == (Quality.INFERIOR, Ring.HOLD)
+        assert (judged(adam, level).quality, judged(adam, level).recommendation) == (
+            Quality.INFERIOR,
+            Recommendation.HOLD,
+        )
         assert judged(sgd, level).quality is Quality.SUPERIOR
         partly = judged(adam & early, level)
         assert -1e-3 < partly.effect.mean <= 0  # failing gains nothing
         assert (partly.quality, partly.next_step.what) == (Quality.INCONCLUSIVE, "failures")
     missing = judged(adam & early, 0.1, "FAILED")
-    assert (missing.quality, missing.ring) == (Quality.INCONCLUSIVE, Ring.INVALID)
+    assert (missing.quality, missing.recommendation) == (Quality.INCONCLUSIVE, Recommendation.INVALID)
 
 
 @pytest.mark.slow

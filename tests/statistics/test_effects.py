@@ -6,7 +6,7 @@ from evalbench.statistics.effects import (
     posterior_signed_rank,
     posterior_t,
     probability_of_superiority,
-    standardised,
+    standardized,
 )
 from evalbench.statistics.intervals import t_interval
 from evalbench.statistics.paired import paired_effect
@@ -20,7 +20,7 @@ D = A - B
 def test_the_paired_example() -> None:
     assert paired_t(D) == pytest.approx(0.0006711542169934334)
     assert (wilcoxon(D), sign_flip(D)) == (0.0078125, 0.0078125)
-    sizes = standardised(D)
+    sizes = standardized(D)
     assert (sizes.dz, sizes.hedges) == pytest.approx((2.0466630859118076, 1.819256076366051))
     assert hodges_lehmann(D) == pytest.approx(0.0035)
     assert equivalence(D, 0.005) == pytest.approx(0.047488246217888136)
@@ -68,7 +68,7 @@ def test_an_empty_side_is_refused() -> None:
 
 
 def test_without_spread_there_is_no_standardised_effect() -> None:
-    assert np.isnan(standardised([0.1, 0.1, 0.1]).dz)
+    assert np.isnan(standardized([0.1, 0.1, 0.1]).dz)
     assert np.isnan(equivalence([0.1, 0.1], 0.5))
     assert np.isnan(paired_t([0.0, 0.0]))
     assert np.isnan(posterior_t(0.0, 0.0, 5, 0.1).same)

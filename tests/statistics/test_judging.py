@@ -8,7 +8,7 @@ import pytest
 from evalbench.statistics.costs import Ratio
 from evalbench.statistics.judging import Candidate, Design, NextStep, Verdict, judge
 from evalbench.statistics.matrices import Matrix
-from evalbench.statistics.verdicts import Quality, Ring
+from evalbench.statistics.verdicts import Quality, Recommendation
 
 SAME = Ratio(1.0, 0.97, 1.03, 5, 0.95)
 SPREAD = np.array([0.3, -1.2, 0.8, 1.5, -0.4, -1.0, 0.9, -0.6, 0.5, -0.8])
@@ -32,7 +32,7 @@ def verdict(differences: Matrix, cost: Ratio = SAME, rho: float = 0.0, **changes
 
 def test_a_large_effect_on_many_data_sets_is_adopted() -> None:
     found = verdict(planted([0.02, 0.03, 0.025, 0.02, 0.03, 0.02], 0.005))
-    assert (found.quality, found.ring) == (Quality.SUPERIOR, Ring.ADOPT)
+    assert (found.quality, found.recommendation) == (Quality.SUPERIOR, Recommendation.ADOPT)
     assert (found.num_datasets, found.num_pairs) == (6, 10)
     assert found.second.p == 2 / 2**6
     assert found.prediction[0] < found.effect.low
@@ -41,9 +41,9 @@ def test_a_large_effect_on_many_data_sets_is_adopted() -> None:
 
 def test_seeds_that_would_settle_it_do_settle_it() -> None:
     pilot = verdict(planted(0.006, 0.008))
-    assert pilot.ring is Ring.INSUFFICIENT or pilot.quality is Quality.BETTER
+    assert pilot.recommendation is Recommendation.INSUFFICIENT or pilot.quality is Quality.BETTER
     open_ = verdict(planted(0.0005, 0.01))
-    assert open_.ring is Ring.INSUFFICIENT
+    assert open_.recommendation is Recommendation.INSUFFICIENT
     assert open_.next_step == NextStep("seeds", 11)
     settled = verdict(planted(0.0005, 0.01, 21), num_pilot=10)
     assert settled.effect.high - settled.effect.low <= 2 * 0.005 + 1e-3
@@ -66,26 +66,26 @@ def test_below_six_data_sets_the_second_method_is_that_of_sign_flips() -> None:
 
 def test_no_seeds_make_up_for_rows() -> None:
     found = verdict(planted(0.0005, 0.01), rho=1 / 3)
-    assert found.ring is Ring.INSUFFICIENT
+    assert found.recommendation is Recommendation.INSUFFICIENT
     assert found.next_step == NextStep("rows")
 
 
 def test_data_sets_that_disagree_ask_for_data_sets() -> None:
     found = verdict(planted([0.02, -0.02, 0.01, -0.015, 0.012, -0.005], 0.004))
-    assert found.ring is Ring.INSUFFICIENT
+    assert found.recommendation is Recommendation.INSUFFICIENT
     assert found.next_step.what == "datasets"
     assert found.next_step.count > 0
 
 
 def test_seeds_are_extended_once() -> None:
     found = verdict(planted(0.0005, 0.05, 21), num_pilot=10)
-    assert found.ring is Ring.INSUFFICIENT
+    assert found.recommendation is Recommendation.INSUFFICIENT
     assert found.next_step == NextStep("stop")
 
 
 def test_too_few_pairs_and_identical_runs() -> None:
     few = verdict(planted(0.05, 0.001, 4))
-    assert few.ring is Ring.INSUFFICIENT
+    assert few.recommendation is Recommendation.INSUFFICIENT
     assert few.next_step == NextStep("seeds", 1)
     same = verdict(planted(0.0, 0.0))
     assert same.quality is Quality.INCONCLUSIVE
@@ -107,14 +107,14 @@ def test_generated_workloads_do_not_count() -> None:
     assert found.effect.mean == pytest.approx(0.02)
     assert found.quality is Quality.SUPERIOR
     alone = verdict(planted(0.02, 0.004), counted=(False,))
-    assert (alone.num_datasets, alone.ring) == (0, Ring.TRIAL)
+    assert (alone.num_datasets, alone.recommendation) == (0, Recommendation.TRIAL)
 
 
 def test_a_data_set_where_it_is_inferior_caps_the_ring() -> None:
     found = verdict(planted([0.06, 0.05, 0.06, 0.05, 0.06, 0.05, -0.006 - 0.01], 0.004))
     assert found.sets[-1].quality is Quality.INFERIOR
     assert found.quality in (Quality.SUPERIOR, Quality.BETTER)
-    assert found.ring is Ring.TRIAL
+    assert found.recommendation is Recommendation.TRIAL
     assert "INFERIOR on a data set" in [cap.reason for cap in found.advice.caps]
 
 
@@ -122,7 +122,7 @@ def test_half_of_the_data_sets_can_speak_where_the_mean_cannot() -> None:
     found = verdict(planted([-0.15, -0.08, -0.02, -0.001], 0.004))
     assert found.effect.side == 0
     assert found.quality is Quality.INFERIOR
-    assert found.ring is Ring.HOLD
+    assert found.recommendation is Recommendation.HOLD
 
 
 def test_equivalence_below_the_floor_is_not_given_and_the_rope_is_not_altered() -> None:
@@ -142,11 +142,15 @@ def test_one_score_per_data_set() -> None:
 
 def test_a_rope_that_decides_is_said() -> None:
     found = verdict(planted(0.012, 0.006))
-    assert found.ring is Ring.TRIAL
-    assert found.half_rope is Ring.TRIAL
+    assert found.recommendation is Recommendation.TRIAL
+    assert found.half_rope is Recommendation.TRIAL
     assert not found.rope_sensitive
     moved = verdict(planted(0.0, 0.006))  # the interval is ±.0043: within the ROPE and its double, not its half
-    assert (moved.half_rope, moved.ring, moved.double_rope) == (Ring.INSUFFICIENT, Ring.HOLD, Ring.HOLD)
+    assert (moved.half_rope, moved.recommendation, moved.double_rope) == (
+        Recommendation.INSUFFICIENT,
+        Recommendation.HOLD,
+        Recommendation.HOLD,
+    )
     assert moved.rope_sensitive
 
 

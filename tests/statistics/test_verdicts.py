@@ -1,4 +1,4 @@
-"""The rule from evidence to ring, against its 700 worked table rows and its worked cases."""
+"""The rule from evidence to recommendation, against its 700 worked table rows and its worked cases."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from evalbench.statistics.verdicts import (
     CostClass,
     Guards,
     Quality,
-    Ring,
+    Recommendation,
     advise,
     after_failures,
     cost_class,
@@ -39,7 +39,7 @@ GUARDS = (
     Guards(failures_ok=False),
 )
 ROWS = (*((D, 10, guards) for D, guards in product((1, 3, 6), GUARDS)), (6, 4, Guards()))
-LETTERS = dict(zip("ATSHIX", Ring, strict=True))
+LETTERS = dict(zip("ATSHIX", Recommendation, strict=True))
 A, T = "TXXSTTTSTXXSTTTSAXXSTTTSI", "TXXSTTTSTXXSTTTSTXXSTTTSI"
 S, H, N = "SXXSSSSSSXXSSSSSSXXSSSSSI", "HXXHHHHHHXXHHHHHHXXHHHHHI", "IXXIIIIIIXXIIIIIIXXIIIIII"
 TABLE = {  # by cost: CHEAPER, SAME, UNCLEAR, DEARER
@@ -60,7 +60,7 @@ def test_ring_table(name: str, costs: list[str]) -> None:
         assert len(letters) == len(ROWS)
         for letter, (num_datasets, num_seeds, guards) in zip(letters, ROWS, strict=True):
             advice = advise(Quality[name], cost, num_datasets, num_seeds, guards)
-            assert advice.ring is LETTERS[letter], (cost, num_datasets, num_seeds, guards)
+            assert advice.recommendation is LETTERS[letter], (cost, num_datasets, num_seeds, guards)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -74,17 +74,21 @@ def test_ring_cases(case: dict[str, object]) -> None:
     found = quality(interval.low, interval.high, ninety.low, ninety.high, rope)
     cost = cost_class(*np.array(case["cost_ratio_ci"], dtype=float))
     advice = advise(found, cost, int(str(case["n_datasets"])), len(d), Guards(**case["guards"]))  # type: ignore[arg-type]
-    assert (found.name, cost.name, advice.ring.name) == (case["quality"], case["cost"], case["ring"])
+    assert (found.name, cost.name, advice.recommendation.name) == (case["quality"], case["cost"], case["ring"])
     assert more_seeds(interval.sd, len(d), rope) == case["more_seeds_for_halfwidth_rope"]
 
 
 def test_a_cap_comes_with_its_reason_and_only_where_it_binds() -> None:
     advice = advise(Quality.SUPERIOR, CostClass.SAME, 1, 10, Guards(tuned=False, failures_ok=False))
-    assert advice.uncapped is Ring.ADOPT
-    assert [cap.ring for cap in advice.caps] == [Ring.ASSESS, Ring.TRIAL, Ring.TRIAL]
+    assert advice.uncapped is Recommendation.ADOPT
+    assert [cap.recommendation for cap in advice.caps] == [
+        Recommendation.ASSESS,
+        Recommendation.TRIAL,
+        Recommendation.TRIAL,
+    ]
     assert "at default settings" in [cap.reason for cap in advice.caps]
     assert advise(Quality.NON_INFERIOR, CostClass.SAME, 1, 10, Guards(tuned=False)).caps == ()
-    assert advise(Quality.INFERIOR, CostClass.CHEAPER, 1, 10, Guards(tuned=False)).ring is Ring.HOLD
+    assert advise(Quality.INFERIOR, CostClass.CHEAPER, 1, 10, Guards(tuned=False)).recommendation is Recommendation.HOLD
 
 
 def test_equivalence_is_not_given_below_the_noise_floor() -> None:

@@ -40,12 +40,12 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def text(found: Comparison) -> str:
-    """The comparison as markdown."""
+    """Return the comparison as markdown."""
     decimals = 2 if abs(found.scale) == 100 else 3
     rows = [_row(change, found, decimals) for change in found.changes]
     headers = [
-        "technique", "change", f"new − old ({plain(found.unit)}) [{percent(found.confidence)} CI]", "ring", "rank",
-        "cost ratio",
+        "technique", "change", f"new − old ({plain(found.unit)}) [{percent(found.confidence)} CI]", "recommendation",
+        "rank", "cost ratio",
     ]  # fmt: skip
     rope = f"{found.rope * abs(found.scale):.{decimals}f}"
     lines = [
@@ -76,7 +76,7 @@ def _row(change: Change, found: Comparison, decimals: int) -> list[str]:
     ends = sorted(value * found.scale for value in (change.low, change.high))
     numbers = [signed(value, decimals) for value in (change.mean * found.scale, *ends)]
     interval = f" [{numbers[1]}, {numbers[2]}]" if math.isfinite(change.low) else " (no interval)"
-    old, new = change.rings
+    old, new = change.recommendations
     ranks, costs = change.ranks, change.cost
     return [
         plain(change.technique),

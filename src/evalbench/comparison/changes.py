@@ -37,14 +37,14 @@ class Change:
     high: float
     quality: Quality  # of new against old
     paired: bool  # the same seeds on the same data; otherwise seeds are independent and the interval is Welch's
-    rings: tuple[str, str]  # old and new; "baseline" for the baseline
+    recommendations: tuple[str, str]  # old and new; "baseline" for the baseline
     ranks: tuple[int, int]
-    cost: tuple[float, float]  # ratios to the baseline, old and new; nan where not measured
-    worse_on: tuple[str, ...] = ()  # workloads where it got worse beyond the ROPE, corrected for all of them
+    cost: tuple[float, float]  # ratios to the baseline, old and new; nan if not measured
+    worse_on: tuple[str, ...] = ()  # workloads on which it got worse beyond the ROPE, corrected for all of them
 
     @property
     def words(self) -> str:
-        """The change in a few words."""
+        """Return the change in a few words."""
         if self.quality in WORSE:
             return "got worse"
         if self.worse_on:
@@ -70,12 +70,12 @@ class Comparison:
     provenance: Mapping[str, tuple[str, str]]  # what differs: old and new
     rope: float
     unit: str
-    scale: float  # from a change of which larger is better to the printed one: below zero where lower is better
+    scale: float  # from a change of which larger is better to the printed one: below zero if lower is better
     confidence: float  # of each interval
 
     @property
     def worse(self) -> tuple[str, ...]:
-        """Techniques that got worse beyond the ROPE, over the data sets or on one of them, and evidently so."""
+        """Return the techniques that evidently got worse beyond the ROPE, over the data sets or on one of them."""
         return tuple(change.technique for change in self.changes if change.quality in WORSE or change.worse_on)
 
 
@@ -119,7 +119,7 @@ class _InCommon:
 
     @property
     def level(self) -> float:
-        """The error rate of each technique."""
+        """Return the error rate of each technique."""
         return self.new.judged.design.alpha / len(self.techniques)
 
     def of_workloads(self, values: Any) -> Any:
@@ -129,7 +129,7 @@ class _InCommon:
 
 
 def _in_common(old: Findings, new: Findings) -> _InCommon:
-    """Return what two evaluations have in common, and refuse what cannot be compared."""
+    """Return the common part of two evaluations; refuse evaluations that cannot be compared."""
     before, after = judged(old), judged(new)
     if before is None or after is None:
         raise TableError("only evaluations that compare techniques with a baseline can be compared with each other")
@@ -175,7 +175,7 @@ def _change(both: _InCommon, name: str) -> Change:
         high=high,
         quality=kind,
         paired=paired,
-        rings=(_ring(both.old, name), _ring(both.new, name)),
+        recommendations=(_recommendation(both.old, name), _recommendation(both.new, name)),
         ranks=(both.old.judged.ranks[name], both.new.judged.ranks[name]),
         cost=(_cost(both.old, name), _cost(both.new, name)),
         worse_on=_worse_on(d, decided, both.rope, rho, both.level) if paired else (),
@@ -211,7 +211,7 @@ def _decide(
     if not max(np.nanmax(np.abs(m.values)) for m in (d, decided)) > 1e-12:
         # The same numbers twice: nothing was run anew, or everything is deterministic.
         return 0.0, 0.0, 0.0, Quality.EQUIVALENT
-    found = decide(
+    decisions = decide(
         d.means[None],
         np.nan_to_num(d.sds())[None],
         np.array(d.counts)[None],
@@ -223,17 +223,22 @@ def _decide(
         lost=failures(decided, -1)[None],
         won=failures(decided, 1)[None],
     )
-    return float(found.mean[0]), float(found.low[0]), float(found.high[0]), QUALITIES[int(found.quality[0])]
+    return (
+        float(decisions.mean[0]),
+        float(decisions.low[0]),
+        float(decisions.high[0]),
+        QUALITIES[int(decisions.quality[0])],
+    )
 
 
 def _worse_on(d: Matrix, decided: Matrix, rope: float, rho: Floats, level: float) -> tuple[str, ...]:
-    """A mean over data sets hides what broke on one: the workloads with evidence of their own, Bonferroni over all."""
+    """Return the workloads that got worse by evidence of their own, Bonferroni over all: a mean may hide them."""
     counts = np.array(d.counts)
     broken = decided_by_failures(failures(decided, -1), counts, failures(decided, 1), counts) < 0
     worse = []
-    for place, name in enumerate(d.workloads):
-        interval = t_interval(d.column(name), 1 - level / len(d.workloads), float(rho[place]))
-        if interval.high < -rope or broken[place]:
+    for index, name in enumerate(d.workloads):
+        interval = t_interval(d.column(name), 1 - level / len(d.workloads), float(rho[index]))
+        if interval.high < -rope or broken[index]:
             worse.append(name)
     return tuple(worse)
 
@@ -241,16 +246,21 @@ def _worse_on(d: Matrix, decided: Matrix, rope: float, rho: Floats, level: float
 def _unpaired(
     a: Matrix, b: Matrix, gone: Matrix, before: Matrix, counted: Floats, rope: float, rho: Floats, level: float
 ) -> tuple[float, float, float, Quality]:
-    """Independent seeds: the data sets repeat where there are several, Welch's interval where there is one."""
+    """Compare independent seeds: over the data sets if there are several, else by Welch's interval."""
     use = [w for w, counts in zip(a.workloads, counted, strict=True) if counts] or list(a.workloads)
     if len(use) > 1:
         new, old, lost, won = (np.array([[m.column(w).mean() for w in use]]) for m in (a, b, gone, before))
         means = new - old
         every = np.ones(len(use), dtype=bool)
-        found = decide(
+        decisions = decide(
             means, np.zeros_like(means), np.ones_like(means), rope, counted=every, alpha=level, lost=lost, won=won
         )
-        return float(found.mean[0]), float(found.low[0]), float(found.high[0]), QUALITIES[int(found.quality[0])]
+        return (
+            float(decisions.mean[0]),
+            float(decisions.low[0]),
+            float(decisions.high[0]),
+            QUALITIES[int(decisions.quality[0])],
+        )
     x, y = a.column(use[0]), b.column(use[0])
     mean = float(x.mean() - y.mean())
     if min(x.size, y.size) < 2:
@@ -263,10 +273,10 @@ def _unpaired(
     return mean, low, high, QUALITIES[int(chosen)]
 
 
-def _ring(side: JudgedFindings, name: str) -> str:
+def _recommendation(side: JudgedFindings, name: str) -> str:
     if name == side.judged.baseline:
         return "baseline"
-    return next((str(v.ring) for v in side.judged.verdicts if v.candidate == name), "INVALID")
+    return next((str(v.recommendation) for v in side.judged.verdicts if v.candidate == name), "INVALID")
 
 
 def _cost(side: JudgedFindings, name: str) -> float:
@@ -276,7 +286,7 @@ def _cost(side: JudgedFindings, name: str) -> float:
 
 
 def _provenance(old: JudgedFindings, new: JudgedFindings) -> dict[str, tuple[str, str]]:
-    """Everything about the making of the two that is not the same."""
+    """Return the provenance that differs between the two."""
     sides = [_flat(side) for side in (old, new)]
     return {
         key: (sides[0].get(key, "–"), sides[1].get(key, "–"))

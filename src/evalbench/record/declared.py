@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from evalbench.errors import TableError
 from evalbench.record.schema import check_version
-from evalbench.tasks.metric import Direction, Metric, base_name, find
+from evalbench.tasks.metric import Direction, Metric, base_name, find, in_words
 
 ROPE = {"accuracy": 0.005, "skill": 0.01}
 """By unit, if none was declared."""
@@ -35,27 +35,30 @@ class Workload:
     fixed_test_rows: int | None = None  # how many rows the data set itself has every split test on
     target: float | None = None  # the value of the metric that counts as solved, declared before the results
     curve_metric: str = ""  # which metric `val_score` of a curve is
-    best: float | None = None  # the unbeatable score of a metric of the user's
+    best: float | None = None  # the score that cannot be beaten, of a metric that evalbench does not know
     words: str = ""  # its name for people
+    as_skill: bool = True  # average it over data sets as skill
 
     @property
     def measure(self) -> str:
-        """The metric without its split: `accuracy` of `test/accuracy`."""
+        """Return the metric without its split: `accuracy` of `test/accuracy`."""
         return base_name(self.metric)
 
     @property
-    def known(self) -> Metric | None:
-        """What is known of the metric; None for one that nobody has registered."""
-        if not self.words:
-            return find(self.metric)
-        direction: Direction = "minimize" if self.direction == "minimize" else "maximize"
-        as_skill, on_curve = self.best is not None, direction == "maximize"
-        return Metric(self.measure, direction, self.unit, self.best, self.words, as_skill=as_skill, on_curve=on_curve)
+    def described(self) -> Metric:
+        """Return the registered metric, or else the metric as it was declared."""
+        own = Metric(self.measure, self.sense, self.unit, self.best, self.words or in_words(self.measure))
+        return find(self.metric) or replace(own, as_skill=self.as_skill)
+
+    @property
+    def sense(self) -> Direction:
+        """Return the direction, checked."""
+        return "minimize" if self.direction == "minimize" else "maximize"
 
     @property
     def on_curve(self) -> bool:
-        """Whether `val_score` of a curve is on the scale of the workload's own score."""
-        return self.known is not None and self.known.on_curve and base_name(self.curve_metric) == self.measure
+        """Return whether `val_score` of a curve is on the scale of the workload's own score."""
+        return self.described.on_curve and base_name(self.curve_metric) == self.measure
 
 
 @dataclass(frozen=True)
@@ -89,44 +92,44 @@ class Evaluation:
     failures: tuple[Failure, ...]
     provenance: Mapping[str, Any]
     rope: Mapping[str, float] = field(default_factory=lambda: dict(ROPE))  # half its width, by unit
-    rope_declared: bool = True  # False where it is evalbench's default
+    rope_declared: bool = True  # False if it is evalbench's default
     declared: str | None = None  # hash of what was fixed before the results
     tuning: Mapping[str, Any] | None = None  # None: nobody tuned
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
 
     @property
     def tuned(self) -> bool:
-        """Whether at least one side was tuned."""
+        """Return whether at least one side was tuned."""
         return self.tuning is not None
 
     @property
     def failed_score(self) -> str:
-        """What a run scores that has no score of its own, in words."""
+        """Return words for the score of a run that has no score of its own."""
         return "one ROPE worse than the worst run of its data set" if self.foreign else "the trivial predictor"
 
     @property
     def searched(self) -> bool:
-        """Whether evalbench tuned: there are studies to tell of."""
+        """Return whether evalbench tuned, so that there are studies."""
         return self.tuning is not None and "sampler" in self.tuning
 
     @property
     def redrawn(self) -> tuple[str, ...]:
-        """The workloads of which every seed draws other test rows."""
+        """Return the workloads of which every seed draws other test rows."""
         return tuple(name for name, one in self.workloads.items() if not (self.searched or one.fixed_test_rows))
 
     @property
     def num_studies(self) -> int:
-        """How often the whole search was repeated; with more than one, the study is what repeats, not the seed."""
+        """Return the number of repetitions of the search; with more than one, studies repeat instead of seeds."""
         return int(self.tuning["num_studies"]) if self.tuning is not None and self.searched else 1
 
     @property
     def tuning_parity(self) -> bool:
-        """Whether all techniques were tuned with the same budget; so it is where nobody was tuned."""
+        """Return whether all techniques were tuned with the same budget, or none was tuned."""
         return self.tuning is None or bool(self.tuning.get("parity", True))
 
 
 def declaration(raw: Mapping[str, Any]) -> str:
-    """A short hash of what must be fixed before the results: what is compared, the ROPE, the level, the targets."""
+    """Return a short hash of everything fixed before the results: factor, baseline, ROPE, level, targets."""
     fixed = {
         **{key: raw.get(key) for key in ("factor", "baseline", "rope", "confidence")},
         "targets": {name: workload.get("target") for name, workload in raw["workloads"].items()},
@@ -183,7 +186,7 @@ def default_question(factor: str | None, baseline: str | None, techniques: Seque
 
 
 def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
-    """Where techniques are compared there is a baseline, and it is one of them."""
+    """Return the baseline; refuse one that is not a technique, if techniques are compared."""
     if raw["factor"] is None:
         return None
     baseline: str | None = raw["baseline"]
@@ -195,9 +198,10 @@ def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
 def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
     required = [field.name for field in fields(Workload) if field.name != "name" and field.default is MISSING]
     optional: dict[str, Any] = {key: raw.get(key) for key in ("fixed_test_rows", "target", "best")}
-    optional["words"] = raw.get("words", "")
-    # Folders that do not name it are older than the choice.
+    # A folder names it only if the user chose a metric.
     optional["curve_metric"] = raw.get("curve_metric", "val/r2" if raw["kind"] == "regression" else "val/accuracy")
+    # A metric of the user's is averaged as skill if its best possible score is known.
+    optional |= {"words": raw.get("words", ""), "as_skill": "best" not in raw or raw["best"] is not None}
     return Workload(name=name, **{key: raw[key] for key in required}, **optional)
 
 

@@ -23,13 +23,13 @@ class Folder:
     """An evaluation with its three tables, rows in the declared order of workloads, techniques and levels.
 
     results: one row per trial; a trial of a failed cell that left no row has one with state FAILED. A row without a
-        score is left out. `failed` is 1 where the score stands for a run that failed, 0 where it was reached.
+        score is left out. `failed` is 1 if the score stands for a run that failed, 0 if it was reached.
     curves: one row per trial and epoch.
     references: one row per reference, workload and seed; `reference` in the words of `REFERENCES`.
-    costs: one row per technique, workload, setting and round of the isolated measurement; empty where there is none.
-    num_pilot: seeds below it were the pilot, and the others its one extension; None where there was none.
+    costs: one row per technique, workload, setting and round of the isolated measurement; empty if there is none.
+    num_pilot: seeds below it were the pilot, and the others its one extension; None if there was none.
 
-    Where the whole search was repeated, a row of `results`, `curves` and `references` is a study's mean over its seeds,
+    If the whole search was repeated, a row of `results`, `curves` and `references` is a study's mean over its seeds,
     and `seed` is the study's number: studies are what repeats.
     """
 
@@ -156,7 +156,7 @@ def _table(path: Path, factors: Sequence[str]) -> pd.DataFrame:
 
 
 def _costs(path: Path, evaluation: Evaluation) -> pd.DataFrame:
-    """The isolated measurement, with `cost_seconds` (seconds per step times the steps of the budget) in each row."""
+    """Return the isolated measurement, with `cost_seconds`: seconds per step times the steps of the budget."""
     keys = ["technique", "workload", *evaluation.factors]
     if not path.is_file():
         return pd.DataFrame(columns=[*keys, *NUMBERS["costs.csv"], "cost_seconds"])
@@ -172,7 +172,7 @@ def _costs(path: Path, evaluation: Evaluation) -> pd.DataFrame:
 
 
 def pilot_of(name: str, results: pd.DataFrame) -> int | None:
-    """The first seed of the extension, from the column `stage`; None where all seeds are one stage.
+    """Return the first seed of the extension, from the column `stage`; None if all seeds are one stage.
 
     Raises:
         TableError: a stage is neither pilot nor extension, or a seed of the extension comes before one of the pilot.
@@ -191,7 +191,7 @@ def pilot_of(name: str, results: pd.DataFrame) -> int | None:
 
 
 def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluation: Evaluation) -> pd.DataFrame:
-    """A failed cell may have left no rows: give each seed of it a row, so that the missing pairs are explained."""
+    """Give each seed of a failed cell a row if it left none, so that missing pairs are explained."""
     factors = list(evaluation.factors)
     trial = ["technique", "workload", *factors, "seed"]
     present = set(zip(*(results[name] for name in trial), strict=True))
@@ -224,8 +224,8 @@ def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluati
 
 
 def _ordered(table: pd.DataFrame, evaluation: Evaluation, keys: list[str]) -> pd.DataFrame:
-    """Rows in declared order, whatever their order in the file."""
-    places = {
+    """Return the rows in declared order, whatever their order in the file."""
+    indices = {
         "workload": list(evaluation.workloads),
         "technique": list(evaluation.techniques),
         "reference": list(REFERENCES.values()),
@@ -234,8 +234,8 @@ def _ordered(table: pd.DataFrame, evaluation: Evaluation, keys: list[str]) -> pd
     first = ["workload", "technique"] if "technique" in table.columns else ["workload"]
     order = pd.DataFrame(
         {
-            name: table[name].map({value: place for place, value in enumerate(places[name])})
-            if name in places
+            name: table[name].map({value: index for index, value in enumerate(indices[name])})
+            if name in indices
             else table[name]
             for name in [*first, *keys]
         }

@@ -47,7 +47,7 @@ class Options:
 
 
 def positive_number(text: str) -> float:
-    """A number above 0 from the command line; argparse turns the error into a refusal."""
+    """Return a number above 0 from the command line; argparse turns the error into a refusal."""
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
@@ -101,7 +101,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     last one its score) and columns of text, which are further factors. A wide table has a row per workload and a column
     per technique. Techniques called `trivial predictor` or `linear model` are references and not judged. A run whose
     state is FAILED or DIVERGED counts as a loss (`_with_failed`), and `message` says why. Seeds that only one of two
-    techniques has are left out where the two are compared.
+    techniques has are left out of their comparison.
 
     Raises:
         TableError: the table cannot be evaluated; the message is one line.
@@ -118,8 +118,8 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     evaluation = _evaluation(name, options, techniques, workloads, factors, results)
     _common_seeds(source, evaluation, results)
     _one_unit(source, whole, evaluation, references)
-    places = {technique: place for place, technique in enumerate(techniques)}
-    order = results.assign(_t=results["technique"].map(places), _w=results["workload"].map(list(workloads).index))
+    indices = {technique: index for index, technique in enumerate(techniques)}
+    order = results.assign(_t=results["technique"].map(indices), _w=results["workload"].map(list(workloads).index))
     results = results.loc[order.sort_values(["_w", "_t", *factors, "seed"], kind="stable").index].reset_index(drop=True)
     costs = _costs(results, list(factors))
     folder = Folder(evaluation, results, curves, references, costs, pilot_of(source, results))
@@ -186,7 +186,7 @@ def _within_one(table: pd.DataFrame) -> bool:
 
 
 def _without_curves(table: pd.DataFrame, factors: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Where a trial has several steps they are its curve, and the last one is its result."""
+    """Split off the curves: several steps of a trial are its curve, and the last step is its result."""
     keys = ["technique", "workload", *factors, "seed"]
     columns = [*keys, "epoch", "step", "train_loss", "val_loss", "val_score"]
     if "step" not in table.columns or not table.duplicated(keys).any():
@@ -269,7 +269,7 @@ def _with_failed(source: str, folder: Folder) -> pd.DataFrame:
     """Return the results with a score for each run that failed: one ROPE worse than the worst run of its data set.
 
     So a run that failed is never as good as one that works, and how much worse it is follows from nothing that nobody
-    declared. One that diverged keeps its own score where that is worse still.
+    declared. One that diverged keeps its own score if that is worse still.
     """
     results = folder.results
     failed = results["state"] != "COMPLETE"
@@ -383,7 +383,7 @@ def _one_unit(source: str, whole: Path | None, evaluation: Evaluation, reference
 
 
 def _costs(results: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
-    """Seconds that the table gives: one round per seed."""
+    """Return the seconds that the table gives: one round per seed."""
     keys = ["technique", "workload", *factors]
     columns = [*keys, "round", "step_seconds", "steps", "cost_seconds"]
     if "cost_seconds" not in results.columns or not (results["cost_seconds"] > 0).any():

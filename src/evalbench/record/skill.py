@@ -17,17 +17,18 @@ def best_possible(workload: Workload) -> float:
     Raises:
         TableError: nobody has said what the best possible score of this metric is.
     """
-    known = workload.known
-    if known is None or known.best is None:
+    best = workload.described.best
+    if best is None:
         names = ", ".join(sorted(name for name, one in METRICS.items() if one.best is not None))
         raise TableError(
-            f"metric {workload.metric!r} has no best possible score, so it has no skill: use one of {names}"
+            f"metric {workload.metric!r} has no best possible score, so it has no skill: declare it (task.metric.best),"
+            f" or use one of {names}"
         )
-    return known.best
+    return best
 
 
 def skill_scales(folder: Folder) -> pd.DataFrame:
-    """Columns workload, seed and scale: the distance from the trivial predictor to a perfect one on that split."""
+    """Return columns workload, seed and scale: the distance from the trivial to a perfect predictor on that split."""
     trivial = folder.references[folder.references["reference"] == TRIVIAL]
     workloads = folder.evaluation.workloads
     best = trivial["workload"].map({name: best_possible(workloads[name]) for name in sorted(set(trivial["workload"]))})

@@ -39,7 +39,7 @@ class Studies:
     """All searches of an evaluation.
 
     candidates: one row per technique, workload, setting, study and candidate, with a column for each objective and each
-        hyperparameter (empty where a technique does not have it).
+        hyperparameter (empty if a technique does not have it).
     search: what all studies share, `tuning` of `evaluation.json`: sampler, number of candidates, objectives, spaces.
     """
 
@@ -48,7 +48,7 @@ class Studies:
     search: Mapping[str, Any]
 
     def of(self, technique: str, workload: str | None = None) -> list[Study]:
-        """The studies of one technique, on one workload or all."""
+        """Return the studies of one technique, on one workload or all."""
         return [s for s in self.studies if s.technique == technique and workload in (None, s.workload)]
 
 
@@ -70,14 +70,14 @@ def read_studies(folder: Path, evaluation: Evaluation) -> Studies:
     only(path.name, table, "state", CANDIDATE_STATES)
     studies = _read_json(folder / "studies.json", list(evaluation.factors), search["space"])
     order = [*evaluation.factors, "study", "candidate"]
-    places = pd.DataFrame(
+    indices = pd.DataFrame(
         {
-            "technique": table["technique"].map({name: place for place, name in enumerate(evaluation.techniques)}),
-            "workload": table["workload"].map({name: place for place, name in enumerate(evaluation.workloads)}),
+            "technique": table["technique"].map({name: index for index, name in enumerate(evaluation.techniques)}),
+            "workload": table["workload"].map({name: index for index, name in enumerate(evaluation.workloads)}),
             **{name: table[name] for name in order},
         }
     )
-    rows = places.sort_values(["technique", "workload", *order], kind="stable").index
+    rows = indices.sort_values(["technique", "workload", *order], kind="stable").index
     return Studies(studies, table.loc[rows].reset_index(drop=True), search)
 
 
@@ -126,10 +126,10 @@ def check_seeds(name: str, table: pd.DataFrame) -> None:
 
 
 def by_study(table: pd.DataFrame, keys: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-    """Average trials over the seeds of a study, which takes the seed's place: the study is what repeats.
+    """Average trials over the seeds of a study, whose number becomes the seed: studies repeat, not seeds.
 
     Techniques are paired by study and seed: a seed that FAILED for one of them is left out of the study's mean of all.
-    A study is DIVERGED only where all its trials are, and FAILED, without a score, where no seed is left. `columns` are
+    A study is DIVERGED only if all its trials are, and FAILED, without a score, if no seed is left. `columns` are
     averaged.
     """
     ended = table

@@ -20,7 +20,7 @@ NO_NUMBER = ["", "nan", "NaN", "None", "null"]
 
 
 def header_of(path: Path) -> list[str]:
-    """The names of a CSV's columns, once the file is found to be a table: a wrong width moves values to other columns.
+    """Return the names of a CSV's columns, after checking each row: a wrong width moves values to other columns.
 
     Raises:
         TableError: it is not UTF-8 text, a column has no name or the name of another, or a row is not as wide as the
@@ -121,7 +121,7 @@ def only(name: str, table: pd.DataFrame, column: str, allowed: Iterable[str]) ->
 
 
 def no_column_of_ours(name: str, factors: Iterable[str]) -> None:
-    """Refuse a factor that is called like a column that evalbench adds, also with the ending of one of two sides."""
+    """Refuse a factor with the name of a column that evalbench adds, also with the ending of one of two sides."""
     for factor in factors:
         if factor in RESERVED or (factor.endswith(("_a", "_b")) and factor[:-2] in RESERVED):
             raise TableError(f"{name}: a factor must not be called {factor!r}, as a column of ours is: rename it")
@@ -155,6 +155,6 @@ def positive(name: str, table: pd.DataFrame, columns: list[str], keys: list[str]
 
 
 def words(keys: pd.DataFrame) -> str:
-    """The first key in words, and how many more there are."""
+    """Return the first key in words, and the number of others."""
     first = ", ".join(f"{name} {value}" for name, value in keys.iloc[0].items())
     return first + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")

@@ -26,7 +26,7 @@ REFERENCE_COLUMNS = ["reference", "workload", "seed", "metric", "direction", "un
 
 @dataclass(frozen=True)
 class Searched:
-    """One study with what came of it, and its place in the evaluation; the trial of the link is none."""
+    """One study with its candidates and the best of them; its link names no trial."""
 
     link: Link
     study: Study
@@ -100,10 +100,10 @@ def write_defaults(
 
 
 def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
-    """Return what all studies share, and each technique's search space."""
+    """Return the settings that all studies share, and each technique's search space."""
     if not searched:
         return None
-    from evalbench.search import batch_size  # Optuna: only where something was searched
+    from evalbench.search import batch_size  # Optuna: only if something was searched
 
     search = searched[0].study.search
     tried = {sum(one.result is not None and one.result.values is not None for one in s.history) for s in searched}
@@ -128,7 +128,7 @@ def _tuning(searched: Sequence[Searched]) -> dict[str, Any] | None:
 
 
 def _write_studies(folder: Path, searched: Sequence[Searched]) -> None:
-    """Write `tuning.csv`, a row per candidate, and `studies.json`; take away those of an earlier evaluation."""
+    """Write `tuning.csv`, a row per candidate, and `studies.json`; remove those of an earlier evaluation."""
     if not searched:
         for name in ("tuning.csv", "studies.json", "defaults.csv", "default_costs.csv"):
             (folder / name).unlink(missing_ok=True)
@@ -183,7 +183,7 @@ def _candidate_row(s: Searched, one: TriedCandidate) -> dict[str, Any]:
 
 
 def _total(counts: Sequence[int | None]) -> int | None:
-    """Return the sum, None where a part of it is not known."""
+    """Return the sum, None if a part of it is not known."""
     return None if None in counts else sum(count or 0 for count in counts)
 
 
@@ -200,16 +200,16 @@ def _importance(s: Searched) -> dict[str, dict[str, float]]:
         if one.result is not None and one.result.values is not None and not one.result.pruned
         if math.isfinite(one.result.values[0])
     ]
-    found = importance(_space(s), finished, s.study.direction(s.study.objectives[0]) == "maximize")
+    shares = importance(_space(s), finished, s.study.direction(s.study.objectives[0]) == "maximize")
     return {
-        "importance": {path: round(share, 6) for path, (share, _) in found.items()},
-        "importance_error": {path: round(error, 6) for path, (_, error) in found.items()},
+        "importance": {path: round(share, 6) for path, (share, _) in shares.items()},
+        "importance_error": {path: round(error, 6) for path, (_, error) in shares.items()},
     }
 
 
 def failed_candidates(searched: Sequence[Searched]) -> list[dict[str, Any]]:
     """Return one entry per study that has both candidates that failed and one to measure, as for a failed cell."""
-    found = []
+    failures = []
     for s in searched:
         failed = [
             trial for one in s.history if one.state is State.FAILED for trial in one.trials if trial.result.message
@@ -218,12 +218,12 @@ def failed_candidates(searched: Sequence[Searched]) -> list[dict[str, Any]]:
         if failed and s.best is not None:
             entry = {"technique": s.link.technique, "workload": s.study.cell.workload, "factors": dict(s.link.factors)}
             message = f"{count} of {len(s.history)} candidates: {failed[0].result.message}"
-            found.append({**entry, "message": message, "log": failed[0].result.log})
-    return found
+            failures.append({**entry, "message": message, "log": failed[0].result.log})
+    return failures
 
 
 def write_costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `costs.csv`, one row per cell and round; none where nothing was measured."""
+    """Write `costs.csv`, one row per cell and round; none if nothing was measured."""
     if rows:
         _write_csv(path, rows)
     else:
@@ -294,7 +294,7 @@ def _key(link: Link, trial: StoredTrial) -> dict[str, Any]:
 
 
 def _failures(pairs: Sequence[tuple[Link, StoredTrial]]) -> list[dict[str, Any]]:
-    """One entry per failed cell, however many of its trials failed."""
+    """Return one entry per failed cell, however many of its trials failed."""
     failed: dict[tuple[str, ...], dict[str, Any]] = {}
     for link, trial in pairs:
         if trial.result.state is State.FAILED:
@@ -327,7 +327,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
 
 
 def _chosen(dataset: Dataset) -> dict[str, Any]:
-    """Return what the user chose to judge by: nothing for the metrics of the task."""
+    """Return the metrics that the user chose; empty for those of the task."""
     chosen: dict[str, Any] = {}
     if dataset.primary is not None:
         chosen["curve_metric"] = dataset.primary.on("val")
@@ -339,7 +339,7 @@ def _chosen(dataset: Dataset) -> dict[str, Any]:
 
 
 def _provenance(design: Mapping[str, Any], trials: Sequence[StoredTrial]) -> dict[str, Any]:
-    """Everything about the trials' making that is not the same for all is listed."""
+    """Return how the trials were made; values that differ between trials are listed."""
     made = [trial.provenance for trial in trials]
     finished = sorted(str(entry["finished"]) for entry in made)
     return {

@@ -30,7 +30,7 @@ class Report:
 
     @property
     def verdicts(self) -> pd.DataFrame:
-        """A row per technique, the baseline first: rank, ring, quality, effect with its interval, cost, next step.
+        """Return a row per technique, the baseline first: rank, `ring` (the recommendation), quality, effect, cost.
 
         Effects, `low`, `high` and `rope` are in the unit in the column `unit` (percentage points of an accuracy,
         not fractions); `cost_ratio` is the cost relative to the baseline's. Empty if the evaluation has no baseline.
@@ -39,19 +39,19 @@ class Report:
 
     @property
     def frames(self) -> tuple[str, ...]:
-        """The names that `frame` takes."""
+        """Return the names that `frame` takes."""
         return tuple(dict.fromkeys([*self._tables, *self.figures, *(f"figures/{name}" for name in self.figures)]))
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """The names that `figure` takes."""
+        """Return the names that `figure` takes."""
         return tuple(self._drawings)
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return the content of a CSV file of the report, such as `effects` (`numbers/effects.csv`).
 
         The numbers behind a figure have its name, such as `curves_epochs`; `figures/ranks` is the one for the figure
-        where there is a table of the same name.
+        if there is a table of the same name.
 
         Raises:
             InputError: this report has no such table.
@@ -73,7 +73,7 @@ class Report:
 
     @property
     def markdown(self) -> str:
-        """The text of `report.md`, whose links lead to the files that `save` writes."""
+        """Return the text of `report.md`, whose links lead to the files that `save` writes."""
         return page.markdown(self.findings)
 
     def save(self, folder: str | Path) -> Path:

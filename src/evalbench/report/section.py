@@ -17,7 +17,7 @@ F = TypeVar("F")
 
 
 def always(findings: Findings) -> Findings:
-    """Return the findings: what a section needs that every report has."""
+    """Return the findings, for a section that every report has."""
     return findings
 
 

@@ -13,7 +13,7 @@ from evalbench.statistics.intervals import Floats
 
 
 def iqm(values: npt.ArrayLike) -> float:
-    """Interquartile mean: the mean of the middle half of all values, of any shape; nan entries are left out."""
+    """Return the interquartile mean, the mean of the middle half of all values, of any shape; nan is left out."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     flat = flat[np.isfinite(flat)]
     return float(stats.trim_mean(flat, 0.25)) if flat.size else math.nan
@@ -31,10 +31,10 @@ class Bootstrapped:
 def iqm_interval(
     scores: npt.ArrayLike, generator: np.random.Generator, confidence: float = 0.95, num_draws: int = 2000
 ) -> Bootstrapped:
-    """IQM of normalised scores with both bootstraps.
+    """Return the IQM of normalized scores with both bootstraps.
 
     Args:
-        scores: shape (S, W), comparable over the columns (skill, or accuracy where all have it), no nan.
+        scores: shape (S, W), comparable over the columns (skill, or accuracy if all have it), no nan.
         generator: source of the draws.
         confidence: of the percentile intervals.
         num_draws: resamples of each kind.
@@ -61,9 +61,9 @@ def iqm_interval(
 
 
 def paired_improvement(differences: npt.ArrayLike) -> float:
-    """Mean over W data sets of the share of pairs won, a tie counting half; differences of shape (S, W), nan left out.
+    """Return the mean over W data sets of the share of pairs won, ties half; differences (S, W), nan is left out.
 
-    Preferred where seeds are shared: pairs are compared under the same split, weights and order.
+    Preferred if seeds are shared: pairs are compared under the same split, weights and order.
     """
     d = np.round(np.asarray(differences, dtype=np.float64), 10)
     there = np.isfinite(d)
@@ -72,7 +72,7 @@ def paired_improvement(differences: npt.ArrayLike) -> float:
 
 
 def score_profile(scores: npt.ArrayLike, thresholds: npt.ArrayLike) -> Floats:
-    """Share of the (data set, run) pairs that score above each threshold: shapes (S, W) and (T,) in, (T,) out."""
+    """Return the share of (data set, run) pairs above each threshold: shapes (S, W) and (T,) in, (T,) out."""
     flat = np.asarray(scores, dtype=np.float64).ravel()
     flat = np.sort(flat[np.isfinite(flat)])
     above: Floats = 1 - np.searchsorted(flat, np.asarray(thresholds, dtype=np.float64), side="right") / flat.size
@@ -82,7 +82,7 @@ def score_profile(scores: npt.ArrayLike, thresholds: npt.ArrayLike) -> Floats:
 def probability_best(
     scores: npt.ArrayLike, generator: np.random.Generator, redraw_sets: bool = False, num_draws: int = 2000
 ) -> Floats:
-    """How often each technique has the best equal-weight mean over resamples of the shared seeds.
+    """Return the share of resamples of the shared seeds in which each technique has the best equal-weight mean.
 
     Args:
         scores: shape (k, S, W), comparable over the data sets; a seed (row of S) is shared by all techniques, and is

@@ -13,7 +13,7 @@ from evalbench.statistics.intervals import t_interval
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio candidate / baseline with its interval; nan ends where there is none."""
+    """A ratio candidate / baseline with its interval; nan ends if there is none."""
 
     value: float
     low: float
@@ -26,7 +26,7 @@ UNKNOWN = Ratio(math.nan, math.nan, math.nan, 0, math.nan)
 
 
 def cost_ratio(candidate: npt.ArrayLike, baseline: npt.ArrayLike, confidence: float = 0.95) -> Ratio:
-    """Geometric mean of candidate / baseline with the t interval of the logarithms, exponentiated.
+    """Return the geometric mean of candidate / baseline with the t interval of the logarithms, exponentiated.
 
     Args:
         candidate, baseline: shape (R, W): the cost in each round on each workload, above 0; the rounds are interleaved

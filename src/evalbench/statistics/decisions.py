@@ -23,14 +23,14 @@ class Decisions:
 
     sets_low: Floats  # (..., m, W)
     sets_high: Floats
-    sets_quality: npt.NDArray[np.intp]  # places in QUALITIES, each at the level of the family
+    sets_quality: npt.NDArray[np.intp]  # indices into QUALITIES, each at the level of the family
     mean: Floats  # (..., m)
     low: Floats
     high: Floats
     low_tost: Floats
     high_tost: Floats
     quality: npt.NDArray[np.intp]
-    by_failures: npt.NDArray[np.intp]  # (..., m): -1 and 1 where the class comes from failures alone, else 0
+    by_failures: npt.NDArray[np.intp]  # (..., m): -1 and 1 if the class comes from failures alone, else 0
 
 
 def decide(
@@ -51,23 +51,23 @@ def decide(
     """Classify m candidates on W workloads and over the data sets.
 
     With one data set its own interval decides; with more, the equal-weight mean of the data-set means with `t_{D-1}`,
-    and where that is INCONCLUSIVE what at least half of the data sets say (`vote`), their claims corrected by Holm over
+    and if that is INCONCLUSIVE what at least half of the data sets say (`vote`), their claims corrected by Holm over
     all data sets and candidates.
 
     Args:
         means: shape (..., m, W), mean paired difference, positive being better for the candidate.
-        sds: shape (..., m, W), their standard deviation over the seeds; 0 where they have no spread (no interval).
+        sds: shape (..., m, W), their standard deviation over the seeds; 0 if they have no spread (no interval).
         counts: pairs, broadcast to that shape.
         rope: half the width of the region of practical equivalence, in the unit of the means.
         rho: shape (W,) or a number, see `t_interval`.
-        num_pilot: pairs of the pilot where the seeds were extended once, else None; see `half_width`.
-        floors: noise floor of the test set, broadcast to that shape; nan where not known. EQUIVALENT is not given
-            where the ROPE lies below it.
-        counted: shape (W,), which workloads are data sets and count in the overall effect; where none is, all are used.
+        num_pilot: pairs of the pilot if the seeds were extended once, else None; see `half_width`.
+        floors: noise floor of the test set, broadcast to that shape; nan if not known. EQUIVALENT is not given
+            if the ROPE lies below it.
+        counted: shape (W,), which workloads are data sets and count in the overall effect; if none is, all are used.
         alpha: error rate of the family.
-        num_candidates: how many candidates the family was declared with, where some cannot be judged; None: m.
+        num_candidates: how many candidates the family was declared with, if some cannot be judged; None: m.
         lost, won: pairs in which the candidate alone failed, and in which the baseline alone did, broadcast to that
-            shape. They decide where they are many (`after_failures`), and where their numbers differ, EQUIVALENT is not
+            shape. They decide if they are many (`after_failures`), and if their numbers differ, EQUIVALENT is not
             given.
     """
     m, W = num_candidates or means.shape[-2], means.shape[-1]
@@ -81,9 +81,9 @@ def decide(
     use = np.ones(W, dtype=bool) if counted is None or not counted.any() else counted
     pairs, all_lost, all_won = (n[..., use].sum(axis=-1) for n in (counts, lost, won))
     if use.sum() == 1:
-        place = int(np.flatnonzero(use)[0])
-        mean, ends, ends_tost = means[..., place], half[..., place], half_tost[..., place]
-        chosen = plain[..., place]
+        index = int(np.flatnonzero(use)[0])
+        mean, ends, ends_tost = means[..., index], half[..., index], half_tost[..., index]
+        chosen = plain[..., index]
     else:
         mean, ends, ends_tost, interval = _over_sets(
             means[..., use], floors[..., use], np.isclose(lost, won)[..., use], rope, level
@@ -135,7 +135,7 @@ def _over_sets(
 def _claims(
     means: Floats, errors: Floats, freedom: Floats, plain: npt.NDArray[np.intp], rope: float, alpha: float, m: int
 ) -> npt.NDArray[np.intp]:
-    """The classes of the data sets, INFERIOR and SUPERIOR only where they hold after Holm over all D·m claims."""
+    """Return the classes of the data sets, INFERIOR and SUPERIOR only if they hold after Holm over all D·m claims."""
     p = 2 * stats.t.sf((np.abs(means) - rope) / errors, freedom)
     p = np.where(np.isnan(p), 1.0, p)
     flat = p.reshape(*p.shape[:-2], -1)

@@ -1,4 +1,4 @@
-"""Sizes of an effect other than the mean difference: standardised, robust, and as a probability."""
+"""Sizes of an effect other than the mean difference: standardized, robust, and as a probability."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from evalbench.statistics.intervals import ROUNDING
 
 
 @dataclass(frozen=True)
-class Standardised:
+class Standardized:
     """A mean difference in units of the standard deviation of the differences."""
 
     dz: float  # mean / sd; nan without spread
     hedges: float  # the same, corrected for its bias in small samples
 
 
-def standardised(differences: npt.ArrayLike) -> Standardised:
-    """`dz = mean / s_d`, and `g = dz · (1 - 3 / (4 (n - 1) - 1))`, for differences of shape (n,), n ≥ 2.
+def standardized(differences: npt.ArrayLike) -> Standardized:
+    """Return `dz = mean / s_d`, and `g = dz · (1 - 3 / (4 (n - 1) - 1))`, for differences of shape (n,), n ≥ 2.
 
     Source: Hedges, Journal of Educational Statistics 6 (1981).
     """
     d = np.asarray(differences, dtype=np.float64)
     if d.size < 2 or d.std(ddof=1) <= ROUNDING * max(float(np.abs(d).max()), 1e-300):
-        return Standardised(math.nan, math.nan)
+        return Standardized(math.nan, math.nan)
     dz = float(d.mean() / d.std(ddof=1))
-    return Standardised(dz, dz * (1 - 3 / (4 * (d.size - 1) - 1)))
+    return Standardized(dz, dz * (1 - 3 / (4 * (d.size - 1) - 1)))
 
 
 def hodges_lehmann(differences: npt.ArrayLike) -> float:
-    """Median of the Walsh averages `(d_i + d_j) / 2, i ≤ j` of differences of shape (n,), n ≥ 1; nan for none.
+    """Return the median of the Walsh averages `(d_i + d_j) / 2, i ≤ j` of differences of shape (n,); nan for none.
 
     Source: Hodges and Lehmann, Annals of Mathematical Statistics 34 (1963).
     """
@@ -45,7 +45,7 @@ def hodges_lehmann(differences: npt.ArrayLike) -> float:
 
 
 def probability_of_superiority(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """`A12 = P(A > B) + P(A = B) / 2` over all n_a · n_b unpaired pairs of runs, shapes (n_a,) and (n_b,).
+    """Return `A12 = P(A > B) + P(A = B) / 2` over all n_a · n_b unpaired pairs of runs, shapes (n_a,) and (n_b,).
 
     Raises:
         ValueError: one side is empty.
@@ -69,7 +69,7 @@ class Posterior:
 
 
 def posterior_t(mean: float, sd: float, count: int, rope: float, rho: float = 0.0) -> Posterior:
-    """Shares of the posterior `t_{n-1}(mean, s_d² (1/n + rho))` below -rope, inside, and above rope.
+    """Return the shares of the posterior `t_{n-1}(mean, s_d² (1/n + rho))` below -rope, inside, and above rope.
 
     Args:
         mean, sd, count: of the n ≥ 2 paired differences; sd > 0.
@@ -89,7 +89,7 @@ def posterior_t(mean: float, sd: float, count: int, rope: float, rho: float = 0.
 def posterior_signed_rank(
     differences: npt.ArrayLike, rope: float, generator: np.random.Generator, num_draws: int = 20_000
 ) -> Posterior:
-    """Bayesian signed rank over data sets: the share of posterior draws in which each region has the most mass.
+    """Return the Bayesian signed rank over data sets: the share of draws in which each region has the most mass.
 
     Weights `w ~ Dirichlet(0.5, 1, ..., 1)`, the first for a prior observation at 0; then `better = Σ_ij w_i w_j
     [(z_i + z_j)/2 > rope]`, and likewise for the others. A tie of two regions is shared between them.

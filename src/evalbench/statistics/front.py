@@ -9,7 +9,7 @@ from evalbench.statistics.intervals import Floats
 
 
 def on_front(quality: npt.ArrayLike, cost: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Whether no other technique is at least as good and at least as cheap, and strictly one of the two.
+    """Return whether no other technique is at least as good and at least as cheap, and strictly one of the two.
 
     Args:
         quality: shape (..., k), larger is better.
@@ -31,11 +31,11 @@ def front_probability(
     redraw_sets: bool = False,
     num_draws: int = 2000,
 ) -> Floats:
-    """How often each technique is on the front over resamples of seeds and of rounds of the cost measurement.
+    """Return the share of resamples, of seeds and of cost rounds, in which each technique is on the front.
 
     Args:
         scores: shape (k, S, W): seeds are shared by the techniques and drawn for all of them at once, per data set.
-        costs: shape (k, R): the cost in each interleaved round, rounds drawn for all techniques at once; R = 1 where
+        costs: shape (k, R): the cost in each interleaved round, rounds drawn for all techniques at once; R = 1 if
             the cost is known without error, such as counted FLOPs.
         generator: source of the draws.
         redraw_sets: draw the data sets anew too, for a statement on data sets like these.

@@ -21,7 +21,7 @@ ROUNDING = 1e-12
 class Interval:
     """A mean with its interval, all in the unit of the values.
 
-    `low` and `high` are nan where no interval can be computed: fewer than two values, or values without any spread.
+    `low` and `high` are nan if no interval can be computed: fewer than two values, or values without any spread.
     A spread of zero would give an interval of width zero, which is a sign of identical runs and not of certainty.
     """
 
@@ -34,31 +34,31 @@ class Interval:
 
     @property
     def computed(self) -> bool:
-        """Whether there are two ends to print."""
+        """Return whether there are two ends to print."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     @property
     def side(self) -> int:
-        """1 where the whole interval lies above zero, -1 where it lies below, 0 otherwise or where not computed."""
+        """Return 1 if the whole interval lies above zero, -1 if below, else 0, also if not computed."""
         return int(self.low > 0) - int(self.high < 0)
 
     @property
     def why_not(self) -> str:
-        """Why there is no interval, in two words; empty where there is one."""
+        """Say why there is no interval, in two words; empty if there is one."""
         if self.computed:
             return ""
         return f"n = {self.count}" if self.count < 2 else "no spread"
 
 
 def half_width(sd: Any, count: Any, confidence: float, rho: Any = 0.0, num_pilot: Any = None) -> Any:
-    """Half of a t interval: `t_{1-α/2, n-1} · s · sqrt(1/n + rho)`, elementwise over arrays of any one shape.
+    """Return half of a t interval, `t_{1-α/2, n-1} · s · sqrt(1/n + rho)`, elementwise over arrays of one shape.
 
     Args:
-        sd: standard deviation of the values; of the pilot's values where there are two stages.
+        sd: standard deviation of the values; of the pilot's values if there are two stages.
         count: number n of all values, at least 2.
         confidence: 1 - α.
         rho: see `t_interval`.
-        num_pilot: number n_1 of values that `sd` comes from where the sample was extended once; the degrees of freedom
+        num_pilot: number n_1 of values that `sd` comes from if the sample was extended once; the degrees of freedom
             are then n_1 - 1. None: all of them.
 
     Source: Stein, A two-sample test for a linear hypothesis, Annals of Mathematical Statistics 16 (1945).
@@ -70,14 +70,14 @@ def half_width(sd: Any, count: Any, confidence: float, rho: Any = 0.0, num_pilot
 def t_interval(
     values: Sequence[float] | Floats, confidence: float, rho: float = 0.0, num_pilot: int | None = None
 ) -> Interval:
-    """Mean of n values with the interval `mean ± t_{1-α/2, n-1} · s · sqrt(1/n + rho)`.
+    """Return the mean of n values with the interval `mean ± t_{1-α/2, n-1} · s · sqrt(1/n + rho)`.
 
     Args:
         values: shape (n,), one value per independent repetition (a seed, or a data set), all finite; the pilot's first
-            where there are two stages.
+            if there are two stages.
         confidence: 1 - α, between 0 and 1.
-        rho: `num_test / num_train` where every seed redraws its split from one pool of rows, so that the repetitions
-            overlap and their spread understates the uncertainty; 0 where they are independent, or where the claim is
+        rho: `num_test / num_train` if every seed redraws its split from one pool of rows, so that the repetitions
+            overlap and their spread understates the uncertainty; 0 if they are independent, or if the claim is
             about these rows only.
         num_pilot: how many of the first values had been seen when the number of the others was chosen. The spread is
             then the pilot's, so that the look at it costs nothing (Stein's two stages); None for a sample in one go.
@@ -103,7 +103,7 @@ def t_interval(
 
 
 def narrower(interval: Interval, confidence: float, num_known: int | None = None) -> Interval:
-    """The same interval at another level; `num_known` values gave its spread (all, if None)."""
+    """Return the same interval at another level; `num_known` values gave its spread (all, if None)."""
     if not interval.computed:
         return interval
     freedom = (interval.count if num_known is None else num_known) - 1
@@ -114,7 +114,7 @@ def narrower(interval: Interval, confidence: float, num_known: int | None = None
 
 
 def welch_intervals(a: Floats, b: Floats, alpha: float, rho: float = 0.0) -> tuple[float, float, float, float]:
-    """Ends of the (1 - α) and the (1 - 2α) interval of mean(a) - mean(b), independent runs of shapes (n_a,) and (n_b,).
+    """Return the ends of the (1 - α) and the (1 - 2α) interval of mean(a) - mean(b), shapes (n_a,) and (n_b,).
 
     `(a - b) ± t_ν sqrt(s_a² (1/n_a + rho) + s_b² (1/n_b + rho))`, ν by Welch and Satterthwaite; nan without spread.
 
@@ -136,7 +136,7 @@ def welch_intervals(a: Floats, b: Floats, alpha: float, rho: float = 0.0) -> tup
 
 
 def clopper_pearson(wins: float, count: int, confidence: float) -> tuple[float, float]:
-    """Exact interval of a probability from `wins` out of `count`: quantiles of two beta distributions.
+    """Return the exact interval of a probability from `wins` out of `count`: quantiles of two beta distributions.
 
     `low = Beta(wins, count - wins + 1)` at α/2, `high = Beta(wins + 1, count - wins)` at 1 - α/2. A tie may be given as
     half a win; the beta quantiles then interpolate between the two exact intervals.
@@ -155,7 +155,7 @@ def clopper_pearson(wins: float, count: int, confidence: float) -> tuple[float, 
 
 
 def family_confidence(confidence: float, num_comparisons: int) -> float:
-    """Level of each interval such that all of a family hold together: `1 - α/m` (Bonferroni).
+    """Return the level of each interval such that all of a family hold together: `1 - α/m` (Bonferroni).
 
     Raises:
         ValueError: the family is empty.
@@ -166,7 +166,7 @@ def family_confidence(confidence: float, num_comparisons: int) -> float:
 
 
 def fewest_decisive(confidence: float) -> int:
-    """Fewest repetitions, all of them won, for which the exact interval excludes one half.
+    """Return the fewest repetitions, all of them won, for which the exact interval excludes one half.
 
     All n won gives the lower end `(α/2)**(1/n)`, which passes one half once `n > log2(2/α)`.
     """

@@ -25,7 +25,7 @@ from evalbench.statistics.verdicts import (
     CostClass,
     Guards,
     Quality,
-    Ring,
+    Recommendation,
     advise,
     cost_class,
     methods_agree,
@@ -40,15 +40,15 @@ class Design:
     """What is the same for all candidates of an evaluation; arrays of shape (W,) over the workloads of the matrices."""
 
     rope: float  # in the common unit, declared before the results
-    rho: Floats  # num_test / num_train, 0 where test data are fresh
+    rho: Floats  # num_test / num_train, 0 if test data are fresh
     counted: tuple[bool, ...]  # whether a workload counts as a data set: it was not generated
-    floors: Floats  # noise floor of the test set in the common unit, nan where not known
+    floors: Floats  # noise floor of the test set in the common unit, nan if not known
     alpha: float = 0.05
-    num_pilot: int | None = None  # seeds of the pilot, where they were extended once
+    num_pilot: int | None = None  # seeds of the pilot, if they were extended once
     one_score: bool = False  # every data set has one score per technique: the data sets are the pairs
     tuned: bool = False
     tuning_parity: bool = True
-    num_candidates: int | None = None  # of the declared family, where some of it cannot be judged; None: all given
+    num_candidates: int | None = None  # of the declared family, if some of it cannot be judged; None: all given
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Candidate:
     cost: Ratio = UNKNOWN
     complete: bool = True
     failures_ok: bool = True
-    decided: Matrix | None = None  # below zero where a pair is lost, above where it is won, whatever its scores
+    decided: Matrix | None = None  # below zero if a pair is lost, above if it is won, whatever its scores
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class NextStep:
     """What would settle an open question: `what` is seeds, datasets, rows, spread, failures, stop, or nothing."""
 
     what: str
-    count: int = 0  # how many more; of stop: the most that would be advised, 0 where the one extension is spent
+    count: int = 0  # how many more; of stop: the most that would be advised, 0 if the one extension is spent
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,11 @@ class Failures:
     candidate: float  # pairs
     baseline: float
     num_pairs: int
-    side: int  # -1 where the candidate loses by them alone, 1 where the baseline does, else 0
+    side: int  # -1 if the candidate loses by them alone, 1 if the baseline does, else 0
 
     @property
     def often(self) -> bool:
-        """Whether the candidate fails more often, by a tenth of the pairs or more."""
+        """Return whether the candidate fails more often, by a tenth of the pairs or more."""
         return self.candidate - self.baseline > (FAILURES - 1e-9) * self.num_pairs
 
 
@@ -129,25 +129,25 @@ class Verdict:
     guards: Guards
     second: Second
     next_step: NextStep
-    half_rope: Ring  # the ring if the ROPE were half as wide
-    double_rope: Ring
-    floor: float  # noise floor of the test sets for the overall effect; nan where not known
+    half_rope: Recommendation  # the recommendation if the ROPE were half as wide
+    double_rope: Recommendation
+    floor: float  # noise floor of the test sets for the overall effect; nan if not known
     finest: float  # half the interval with infinitely many seeds on these rows and data sets
     leave_one_out: Mapping[str, float] = field(default_factory=dict)  # overall mean without each data set
 
     @property
-    def ring(self) -> Ring:
-        """The advice in one word."""
-        return self.advice.ring
+    def recommendation(self) -> Recommendation:
+        """Return the advice in one word."""
+        return self.advice.recommendation
 
     @property
     def rope_sensitive(self) -> bool:
-        """Whether half or double the ROPE would have given another ring."""
-        return {self.half_rope, self.double_rope} != {self.ring}
+        """Return whether half or double the ROPE would have given another recommendation."""
+        return {self.half_rope, self.double_rope} != {self.recommendation}
 
 
 def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.Generator) -> tuple[Verdict, ...]:
-    """The verdicts of one family of candidates against one baseline, in the order given.
+    """Return the verdicts of one family of candidates against one baseline, in the order given.
 
     Args:
         candidates: all candidates of the family, their matrices with the same workloads.
@@ -166,7 +166,7 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
         known = np.array(
             [count_pairs(c.differences, seeds) for c, seeds in zip(candidates, pilots, strict=True)], dtype=float
         )
-    found = {
+    by_factor = {
         factor: decide(
             means,
             np.nan_to_num(sds),
@@ -183,16 +183,16 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
         )
         for factor in (1.0, 0.5, 2.0)
     }
-    seconds = _second_methods(candidates, found[1.0], design, generator)
+    seconds = _second_methods(candidates, by_factor[1.0], design, generator)
     return tuple(
-        _verdict(place, candidate, found, seconds[place], design, np.nan_to_num(sds[place]))
-        for place, candidate in enumerate(candidates)
+        _verdict(index, candidate, by_factor, seconds[index], design, np.nan_to_num(sds[index]))
+        for index, candidate in enumerate(candidates)
     )
 
 
 def count_pairs(differences: Matrix, seeds: Sequence[int] | None) -> tuple[int, ...]:
-    """Pairs per workload among some of the seeds (all, if None)."""
-    rows = [place for place, seed in enumerate(differences.seeds) if seeds is None or seed in set(seeds)]
+    """Return the number of pairs per workload among some of the seeds (all, if None)."""
+    rows = [index for index, seed in enumerate(differences.seeds) if seeds is None or seed in set(seeds)]
     return tuple(int(count) for count in np.isfinite(differences.values[rows]).sum(axis=0))
 
 
@@ -212,24 +212,24 @@ def _pilot(differences: Matrix, num_pilot: int | None) -> tuple[int, ...] | None
 
 
 def used(design: Design) -> list[int]:
-    """The workloads that the overall effect is made of: those that count, or all where none does."""
-    return [place for place, counts in enumerate(design.counted) if counts or not any(design.counted)]
+    """Return the workloads that the overall effect is made of: those that count, or all if none does."""
+    return [index for index, counts in enumerate(design.counted) if counts or not any(design.counted)]
 
 
 def _second_methods(
-    candidates: Sequence[Candidate], found: Decisions, design: Design, generator: np.random.Generator
+    candidates: Sequence[Candidate], decisions: Decisions, design: Design, generator: np.random.Generator
 ) -> list[Second]:
-    places = used(design)
-    D = len(places)
+    indices = used(design)
+    D = len(indices)
     many = D >= FEWEST_DATASETS
     flips = "sign flips over data sets" if D > 1 else "sign flips over seeds"
     name = "Wilcoxon signed rank over data sets" if many else flips
     p_values, sides, counts = [], [], []
     for candidate in candidates:
         if D > 1:
-            values = candidate.differences.means[places]
+            values = candidate.differences.means[indices]
         else:
-            column = candidate.differences.values[:, places[0]]
+            column = candidate.differences.values[:, indices[0]]
             values = column[np.isfinite(column)]
         values = values[np.isfinite(values)]
         enough = values.size > 1
@@ -239,45 +239,47 @@ def _second_methods(
     family = max(design.num_candidates or 0, len(candidates))
     adjusted = holm([*p_values, *[math.nan] * (family - len(candidates))])
     seconds = []
-    for place, (p, p_holm) in enumerate(zip(p_values, adjusted[: len(candidates)], strict=True)):
-        side = int(found.low[place] > 0) - int(found.high[place] < 0)
-        attainable = min(1.0, smallest_attainable(counts[place]) * family)
-        agrees = methods_agree(side, sides[place], p_holm, attainable, design.alpha)
+    for index, (p, p_holm) in enumerate(zip(p_values, adjusted[: len(candidates)], strict=True)):
+        side = int(decisions.low[index] > 0) - int(decisions.high[index] < 0)
+        attainable = min(1.0, smallest_attainable(counts[index]) * family)
+        agrees = methods_agree(side, sides[index], p_holm, attainable, design.alpha)
         seconds.append(Second(name, p, p_holm, attainable, agrees))
     return seconds
 
 
 def _verdict(
-    place: int,
+    index: int,
     candidate: Candidate,
-    found: Mapping[float, Decisions],
+    by_factor: Mapping[float, Decisions],
     second: Second,
     design: Design,
     sds: Floats,
 ) -> Verdict:
-    differences, here = candidate.differences, found[1.0]
-    places = used(design)
+    differences, here = candidate.differences, by_factor[1.0]
+    indices = used(design)
     D = sum(design.counted)
     counts = np.array(differences.counts)
     level = 1 - design.alpha / (design.num_candidates or 1)
     means = differences.means
-    one = len(places) == 1
-    wins, ties, losses = _count_pairs(candidate, places)
-    gone = _count_failures(candidate, places, int(here.by_failures[place]))
-    num_pairs = D if design.one_score else int(counts[places].min())
-    advices = _advices(place, candidate, found, second, design, num_pairs)
+    one = len(indices) == 1
+    wins, ties, losses = _count_pairs(candidate, indices)
+    gone = _count_failures(candidate, indices, int(here.by_failures[index]))
+    num_pairs = D if design.one_score else int(counts[indices].min())
+    advices = _advices(index, candidate, by_factor, second, design, num_pairs)
     guards, advice = advices[1.0]
     return Verdict(
         candidate=candidate.name,
-        effect=_effect(place, candidate, here, places, sds, level),
-        equivalence=(float(here.low_tost[place]), float(here.high_tost[place])),
-        prediction=prediction_interval([] if one else list(means[places]), level),
-        sets=_set_effects(place, candidate, here, design, sds, level),
+        effect=_effect(index, candidate, here, indices, sds, level),
+        equivalence=(float(here.low_tost[index]), float(here.high_tost[index])),
+        prediction=prediction_interval([] if one else list(means[indices]), level),
+        sets=_set_effects(index, candidate, here, design, sds, level),
         wins=wins,
         ties=ties,
         losses=losses,
         failures=gone,
-        quality=Quality.INCONCLUSIVE if advice.ring is Ring.INVALID else QUALITIES[int(here.quality[place])],
+        quality=Quality.INCONCLUSIVE
+        if advice.recommendation is Recommendation.INVALID
+        else QUALITIES[int(here.quality[index])],
         cost=candidate.cost,
         cost_class=cost_class(candidate.cost.low, candidate.cost.high),
         advice=advice,
@@ -285,79 +287,79 @@ def _verdict(
         num_pairs=num_pairs,
         guards=guards,
         second=second,
-        next_step=_next_step(advice, gone, means[places], sds[places], counts[places], design, places, 1 - level),
-        half_rope=advices[0.5][1].ring,
-        double_rope=advices[2.0][1].ring,
-        floor=_floor(design, places),
-        finest=_finest(means[places], sds[places], counts[places], design, places, 1 - level),
-        leave_one_out={} if one else _without_each(differences, places),
+        next_step=_next_step(advice, gone, means[indices], sds[indices], counts[indices], design, indices, 1 - level),
+        half_rope=advices[0.5][1].recommendation,
+        double_rope=advices[2.0][1].recommendation,
+        floor=_floor(design, indices),
+        finest=_finest(means[indices], sds[indices], counts[indices], design, indices, 1 - level),
+        leave_one_out={} if one else _without_each(differences, indices),
     )
 
 
 def _advices(
-    place: int,
+    index: int,
     candidate: Candidate,
-    found: Mapping[float, Decisions],
+    by_factor: Mapping[float, Decisions],
     second: Second,
     design: Design,
     num_pairs: int,
 ) -> dict[float, tuple[Guards, Advice]]:
     """Return guards and advice for each factor of the ROPE."""
-    places = used(design)
+    indices = used(design)
     cost = cost_class(candidate.cost.low, candidate.cost.high)
     base = Guards(
         complete=candidate.complete,
         tuned=design.tuned,
         tuning_parity=design.tuning_parity,
-        lodo_stable=len(places) == 1 or sign_is_stable(candidate.differences.means[places]),
+        lodo_stable=len(indices) == 1 or sign_is_stable(candidate.differences.means[indices]),
         methods_agree=second.agrees,
         failures_ok=candidate.failures_ok,
     )
     advices = {}
-    for factor, decisions in found.items():
-        inferior = decisions.sets_quality[place, places] == QUALITIES.index(Quality.INFERIOR)
+    for factor, decisions in by_factor.items():
+        inferior = decisions.sets_quality[index, indices] == QUALITIES.index(Quality.INFERIOR)
         guards = replace(base, worst_dataset_inferior=bool(inferior.any()))
-        quality = QUALITIES[int(decisions.quality[place])]
+        quality = QUALITIES[int(decisions.quality[index])]
         advices[factor] = (guards, advise(quality, cost, sum(design.counted), num_pairs, guards))
     return advices
 
 
 def _effect(
-    place: int, candidate: Candidate, here: Decisions, places: list[int], sds: Floats, level: float
+    index: int, candidate: Candidate, here: Decisions, indices: list[int], sds: Floats, level: float
 ) -> Interval:
     """Return the effect that decides: over the data sets, or over the seeds of the only one."""
-    differences, one = candidate.differences, len(places) == 1
+    differences, one = candidate.differences, len(indices) == 1
     return Interval(
-        mean=float(here.mean[place]),
-        low=float(here.low[place]),
-        high=float(here.high[place]),
-        sd=float(sds[places[0]]) if one else float(differences.means[places].std(ddof=1)),
-        count=int(differences.counts[places[0]]) if one else len(places),
+        mean=float(here.mean[index]),
+        low=float(here.low[index]),
+        high=float(here.high[index]),
+        sd=float(sds[indices[0]]) if one else float(differences.means[indices].std(ddof=1)),
+        count=int(differences.counts[indices[0]]) if one else len(indices),
         confidence=level,
     )
 
 
-def _count_failures(candidate: Candidate, places: list[int], side: int) -> Failures:
-    lost, won = (float(_failures(candidate, side)[places].sum()) for side in (-1, 1))
-    return Failures(lost, won, int(np.array(candidate.differences.counts)[places].sum()), side)
+def _count_failures(candidate: Candidate, indices: list[int], side: int) -> Failures:
+    lost, won = (float(_failures(candidate, side)[indices].sum()) for side in (-1, 1))
+    return Failures(lost, won, int(np.array(candidate.differences.counts)[indices].sum()), side)
 
 
-def _floor(design: Design, places: list[int]) -> float:
+def _floor(design: Design, indices: list[int]) -> float:
     """Return the noise floor of the mean over some workloads."""
-    return float(np.sqrt((np.asarray(design.floors)[places] ** 2).sum())) / len(places)
+    return float(np.sqrt((np.asarray(design.floors)[indices] ** 2).sum())) / len(indices)
 
 
-def _count_pairs(candidate: Candidate, places: list[int]) -> tuple[int, int, int]:
+def _count_pairs(candidate: Candidate, indices: list[int]) -> tuple[int, int, int]:
     """Return the pairs that were won, tied and lost on some workloads."""
-    rounded = np.round(candidate.differences.values[:, places], 10)
+    rounded = np.round(candidate.differences.values[:, indices], 10)
     if candidate.decided is not None:
-        decided = candidate.decided.values[:, places]
+        decided = candidate.decided.values[:, indices]
         rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
     return int((rounded > 0).sum()), int((rounded == 0).sum()), int((rounded < 0).sum())
 
 
 def _set_effects(
-    place: int, candidate: Candidate, here: Decisions, design: Design, sds: Floats, level: float
+    index: int, candidate: Candidate, here: Decisions, design: Design, sds: Floats, level: float
 ) -> tuple[SetEffect, ...]:
     differences = candidate.differences
     return tuple(
@@ -365,41 +367,41 @@ def _set_effects(
             workload,
             Interval(
                 mean=float(differences.means[w]),
-                low=float(here.sets_low[place, w]),
-                high=float(here.sets_high[place, w]),
+                low=float(here.sets_low[index, w]),
+                high=float(here.sets_high[index, w]),
                 sd=float(sds[w]),
                 count=int(differences.counts[w]),
                 confidence=level,
             ),
-            QUALITIES[int(here.sets_quality[place, w])],
+            QUALITIES[int(here.sets_quality[index, w])],
             design.counted[w],
         )
         for w, workload in enumerate(differences.workloads)
     )
 
 
-def _without_each(differences: Matrix, places: list[int]) -> dict[str, float]:
+def _without_each(differences: Matrix, indices: list[int]) -> dict[str, float]:
     """Return the mean over the data sets without each of them in turn."""
     means = differences.means
-    total = float(means[places].sum())
-    return {differences.workloads[w]: (total - float(means[w])) / (len(places) - 1) for w in places}
+    total = float(means[indices].sum())
+    return {differences.workloads[w]: (total - float(means[w])) / (len(indices) - 1) for w in indices}
 
 
-def _finest(means: Floats, sds: Floats, counts: Floats, design: Design, places: list[int], level: float) -> float:
-    """Half the interval that no number of seeds would narrow, at the noise floor of the test sets or above it."""
-    shared = np.asarray(design.rho)[places] * sds**2
-    if len(places) == 1:
+def _finest(means: Floats, sds: Floats, counts: Floats, design: Design, indices: list[int], level: float) -> float:
+    """Return half the interval that no number of seeds would narrow, at least the noise floor of the test sets."""
+    shared = np.asarray(design.rho)[indices] * sds**2
+    if len(indices) == 1:
         limit = float(stats.norm.ppf(1 - level / 2)) * math.sqrt(float(shared[0]))
     else:
-        between = _between(means, sds, counts, design, places)
-        t = float(stats.t.ppf(1 - level / 2, len(places) - 1))
-        limit = t * math.sqrt((between + float(shared.mean())) / len(places))
-    floor = _floor(design, places)
+        between = _between(means, sds, counts, design, indices)
+        t = float(stats.t.ppf(1 - level / 2, len(indices) - 1))
+        limit = t * math.sqrt((between + float(shared.mean())) / len(indices))
+    floor = _floor(design, indices)
     return max(limit, floor) if math.isfinite(floor) else limit
 
 
-def _between(means: Floats, sds: Floats, counts: Floats, design: Design, places: list[int]) -> float:
-    variances = sds**2 * (1 / np.maximum(counts, 1) + np.asarray(design.rho)[places])
+def _between(means: Floats, sds: Floats, counts: Floats, design: Design, indices: list[int]) -> float:
+    variances = sds**2 * (1 / np.maximum(counts, 1) + np.asarray(design.rho)[indices])
     return between_variance(means, variances)
 
 
@@ -410,10 +412,10 @@ def _next_step(
     sds: Floats,
     counts: Floats,
     design: Design,
-    places: list[int],
+    indices: list[int],
     level: float,
 ) -> NextStep:
-    if advice.ring is not Ring.INSUFFICIENT:
+    if advice.recommendation is not Recommendation.INSUFFICIENT:
         return NextStep("")
     fewest = int(counts.min())
     if gone.often and not advice.caps:  # enough pairs
@@ -422,20 +424,20 @@ def _next_step(
         return NextStep("spread")  # copies of one run, most likely
     if design.num_pilot is not None and fewest >= FEWEST_PAIRS:
         return NextStep("stop")  # seeds are extended once: to look again and again is how chance becomes a result
-    if len(places) == 1:
-        rho = float(np.asarray(design.rho)[places[0]])
+    if len(indices) == 1:
+        rho = float(np.asarray(design.rho)[indices[0]])
         extra = more_seeds(float(sds[0]), fewest, design.rope, level, 1, rho, FEWEST_PAIRS)
         if extra is None:
             return NextStep("rows")
         return NextStep("seeds", extra) if fewest + extra <= MOST_SEEDS else NextStep("stop", MOST_SEEDS)
-    D = len(places)
+    D = len(indices)
     if design.one_score:
         needed = more_datasets(float(means.var(ddof=1)), 0.0, 1, D, design.rope, level)
         return _datasets(needed, D)
     if fewest < 2:
         return NextStep("seeds", FEWEST_PAIRS - fewest)
     # What seeds cannot shrink: the effect's variance between data sets, and the noise of the rows that seeds share.
-    fixed = _between(means, sds, counts, design, places) + float((np.asarray(design.rho)[places] * sds**2).mean())
+    fixed = _between(means, sds, counts, design, indices) + float((np.asarray(design.rho)[indices] * sds**2).mean())
     noise = float((sds**2).mean())
     if fixed <= noise / fewest or fewest < FEWEST_PAIRS:
         extra = more_seeds_each(fixed, noise, fewest, D, design.rope, level)

@@ -16,7 +16,7 @@ from evalbench.statistics.intervals import Floats
 class Matrix:
     """One number per seed and workload, oriented so that larger is better.
 
-    values: shape (S, W); nan where a seed has none.
+    values: shape (S, W); nan if a seed has none.
     """
 
     values: Floats
@@ -24,18 +24,18 @@ class Matrix:
     workloads: tuple[str, ...]
 
     def column(self, workload: str) -> Floats:
-        """The numbers of one workload that are there, in order of the seeds."""
+        """Return the numbers of one workload that are there, in order of the seeds."""
         column = self.values[:, self.workloads.index(workload)]
         return column[np.isfinite(column)]
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many seeds each workload has."""
+        """Return the number of seeds of each workload."""
         return tuple(int(count) for count in np.isfinite(self.values).sum(axis=0))
 
     @property
     def means(self) -> Floats:
-        """Mean over the seeds of each workload, shape (W,); nan where there is none."""
+        """Return the mean over the seeds of each workload, shape (W,); nan if there is none."""
         counts = np.isfinite(self.values).sum(axis=0)
         sums = np.nansum(self.values, axis=0)
         means = np.full(counts.shape, np.nan)
@@ -43,11 +43,11 @@ class Matrix:
         return means
 
     def sds(self, seeds: Sequence[int] | None = None) -> Floats:
-        """Standard deviation over the seeds of each workload, shape (W,), over some of the seeds if given.
+        """Return the standard deviation over the seeds of each workload, shape (W,), over some of the seeds if given.
 
-        nan for fewer than two seeds; exactly 0 where the spread is rounding.
+        nan for fewer than two seeds; exactly 0 if the spread is rounding.
         """
-        rows = [place for place, seed in enumerate(self.seeds) if seeds is None or seed in set(seeds)]
+        rows = [index for index, seed in enumerate(self.seeds) if seeds is None or seed in set(seeds)]
         values = self.values[rows]
         there = np.isfinite(values)
         counts = there.sum(axis=0)
@@ -60,7 +60,7 @@ class Matrix:
 
 
 def matrix(table: pd.DataFrame, value: str, workloads: Sequence[str]) -> Matrix:
-    """A table with columns `workload`, `seed` and `value` as a matrix, whatever the order of its rows.
+    """Return a table with columns `workload`, `seed` and `value` as a matrix, whatever the order of its rows.
 
     Raises:
         TableError: a seed occurs twice on a workload.

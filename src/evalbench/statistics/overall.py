@@ -8,7 +8,7 @@ from evalbench.statistics.intervals import Interval, t_interval
 
 
 def overall_effect(workload_means: Sequence[float], confidence: float) -> Interval | None:
-    """Equal-weight mean over D data sets with the interval of `t_{D-1}`; None for fewer than two data sets.
+    """Return the equal-weight mean over D data sets with the interval of `t_{D-1}`; None for fewer than two data sets.
 
     The unit of inference is the data set: the seeds of each were averaged before, and rows are never pooled.
 

@@ -19,8 +19,8 @@ class Pairs:
     """The complete pairs of two techniques, and the keys that had to be left out.
 
     table: one row per pair: the keys, `candidate` and `baseline` (scores oriented so that larger is better),
-        `difference` (candidate minus baseline), and `decided`: -1 where the candidate alone failed, which is a loss
-        whatever the scores, 1 where the baseline alone did, else 0.
+        `difference` (candidate minus baseline), and `decided`: -1 if the candidate alone failed, which is a loss
+        whatever the scores, 1 if the baseline alone did, else 0.
     left_out: one row per key without two scores: the keys and the `reason`.
     """
 
@@ -39,7 +39,7 @@ class PairedEffect:
     losses: int
     win_probability: float  # P(candidate > baseline), a tie counting half; nan without pairs
     win_interval: tuple[float, float]  # exact (Clopper-Pearson) interval of it
-    correlation: float  # of the two scores over the pairs; nan where one of them does not vary
+    correlation: float  # of the two scores over the pairs; nan if one of them does not vary
 
     @property
     def count(self) -> int:
@@ -101,14 +101,14 @@ def paired_effect(
     num_pilot: int | None = None,
     decided: npt.ArrayLike = 0.0,
 ) -> PairedEffect:
-    """Effect of a candidate over n pairs.
+    """Return the effect of a candidate over n pairs.
 
     Args:
         candidate, baseline: shape (n,), the scores of the pairs, oriented so that larger is better; n may be 0.
         confidence: level of every interval here, already adjusted for the family.
         rho, num_pilot: see `t_interval`.
         decided: shape (n,), below zero for a pair that is lost and above zero for one that is won whatever its scores,
-            because one side failed; zero where the scores decide.
+            because one side failed; zero if the scores decide.
 
     Differences that are rounding alone count as ties.
     """
@@ -133,18 +133,18 @@ def paired_effect(
 
 
 def never_gained(difference: npt.ArrayLike, decided: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return the differences, zero where a side that failed would be ahead of one that works.
+    """Return the differences, zero if a side that failed would be ahead of one that works.
 
     Args:
         difference: candidate minus baseline, larger being better.
-        decided: of the same shape: -1 where the candidate alone failed, 1 where the baseline alone did.
+        decided: of the same shape: -1 if the candidate alone failed, 1 if the baseline alone did.
     """
     d, by = np.asarray(difference, dtype=np.float64), np.asarray(decided, dtype=np.float64)
     return np.where(by <= -1, np.minimum(d, 0.0), np.where(by >= 1, np.maximum(d, 0.0), d))
 
 
 def correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
-    """Pearson correlation of two arrays of shape (n,); nan for n < 2 or where one of them does not vary."""
+    """Return the Pearson correlation of two arrays of shape (n,); nan for n < 2 or if one of them does not vary."""
     if a.size < 2:
         return math.nan
     x, y = a - a.mean(), b - b.mean()
@@ -153,9 +153,9 @@ def correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float
     return float((x @ y) / math.sqrt(float(x @ x) * float(y @ y)))
 
 
-def _spread(centred: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float:
+def _spread(centered: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> float:
     largest = float(np.abs(values).max())
-    return float(np.abs(centred).max()) / largest if largest else 0.0
+    return float(np.abs(centered).max()) / largest if largest else 0.0
 
 
 def _side(trials: pd.DataFrame, technique: str, on: list[str]) -> pd.DataFrame:
@@ -167,7 +167,7 @@ def _side(trials: pd.DataFrame, technique: str, on: list[str]) -> pd.DataFrame:
 
 
 def _names(keys: pd.DataFrame, most: int = 3) -> str:
-    """The first few keys in words: `workload digits, seed 3`."""
+    """Return the first few keys in words: `workload digits, seed 3`."""
     ordered = keys.drop_duplicates().sort_values(list(keys.columns), kind="stable")
     texts = [
         ", ".join(f"{name} {value}" for name, value in row.items()) for row in ordered.head(most).to_dict("records")

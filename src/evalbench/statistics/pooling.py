@@ -31,7 +31,7 @@ class RandomEffects:
 
 
 def random_effects(means: npt.ArrayLike, variances: npt.ArrayLike, confidence: float = 0.95) -> RandomEffects | None:
-    """Pool the effects of D data sets, shapes (D,); None below two, or where a variance is not above zero.
+    """Pool the effects of D data sets, shapes (D,); None below two, or if a variance is not above zero.
 
     `tau² = max(0, (Q - (D-1)) / (Σw - Σw²/Σw))` with `w = 1/v`; `w* = 1/(v + tau²)`; the interval is `mean ± t_{D-1}
     se_HKSJ`; the prediction interval is `mean ± t_{D-2} sqrt(tau² + 1/Σw*)`.
@@ -47,7 +47,7 @@ def random_effects(means: npt.ArrayLike, variances: npt.ArrayLike, confidence: f
     D = effect.size
     if D < 2 or not (np.isfinite(effect) & (variance > 0)).all():
         return None
-    # By hand: statsmodels' `combine_effects` lets tau² fall below zero where the data sets agree too well.
+    # By hand: statsmodels' `combine_effects` lets tau² fall below zero if the data sets agree too well.
     w = 1 / variance
     fixed = float((w * effect).sum() / w.sum())
     q = float((w * (effect - fixed) ** 2).sum())
@@ -73,7 +73,7 @@ def random_effects(means: npt.ArrayLike, variances: npt.ArrayLike, confidence: f
 
 
 def prediction_interval(means: Sequence[float], confidence: float) -> tuple[float, float]:
-    """Where the mean effect on one more data set lies: `mean ± t_{D-1} s sqrt(1 + 1/D)`; nan below three data sets.
+    """Return where the mean effect on a new data set lies: `mean ± t_{D-1} s sqrt(1 + 1/D)`; nan below three sets.
 
     It belongs to the equal-weight mean: the spread of the data-set means holds both the variance between data sets
     and the noise of their seeds.
@@ -87,7 +87,7 @@ def prediction_interval(means: Sequence[float], confidence: float) -> tuple[floa
 
 
 def between_variance(means: npt.ArrayLike, variances: npt.ArrayLike) -> float:
-    """Variance of the true effect between data sets: the moment estimate `s² - mean(v)`, at least 0.
+    """Return the variance of the true effect between data sets: the moment estimate `s² - mean(v)`, at least 0.
 
     It belongs to the equal-weight mean: with it `tau² + mean(v)` is the very s² of that mean's interval, so that what
     is advised to narrow the interval does so. DerSimonian and Laird's weights data sets by their noise, and may differ
@@ -100,13 +100,13 @@ def between_variance(means: npt.ArrayLike, variances: npt.ArrayLike) -> float:
 
 
 def leave_one_out(means: npt.ArrayLike, confidence: float) -> tuple[Interval, ...]:
-    """The equal-weight mean and its interval without each data set in turn, shape (D,) in, D intervals out."""
+    """Return the equal-weight mean and its interval without each data set in turn, shape (D,) in, D intervals out."""
     values = np.asarray(means, dtype=np.float64)
-    return tuple(t_interval(np.delete(values, place), confidence) for place in range(values.size))
+    return tuple(t_interval(np.delete(values, index), confidence) for index in range(values.size))
 
 
 def sign_is_stable(means: npt.ArrayLike) -> bool:
-    """Whether the mean keeps its sign whichever data set is left out; a mean of exactly zero has no sign to keep."""
+    """Return whether the mean keeps its sign whichever data set is left out; a mean of zero has no sign to keep."""
     values = np.asarray(means, dtype=np.float64)
     if values.size < 2:
         return True

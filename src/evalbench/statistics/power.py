@@ -12,7 +12,7 @@ MOST_DATASETS = 500
 
 
 def detectable_effect(count: int, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Smallest true `dz = δ / σ_d` that a two-sided paired t test of n pairs finds with this power; nan for n < 2."""
+    """Return the smallest `dz = δ / σ_d` that a two-sided paired t test of n pairs finds; nan for n < 2."""
     if count < 2:
         return math.nan
     return float(TTestPower().solve_power(effect_size=None, nobs=count, alpha=alpha, power=power))
@@ -21,12 +21,12 @@ def detectable_effect(count: int, power: float = 0.8, alpha: float = 0.05) -> fl
 def more_seeds(
     sd: float, count: int, half: float, alpha: float = 0.05, num_comparisons: int = 1, rho: float = 0.0, least: int = 5
 ) -> int | None:
-    """Extra paired seeds after a pilot of n, so that half the final interval is at most `half` (Stein's two stages).
+    """Return the extra paired seeds after a pilot of n that make half the interval at most `half` (Stein's two stages).
 
     `N = max(n, ceil(1 / ((half / (t_{1-α/(2m), n-1} s_d))² - rho)))`, and at least `least` in all.
 
     Returns:
-        The extra seeds; None where no number of them can do it, the rows being too few: `half ≤ t s_d sqrt(rho)`.
+        The extra seeds; None if no number of them can do it, the rows being too few: `half ≤ t s_d sqrt(rho)`.
 
     Source: Stein, Annals of Mathematical Statistics 16 (1945).
     """
@@ -42,7 +42,7 @@ def more_seeds(
 def more_datasets(
     tau2: float, sigma2: float, num_seeds: int, num_datasets: int, half: float, alpha: float = 0.05
 ) -> int | None:
-    """Data sets still needed until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None above 500 in all.
+    """Return the data sets still needed until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None above 500 in all.
 
     Args:
         tau2: variance of the true effect between data sets.
@@ -61,7 +61,7 @@ def more_datasets(
 def more_seeds_each(
     tau2: float, sigma2: float, num_seeds: int, num_datasets: int, half: float, alpha: float = 0.05
 ) -> int | None:
-    """Extra seeds on each of D data sets until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None where none do."""
+    """Return extra seeds on each of D data sets until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None if none do."""
     room = num_datasets * (half / float(stats.t.ppf(1 - alpha / 2, num_datasets - 1))) ** 2 - tau2
     return max(0, math.ceil(sigma2 / room) - num_seeds) if room > 0 else None
 
@@ -76,7 +76,7 @@ class Resolution:
 
 
 def resolution(sd: float, count: int, alpha: float, rho: float = 0.0) -> Resolution:
-    """The resolution of n pairs whose differences have the standard deviation sd, at the level of the family."""
+    """Return the resolution of n pairs whose differences have the standard deviation sd, at the level of the family."""
     # More pairs on redrawn rows are worth 1 / (1/n + rho) independent ones.
     worth = max(2, math.floor(1 / (1 / count + rho))) if count else 0
     detectable = detectable_effect(worth, alpha=alpha) * sd if count > 1 and sd > 0 else math.nan

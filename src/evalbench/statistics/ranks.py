@@ -14,7 +14,7 @@ from evalbench.statistics.intervals import Floats
 
 
 def rank_rows(scores: npt.ArrayLike) -> Floats:
-    """Ranks of k techniques on each of D data sets, shape (D, k), rank 1 the largest score; ties share their mean.
+    """Return ranks of k techniques on each of D data sets, shape (D, k), 1 the largest score; ties share their mean.
 
     Scores are rounded to 10 decimals, so that a tie is not broken by rounding.
     """
@@ -29,9 +29,9 @@ class RankTest:
 
     average_ranks: tuple[float, ...]
     chi2: float  # Friedman's statistic, without the correction for ties, as in Demšar
-    f: float  # Iman and Davenport's; infinite where all data sets agree
+    f: float  # Iman and Davenport's; infinite if all data sets agree
     degrees: tuple[int, int]
-    p: float  # nan where every data set ties all techniques
+    p: float  # nan if every data set ties all techniques
     kendalls_w: float  # agreement of the data sets, 0 to 1
 
 
@@ -65,7 +65,7 @@ def iman_davenport(ranks: npt.ArrayLike) -> RankTest:
 
 
 def critical_difference(num_techniques: int, num_datasets: int, alpha: float = 0.05) -> float:
-    """Nemenyi's `CD = q_α sqrt(k (k+1) / (6 D))`, q the studentized range over sqrt(2) with infinite freedom.
+    """Return Nemenyi's `CD = q_α sqrt(k (k+1) / (6 D))`, q the studentized range over sqrt(2), infinite freedom.
 
     Source: Demšar, JMLR 7 (2006), section 3.2.2 and Table 5.
     """
@@ -73,12 +73,12 @@ def critical_difference(num_techniques: int, num_datasets: int, alpha: float = 0
 
 
 def nemenyi_q(num_techniques: int, alpha: float = 0.05) -> float:
-    """Critical value q of Nemenyi's test for k techniques."""
+    """Return the critical value q of Nemenyi's test for k techniques."""
     return float(stats.studentized_range.ppf(1 - alpha, num_techniques, np.inf)) / math.sqrt(2)
 
 
 def cliques(average_ranks: Sequence[float], difference: float) -> list[tuple[int, ...]]:
-    """Maximal groups of at least two techniques whose average ranks span less than `difference`, best first.
+    """Return the maximal groups of at least two techniques whose average ranks span less than `difference`, best first.
 
     Each group holds indices into `average_ranks`, best rank first: the bars of the critical-difference picture.
     """
@@ -96,7 +96,7 @@ def cliques(average_ranks: Sequence[float], difference: float) -> list[tuple[int
 
 
 def shared_ranks(beats: npt.ArrayLike) -> tuple[int, ...]:
-    """Rank of each technique: one more than the number of techniques that beat it, so that equals share a rank.
+    """Return the rank of each technique: one more than the number of techniques that beat it; equals share a rank.
 
     Args:
         beats: shape (k, k), whether the technique of the row was shown to be better than that of the column.

@@ -10,7 +10,7 @@ import pandas as pd
 def average_settings(
     table: pd.DataFrame, factors: Sequence[str], values: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Mean over the settings of the other factors within each workload and seed, on balanced seeds only.
+    """Return the mean over the settings of the other factors within each workload and seed, on balanced seeds only.
 
     A setting is one combination of the factors' levels. The settings of a workload are those that at least one of its
     seeds has; a seed that lacks one of them is left out, because a mean over fewer settings is another quantity. A
@@ -18,7 +18,7 @@ def average_settings(
 
     Args:
         table: columns `workload`, `seed`, the factors and the values; one row per workload, seed and setting.
-        factors: names of the other factors; empty where nothing else varies.
+        factors: names of the other factors; empty if nothing else varies.
         values: columns to average.
 
     Returns:
@@ -32,8 +32,8 @@ def average_settings(
     ordered = table.sort_values([*by, *factors], kind="stable")
     groups = ordered.groupby(by, sort=True)
     averages = groups[list(values)].mean()
-    found = groups.size()
+    sizes = groups.size()
     num_settings = ordered.drop_duplicates(["workload", *factors]).groupby("workload").size()
-    balanced = found == num_settings.reindex(found.index, level="workload")
-    left_out = found.index[~balanced].to_frame(index=False)
+    balanced = sizes == num_settings.reindex(sizes.index, level="workload")
+    left_out = sizes.index[~balanced].to_frame(index=False)
     return averages[balanced].reset_index(), left_out

@@ -21,7 +21,7 @@ class Share:
 
 
 def variance_shares(table: pd.DataFrame, factors: Sequence[str], value: str, block: str) -> tuple[Share, ...]:
-    """Shares of the sum of squares of `value` around the mean of its block, by factor, by pair, and what is left.
+    """Return shares of the sum of squares of `value` around the mean of its block, by factor, by pair, and the rest.
 
     In a balanced table the parts are orthogonal and add up to one: `SS(A) = Σ (mean of level - mean)²`, `SS(AB) =
     Σ (mean of the two levels - mean)² - SS(A) - SS(B)`. The block itself (a data set) is taken out first, being no
@@ -43,13 +43,13 @@ def variance_shares(table: pd.DataFrame, factors: Sequence[str], value: str, blo
     full = int(np.prod([table[name].nunique() for name in [*names, block]]))
     if len(counts) < full or counts.nunique() > 1:
         raise ValueError("variance shares need as many trials at every setting")
-    centred = table[value] - table.groupby(block)[value].transform("mean")
-    total = float((centred**2).sum())
+    centered = table[value] - table.groupby(block)[value].transform("mean")
+    total = float((centered**2).sum())
     if total <= 0:
         return tuple(Share((name,), 0.0) for name in [*names, RESIDUAL])
 
     def squares(of: list[str]) -> float:
-        fitted = centred.groupby([table[name] for name in of]).transform("mean")
+        fitted = centered.groupby([table[name] for name in of]).transform("mean")
         return float((fitted**2).sum())
 
     single = {name: squares([name]) for name in names}

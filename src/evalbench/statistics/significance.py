@@ -21,7 +21,7 @@ def _differences(values: npt.ArrayLike) -> Floats:
 
 
 def paired_t(differences: npt.ArrayLike) -> float:
-    """Two-sided p of `t = mean / (s_d / sqrt(n))` on n - 1 degrees of freedom, shape (n,); nan without spread."""
+    """Return the two-sided p of `t = mean / (s_d / sqrt(n))`, n - 1 degrees of freedom; nan without spread."""
     d = np.asarray(differences, dtype=np.float64)
     if d.size < 2 or d.std(ddof=1) <= ROUNDING * float(np.abs(d).max()):
         return math.nan
@@ -29,7 +29,7 @@ def paired_t(differences: npt.ArrayLike) -> float:
 
 
 def sign_flip(differences: npt.ArrayLike, generator: np.random.Generator | None = None) -> float:
-    """Two-sided p of the mean under all 2^n changes of sign of the differences, shape (n,).
+    """Return the two-sided p of the mean under all 2^n changes of sign of the differences, shape (n,).
 
     All sign vectors are enumerated up to n = 16; beyond it, 2^16 of them are drawn from the generator and the observed
     one is added to both counts, so that the p-value stays valid.
@@ -59,10 +59,10 @@ def sign_flip(differences: npt.ArrayLike, generator: np.random.Generator | None 
 
 
 def wilcoxon(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "zsplit") -> float:
-    """Two-sided p of Wilcoxon's signed rank test on differences of shape (n,), rounded to 10 decimals.
+    """Return the two-sided p of Wilcoxon's signed rank test on differences of shape (n,), rounded to 10 decimals.
 
     `zeros`: `zsplit` shares the ranks of zero differences between the two sides (Demšar); `wilcox` drops them. Exact
-    for n ≤ 50 without ties; 1 where all differences are zero.
+    for n ≤ 50 without ties; 1 if all differences are zero.
 
     Source: Wilcoxon, Biometrics Bulletin 1 (1945); Demšar, JMLR 7 (2006), section 3.1.3.
     """
@@ -73,7 +73,7 @@ def wilcoxon(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "z
 
 
 def equivalence(differences: npt.ArrayLike, rope: float, rho: float = 0.0) -> float:
-    """p of two one-sided t tests (TOST): the larger of those against -rope and against +rope; nan without spread.
+    """Return p of two one-sided t tests (TOST): the larger of those against -rope and +rope; nan without spread.
 
     Source: Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15 (1987); `rho` as in `t_interval`.
     """
@@ -87,7 +87,7 @@ def equivalence(differences: npt.ArrayLike, rope: float, rho: float = 0.0) -> fl
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's adjusted p-values, in the order given: `p_(i) → max_{j≤i} min(1, (m - j + 1) p_(j))`.
+    """Return Holm's adjusted p-values, in the order given: `p_(i) → max_{j≤i} min(1, (m - j + 1) p_(j))`.
 
     A p-value that is nan stays nan and counts in m, being a test that was planned.
 
@@ -105,12 +105,12 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def smallest_attainable(count: int) -> float:
-    """The smallest two-sided p that a paired exact test can give with n pairs: `2 / 2^n`, and 1 for none."""
+    """Return the smallest two-sided p that a paired exact test can give with n pairs: `2 / 2^n`, and 1 for none."""
     return 2.0 / 2.0**count if count else 1.0
 
 
 def failure_rates(failed_a: int, count_a: int, failed_b: int, count_b: int) -> float:
-    """Fisher's exact two-sided p for two rates of failure.
+    """Return Fisher's exact two-sided p for two rates of failure.
 
     Source: Fisher, Statistical Methods for Research Workers (1934).
     """

@@ -37,7 +37,7 @@ class Setup:
 class Rates:
     """Shares of simulated evaluations, 0 to 1."""
 
-    false_claims: float  # any candidate SUPERIOR or INFERIOR: the family's error where there is no difference
+    false_claims: float  # any candidate SUPERIOR or INFERIOR: the family's error if there is no difference
     superior: float  # per candidate
     better_or_superior: float
     equivalent: float
@@ -65,7 +65,7 @@ def simulate(
         sds = sds * narrower
         if setup.num_workloads > 1:
             means = middle + (means - middle) * narrower
-    found = decide(
+    decisions = decide(
         means,
         sds,
         seeds,
@@ -76,10 +76,10 @@ def simulate(
     )
 
     def share(*names: Quality) -> Floats:
-        hits: Floats = np.isin(found.quality, [QUALITIES.index(name) for name in names]).astype(np.float64)
+        hits: Floats = np.isin(decisions.quality, [QUALITIES.index(name) for name in names]).astype(np.float64)
         return hits
 
-    covered = (found.low <= setup.difference) & (setup.difference <= found.high)
+    covered = (decisions.low <= setup.difference) & (setup.difference <= decisions.high)
     return Rates(
         false_claims=float(share(Quality.SUPERIOR, Quality.INFERIOR).max(axis=-1).mean()),
         superior=float(share(Quality.SUPERIOR).mean()),
@@ -92,7 +92,7 @@ def simulate(
 
 
 def _effects(setup: Setup, count: int, generator: np.random.Generator) -> Floats:
-    """True effect on each data set, shape (evaluations, m, 1, W)."""
+    """Return the true effect on each data set, shape (evaluations, m, 1, W)."""
     shape = (count, setup.num_candidates, 1, setup.num_workloads)
     effects: Floats = setup.difference + setup.between * generator.standard_normal(shape)
     return effects
@@ -105,7 +105,7 @@ def _noise(setup: Setup) -> Floats:
 
 
 def _fresh(setup: Setup, seeds: int, count: int, generator: np.random.Generator) -> Floats:
-    """Runs of candidates and baseline that share a part of their noise by seed; their paired differences."""
+    """Return the runs of candidates and baseline that share a part of their noise by seed; their paired differences."""
     # Var(a - b) = 2 σ² (1 - r) = 1: the unit of everything is the standard deviation of the paired difference.
     sigma = 1 / np.sqrt(2 * (1 - setup.correlation))
     shared = generator.standard_normal((count, 1, seeds, setup.num_workloads))
@@ -116,7 +116,7 @@ def _fresh(setup: Setup, seeds: int, count: int, generator: np.random.Generator)
 
 
 def _pool(setup: Setup, seeds: int, count: int, generator: np.random.Generator) -> Floats:
-    """A finite pool of rows per data set, from which every seed draws test and training rows without replacement.
+    """Draw test and training rows of every seed from a finite pool per data set, without replacement.
 
     A row has its own difference when it is tested and its own influence when it is trained on; a run adds its own
     noise. The true difference is that of the population that the pool was drawn from.

@@ -14,10 +14,10 @@ TAU_MAX = 4.0  # AlgoPerf's: slower than four times the fastest counts as not re
 
 
 def time_profile(times: npt.ArrayLike, ratios: npt.ArrayLike) -> Floats:
-    """Performance profile: share of the W workloads on which `time / fastest time ≤ τ`, per technique.
+    """Return the performance profile: share of the W workloads on which `time / fastest time ≤ τ`, per technique.
 
     Args:
-        times: shape (k, W), times to target; infinite where missed. A workload that nobody reaches counts for no one.
+        times: shape (k, W), times to target; infinite if missed. A workload that nobody reaches counts for no one.
         ratios: shape (T,), the values of τ ≥ 1.
 
     Returns:
@@ -31,7 +31,7 @@ def time_profile(times: npt.ArrayLike, ratios: npt.ArrayLike) -> Floats:
 
 
 def relative_times(times: npt.ArrayLike) -> Floats:
-    """Times over the fastest one of each workload, shape (k, W) in and out; infinite where missed.
+    """Return the times over the fastest one of each workload, shape (k, W) in and out; infinite if missed.
 
     Every time is above zero: the first evaluation comes after at least one step.
     """
@@ -43,7 +43,7 @@ def relative_times(times: npt.ArrayLike) -> Floats:
 
 
 def algoperf_score(times: npt.ArrayLike) -> Floats | None:
-    """`B = 1/(4-1) ∫_1^4 ρ(τ) dτ = mean_w max(0, (4 - r_w) / 3)` for each of k techniques, shape (k, W) in.
+    """Return `B = 1/(4-1) ∫_1^4 ρ(τ) dτ = mean_w max(0, (4 - r_w) / 3)` for each of k techniques, shape (k, W) in.
 
     None with fewer than three techniques or five workloads: it depends on who else is in the pool.
 
@@ -68,7 +68,7 @@ class SpeedUp:
 
 
 def speed_up(candidate: npt.ArrayLike, baseline: npt.ArrayLike) -> SpeedUp:
-    """Compare times to target of shape (W,); infinite where missed. The misses are counted, never averaged."""
+    """Compare times to target of shape (W,); infinite if missed. The misses are counted, never averaged."""
     a, b = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     mine, theirs = np.isfinite(a), np.isfinite(b)
     both = mine & theirs

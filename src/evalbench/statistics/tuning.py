@@ -21,7 +21,7 @@ class ExpectedBest:
 
 
 def expected_best(scores: npt.ArrayLike) -> ExpectedBest:
-    """Expected best of n trials from N independent ones, shape (N,), larger is better (negate a loss).
+    """Return the expected best of n trials from N independent ones, shape (N,), larger is better (negate a loss).
 
     `V(n) = Σ v_(i) [(i/N)^n - ((i-1)/N)^n]`, `U(n) = Σ v_(i) [C(i,n) - C(i-1,n)] / C(N,n)`, v sorted ascending.
     Valid for independent, identically distributed trials only, such as Optuna's `RandomSampler`; trials of TPE are not.

@@ -1,7 +1,8 @@
-"""The rule from evidence to advice: quality class, cost class, ring, and the caps on it.
+"""The rule from evidence to advice: quality class, cost class, recommendation, and the caps on it.
 
 A quality class comes from the interval of the effect and the region of practical equivalence (ROPE), a cost class from
-the interval of the cost ratio; a matrix gives the ring, and caps with their reasons lower it. Conservative on purpose.
+the interval of the cost ratio. A matrix gives the recommendation, and caps with their reasons lower it. The rule is
+conservative on purpose.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Quality(StrEnum):
 
     @property
     def words(self) -> str:
-        """What it means, for a reader."""
+        """Return the meaning, for a reader."""
         return {
             Quality.SUPERIOR: "better by more than the ROPE",
             Quality.BETTER: "better, by how much is uncertain",
@@ -57,8 +58,8 @@ class CostClass(StrEnum):
     DEARER = "DEARER"
 
 
-class Ring(StrEnum):
-    """The advice. The last two are no rings: there is nothing to advise on."""
+class Recommendation(StrEnum):
+    """The advice. The last two are no recommendations: there is nothing to advise on."""
 
     ADOPT = "ADOPT"
     TRIAL = "TRIAL"
@@ -69,30 +70,55 @@ class Ring(StrEnum):
 
 
 QUALITIES = tuple(Quality)
-_ORDER = {Ring.HOLD: 0, Ring.ASSESS: 1, Ring.TRIAL: 2, Ring.ADOPT: 3}
+_ORDER = {Recommendation.HOLD: 0, Recommendation.ASSESS: 1, Recommendation.TRIAL: 2, Recommendation.ADOPT: 3}
 _CHEAPER, _SAME, _UNCLEAR, _DEARER = CostClass
 MATRIX = {
-    Quality.SUPERIOR: {_CHEAPER: Ring.ADOPT, _SAME: Ring.ADOPT, _UNCLEAR: Ring.TRIAL, _DEARER: Ring.TRIAL},
-    Quality.BETTER: {_CHEAPER: Ring.ADOPT, _SAME: Ring.TRIAL, _UNCLEAR: Ring.TRIAL, _DEARER: Ring.ASSESS},
-    Quality.EQUIVALENT: {_CHEAPER: Ring.ADOPT, _SAME: Ring.HOLD, _UNCLEAR: Ring.ASSESS, _DEARER: Ring.HOLD},
-    Quality.NON_INFERIOR: {_CHEAPER: Ring.TRIAL, _SAME: Ring.ASSESS, _UNCLEAR: Ring.ASSESS, _DEARER: Ring.ASSESS},
-    Quality.INCONCLUSIVE: dict.fromkeys(CostClass, Ring.INSUFFICIENT),
-    Quality.WORSE: {_CHEAPER: Ring.ASSESS, _SAME: Ring.HOLD, _UNCLEAR: Ring.HOLD, _DEARER: Ring.HOLD},
-    Quality.INFERIOR: dict.fromkeys(CostClass, Ring.HOLD),
+    Quality.SUPERIOR: {
+        _CHEAPER: Recommendation.ADOPT,
+        _SAME: Recommendation.ADOPT,
+        _UNCLEAR: Recommendation.TRIAL,
+        _DEARER: Recommendation.TRIAL,
+    },
+    Quality.BETTER: {
+        _CHEAPER: Recommendation.ADOPT,
+        _SAME: Recommendation.TRIAL,
+        _UNCLEAR: Recommendation.TRIAL,
+        _DEARER: Recommendation.ASSESS,
+    },
+    Quality.EQUIVALENT: {
+        _CHEAPER: Recommendation.ADOPT,
+        _SAME: Recommendation.HOLD,
+        _UNCLEAR: Recommendation.ASSESS,
+        _DEARER: Recommendation.HOLD,
+    },
+    Quality.NON_INFERIOR: {
+        _CHEAPER: Recommendation.TRIAL,
+        _SAME: Recommendation.ASSESS,
+        _UNCLEAR: Recommendation.ASSESS,
+        _DEARER: Recommendation.ASSESS,
+    },
+    Quality.INCONCLUSIVE: dict.fromkeys(CostClass, Recommendation.INSUFFICIENT),
+    Quality.WORSE: {
+        _CHEAPER: Recommendation.ASSESS,
+        _SAME: Recommendation.HOLD,
+        _UNCLEAR: Recommendation.HOLD,
+        _DEARER: Recommendation.HOLD,
+    },
+    Quality.INFERIOR: dict.fromkeys(CostClass, Recommendation.HOLD),
 }
 
 
 def classify(
     low: Any, high: Any, low_tost: Any, high_tost: Any, rope: float, equivalence: Any = True
 ) -> npt.NDArray[np.intp]:
-    """Quality classes, elementwise, as places in `QUALITIES`.
+    """Return the quality classes, elementwise, as indices into `QUALITIES`.
 
     Args:
         low, high: the (1 - α/m) interval of candidate minus baseline, positive being better for the candidate; nan
-            where there is none, which is INCONCLUSIVE.
+            if there is none, which is INCONCLUSIVE.
         low_tost, high_tost: the (1 - 2α/m) interval of the two one-sided tests.
         rope: half the width of the region of practical equivalence.
-        equivalence: whether EQUIVALENT may be given: not below the noise floor of the test set, and not where one side
+        equivalence: whether EQUIVALENT may be given: not below the noise floor of the test set, and not if one side
             fails more often than the other.
     """
     tests = [
@@ -114,16 +140,16 @@ def classify(
 def quality(
     low: float, high: float, low_tost: float, high_tost: float, rope: float, equivalence: bool = True
 ) -> Quality:
-    """The quality class of one comparison; see `classify`."""
+    """Return the quality class of one comparison; see `classify`."""
     return QUALITIES[int(classify(low, high, low_tost, high_tost, rope, equivalence))]
 
 
 def decided_by_failures(
     failed: npt.ArrayLike, count: npt.ArrayLike, failed_baseline: npt.ArrayLike, count_baseline: npt.ArrayLike
 ) -> npt.NDArray[np.intp]:
-    """Return -1 where the candidate loses by its failures alone, 1 where the baseline does, else 0, elementwise.
+    """Return -1 if the candidate loses by its failures alone, 1 if the baseline does, else 0, elementwise.
 
-    A side loses so where it alone fails in more than half of the pairs, and more often than the other by Fisher's exact
+    A side loses so if it alone fails in more than half of the pairs, and more often than the other by Fisher's exact
     test. Both are needed: three failures in five runs may be chance.
 
     Args:
@@ -148,7 +174,7 @@ def after_failures(
     failed_baseline: npt.ArrayLike,
     count_baseline: npt.ArrayLike,
 ) -> npt.NDArray[np.intp]:
-    """Return the quality classes (places in `QUALITIES`) once failures have had their say, elementwise.
+    """Return the quality classes (indices into `QUALITIES`) after failures are counted, elementwise.
 
     A candidate that loses by its failures is INFERIOR and one whose baseline does is SUPERIOR, whatever the scores; one
     that fails more often, by a tenth of the runs or more, is not NON-INFERIOR. Arguments: see `decided_by_failures`.
@@ -162,7 +188,7 @@ def after_failures(
 
 
 def cost_class(low: float, high: float, tolerance: float = COST_TOLERANCE) -> CostClass:
-    """The cost class of an interval of the ratio candidate / baseline; UNCLEAR where there is none (nan)."""
+    """Return the cost class of an interval of the ratio candidate / baseline; UNCLEAR if there is none (nan)."""
     if high < 1 - tolerance:
         return CostClass.CHEAPER
     if low > 1 + tolerance:
@@ -171,7 +197,7 @@ def cost_class(low: float, high: float, tolerance: float = COST_TOLERANCE) -> Co
 
 
 def vote(overall: Any, claims: npt.NDArray[np.intp], plain: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """The same elementwise, as places in `QUALITIES`.
+    """Return the class over the data sets, elementwise, as indices into `QUALITIES`.
 
     Args:
         overall: shape (...), classes of the overall interval.
@@ -181,8 +207,8 @@ def vote(overall: Any, claims: npt.NDArray[np.intp], plain: npt.NDArray[np.intp]
     count = claims.shape[-1]
 
     def many(name: Quality) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = 2 * (claims == QUALITIES.index(name)).sum(axis=-1) >= max(count, 1)
-        return found
+        reached: npt.NDArray[np.bool_] = 2 * (claims == QUALITIES.index(name)).sum(axis=-1) >= max(count, 1)
+        return reached
 
     def nowhere(*names: Quality) -> npt.NDArray[np.bool_]:
         there = np.isin(plain, [QUALITIES.index(name) for name in names])
@@ -197,7 +223,7 @@ def vote(overall: Any, claims: npt.NDArray[np.intp], plain: npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Guards:
-    """What besides the two classes decides on the ring; the defaults are those of a flawless evaluation."""
+    """What besides the two classes decides on the recommendation; the defaults are those of a flawless evaluation."""
 
     leak: bool = False  # test rows were used for choosing
     complete: bool = True  # no cell is missing
@@ -211,72 +237,80 @@ class Guards:
 
 @dataclass(frozen=True)
 class Cap:
-    """A limit on the ring, and why."""
+    """A limit on the recommendation, and why."""
 
-    ring: Ring
+    recommendation: Recommendation
     reason: str
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A ring with what limited it: the reasons of the caps that bind, or why there is no ring."""
+    """A recommendation with what limited it: the reasons of the caps that bind, or why there is no recommendation."""
 
-    ring: Ring
-    uncapped: Ring
-    caps: tuple[Cap, ...]  # all that apply and lie below the uncapped ring
+    recommendation: Recommendation
+    uncapped: Recommendation
+    caps: tuple[Cap, ...]  # all that apply and lie below the uncapped recommendation
 
 
 def advise(
     quality: Quality, cost: CostClass, num_datasets: int, num_pairs: int, guards: Guards | None = None
 ) -> Advice:
-    """The ring of one comparison.
+    """Return the recommendation of one comparison.
 
     Args:
         quality, cost: the two classes.
         num_datasets: data sets that count; generated ones do not.
-        num_pairs: paired runs on the data set with fewest; where every data set has one score, the data sets.
-        guards: everything that may cap the ring; None for a flawless evaluation.
+        num_pairs: paired runs on the data set with fewest; if every data set has one score, the data sets.
+        guards: everything that may cap the recommendation; None for a flawless evaluation.
     """
     g = guards or Guards()
-    ring = MATRIX[quality][cost]
+    recommendation = MATRIX[quality][cost]
     if g.leak:
-        return Advice(Ring.INVALID, ring, (Cap(Ring.INVALID, "test rows were used for choosing"),))
+        return Advice(
+            Recommendation.INVALID, recommendation, (Cap(Recommendation.INVALID, "test rows were used for choosing"),)
+        )
     if not g.complete:
-        return Advice(Ring.INVALID, ring, (Cap(Ring.INVALID, "cells are missing"),))
+        return Advice(Recommendation.INVALID, recommendation, (Cap(Recommendation.INVALID, "cells are missing"),))
     if num_pairs < FEWEST_PAIRS:
         reason = f"{num_pairs} {'pair is' if num_pairs == 1 else 'pairs are'} fewer than {FEWEST_PAIRS}"
-        return Advice(Ring.INSUFFICIENT, ring, (Cap(Ring.INSUFFICIENT, reason),))
-    if ring in (Ring.INSUFFICIENT, Ring.HOLD):
-        return Advice(ring, ring, ())
-    binding = tuple(cap for cap in _caps(g, num_datasets) if _ORDER[cap.ring] < _ORDER[ring])
-    lowest = min((cap.ring for cap in binding), key=_ORDER.__getitem__, default=ring)
-    return Advice(lowest, ring, binding)
+        return Advice(Recommendation.INSUFFICIENT, recommendation, (Cap(Recommendation.INSUFFICIENT, reason),))
+    if recommendation in (Recommendation.INSUFFICIENT, Recommendation.HOLD):
+        return Advice(recommendation, recommendation, ())
+    binding = tuple(cap for cap in _caps(g, num_datasets) if _ORDER[cap.recommendation] < _ORDER[recommendation])
+    lowest = min((cap.recommendation for cap in binding), key=_ORDER.__getitem__, default=recommendation)
+    return Advice(lowest, recommendation, binding)
 
 
 def _caps(guards: Guards, num_datasets: int) -> list[Cap]:
     sets = "data set" if num_datasets == 1 else "data sets"
     caps = [
-        (not guards.tuning_parity, Ring.ASSESS, "the two sides were not tuned alike"),
-        (not guards.failures_ok, Ring.ASSESS, "it fails in 10 % of runs or more, and more often than the baseline"),
-        (not guards.tuned, Ring.TRIAL, "at default settings"),
-        (num_datasets < FEWEST_DATASETS, Ring.TRIAL, f"{num_datasets} {sets}, fewer than {FEWEST_DATASETS}"),
-        (guards.worst_dataset_inferior, Ring.TRIAL, "INFERIOR on a data set"),
-        (not guards.lodo_stable, Ring.TRIAL, "the sign changes when one data set is left out"),
-        (not guards.methods_agree, Ring.TRIAL, "the second method disagrees"),
+        (not guards.tuning_parity, Recommendation.ASSESS, "the two sides were not tuned alike"),
+        (
+            not guards.failures_ok,
+            Recommendation.ASSESS,
+            "it fails in 10 % of runs or more, and more often than the baseline",
+        ),
+        (not guards.tuned, Recommendation.TRIAL, "at default settings"),
+        (num_datasets < FEWEST_DATASETS, Recommendation.TRIAL, f"{num_datasets} {sets}, fewer than {FEWEST_DATASETS}"),
+        (guards.worst_dataset_inferior, Recommendation.TRIAL, "INFERIOR on a data set"),
+        (not guards.lodo_stable, Recommendation.TRIAL, "the sign changes when one data set is left out"),
+        (not guards.methods_agree, Recommendation.TRIAL, "the second method disagrees"),
     ]
-    return [Cap(ring, reason) for holds, ring, reason in caps if holds]
+    return [Cap(recommendation, reason) for holds, recommendation, reason in caps if holds]
 
 
 def failures_are_ok(failed: float, count: int, failed_baseline: float, count_baseline: int) -> bool:
-    """False where the candidate fails in at least 10 % of its runs, and more often than the baseline. No test: 3 of 10
-    against 0 of 10 is p = .21, and matters all the same."""
+    """Return False if the candidate fails in at least 10 % of its runs, and more often than the baseline.
+
+    This is no test: 3 of 10 against 0 of 10 is p = .21, and matters all the same.
+    """
     if not count or not count_baseline:
         return True
     return failed / count < FAILURES or failed / count <= failed_baseline / count_baseline
 
 
 def methods_agree(side: int, second_side: int, p_adjusted: float, attainable: float, alpha: float = 0.05) -> bool:
-    """Whether a second method bears out an interval that excludes zero.
+    """Return whether a second method bears out an interval that excludes zero.
 
     Args:
         side: of the deciding interval, 1 or -1; with 0 there is nothing to contradict.

@@ -60,6 +60,11 @@ def base_name(name: str) -> str:
     return name.rsplit("/", 1)[-1]
 
 
+def in_words(name: str) -> str:
+    """Return words for a metric that nobody described: `top 5` for `top_5`."""
+    return name.replace("_", " ")
+
+
 def find(name: str) -> Metric | None:
     """Return the registered metric of a name with or without its split; None if there is none."""
     return METRICS.get(base_name(name))
@@ -67,7 +72,7 @@ def find(name: str) -> Metric | None:
 
 def describe(name: str, direction: Direction = "maximize", unit: str = "") -> Metric:
     """Return the registered metric of a name with or without its split, or else one of which no more is known."""
-    return find(name) or Metric(base_name(name), direction, unit, words=base_name(name).replace("_", " "))
+    return find(name) or Metric(base_name(name), direction, unit, words=in_words(base_name(name)))
 
 
 def accuracy_floor(accuracy: float, num_test: int) -> float:

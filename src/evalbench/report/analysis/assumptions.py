@@ -78,7 +78,7 @@ def _independence(evaluation: Evaluation, judged: Judgment) -> Check:
     how = " or ".join(["splits are redrawn"] * drawn + ["test rows are shared"] * fixed)
     return Check(
         "seeds are independent",
-        f"test rows / training rows added to 1/n where {when}",
+        f"test rows / training rows added to 1/n if {when}",
         f"{how}: intervals of single data sets are widened"
         if widened
         else "test data are taken as fixed or fresh: nothing is added",
@@ -140,19 +140,19 @@ def _hardware(evaluation: Evaluation) -> Check:
 
 def _run_correlation(judged: Judgment, verdict: Verdict) -> float:
     a, b = judged.scores[verdict.candidate], judged.scores[judged.baseline]
-    found = []
-    for place in used(judged.design):
+    correlations = []
+    for index in used(judged.design):
         shared = [seed for seed in a.seeds if seed in set(b.seeds)]
-        x = np.array([a.values[a.seeds.index(seed), place] for seed in shared])
-        y = np.array([b.values[b.seeds.index(seed), place] for seed in shared])
+        x = np.array([a.values[a.seeds.index(seed), index] for seed in shared])
+        y = np.array([b.values[b.seeds.index(seed), index] for seed in shared])
         if x.size > 2 and np.std(x) > 1e-12 and np.std(y) > 1e-12:
-            found.append(float(np.corrcoef(x, y)[0, 1]))
-    return float(np.mean(found)) if found else math.nan
+            correlations.append(float(np.corrcoef(x, y)[0, 1]))
+    return float(np.mean(correlations)) if correlations else math.nan
 
 
 def _outlier(judged: Judgment, verdict: Verdict) -> float:
-    places = used(judged.design)
+    indices = used(judged.design)
     d = judged.difference(verdict.candidate, judged.baseline)
-    values = d.column(d.workloads[places[0]]) if len(places) == 1 else d.means[places]
+    values = d.column(d.workloads[indices[0]]) if len(indices) == 1 else d.means[indices]
     sd = float(np.std(values, ddof=1)) if values.size > 2 else 0.0
     return float(np.abs(values - values.mean()).max() / sd) if sd > 1e-12 else math.nan

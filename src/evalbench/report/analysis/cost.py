@@ -32,12 +32,12 @@ class Matched:
     by: str  # updates or FLOPs
     workloads: tuple[str, ...]  # where the two curves overlap
     missing: tuple[str, ...]  # where they do not
-    effect: Interval | None  # in the common unit, of validation scores; None where nothing overlaps
+    effect: Interval | None  # in the common unit, of validation scores; None if nothing overlaps
 
 
 @dataclass(frozen=True)
-class FrontPlace:
-    """A technique's place in quality against cost, both relative to the baseline."""
+class FrontPoint:
+    """Quality and cost of a technique, both relative to the baseline."""
 
     technique: str
     effect: tuple[float, float, float]  # mean, low, high in the common unit; zero for the baseline
@@ -47,7 +47,7 @@ class FrontPlace:
 
 
 def cost_ratios(folder: Folder) -> dict[str, Ratio]:
-    """The ratio of isolated seconds to the baseline's, per candidate; nothing where nothing was measured."""
+    """Return the ratio of isolated seconds to the baseline's, per candidate; nothing if nothing was measured."""
     evaluation = folder.evaluation
     if folder.costs.empty or evaluation.baseline is None:
         return {}
@@ -85,14 +85,14 @@ def untimed(folder: Folder) -> dict[str, list[str]]:
         return {}
     counted = _counted(folder)
     settings = math.prod(map(len, evaluation.factors.values()))
-    found = {}
+    left_out = {}
     for candidate in evaluation.techniques:
         if candidate in table and candidate != evaluation.baseline:
             cells = _both_timed(table[candidate], table[evaluation.baseline])[0].columns.get_level_values(0)
             lacking = [name for name in counted if (cells == name).sum() < settings]
             if lacking and len(cells):
-                found[candidate] = lacking
-    return found
+                left_out[candidate] = lacking
+    return left_out
 
 
 def _counted(folder: Folder) -> list[str]:
@@ -101,9 +101,9 @@ def _counted(folder: Folder) -> list[str]:
 
 
 def _seconds(folder: Folder) -> dict[str, pd.DataFrame]:
-    """Per technique the seconds of a trial: a row per round, a column per data set and setting.
+    """Return the seconds of a trial per technique: a row per round, a column per data set and setting.
 
-    Generated workloads count where there is nothing else, as in the effect.
+    Generated workloads count if there is nothing else, as in the effect.
     """
     keys = ["workload", *folder.evaluation.factors]
     costs = folder.costs[folder.costs["workload"].isin(_counted(folder))]
@@ -114,7 +114,7 @@ def _seconds(folder: Folder) -> dict[str, pd.DataFrame]:
 
 
 def step_seconds(folder: Folder) -> dict[tuple[str, str], float]:
-    """Median isolated seconds per optimizer step of each technique on each workload."""
+    """Return the median isolated seconds per optimizer step of each technique on each workload."""
     if folder.costs.empty:
         return {}
     medians = folder.costs.groupby(["technique", "workload"], sort=False)["step_seconds"].median()
@@ -122,21 +122,21 @@ def step_seconds(folder: Folder) -> dict[tuple[str, str], float]:
 
 
 def matched(folder: Folder, common: Unit, rho: Mapping[str, float], level: float) -> tuple[Matched, ...]:
-    """Each candidate at equal updates and at equal FLOPs, where the budget does not make them equal."""
+    """Return each candidate at equal updates and at equal FLOPs, unless the budget makes them equal."""
     evaluation = folder.evaluation
     if evaluation.baseline is None or folder.curves.empty:
         return ()
     curves = _curves(folder, common is SKILL)
     if curves.empty:
         return ()
-    found = []
+    matches = []
     for candidate in evaluation.techniques:
         if candidate == evaluation.baseline:
             continue
         for by, column in (("updates", "step"), ("FLOPs", "spent")):
             if _unequal(folder, candidate, "steps" if by == "updates" else "flops"):
-                found.append(_matched(folder, curves, candidate, by, column, rho, level))
-    return tuple(found)
+                matches.append(_matched(folder, curves, candidate, by, column, rho, level))
+    return tuple(matches)
 
 
 def _unequal(folder: Folder, candidate: str, column: str) -> bool:
@@ -149,7 +149,7 @@ def _unequal(folder: Folder, candidate: str, column: str) -> bool:
 
 
 def _curves(folder: Folder, in_skill: bool) -> pd.DataFrame:
-    """Validation scores in the common unit with the steps and FLOPs spent until then."""
+    """Return the validation scores in the common unit with the steps and FLOPs spent until then."""
     evaluation = folder.evaluation
     keys = ["technique", "workload", *evaluation.factors, "seed"]
     comparable = [
@@ -163,7 +163,7 @@ def _curves(folder: Folder, in_skill: bool) -> pd.DataFrame:
     if in_skill:
         trivial = folder.references[folder.references["reference"] == TRIVIAL][["workload", "seed", "score"]]
         curves = pd.merge(curves, trivial.rename(columns={"score": "trivial"}), on=["workload", "seed"], how="left")
-        best = curves["workload"].map({name: best_possible(w) for name, w in evaluation.workloads.items()})
+        best = curves["workload"].map({name: best_possible(evaluation.workloads[name]) for name in comparable})
         curves["common"] = (curves["val_score"] - curves["trivial"]) / (best - curves["trivial"]).abs()
     return curves
 
@@ -201,8 +201,8 @@ def _matched(
     return Matched(candidate, by, overlap, tuple(name for name in wanted if name not in overlap), effect)
 
 
-def front(folder: Folder, judged: Judgment) -> tuple[FrontPlace, ...]:
-    """Quality against cost: measured seconds where there are any, counted FLOPs otherwise."""
+def front(folder: Folder, judged: Judgment) -> tuple[FrontPoint, ...]:
+    """Return quality and cost of each technique: measured seconds if there are any, counted FLOPs otherwise."""
     evaluation = folder.evaluation
     if evaluation.baseline is None or not judged.verdicts:
         return ()
@@ -215,25 +215,25 @@ def front(folder: Folder, judged: Judgment) -> tuple[FrontPlace, ...]:
         return ()
     chance = front_probability(table, rounds, np.random.default_rng(FRONT_SEED), redraw_sets=table.shape[2] > 1)
     means = table.mean(axis=(1, 2))
-    places = on_front(means, rounds.mean(axis=1))
+    fronts = on_front(means, rounds.mean(axis=1))
     ratios = rounds / rounds[0]
-    found = []
-    for place, name in enumerate(names):
+    points = []
+    for index, name in enumerate(names):
         effect = (0.0, 0.0, 0.0)
         cost = (1.0, 1.0, 1.0)
-        if place:
+        if index:
             verdict = judged.verdict(name)
             effect = (verdict.effect.mean, verdict.effect.low, verdict.effect.high)
             known = math.isfinite(verdict.cost.value)
             cost = (
-                (verdict.cost.value, verdict.cost.low, verdict.cost.high) if known else (float(ratios[place, 0]),) * 3
+                (verdict.cost.value, verdict.cost.low, verdict.cost.high) if known else (float(ratios[index, 0]),) * 3
             )
-        found.append(FrontPlace(name, effect, cost, bool(places[place]), float(chance[place])))
-    return tuple(found)
+        points.append(FrontPoint(name, effect, cost, bool(fronts[index]), float(chance[index])))
+    return tuple(points)
 
 
 def _round_costs(folder: Folder, names: list[str]) -> Floats | None:
-    """Geometric mean cost over the workloads, shape (k, R), measured if all were, else counted; None where
+    """Return the geometric mean cost over the workloads, shape (k, R), measured if all were, else counted; None if
     neither is known for all."""
     if not folder.costs.empty:
         seconds = _seconds(folder)
@@ -249,14 +249,14 @@ def _round_costs(folder: Folder, names: list[str]) -> Floats | None:
 
 
 def _complete(judged: Judgment, names: list[str]) -> Floats | None:
-    """Common scores of the seeds and data sets that all techniques have, shape (k, S, W)."""
+    """Return the common scores of the seeds and data sets that all techniques have, shape (k, S, W)."""
     return complete_scores({name: judged.scores[name] for name in names}, used(judged.design))
 
 
-def complete_scores(scores: Mapping[str, Matrix], places: list[int]) -> Floats | None:
-    """Scores of the seeds that all techniques have on all of these workloads, shape (k, S, W); None for no seed."""
+def complete_scores(scores: Mapping[str, Matrix], indices: list[int]) -> Floats | None:
+    """Return scores of the seeds that all techniques have on all these workloads, shape (k, S, W); None for no seed."""
     first = next(iter(scores.values()))
     common = set(first.seeds).intersection(*(m.seeds for m in scores.values()))
-    rows = [np.stack([m.values[m.seeds.index(seed)][places] for m in scores.values()]) for seed in sorted(common)]
+    rows = [np.stack([m.values[m.seeds.index(seed)][indices] for m in scores.values()]) for seed in sorted(common)]
     full = [row for row in rows if np.isfinite(row).all()]
     return np.stack(full, axis=1) if full else None

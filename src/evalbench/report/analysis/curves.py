@@ -15,7 +15,7 @@ from evalbench.record.schema import TRIVIAL
 
 
 def curve_table(folder: Folder, rho: Mapping[str, float]) -> pd.DataFrame:
-    """One row per workload, technique and epoch: `step`, `mean`, `low`, `high`, `count` (seeds), `num_diverged`.
+    """Return one row per workload, technique and epoch: `step`, `mean`, `low`, `high`, `count` (seeds), `num_diverged`.
 
     A member that diverged counts as the trivial predictor from then on: to leave it out would show the survivors only.
     The band around a candidate's mean is half the interval of its paired difference from the baseline, at each epoch
@@ -103,7 +103,7 @@ def _rows(
 def _bands(
     values: npt.NDArray[np.float64], confidence: float, rho: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Mean, low, high and count per column of `values`, shape (seeds, epochs); nan entries are left out."""
+    """Return the mean, low, high and count per column of `values`, shape (seeds, epochs); nan entries are left out."""
     there = np.isfinite(values)
     count = there.sum(axis=0)
     known = np.where(there, values, 0.0)

@@ -56,7 +56,7 @@ def differences(
     """Return the differences of each comparison on each workload, and the pairs that are left out, with reasons."""
     factors = list(folder.evaluation.factors)
     values = ["candidate", "baseline", "common", "decided"]
-    found, notices = [], []
+    effects, notices = [], []
     for workload in folder.evaluation.workloads:
         for contrast in contrasts:
             table = contrast.table[contrast.table["workload"] == workload]
@@ -68,13 +68,13 @@ def differences(
                 seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), pilot, seeds["decided"]
             )
             common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0), pilot)
-            found.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
+            effects.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
             for reason, count in lost["reason"].value_counts().sort_index().items():
                 notices.append({**names, "reason": str(reason), "count": int(count)})
             for seed in unbalanced["seed"]:
                 notices.append({**names, "reason": f"seed {seed} lacks a setting of the other factors", "count": 1})
     columns = ["workload", "candidate", "comparator", "reason", "count"]
-    return tuple(found), pd.DataFrame(notices, columns=columns)
+    return tuple(effects), pd.DataFrame(notices, columns=columns)
 
 
 def overall(

@@ -15,7 +15,7 @@ from evalbench.record.declared import Evaluation
 from evalbench.record.folder import Folder, TunedFolder
 from evalbench.record.schema import REFERENCES
 from evalbench.report.analysis.assumptions import Check, checks
-from evalbench.report.analysis.cost import FrontPlace, Matched, cost_ratios, front, matched
+from evalbench.report.analysis.cost import FrontPoint, Matched, cost_ratios, front, matched
 from evalbench.report.analysis.curves import curve_table
 from evalbench.report.analysis.differences import Difference, LevelEffect, Overall, differences, levels, overall
 from evalbench.report.analysis.pairs import contrasts
@@ -51,17 +51,17 @@ class Findings:
 
     @property
     def evaluation(self) -> Evaluation:
-        """What was declared."""
+        """Return the declared part of the evaluation."""
         return self.folder.evaluation
 
     @property
     def one_score(self) -> bool:
-        """Whether there is one score per technique and data set, so that data sets are the pairs."""
+        """Return whether there is one score per technique and data set, so that data sets are the pairs."""
         return False
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """The learning curves; see `curve_table`."""
+        """Return the learning curves; see `curve_table`."""
         return curve_table(self.folder, self.rho)
 
 
@@ -71,13 +71,13 @@ class JudgedFindings(Findings):
 
     judged: Judgment
     matched: tuple[Matched, ...]
-    front: tuple[FrontPlace, ...]
+    front: tuple[FrontPoint, ...]
     robustness: Robustness
     checks: tuple[Check, ...]
 
     @property
     def one_score(self) -> bool:
-        """Whether there is one score per technique and data set, so that data sets are the pairs."""
+        """Return whether there is one score per technique and data set, so that data sets are the pairs."""
         return self.judged.design.one_score
 
 
@@ -89,12 +89,12 @@ class TunedFindings(Tuned):
 
     @property
     def evaluation(self) -> Evaluation:
-        """What was declared."""
+        """Return the declared part of the evaluation."""
         return self.findings.evaluation
 
     @property
     def search(self) -> Mapping[str, Any]:
-        """What all studies share: sampler, number of candidates, objectives, spaces."""
+        """Return the settings that all studies share: sampler, number of candidates, objectives, spaces."""
         return self.studies.search
 
 
@@ -161,7 +161,7 @@ def find(folder: Folder) -> Findings:
 def _tuned(
     folder: Folder, common: Unit, rho: dict[str, float], comparisons: tuple[tuple[str, str], ...]
 ) -> Tuned | None:
-    """Return what the studies did, and the verdicts that the default settings would have got on the same splits."""
+    """Summarize the studies, with the verdicts that the default settings would have got on the same splits."""
     if not isinstance(folder, TunedFolder):
         return None
     before = None
@@ -185,7 +185,7 @@ def _rho(measured: pd.DataFrame) -> dict[str, float]:
 
 
 def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:
-    """Every technique against the baseline; without a baseline, every technique against the references."""
+    """Return every technique against the baseline; without a baseline, every technique against the references."""
     evaluation = folder.evaluation
     if evaluation.baseline is not None:
         return tuple((name, evaluation.baseline) for name in evaluation.techniques if name != evaluation.baseline)
@@ -195,15 +195,14 @@ def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:
 
 
 def _common_unit(units: Mapping[str, Unit], folder: Folder) -> Unit:
-    """The unit in which workloads are averaged: accuracy points where all have them, otherwise skill.
+    """Return the unit in which workloads are averaged: accuracy points if all have them, otherwise skill.
 
-    A metric that all workloads share keeps its own unit where the ROPE is declared in it, or where nobody knows the
+    A metric that all workloads share keeps its own unit if the ROPE is declared in it, or if nobody knows the
     trivial predictor's scores.
     """
     workloads = {workload.measure: workload for workload in folder.evaluation.workloads.values()}
     if len(workloads) == 1:
         metric, workload = next(iter(workloads.items()))
-        averages = workload.known is not None and not workload.known.as_skill
-        if averages or metric in folder.evaluation.rope or folder.references.empty:
+        if not workload.described.as_skill or metric in folder.evaluation.rope or folder.references.empty:
             return next(iter(units.values()))
     return SKILL

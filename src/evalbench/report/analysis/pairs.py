@@ -23,7 +23,7 @@ class Contrast:
 
 
 def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill: bool) -> list[Contrast]:
-    """The pairs of each comparison, with their difference in the common unit.
+    """Return the pairs of each comparison, with their difference in the common unit.
 
     Raises:
         TableError: a pair is missing or repeated, or skill is asked for without a trivial predictor.
@@ -32,19 +32,19 @@ def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill
     keys = ["workload", "seed", *factors]
     trials = with_references(folder)
     scales = skill_scales(folder) if in_skill else None
-    found = []
+    compared = []
     for candidate, comparator in comparisons:
         pairs = pair(trials, candidate, comparator, keys, complete=not folder.evaluation.foreign)
         table = pairs.table.assign(common=pairs.table["difference"])
         if scales is not None:
             table = table.merge(scales, on=["workload", "seed"], how="left", sort=False)
             table["common"] = table["difference"] / table["scale"]
-        found.append(Contrast(candidate, comparator, table, pairs.left_out))
-    return found
+        compared.append(Contrast(candidate, comparator, table, pairs.left_out))
+    return compared
 
 
 def with_references(folder: Folder) -> pd.DataFrame:
-    """Trials, and the references as if they were techniques: the same score at every setting of the other factors."""
+    """Return trials, and references as if they were techniques: the same score at every setting of other factors."""
     factors = list(folder.evaluation.factors)
     settings = folder.results[["workload", *factors, "seed"]].drop_duplicates()
     references = settings.merge(
@@ -55,7 +55,7 @@ def with_references(folder: Folder) -> pd.DataFrame:
 
 
 def common_scores(folder: Folder, in_skill: bool) -> pd.DataFrame:
-    """The trials that have a score, with their score in the common unit, as `common`, larger being better."""
+    """Return the trials that have a score, with their score in the common unit, as `common`, larger being better."""
     measured = folder.results[folder.results["score"].notna()].copy()
     sign = measured["direction"].map({"maximize": 1.0, "minimize": -1.0})
     measured["common"] = measured["score"] * sign

@@ -21,11 +21,11 @@ from evalbench.statistics.aggregates import (
 )
 from evalbench.statistics.effects import (
     Posterior,
-    Standardised,
+    Standardized,
     hodges_lehmann,
     posterior_signed_rank,
     posterior_t,
-    standardised,
+    standardized,
 )
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.judging import Verdict, used
@@ -50,7 +50,7 @@ class Proof:
     p_holm: float  # the exact test's, over the family
     p_equivalence: float
     hodges_lehmann: float
-    size: Standardised
+    size: Standardized
     posterior: Posterior
     posterior_by: str
     pooled: RandomEffects | None
@@ -80,14 +80,14 @@ class Robustness:
     iqm: Mapping[str, Bootstrapped]
     thresholds: Floats  # of the score profile
     profiles: Mapping[str, Floats]
-    shares: tuple[Share, ...]  # of the variance; empty where the table is not balanced
+    shares: tuple[Share, ...]  # of the variance; empty if the table is not balanced
 
 
 def robustness(folder: Folder, judged: Judgment, common: Unit) -> Robustness:
-    """Compute it; every draw comes from a generator with a fixed seed."""
+    """Compute everything behind the verdicts; every draw comes from a generator with a fixed seed."""
     evaluation = folder.evaluation
-    places = used(judged.design)
-    full = complete_scores(judged.scores, places) if judged.scores else None
+    indices = used(judged.design)
+    full = complete_scores(judged.scores, indices) if judged.scores else None
     names = tuple(judged.scores)
     best: dict[str, tuple[float, float]] = {}
     iqm: dict[str, Bootstrapped] = {}
@@ -101,31 +101,31 @@ def robustness(folder: Folder, judged: Judgment, common: Unit) -> Robustness:
         }
         thresholds = np.linspace(float(full.min()), float(full.max()), 101)
         profiles = {name: score_profile(full[i], thresholds) for i, name in enumerate(names)}
-    proofs = tuple(_proof(judged, v) for v in judged.verdicts if _has_seeds(judged, v.candidate, places))
+    proofs = tuple(_proof(judged, v) for v in judged.verdicts if _has_seeds(judged, v.candidate, indices))
     return Robustness(
         proofs, _omnibus(judged, 1 - evaluation.confidence), best, iqm, thresholds, profiles, _shares(folder, common)
     )
 
 
-def _has_seeds(judged: Judgment, candidate: str, places: list[int]) -> bool:
-    """Whether both sides have a seed with all settings on every workload that counts: a pair may have only some."""
+def _has_seeds(judged: Judgment, candidate: str, indices: list[int]) -> bool:
+    """Return whether both sides have a seed with all settings on every workload that counts."""
     d = judged.difference(candidate, judged.baseline)
-    return bool(d.seeds) and all(d.counts[place] for place in places)
+    return bool(d.seeds) and all(d.counts[index] for index in indices)
 
 
 def _proof(judged: Judgment, verdict: Verdict) -> Proof:
-    design, places = judged.design, used(judged.design)
+    design, indices = judged.design, used(judged.design)
     d = judged.difference(verdict.candidate, judged.baseline)
-    one = len(places) == 1
-    rho = float(design.rho[places[0]]) if one else 0.0
-    values = d.column(d.workloads[places[0]]) if one else d.means[places]
-    sets = [verdict.sets[place].interval for place in places]
-    variances = [i.sd**2 * (1 / i.count + float(design.rho[p])) for i, p in zip(sets, places, strict=True)]
+    one = len(indices) == 1
+    rho = float(design.rho[indices[0]]) if one else 0.0
+    values = d.column(d.workloads[indices[0]]) if one else d.means[indices]
+    sets = [verdict.sets[index].interval for index in indices]
+    variances = [i.sd**2 * (1 / i.count + float(design.rho[p])) for i, p in zip(sets, indices, strict=True)]
     if one:
         sd = float(sets[0].sd)
         posterior = posterior_t(float(values.mean()), sd, values.size, design.rope, rho)
         by = "t posterior over seeds"
-    elif len(places) >= FEWEST_DATASETS - 1:
+    elif len(indices) >= FEWEST_DATASETS - 1:
         posterior = posterior_signed_rank(values, design.rope, np.random.default_rng(SEED))
         by = "Bayesian signed rank over data sets"
     else:
@@ -140,21 +140,21 @@ def _proof(judged: Judgment, verdict: Verdict) -> Proof:
         p_holm=verdict.second.p_holm,
         p_equivalence=equivalence(values, design.rope, rho),
         hodges_lehmann=hodges_lehmann(values),
-        size=standardised(values),
+        size=standardized(values),
         posterior=posterior,
         posterior_by=by,
-        pooled=None if one else random_effects(d.means[places], variances, 1 - level),
-        improvement=paired_improvement(d.values[:, places]),
+        pooled=None if one else random_effects(d.means[indices], variances, 1 - level),
+        improvement=paired_improvement(d.values[:, indices]),
         resolution=resolution(float(sets[0].sd), sets[0].count, level, rho) if one else None,
     )
 
 
 def _omnibus(judged: Judgment, alpha: float) -> Omnibus | None:
-    places = used(judged.design)
+    indices = used(judged.design)
     names = tuple(judged.scores)
-    if len(places) < 2 or len(names) < 2 or not judged.verdicts:
+    if len(indices) < 2 or len(names) < 2 or not judged.verdicts:
         return None
-    means = np.stack([judged.scores[name].means[places] for name in names], axis=1)
+    means = np.stack([judged.scores[name].means[indices] for name in names], axis=1)
     if not np.isfinite(means).all():
         return None
     ranks = rank_rows(means)
@@ -166,8 +166,8 @@ def _omnibus(judged: Judgment, alpha: float) -> Omnibus | None:
         iman_davenport(ranks),
         names,
         ranks,
-        tuple(workloads[place] for place in places),
-        critical_difference(len(names), len(places), alpha),
+        tuple(workloads[index] for index in indices),
+        critical_difference(len(names), len(indices), alpha),
         {pair: (raw, after) for pair, raw, after in zip(pairs, p, adjusted, strict=True)},
     )
 

@@ -92,7 +92,7 @@ def scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
 
 
 def _best(seeds: Mapping[str, pd.DataFrame], direction: str, confidence: float, rho: float) -> str | None:
-    """The technique that beats every other one on a workload, each by its paired interval; None where none does.
+    """Return the technique that beats every other one on a workload, each by its paired interval; None if none does.
 
     The best one is chosen after looking, so the level allows for all pairs: `1 - α / (k (k - 1) / 2)`.
     """
@@ -132,7 +132,7 @@ def linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead,
             seeds, _ = average_settings(mine, list(evaluation.factors), ["candidate", "baseline"])
             effect = paired_effect(seeds["candidate"], seeds["baseline"], level, rho.get(workload, 0.0))
             intervals.append(effect.interval)
-        if all(interval.mean < 0 for interval in intervals):  # nan where a technique has no pair: no claim
+        if all(interval.mean < 0 for interval in intervals):  # nan if a technique has no pair: no claim
             ahead.append(LinearAhead(workload, all(interval.side < 0 for interval in intervals)))
     return tuple(ahead)
 
@@ -140,9 +140,9 @@ def linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead,
 def costs(folder: Folder) -> tuple[Cost, ...]:
     """Return the mean cost of a completed trial of each technique on each workload."""
     complete = folder.results[folder.results["state"] == "COMPLETE"]
-    found = []
+    rows = []
     for workload, technique in itertools.product(folder.evaluation.workloads, folder.evaluation.techniques):
         trials = complete[(complete["workload"] == workload) & (complete["technique"] == technique)]
         means = {name: float(trials[name].mean()) if trials[name].notna().any() else np.nan for name in COSTS}
-        found.append(Cost(workload, technique, len(trials), **means))
-    return tuple(found)
+        rows.append(Cost(workload, technique, len(trials), **means))
+    return tuple(rows)

@@ -27,8 +27,8 @@ class Milestone:
     reached: int
     count: int
     steps: float
-    flops: float  # nan where they could not be counted
-    seconds: float  # isolated; nan where nothing was measured
+    flops: float  # nan if they could not be counted
+    seconds: float  # isolated; nan if nothing was measured
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Milestones:
 
     rows: tuple[Milestone, ...]
     measured_by: str  # what the profile and the ratios are in: the first of `MEASURES` that is known of all
-    relative: Floats  # shape (k, W): times over the fastest, infinite where missed
+    relative: Floats  # shape (k, W): times over the fastest, infinite if missed
     speed_ups: dict[str, SpeedUp]  # of each candidate against the baseline
     algoperf: tuple[float, ...] | None
 
 
 def milestones(folder: Folder) -> Milestones:
-    """Time to target on every workload that declares one and whose validation score is on the metric's scale."""
+    """Return times to target on each workload that declares one, if its curves are on the scale of its metric."""
     evaluation = folder.evaluation
     targets = {
         name: float(workload.target)
@@ -60,7 +60,7 @@ def milestones(folder: Folder) -> Milestones:
         if mine.empty:
             continue
         steps = _median(mine["first"])
-        # A miss is a miss, whatever a step takes; where that is not known, nothing in it is.
+        # A miss is a miss, whatever a step takes; if that is not known, nothing in it is.
         missed = math.isinf(steps)
         flops = (
             math.inf
@@ -76,9 +76,9 @@ def milestones(folder: Folder) -> Milestones:
     times = np.array([[cells.get((t, w), math.inf) for w in targets] for t in evaluation.techniques])
     base = evaluation.techniques.index(evaluation.baseline) if evaluation.baseline else 0
     speed_ups = {
-        name: speed_up(times[place], times[base])
-        for place, name in enumerate(evaluation.techniques)
-        if evaluation.baseline is not None and place != base
+        name: speed_up(times[index], times[base])
+        for index, name in enumerate(evaluation.techniques)
+        if evaluation.baseline is not None and index != base
     }
     score = algoperf_score(times)
     return Milestones(
@@ -87,7 +87,7 @@ def milestones(folder: Folder) -> Milestones:
 
 
 def _first_steps(folder: Folder, targets: dict[str, float]) -> pd.DataFrame:
-    """A row per trial that has a score: the first step at which it reached the target, infinite where it never did."""
+    """Return a row per trial that has a score: the first step at which it reached the target, or infinity."""
     keys = ["technique", "workload", *folder.evaluation.factors, "seed"]
     trials = folder.results[folder.results["score"].notna() & folder.results["workload"].isin(list(targets))]
     curves = folder.curves[folder.curves["workload"].isin(list(targets))]
@@ -101,7 +101,7 @@ def _first_steps(folder: Folder, targets: dict[str, float]) -> pd.DataFrame:
 
 
 def _median(values: pd.Series[float]) -> float:
-    """The median where a miss is infinite: infinite as soon as half the trials miss."""
+    """Return the median of times, a miss being infinite: infinite as soon as half the trials miss."""
     ordered = np.sort(values.to_numpy(dtype=np.float64))
     n = ordered.size
     if np.isnan(ordered).any():

@@ -31,7 +31,7 @@ class Spent:
     diverged: int
     failed: int
     trials: int
-    steps: float  # nan, as for FLOPs, where those of a candidate are not known
+    steps: float  # nan, as for FLOPs, if those of a candidate are not known
     flops: float
     seconds: float
 
@@ -59,7 +59,7 @@ class Choice:
     path: str
     default: object
     chosen: object
-    bound: str | None  # low or high where the value lies within 5 % of that end of its range
+    bound: str | None  # low or high if the value lies within 5 % of that end of its range
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Tuned:
 
 
 def tuned(folder: TunedFolder, in_skill: bool, level: float, rho: dict[str, float], defaults: Judgment | None) -> Tuned:
-    """Compute it. `level` is that of each interval, `rho` widens the intervals of single workloads."""
+    """Summarize the studies; `level` is that of each interval, `rho` widens the intervals of single workloads."""
     studies = folder.studies
     independent = str(folder.studies.search["sampler"]).endswith("RandomSampler")
     finished = _finished(folder)
@@ -119,7 +119,7 @@ def _spent(folder: TunedFolder, technique: str) -> Spent:
 
 
 def _finished(folder: TunedFolder) -> pd.DataFrame:
-    """The number of candidates that were not cut short, a row per technique and a column per study of each workload."""
+    """Return the number of candidates that were not cut short: a row per technique, a column per workload and study."""
     table = folder.studies.candidates
     keys = ["workload", *folder.evaluation.factors, "study"]
     complete = (table["state"] == "COMPLETE").groupby([table[key] for key in ["technique", *keys]], sort=False).sum()
@@ -179,15 +179,15 @@ def _choices(study: Study) -> list[Choice]:
 
 
 def objective_of(studies: Studies, workload: str) -> tuple[str, str]:
-    """The first objective on a workload, and its direction."""
+    """Return the first objective on a workload, and its direction."""
     name = str(studies.search["objectives"][workload][0])
     return name, str(studies.search["directions"][name])
 
 
 def _best_found(folder: TunedFolder, independent: bool) -> pd.DataFrame:
-    """The first objective of the best of n candidates.
+    """Return the first objective of the best of n candidates.
 
-    Expected, from all candidates, where each was drawn by itself; over the studies' own order otherwise. A pruned
+    Expected, from all candidates, if each was drawn by itself; over the studies' own order otherwise. A pruned
     candidate counts with the value it had.
     """
     rows = []
@@ -232,13 +232,13 @@ def _importance(studies: Studies) -> pd.DataFrame:
 
 
 def error_of_mean(errors: pd.Series[float]) -> float:
-    """Return the standard error of a mean of independent values, from that of each; nan where one is not known."""
+    """Return the standard error of a mean of independent values, from that of each; nan if one is not known."""
     known = pd.to_numeric(errors, errors="coerce").to_numpy()
     return float(np.sqrt((known**2).sum()) / len(errors))
 
 
 def _front(folder: TunedFolder) -> pd.DataFrame:
-    """Candidates by their objectives, and which of them nothing else beats in all."""
+    """Return the candidates by their objectives, with a mark for those that no other beats in all."""
     names = {name for names in folder.studies.search["objectives"].values() for name in names[1:]}
     if not names:
         return pd.DataFrame()

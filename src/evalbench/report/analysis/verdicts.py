@@ -50,18 +50,16 @@ class Judgment:
     design: Design
     rope_unit: str
     verdicts: tuple[Verdict, ...]  # in the order of the techniques, the baseline left out
-    survivors: Mapping[str, Verdict]  # the same without pairs in which a side failed, where there are such
+    survivors: Mapping[str, Verdict]  # the same without pairs in which a side failed, if there are such
     pairs: tuple[PairOutcome, ...]
     ranks: Mapping[str, int]  # techniques that cannot be told apart share one
     scores: Mapping[str, Matrix]  # of each technique in the common unit, seeds averaged over the settings
-    failed: Mapping[
-        str, Matrix
-    ]  # of each technique: 1 where a run failed and has a score that it did not reach, else 0
+    failed: Mapping[str, Matrix]  # of each technique: 1 if a run failed and has a score that it did not reach, else 0
     incomplete: Mapping[str, str]  # candidate -> why cells are missing
     unmatched: Mapping[str, int]  # candidate -> runs of a foreign table, of either side, that have no partner
 
     def verdict(self, candidate: str) -> Verdict:
-        """The verdict on one candidate."""
+        """Return the verdict on one candidate."""
         return next(verdict for verdict in self.verdicts if verdict.candidate == candidate)
 
     def difference(self, a: str, b: str) -> Matrix:
@@ -158,13 +156,13 @@ def _rope(folder: Folder, unit: str) -> float:
 
 
 def _one_score(folder: Folder) -> bool:
-    """Whether a foreign table has one score per technique and data set: the data sets are then the pairs."""
+    """Return whether a foreign table has one score per technique and data set: the data sets are then the pairs."""
     counts = folder.results.groupby(["technique", "workload"], sort=False).size()
     return folder.evaluation.foreign and bool((counts == 1).all()) and len(folder.evaluation.workloads) > 1
 
 
 def _floors(folder: Folder, in_skill: bool) -> Floats:
-    """The noise floor of each workload's test set in the common unit; nan where its metric has no formula."""
+    """Return the noise floor of each workload's test set in the common unit; nan if its metric has no formula."""
     evaluation = folder.evaluation
     floors = []
     for name, workload in evaluation.workloads.items():
@@ -172,7 +170,7 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
         base = mine[mine["technique"] == evaluation.baseline]
         num_test = float(base["num_test"].mean()) if len(base) else math.nan
         score = float(base["score"].mean()) if len(base) else math.nan
-        formula = workload.known.floor if workload.known else None
+        formula = workload.described.floor
         floor = math.nan
         if math.isfinite(num_test) and math.isfinite(score) and formula is not None:
             floor = formula(score, round(num_test))
@@ -185,7 +183,7 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
 
 
 def _failed(folder: Folder) -> dict[str, tuple[float, int]]:
-    """Per technique: how many of its trials count as failed, and how many there were."""
+    """Return the number of failed trials and of all trials, by technique."""
     gone = folder.results.groupby("technique")["failed"].agg(["sum", "size"])
     return {str(name): (float(row["sum"]), int(row["size"])) for name, row in gone.iterrows()}
 
@@ -196,14 +194,14 @@ def _differences(table: pd.DataFrame, folder: Folder, value: str = "common") -> 
 
 
 def _comparable(differences: Matrix, design: Design) -> bool:
-    """Whether every workload that counts has a pair: without one there is nothing to average."""
-    return all(differences.counts[place] > 0 for place in used(design)) if differences.seeds else False
+    """Return whether every workload that counts has a pair: without one there is nothing to average."""
+    return all(differences.counts[index] > 0 for index in used(design)) if differences.seeds else False
 
 
 def _survivors(
     folder: Folder, contrasts: list[Contrast], candidates: list[Candidate], design: Design, names: tuple[str, ...]
 ) -> dict[str, Verdict]:
-    """The verdicts without the pairs in which a side failed: a sensitivity check, never the answer."""
+    """Return the verdicts without the pairs in which a side failed: a sensitivity check, never the answer."""
     results = folder.results
     keys = ["workload", "seed", *folder.evaluation.factors]
     gone = results[results["failed"] > 0]
@@ -221,8 +219,8 @@ def _survivors(
         reduced.append(replace(candidate, differences=_differences(kept, folder), decided=None))
         changed.append(candidate.name)
     judged = [c for c in reduced if c.name in names and _comparable(c.differences, design)]
-    found = judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))
-    return {verdict.candidate: verdict for verdict in found if verdict.candidate in changed}
+    verdicts = judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))
+    return {verdict.candidate: verdict for verdict in verdicts if verdict.candidate in changed}
 
 
 def _scores(folder: Folder, in_skill: bool) -> tuple[dict[str, Matrix], dict[str, Matrix]]:
@@ -237,7 +235,7 @@ def _scores(folder: Folder, in_skill: bool) -> tuple[dict[str, Matrix], dict[str
 
 
 def difference(a: Matrix, b: Matrix, decided: Matrix | None = None) -> Matrix:
-    """`a - b` on the seeds that both have; `decided` (of these seeds) as in `never_gained`."""
+    """Return `a - b` on the seeds that both have; `decided` (of these seeds) as in `never_gained`."""
     seeds = tuple(seed for seed in a.seeds if seed in set(b.seeds))
     rows = [[m.seeds.index(seed) for seed in seeds] for m in (a, b)]
     values = a.values[rows[0]] - b.values[rows[1]]
@@ -254,15 +252,15 @@ def _all_pairs(
     for i, j in pairs:
         decided = difference(failed[names[j]], failed[names[i]])
         d = difference(scores[names[i]], scores[names[j]], decided)
-        if not d.seeds or min(d.counts[place] for place in used(design)) == 0:
+        if not d.seeds or min(d.counts[index] for index in used(design)) == 0:
             nan = math.nan
             outcomes.append(PairOutcome(names[i], names[j], nan, nan, nan, Quality.INCONCLUSIVE))
             continue
         pilot = None
         if design.num_pilot is not None:
-            early = [place for place, seed in enumerate(d.seeds) if seed < design.num_pilot]
+            early = [index for index, seed in enumerate(d.seeds) if seed < design.num_pilot]
             pilot = np.isfinite(d.values[early]).sum(axis=0).astype(float)[None]
-        found = decide(
+        decisions = decide(
             d.means[None],
             np.nan_to_num(d.sds(None if pilot is None else [s for s in d.seeds if s < (design.num_pilot or 0)]))[None],
             np.array(d.counts)[None],
@@ -275,8 +273,8 @@ def _all_pairs(
             lost=failures(decided, -1)[None],
             won=failures(decided, 1)[None],
         )
-        side = int(found.by_failures[0]) or int(found.low[0] > 0) - int(found.high[0] < 0)
+        side = int(decisions.by_failures[0]) or int(decisions.low[0] > 0) - int(decisions.high[0] < 0)
         beats[i, j], beats[j, i] = side > 0, side < 0
-        ends = (float(found.mean[0]), float(found.low[0]), float(found.high[0]))
-        outcomes.append(PairOutcome(names[i], names[j], *ends, QUALITIES[int(found.quality[0])]))
+        ends = (float(decisions.mean[0]), float(decisions.low[0]), float(decisions.high[0]))
+        outcomes.append(PairOutcome(names[i], names[j], *ends, QUALITIES[int(decisions.quality[0])]))
     return tuple(outcomes), dict(zip(names, shared_ranks(beats), strict=True))

@@ -54,12 +54,12 @@ class _Markdown(MarkdownIt):
 
 
 def fragment(markdown: str) -> str:
-    """Return markdown as HTML without a head, for a page that somebody else made."""
+    """Return Markdown as HTML without a head, to be part of another page."""
     return str(_Markdown().render(markdown))
 
 
 def page(markdown: str, folder: Path) -> str:
-    """The markdown of a report as a page; figures and their numbers from `folder` are put into it."""
+    """Return the Markdown of a report as one page that holds the figures and numbers in `folder`."""
     tokens = (renderer := _Markdown()).parse(markdown)
     body = str(renderer.renderer.render(tokens, renderer.options, {}))
     # In what is rendered a quote is one of an attribute's: in text it is written as &quot;.

@@ -1,4 +1,4 @@
-"""`reports/index.md`: all evaluations with their date, question and rings, the tracking page of a project."""
+"""`reports/index.md`: all evaluations with their date, question and recommendations, the tracking page of a project."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def write_index(reports: Path) -> Path:
                     name,
                     plain(about["question"]),
                     code(about["baseline"]) if about["baseline"] else "–",
-                    _rings(numbers),
+                    _recommendations(numbers),
                 ],
             )
         )
     rows.sort(key=lambda row: row[1])
     rows.sort(key=lambda row: row[0], reverse=True)
-    table = markdown(["date", "evaluation", "question", "baseline", "rings"], [row[2] for row in rows], 5)
+    table = markdown(["date", "evaluation", "question", "baseline", "recommendations"], [row[2] for row in rows], 5)
     path = reports / "index.md"
     path.write_text(f"# Evaluations\n\n{table if rows else EMPTY}\n", encoding="utf-8", newline="\n")
     return path
 
 
-def _rings(numbers: Path) -> str:
+def _recommendations(numbers: Path) -> str:
     path = numbers.with_name("verdicts.csv")
     if not path.is_file():
         return "–"

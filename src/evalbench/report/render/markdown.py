@@ -10,7 +10,7 @@ from evalbench.record.schema import REFERENCES
 
 def markdown(headers: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
     """Return a table whose first `left` columns hold text and whose other columns hold numbers, set to the right."""
-    marks = [":--" if place < left else "--:" for place in range(len(headers))]
+    marks = [":--" if index < left else "--:" for index in range(len(headers))]
     lines = [headers, marks, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

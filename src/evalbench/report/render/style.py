@@ -1,4 +1,4 @@
-"""How figures look: sizes, colours and markers, and how one becomes the same bytes every time."""
+"""How figures look: sizes, colors and markers, and how one becomes the same bytes every time."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ROUND_STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 WIDTH = 9.0  # inches; a column of GitHub's markdown
 DPI = 150
 
-# Okabe and Ito's palette, which people with any colour vision can tell apart, without its yellow (too pale on white).
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's palette, which people with any color vision can tell apart, without its yellow (too pale on white).
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
-GREY = "#595959"
-ROPE = "#DDEEDD"  # light enough for text on it, and a clear grey in a black-and-white print
+GRAY = "#595959"
+ROPE = "#DDEEDD"  # light enough for text on it, and a clear gray in a black-and-white print
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
@@ -41,7 +41,7 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": GREY,
+    "axes.edgecolor": GRAY,
     "axes.linewidth": 0.8,
     "axes.axisbelow": True,
     "axes.unicode_minus": True,
@@ -60,37 +60,37 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Matplotlib's own defaults and `STYLE`, whatever the user's settings are; nothing of it lasts."""
+    """Use Matplotlib's own defaults with `STYLE`, whatever the user's settings are, and restore these at the end."""
     settings: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if "backend" not in key}
     with mpl.rc_context(settings | STYLE):
         yield
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without the version of the software in it; no name in it may be longer than there is room for."""
+    """Write a PNG without the version of the software, its long names cut."""
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_text(in_figure(text.get_text()))
     figure.savefig(path, format="png", metadata={"Software": None})
 
 
-def colour(place: int) -> str:
-    """Colour of the technique at a place of the evaluation's list."""
-    return COLOURS[place % len(COLOURS)]
+def color(index: int) -> str:
+    """Return the color of the technique with an index in the evaluation's list."""
+    return COLORS[index % len(COLORS)]
 
 
-def marker(place: int) -> str:
-    """Marker of that technique, so that a black-and-white print still tells them apart; with the colour, 49 of them."""
-    return MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
+def marker(index: int) -> str:
+    """Return the marker of that technique; with the color it tells 49 techniques apart, also in black and white."""
+    return MARKERS[(index + index // len(COLORS)) % len(MARKERS)]
 
 
-def dashes(place: int) -> Any:
-    """Line style of that technique; with the colour it tells 28 techniques apart."""
-    return DASHES[place % len(DASHES)]  # 7 colours and 4 styles have no common divisor
+def dashes(index: int) -> Any:
+    """Return the line style of that technique; with the color it tells 28 techniques apart."""
+    return DASHES[index % len(DASHES)]  # 7 colors and 4 styles have no common divisor
 
 
 def wrapped(name: str, width: int = 20) -> str:
-    """A long name on several lines, broken at spaces, dashes or dots before anywhere else."""
+    """Return a long name on several lines, broken at spaces, dashes or dots before anywhere else."""
     name = short(one_line(name), min(3 * width, 68))  # more lines than that leave a panel no room
     if len(name) <= width:
         return name
@@ -100,7 +100,7 @@ def wrapped(name: str, width: int = 20) -> str:
 
 
 def panels(count: int, height: float, most: int = 3, extra: float = 0.45) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in rows of at most `most`, each `height` inches high, and room for a legend."""
+    """Return a figure of `count` panels in rows of at most `most`, each `height` inches high, and room for a legend."""
     columns = min(count, most)
     # Four panels look better as two by two than as three and one.
     columns = 2 if count == 4 and most == 3 else columns
@@ -113,7 +113,7 @@ def panels(count: int, height: float, most: int = 3, extra: float = 0.45) -> tup
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> None:
-    """One legend for all panels, under them, where it covers no data: in fewer columns where names are long."""
+    """Draw one legend for all panels below them, in fewer columns if names are long."""
     if not handles:
         return
     labels = [short(one_line(handle.get_label())) for handle in handles]
@@ -126,7 +126,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) ->
 
 
 def _legend_width(labels: Sequence[str], columns: int) -> float:
-    """About how wide a legend is, in inches; it is filled column by column."""
+    """Return the approximate width of a legend in inches; it is filled column by column."""
     parts, start = [], 0
     for column in range(columns):
         count = len(labels) // columns + (column < len(labels) % columns)
@@ -138,8 +138,8 @@ def _legend_width(labels: Sequence[str], columns: int) -> float:
 def technique_lines(techniques: Sequence[str]) -> list[Line2D]:
     """Return the entries of a legend that has a line per technique."""
     return [
-        Line2D([], [], color=colour(place), ls=dashes(place), lw=1.6, label=name)
-        for place, name in enumerate(techniques)
+        Line2D([], [], color=color(index), ls=dashes(index), lw=1.6, label=name)
+        for index, name in enumerate(techniques)
     ]
 
 

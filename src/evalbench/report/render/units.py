@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evalbench.names import one_line
 from evalbench.statistics.intervals import Interval
-from evalbench.tasks.metric import FRACTION, base_name, find
+from evalbench.tasks.metric import FRACTION, base_name, find, in_words
 
 UNKNOWN = "not known"
 
@@ -23,68 +23,68 @@ class Unit:
     short: str  # in a table: "points"
     decimals: int  # of scores
     finer: int  # decimals of differences
-    sign: int = 1  # -1 where lower is better: a difference of a better technique is printed below zero
+    sign: int = 1  # -1 if lower is better: a difference of a better technique is printed below zero
 
     @property
     def oriented(self) -> float:
-        """The factor from a difference of which larger is better to the one that is printed."""
+        """Return the factor from a difference of which larger is better to the one that is printed."""
         return self.sign * self.scale
 
     @property
     def better(self) -> str:
-        """On which side of zero a difference is one of a better technique, in words, where it is not the usual one."""
+        """Say that differences below zero are better, if they are."""
         return "; below zero is better" if self.sign < 0 else ""
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """What scores lie between, as printed: a share lies between 0 and 100."""
+        """Return the bounds of printed scores: 0 and 100 for a share."""
         return (0.0, 100.0) if self.scale == 100 else (-math.inf, math.inf)
 
     def score(self, value: float) -> str:
-        """A score without its unit."""
+        """Return a score without its unit."""
         return fixed(value * self.scale, self.decimals)
 
     def change(self, value: float) -> str:
-        """A difference, given so that larger is better, with the sign of its words and without its unit."""
+        """Return a difference, given so that larger is better, with the sign of its words and without its unit."""
         return signed(value * self.oriented, self.finer)
 
     def size(self, value: float) -> str:
-        """The size of a difference, such as the ROPE: without a sign."""
+        """Return the size of a difference, such as the ROPE: without a sign."""
         return fixed(abs(value * self.scale), self.finer)
 
     def ends(self, low: float, high: float) -> tuple[float, float]:
-        """The printed ends of an interval of differences, the lower one first."""
+        """Return the printed ends of an interval of differences, the lower one first."""
         ends = low * self.oriented + 0.0, high * self.oriented + 0.0  # no negative zero
         return ends if self.sign > 0 else ends[::-1]
 
     def end_texts(self, low: float, high: float) -> list[str]:
-        """The same as text."""
+        """Return the printed ends as text."""
         return [self._end(printed) for printed in self.ends(low, high)]
 
     def score_interval(self, interval: Interval) -> str:
-        """`[92.1, 94.0]`, or why there is none."""
+        """Return an interval of scores, `[92.1, 94.0]`, or the reason that there is none."""
         if not interval.computed:
             return f"– ({interval.why_not})"
         return f"[{self.score(interval.low)}, {self.score(interval.high)}]"
 
     def _end(self, printed: float) -> str:
-        """An end of an interval: on which side of zero it lies is never rounded away."""
+        """Return an end of an interval: on which side of zero it lies is never rounded away."""
         decimals, size = self.finer, abs(printed)
         if 1e-9 < size < 0.5 * 10**-decimals:
             decimals = -math.floor(math.log10(size))
         return signed(printed, decimals)
 
     def span(self, low: float, high: float) -> str:
-        """`[−0.31, +1.20]`, a dash where it is not known."""
+        """Return an interval of differences, `[−0.31, +1.20]`, or a dash if it is not known."""
         return f"[{', '.join(self.end_texts(low, high))}]" if math.isfinite(low) else "–"
 
     def numbers(self, interval: Interval) -> dict[str, float]:
-        """An interval of differences as columns of a table, in the printed unit."""
+        """Return an interval of differences as columns of a table, in the printed unit."""
         low, high = self.ends(interval.low, interval.high)
         return {"effect": interval.mean * self.oriented, "low": low, "high": high}
 
     def change_interval(self, interval: Interval) -> str:
-        """`[−0.31, +1.20]`, or why there is none."""
+        """Return an interval of differences, `[−0.31, +1.20]`, or the reason that there is none."""
         if not interval.computed:
             return f"– ({interval.why_not})"
         return self.span(interval.low, interval.high)
@@ -94,19 +94,19 @@ SKILL = Unit("skill", 1.0, "skill", "skill", "skill", 3, 3)
 
 
 def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize", words: str = "") -> Unit:
-    """The unit of a metric such as `test/accuracy`.
+    """Return the unit of a metric such as `test/accuracy`.
 
     Args:
         metric: with or without its split.
         unit: as declared by the workload.
-        typical: the size of a typical score, which sets the decimals where the metric has a scale of its own.
-        direction: `minimize` where lower is better.
-        words: the name for people of a metric that is not registered.
+        typical: the size of a typical score, which sets the decimals if the metric has a scale of its own.
+        direction: `minimize` if lower is better.
+        words: the name of a metric that evalbench does not know.
     """
     name, unit = one_line(base_name(metric)), one_line(unit)
     sign = -1 if direction == "minimize" else 1
     known = find(name)
-    words = known.words if known else one_line(words) or name.replace("_", " ")
+    words = known.words if known else one_line(words) or in_words(name)
     if known and known.unit == unit == FRACTION:
         return Unit(words, 100.0, f"{words} (%)", f"{words} points", "points", 1, 2, sign)
     if known and known.decimals is not None:
@@ -118,7 +118,7 @@ def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize",
 
 
 def fixed(value: float, decimals: int) -> str:
-    """A number with a fixed count of decimals, a true minus sign, and no negative zero."""
+    """Return a number with a fixed count of decimals, a true minus sign, and no negative zero."""
     if not math.isfinite(value):
         return "–"
     text = f"{abs(value):,.{decimals}f}"
@@ -126,18 +126,18 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def signed(value: float, decimals: int) -> str:
-    """The same with a plus sign for positive numbers."""
+    """Return a number as `fixed` does, with a plus sign if it is positive."""
     text = fixed(value, decimals)
     return f"+{text}" if value > 0 and text.strip("0,.") else text
 
 
 def percent(share: float) -> str:
-    """A level such as 0.975 as `97.5 %`."""
+    """Return a level such as 0.975 as `97.5 %`."""
     return f"{100 * share:.4g} %"
 
 
 def counted(value: float) -> str:
-    """A count: in full up to a million, then with three digits and a word."""
+    """Return a count: in full up to a million, then with three digits and a word."""
     if not math.isfinite(value):
         return "–"
     if value < 1e6:
@@ -149,7 +149,7 @@ def counted(value: float) -> str:
 
 
 def flops(value: float) -> str:
-    """A number of floating-point operations with its prefix: `1.23 TFLOP`; not every network's can be counted."""
+    """Return a number of floating-point operations with its prefix: `1.23 TFLOP`; `not known` for nan."""
     if not math.isfinite(value):
         return UNKNOWN
     for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -159,7 +159,7 @@ def flops(value: float) -> str:
 
 
 def times(ratio: float) -> str:
-    """A ratio: `1,079`, `2.5`, `1/31`."""
+    """Return a ratio: `1,079`, `2.5`, `1/31`."""
     if not math.isfinite(ratio) or ratio <= 0:
         return "–"
     if ratio < 0.1:
@@ -168,19 +168,19 @@ def times(ratio: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A cost ratio: two decimals, more digits where it is small: `1.03`, `0.050`."""
+    """Return a cost ratio: two decimals, more digits if it is small: `1.03`, `0.050`."""
     if not math.isfinite(value):
         return "–"
     return f"{value:#.2g}" if value < 0.1 else f"{value:,.2f}"
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:
-    """`1 trial`, `2 trials`."""
+    """Return a count with its noun: `1 trial`, `2 trials`."""
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 def listed(names: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join names: `a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else ""
 
 
@@ -189,12 +189,12 @@ def _three_digits(value: float) -> str:
 
 
 def p_is(value: float) -> str:
-    """A p-value in a sentence: `p = .012`, `p < .001`."""
+    """Return a p-value in a sentence: `p = .012`, `p < .001`."""
     return f"p {p_value(value)}" if value < 0.001 else f"p = {p_value(value)}"
 
 
 def p_value(value: float) -> str:
-    """A p-value in a table: `.012`, `< .001`."""
+    """Return a p-value in a table: `.012`, `< .001`."""
     if math.isnan(value):
         return "–"
     return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"

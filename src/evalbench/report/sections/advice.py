@@ -12,11 +12,11 @@ from evalbench.report.analysis.findings import Findings, JudgedFindings, searche
 from evalbench.report.render.units import counted, flops, listed, percent, plural, ratio, times
 from evalbench.report.sections import tuning
 from evalbench.statistics.judging import Verdict
-from evalbench.statistics.verdicts import CostClass, Quality, Ring
+from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
 
 def scope(findings: JudgedFindings) -> str:
-    """What the verdicts are about: `5 data sets (10 seeds each)`."""
+    """Return the scope of the verdicts: `5 data sets (10 seeds each)`."""
     evaluation = findings.evaluation
     seeds = f"({_seeds(findings)})"
     if len(findings.data_sets) > 1:
@@ -38,7 +38,7 @@ def _seeds(findings: JudgedFindings) -> str:
 
 
 def sentences(findings: JudgedFindings) -> list[str]:
-    """One for each technique but the baseline, in the order of the table."""
+    """Return a sentence for each technique but the baseline, in the order of the table."""
     verdicts = {verdict.candidate: verdict for verdict in findings.judged.verdicts}
     others = [name for name in order(findings) if name != findings.judged.baseline]
     return [sentence(findings, verdicts[name]) if name in verdicts else _unjudged(findings, name) for name in others]
@@ -54,19 +54,19 @@ def _unjudged(findings: JudgedFindings, name: str) -> str:
     reasons = f" ({'; '.join(map(plain, why))})" if why else ""
     return (
         f"{code(name)} has no pair with {code(findings.judged.baseline)} on {listed([code(w) for w in where])}"
-        f"{reasons}: it cannot be judged → **{Ring.INVALID}**."
+        f"{reasons}: it cannot be judged → **{Recommendation.INVALID}**."
     )
 
 
 def order(findings: JudgedFindings) -> list[str]:
-    """The techniques as the page lists them: by shared rank, equals as declared; those that cannot be judged last."""
+    """Return the techniques in the order of the page: by shared rank, then as declared; unjudged ones last."""
     judged = findings.judged
     known = {verdict.candidate for verdict in judged.verdicts} | {judged.baseline}
     return sorted(findings.evaluation.techniques, key=lambda n: (n not in known, judged.ranks[n]))
 
 
 def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
-    """The verdict on one technique, from the template."""
+    """Return the verdict on one technique, from the template."""
     unit, baseline = findings.common, str(findings.evaluation.baseline)
     effect = verdict.effect
     rope = f"ROPE ±{unit.size(findings.judged.design.rope)}"
@@ -77,16 +77,16 @@ def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
     size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval})"
     pairs = verdict.wins + verdict.ties + verdict.losses
     wins = f"better in {verdict.wins} of {plural(pairs, 'pair')}"
-    ring = f"**{verdict.ring}**"
+    recommendation = f"**{verdict.recommendation}**"
     caps = listed(list(dict.fromkeys(cap.reason for cap in verdict.advice.caps)))
     limited = ""
-    if verdict.ring in (Ring.INVALID, Ring.INSUFFICIENT) and caps:
+    if verdict.recommendation in (Recommendation.INVALID, Recommendation.INSUFFICIENT) and caps:
         limited = f" ({reason_invalid(findings, verdict) or caps})"
     elif caps:
-        limited = f" (at most {verdict.ring}: {caps})"
+        limited = f" (at most {verdict.recommendation}: {caps})"
     parts = [
         f"On {scope(findings)}, {code(verdict.candidate)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
-        f"{verdict.quality} ({_why(findings, verdict)}), cost {verdict.cost_class} → {ring}{limited}.",
+        f"{verdict.quality} ({_why(findings, verdict)}), cost {verdict.cost_class} → {recommendation}{limited}.",
         _failures(findings, verdict),
         _unmatched(findings, verdict),
         _budget(findings),
@@ -101,9 +101,9 @@ def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _why(findings: JudgedFindings, verdict: Verdict) -> str:
-    """What the class means, and where it comes from where that is not the interval: from failures, or from a vote."""
+    """Say what the class means, and that failures or a vote decided, if the interval did not."""
     words = verdict.quality.words
-    if verdict.failures.side and verdict.ring is not Ring.INVALID:
+    if verdict.failures.side and verdict.recommendation is not Recommendation.INVALID:
         return f"{'works' if verdict.failures.side > 0 else 'fails'} where the other does not, whatever the scores"
     effect, rope = verdict.effect, findings.judged.design.rope
     decided = {Quality.BETTER: effect.low > 0, Quality.INFERIOR: effect.high < -rope}
@@ -115,7 +115,7 @@ def _why(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _failures(findings: JudgedFindings, verdict: Verdict) -> str:
-    """How often each side alone failed, where that is not the same: EQUIVALENT is not given then."""
+    """Say how often each side alone failed, if the numbers differ: EQUIVALENT is not given then."""
     gone = verdict.failures
     if math.isclose(gone.candidate, gone.baseline):
         return ""
@@ -127,8 +127,8 @@ def _failures(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def reason_invalid(findings: JudgedFindings, verdict: Verdict) -> str:
-    """Which cells are missing, where that makes a comparison invalid."""
-    if verdict.ring is not Ring.INVALID or verdict.candidate not in findings.judged.incomplete:
+    """Say which cells are missing, if that makes a comparison invalid."""
+    if verdict.recommendation is not Recommendation.INVALID or verdict.candidate not in findings.judged.incomplete:
         return ""
     reasons = findings.judged.incomplete[verdict.candidate].split("; ")
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
@@ -145,7 +145,7 @@ def _cost(verdict: Verdict) -> str:
 
 
 def work(findings: JudgedFindings, candidate: str) -> str:
-    """Whether the budgets that were equal on paper were equal work."""
+    """Say how much work was unequal, if equal budgets were not equal work."""
     totals = {name: spent(findings, name) for name in (candidate, str(findings.evaluation.baseline))}
     mine, base = totals.values()
     unequal = []
@@ -157,7 +157,7 @@ def work(findings: JudgedFindings, candidate: str) -> str:
 
 
 def spent(findings: JudgedFindings, technique: str) -> dict[str, float]:
-    """Mean updates, examples and FLOPs of a trial, averaged over the data sets; nan where not known."""
+    """Return the mean updates, examples and FLOPs of a trial, averaged over the data sets; nan if not known."""
     where = findings.data_sets or tuple(findings.units)
     mine = [c for c in findings.costs if c.technique == technique and c.workload in where and c.num_trials]
     return {
@@ -175,7 +175,8 @@ def _unmatched(findings: JudgedFindings, verdict: Verdict) -> str:
 def _matched(findings: JudgedFindings, match: Matched) -> str:
     if match.effect is None:
         return (
-            f"At equal {match.by} they cannot be compared: the shorter of the two ended before the other was validated."
+            f"At equal {match.by} they cannot be compared: the shorter trial ended before the longer's first"
+            " validation."
         )
     unit = findings.common
     where = "" if not match.missing else f" (not on {listed([code(name) for name in match.missing])}: no overlap)"
@@ -197,7 +198,7 @@ def _survivors(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _conditional(findings: JudgedFindings, verdict: Verdict) -> str:
-    """Where the effect turns with the level of another factor, by more than the ROPE on both sides."""
+    """Say at which levels of another factor the effect turns, by more than the ROPE on both sides."""
     rope = findings.judged.design.rope
     parts = []
     for factor in findings.evaluation.factors:
@@ -213,13 +214,13 @@ def _conditional(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
-    """What to do next, in one sentence."""
+    """Return the next step, in one sentence."""
     step, effect, unit = verdict.next_step, verdict.effect, findings.common
-    if verdict.ring is Ring.INVALID:
+    if verdict.recommendation is Recommendation.INVALID:
         if findings.evaluation.foreign:
             return "Next: add the missing scores to the table."
-        return "Next: run the missing trials again; the same command does only those."
-    if verdict.ring is not Ring.INSUFFICIENT:
+        return "Next: run the missing trials again. The same command runs only those."
+    if verdict.recommendation is not Recommendation.INSUFFICIENT:
         return _confirm(verdict)
     within = f"any true difference lies in {unit.span(effect.low, effect.high)}"
     have = verdict.num_pairs
@@ -238,9 +239,9 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
     if step.what == "failures":
         return f"Next: find out why runs of {code(verdict.candidate)} fail."
     if step.what == "spread" and _none_works(findings, verdict):
-        return "All runs of both failed: there is nothing to compare before one of them works."
+        return "All runs of both failed. There is nothing to compare before one of them works."
     if step.what == "spread":
-        return "All pairs differ by the same amount: check that the runs are not copies of each other."
+        return "All pairs differ by the same amount. Check that the runs are not copies of each other."
     things = "seeds" if len(findings.data_sets) < 2 else "data sets"
     why = f"it would take more than {step.count} {things}" if step.count else "seeds are added once only"
     return f"Not resolvable within budget ({why}): {within}."
@@ -252,8 +253,8 @@ def _none_works(findings: JudgedFindings, verdict: Verdict) -> bool:
 
 
 def _confirm(verdict: Verdict) -> str:
-    if verdict.ring is Ring.HOLD:
-        return "Next: nothing; there is no reason to switch."
+    if verdict.recommendation is Recommendation.HOLD:
+        return "Next: nothing. There is no reason to switch."
     steps = []
     if verdict.cost_class is CostClass.UNCLEAR:
         steps.append("measure the cost in isolation")
@@ -269,7 +270,9 @@ def _confirm(verdict: Verdict) -> str:
 def _sensitive(verdict: Verdict) -> str:
     if not verdict.rope_sensitive:
         return ""
-    return f"ROPE-sensitive: with half of it the ring is {verdict.half_rope}, with double {verdict.double_rope}."
+    return (
+        f"ROPE-sensitive: with half of it the recommendation is {verdict.half_rope}, with double {verdict.double_rope}."
+    )
 
 
 def _budget(findings: Findings) -> str:
@@ -278,7 +281,7 @@ def _budget(findings: Findings) -> str:
 
 
 def work_cells(findings: JudgedFindings, technique: str) -> list[str]:
-    """Updates, examples and FLOPs of one trial, as cells of the verdict table."""
+    """Return the updates, examples and FLOPs of one trial, as cells of the verdict table."""
     mine = spent(findings, technique)
     if not any(map(math.isfinite, mine.values())):
         return ["–"] * len(mine)

@@ -12,7 +12,7 @@ from evalbench.report.section import Section, numbers_of
 
 
 def table(findings: JudgedFindings) -> str:
-    """Interquartile mean with both bootstraps, and how often each technique ranks first."""
+    """Return the interquartile mean with both bootstraps, and how often each technique ranks first."""
     unit, rows = findings.common, []
     for name, value in findings.robustness.iqm.items():
         these, like = value.these, value.like_these
@@ -37,7 +37,7 @@ def _interval(unit: Unit, oriented: tuple[float, float]) -> str:
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Interquartile means and the chance to be best."""
+    """Return the interquartile means and the chance to be best."""
     unit, rows = findings.common, []
     for name, value in findings.robustness.iqm.items():
         these, like, best = unit.ends(*value.these), unit.ends(*value.like_these), findings.robustness.best[name]
@@ -57,13 +57,14 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
 
 
 def text(findings: JudgedFindings) -> str:
-    """Return the table, and what it holds."""
+    """Return the table with its explanation."""
     rows = table(findings)
     if not rows:
         return ""
     return (
-        "Interquartile mean with bootstraps that draw the runs anew on these data sets, and the data sets too; and how"
-        f" often each technique has the best mean in such draws. {numbers_of('aggregates')}\n\n{rows}"
+        "Interquartile means with two bootstraps: the runs are redrawn on these data sets, or the data sets are redrawn"
+        " too. P(best) is the share of such draws in which a technique has the best mean."
+        f" {numbers_of('aggregates')}\n\n{rows}"
     )
 
 

@@ -13,7 +13,7 @@ from evalbench.report.section import Section, numbers_of
 
 
 def table(findings: JudgedFindings) -> str:
-    """Row minus column, in the common unit; bold where the interval excludes zero."""
+    """Return a table of row minus column, in the common unit; bold if the interval excludes zero."""
     unit, names = findings.common, list(findings.judged.scores)
     cells: dict[tuple[str, str], str] = {}
     for pair in findings.judged.pairs:
@@ -25,7 +25,7 @@ def table(findings: JudgedFindings) -> str:
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Every pair of techniques, with Wilcoxon over the data sets where there are several."""
+    """Return every pair of techniques, with Wilcoxon over the data sets if there are several."""
     omnibus = findings.robustness.omnibus
     rows = []
     for pair in findings.judged.pairs:
@@ -41,9 +41,9 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
 def text(findings: JudgedFindings) -> str:
     """Return the table, and how to read it."""
     return (
-        f"## All pairs\n\nRow minus column in {plain(findings.common.difference)}{findings.common.better}; bold where"
-        " an interval that allows for all pairs excludes zero. Techniques that cannot be told apart share a rank: it is"
-        " one more than the number of techniques shown to be better. Exploratory."
+        f"## All pairs\n\nRow minus column in {plain(findings.common.difference)}{findings.common.better}. A difference"
+        " is bold if an interval that allows for all pairs excludes zero. Techniques that cannot be told apart share a"
+        " rank: one more than the number of techniques shown to be better. Exploratory."
         f" {numbers_of('pairs')}\n\n{table(findings)}"
     )
 

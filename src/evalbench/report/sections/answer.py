@@ -18,7 +18,7 @@ def _described(findings: Findings) -> Findings | None:
 
 
 def answer(findings: Findings) -> str:
-    """The answer to the question, in one paragraph."""
+    """Return the answer to the question, in one paragraph."""
     sentences = [_scope(findings)]
     sentences += [_compared(findings, overall) for overall in findings.overall]
     if len(findings.comparisons) > 1:
@@ -32,12 +32,12 @@ def answer(findings: Findings) -> str:
 
 
 def context(findings: Findings) -> str:
-    """What every reader must know besides the verdicts: the scope, the linear model, how trials ended."""
+    """Describe the scope, the linear model, and how trials ended."""
     return " ".join(text for text in (_scope(findings), _linear(findings), _endings(findings)) if text)
 
 
 def budget(findings: Findings) -> str:
-    """The budget of a trial: `20 epochs`."""
+    """Return the budget of a trial: `20 epochs`."""
     parts = []
     for name, value in findings.evaluation.budget.items():
         amount = f"{value:,g}" if float(value) % 1 else f"{value:,.0f}"
@@ -67,7 +67,7 @@ def _scope(findings: Findings) -> str:
 
 
 def _compared(findings: Findings, overall: Overall) -> str:
-    """What one candidate did against its comparator: the overall effect where there is one, then the counts."""
+    """Compare a candidate with its comparator: the overall effect, if there is one, then the counts."""
     candidate, comparator = _the(overall.candidate), _the(overall.comparator)
     mine = [d for d in findings.differences if (d.candidate, d.comparator) == (overall.candidate, overall.comparator)]
     if overall.interval is not None:
@@ -84,7 +84,7 @@ def _compared(findings: Findings, overall: Overall) -> str:
 
 
 def _the(name: str) -> str:
-    """A technique as code, a reference with its article."""
+    """Return a technique as code, a reference with its article."""
     return named(name) if named(name) != name else f"the {name}"
 
 
@@ -113,7 +113,7 @@ def _counts(differences: list[Difference]) -> str:
 
 
 def unequal_updates(findings: Findings) -> str:
-    """The largest ratio of optimizer steps (or of examples) between two techniques, where it is not one."""
+    """Return the largest ratio of optimizer steps (or of examples) between two techniques, if it is not one."""
     evaluation = findings.evaluation
     if evaluation.factor is None:
         return ""
@@ -144,7 +144,7 @@ def _largest_ratio(findings: Findings, name: str) -> tuple[float, str, str, str]
 
 
 def _linear(findings: Findings) -> str:
-    """Whether the linear model has a better mean than every technique somewhere, and whether the intervals say so."""
+    """Say where the linear model has a better mean than every technique, and where intervals support it."""
     if findings.linear_ahead is None:
         return ""
     total = len(findings.evaluation.workloads)
@@ -153,7 +153,7 @@ def _linear(findings: Findings) -> str:
         return f"On no workload was the mean score of the linear model better than that of {every}."
     where = [code(ahead.workload) for ahead in findings.linear_ahead]
     sure = [code(ahead.workload) for ahead in findings.linear_ahead if ahead.supported]
-    support = f"on {listed(sure)} by intervals that exclude zero" if sure else "on none by intervals that exclude zero"
+    support = f"on {listed(sure)} the interval excludes zero" if sure else "on none does the interval exclude zero"
     return (
         f"The mean score of the linear model was better than that of {every}"
         f" on {len(where)} of {plural(total, 'workload')} ({listed(where)}), {support}."

@@ -13,7 +13,7 @@ from evalbench.report.section import Section, numbers_of
 
 
 def table(findings: JudgedFindings) -> str:
-    """Every assumption with its check."""
+    """Return every assumption with its check."""
     rows = [[c.assumption, c.check, plain(c.outcome), c.holds] for c in findings.checks]
     return markdown(["assumption", "how it was checked", "outcome", "holds"], rows, 4)
 

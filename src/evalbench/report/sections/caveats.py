@@ -15,7 +15,7 @@ FEW_DATA_SETS = 6  # below it, no test over data sets can reach .05
 
 
 def caveats(findings: Findings) -> list[str]:
-    """What limits this evaluation; each one only where it holds."""
+    """Return the limits of this evaluation, each only if it holds."""
     evaluation = findings.evaluation
     notes = [*_about_tuning(findings), *_about_data_sets(findings)]
     if unequal_updates(findings):
@@ -25,15 +25,15 @@ def caveats(findings: Findings) -> list[str]:
     if any(findings.rho.values()):
         notes += _about_splits(findings)
     elif evaluation.foreign:
-        notes.append("The table does not say how many rows were trained and tested on: test data are taken as fresh.")
+        notes.append("The table does not give numbers of training and test rows, so test data are taken as fresh.")
     notes += _about_seeds(findings)
     if any(_passes_bounds(findings, score) for score in findings.scores):
-        notes.append("Some t intervals pass 0 or 100 %: the t interval does not know the bounds of an accuracy.")
+        notes.append("Some t intervals pass 0 or 100 %, because a t interval ignores the bounds of an accuracy.")
     notes += _about_endings(findings)
     if len(evaluation.provenance.get("machines", [])) > 1:
         notes.append("The trials ran on different machines, which may change results in the last digits.")
     if evaluation.factors:
-        notes.append("The effects per level of the other factors are exploratory: their intervals allow for no family.")
+        notes.append("The effects per level of the other factors are exploratory. Their intervals allow for no family.")
     return notes
 
 
@@ -44,8 +44,8 @@ def _about_tuning(findings: Findings) -> list[str]:
     if evaluation.tuned:
         return []
     if evaluation.foreign:
-        return ["The table does not say that both sides were tuned alike: every ring is capped at TRIAL."]
-    return ["No technique was tuned here: the differences hold at the settings listed, and may turn at others."]
+        return ["The table does not say that both sides were tuned alike: every recommendation is capped at TRIAL."]
+    return ["No technique was tuned here. The differences hold at the settings listed, and may turn at others."]
 
 
 def _about_endings(findings: Findings) -> list[str]:
@@ -54,25 +54,23 @@ def _about_endings(findings: Findings) -> list[str]:
     results = findings.folder.results
     unknown = results["state"][results["finished"] == "not known"] if "finished" in results else states.iloc[:0]
     if count := int((unknown == "COMPLETE").sum()):
-        notes.append(f"Of {count} trials it is not known whether they finished: their last values count.")
+        notes.append(f"Of {count} trials it is not known whether they finished. Their last values count.")
     if evaluation.foreign and (states != "COMPLETE").any():
         notes.append(
-            f"A run that failed or diverged counts as a loss, {evaluation.failed_score} (one that diverged with its own"
-            " score, where that is worse). How much worse it was, and whose fault that is, the table does not say."
+            f"A run that failed or diverged counts as a loss, {evaluation.failed_score} (a diverged run with its own"
+            " score, if that is worse). The table says neither how much worse it was nor whose fault that is."
         )
     elif (states == "DIVERGED").any():
         notes.append(
-            f"A diverged trial counts with the score of {evaluation.failed_score}: one is enough to widen an interval."
+            f"A diverged trial counts with the score of {evaluation.failed_score}. One is enough to widen an interval."
         )
     if (verdicts := judged(findings)) is not None and verdicts.judged.unmatched:
         notes.append(
-            "Runs without a partner of the same seed are left out: where they are missing because they failed, the"
-            " pairs that remain may be easier ones."
+            "Runs without a partner of the same seed are left out. If partners are missing because they failed, the"
+            " remaining pairs may be easier."
         )
     if findings.folder.results["score"].isna().any():
-        notes.append(
-            "Failed trials are left out together with their partners: the pairs that remain may be easier ones."
-        )
+        notes.append("Failed trials are left out together with their partners, so the remaining pairs may be easier.")
     return notes
 
 
@@ -85,11 +83,11 @@ def _about_data_sets(findings: Findings) -> list[str]:
         verb = "is" if len(generated) == 1 else "are"
         notes.append(f"{listed(generated)} {verb} generated, and left out of every mean over data sets.")
     if count == 0:
-        notes.append("There is no real data set here: nothing can be said about one.")
+        notes.append("There is no real data set here, so the results say nothing about real data.")
     elif count == 1:
-        notes.append("There is one data set: nothing can be said about others.")
+        notes.append("There is one data set, so the results say nothing about others.")
     elif count < FEW_DATA_SETS:
-        notes.append(f"{count} data sets are few: the mean over them has a wide interval, and others may differ.")
+        notes.append(f"{count} data sets are few. The mean over them has a wide interval, and others may differ.")
     else:
         notes.append(
             f"The mean over {count} data sets speaks for data sets like these, which were not drawn at random."
@@ -139,9 +137,12 @@ def _rho(findings: Findings, workloads: list[str]) -> str:
 def _about_seeds(findings: Findings) -> list[str]:
     seeds = findings.evaluation.num_seeds
     if findings.one_score:
-        return ["Every data set has one score per technique: the spread between seeds is not known, data sets repeat."]
+        return [
+            "Every data set has one score per technique. The spread between seeds is not known, and data sets repeat"
+            " instead."
+        ]
     if seeds < 2:
-        return ["With one seed no interval can be computed: nothing here separates an effect from chance."]
+        return ["With one seed no interval can be computed. Nothing here separates an effect from chance."]
     notes = []
     if seeds < 10:
         notes.append(

@@ -15,12 +15,12 @@ from evalbench.report.sections.answer import budget
 
 
 def declared(findings: JudgedFindings) -> str:
-    """What was fixed before the results: the ROPE and the targets."""
+    """Say which ROPE and targets were fixed before the results."""
     rope = findings.common.size(findings.judged.design.rope)
     targets = [
         f"{code(name)} {findings.units[name].score(workload.target)}"
         for name, workload in findings.evaluation.workloads.items()
-        if workload.target is not None
+        if workload.target is not None and workload.on_curve
     ]
     default = "" if findings.evaluation.rope_declared else " (evalbench's default)"
     text = f"ROPE ±{rope} {plain(findings.common.difference)}{default}"
@@ -30,7 +30,7 @@ def declared(findings: JudgedFindings) -> str:
 
 
 def what_is_compared(findings: Findings) -> str:
-    """Factor, techniques and baseline in one line."""
+    """Return the factor, techniques and baseline in one line."""
     evaluation = findings.evaluation
     techniques = ", ".join(code(name) for name in evaluation.techniques)
     if evaluation.factor is None:
@@ -44,12 +44,12 @@ def what_is_compared(findings: Findings) -> str:
 
 
 def other_factors(findings: Findings) -> list[str]:
-    """The other factors of the sweep with their levels."""
+    """Return the other factors of the sweep with their levels."""
     return [f"{code(name)}: {', '.join(map(code, levels))}" for name, levels in findings.evaluation.factors.items()]
 
 
 def splits(findings: Findings) -> str:
-    """The shares of the splits and the seeds that draw them."""
+    """Return the shares of the splits and the seeds that draw them."""
     evaluation = findings.evaluation
     shares = ", ".join(f"{percent(share)} {plain(name)}" for name, share in evaluation.splits.items())
     many = f"each of {evaluation.num_seeds} seeds" if evaluation.num_seeds > 1 else "the one seed"
@@ -71,7 +71,7 @@ def splits(findings: Findings) -> str:
 
 
 def workloads(findings: Findings) -> str:
-    """The workloads: what they are and what is measured on them."""
+    """Return a table of the workloads with their metrics."""
     if findings.evaluation.foreign:
         names: dict[str, list[str]] = {}
         for workload in findings.evaluation.workloads.values():
@@ -111,7 +111,7 @@ def workloads(findings: Findings) -> str:
 
 
 def settings(findings: Findings) -> list[tuple[str, str]]:
-    """For each factor with declared settings, its name and a table with a column per choice."""
+    """Return, for each factor with declared settings, its name and a table with a column per choice."""
     made = []
     for factor, choices in findings.evaluation.settings.items():
         flat = {choice: _flat(values) for choice, values in choices.items()}
@@ -125,7 +125,7 @@ def settings(findings: Findings) -> list[tuple[str, str]]:
 
 
 def _flat(values: Any, prefix: str = "") -> dict[str, object]:
-    """Nested settings with dotted names; a lone value is named `value`."""
+    """Return the nested settings with dotted names; a lone value is named `value`."""
     if not isinstance(values, Mapping):
         return {prefix or "value": values}
     flat: dict[str, object] = {}
@@ -135,7 +135,7 @@ def _flat(values: Any, prefix: str = "") -> dict[str, object]:
 
 
 def text(findings: Findings) -> str:
-    """Return what was compared, on what, and at which settings."""
+    """Return the compared techniques, the workloads, and the settings."""
     evaluation, judged_findings = findings.evaluation, judged(findings)
     language = (
         "; for text the shares of the tokens that follow the current one"

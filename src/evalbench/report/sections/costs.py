@@ -17,9 +17,9 @@ from evalbench.report.section import Section, always, numbers_of
 
 
 def how(findings: Findings) -> str:
-    """Whether time was measured."""
+    """Say whether time was measured, and on which data sets it was not."""
     if findings.folder.costs.empty:
-        return "No time was measured in isolation, so that every cost class is UNCLEAR."
+        return "No time was measured in isolation, so every cost class is UNCLEAR."
     rounds = plural(int(findings.folder.costs.groupby(["technique", "workload"])["round"].nunique().min()), "round")
     parts = [
         f" The cost ratio of {code(name)} leaves out {listed([code(w) for w in workloads])}: not every setting there"
@@ -30,7 +30,7 @@ def how(findings: Findings) -> str:
 
 
 def table(findings: Findings) -> str:
-    """What one trial spends: optimizer steps, examples and floating-point operations."""
+    """Return the work of one trial: optimizer steps, examples and floating-point operations."""
     evaluation = findings.evaluation
     base = {cost.workload: cost for cost in findings.costs if cost.technique == evaluation.baseline}
     ratios = evaluation.baseline is not None
@@ -38,9 +38,9 @@ def table(findings: Findings) -> str:
     if not any(math.isfinite(cost.steps) or math.isfinite(cost.flops) for cost in findings.costs):
         return ""
     for workload, group in itertools.groupby(findings.costs, key=lambda cost: cost.workload):
-        for place, cost in enumerate(group):
+        for index, cost in enumerate(group):
             row = [
-                code(workload) if place == 0 else "",
+                code(workload) if index == 0 else "",
                 code(cost.technique),
                 counted(cost.parameters),
                 counted(cost.steps),
@@ -59,12 +59,12 @@ def table(findings: Findings) -> str:
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
-    """What a completed trial spent, per technique and workload."""
+    """Return the mean work of a completed trial, per technique and workload."""
     return pd.DataFrame([asdict(cost) for cost in findings.costs])
 
 
 def matched_numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """The comparisons at equal work."""
+    """Return the comparisons at equal work."""
     rows = []
     for m in findings.matched:
         ends = findings.common.numbers(m.effect) if m.effect else {}

@@ -19,7 +19,7 @@ from evalbench.tasks.metric import describe
 
 
 def caption(findings: Findings) -> str:
-    """What the bands of the learning curves are."""
+    """Explain the bands of the learning curves."""
     level = percent(findings.evaluation.confidence)
     if not judged(findings):
         return f"Mean validation score over the budget with the pointwise {level} interval."
@@ -31,7 +31,7 @@ def caption(findings: Findings) -> str:
 
 
 def curves_over(findings: Findings, curves: pd.DataFrame, over: str) -> Figure:
-    """A panel per workload: the mean validation score of each technique over `epoch` or `step`, with its interval."""
+    """Draw a panel per workload: the mean validation score of each technique over `epoch` or `step`."""
     evaluation = findings.evaluation
     names = [name for name in evaluation.workloads if (curves["workload"] == name).any()]
     figure, axes = style.panels(len(names), 2.3 if len(names) > 1 else 3.3)
@@ -42,10 +42,10 @@ def curves_over(findings: Findings, curves: pd.DataFrame, over: str) -> Figure:
     used = [name for name in evaluation.techniques if (curves["technique"] == name).any()]
     handles: list[Artist] = []
     for name in used:
-        place = evaluation.techniques.index(name)
-        handles.append(Line2D([], [], color=style.colour(place), ls=style.dashes(place), lw=1.6, label=name))
+        index = evaluation.techniques.index(name)
+        handles.append(Line2D([], [], color=style.color(index), ls=style.dashes(index), lw=1.6, label=name))
     if (curves["num_diverged"] > 0).any():
-        handles.append(Line2D([], [], color=style.GREY, marker="x", ls="", ms=5, label="a member diverged"))
+        handles.append(Line2D([], [], color=style.GRAY, marker="x", ls="", ms=5, label="a member diverged"))
     style.legend_below(figure, handles, 6)
     return figure
 
@@ -61,21 +61,21 @@ def _curve_panel(axis: Axes, findings: Findings, curves: pd.DataFrame, workload:
     unit = _unit(findings, workload)
     tops, bottoms = [], []
     for technique, part in curves.groupby("technique", sort=False):
-        place = evaluation.techniques.index(str(technique))
+        index = evaluation.techniques.index(str(technique))
         if over == "step":
             part = part[part["step"] > 0]
         if part.empty:
             continue
         x, mean = part[over].to_numpy(), part["mean"].to_numpy() * unit.scale
         low, high = part["low"].to_numpy() * unit.scale, part["high"].to_numpy() * unit.scale
-        colour = style.colour(place)
+        color = style.color(index)
         if over != "step":  # epochs pair the runs, steps do not
-            axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
+            axis.fill_between(x, low, high, color=color, alpha=0.18, lw=0)
         alone = "o" if len(part) == 1 else ""
-        axis.plot(x, mean, color=colour, ls=style.dashes(place), lw=1.5, marker=alone, ms=4)
+        axis.plot(x, mean, color=color, ls=style.dashes(index), lw=1.5, marker=alone, ms=4)
         gone = part["num_diverged"].to_numpy()
         first = np.flatnonzero(np.diff(gone, prepend=0) > 0)
-        axis.plot(x[first], mean[first], "x", color=colour, ms=5.5, mew=1.5)
+        axis.plot(x[first], mean[first], "x", color=color, ms=5.5, mew=1.5)
         tops += [np.nanmax(mean), *high[np.isfinite(high)]]
         bottoms += [np.nanmin(mean), *low[np.isfinite(low)]]
     if over == "step":
@@ -98,7 +98,7 @@ def _unit(findings: Findings, workload: str) -> Unit:
 
 
 def _curve_limits(axis: Axes, findings: Findings, workload: str, bottoms: list[float], tops: list[float]) -> None:
-    """Cut what lies far below the trivial predictor: a first epoch at R² = -50 would flatten all the rest."""
+    """Cut values far below the trivial predictor: a first epoch at R² = -50 would flatten all others."""
     if not tops:
         return
     low, high = min(bottoms), max(tops)
@@ -112,7 +112,7 @@ def _curve_limits(axis: Axes, findings: Findings, workload: str, bottoms: list[f
 
 
 def _short(value: float) -> str:
-    """A power of ten for an axis: `100`, `10k`, `1M`."""
+    """Return a power of ten for an axis: `100`, `10k`, `1M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:g}{letter}"
@@ -131,8 +131,8 @@ def _text(findings: Findings) -> str:
         else "A member that diverged counts as the trivial predictor from then on."
     )
     return (
-        f"## Learning curves over optimizer steps\n\n{gone} For regression, what lies below R² = −1 is cut off. There"
-        " are no bands here: techniques are not paired by step."
+        f"## Learning curves over optimizer steps\n\n{gone} For regression, values below R² = −1 are cut off. There are"
+        " no bands, because techniques are not paired by step."
     )
 
 

@@ -13,7 +13,7 @@ from evalbench.report.section import Section, always, numbers_of
 
 
 def how_differences(findings: Findings) -> str:
-    """How the paired differences and their intervals were made."""
+    """Explain how the paired differences and their intervals were made."""
     evaluation = findings.evaluation
     if findings.one_score:
         return (
@@ -70,11 +70,11 @@ def _why_widened(findings: Findings) -> str:
 
 
 def common_unit(findings: Findings) -> str:
-    """On which scale workloads are averaged and drawn side by side."""
+    """Say on which scale workloads are averaged and drawn side by side."""
     if findings.common.metric == "skill":
         return (
             "The workloads have different metrics, so they are averaged and drawn side by side in **skill**:"
-            " (score − trivial) / (best possible − trivial) on each split; 0 is the trivial predictor, 1 is perfect."
+            " (score − trivial) / (best possible − trivial) on each split. 0 is the trivial predictor, 1 is perfect."
         )
     if len(findings.evaluation.workloads) == 1:
         return ""
@@ -83,7 +83,7 @@ def common_unit(findings: Findings) -> str:
 
 
 def table(findings: Findings, candidate: str, comparator: str) -> str:
-    """The paired differences of one comparison on each workload, and over the data sets."""
+    """Return the paired differences of one comparison on each workload, and over the data sets."""
     level = percent(findings.family)
     mixed = findings.common.metric == "skill"
     rows = []
@@ -118,11 +118,11 @@ def table(findings: Findings, candidate: str, comparator: str) -> str:
 
 
 def one_score_table(findings: JudgedFindings) -> str:
-    """Their differences from the baseline: a row per data set, and the mean with its interval."""
+    """Return differences from the baseline, a row per data set, and the mean with its interval."""
     unit, verdicts = findings.common, findings.judged.verdicts
     rows = [
-        [code(e.workload), *(unit.change(v.sets[place].interval.mean) for v in verdicts)]
-        for place, e in enumerate(verdicts[0].sets if verdicts else ())
+        [code(e.workload), *(unit.change(v.sets[index].interval.mean) for v in verdicts)]
+        for index, e in enumerate(verdicts[0].sets if verdicts else ())
     ]
     mean = [f"{unit.change(v.effect.mean)} {unit.change_interval(v.effect)}" for v in verdicts]
     rows.append([f"**mean, {percent(findings.family)} interval**", *mean])
@@ -130,7 +130,7 @@ def one_score_table(findings: JudgedFindings) -> str:
 
 
 def levels(findings: Findings, factor: str) -> str:
-    """The difference at each level of one other factor."""
+    """Return the difference at each level of one other factor."""
     mine = [effect for effect in findings.levels if effect.factor == factor]
     cells = {(e.candidate, e.comparator, e.workload, e.level): e for e in mine}
     lines = list(dict.fromkeys((e.candidate, e.comparator, e.workload) for e in mine))
@@ -151,7 +151,7 @@ def _level(findings: Findings, effect: LevelEffect | None) -> str:
 
 
 def left_out(findings: Findings) -> str:
-    """The pairs that could not be formed, and why."""
+    """Return the pairs that could not be formed, and why."""
     rows = [
         [
             f"{named(row['candidate'])} − {named(row['comparator'])}",
@@ -165,7 +165,7 @@ def left_out(findings: Findings) -> str:
 
 
 def level_numbers(findings: Findings) -> pd.DataFrame:
-    """The effect at each level of the other factors."""
+    """Return the effect at each level of the other factors."""
     return pd.DataFrame(
         {
             "factor": e.factor,

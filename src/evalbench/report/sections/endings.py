@@ -9,7 +9,7 @@ from evalbench.report.section import Section, always
 
 
 def failures(findings: Findings) -> str:
-    """The cells that failed, with their messages."""
+    """Return the cells that failed, with their messages."""
     rows = []
     for failure in findings.evaluation.failures:
         factors = ", ".join(f"{name}={level}" for name, level in failure.factors.items())
@@ -27,7 +27,7 @@ def failures(findings: Findings) -> str:
 
 
 def divergences(findings: Findings) -> str:
-    """The runs that failed and count: which, at which optimizer step, and why if a table says so."""
+    """Return the failed runs that count, with their step, and with the reason if a table gives it."""
     evaluation, results = findings.evaluation, findings.folder.results
     says_why = evaluation.foreign and "message" in results
     rows = []
@@ -64,8 +64,8 @@ def text(findings: Findings) -> str:
     if evaluation.foreign and (states != "COMPLETE").any():
         said = (
             "A run that *failed* or *diverged* counts as a loss and as never reaching a target. Its score is"
-            f" {evaluation.failed_score}; one that diverged with a score of its own keeps that where it is worse. The"
-            " table does not say whose fault a failure was: if it was not the technique's, repeat the run."
+            f" {evaluation.failed_score}. A run that diverged with a worse score keeps its own. The table does not say"
+            " whose fault a failure was: if it was not the technique's, repeat the run."
         )
         return "\n\n".join(["## Failures and divergences", said, divergences(findings)])
     return "\n\n".join(["## Failures and divergences", *_diverged(findings), *_failed(findings)])
@@ -76,8 +76,8 @@ def _diverged(findings: Findings) -> list[str]:
         return ["No trial diverged."]
     score = findings.evaluation.failed_score
     return [
-        f"*Diverged* is a finding about the technique: it counts with the score of {score}, as a loss, and as never"
-        " reaching a target.",
+        f"*Diverged* is a finding about the technique: the trial counts with the score of {score}, as a loss, and as"
+        " never reaching a target.",
         divergences(findings),
     ]
 
@@ -86,7 +86,7 @@ def _failed(findings: Findings) -> list[str]:
     if findings.evaluation.failures:
         return ["*Failed* is a fault of the evaluation, not a finding:", failures(findings)]
     count = int((findings.folder.results["state"] == "FAILED").sum())
-    return [f"{count} trials failed; `results.csv` has their messages." if count else "No trial failed."]
+    return [f"{count} trials failed. Their messages are in `results.csv`." if count else "No trial failed."]
 
 
 ENDINGS = Section(always, text)

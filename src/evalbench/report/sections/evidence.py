@@ -13,30 +13,31 @@ from evalbench.report.section import Section, numbers_of
 
 
 def how(findings: JudgedFindings) -> str:
-    """How a ring follows from the classes."""
+    """Explain how a recommendation follows from the classes."""
     several = len(findings.data_sets) > 1
     overall = (
-        " Over several data sets the equal-weight mean decides; where it is INCONCLUSIVE, what at least half of the"
-        " data sets say while none says the opposite."
+        " Over several data sets the equal-weight mean decides. If it is INCONCLUSIVE, at least half of the data sets"
+        " decide, unless one says the opposite."
         if several
         else ""
     )
     failures = (
-        " Where one side fails more often, EQUIVALENT is not given; a side that alone fails in more than half of the"
+        " If one side fails more often, EQUIVALENT is not given. A side that alone fails in more than half of the"
         " pairs, and more often by Fisher's exact test (p ≤ 0.05), has lost whatever the scores."
         if (findings.folder.results["failed"] > 0).any()
         else ""
     )
     return (
-        "Quality comes from the interval and the ROPE, cost from the interval of the cost ratio (10 % is the same);"
-        f" together they give the ring, and caps lower it.{overall} EQUIVALENT is not given where the ROPE is below the"
-        f" noise floor of the test set.{failures} The finest difference is half the interval that no number of seeds"
-        " would narrow. The rings at half and at double the ROPE show whether the choice of the ROPE matters."
+        "Quality comes from the interval and the ROPE, cost from the interval of the cost ratio (within 10 % is the"
+        f" same). Together they give the recommendation, and caps lower it.{overall} EQUIVALENT is not given if the"
+        f" ROPE is below the noise floor of the test set.{failures} The finest difference is half the interval that no"
+        " number of seeds would narrow. The recommendations at half and at double the ROPE show whether the choice of"
+        " the ROPE matters."
     )
 
 
 def table(findings: JudgedFindings) -> str:
-    """The classes behind each ring, the caps, and what half and double the ROPE would have given."""
+    """Return the classes behind each recommendation, the caps, and what half and double the ROPE would have given."""
     unit = findings.common
     rows = []
     for v in findings.judged.verdicts:
@@ -47,7 +48,7 @@ def table(findings: JudgedFindings) -> str:
                 str(v.cost_class),
                 "; ".join(cap.reason for cap in v.advice.caps) or "–",
                 str(v.half_rope),
-                str(v.ring),
+                str(v.recommendation),
                 str(v.double_rope),
                 unit.span(*v.prediction),
                 unit.size(v.floor) if math.isfinite(v.floor) else "not known",
@@ -55,14 +56,14 @@ def table(findings: JudgedFindings) -> str:
             ]
         )
     headers = [
-        "technique", "quality", "cost", "caps", "ring at ROPE/2", "ring", "ring at 2·ROPE",
+        "technique", "quality", "cost", "caps", "at ROPE/2", "recommendation", "at 2·ROPE",
         "prediction interval, a new data set", "noise floor", "finest difference",
     ]  # fmt: skip
     return markdown(headers, rows, 7)
 
 
 def leave_one_out(findings: JudgedFindings) -> str:
-    """The overall mean without each data set in turn."""
+    """Return the overall mean without each data set in turn."""
     verdicts = [v for v in findings.judged.verdicts if v.leave_one_out]
     if not verdicts:
         return ""
@@ -73,7 +74,7 @@ def leave_one_out(findings: JudgedFindings) -> str:
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """A row per candidate and workload, and per candidate without each data set."""
+    """Return a row per candidate and workload, and per candidate without each data set."""
     unit, rows = findings.common, []
     for v in findings.judged.verdicts:
         for effect in v.sets:
@@ -100,7 +101,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
 
 def text(findings: JudgedFindings) -> str:
     """Return the table of the classes, and the effects without each data set."""
-    parts = ["## From evidence to ring", f"{how(findings)} {numbers_of('verdicts')}", table(findings)]
+    parts = ["## From evidence to recommendation", f"{how(findings)} {numbers_of('verdicts')}", table(findings)]
     without = leave_one_out(findings)
     if without:
         unit = plain(findings.common.difference)

@@ -24,12 +24,14 @@ from evalbench.statistics.intervals import Interval
 
 
 def caption(findings: Findings) -> str:
-    """How to read the forest plot."""
+    """Explain how to read the forest plot."""
     rope = (
-        "; within the shaded ROPE the difference is too small to matter" if isinstance(findings, JudgedFindings) else ""
+        ". Within the shaded ROPE the difference is too small to matter" if isinstance(findings, JudgedFindings) else ""
     )
     thick = (
-        " Thin: the interval that decides; thick: the same for these rows only." if any(findings.rho.values()) else ""
+        " Thin lines are the intervals that decide, thick ones hold for these rows only."
+        if any(findings.rho.values())
+        else ""
     )
     scales = " Scales differ between the panels." if len(findings.comparisons) > 1 else ""
     side = "Right" if findings.common.sign > 0 else "Left"
@@ -37,7 +39,7 @@ def caption(findings: Findings) -> str:
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
-    """The paired differences, in the common unit that is drawn and in the unit of the workload's metric."""
+    """Return the paired differences, in the common unit that is drawn and in the unit of the workload's metric."""
     rows = []
     for difference in findings.differences:
         own, effect, common = findings.units[difference.workload], difference.effect, findings.common
@@ -90,25 +92,25 @@ def _overall_row(findings: Findings, overall: Overall, interval: Interval) -> di
 
 
 def _prediction(findings: Findings, candidate: str) -> dict[str, float]:
-    """Where the mean effect on one more data set lies, and the ROPE, in the unit that is drawn."""
+    """Return the prediction interval for one more data set, and the ROPE, in the unit that is drawn."""
     if not isinstance(findings, JudgedFindings):
         return {}
-    found = {"rope": findings.judged.design.rope * findings.common.scale}
+    values = {"rope": findings.judged.design.rope * findings.common.scale}
     for verdict in findings.judged.verdicts:
         if verdict.candidate == candidate:
             low, high = findings.common.ends(*verdict.prediction)
-            found |= {"prediction_low": low, "prediction_high": high}
-    return found
+            values |= {"prediction_low": low, "prediction_high": high}
+    return values
 
 
 def draw(findings: Findings) -> Figure:
-    """A panel per comparison: the paired difference on each workload with its interval, and the mean over data sets."""
+    """Draw a panel per comparison: paired differences by workload with intervals, and the mean over data sets."""
     evaluation = findings.evaluation
     num_rows = len(evaluation.workloads) + any(overall.interval is not None for overall in findings.overall)
     figure, axes = style.panels(len(findings.comparisons), 1.0 + 0.27 * num_rows)
-    for place, (axis, comparison) in enumerate(zip(axes, findings.comparisons, strict=True)):
+    for index, (axis, comparison) in enumerate(zip(axes, findings.comparisons, strict=True)):
         _forest(axis, findings, *comparison)
-        if place % columns(axes):
+        if index % columns(axes):
             axis.tick_params(labelleft=False)
     level = percent(findings.family)
     handles: list[Artist] = []
@@ -133,18 +135,18 @@ def draw(findings: Findings) -> Figure:
 def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> None:
     evaluation, unit = findings.evaluation, findings.common
     techniques = list(evaluation.techniques)
-    colour = style.colour(techniques.index(candidate))
+    color = style.color(techniques.index(candidate))
     mine = [d for d in findings.differences if (d.candidate, d.comparator) == (candidate, comparator)]
     for row, difference in enumerate(mine):
-        _difference(axis, findings, difference, row, colour)
+        _difference(axis, findings, difference, row, color)
     names = [style.wrapped(workload_label(findings.evaluation, d.workload)) for d in mine]
     overall = next(o for o in findings.overall if (o.candidate, o.comparator) == (candidate, comparator))
     if any(o.interval is not None for o in findings.overall):
-        place = len(mine)
+        index = len(mine)
         names.append("mean over data sets")
-        axis.axhline(place - 0.5, color=style.GREY, lw=0.6)
+        axis.axhline(index - 0.5, color=style.GRAY, lw=0.6)
         if overall.interval is not None:
-            _overall(axis, findings, overall.interval, candidate, place, colour)
+            _overall(axis, findings, overall.interval, candidate, index, color)
     axis.axvline(0, color="black", lw=0.9, zorder=1)
     if isinstance(findings, JudgedFindings):
         rope = findings.judged.design.rope * unit.scale
@@ -160,35 +162,35 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
     axis.set_xlabel(f"difference in {unit.difference}" if unit.short != "points" else f"difference ({unit.difference})")
 
 
-def _difference(axis: Axes, findings: Findings, difference: Difference, row: int, colour: str) -> None:
+def _difference(axis: Axes, findings: Findings, difference: Difference, row: int, color: str) -> None:
     """Draw a difference on one workload with its interval, and behind it the one for these rows only."""
     unit, common, rho = findings.common, difference.common, findings.rho.get(difference.workload, 0.0)
     if not difference.effect.count:
         middle: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "ha": "center", "va": "center"}
-        axis.text(0.5, row, "no pairs", **middle, backgroundcolor="white", color=style.GREY)
+        axis.text(0.5, row, "no pairs", **middle, backgroundcolor="white", color=style.GRAY)
         return
     if common.computed:
         # In the common unit both intervals are centered on one mean: their widths differ by a known ratio.
         half = (common.high - common.low) / 2 * math.sqrt((1 / common.count) / (1 / common.count + rho))
         if rho:
             ends = unit.ends(common.mean - half, common.mean + half)
-            axis.plot(ends, [row] * 2, "-", color=colour, lw=4.5, alpha=0.35, solid_capstyle="butt", zorder=2)
+            axis.plot(ends, [row] * 2, "-", color=color, lw=4.5, alpha=0.35, solid_capstyle="butt", zorder=2)
         ends = unit.ends(common.low, common.high)
-        axis.plot(ends, [row] * 2, "-", color=colour, lw=1.4, solid_capstyle="butt", zorder=3)
-    axis.plot([common.mean * unit.oriented], [row], "o", ms=5, color=colour, mec="white", mew=0.5, zorder=4)
+        axis.plot(ends, [row] * 2, "-", color=color, lw=1.4, solid_capstyle="butt", zorder=3)
+    axis.plot([common.mean * unit.oriented], [row], "o", ms=5, color=color, mec="white", mew=0.5, zorder=4)
 
 
-def _overall(axis: Axes, findings: Findings, interval: Interval, candidate: str, row: int, colour: str) -> None:
+def _overall(axis: Axes, findings: Findings, interval: Interval, candidate: str, row: int, color: str) -> None:
     """Draw the mean over the data sets with its interval, and the prediction for a new one."""
     unit = findings.common
     verdicts = findings.judged.verdicts if isinstance(findings, JudgedFindings) else ()
     ahead = next((v.prediction for v in verdicts if v.candidate == candidate), (math.nan, math.nan))
     if math.isfinite(ahead[0]):
-        axis.plot(unit.ends(*ahead), [row] * 2, color=colour, ls=(0, (2, 1.5)), lw=1.2, zorder=2)
+        axis.plot(unit.ends(*ahead), [row] * 2, color=color, ls=(0, (2, 1.5)), lw=1.2, zorder=2)
     if interval.computed:
         ends = unit.ends(interval.low, interval.high)
-        axis.plot(ends, [row] * 2, "-", color=colour, lw=2, solid_capstyle="butt", zorder=3)
-    axis.plot([interval.mean * unit.oriented], [row], "D", ms=7, color=colour, mec="white", mew=0.5, zorder=4)
+        axis.plot(ends, [row] * 2, "-", color=color, lw=2, solid_capstyle="butt", zorder=3)
+    axis.plot([interval.mean * unit.oriented], [row], "D", ms=7, color=color, mec="white", mew=0.5, zorder=4)
 
 
 def alt(findings: Findings) -> str:

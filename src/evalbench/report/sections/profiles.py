@@ -13,7 +13,7 @@ from evalbench.report.section import Chart, Section
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Share of the runs that are better than each threshold, per technique."""
+    """Return the share of the runs that are better than each threshold, per technique."""
     parts = [
         pd.DataFrame(
             {
@@ -29,22 +29,22 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
 
 
 def draw(findings: JudgedFindings) -> Figure:
-    """A curve per technique: higher is better everywhere; curves that cross change places with the threshold."""
+    """Draw a curve per technique: higher is better everywhere; curves that cross change places with the threshold."""
     figure = Figure(figsize=(style.WIDTH, 3.2))
     axis = figure.subplots()
     names = list(findings.evaluation.techniques)
     handles = []
     for name, share in findings.robustness.profiles.items():
-        place = names.index(name)
+        index = names.index(name)
         axis.step(
             findings.robustness.thresholds * findings.common.oriented,
             share,
             where="post",
-            color=style.colour(place),
-            ls=style.dashes(place),
+            color=style.color(index),
+            ls=style.dashes(index),
             lw=1.6,
         )
-        handles.append(Line2D([], [], color=style.colour(place), ls=style.dashes(place), lw=1.6, label=name))
+        handles.append(Line2D([], [], color=style.color(index), ls=style.dashes(index), lw=1.6, label=name))
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.set_ylim(-0.02, 1.02)
     axis.grid()
@@ -69,8 +69,8 @@ PROFILES = Section(
             numbers,
             lambda f: f"Share of runs of {', '.join(f.evaluation.techniques)} that are better than each score",
             lambda _: (
-                "Share of runs that score better than each value, over all data sets; how techniques compare here"
-                " depends on who is in the pool."
+                "Share of runs that score better than each value, over all data sets. How techniques compare here"
+                " depends on the other techniques."
             ),
             _several,
         ),

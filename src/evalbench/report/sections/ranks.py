@@ -33,7 +33,7 @@ def _ranked(findings: Findings) -> _Ranked | None:
 
 
 def how(ranked: _Ranked) -> str:
-    """Iman and Davenport's test, and the critical difference."""
+    """Return Iman and Davenport's test, and the critical difference."""
     o = ranked.omnibus
     t = o.test
     if math.isnan(t.p):
@@ -47,7 +47,7 @@ def how(ranked: _Ranked) -> str:
 
 
 def table(ranked: _Ranked) -> str:
-    """Ranks of each technique on each data set, and Wilcoxon for each pair."""
+    """Return the ranks of each technique on each data set, and Wilcoxon for each pair."""
     omnibus = ranked.omnibus
     rows = [
         [code(name), fixed(omnibus.test.average_ranks[i], 3), *(f"{rank:g}" for rank in omnibus.ranks[:, i])]
@@ -57,7 +57,7 @@ def table(ranked: _Ranked) -> str:
 
 
 def pair_tests(ranked: _Ranked) -> str:
-    """Wilcoxon's test over the data sets for every pair, after Holm; nothing where it cannot reach the level."""
+    """Return Wilcoxon's test over the data sets for every pair, after Holm; empty if it cannot reach the level."""
     o = ranked.omnibus
     if len(o.workloads) < FEWEST_DATASETS:
         return ""
@@ -66,7 +66,7 @@ def pair_tests(ranked: _Ranked) -> str:
 
 
 def numbers(ranked: _Ranked) -> pd.DataFrame:
-    """Ranks per data set and their averages, and the omnibus test in every row."""
+    """Return the ranks per data set and their averages, and the omnibus test in every row."""
     o = ranked.omnibus
     test = {"chi2": o.test.chi2, "f": o.test.f, "df1": o.test.degrees[0], "df2": o.test.degrees[1], "p": o.test.p}
     more = {"kendalls_w": o.test.kendalls_w, "critical_difference": o.critical_difference}
@@ -83,26 +83,26 @@ def numbers(ranked: _Ranked) -> pd.DataFrame:
 
 
 def figure_numbers(ranked: _Ranked) -> pd.DataFrame:
-    """A row per technique: its average rank, and the groups that it belongs to."""
+    """Return a row per technique: its average rank, and the groups that it belongs to."""
     omnibus = ranked.omnibus
     groups = cliques(omnibus.test.average_ranks, omnibus.critical_difference)
     return pd.DataFrame(
         {
             "technique": name,
             "average_rank": rank,
-            "groups": " ".join(str(number) for number, group in enumerate(groups, 1) if place in group),
+            "groups": " ".join(str(number) for number, group in enumerate(groups, 1) if index in group),
             "critical_difference": omnibus.critical_difference,
             "num_datasets": len(omnibus.workloads),
         }
-        for place, (name, rank) in enumerate(zip(omnibus.techniques, omnibus.test.average_ranks, strict=True))
+        for index, (name, rank) in enumerate(zip(omnibus.techniques, omnibus.test.average_ranks, strict=True))
     )
 
 
 def draw(ranked: _Ranked) -> Figure:
-    """Best rank on the left; a bar joins techniques whose average ranks differ by less than the critical difference."""
+    """Draw average ranks, the best on the left; a bar joins techniques within the critical difference."""
     omnibus = ranked.omnibus
     mean = omnibus.test.average_ranks
-    order = sorted(range(len(mean)), key=lambda place: mean[place])
+    order = sorted(range(len(mean)), key=lambda index: mean[index])
     groups = cliques(mean, omnibus.critical_difference)
     k = len(mean)
     half = -(-k // 2)
@@ -120,11 +120,11 @@ def draw(ranked: _Ranked) -> Figure:
         axis.text(tick, 0.15, str(tick), ha="center", va="bottom")
     for number, group in enumerate(groups):
         ends = [mean[group[0]] - 0.02 * room, mean[group[-1]] + 0.02 * room]
-        axis.plot(ends, [-0.25 - 0.28 * number] * 2, color=style.GREY, lw=5, solid_capstyle="round")
-    for position, place in enumerate(order):
+        axis.plot(ends, [-0.25 - 0.28 * number] * 2, color=style.GRAY, lw=5, solid_capstyle="round")
+    for position, index in enumerate(order):
         left = position < half
         level = -(0.45 + bars) - 0.34 * (position if left else k - 1 - position)
-        _name(axis, ranked, place, level, 1 - 0.08 * room if left else k + 0.08 * room, left)
+        _name(axis, ranked, index, level, 1 - 0.08 * room if left else k + 0.08 * room, left)
     width = omnibus.critical_difference
     shown = min(width, k - 1 + 2 * room)
     axis.plot([1, 1 + shown], [0.85, 0.85], color="black", lw=1.2)
@@ -135,11 +135,11 @@ def draw(ranked: _Ranked) -> Figure:
     return figure
 
 
-def _name(axis: Axes, ranked: _Ranked, place: int, level: float, edge: float, left: bool) -> None:
+def _name(axis: Axes, ranked: _Ranked, index: int, level: float, edge: float, left: bool) -> None:
     omnibus = ranked.omnibus
-    rank, name = omnibus.test.average_ranks[place], omnibus.techniques[place]
-    colour = style.colour(list(ranked.findings.evaluation.techniques).index(name))
-    axis.plot([rank, rank, edge], [0, level, level], color=colour, lw=1.3)
+    rank, name = omnibus.test.average_ranks[index], omnibus.techniques[index]
+    color = style.color(list(ranked.findings.evaluation.techniques).index(name))
+    axis.plot([rank, rank, edge], [0, level, level], color=color, lw=1.3)
     name = short(one_line(name), 40)
     axis.text(
         edge,
@@ -147,7 +147,7 @@ def _name(axis: Axes, ranked: _Ranked, place: int, level: float, edge: float, le
         f"{name}  {rank:.2f} " if left else f" {rank:.2f}  {name}",
         ha="right" if left else "left",
         va="center",
-        color=colour,
+        color=color,
     )
 
 
@@ -173,7 +173,7 @@ RANKS = Section(
             figure_numbers,
             alt,
             lambda _: (
-                "Average ranks, 1 is best; a bar joins techniques that differ by less than the critical difference."
+                "Average ranks, 1 is best. A bar joins techniques that differ by less than the critical difference."
             ),
         ),
     ),

@@ -11,19 +11,19 @@ from evalbench.report.section import Section, always
 
 
 def fingerprints(findings: Findings) -> str:
-    """The data, so that another reader can check to have the same."""
+    """Return the fingerprints of the data, so that readers can check that they have the same."""
     rows = [[code(w.name), f"{w.rows:,}", code(w.fingerprint)] for w in findings.evaluation.workloads.values()]
     return markdown(["workload", "rows", "fingerprint of the data"], rows, 3)
 
 
 def versions(findings: Findings) -> str:
-    """The versions of the software that trained."""
+    """Return the versions of the software that trained."""
     rows = [[code(name), code(version)] for name, version in findings.evaluation.provenance["versions"].items()]
     return markdown(["package", "version"], rows, 2)
 
 
 def text(findings: Findings) -> str:
-    """Return the command, and what the results were made with."""
+    """Return the command, and the code, machines and versions behind the results."""
     provenance = findings.evaluation.provenance
     parts = ["## How to reproduce", fenced(provenance["command"], "sh")]
     if findings.evaluation.foreign:
@@ -31,7 +31,7 @@ def text(findings: Findings) -> str:
             [
                 *parts,
                 "- evalbench did not train these results: how they were made is not known here.\n"
-                "- This report is made from the table alone; the same table and options write it again, byte for byte.",
+                "- This report is made from the table alone. The same table and options write it again, byte for byte.",
             ]
         )
     commit = code(provenance["commit"]) if provenance["commit"] else "not recorded"
@@ -40,7 +40,7 @@ def text(findings: Findings) -> str:
         *_own_code(provenance.get("code") or {}),
         f"Machines: {'; '.join(map(plain, provenance['machines']))}.",
         f"Trained from {plain(provenance['trained_from'])} until {plain(provenance['trained_until'])}.",
-        "This report is made from `evaluation.json` and the tables beside it; `evalbench report FOLDER`"
+        "This report is made from `evaluation.json` and the tables beside it. `evalbench report FOLDER`"
         " writes it again, byte for byte.",
     ]
     listed_points = "\n".join(f"- {point}" for point in points)

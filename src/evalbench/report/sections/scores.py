@@ -28,16 +28,16 @@ REFERENCE_LINES = {LINEAR: (0, (4, 2)), TRIVIAL: (0, (1, 1.5))}
 
 
 def caption(findings: Findings) -> str:
-    """How to read the raw runs."""
+    """Explain how to read the raw runs."""
     if findings.one_score:
         return "Every score is a point."
     scales = " Scales differ between the panels." if len(findings.units) > 1 else ""
     arrows = " Arrows name references outside a panel." if not findings.folder.references.empty else ""
-    return f"Every trial is a point; a diamond is the mean of a technique with its interval.{scales}{arrows}"
+    return f"Every trial is a point. A diamond is the mean of a technique with its interval.{scales}{arrows}"
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
-    """The means with their intervals, and under `trial` the raw scores behind them."""
+    """Return the means with their intervals, and under `trial` the raw scores behind them."""
     rows = []
     for score in findings.scores:
         unit = findings.units[score.workload]
@@ -72,24 +72,24 @@ def numbers(findings: Findings) -> pd.DataFrame:
 
 
 def draw(findings: Findings) -> Figure:
-    """A panel per workload: every trial as a point, the mean of a technique with its interval, references as lines."""
+    """Draw a panel per workload: trials as points, means with intervals, references as lines."""
     evaluation = findings.evaluation
     if findings.one_score and len(set(findings.units.values())) == 1:
         return _one_score(findings)
     figure, axes = style.panels(len(evaluation.workloads), 1.1 + 0.27 * len(evaluation.techniques))
     lines: set[str] = set()
-    for place, (axis, workload) in enumerate(zip(axes, evaluation.workloads, strict=True)):
+    for index, (axis, workload) in enumerate(zip(axes, evaluation.workloads, strict=True)):
         lines |= _score_panel(axis, findings, workload)
-        if place % columns(axes):
+        if index % columns(axes):
             axis.tick_params(labelleft=False)
     confidence = percent(evaluation.confidence)
     handles: list[Artist] = [
-        Line2D([], [], color=style.GREY, marker="o", ls="", ms=3.5, alpha=0.55, label="one trial"),
+        Line2D([], [], color=style.GRAY, marker="o", ls="", ms=3.5, alpha=0.55, label="one trial"),
         Line2D([], [], color="black", marker="D", ms=5, lw=1.6, label=f"mean, {confidence} t interval"),
     ]
     if (findings.folder.results["failed"] == 1).any():
         words = "failed run" if evaluation.foreign else "diverged trial"
-        handles.append(Line2D([], [], color=style.GREY, marker="x", ls="", ms=5, label=words))
+        handles.append(Line2D([], [], color=style.GRAY, marker="x", ls="", ms=5, label=words))
     handles += [
         Line2D([], [], color="black", lw=1.1, ls=line, label=name)
         for name, line in REFERENCE_LINES.items()
@@ -100,7 +100,7 @@ def draw(findings: Findings) -> Figure:
 
 
 def _one_score(findings: Findings) -> Figure:
-    """One score of each technique on each data set: a row per data set, a marker per technique."""
+    """Draw one score of each technique on each data set: a row per data set, a marker per technique."""
     evaluation, scale = findings.evaluation, findings.common.scale
     names = list(evaluation.workloads)
     figure = Figure(figsize=(style.WIDTH, 1.0 + 0.26 * len(names)))
@@ -108,10 +108,10 @@ def _one_score(findings: Findings) -> Figure:
     results = findings.folder.results
     step = min(0.18, 0.6 / len(evaluation.techniques))
     handles: list[Artist] = []
-    for place, technique in enumerate(evaluation.techniques):
+    for index, technique in enumerate(evaluation.techniques):
         mine = results[(results["technique"] == technique) & results["score"].notna()]
-        rows = mine["workload"].map(names.index).to_numpy() + step * (place - (len(evaluation.techniques) - 1) / 2)
-        look: dict[str, Any] = {"color": style.colour(place), "marker": style.marker(place), "ls": "", "ms": 5}
+        rows = mine["workload"].map(names.index).to_numpy() + step * (index - (len(evaluation.techniques) - 1) / 2)
+        look: dict[str, Any] = {"color": style.color(index), "marker": style.marker(index), "ls": "", "ms": 5}
         values, gone = mine["score"].to_numpy() * scale, (mine["failed"] == 1).to_numpy()
         axis.plot(values[~gone], rows[~gone], mec="white", mew=0.5, **look)
         axis.plot(values[gone], rows[gone], **{**look, "marker": "x"})
@@ -123,7 +123,7 @@ def _one_score(findings: Findings) -> Figure:
     axis.grid()
     axis.set_xlabel(findings.common.label)
     if (results["failed"] == 1).any():
-        handles.append(Line2D([], [], color=style.GREY, marker="x", ls="", ms=5, label="failed run"))
+        handles.append(Line2D([], [], color=style.GRAY, marker="x", ls="", ms=5, label="failed run"))
     style.legend_below(figure, handles, 6)
     return figure
 
@@ -133,25 +133,25 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
     evaluation, unit = findings.evaluation, findings.units[workload]
     results = findings.folder.results
     seen: list[float] = []
-    for place, technique in enumerate(evaluation.techniques):
+    for index, technique in enumerate(evaluation.techniques):
         chosen = (results["workload"] == workload) & (results["technique"] == technique)
         trials = results[chosen & results["score"].notna()]
         values = trials["score"].to_numpy() * unit.scale
-        # Neighbouring trials step up and down by a fixed pattern: the same picture every time, few points hidden.
-        height = place + 0.16 * np.sin(2.4 * np.arange(len(values))) + 0.12
+        # Neighboring trials step up and down by a fixed pattern: the same picture every time, few points hidden.
+        height = index + 0.16 * np.sin(2.4 * np.arange(len(values))) + 0.12
         gone = (trials["failed"] == 1).to_numpy()
-        colour = style.colour(place)
-        axis.plot(values[~gone], height[~gone], "o", ms=3, color=colour, alpha=0.45, mew=0, zorder=2)
-        axis.plot(values[gone], height[gone], "x", ms=5, color=colour, mew=1.4, zorder=3)
+        color = style.color(index)
+        axis.plot(values[~gone], height[~gone], "o", ms=3, color=color, alpha=0.45, mew=0, zorder=2)
+        axis.plot(values[gone], height[gone], "x", ms=5, color=color, mew=1.4, zorder=3)
         score = next(s for s in findings.scores if s.workload == workload and s.name == technique and not s.reference)
         interval = score.interval
         if interval.count:
-            y, mean = place - 0.2, interval.mean * unit.scale
+            y, mean = index - 0.2, interval.mean * unit.scale
             if interval.computed:
                 ends = list(np.clip([interval.low * unit.scale, interval.high * unit.scale], *unit.bounds))
-                axis.plot(ends, [y, y], "-", color=colour, lw=1.8, solid_capstyle="butt", zorder=4)
+                axis.plot(ends, [y, y], "-", color=color, lw=1.8, solid_capstyle="butt", zorder=4)
                 seen += ends
-            axis.plot([mean], [y], "D", ms=4.5, color=colour, mec="white", mew=0.5, zorder=5)
+            axis.plot([mean], [y], "D", ms=4.5, color=color, mec="white", mew=0.5, zorder=5)
             seen += [mean, *values]
     lines = _reference_lines(axis, findings, workload, seen)
     axis.set_ylim(len(evaluation.techniques) - 0.45, -0.55)
@@ -166,7 +166,7 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
 
 
 def _reference_lines(axis: Axes, findings: Findings, workload: str, seen: list[float]) -> set[str]:
-    """References as lines; one that would squeeze the trials into a corner is named at the edge instead."""
+    """Draw references as lines, or name at the edge a reference that would squeeze the trials into a corner."""
     unit = findings.units[workload]
     low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
     room = max(high - low, 1e-9)
@@ -194,25 +194,25 @@ def _reference_lines(axis: Axes, findings: Findings, workload: str, seen: list[f
             xycoords="axes fraction",
             textcoords="offset points",
             fontsize=7.5,
-            color=style.GREY,
+            color=style.GRAY,
             va="bottom",
         )
     return lines
 
 
 def table(findings: Findings) -> str:
-    """Mean and interval of each technique on each workload, the references in italics under them."""
+    """Return the mean and interval of each technique on each workload, the references in italics under them."""
     rows = []
     for workload, group in itertools.groupby(findings.scores, key=lambda score: score.workload):
         unit = findings.units[workload]
-        for place, score in enumerate(group):
+        for index, score in enumerate(group):
             mean = unit.score(score.interval.mean)
             cells = [named(score.name), mean, unit.score_interval(score.interval), _trials(score)]
             if score.best:
                 cells[1] = f"**{mean}**"
             if score.reference:
                 cells = [f"*{cell}*" for cell in cells]
-            rows.append([code(workload) if place == 0 else "", plain(unit.label) if place == 0 else "", *cells])
+            rows.append([code(workload) if index == 0 else "", plain(unit.label) if index == 0 else "", *cells])
     confidence = percent(findings.evaluation.confidence)
     return markdown(["workload", "unit", "technique", "mean", f"{confidence} t interval", "trials"], rows, 3)
 
@@ -227,7 +227,7 @@ def _trials(score: Score) -> str:
 
 
 def one_score_table(findings: Findings) -> str:
-    """The scores of a table with one per technique and data set: a row per data set."""
+    """Return the scores of a table with one per technique and data set: a row per data set."""
     names = findings.evaluation.techniques
     cells = {
         (s.workload, s.name): findings.units[s.workload].score(s.interval.mean)
@@ -240,7 +240,7 @@ def one_score_table(findings: Findings) -> str:
 
 
 def bold(findings: Findings) -> str:
-    """What bold means in the table of scores, and how often it applies."""
+    """Explain the bold means in the table of scores, and count them."""
     count = len(findings.evaluation.techniques)
     if count < 2:
         return ""
@@ -251,7 +251,7 @@ def bold(findings: Findings) -> str:
     others = "the other technique says" if count == 2 else "all other techniques say"
     interval = "interval" if count == 2 else "intervals"
     allows = "" if count == 2 else ", which allows for all pairs"
-    return f"A mean is bold where its paired {interval} against {others} that it is better (at {level}{allows}). {met}"
+    return f"A mean is bold if its paired {interval} against {others} that it is better (at {level}{allows}). {met}"
 
 
 def alt(findings: Findings) -> str:

@@ -15,14 +15,16 @@ from evalbench.report.section import Section, numbers_of
 
 
 def how(findings: JudgedFindings) -> str:
-    """What the second methods are, and what they can say at all."""
+    """Explain the second methods, and what they can show at all."""
     by = findings.robustness.proofs[0].posterior_by
-    text = f"p-values are the second line: Holm's are adjusted for the family. The last column is the {by}."
+    text = (
+        f"The p-values are a second line of evidence. Holm's are adjusted for the family. The last column is the {by}."
+    )
     resolution = findings.robustness.proofs[0].resolution
     if resolution is not None:
         detectable = findings.common.size(resolution.detectable)
         text += (
-            f" An exact test of so many pairs cannot give a p below {resolution.smallest_p:.2g};"
+            f" An exact test of this number of pairs cannot give a p below {resolution.smallest_p:.2g};"
             f" for {code(findings.robustness.proofs[0].candidate)} a true difference of {detectable} is found with 80 %"
             " power."
         )
@@ -30,7 +32,7 @@ def how(findings: JudgedFindings) -> str:
 
 
 def tests(findings: JudgedFindings) -> str:
-    """p-values and sizes, the second line of evidence."""
+    """Return the p-values and sizes, the second line of evidence."""
     unit = findings.common
     rows = []
     for p in findings.robustness.proofs:
@@ -56,7 +58,7 @@ def tests(findings: JudgedFindings) -> str:
 
 
 def pooled(findings: JudgedFindings) -> str:
-    """Random effects over the data sets."""
+    """Return the random effects over the data sets."""
     unit = findings.common
     rows = []
     for p in findings.robustness.proofs:
@@ -81,7 +83,7 @@ def pooled(findings: JudgedFindings) -> str:
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """The second line of evidence, a row per candidate."""
+    """Return the second line of evidence, a row per candidate."""
     rows = []
     unit, scale = findings.common, findings.common.scale
     for p in findings.robustness.proofs if findings.robustness else ():

@@ -11,25 +11,25 @@ from evalbench.report.section import Section, numbers_of
 
 
 def table(findings: JudgedFindings) -> str:
-    """Which factor moves the score how much."""
+    """Return the share of each factor."""
     rows = [[" × ".join(map(code, s.factors)), f"{100 * s.share:.1f} %"] for s in findings.robustness.shares]
     rows = [[text.replace("`rest`", "rest (seeds, data sets' own effects)"), share] for text, share in rows]
     return markdown(["source", "share of the variance within data sets"], rows, 1) if rows else ""
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """Shares of the variance."""
+    """Return the shares of the variance."""
     return pd.DataFrame({"source": " x ".join(s.factors), "share": s.share} for s in findings.robustness.shares)
 
 
 def text(findings: JudgedFindings) -> str:
-    """Return the table, and what it holds."""
+    """Return the table with its explanation."""
     rows = table(findings)
     if not rows:
         return ""
     return (
-        "## Shares of variance\n\nHow much of the variance of single trials within the data sets each factor explains."
-        f" {numbers_of('shares')}\n\n{rows}"
+        "## Shares of variance\n\nShare of the variance of single trials within the data sets that each factor"
+        f" explains. {numbers_of('shares')}\n\n{rows}"
     )
 
 

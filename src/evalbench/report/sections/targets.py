@@ -20,7 +20,7 @@ from evalbench.statistics.targets import time_profile
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
-    """Median time to target of each technique on each workload; infinite where it was missed."""
+    """Return the median time to target of each technique on each workload; infinite if it was missed."""
     rows = [
         {
             "workload": m.workload,
@@ -39,7 +39,7 @@ def numbers(findings: Findings) -> pd.DataFrame:
 
 
 def draw(findings: Findings) -> Figure:
-    """Share of targets reached within τ times the fastest technique's time."""
+    """Draw the share of targets reached within τ times the fastest technique's time."""
     relative = findings.milestones.relative
     finite = relative[np.isfinite(relative)]
     end = max(4.0, float(finite.max()) * 1.2) if finite.size else 4.0
@@ -48,11 +48,11 @@ def draw(findings: Findings) -> Figure:
     figure = Figure(figsize=(style.WIDTH, 3.0))
     axis = figure.subplots()
     handles = []
-    for place, name in enumerate(findings.evaluation.techniques):
+    for index, name in enumerate(findings.evaluation.techniques):
         # Curves that lie on each other stay visible: each is a little lower than the one before.
-        drawn = shares[place] - 0.006 * place
-        axis.step(grid, drawn, where="post", color=style.colour(place), ls=style.dashes(place), lw=2)
-        handles.append(Line2D([], [], color=style.colour(place), ls=style.dashes(place), lw=2, label=name))
+        drawn = shares[index] - 0.006 * index
+        axis.step(grid, drawn, where="post", color=style.color(index), ls=style.dashes(index), lw=2)
+        handles.append(Line2D([], [], color=style.color(index), ls=style.dashes(index), lw=2, label=name))
     axis.set_xscale("log")
     axis.set_xlim(1, end)
     ticks = [t for t in (1, 1.5, 2, 3, 4, 6, 10, 20, 50, 100, 300, 1000, 3000, 10000) if t <= end]
@@ -70,7 +70,7 @@ def draw(findings: Findings) -> Figure:
 
 
 def table(findings: Findings) -> str:
-    """Time to target on each workload that declares one."""
+    """Return the time to target on each workload that declares one."""
     rows, last = [], ""
     for m in findings.milestones.rows:
         unit = findings.units[m.workload]
@@ -96,7 +96,7 @@ def _time(value: float, text: str) -> str:
 
 
 def speed_ups(findings: Findings) -> str:
-    """How many times faster than the baseline, over the workloads that both reach."""
+    """Say how much faster than the baseline techniques are, over the targets that both reach."""
     if not findings.milestones.speed_ups:
         return ""
     parts = []
@@ -111,7 +111,7 @@ def speed_ups(findings: Findings) -> str:
     if findings.milestones.algoperf is not None:
         names = findings.evaluation.techniques
         scores = ", ".join(f"{code(n)} {s:.2f}" for n, s in zip(names, findings.milestones.algoperf, strict=True))
-        text += f" AlgoPerf score (depends on who is in the pool): {scores}."
+        text += f" AlgoPerf score (depends on the other techniques): {scores}."
     return text
 
 
@@ -127,16 +127,16 @@ def alt(findings: Findings) -> str:
 
 def _caption(_: Findings) -> str:
     return (
-        "Share of the targets that a technique reaches within a multiple of the fastest technique's time; where a curve"
-        " ends below 100 %, targets were missed."
+        "Share of the targets that a technique reaches within a multiple of the fastest technique's time. A curve"
+        " that ends below 100 % has missed targets."
     )
 
 
 def text(findings: JudgedFindings) -> str:
     """Return the table of times to target."""
     return (
-        "## Time to target\n\nMedian over all trials, a miss being infinite; a trial that diverged has reached nothing."
-        " Targets are declared per workload and read off the validation score. Numbers:"
+        "## Time to target\n\nMedian over all trials, a miss being infinite. A trial that diverged has reached no"
+        " target. Targets are declared per workload and read off the validation score. Numbers:"
         f" [targets.csv](figures/targets.csv).\n\n{table(findings)}"
         if findings.milestones.rows
         else ""

@@ -12,7 +12,7 @@ from evalbench.report.section import Section, always
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
-    """One row: what the index of all evaluations lists."""
+    """Return the row for the index of all evaluations."""
     e = findings.evaluation
     rope = verdicts.judged.design.rope * findings.common.scale if (verdicts := judged(findings)) else math.nan
     row = {

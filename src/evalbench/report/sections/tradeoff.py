@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from evalbench.names import code, plain
-from evalbench.report.analysis.cost import FrontPlace
+from evalbench.report.analysis.cost import FrontPoint
 from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
@@ -23,33 +23,33 @@ from evalbench.report.section import Chart, Section
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """A row per technique: effect and cost ratio with their ends, and its place."""
+    """Return a row per technique: effect and cost ratio with their ends, and whether it is on the front."""
     unit = findings.common
     return pd.DataFrame(
         {
-            "technique": place.technique,
+            "technique": point.technique,
             "unit": unit.difference,
-            "effect": place.effect[0] * unit.oriented + 0.0,
-            "effect_low": unit.ends(*place.effect[1:])[0],
-            "effect_high": unit.ends(*place.effect[1:])[1],
-            "cost_ratio": place.cost[0],
-            "cost_ratio_low": place.cost[1],
-            "cost_ratio_high": place.cost[2],
+            "effect": point.effect[0] * unit.oriented + 0.0,
+            "effect_low": unit.ends(*point.effect[1:])[0],
+            "effect_high": unit.ends(*point.effect[1:])[1],
+            "cost_ratio": point.cost[0],
+            "cost_ratio_low": point.cost[1],
+            "cost_ratio_high": point.cost[2],
             "cost_in": measured_in(findings),
-            "on_front": place.front,
-            "front_probability": place.probability,
+            "on_front": point.front,
+            "front_probability": point.probability,
         }
-        for place in findings.front
+        for point in findings.front
     )
 
 
 def measured_in(findings: JudgedFindings) -> str:
-    """What the cost is in."""
+    """Return the unit of the cost, in words."""
     return "isolated seconds" if not findings.folder.costs.empty else "counted FLOPs"
 
 
 def draw(findings: JudgedFindings) -> Figure:
-    """Up is better, left is cheaper; a filled marker is on the front."""
+    """Draw effect against cost; a filled marker is on the front."""
     figure = Figure(figsize=(style.WIDTH, 3.6))
     axis = figure.subplots()
     scale = findings.common.oriented
@@ -66,7 +66,7 @@ def draw(findings: JudgedFindings) -> Figure:
             [cost for cost, _ in best],
             [effect * scale for _, effect in best],
             where="post",
-            color=style.GREY,
+            color=style.GRAY,
             lw=0.9,
             ls=(0, (1, 1.5)),
             zorder=1,
@@ -95,19 +95,19 @@ def draw(findings: JudgedFindings) -> Figure:
     return figure
 
 
-def _point(axis: Axes, point: FrontPlace, index: int, scale: float) -> None:
+def _point(axis: Axes, point: FrontPoint, index: int, scale: float) -> None:
     """Draw a technique with both intervals; its marker is filled if it is on the front."""
-    colour = style.colour(index)
+    color = style.color(index)
     x, y = point.cost[0], point.effect[0] * scale
     if point.cost[1] < point.cost[2]:
-        axis.plot(point.cost[1:], [y, y], color=colour, lw=1.4, zorder=2)
+        axis.plot(point.cost[1:], [y, y], color=color, lw=1.4, zorder=2)
     if point.effect[1] < point.effect[2]:
-        axis.plot([x, x], [point.effect[1] * scale, point.effect[2] * scale], color=colour, lw=1.4, zorder=2)
-    face = colour if point.front else "white"
-    axis.plot(x, y, style.marker(index), ms=9, color=colour, mfc=face, mew=1.6, zorder=3)
+        axis.plot([x, x], [point.effect[1] * scale, point.effect[2] * scale], color=color, lw=1.4, zorder=2)
+    face = color if point.front else "white"
+    axis.plot(x, y, style.marker(index), ms=9, color=color, mfc=face, mew=1.6, zorder=3)
 
 
-def _cost_scale(axis: Axes, front: Sequence[FrontPlace]) -> None:
+def _cost_scale(axis: Axes, front: Sequence[FrontPoint]) -> None:
     axis.set_xscale("log")
     costs = [x for p in front for x in p.cost if np.isfinite(x)]
     low, high = min([0.8, *costs]), max([1.25, *costs])
@@ -120,23 +120,23 @@ def _cost_scale(axis: Axes, front: Sequence[FrontPlace]) -> None:
 
 
 def _names(findings: JudgedFindings, axis: Axes, scale: float, names: list[str]) -> None:
-    """Names beside the markers; techniques at one cost are spread, so that no name hides another."""
-    places = sorted(findings.front, key=lambda p: p.effect[0])
-    for count, place in enumerate(places):
+    """Write names beside the markers, in turn to the left and right, so that no name hides another."""
+    points = sorted(findings.front, key=lambda p: p.effect[0])
+    for count, point in enumerate(points):
         side = 1 if count % 2 == 0 else -1
         axis.annotate(
-            style.wrapped(place.technique, 34),
-            (place.cost[0], place.effect[0] * scale),
+            style.wrapped(point.technique, 34),
+            (point.cost[0], point.effect[0] * scale),
             (10 * side, 4),
             textcoords="offset points",
             ha="left" if side > 0 else "right",
-            color=style.colour(names.index(place.technique)),
+            color=style.color(names.index(point.technique)),
             fontweight="bold",
         )
 
 
 def _ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Round ratios within the axis, as fine as they fit without crowding; always with 1."""
+    """Return round ratios within the axis, as fine as they fit without crowding, always with 1."""
     for steps in ((1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
         if len(ticks) <= most:
@@ -145,19 +145,19 @@ def _ticks(low: float, high: float, most: int = 8) -> list[float]:
 
 
 def table(findings: JudgedFindings) -> str:
-    """Quality against cost."""
+    """Return a table of quality and cost."""
     unit, rows = findings.common, []
-    for place in findings.front:
-        mean, low, high = place.effect
+    for point in findings.front:
+        mean, low, high = point.effect
         ends = f" {unit.span(low, high)}" if mean or low else ""
-        cost = f" [{ratio(place.cost[1])}, {ratio(place.cost[2])}]" if place.cost[1] < place.cost[2] else ""
+        cost = f" [{ratio(point.cost[1])}, {ratio(point.cost[2])}]" if point.cost[1] < point.cost[2] else ""
         rows.append(
             [
-                code(place.technique),
+                code(point.technique),
                 f"{unit.change(mean)}{ends}",
-                f"{ratio(place.cost[0])}{cost}",
-                "yes" if place.front else "no",
-                f"{place.probability:.2f}",
+                f"{ratio(point.cost[0])}{cost}",
+                "yes" if point.front else "no",
+                f"{point.probability:.2f}",
             ]
         )
     by = "seconds" if not findings.folder.costs.empty else "FLOPs"
@@ -173,8 +173,8 @@ def table(findings: JudgedFindings) -> str:
 
 def _caption(_: JudgedFindings) -> str:
     return (
-        "Up is better, left is cheaper, both relative to the baseline. A filled marker is on the Pareto front: nothing"
-        " else is both better and cheaper."
+        "Up is better, left is cheaper, both relative to the baseline. A filled marker is on the Pareto front: no"
+        " other technique is both better and cheaper."
     )
 
 

@@ -31,7 +31,7 @@ def _sampler(tuned: TunedFindings) -> str:
 
 
 def budget(tuned: TunedFindings) -> str:
-    """The tuning budget of a technique on a workload: `32 candidates × 2 seeds by random search`."""
+    """Return the tuning budget of a technique on a workload: `32 candidates × 2 seeds by random search`."""
     tuning = tuned.search
     seeds = plural(int(tuning["num_seeds"]), "seed")
     studies = int(tuning["num_studies"])
@@ -40,24 +40,24 @@ def budget(tuned: TunedFindings) -> str:
 
 
 def how(tuned: TunedFindings) -> str:
-    """What was done, and what the intervals of this report cover."""
+    """Describe the search, and what the intervals of this report cover."""
     tuning, evaluation = tuned.search, tuned.evaluation
     names = list(dict.fromkeys(code(objectives[0]) for objectives in tuning["objectives"].values()))
     fixed = [code(name) for name, workload in evaluation.workloads.items() if workload.fixed_test_rows]
     given = f" (of {listed(fixed)} the rows that the data set does not give as test rows)" if fixed else ""
     said = [
         f"Every technique was tuned on every workload: {budget(tuned)}.",
-        f"The tuner saw {percent(tuning['development'])} of the rows{given} and nothing else; within them each training"
-        f" drew its own training and validation rows, and a candidate was judged by {listed(names)} on validation rows,"
-        " the mean over its seeds (of equals the one with the lower validation loss is chosen).",
-        "The best candidate was then measured with seeds that tuning never used, trained within the same rows and"
-        " tested on the others, which no tuning had read.",
+        f"The tuner saw {percent(tuning['development'])} of the rows{given} and nothing else. Within them each training"
+        f" drew its own training and validation rows. A candidate was judged by {listed(names)} on validation rows, the"
+        " mean over its seeds (ties go to the lower validation loss).",
+        "The best candidate was then measured with seeds that tuning never used. It was trained within the same rows"
+        " and tested on the others, which no tuning had read.",
     ]
     name = str(tuning["sampler"]).rsplit(".", 1)[-1]
     if name in ADAPTIVE:
         said.append(
-            f"Candidates were asked for {tuning['batch']} at a time: those of one batch cannot learn from each other,"
-            " so the sampler was less adaptive than one that is asked one by one."
+            f"Candidates were asked for {tuning['batch']} at a time. Candidates of one batch cannot learn from each"
+            " other, so the sampler was less adaptive than if it were asked for one at a time."
         )
     drawn = sorted({d for space in tuning["space"].values() for d, spec in space.items() if "choices" in spec})
     if name in NUMBERS_ONLY and drawn:
@@ -67,10 +67,10 @@ def how(tuned: TunedFindings) -> str:
     if tuning["pruning"] is not None:
         eta, first = tuning["pruning"]["eta"], tuning["pruning"]["first_rung"]
         said.append(
-            f"Successive halving: after {plural(first, 'validation')}, and each time {eta} times as many, one candidate"
-            f" in {eta} went on, at least one, of the up to {tuning['batch']} that were asked for together and still"
-            " trained; those that had diverged or run out of patience took no place. A pruned one counts with the value"
-            " it had, as if its training had been paid in full."
+            f"Successive halving: after {plural(first, 'validation')}, and each time {eta} times as many, one"
+            f" candidate in {eta} went on, at least one, of the up to {tuning['batch']} that were asked for together"
+            " and still trained. Candidates that had diverged or run out of patience did not count. A pruned"
+            " candidate counts with the value that it had, as if its training had been paid in full."
         )
     said[-1] += "\n\n"  # what was done; what the intervals cover
     if evaluation.num_studies > 1:
@@ -85,14 +85,14 @@ def how(tuned: TunedFindings) -> str:
             " what another search would have chosen (search.num_studies=3 would)."
         )
     said.append(
-        "All measured trials of a workload share their test rows. The spread over seeds cannot show what other test"
-        " rows would have given; the intervals that decide are widened in its place by test rows / training rows."
+        "All measured trials of a workload share their test rows. The spread over seeds cannot show the effect of"
+        " other test rows, so the intervals that decide are widened by test rows / training rows."
     )
     return " ".join(said).replace("\n\n ", "\n\n")
 
 
 def parity(tuned: TunedFindings) -> str:
-    """What each technique was given, and what it took."""
+    """Return the number of candidates of each technique, how they ended, and their work."""
     rows = [
         [
             code(one.technique),
@@ -114,10 +114,10 @@ def parity(tuned: TunedFindings) -> str:
 
 
 def parity_sentence(tuned: TunedFindings) -> str:
-    """Whether the chances were equal."""
+    """Say whether the chances were equal."""
     sizes = [len(space) for space in tuned.search["space"].values()]
     if not tuned.evaluation.tuning_parity:
-        return "Parity fails: not every study has the same number of candidates, so no ring is above ASSESS."
+        return "Parity fails: not every study has the same number of candidates, so no recommendation is above ASSESS."
     pruned = tuned.search["pruning"] is not None
     spent = "candidates and seeds, and the same most" if pruned else "candidates, seeds and"
     finished = f" {_finalists(tuned)}" if pruned else ""
@@ -139,7 +139,7 @@ def parity_sentence(tuned: TunedFindings) -> str:
 
 
 def _finalists(tuned: TunedFindings) -> str:
-    """How many candidates halving left to finish, and whether it left each technique as many."""
+    """Say how many candidates halving left to finish, and whether the number is the same for all techniques."""
     if tuned.evenly_pruned:
         return "Halving left as many candidates of each technique to finish."
     counts = [f"{_span(ends)} of {code(technique)}" for technique, ends in tuned.finalists.items()]
@@ -152,11 +152,11 @@ def _span(ends: tuple[int, int]) -> str:
 
 
 def spaces(tuned: TunedFindings) -> str:
-    """The search space of each technique."""
+    """Return the search space of each technique."""
     rows = [
-        [code(technique) if place == 0 else "", code(path), _range(spec)]
+        [code(technique) if index == 0 else "", code(path), _range(spec)]
         for technique, space in tuned.search["space"].items()
-        for place, (path, spec) in enumerate(space.items())
+        for index, (path, spec) in enumerate(space.items())
     ]
     table = markdown(["technique", "hyperparameter", "range"], rows, 3)
     if all(study.space == tuned.search["space"][study.technique] for study in tuned.studies.studies):
@@ -172,14 +172,14 @@ def _range(spec: Mapping[str, Any]) -> str:
 
 
 def number(value: object) -> str:
-    """A hyperparameter's value: three digits of a number, anything else as it is."""
+    """Return a hyperparameter's value: three digits of a number, anything else as it is."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "–" if value is None else str(value)
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def failed(tuned: TunedFindings) -> str:
-    """The candidates that could not be trained, with why: those of a study that failed alike in one row."""
+    """Return the candidates that failed, with messages: a row per study and message."""
     table = tuned.studies.candidates
     table = table[table["state"] == "FAILED"].assign(message=lambda t: t.get("message", ""))
     keys = ["technique", "workload", *tuned.evaluation.factors, "study", "message"]
@@ -201,7 +201,7 @@ def failed(tuned: TunedFindings) -> str:
 
 
 def _setting(value: object) -> str:
-    """A value of a table, where text may be a number."""
+    """Return a value of a table, whose text may be a number."""
     try:
         return number(float(str(value)))
     except ValueError:
@@ -219,7 +219,7 @@ def repeated(tuned: TunedFindings) -> bool:
 
 
 def sentence(tuned: TunedFindings) -> str:
-    """What a verdict from tuned techniques says of its budget."""
+    """Return the sentence of a verdict about the tuning budget."""
     if not tuned.evaluation.tuning_parity:
         return f"They were not tuned alike, at most: {budget(tuned)} on each workload."
     if not tuned.evenly_pruned:
@@ -228,7 +228,7 @@ def sentence(tuned: TunedFindings) -> str:
 
 
 def caveats(tuned: TunedFindings) -> list[str]:
-    """What limits an evaluation that was tuned."""
+    """Return the limits of an evaluation that was tuned."""
     at = [choice for choice in tuned.choices if choice.bound is not None]
     total = len(tuned.choices)
     notes = [f"The techniques were tuned with {budget(tuned)}: more candidates, or wider ranges, may turn differences."]
@@ -239,16 +239,16 @@ def caveats(tuned: TunedFindings) -> list[str]:
 
 
 def text(tuned: TunedFindings) -> str:
-    """Return how techniques were tuned."""
+    """Describe the search with its table."""
     rows = failed(tuned)
     parts = ["## Tuning", how(tuned), parity(tuned), f"{parity_sentence(tuned)} {numbers_of('tuning_budget')}"]
     if rows:
-        parts += ["Candidates that could not be trained count for nothing; the same command tries them again.", rows]
+        parts += ["Candidates that failed are left out. The same command tries them again.", rows]
     return "\n\n".join([*parts, spaces(tuned)])
 
 
 def numbers(tuned: TunedFindings) -> pd.DataFrame:
-    """Return a row per technique: what its search took."""
+    """Return a row per technique with the work of its search."""
     return pd.DataFrame([vars(spent) for spent in tuned.spent])
 
 

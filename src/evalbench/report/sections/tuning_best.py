@@ -21,13 +21,13 @@ FROM = 3
 
 
 def text(tuned: TunedFindings) -> str:
-    """How to read the curves of the best findings."""
+    """Explain how to read the curves of the best score found."""
     last = "the best of all candidates"
     if tuned.independent:
         return (
             "Expected validation score of the best of n candidates, computed from all candidates of a study, which"
             f" random search draws one by one (Dodge et al., 2019, without replacement); the curve ends at {last}."
-            " Where it has not levelled off, more candidates would find better ones."
+            " If the curve has not leveled off, more candidates would find better ones."
         )
     repeated = plural(tuned.evaluation.num_studies, "study", "studies")
     few = "" if tuned.evaluation.num_studies >= 3 else " Fewer than three studies show little of their spread."
@@ -38,21 +38,21 @@ def text(tuned: TunedFindings) -> str:
 
 
 def band(tuned: TunedFindings) -> str:
-    """What the band around the best findings is, if there is one."""
+    """Explain the band around the best score found, if there is one."""
     if tuned.independent:
         return "; the band is its standard deviation, estimated from the same candidates"
     return "; the band is the standard deviation of the studies" if tuned.evaluation.num_studies > 1 else ""
 
 
 def objective_label(tuned: TunedFindings, workload: str) -> tuple[str, float]:
-    """The words for a workload's first objective on an axis, and the factor to print it by."""
+    """Return the words for a workload's first objective on an axis, and the factor to print it by."""
     name, _ = objective_of(tuned.studies, workload)
     unit = unit_of(name, describe(name).unit, math.nan)
     return f"validation {unit.label}", unit.scale
 
 
 def draw(tuned: TunedFindings) -> Figure:
-    """A panel per workload: the best of n candidates of each technique, with one standard deviation."""
+    """Draw a panel per workload: the best of n candidates of each technique, with one standard deviation."""
     table = tuned.best_found
     names = [name for name in tuned.evaluation.workloads if (table["workload"] == name).any()]
     figure, axes = style.panels(len(names), 2.3 if len(names) > 1 else 3.3)
@@ -60,18 +60,18 @@ def draw(tuned: TunedFindings) -> Figure:
         label, scale = objective_label(tuned, workload)
         ends: list[float] = []
         for technique, part in table[table["workload"] == workload].groupby("technique", sort=False):
-            place = tuned.evaluation.techniques.index(str(technique))
+            index = tuned.evaluation.techniques.index(str(technique))
             n, mean, sd = (part[name].to_numpy() for name in ("n", "mean", "sd"))
             known = np.isfinite(sd)
             axis.fill_between(
                 n[known],
                 (mean - sd)[known] * scale,
                 (mean + sd)[known] * scale,
-                color=style.colour(place),
+                color=style.color(index),
                 alpha=0.15,
                 lw=0,
             )
-            axis.plot(n, mean * scale, color=style.colour(place), ls=style.dashes(place), lw=1.6)
+            axis.plot(n, mean * scale, color=style.color(index), ls=style.dashes(index), lw=1.6)
             later = mean[n >= min(FROM, n.max())] * scale
             ends += [float(later.min()), float(later.max())]
         axis.set_title(style.wrapped(workload_label(tuned.evaluation, workload), 34))
@@ -94,7 +94,7 @@ def alt(tuned: TunedFindings) -> str:
 
 
 def caption(tuned: TunedFindings) -> str:
-    """Return how to read the figure."""
+    """Explain how to read the figure."""
     return f"The best of n candidates by validation score{band(tuned)}. The axes show it from three candidates on."
 
 

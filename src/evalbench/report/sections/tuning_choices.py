@@ -14,7 +14,7 @@ from evalbench.report.sections.tuning import number, repeated, short_path
 
 
 def choices(tuned: TunedFindings) -> str:
-    """What each study chose, the default in brackets; a value at a bound is marked."""
+    """Return the values that each study chose, the default in brackets; a value at a bound is marked."""
     rows = []
     for technique in tuned.evaluation.techniques:
         mine = [choice for choice in tuned.choices if choice.technique == technique]
@@ -37,7 +37,7 @@ def _value(choice: Choice) -> str:
 
 
 def bounds(tuned: TunedFindings) -> str:
-    """Which ranges should be widened."""
+    """Say which ranges should be widened."""
     at: dict[tuple[str, str, str], list[str]] = {}
     for choice in tuned.choices:
         if choice.bound is not None:
@@ -52,7 +52,7 @@ def bounds(tuned: TunedFindings) -> str:
 
 
 def text(tuned: TunedFindings) -> str:
-    """Return what was chosen, and where ranges end too soon."""
+    """Return the table of chosen values, and name the ranges that end too soon."""
     return f"### What was chosen\n\n{bounds(tuned)} {numbers_of('tuning_choices')}\n\n{choices(tuned)}"
 
 

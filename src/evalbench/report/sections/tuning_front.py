@@ -19,7 +19,7 @@ from evalbench.report.section import Chart, Section, numbers_of
 
 
 def table(tuned: TunedFindings) -> str:
-    """The candidates that nothing else beats in all objectives."""
+    """Return the candidates that nothing else beats in all objectives."""
     table = tuned.front
     if table.empty:
         return ""
@@ -34,7 +34,7 @@ def table(tuned: TunedFindings) -> str:
 
 
 def draw(tuned: TunedFindings) -> Figure:
-    """A panel per workload: the first two objectives of every candidate; filled markers are on the front."""
+    """Draw a panel per workload: the first two objectives of every candidate; filled markers are on the front."""
     table = tuned.front
     objectives = tuned.search["objectives"]
     solved = set(table.loc[table["on_front"], "workload"])
@@ -44,11 +44,11 @@ def draw(tuned: TunedFindings) -> Figure:
         first, second = objectives[workload][:2]
         both = table[(table["workload"] == workload) & table["on_front"]]
         for technique, part in table[table["workload"] == workload].groupby("technique", sort=False):
-            place = tuned.evaluation.techniques.index(str(technique))
-            colour = style.colour(place)
-            axis.plot(part[second], part[first], style.marker(place), color=colour, ms=3, alpha=0.35, mfc="white")
+            index = tuned.evaluation.techniques.index(str(technique))
+            color = style.color(index)
+            axis.plot(part[second], part[first], style.marker(index), color=color, ms=3, alpha=0.35, mfc="white")
             best = part[part["on_front"]].sort_values(second)
-            axis.plot(best[second], best[first], style.marker(place), color=colour, ms=6, ls=":", lw=1)
+            axis.plot(best[second], best[first], style.marker(index), color=color, ms=6, ls=":", lw=1)
         axis.set_title(style.wrapped(workload_label(tuned.evaluation, workload), 34))
         axis.set_xlabel(second)
         axis.set_ylabel(first)
@@ -62,7 +62,7 @@ def draw(tuned: TunedFindings) -> Figure:
     style.legend_below(
         figure,
         [
-            Line2D([], [], color=style.colour(p), marker=style.marker(p), ls=":", lw=1, ms=6, label=name)
+            Line2D([], [], color=style.color(p), marker=style.marker(p), ls=":", lw=1, ms=6, label=name)
             for p, name in enumerate(tuned.evaluation.techniques)
         ],
         6,
@@ -71,7 +71,7 @@ def draw(tuned: TunedFindings) -> Figure:
 
 
 def _around(values: pd.Series[Any], minimize: bool) -> tuple[float, float]:
-    """Return the ends of an axis around a front, with more room on the side of what is worse."""
+    """Return the ends of an axis around a front, with more room on the worse side."""
     low, high = float(values.min()), float(values.max())
     span = high - low or abs(high) or 1.0
     better, worse = 0.1 * span, 0.6 * span
@@ -84,8 +84,8 @@ def text(tuned: TunedFindings) -> str:
     if not rows:
         return ""
     return (
-        "### Front\n\nCandidates that no other one of their study beats in all objectives; one that diverged is none of"
-        f" them. The first objective chose what was measured. {numbers_of('tuning_front')}\n\n{rows}"
+        "### Front\n\nCandidates that no other candidate of their study beats in all objectives, without those that"
+        f" diverged. The first objective chose the measured candidate. {numbers_of('tuning_front')}\n\n{rows}"
     )
 
 
@@ -111,8 +111,8 @@ FRONT = Section(
             lambda tuned: tuned.front,
             alt,
             lambda _: (
-                "The first objective against the second; filled markers are on the front. The axes show the"
-                " neighbourhood of the fronts: worse candidates lie beyond."
+                "The first objective against the second. Filled markers are on the front. The axes show the"
+                " neighborhood of the fronts. Worse candidates lie beyond."
             ),
             _solved,
         ),

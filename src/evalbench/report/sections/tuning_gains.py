@@ -14,11 +14,11 @@ from evalbench.statistics.judging import Verdict
 
 
 def gains(tuned: TunedFindings) -> str:
-    """Default against tuned, per technique and workload."""
+    """Return tuned and default scores, per technique and workload."""
     rows = []
     for technique in tuned.evaluation.techniques:
         mine = [gain for gain in tuned.gains if gain.technique == technique]
-        rows += [_gain_row(tuned, gain, place == 0) for place, gain in enumerate(mine)]
+        rows += [_gain_row(tuned, gain, index == 0) for index, gain in enumerate(mine)]
     level = percent(tuned.evaluation.confidence)
     return markdown(
         ["technique", "workload", "unit", "default", "tuned", "tuned − default", f"{level} interval"], rows, 3
@@ -53,7 +53,7 @@ def _gain_row(tuned: TunedFindings, gain: Gain, first: bool) -> list[str]:
 
 
 def gain_sentence(tuned: TunedFindings) -> str:
-    """In one sentence per technique what tuning bought over the data sets."""
+    """Say what tuning bought each technique over the data sets."""
     said = []
     for gain in tuned.gains:
         if gain.workload is None:
@@ -73,19 +73,19 @@ def _changes(tuned: TunedFindings) -> list[tuple[Verdict, Verdict]]:
 
 
 def _differ(old: Verdict, new: Verdict) -> bool:
-    return (old.quality, old.ring) != (new.quality, new.ring)
+    return (old.quality, old.recommendation) != (new.quality, new.recommendation)
 
 
 def changed_verdicts(tuned: TunedFindings) -> str:
-    """The rings as they are, beside those that the default settings would have got on the same splits."""
+    """Return the verdicts beside those that the default settings would have got on the same splits."""
     unit = tuned.findings.common
     rows = [
         [
             code(new.candidate),
             f"{unit.change(old.effect.mean)} {unit.change_interval(old.effect)}",
-            f"{old.quality} → {old.ring}",
+            f"{old.quality} → {old.recommendation}",
             f"{unit.change(new.effect.mean)} {unit.change_interval(new.effect)}",
-            f"{new.quality} → {new.ring}{' ←' if _differ(old, new) else ''}",
+            f"{new.quality} → {new.recommendation}{' ←' if _differ(old, new) else ''}",
         ]
         for old, new in _changes(tuned)
     ]
@@ -94,9 +94,9 @@ def changed_verdicts(tuned: TunedFindings) -> str:
 
 
 def changed_sentence(tuned: TunedFindings) -> str:
-    """Whether a ring or a quality is another one after tuning."""
+    """Say which verdicts tuning changed."""
     changed = [
-        f"{code(new.candidate)} went from {old.quality}, {old.ring}, to {new.quality}, {new.ring}"
+        f"{code(new.candidate)} went from {old.quality}, {old.recommendation}, to {new.quality}, {new.recommendation}"
         for old, new in _changes(tuned)
         if _differ(old, new)
     ]
@@ -134,22 +134,22 @@ def verdict_numbers(tuned: TunedFindings) -> pd.DataFrame:
             "effect": v.effect.mean * common.oriented,
             **dict(zip(("low", "high"), common.ends(v.effect.low, v.effect.high), strict=True)),
             "quality": str(v.quality),
-            "ring": str(v.ring),
+            "ring": str(v.recommendation),
         }
         for v in (before.verdicts if before is not None else ())
     )
 
 
 def text(tuned: TunedFindings) -> str:
-    """Return what tuning bought, and what it changed."""
+    """Return the gains by tuning, and the verdicts that it changed."""
     said = f"The tuned setting minus the default one, on the same seeds and splits.{gain_sentence(tuned)}"
     parts = ["### What tuning bought", f"{said} {numbers_of('tuning_gains')}", gains(tuned)]
     changed = changed_verdicts(tuned)
     if changed:
         parts += [
             "### What tuning changed in the verdicts",
-            f"{changed_sentence(tuned)} The default settings are judged on the same splits, with the cap of what nobody"
-            f" tuned. {numbers_of('default_verdicts')}",
+            f"{changed_sentence(tuned)} The default settings are judged on the same splits, with the cap for untuned"
+            f" techniques. {numbers_of('default_verdicts')}",
             changed,
         ]
     return "\n\n".join(parts)

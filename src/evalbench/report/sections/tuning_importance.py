@@ -26,20 +26,20 @@ from evalbench.space import place_of
 
 LABEL = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 JITTER = 0.06
-"""How far choices are spread beside their place, so that points do not hide each other."""
+"""Spread of choices around their tick, so that points do not hide each other."""
 
 
 def table(tuned: TunedFindings) -> str:
-    """Each hyperparameter's share of the variance of the validation score, by technique."""
+    """Return each hyperparameter's share of the variance of the validation score, by technique."""
     table = tuned.importance
     rows = []
     for technique in tuned.evaluation.techniques:
         mine = table[table["technique"] == technique]
         if mine["path"].nunique() < 2:
             continue  # one alone explains everything
-        for place, (path, one) in enumerate(mine.groupby("path", sort=False)):
+        for index, (path, one) in enumerate(mine.groupby("path", sort=False)):
             low, high = 100 * float(one["share"].min()), 100 * float(one["share"].max())
-            name, error = code(technique) if place == 0 else "", 100 * error_of_mean(one["error"])
+            name, error = code(technique) if index == 0 else "", 100 * error_of_mean(one["error"])
             doubt = f"± {error:.0f}" if math.isfinite(error) else "not known"
             rows.append(
                 [name, code(path), f"{100 * float(one['share'].mean()):.0f} %", doubt, f"{low:.0f} to {high:.0f} %"]
@@ -49,7 +49,7 @@ def table(tuned: TunedFindings) -> str:
 
 
 def parallel(tuned: TunedFindings) -> Figure:
-    """A panel per technique: every candidate a line over its hyperparameters; dark ones are the best of their study."""
+    """Draw a panel per technique: each candidate as a line over its hyperparameters, the best of its study dark."""
     spaces = _spaces(tuned)
     names = [name for name, space in spaces.items() if len(space) > 1]
     figure = Figure(figsize=(style.WIDTH, 2.5 * len(names) + 0.4))
@@ -62,10 +62,10 @@ def _parallel_panel(axis: Axes, tuned: TunedFindings, technique: str, space: Map
     rows = ranked(tuned)
     mine = rows[rows["technique"] == technique].sort_values("rank", ascending=False)
     paths = [*space, "rank"]
-    places = np.stack([_places(mine[path], space[path]) for path in space] + [1 - mine["rank"].to_numpy()], axis=1)
-    lines = [np.column_stack([np.arange(len(paths)), place]) for place in places]
-    colour = style.colour(tuned.evaluation.techniques.index(technique))
-    shades = [(*_rgb(colour), 0.06 + 0.8 * (1 - rank) ** 4) for rank in mine["rank"]]
+    heights = np.stack([_heights(mine[path], space[path]) for path in space] + [1 - mine["rank"].to_numpy()], axis=1)
+    lines = [np.column_stack([np.arange(len(paths)), height]) for height in heights]
+    color = style.color(tuned.evaluation.techniques.index(technique))
+    shades = [(*_rgb(color), 0.06 + 0.8 * (1 - rank) ** 4) for rank in mine["rank"]]
     axis.add_collection(
         LineCollection(lines, colors=shades, linewidths=[0.6 + 1.2 * (1 - r) ** 4 for r in mine["rank"]])
     )
@@ -73,22 +73,22 @@ def _parallel_panel(axis: Axes, tuned: TunedFindings, technique: str, space: Map
     axis.set_ylim(-0.08, 1.08)
     axis.set_yticks([])
     axis.spines["left"].set_visible(False)
-    axis.set_title(style.wrapped(technique, 60), loc="left", color=colour, fontweight="bold")
+    axis.set_title(style.wrapped(technique, 60), loc="left", color=color, fontweight="bold")
     axis.set_xticks(range(len(paths)))
     axis.set_xticklabels([*(path.removeprefix("optimizer.") for path in space), "rank in its study"])
     for x, path in enumerate(space):
-        axis.axvline(x, color=style.GREY, lw=0.8, zorder=0)
-        for place, text in _marks(space[path]):
-            axis.annotate(text, (x, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=LABEL)
-    axis.axvline(len(paths) - 1, color=style.GREY, lw=0.8, zorder=0)
-    for place, text in ((1.0, "best"), (0.0, "worst")):
+        axis.axvline(x, color=style.GRAY, lw=0.8, zorder=0)
+        for height, text in _marks(space[path]):
+            axis.annotate(text, (x, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=LABEL)
+    axis.axvline(len(paths) - 1, color=style.GRAY, lw=0.8, zorder=0)
+    for height, text in ((1.0, "best"), (0.0, "worst")):
         axis.annotate(
-            text, (len(paths) - 1, place), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=LABEL
+            text, (len(paths) - 1, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=LABEL
         )
 
 
 def slices(tuned: TunedFindings) -> Figure:
-    """A panel per technique and hyperparameter: the rank of every candidate against its value."""
+    """Draw a panel per technique and hyperparameter: the rank of every candidate against its value."""
     pairs = [(name, path) for name, space in _spaces(tuned).items() for path in space]
     figure, axes = style.panels(len(pairs), 2.0)
     rows = ranked(tuned)
@@ -105,7 +105,7 @@ def slices(tuned: TunedFindings) -> Figure:
             Line2D(
                 [],
                 [],
-                color=style.colour(p),
+                color=style.color(p),
                 marker=style.marker(p),
                 ls="",
                 ms=5,
@@ -120,9 +120,9 @@ def slices(tuned: TunedFindings) -> Figure:
 
 def _slice(axis: Axes, mine: pd.DataFrame, path: str, spec: Mapping[str, Any], workloads: list[str]) -> None:
     for workload, part in mine.groupby("workload", sort=False):
-        place = workloads.index(str(workload))
+        index = workloads.index(str(workload))
         values = pd.to_numeric(part[path], errors="coerce") if "choices" not in spec else _spread(part, path, spec)
-        axis.plot(values, 1 - part["rank"], style.marker(place), color=style.colour(place), ms=2.5, alpha=0.55, mew=0)
+        axis.plot(values, 1 - part["rank"], style.marker(index), color=style.color(index), ms=2.5, alpha=0.55, mew=0)
     if "choices" in spec:
         axis.set_xticks(range(len(spec["choices"])), [style.wrapped(number(choice)) for choice in spec["choices"]])
         axis.set_xlim(-0.5, len(spec["choices"]) - 0.5)
@@ -136,13 +136,13 @@ def _slice(axis: Axes, mine: pd.DataFrame, path: str, spec: Mapping[str, Any], w
 
 
 def _spread(part: pd.DataFrame, path: str, spec: Mapping[str, Any]) -> Any:
-    """Choices in their places, each point a little aside by its candidate's number: the same every time."""
-    places = part[path].map(lambda value: _choice(value, spec))
-    return places + JITTER * ((part["candidate"] % 7) - 3)
+    """Return choices as indices, each point shifted a little by its candidate's number: the same every time."""
+    indices = part[path].map(lambda value: _choice(value, spec))
+    return indices + JITTER * ((part["candidate"] % 7) - 3)
 
 
 def ranked(tuned: TunedFindings) -> pd.DataFrame:
-    """Every candidate with its rank in its study, 0 the best and 1 the worst, in the order that a study chooses by."""
+    """Return every candidate with its rank in its study, from 0 (best) to 1, in the order that a study chooses by."""
     table = tuned.studies.candidates
     keys = ["technique", "workload", *tuned.evaluation.factors, "study"]
     parts = []
@@ -159,35 +159,35 @@ def _spaces(tuned: TunedFindings) -> dict[str, Mapping[str, Any]]:
     return {name: space[name] for name in tuned.evaluation.techniques if name in space}
 
 
-def _places(values: pd.Series[Any], spec: Mapping[str, Any]) -> Any:
+def _heights(values: pd.Series[Any], spec: Mapping[str, Any]) -> Any:
     if "choices" in spec:
         return np.array([_choice(value, spec) / max(1, len(spec["choices"]) - 1) for value in values])
     return np.array([place_of(spec, value) for value in pd.to_numeric(values, errors="coerce")])
 
 
 def _choice(value: object, spec: Mapping[str, Any]) -> float:
-    """Return a choice's place in its list; NaN where a candidate's own space does not have it."""
+    """Return a choice's index in its list; nan if a candidate's own space does not have it."""
     texts = [str(choice) for choice in spec["choices"]]
     if str(value) in texts:
         return texts.index(str(value))
     read = pd.to_numeric(str(value), errors="coerce")  # 16 is read as 16.0
-    return next((place for place, choice in enumerate(spec["choices"]) if choice == read), math.nan)
+    return next((index for index, choice in enumerate(spec["choices"]) if choice == read), math.nan)
 
 
 def _marks(spec: Mapping[str, Any]) -> list[tuple[float, str]]:
     if "choices" in spec:
         last = max(1, len(spec["choices"]) - 1)
-        return [(place / last, number(choice)) for place, choice in enumerate(spec["choices"])]
+        return [(index / last, number(choice)) for index, choice in enumerate(spec["choices"])]
     return [(0.0, number(spec["low"])), (1.0, number(spec["high"]))]
 
 
-def _rgb(colour: str) -> tuple[float, float, float]:
-    red, green, blue = (int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5))
+def _rgb(color: str) -> tuple[float, float, float]:
+    red, green, blue = (int(color[start : start + 2], 16) / 255 for start in (1, 3, 5))
     return red, green, blue
 
 
 def text(tuned: TunedFindings) -> str:
-    """Return the table of importances, and how they were computed."""
+    """Return the table of importances with its explanation."""
     rows = table(tuned)
     if not rows:
         return ""
@@ -195,7 +195,7 @@ def text(tuned: TunedFindings) -> str:
         "### What mattered\n\nShare of the variance of the validation score over the search space that a"
         " hyperparameter explains by itself, by functional ANOVA on a random forest (Hutter et al., 2014), one study at"
         " a time. It is a share of what the ranges allow: a range that holds bad values makes its hyperparameter"
-        " important. The standard error says how much a share varies where as many candidates are drawn from those"
+        " important. The standard error says how much a share varies if as many candidates are drawn from those"
         " of its study, with"
         f" replacement. {numbers_of('tuning_importance')}\n\n{rows}"
     )
@@ -220,8 +220,8 @@ IMPORTANCE = Section(
             ranked,
             lambda _: "Parallel coordinates of the candidates, shaded by their rank",
             lambda _: (
-                "Every candidate of the techniques with two hyperparameters or more is a line; the darker, the better"
-                " its rank in its study."
+                "Every candidate of the techniques with two hyperparameters or more is a line. The darker the line, the"
+                " better its rank in its study."
             ),
             lambda tuned: _there(tuned) and any(len(space) > 1 for space in tuned.search["space"].values()),
         ),

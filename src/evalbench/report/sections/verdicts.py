@@ -19,7 +19,7 @@ WORK = ("updates", "examples", "FLOPs")  # columns that a foreign table may know
 
 
 def table(findings: JudgedFindings) -> str:
-    """The table that decides: a row per technique, best rank first."""
+    """Return the table that decides: a row per technique, best rank first."""
     judged = findings.judged
     baseline = judged.baseline
     base = ["", code(baseline), "*baseline*", "", "", "1", *work_cells(findings, baseline), "", ""]
@@ -35,15 +35,16 @@ def table(findings: JudgedFindings) -> str:
             reason = "no pairs with the baseline"
             rows.append(["–", code(name), "**INVALID**", reason, "", "–", *work_cells(findings, name), "", "0"])
     headers = [
-        "rank", "technique", "ring", f"effect ({plain(findings.common.difference)}) [{percent(findings.family)} CI]",
-        "wins", "cost ratio", *WORK, "data sets", "seeds",
+        "rank", "technique", "recommendation",
+        f"effect ({plain(findings.common.difference)}) [{percent(findings.family)} CI]", "wins", "cost ratio", *WORK,
+        "data sets", "seeds",
     ]  # fmt: skip
     known = [
-        place
-        for place, name in enumerate(headers)
-        if name not in WORK or any(row[place] not in ("–", UNKNOWN) for row in rows)
+        index
+        for index, name in enumerate(headers)
+        if name not in WORK or any(row[index] not in ("–", UNKNOWN) for row in rows)
     ]
-    return markdown([headers[place] for place in known], [[row[place] for place in known] for row in rows], 3)
+    return markdown([headers[index] for index in known], [[row[index] for index in known] for row in rows], 3)
 
 
 def _verdict_row(findings: JudgedFindings, verdict: Verdict) -> list[str]:
@@ -53,7 +54,7 @@ def _verdict_row(findings: JudgedFindings, verdict: Verdict) -> list[str]:
     return [
         str(findings.judged.ranks[verdict.candidate]),
         code(verdict.candidate),
-        f"**{verdict.ring}**",
+        f"**{verdict.recommendation}**",
         f"{unit.change(verdict.effect.mean)} {unit.change_interval(verdict.effect)}",
         f"{verdict.wins}/{pairs}{tied}",
         _ratio(verdict),
@@ -72,14 +73,14 @@ def _ratio(verdict: Verdict) -> str:
 
 
 def how_to_read(findings: JudgedFindings) -> str:
-    """How to read the table of verdicts."""
+    """Explain how to read the table of verdicts."""
     rope = findings.common.size(findings.judged.design.rope)
     baseline = code(findings.judged.baseline)
     number = len(findings.comparisons)
     family = f", which allows for {number} comparisons" if number > 1 else ""
-    source = "declared beforehand" if findings.evaluation.rope_declared else "evalbench's default: none was declared"
+    source = "declared beforehand" if findings.evaluation.rope_declared else "evalbench's default, as none was declared"
     pairs = len(findings.judged.pairs)
-    stricter = f"; ranks allow for all {pairs} pairs, which is stricter than the verdicts" if pairs > 1 else ""
+    stricter = f". Ranks allow for all {pairs} pairs, so they are stricter than the verdicts" if pairs > 1 else ""
     unit = (
         f"{plain(findings.common.difference)}, averaged over data sets of equal weight"
         if len(findings.data_sets) > 1
@@ -94,7 +95,7 @@ def how_to_read(findings: JudgedFindings) -> str:
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
-    """A row per technique; effects in the unit that the report prints (`unit`)."""
+    """Return a row per technique; effects in the unit that the report prints (`unit`)."""
     baseline = findings.judged.baseline
     rows: list[dict[str, Any]] = [
         {
@@ -117,7 +118,7 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
     return {
         "technique": v.candidate,
         "rank": findings.judged.ranks[v.candidate],
-        "ring": str(v.ring),
+        "ring": str(v.recommendation),
         "quality": str(v.quality),
         "cost_class": str(v.cost_class),
         "unit": findings.common.difference,
