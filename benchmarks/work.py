@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from evalbench import models
 from evalbench.cell import Cell
-from evalbench.composition import conf_folder
 from evalbench.config import Config, parse
 from evalbench.engine import training
 from evalbench.engine.batches import Batches
+from evalbench.programs import conf_folder
 from evalbench.seeds import Role, derive
 from evalbench.workloads import Split, draw_split, fit_scaling
 

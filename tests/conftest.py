@@ -17,8 +17,8 @@ from hydra import compose, initialize_config_dir
 import postgresql
 from evalbench.__main__ import main
 from evalbench.cell import Cell
-from evalbench.composition import conf_folder
 from evalbench.config import Config, parse
+from evalbench.programs import conf_folder
 
 Compose = Callable[..., Config]
 Cli = Callable[..., subprocess.CompletedProcess[str]]

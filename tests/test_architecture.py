@@ -1,4 +1,4 @@
-"""Imports flow one way, heavy libraries stay in the rooms that need them, and starting is light."""
+"""Imports flow one way, heavy libraries stay in the modules that need them, starting is light, and code stays small."""
 
 import ast
 import subprocess
@@ -9,79 +9,10 @@ from pathlib import Path
 import pytest
 
 import evalbench
+from modules import MODULES, PAGE, written
 
 SOURCE = Path(evalbench.__file__).parent
-ROOMS = [
-    "errors",
-    "names",
-    "interrupts",
-    "programs",
-    "seeds",
-    "trial",
-    "tasks",
-    "provenance",
-    "ranks",
-    "space",
-    "own_code",
-    "config",
-    "processes",
-    "store",
-    "tracking",
-    "live",
-    "mirror",
-    "sync",
-    "imports",
-    "workloads",
-    "models",
-    "weights",
-    "parts",
-    "engine.halving",
-    "engine.batches",
-    "engine.tracing",
-    "engine.noise",
-    "engine.schedules",
-    "engine.counting",
-    "engine.state",
-    "engine.python_state",
-    "engine.kernels",
-    "engine.calls",
-    "engine.instances",
-    "engine.optimizers",
-    "engine.one_by_one",
-    "engine.steps",
-    "engine.members",
-    "engine.guard",
-    "engine.networks",
-    "engine.data",
-    "engine.validation",
-    "engine.gradients",
-    "engine.cohort",
-    "engine.checkpoints",
-    "engine.memory",
-    "engine.training",
-    "engine.checks",
-    "cost",
-    "cell",
-    "statistics",
-    "search",
-    "tuning",
-    "record",
-    "report.render",
-    "report.analysis",
-    "report.section",
-    "report.sections",
-    "report.page",
-    "report",
-    "comparison",
-    "dashboard",
-    "evaluation",
-    "composition",
-    "api",
-    "__init__",
-    "terminal",
-    "__main__",
-]
-"""Lowest first: a room imports only from itself and from rooms before it."""
+ORDER = list(MODULES)
 HEAVY = {
     "torch": {"models", "engine", "cost", "weights", "tasks", "parts"},
     "safetensors": {"weights"},
@@ -97,17 +28,19 @@ HEAVY = {
     "sklearn": {"workloads", "tasks"},
     "hydra": {"config", "processes", "composition", "api", "terminal"},
 }
+MOST_LINES, MOST_LINES_OF_A_FUNCTION = 450, 50
+"""Complexity has a limit too, in pyproject.toml."""
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
-def room_of(parts: Sequence[str]) -> str | None:
-    """Return the room that a file's or an import's dotted name lies in; None for what is in no room."""
+def module_of(parts: Sequence[str]) -> str | None:
+    """Return the module of a file or of an imported name, given in parts; None if there is none."""
     names = (".".join(parts[:depth]) for depth in (2, 1))
-    return next((name for name in names if name in ROOMS), None)
+    return next((name for name in names if name in MODULES), None)
 
 
-def room_of_file(file: Path) -> str | None:
-    return room_of(file.relative_to(SOURCE).with_suffix("").parts)
+def module_of_file(file: Path) -> str | None:
+    return module_of(file.relative_to(SOURCE).with_suffix("").parts)
 
 
 def imports(file: Path) -> Iterator[str]:
@@ -120,29 +53,42 @@ def imports(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_every_file_has_a_room() -> None:
-    homeless = {str(file.relative_to(SOURCE)) for file in FILES if room_of_file(file) is None}
+def test_every_file_belongs_to_a_module() -> None:
+    homeless = {str(file.relative_to(SOURCE)) for file in FILES if module_of_file(file) is None}
     assert homeless == {"engine/__init__.py"}
-    assert {room_of_file(file) for file in FILES} - {None} == set(ROOMS)
+    assert {module_of_file(file) for file in FILES} - {None} == set(MODULES)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_a_room_imports_only_from_lower_rooms_and_itself(file: Path) -> None:
-    room = room_of_file(file)
+def test_a_module_imports_only_lower_modules_and_itself(file: Path) -> None:
+    module = module_of_file(file)
     for name in imports(file):
         package, *parts = name.split(".")
         if package == "evalbench":
-            other = room_of(parts)
+            other = module_of(parts)
             assert other is not None, name
-            assert room is not None, f"{file.name} imports {name}"
-            assert ROOMS.index(other) <= ROOMS.index(room), name
+            assert module is not None, f"{file.name} imports {name}"
+            assert ORDER.index(other) <= ORDER.index(module), name
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_heavy_libraries_stay_in_their_rooms(file: Path) -> None:
+def test_heavy_libraries_stay_in_their_modules(file: Path) -> None:
     for name in imports(file):
         allowed = HEAVY.get(name.split(".")[0])
-        assert allowed is None or str(room_of_file(file)).split(".")[0] in allowed, name
+        assert allowed is None or str(module_of_file(file)).split(".")[0] in allowed, name
+
+
+def test_the_table_in_the_docs_is_the_order_that_is_checked() -> None:
+    assert PAGE.read_text(encoding="utf-8") == written(), "run: cd tests && python modules.py"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_files_and_functions_stay_small(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count("\n") <= MOST_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < MOST_LINES_OF_A_FUNCTION, node.name
 
 
 @pytest.mark.slow

@@ -5,11 +5,11 @@ import pytest
 import yaml
 
 from conftest import compose_config
-from evalbench.composition import conf_folder
 from evalbench.config import section
 from evalbench.config.parts import Part
 from evalbench.config.section import Section
 from evalbench.errors import ConfigError
+from evalbench.programs import conf_folder
 from evalbench.terminal.command_line import add_multirun
 from evalbench.trial import Budget
 

@@ -14,8 +14,8 @@ from hydra.core.utils import JobStatus
 
 import process_jobs
 from evalbench import processes
-from evalbench.composition import conf_folder
 from evalbench.processes import Job, Shares
+from evalbench.programs import conf_folder
 
 
 def job(folder: Path, number: int, *deeds: str, devices: int = 1) -> Job:

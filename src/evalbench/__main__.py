@@ -6,6 +6,9 @@ import sys
 from importlib import import_module
 
 from evalbench import programs
+from evalbench.programs import conf_folder
+
+__all__ = ["conf_folder", "main"]
 
 COMMANDS = {
     "report": "evalbench.report.__main__",

@@ -23,13 +23,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from evalbench import processes, programs, tuning
 from evalbench.cell import Cell
-from evalbench.composition import add_to_search, compose_job, conf_folder, refusal, split_jobs
+from evalbench.composition import add_to_search, compose_job, refusal, split_jobs
 from evalbench.config import parse
 from evalbench.errors import ConfigError, InputError
 from evalbench.evaluation.checks import check_trainable
 from evalbench.evaluation.conclude import Outcome
 from evalbench.evaluation.plan import Plan
 from evalbench.evaluation.run import Train, run, train_here
+from evalbench.programs import conf_folder
 from evalbench.report import Report
 from evalbench.store import Store
 

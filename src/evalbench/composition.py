@@ -3,7 +3,6 @@
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
@@ -14,15 +13,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from evalbench.evaluation.naming import name_for
 from evalbench.interrupts import held_back
-
-
-def conf_folder() -> Path:
-    """Return the folder of the configuration: in the wheel beside this file, in a checkout at the top."""
-    here = Path(__file__).resolve().parent
-    for folder in (here / "conf", here.parents[1] / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise FileNotFoundError(f"evalbench is installed without its configuration: no conf/config.yaml near {here}")
+from evalbench.programs import conf_folder
 
 
 def add_to_search(arguments: list[str]) -> list[str]:

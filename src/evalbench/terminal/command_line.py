@@ -12,8 +12,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from evalbench import programs
-from evalbench.composition import add_to_search, conf_folder, refusal
+from evalbench.composition import add_to_search, refusal
 from evalbench.errors import ConfigError, InputError
+from evalbench.programs import conf_folder
 
 _LOOKING = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "-sc")
 
