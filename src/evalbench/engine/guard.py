@@ -215,6 +215,20 @@ def _outside_torch(drew_from: Collection[str]) -> str | None:
     return f"it draws from {names} in a way that cannot be batched" if names else None
 
 
+def _different(stack: Stack, batched: Pass, place: int, plain: Pass) -> str | None:
+    """Return the first result of a step in which a member of the batched program and its lone network differ."""
+    if not _close(batched.loss[place], plain.loss[0]):
+        return "its loss"
+    smallest = SMALLEST * _largest(plain.gradients)
+    for name, ours, theirs in zip(stack.trained, batched.gradients, plain.gradients, strict=True):
+        if not _close(ours[place], theirs[0], smallest):
+            return f"the gradient of {name}"
+    for name, ours, theirs in zip(stack.carried, batched.carried, plain.carried, strict=True):
+        if not _close(ours[place], theirs[0]):
+            return f"the buffer {name}"
+    return None
+
+
 def _differs(
     steps: Steps, stack: Stack, examples: Sequence[Example], seen: Sequence[Seen], places: Sequence[int]
 ) -> str | None:
@@ -225,16 +239,9 @@ def _differs(
         if (reason := _gave_up(steps)) is not None:
             return reason
         for one, place in zip(seen, places, strict=True):
-            plain = one.passes[number]
-            largest = _largest(plain.gradients)
-            if not _close(batched.loss[place], plain.loss[0]):
-                return f"its loss differs from that of a plain loop in step {number + 1}"
-            for name, ours, theirs in zip(stack.trained, batched.gradients, plain.gradients, strict=True):
-                if not _close(ours[place], theirs[0], SMALLEST * largest):
-                    return f"the gradient of {name} differs from that of a plain loop in step {number + 1}"
-            for name, ours, theirs in zip(stack.carried, batched.carried, plain.carried, strict=True):
-                if not _close(ours[place], theirs[0]):
-                    return f"the buffer {name} differs from that of a plain loop after step {number + 1}"
+            different = _different(stack, batched, place, one.passes[number])
+            if different is not None:
+                return f"{different} differs from that of a plain loop in step {number + 1}"
         for value, after in zip(whole.carried.values(), batched.carried, strict=True):
             value.copy_(after)
         _descend(whole, batched.gradients)

@@ -3,7 +3,7 @@
 import copy
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
@@ -138,6 +138,15 @@ def _of_class(module: nn.Module) -> dict[str, Any]:
     }
 
 
+GENERATORS: dict[type, Callable[[Any], Any]] = {
+    random.Random: lambda value: value.getstate(),
+    np.random.Generator: lambda value: repr(value.bit_generator.state),
+    np.random.RandomState: lambda value: repr(value.get_state()),
+    torch.Generator: lambda value: value.get_state().tolist(),
+}
+"""Generators of random numbers, and how to read the state of each."""
+
+
 def _opened(value: Any) -> tuple[Any, Iterator[tuple[str, Any]]]:
     """Return what is seen of a value as a whole, and its parts with their places."""
     nothing: Iterator[tuple[str, Any]] = iter(())
@@ -149,14 +158,8 @@ def _opened(value: Any) -> tuple[Any, Iterator[tuple[str, Any]]]:
         return sorted(map(repr, value)), nothing
     if isinstance(value, np.ndarray):
         return (str(value.dtype), value.shape, value.tobytes() if value.dtype != object else None), nothing
-    if isinstance(value, random.Random):
-        return value.getstate(), nothing
-    if isinstance(value, np.random.Generator):
-        return repr(value.bit_generator.state), nothing
-    if isinstance(value, np.random.RandomState):
-        return repr(value.get_state()), nothing
-    if isinstance(value, torch.Generator):
-        return value.get_state().tolist(), nothing
+    if isinstance(value, tuple(GENERATORS)):
+        return next(state(value) for kind, state in GENERATORS.items() if isinstance(value, kind)), nothing
     if isinstance(value, nn.Module):
         held = {**dict(value.named_parameters()), **dict(value.named_buffers()), **_attributes(value)}
         return "module", ((f".{key}", part) for key, part in held.items())
