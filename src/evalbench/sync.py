@@ -1,4 +1,4 @@
-"""`evalbench sync [EVALUATION ...]` sends what trackers lack, from the store, each thing once."""
+"""`evalbench sync [EVALUATION ...]` sends trials and reports that trackers lack, from the store, each once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STORE = "sqlite:///outputs/store.sqlite"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Send what is missing and say so; return 0, 1 where a tracker failed, 2 for what is not known."""
+    """Send the missing trials and reports; return 0, 1 if a tracker failed, 2 for an unknown evaluation or store."""
     return programs.run("error", lambda: _main(arguments))
 
 
@@ -32,14 +32,14 @@ def _main(arguments: Sequence[str] | None) -> int:
         for name in trackers:
             try:
                 failed |= not _send(Mirror(store, evaluation, name), f"{evaluation}, {name}")
-            except InputError as error:  # its library is missing, say: that is no reason to leave out the others
+            except InputError as error:  # a missing library, perhaps: the other trackers are still served
                 print(f"{evaluation}, {name}: nothing sent; {one_line(error)}")
                 failed = True
     return int(failed)
 
 
 def existing(url: str) -> Store:
-    """Return a store that is there already; raise `InputError` where there is none, instead of making an empty one."""
+    """Return an existing store; raise `InputError` if there is none, instead of making an empty one."""
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).is_file():
         raise InputError(f"there is no store {path}: go to where it was made, or name another with --store URL")
@@ -47,14 +47,14 @@ def existing(url: str) -> Store:
 
 
 def _send(mirror: Mirror, where: str) -> bool:
-    """Send what one tracker lacks of one evaluation; return whether it has all of it now."""
+    """Send the missing trials and the report of an evaluation to a tracker; return whether it has all of them now."""
     before, lacked_report = mirror.waiting(), mirror.lacks_conclusion()
     problem = ""
     try:
         mirror.send()
         mirror.conclude()
         mirror.tracker.close()
-    except Exception as error:  # whatever a tracker raises
+    except Exception as error:  # a tracker may raise anything
         lines = str(error).strip().splitlines() or ["no message"]
         problem = f"; {mirror.waiting()} are still missing ({type(error).__name__}: {lines[0]})"
     sent = before - mirror.waiting()
@@ -65,7 +65,7 @@ def _send(mirror: Mirror, where: str) -> bool:
 
 def _parser() -> argparse.ArgumentParser:
     parser = programs.Arguments(prog="evalbench sync", description=__doc__)
-    parser.add_argument("evaluation", nargs="*", help="its name; all that the store knows where none is given")
+    parser.add_argument("evaluation", nargs="*", help="its name (default: all evaluations in the store)")
     parser.add_argument("--store", default=STORE, metavar="URL", help="the store (default: %(default)s)")
     return parser
 

@@ -18,7 +18,7 @@ TRACKER = "evalbench.tracking.wandb.WandbTracker"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write both, or say what would be written where runs are offline; return the exit code."""
+    """Write both, or print their content if runs are offline; return the exit code."""
     return programs.run("error", lambda: _write(_parser().parse_args(arguments)))
 
 
@@ -28,16 +28,16 @@ def _write(asked: argparse.Namespace) -> int:
     if not known:
         raise InputError(f"{asked.evaluation} is not mirrored to W&B: run it with tracker=wandb")
     entity, project = asked.entity or known[0]["entity"], asked.project or known[0]["project"]
-    found = views(asked.evaluation, about)
+    dashboard = views(asked.evaluation, about)
     if known[0]["mode"] != "online" and asked.entity is None:
         print(f"{asked.evaluation} is mirrored {known[0]['mode']}: nothing was written. Online, there would be:")
-        print("\n".join(f"  {one_line(line)}" for line in found.lines()))
+        print("\n".join(f"  {one_line(line)}" for line in dashboard.lines()))
         print("Send the runs with wandb sync, then give --entity NAME; docs/dashboards.md shows what needs no account.")
         return 0
     require("wandb_workspaces", "dashboards")
     try:
         entity = entity or _default_entity()
-        for made in (workspace(found, entity, project), report(found, entity, project)):
+        for made in (workspace(dashboard, entity, project), report(dashboard, entity, project)):
             made.save()
             print(made.url)
     except Exception as error:  # of many classes: no login, no network, no such project

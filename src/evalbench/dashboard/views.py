@@ -1,4 +1,4 @@
-"""What an evaluation's dashboard shows, and the same as W&B's workspace and report."""
+"""The views of an evaluation's dashboard, and W&B's workspace and report made of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ MOST_COLUMNS = 6
 
 @dataclass(frozen=True)
 class Views:
-    """The views of one evaluation, plain values."""
+    """The views of an evaluation: plain values."""
 
     evaluation: str
     question: str
     curves: Mapping[str, Sequence[str]]
     """For each workload its metrics, to be drawn by technique, with the range over runs as a band."""
     axis: str
-    """What the curves are drawn over: `epoch` or `step`."""
+    """The x-axis of curves: `epoch` or `step`."""
     searched: bool
-    """Whether there are runs with hyperparameters that a search has tried, beside those to be judged."""
+    """Whether there are runs of candidates of a search, beside those to be judged."""
     settings: Sequence[str]
     """Settings that differ between runs, the left axes of the parallel-coordinates view."""
     results: Sequence[str]
@@ -31,7 +31,7 @@ class Views:
     """Tables of the evaluation's own run."""
 
     def lines(self) -> list[str]:
-        """Say what there is to see, a line per section."""
+        """Return a line per section that describes it."""
         return [
             *(
                 f"{workload}: curves over {self.axis}s, grouped by {GROUP} with bands: {', '.join(names)}"
@@ -43,16 +43,16 @@ class Views:
 
 
 def views(evaluation: str, about: Mapping[str, Any]) -> Views:
-    """Return the views that fit an evaluation, from what the store says about it for trackers."""
+    """Return the views of an evaluation, from its description for trackers in the store."""
     cells = about["cells"]
     metrics = {cell["workload"]: cell["metric"] for cell in cells}
-    found: dict[str, dict[str, None]] = {}
+    choices: dict[str, dict[str, None]] = {}
     for cell in cells:
         values = {**cell["choices"], "dataset": cell["workload"]}
         values |= {k: v for g in ("optimizer", "model") for k, v in cell["settings"][g].items() if k != "_target_"}
         for key, value in values.items():
-            found.setdefault(key, {})[str(value)] = None
-    varied = [key for key, values in found.items() if len(values) > 1 and key != GROUP]
+            choices.setdefault(key, {})[str(value)] = None
+    varied = [key for key, values in choices.items() if len(values) > 1 and key != GROUP]
     return Views(
         evaluation=evaluation,
         question=about["question"] or evaluation,
