@@ -69,6 +69,10 @@ def test_cells_may_train_in_processes(workspace: Path) -> None:
     [
         ({"overrides": ["optimizer=adan"]}, "optimizer has no option 'adan': choose one of adam,"),
         ({"overrides": ["num_seed=3"]}, "there is no key 'num_seed': did you mean 'num_seeds'?"),
+        (
+            {"overrides": ["model.depth=range(1,1)"]},
+            "the sweep must have at least one cell, but one of its lists is empty",
+        ),
         ({"models": {}}, "models must have at least one network"),
         ({"models": {"mlp": MLP}}, "models: 'mlp' is the name of a model that is there already"),
         ({"models": {"a b": MLP}}, "models: a name must have letters, digits, _ and - only, not 'a b'"),

@@ -190,7 +190,7 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
     assert "](small/report.md)" in (tmp_path / "index.md").read_text()
 
     altered = [cell_of(*common, f"optimizer={name}", "evaluation.rope.accuracy=0.05") for name in ("sgd", "adam")]
-    with pytest.raises(ConfigError, match=r"^evaluation\.rope must stay"):
+    with pytest.raises(ConfigError, match=r"^evaluation\.rope must stay as declared"):
         check_trainable(Plan.of(altered), store)
 
     more = Plan.of([cell_of(*common, f"optimizer={name}", "num_seeds=5") for name in ("sgd", "adam")])

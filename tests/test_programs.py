@@ -125,6 +125,7 @@ def test_variables_of_another_group_are_left_outside(monkeypatch: pytest.MonkeyP
     for name in names:
         monkeypatch.setenv(name, "1")
     assert programs.run("it", lambda: sum(name in os.environ for name in names)) == 0
+    assert all(name in os.environ for name in names)  # a notebook keeps them
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run what the command line asks for, and leave with its exit code."""
+    """Run the command, and exit with its code."""
     code = _main(*sys.argv[1:2])
     if code:
         raise SystemExit(code)

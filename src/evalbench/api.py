@@ -1,4 +1,4 @@
-"""An evaluation from Python: what the command line asks for, and networks and data sets that are Python objects."""
+"""An evaluation from Python: the overrides of the command line, and networks and data sets that are Python objects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from evalbench import processes, programs, tuning
 from evalbench.cell import Cell
 from evalbench.composition import add_to_search, compose_job, refusal, split_jobs
 from evalbench.config import parse
-from evalbench.errors import ConfigError, InputError
+from evalbench.errors import ConfigError, InputError, JobLostError
 from evalbench.evaluation.checks import check_trainable
 from evalbench.evaluation.conclude import Outcome
 from evalbench.evaluation.plan import Plan
@@ -46,11 +46,11 @@ class Evaluation:
     """An evaluation that has ended; in a notebook it shows its report."""
 
     outcome: Outcome
-    """The number of trials by state, and what failed."""
+    """The number of trials by state, and the failures."""
     folder: Path
-    """Where `report.md`, `report.html`, `results.csv` and the other tables are."""
+    """The folder of `report.md`, `report.html`, `results.csv` and the other tables."""
     report: Report
-    """What the results say: verdicts, tables and figures as data."""
+    """Verdicts, tables and figures as data."""
 
     @cached_property
     def results(self) -> pd.DataFrame:
@@ -74,40 +74,35 @@ def evaluate(
     name: str | None = None,
     workers: int = 0,
 ) -> Evaluation:
-    """Compare techniques: train what the store lacks, write the report into `reports/NAME`, and return both.
+    """Compare techniques: train the trials that the store lacks, write the report into `reports/NAME`, return both.
 
-    `evaluate(["optimizer=sgd,adam", "dataset=iris,wine"])` is `evalbench -m optimizer=sgd,adam dataset=iris,wine`: the
-    same trials, the same store and report. Without a sweep file the first list is what is compared.
+    `evaluate(["optimizer=sgd,adam", "dataset=iris,wine"])` gives the trials, the store and the report of
+    `evalbench -m optimizer=sgd,adam dataset=iris,wine`. The first list is compared, unless a sweep file says otherwise.
 
     Args:
         overrides: as on the command line: `+sweep=optimizers`, `optimizer=sgd,adam`, `budget.epochs=20`.
-        models: networks to compare, by name: classes or functions of a module, or a `functools.partial` of one with
-            keyword arguments. Each is called as `factory(in_features=..., out_features=...)`, with `activation`,
+        models: networks to compare, by name: classes or functions of a module, or `functools.partial` of one with
+            keywords. Each is called as `factory(in_features=..., out_features=...)`, with `activation`,
             `gain`, `image` or `vocabulary` if it names them, and returns an `nn.Module` that takes `(B, D)` float32
             and returns `(B, out_features)`. Its code is part of a trial's identity, so it must lie in a file:
             a notebook's cell can write one with `%%writefile nets.py`.
         data: one or more `evalbench.workloads.Dataset`, known by their content. They replace `dataset=`.
-        baseline: the technique that all others are compared with; the first one, unless a sweep file names it.
+        baseline: the technique that all others are compared with; by default the first.
         num_seeds: trainings per technique and data set; 10 by default.
         name: the name of the evaluation and of its folder.
         workers: 0 trains in this process, one cell after another; more train in as many processes. These read the
             script that called `evaluate` again: there, call it below `if __name__ == "__main__":`.
 
     Returns:
-        The evaluation with its report. Trials that failed are in its `outcome.failures`; the others count.
+        The evaluation with its report. Its `outcome.failures` lists failed trials.
 
     Raises:
         InputError: something cannot be used; the message is one line: the rule, the value, the remedy.
-        StorageError: results cannot be kept.
-        KeyboardInterrupt: what has ended by then is in the store; the same call goes on from there.
+        StorageError, KeyboardInterrupt: the same call continues with the trials that the store has by then.
     """
-    given = {"evaluation.baseline": baseline, "num_seeds": num_seeds, "evaluation.name": name}
-    arguments = [
-        *(_offer_models(models) if models is not None else ()),
-        *(_offer_data(data, workers) if data is not None else ()),
-        *overrides,
-        *(f"{key}={value}" for key, value in given.items() if value is not None),
-    ]
+    named = {"evaluation.baseline": baseline, "num_seeds": num_seeds, "evaluation.name": name}
+    objects = [*_offer_models(models), *_offer_data(data, workers)]
+    arguments = [*objects, *overrides, *(f"{key}={value}" for key, value in named.items() if value is not None)]
     with programs.shell_outside():
         trees = _compose(add_to_search(arguments))
         plan = Plan.of([parse(tree, tree.hydra) for tree in trees])
@@ -115,15 +110,20 @@ def evaluate(
         store = Store(plan.config.store_url)
         check_trainable(plan, store)
         train = train_here(plan, store) if workers == 0 else _train_in(workers, trees)
-        log_folder = Path(trees[0].hydra.sweep.dir)
-        outcome = run(plan, store, train, _command(arguments, models, data), log_folder)
+        outcome = run(plan, store, train, _command(arguments, models, data), Path(trees[0].hydra.sweep.dir))
     if outcome.report is None:
-        raise KeyboardInterrupt
+        raise _unfinished(outcome)
     return Evaluation(outcome, plan.folder, outcome.report)
 
 
+def _unfinished(outcome: Outcome) -> BaseException:
+    if outcome.interrupted:
+        return KeyboardInterrupt()
+    return JobLostError(f"{outcome.num_ended} of {outcome.num_trials} trials are in the store: give the call again")
+
+
 def train_job(tree: DictConfig) -> None:
-    """Train one cell in a worker: Hydra's task function there."""
+    """Train a cell in a worker: Hydra's task function there."""
     config = parse(tree, HydraConfig.get())
     tuning.run(Cell.of(config), Store(config.store_url, patient=True))
 
@@ -131,7 +131,9 @@ def train_job(tree: DictConfig) -> None:
 # ── Python objects as options of the configuration ────────────────────────────────────────────────────────────────────
 
 
-def _offer_models(models: Mapping[str, Factory]) -> list[str]:
+def _offer_models(models: Mapping[str, Factory] | None) -> list[str]:
+    if models is None:
+        return []
     if not models:
         raise InputError("models must have at least one network: give name=factory, or leave it out")
     for name, factory in models.items():
@@ -158,7 +160,9 @@ def _settings(name: str, factory: Factory) -> dict[str, Any]:
     return {"_target_": target, **arguments}
 
 
-def _offer_data(data: Dataset | Sequence[Dataset], workers: int) -> list[str]:
+def _offer_data(data: Dataset | Sequence[Dataset] | None, workers: int) -> list[str]:
+    if data is None:
+        return []
     from evalbench.workloads import Dataset, given
 
     datasets = [data] if isinstance(data, Dataset) else list(data)
@@ -167,14 +171,14 @@ def _offer_data(data: Dataset | Sequence[Dataset], workers: int) -> list[str]:
         raise InputError(f"data must be evalbench.workloads.Dataset, one or more, not {types}: wrap the arrays in one")
     if workers:
         raise InputError(f"workers must be 0 with data that are objects, not {workers}: they are in this process only")
-    names = [f"{re.sub(r'[^A-Za-z0-9]+', '_', one.name)}_{one.fingerprint[:6]}" for one in datasets]
+    names = [f"{re.sub(r'[^A-Za-z0-9]+', '_', dataset.name)}_{dataset.fingerprint[:6]}" for dataset in datasets]
     for name, dataset in zip(names, datasets, strict=True):
         ConfigStore.instance().store(group="dataset", name=name, node=given.give(dataset))
     return [f"dataset={','.join(names)}"]
 
 
 def _command(arguments: Sequence[str], models: Mapping[str, Factory] | None, data: Any) -> str:
-    """Return what the report says of how it was asked for: the command line that does the same, or the call."""
+    """Return the command line that repeats the evaluation, or the call if objects were given."""
     if models is None and data is None:
         multirun = [] if any(text.startswith("+sweep=") for text in arguments) else ["-m"]
         return shlex.join(["evalbench", *multirun, *arguments])
@@ -186,7 +190,7 @@ def _command(arguments: Sequence[str], models: Mapping[str, Factory] | None, dat
 
 
 def _compose(arguments: Sequence[str]) -> list[DictConfig]:
-    """Return the configuration of every cell; raise `InputError` for what Hydra refuses."""
+    """Return the configuration of every cell; raise `InputError` if Hydra refuses the overrides."""
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="evalbench"):
             hydra = GlobalHydra.instance().hydra
@@ -210,7 +214,7 @@ def _check_devices(plan: Plan, workers: int) -> None:
 
 
 def _train_in(workers: int, trees: Sequence[DictConfig]) -> Train:
-    """Return how to train in processes of their own."""
+    """Return a function that trains in worker processes."""
 
     def train(numbers: Sequence[int]) -> list[Exception | None]:
         jobs = [processes.Job.of(train_job, trees[number], trees[number].hydra) for number in numbers]

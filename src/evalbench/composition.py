@@ -1,4 +1,4 @@
-"""The edge to Hydra: where the configuration lies, the jobs of a sweep, and one line for what Hydra refuses."""
+"""The edge to Hydra: the folder of the configuration, the jobs of a sweep, one line for input that Hydra refuses."""
 
 import difflib
 import re
@@ -11,13 +11,14 @@ from hydra.errors import InstantiationException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from evalbench.errors import ConfigError
 from evalbench.evaluation.naming import name_for
 from evalbench.interrupts import held_back
 from evalbench.programs import conf_folder
 
 
 def add_to_search(arguments: list[str]) -> list[str]:
-    """Let `search.space.…=` and `optimizer.space.…=` say what is not there yet, as Hydra's `++` does."""
+    """Let `search.space.…=` and `optimizer.space.…=` add keys, as Hydra's `++` does."""
     return [f"++{text}" if re.match(r"\w+\.space\.|search\.pruning\.", text) else text for text in arguments]
 
 
@@ -27,11 +28,14 @@ def split_jobs(
     """Return the overrides of every job: the full grid of the swept values, and the evaluation's name.
 
     `sweep` is the composed configuration that all jobs share; `params` are the swept values of its sweep file,
-    `arguments` the overrides of the command line, which count more.
+    `arguments` the overrides of the command line, which count more. Raises `ConfigError` if a list is empty.
     """
     texts = [*(f"{key}={value}" for key, value in params.items()), *arguments]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(texts)
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    if not jobs:
+        remedy = "give every list a value, for example model.depth=range(1,3)"
+        raise ConfigError("the sweep", "must have at least one cell, but one of its lists is empty", remedy=remedy)
     name = sweep.evaluation.name
     name = f"evaluation.name={name_for('sweep' if name == 'single' else name, arguments)}"
     return [[*(text for text in job if not text.startswith("evaluation.name=")), name] for job in jobs]
@@ -44,7 +48,7 @@ def compose_job(loader: ConfigLoader, sweep: DictConfig, job: Sequence[str]) -> 
 
 
 def refusal(error: Exception) -> str:
-    """Return one line for what Hydra would not compose: the mistake, and the choices there are."""
+    """Return one line for input that Hydra refuses: the mistake and the choices."""
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")

@@ -1,4 +1,4 @@
-"""What every program does at its door: the shell's environment stays outside, and what ends it early is one line."""
+"""Start and end of every program: hide the shell's environment, print one line for an error, return the exit code."""
 
 import argparse
 import codecs
@@ -17,14 +17,14 @@ from evalbench.errors import InputError, StorageError
 from evalbench.names import one_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a disk, a quota or a limit says when there is no more space: no fault of the input."""
+"""Errors of a full disk, a quota or a limit: no fault of the input."""
 LEFT_OUTSIDE = (
     "MPLBACKEND",  # of a notebook: figures are drawn without a window
     "PYTHONWARNINGS",  # a warning of a library is no reason to end
     *("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),  # of another group
     *("SLURM_PROCID", "JSM_NAMESPACE_RANK"),
 )
-"""Variables that tell libraries about somebody else's program."""
+"""Variables that the shell set for other programs."""
 TRAINER = "PL_TRAINER_"
 """Begins variables that change Lightning's Trainer, and so results, unseen."""
 PLAIN = str.maketrans({"−": "-", "→": "->", "≥": ">=", "≤": "<=", "…": "...", "–": "-", "—": "-"})
@@ -40,9 +40,9 @@ class Arguments(argparse.ArgumentParser):
 
 
 def run(name: str, program: Callable[[], int]) -> int:
-    """Run a program; return its exit code, after one line for whatever ends it early.
+    """Run a program and return its exit code, after one line for an error that ends it early.
 
-    The code is 2 for input that cannot be used, 1 where results cannot be kept, and 130 for an interrupt.
+    The code is 2 for input that cannot be used, 1 if results cannot be kept, and 130 for an interrupt.
     """
     _ignore_warnings_as_errors()
     _print_whatever_the_console_lacks()
@@ -56,7 +56,7 @@ def run(name: str, program: Callable[[], int]) -> int:
 
 
 def ending(name: str, error: BaseException) -> int:
-    """Say in one line what ended a program, and return its exit code; raise again what is no error of the user's."""
+    """Print one line for the error that ended a program and return its exit code; raise faults of ours again."""
     if isinstance(error, KeyboardInterrupt):
         return say(name, "interrupted; the same command goes on from what is there", 130)
     if isinstance(error, BrokenPipeError):  # the reader, `head` perhaps, has seen enough
@@ -72,14 +72,14 @@ def ending(name: str, error: BaseException) -> int:
 
 
 def say(name: str, what: object, code: int = 2) -> int:
-    """Print one line about what ended a program, and return its exit code."""
+    """Print one line for the error that ended a program, and return its exit code."""
     print(f"{name}: {one_line(what)}", file=sys.stderr)
     return code
 
 
 @contextmanager
 def shell_outside() -> Iterator[None]:
-    """Hide what the shell says of somebody else's program, from here and from processes that start here."""
+    """Hide variables that the shell set for other programs, from this process and from those that it starts."""
     hidden = [name for name in os.environ if name in LEFT_OUTSIDE or name.startswith(TRAINER)]
     values = {name: os.environ.pop(name) for name in hidden}
     try:

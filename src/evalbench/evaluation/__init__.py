@@ -1,4 +1,4 @@
-"""One whole evaluation: planned and checked before the first cell trains, concluded by its folder and report.
+"""A whole evaluation: plan and check all cells, train them, write the folder and the report.
 
-It needs neither Hydra nor a console: the command line and Python are its clients.
+It needs neither Hydra nor a console. The command line and the Python API are its clients.
 """

@@ -1,4 +1,4 @@
-"""Checks of a plan against the store, the file system and what would be trained, before anything is."""
+"""Check a plan before it trains: its networks, the output folders, and the results that the store has."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ from evalbench.store import Store
 def check_trainable(plan: Plan, store: Store) -> None:
     """Build every cell that has something left to train, so that a wrong setting is refused now.
 
-    Raises `InputError`, also where the smallest difference that matters is not the one declared before the results.
+    Raises `InputError`, also if the ROPE differs from the one that was declared before the results.
     """
     _check_rope(plan, store)
     _check_folders(plan)
@@ -26,11 +26,8 @@ def check_trainable(plan: Plan, store: Store) -> None:
 
 
 def changed_code(plan: Plan, store: Store) -> dict[str, int]:
-    """Return what is to be said of own code that the store has results of, but of another version of it.
-
-    With each sentence goes the number of trials that are trained because of it.
-    """
-    told: Counter[str] = Counter()
+    """Describe changes of own code since the results in the store, with the number of trials that each trains anew."""
+    changes: Counter[str] = Counter()
     known: dict[str, list[Mapping[str, Any]]] = {}
     for cell in plan.cells:
         missing = store.missing(list(cell.specs)) if cell.code else []
@@ -42,12 +39,12 @@ def changed_code(plan: Plan, store: Store) -> dict[str, int]:
         before = [each.get("code") for each in known[cell.workload] if {**each, "code": None} == now]
         if before and cell.code not in before:
             trials = len(missing) + len(tuning.studies(cell)) * len(cell.specs) + tuning.num_trials([cell])
-            told.update(dict.fromkeys(own_code.changes(before[-1], cell.code), trials))
-    return told
+            changes.update(dict.fromkeys(own_code.changes(before[-1], cell.code), trials))
+    return changes
 
 
 def _check_rope(plan: Plan, store: Store) -> None:
-    """Refuse a smallest difference that is not declared, or another one than before the results."""
+    """Refuse a metric that needs a ROPE and has none, and another ROPE than was declared before the results."""
     metrics = {cell.dataset.metric.name: cell.dataset.metric for cell in plan.cells}
     for metric in metrics.values():
         if metric.best is None and (len(metrics) > 1 or metric.name not in plan.config.evaluation.rope):
@@ -59,21 +56,21 @@ def _check_rope(plan: Plan, store: Store) -> None:
     declared = store.design(plan.name).get("rope")
     asked = dict(plan.config.evaluation.rope)
     if declared is not None and declared != asked:
-        rule = f"must stay what it was before the results, {declared}"
+        rule = f"must stay as declared before the results ({declared})"
         raise ConfigError("evaluation.rope", rule, asked, "give evaluation.name=OTHER for another question")
 
 
 def _check_folders(plan: Plan) -> None:
-    """Whatever is written at the end, or in the middle, must find its place; nothing is made for that yet."""
+    """Check that final and intermediate output folders are writable, without making them."""
     config = plan.config
     folders = {"reports": plan.folder, "trainer.checkpoint_folder": config.checkpoint_folder}
     if config.save != "none":
         folders["weights"] = config.weights_folder
     for key, folder in folders.items():
         whole = folder.absolute()
-        there = next(path for path in (whole, *whole.parents) if path.exists())
+        parent = next(path for path in (whole, *whole.parents) if path.exists())
         try:
-            TemporaryFile(dir=there).close()  # access rights alone do not say it
+            TemporaryFile(dir=parent).close()  # access rights alone do not tell
         except OSError as error:
             rule = "must be a folder that can be written"
-            raise ConfigError(key, rule, str(folder), f"give another one than {there}") from error
+            raise ConfigError(key, rule, str(folder), f"give another one than {parent}") from error

@@ -17,12 +17,12 @@ from evalbench.trial import State
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an evaluation stands: its trials by state, and its report where all of them ended."""
+    """The state of an evaluation: its trials by state, and its report if all of them have ended."""
 
     states: Mapping[State, int]
     num_trials: int
     report: Report | None
-    """What the results say; None until all trials have ended."""
+    """None until all trials have ended."""
     page: Path | None
     """The path of `report.md`."""
     failures: tuple[Mapping[str, Any], ...]
@@ -32,7 +32,7 @@ class Outcome:
 
     @property
     def has_ended(self) -> bool:
-        """Whether all trials are in the store, so that there is a report."""
+        """Return whether all trials are in the store, so that there is a report."""
         return self.num_ended == self.num_trials
 
     @property
@@ -42,7 +42,7 @@ class Outcome:
 
 
 def conclude(plan: Plan, store: Store) -> Outcome:
-    """Write the evaluation's folder and report, if every trial has ended one way or another."""
+    """Write the evaluation's folder and report if every trial has ended, well or not."""
     with alone(store, f"reports in {plan.folder.parent.absolute()}"):
         return _conclude(plan, store)
 

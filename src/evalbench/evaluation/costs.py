@@ -1,4 +1,4 @@
-"""What each technique costs alone: measured after the training, one row per round."""
+"""Measure the cost of each technique alone, after the training: one row per round."""
 
 import hashlib
 import logging
@@ -18,46 +18,49 @@ log = logging.getLogger(__name__)
 
 
 def measure_costs(plan: Plan, store: Store) -> None:
-    """Time every technique alone on every workload, unless the store has it for this machine; needs a quiet machine.
+    """Time every technique alone on every workload, unless the store has times of this machine.
 
-    Cells that failed are left out: what broke them would break this process.
+    The machine must be quiet. Cells that failed are left out: their fault would break this process too.
     """
     rounds = plan.config.cost_rounds
     if plan.factor is None or rounds == 0:
         return
-    trained = [cell for one in plan.cells for cell in _timed(one, store) if not store.missing(list(cell.specs))]
+    trained = [cell for planned in plan.cells for cell in _timed(planned, store) if not store.missing(list(cell.specs))]
     with alone(store, f"costs on {socket.gethostname()}"):
         for workload in dict.fromkeys(cell.workload for cell in trained):
-            here = {cell.id: cell for cell in trained if cell.workload == workload}
-            known = store.costs(list(here), provenance.machine())
+            cells = {cell.id: cell for cell in trained if cell.workload == workload}
+            known = store.costs(list(cells), provenance.machine())
             if known is None or any(len(costs) < rounds for costs in known.values()):
-                from evalbench import cost  # torch and Lightning: only where something is to be measured
+                from evalbench import cost  # torch and Lightning: only if something is measured
 
                 try:
-                    measured = cost.measure([(cell.config, cell.dataset) for cell in here.values()], rounds)
-                except Exception as error:  # the user's own code runs there: what it costs is then not known
+                    measured = cost.measure([(cell.config, cell.dataset) for cell in cells.values()], rounds)
+                except Exception as error:  # the user's own code runs there: its cost stays unknown
                     log.warning("the cost on %s cannot be measured: %s: %s", workload, type(error).__name__, error)
                     continue
-                by_cell = {name: [asdict(one) for one in costs] for name, costs in zip(here, measured, strict=True)}
+                by_cell = {
+                    name: [asdict(round_cost) for round_cost in costs]
+                    for name, costs in zip(cells, measured, strict=True)
+                }
                 store.record_costs(by_cell, provenance.machine())
 
 
-def alone(store: Store, what: str) -> AbstractContextManager[Lease]:
-    """Let other processes on the store wait that do the same."""
-    return store.lease(hashlib.sha256(what.encode()).hexdigest()[:40])
+def alone(store: Store, task: str) -> AbstractContextManager[Lease]:
+    """Hold a lease on a task, so that other processes on the store wait before they do the same."""
+    return store.lease(hashlib.sha256(task.encode()).hexdigest()[:40])
 
 
 def _timed(cell: Cell, store: Store) -> list[Cell]:
-    """Return the cells whose cost is one of a cell's: its own, and those at what its studies have chosen."""
+    """Return the cells that are timed for a cell: itself, and the choice of each of its studies."""
     return [cell, *(tuned for tuned in (study.chosen(store) for study in tuning.studies(cell)) if tuned is not None)]
 
 
 def cost_rows(plan: Plan, store: Store, tuned: bool) -> list[dict[str, Any]]:
-    """Return a row per technique, workload, setting of the other factors and round; over studies the mean."""
+    """Return a row per technique, workload, setting of the other factors and round: the mean over studies."""
     rows = []
     for cell in plan.cells:
-        of = _timed(cell, store)[1:] if tuned else [cell]
-        costs = [(store.costs([one.id], provenance.machine()) or {}).get(one.id, []) for one in of]
+        timed_cells = _timed(cell, store)[1:] if tuned else [cell]
+        costs = [(store.costs([timed.id], provenance.machine()) or {}).get(timed.id, []) for timed in timed_cells]
         key = {"technique": plan.technique(cell), "workload": cell.workload}
         factors = {name: cell.config.label(name) for name in plan.factors}
         for rounds in zip(*costs, strict=False):
@@ -66,13 +69,13 @@ def cost_rows(plan: Plan, store: Store, tuned: bool) -> list[dict[str, Any]]:
 
 
 def mean_cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return one round's measurement of several settings as one, whose steps times seconds is their mean."""
+    """Return the mean of one round's measurements of several settings; its steps times seconds is their mean."""
     if len(rounds) == 1:
         return dict(rounds[0])
     mean = {
-        key: None if any(one[key] is None for one in rounds) else statistics.fmean(one[key] for one in rounds)
+        key: None if any(cost[key] is None for cost in rounds) else statistics.fmean(cost[key] for cost in rounds)
         for key in rounds[0]
     }
-    seconds = statistics.fmean(one["steps"] * one["step_seconds"] for one in rounds)
-    steps = round(statistics.fmean(one["steps"] for one in rounds))
+    seconds = statistics.fmean(cost["steps"] * cost["step_seconds"] for cost in rounds)
+    steps = round(statistics.fmean(cost["steps"] for cost in rounds))
     return {**mean, "round": rounds[0]["round"], "steps": steps, "step_seconds": seconds / steps}

@@ -1,4 +1,4 @@
-"""The design of an evaluation as the store keeps it: links to its trials, settings, and what trackers are told."""
+"""The design of an evaluation as the store keeps it: links to trials, settings, and the description for trackers."""
 
 import json
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
 UNTOLD = ("store", "reports", "cost", "save", "weights", "tracker", "sweep")
-"""Parts of the configuration that trackers are not told."""
+"""Parts of the configuration that trackers do not get."""
 
 
 def link(plan: Plan, store: Store, command: str) -> None:
-    """Write into the store which trials the evaluation is made of, and how it was asked for.
+    """Link the evaluation to its trials in the store, and write its design and the command that asked for it.
 
-    The number of seeds of the first time is kept: the seeds that came later are an extension, chosen after a look.
+    The number of seeds of the first run is kept: later seeds are an extension, chosen after an interim analysis.
     """
     design = _design(plan, command)
     known = store.design(plan.name) if store.has_design(plan.name) else {}
@@ -26,7 +26,7 @@ def link(plan: Plan, store: Store, command: str) -> None:
 
 
 def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
-    """Return the settings of each option of a config group; one that varies within an option lists its values."""
+    """Return the settings of each option of a config group; a setting that varies within an option lists its values."""
     options: dict[str, list[Mapping[str, Any]]] = {}
     for cell in plan.cells:
         chosen = cell.config.parts[group]
@@ -35,13 +35,13 @@ def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
     for option, specs in options.items():
         for key in dict.fromkeys(key for spec in specs for key in spec):
             values = list(dict.fromkeys(json.dumps(spec.get(key)) for spec in specs))
-            one = json.loads(values[0]) if len(values) == 1 else f"{', '.join(values)} (varied)"
-            merged.setdefault(option, {})[key] = one
+            merged_value = json.loads(values[0]) if len(values) == 1 else f"{', '.join(values)} (varied)"
+            merged.setdefault(option, {})[key] = merged_value
     return merged
 
 
 def _description(plan: Plan, command: str) -> dict[str, Any]:
-    """Return what trackers are told beside links and trials: nothing of where the store is, nor of other folders."""
+    """Return the description that trackers get beside links and trials, without paths but that of the report."""
     config = plan.config
     return {
         "command": command,

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 NEUTRAL_KEYS = (
     "sweep", "num_seeds", "evaluation", "cost", "store", "reports", "save", "weights", "tracker", "trainer", "hydra"
 )  # fmt: skip
-"""Overrides that leave an evaluation what it is, with all keys below them."""
+"""Overrides that do not make another evaluation, with all keys below them."""
 NOT_NEUTRAL = ("evaluation.factor", "evaluation.baseline", "trainer.precision")
 
 
 def name_for(name: str, overrides: Iterable[str]) -> str:
-    """Return the evaluation's name, with a suffix where the command line made it another evaluation.
+    """Return the evaluation's name, with a suffix if the overrides make it another evaluation.
 
-    `overrides` are the command line's, such as `optimizer=sgd,adam`; one that names the evaluation decides.
+    `overrides` are those of the command line, such as `optimizer=sgd,adam`. `evaluation.name=...` counts more.
     """
     changes = []
     for text in overrides:

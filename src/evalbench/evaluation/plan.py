@@ -18,12 +18,12 @@ WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
 
 @dataclass(frozen=True)
 class Plan:
-    """The checked cells of one evaluation."""
+    """The checked cells of an evaluation."""
 
     name: str
     cells: tuple[Cell, ...]
     jobs: tuple[Cell, ...]
-    """The cell of each Hydra job; several may be the same cell, to be trained in another way."""
+    """The cell of each job; several jobs may have the same cell, trained in different ways."""
     factor: str | None
     baseline: str | None
     factors: Mapping[str, tuple[str, ...]]
@@ -61,37 +61,37 @@ class Plan:
 
     @property
     def config(self) -> Config:
-        """What all cells share."""
+        """Return a configuration, for the values that all cells share."""
         return self.cells[0].config
 
     @cached_property
     def techniques(self) -> tuple[str, ...]:
-        """The techniques in the order of the sweep."""
+        """Return the techniques in the order of the sweep."""
         return tuple(dict.fromkeys(self.technique(cell) for cell in self.cells))
 
     @property
     def question(self) -> str:
-        """What the report answers, in words."""
+        """Return the question that the report answers."""
         return self.config.evaluation.question or default_question(self.factor, self.baseline, self.techniques)
 
     def technique(self, cell: Cell) -> str:
-        """Return what the cell is judged as."""
+        """Return the technique that the cell stands for."""
         return cell.config.label(self.factor) if self.factor else cell.config.technique
 
     def links(self) -> list[Link]:
-        """Return the place in the evaluation of every trial at the settings as they stand."""
+        """Return the links of all trials at the configured settings."""
         return [self.link(cell, trial_id) for cell in self.cells for trial_id in cell.specs]
 
     def link(self, cell: Cell, trial_id: str) -> Link:
-        """Return the place of one of a cell's trials."""
+        """Return the link of a trial of a cell."""
         return Link(trial_id, self.technique(cell), {key: cell.config.label(key) for key in self.factors})
 
     def measured(self, store: Store) -> list[list[Link]]:
-        """Return the places of the trials that techniques are judged by: one list, or one for each study."""
-        found = [tuning.measured(cell, store) for cell in self.cells]
+        """Return the links of the trials that techniques are judged by: one list, or one for each study."""
+        measured = [tuning.measured(cell, store) for cell in self.cells]
         return [
             [self.link(cell, trial_id) for cell, specs in zip(self.cells, each, strict=True) for trial_id in specs]
-            for each in zip(*found, strict=True)
+            for each in zip(*measured, strict=True)
         ]
 
     def untrained(self, store: Store) -> list[int]:
@@ -101,7 +101,7 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Where the report goes."""
+        """Return the folder of the report."""
         return self.config.reports / self.name
 
 
@@ -127,14 +127,14 @@ def _check_techniques(plan: Plan) -> None:
 
 
 def _check_distinct(plan: Plan) -> None:
-    """The same cell twice is harmless under one label; under two labels it would be compared with itself."""
+    """Refuse a cell under two labels: it would be compared with itself. Twice under one label is harmless."""
     seen = {cell.id: cell for cell in plan.cells}
     fingerprints: dict[str, str] = {}
     for cell in plan.jobs:
         if len(seen[cell.id].specs) != len(cell.specs):
             raise ConfigError("num_seeds", "must be the same in all cells", cell.config.num_seeds, "give one number")
         labels = [
-            [plan.technique(one), *(one.config.label(key) for key in plan.factors)] for one in (seen[cell.id], cell)
+            [plan.technique(twin), *(twin.config.label(key) for key in plan.factors)] for twin in (seen[cell.id], cell)
         ]
         if labels[0] != labels[1]:
             rule = f"must differ in more than its name from {', '.join(labels[0])}"

@@ -1,6 +1,6 @@
-"""The run of an evaluation: link, train what is left to train, mirror, time, conclude.
+"""Run an evaluation: link its trials, train those that are missing, mirror, time, conclude.
 
-The caller says how jobs are trained and, if it likes, shows the stages.
+The caller decides how jobs are trained, and may show the stages.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,9 +21,9 @@ DRAIN_SECONDS = 5.0
 """How long an interrupted evaluation waits for its trackers."""
 
 Train = Callable[[Sequence[int]], Sequence[Exception | None]]
-"""Trains the jobs of these numbers and returns what ended each of them early, if anything."""
+"""Trains the jobs of these numbers and returns for each the error that ended it early, or None."""
 Stage = Callable[[str], AbstractContextManager[None]]
-"""Shows a stage of the run, such as `writing the report`, as long as it lasts."""
+"""Shows a stage of the run, such as `writing the report`, while it lasts."""
 
 
 def unseen(stage: str) -> AbstractContextManager[None]:
@@ -36,8 +36,8 @@ def run(
 ) -> Outcome:
     """Run a checked plan to its report; `train` is not called if nothing is left to train.
 
-    `command` is how the evaluation was asked for, in words that repeat it. An interrupt ends the training, not the
-    evaluation: it is concluded if all trials had ended, and the outcome says that it was interrupted.
+    `command` repeats the evaluation. An interrupt ends the training only: the evaluation is still concluded if all its
+    trials have ended, and the outcome tells whether it was interrupted.
     """
     jobs = plan.untrained(store)
     link(plan, store, command)
@@ -64,7 +64,7 @@ def run(
 
 
 def train_here(plan: Plan, store: Store) -> Train:
-    """Return how to train in this process, one job after another."""
+    """Return a function that trains in this process, one job after another."""
 
     def train(jobs: Sequence[int]) -> list[Exception | None]:
         for number in jobs:
@@ -76,7 +76,7 @@ def train_here(plan: Plan, store: Store) -> Train:
 
 @contextmanager
 def _mirrors(plan: Plan, log_folder: Path | None) -> Iterator[Mirrors]:
-    """The evaluation's trackers; none of them is at work any more at the end."""
+    """Yield the trackers of the evaluation, and stop them at the end."""
     tracker = plan.config.tracker
     mirrors = Mirrors(plan.config.store_url, plan.name, list(tracker.trackers), tracker.patience_seconds, log_folder)
     try:
@@ -86,9 +86,9 @@ def _mirrors(plan: Plan, log_folder: Path | None) -> Iterator[Mirrors]:
 
 
 def _fail_lost(plan: Plan, store: Store, jobs: Sequence[int], errors: Sequence[Exception | None]) -> None:
-    """Record the trials of a job that died, was killed perhaps, as FAILED like those of any other failure."""
+    """Record the missing trials of a job that died, or was killed, as FAILED."""
     for number, error in zip(jobs, errors, strict=True):
         if isinstance(error, StorageError):
-            raise error  # the job has not failed: its results have no place to go
+            raise error  # the job has not failed: its results cannot be kept
         if error is not None:
             tuning.fail(plan.jobs[number], store, error)

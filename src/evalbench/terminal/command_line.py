@@ -1,4 +1,4 @@
-"""The command line of an evaluation: Hydra composes it and runs the task; a mistake in it is one line."""
+"""The command line of an evaluation: Hydra composes it and runs the task. A mistake in it gets one line."""
 
 import os
 import re
@@ -20,14 +20,14 @@ _LOOKING = ("-m", "--multirun", "--cfg", "-c", "--info", "-i", "--help", "-h", "
 
 
 def add_multirun(arguments: list[str]) -> list[str]:
-    """Say `--multirun` where a sweep is chosen: Hydra 1.4 will not take it from the sweep file."""
+    """Add `--multirun` if a sweep is chosen: Hydra 1.4 will not take it from the sweep file."""
     chosen = any(re.match(r"\+{1,2}sweep=", text) for text in arguments)
     said = any(text.split("=")[0] in (*_LOOKING, "--shell-completion", "hydra.mode") for text in arguments)
     return ["--multirun", *arguments] if chosen and not said else arguments
 
 
 def in_any_order(arguments: list[str]) -> list[str]:
-    """Put options behind overrides: Hydra wants all overrides side by side."""
+    """Move options behind overrides: Hydra wants all overrides side by side."""
     if "--experimental-rerun" in {text.split("=")[0] for text in arguments}:
         raise ConfigError("--experimental-rerun", "would run a pickle", remedy="give the command of the run again")
     parser = get_args_parser()
@@ -52,7 +52,7 @@ def _job(tree: DictConfig) -> None:
 
 
 def main() -> int:
-    """Run an evaluation from `sys.argv`; what Hydra itself refuses is bad input too: the exit code is 2."""
+    """Run an evaluation from `sys.argv` and return the exit code: 2 also for input that Hydra refuses."""
     return programs.run("evalbench", _main)
 
 
@@ -71,7 +71,7 @@ def _main() -> int:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether an error comes from composing the configuration: Hydra's code is nearer to it than ours."""
+    """Return whether composing the configuration raised the error: its innermost frame is Hydra's, not ours."""
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
-    near = [name for name in modules if name.startswith(("hydra.", "evalbench.", "hydra_plugins.evalbench."))]
-    return bool(near) and near[-1].startswith("hydra.")
+    frames = [name for name in modules if name.startswith(("hydra.", "evalbench.", "hydra_plugins.evalbench."))]
+    return bool(frames) and frames[-1].startswith("hydra.")

@@ -1,4 +1,4 @@
-"""What Hydra runs: one cell as its task, or a sweep of cells; what a person sees of it, and the exit code.
+"""Run a cell, as Hydra's task, or a sweep of cells, and show it at the terminal.
 
 Exit codes: 0 all trials ended, 1 a cell failed, 2 the input was refused, 130 interrupted.
 """
@@ -34,7 +34,7 @@ _planned: dict[tuple[str, ...], Cell] = {}
 
 
 def command() -> str:
-    """Return the command line as the user typed it, as far as it can be told."""
+    """Return the command line that repeats this one."""
     return shlex.join(["evalbench", *(text for text in sys.argv[1:] if text != "--multirun")])
 
 
@@ -43,11 +43,11 @@ def refuse(error: InputError) -> NoReturn:
     raise SystemExit(programs.say("evalbench", error))
 
 
-# ── one cell ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── a cell ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def run_job(tree: DictConfig) -> None:
-    """Hydra's task function: one cell of a sweep, or a cell by itself."""
+    """Run a cell of a sweep, or a cell by itself: Hydra's task function."""
     hydra = HydraConfig.get()
     try:
         _check_sweeper(hydra)
@@ -109,17 +109,13 @@ def run_sweep(
     gives a job as many ranks as it asks for, and can `warm_up` while the cells are checked.
     """
     console = plain_console()
-    jobs = split_jobs(loader, sweep, params, arguments)
     folder = Path(sweep.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(sweep, folder / "multirun.yaml")
     warm_up = getattr(launcher, "warm_up", None)
     try:
         with waiting(console, "checking all cells"):
-            if not jobs:
-                rule = "must have at least one cell, and one of its lists is empty"
-                remedy = "give every list a value, for example model.depth=range(1,3)"
-                raise ConfigError("the sweep", rule, remedy=remedy)
+            jobs = split_jobs(loader, sweep, params, arguments)
             configs = [parse(tree, tree.hydra) for tree in (compose_job(loader, sweep, job) for job in jobs)]
             for config in configs:
                 _check_launcher(config, warm_up is not None)
@@ -145,7 +141,7 @@ def run_sweep(
 
 
 def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: Path | None) -> None:
-    """Run a checked plan, show how it goes, print the summary; leave with exit code 1 if a trial failed."""
+    """Run a checked plan, show its progress and print the summary; exit with 1 if a trial failed."""
     for change, trials in changed_code(plan, store).items():
         console.print(f"{change}: {trials} trials train anew", markup=False, highlight=False, soft_wrap=True)
     print_studies(console, [plan.jobs[number] for number in plan.untrained(store)], store)

@@ -1,4 +1,4 @@
-"""Progress at the terminal: a bar for the trials, a word for every wait. Nothing is shown if nobody watches."""
+"""Progress at the terminal: a bar for the trials, a line for every wait. Output that is no terminal gets neither."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,13 +15,13 @@ from evalbench.store import Store
 
 
 def plain_console() -> Console:
-    """Return the console; what others have named is text to it, never its markup."""
+    """Return a console that prints names of the user's as text, never as markup."""
     return Console(markup=False, emoji=False, highlight=False)
 
 
 @contextmanager
 def waiting(console: Console, what: str) -> Iterator[None]:
-    """Say what is waited for, where somebody watches."""
+    """Show the reason of a wait."""
     if not console.is_terminal:
         yield
         return
@@ -31,7 +31,7 @@ def waiting(console: Console, what: str) -> Iterator[None]:
 
 @contextmanager
 def progress(console: Console, plan: Plan, store: Store, period_seconds: float = 0.5) -> Iterator[None]:
-    """Show a live bar, told by the store, so that it is right under any launcher; nothing where nobody watches."""
+    """Show a live bar of the trials in the store, right under any launcher."""
     if not console.is_terminal:
         yield
         return
@@ -72,7 +72,7 @@ class _Rate(ProgressColumn):
 
 
 def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]]:
-    """Return what there is to watch: a description, how many trials there will be, and how to count those that ended.
+    """Return each phase: its description, its number of trials, and a function that counts those that ended.
 
     A search has two phases: its candidates, then the measured trials at the default and at the best settings.
     """

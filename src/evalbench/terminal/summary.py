@@ -1,4 +1,4 @@
-"""The summary at the terminal: scores, states, studies, where the report and the weights are, what trackers lack."""
+"""The summary at the terminal: scores, states, studies, paths of report and weights, runs that trackers lack."""
 
 from collections.abc import Sequence
 
@@ -22,15 +22,17 @@ REFERENCE_ROWS = ("linear", "trivial")
 
 
 def print_studies(console: Console, cells_to_train: Sequence[Cell], store: Store) -> None:
-    """Say whether the studies go on from what the store has, begin, or take the place of other ones of these cells."""
+    """Print whether the studies start, continue from the store, or replace other studies of the same cells."""
     studies = {study.id: study for cell in cells_to_train for study in tuning.studies(cell)}
     if not studies:
         return
     total = sum(tuning.num_candidates(study) for study in studies.values())
     known = sum(len(study.history(store)) for study in studies.values())
-    told = [cell for name in store.described() for cell in (store.description(name) or {})["cells"]]
+    described = [cell for name in store.described() for cell in (store.description(name) or {})["cells"]]
     here = {cell.id for cell in cells_to_train}
-    others = {study["id"] for cell in told if cell["cell_id"] in here for study in cell["studies"]} - studies.keys()
+    others = {
+        study["id"] for cell in described if cell["cell_id"] in here for study in cell["studies"]
+    } - studies.keys()
     line = f"Tuning   {len(studies)} {'study' if len(studies) == 1 else 'studies'}, {known} of {total} candidates known"
     if not known and store.count_tried(list(others)):
         line += (
@@ -41,7 +43,7 @@ def print_studies(console: Console, cells_to_train: Sequence[Cell], store: Store
 
 
 def print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) -> None:
-    """Print failures, scores, states, and where to find the report, the weights and the runs."""
+    """Print failures, scores, states, and the paths of the report, the weights and the runs."""
     for failure in outcome.failures:
         where = ", ".join([failure["technique"], failure["workload"], *failure["factors"].values()])
         said = one_line(f"{where}: {failure['message']}")
@@ -71,7 +73,7 @@ def print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) 
 
 
 def _print_trackers(console: Console, plan: Plan, outcome: Outcome) -> None:
-    """Say where the runs are to be seen, and what is missing there."""
+    """Print how to see the runs in each tracker, and how many it lacks."""
     for tracker in plan.config.tracker.trackers.values():
         for line in (tracker.build().how_to_see() or "").splitlines():
             console.print(line, markup=False, highlight=False, soft_wrap=True)

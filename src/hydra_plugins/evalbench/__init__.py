@@ -1,1 +1,1 @@
-"""What Hydra can only find in this namespace: thin, and light to import."""
+"""Plugins that Hydra finds only in this namespace: thin, and light to import."""

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict
 
 @dataclass
 class ProcessLauncherConf:
-    """The launcher's configuration; null shares the cores out."""
+    """The launcher's configuration; null shares the cores."""
 
     _target_: str = "hydra_plugins.evalbench.launcher.ProcessLauncher"
     workers: int | None = None  # jobs at once
@@ -34,7 +34,7 @@ class ProcessLauncher(Launcher):
         self.workers, self.threads = workers, threads
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Remember what the jobs are made of."""
+        """Keep what jobs are made from."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def warm_up(self) -> None:

@@ -1,4 +1,4 @@
-"""Hydra's door to an evaluation: all cells are composed and checked before any is launched, the report comes last."""
+"""Hydra's door to an evaluation: compose and check all cells before any is launched, write the report last."""
 
 # Hydra runs this module before it is in sys.modules: no `from __future__ import annotations` beside a dataclass.
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="evalbench", node=Evalu
 
 
 class EvaluationSweeper(Sweeper):
-    """The full grid of the swept values, as one evaluation, through whatever launcher is chosen."""
+    """Runs the full grid of the swept values as an evaluation, with the chosen launcher."""
 
     def __init__(self, params: dict[str, str] | None = None) -> None:
         self.params = params or {}
