@@ -126,8 +126,8 @@ class Trial:
     def epoch(self, number: int) -> Iterator[Tensor]:
         """Yield the rows `(B,)` of each step of one epoch."""
         length = self.batches.steps_per_epoch
-        for block in self.batches.blocks(number * length, (number + 1) * length, length):
-            yield from block[:, 0]
+        for chunk in self.batches.chunks(number * length, (number + 1) * length, length):
+            yield from chunk[:, 0]
 
 
 def works(only: str | None = None) -> Iterator[Work]:

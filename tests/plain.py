@@ -110,7 +110,7 @@ def _train(
     for stop in stops:
         network.train()
         _tell(optimizers, "train")
-        for block in batches.blocks(step, stop, 1):
+        for block in batches.chunks(step, stop, 1):
             rows = block[0, 0]
             key = noise.step_keys(noise_seeds, step, 1)[0, 0]
 

@@ -80,10 +80,10 @@ class _Alone:
         self.parameters = count_parameters(self.network)
         if self.precision == "64-true":
             self.network = self.network.double()
-        per_block = self.cohort.steps_in_block()
-        self.rows = next(self.cohort.batches.blocks(0, self.cohort.recipe.validation_steps[-1], per_block))
+        chunk_steps = self.cohort.steps_in_chunk()
+        self.rows = next(self.cohort.batches.chunks(0, self.cohort.recipe.validation_steps[-1], chunk_steps))
         self.rows = self.rows.to(self.device)
-        self.example = self.cohort.data.gather(self.rows[:1], self.cohort.places)[0][0, 0, :1]
+        self.example = self.cohort.data.gather(self.rows[:1], self.cohort.member_indices)[0][0, 0, :1]
 
     def warm_up(self) -> None:
         """Trace, allocate, and find out how much to time at once."""
@@ -116,7 +116,7 @@ class _Alone:
     @torch.no_grad()
     def _steps(self, rows: Tensor) -> None:
         with self._autocast():
-            self.cohort.train_block(rows, 0)
+            self.cohort.train_chunk(rows, 0)
 
     @torch.no_grad()
     def _infer(self) -> None:

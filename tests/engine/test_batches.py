@@ -6,9 +6,9 @@ from evalbench.engine.batches import Batches
 ROWS = torch.stack([torch.arange(100, 110), torch.arange(200, 210)])  # two members, ten rows each
 
 
-def all_steps(batches: Batches, stop: int, most_steps: int) -> list[Tensor]:
+def all_steps(batches: Batches, stop: int, max_steps: int) -> list[Tensor]:
     """Return the batch `(C, B)` of every step."""
-    return [step for block in batches.blocks(0, stop, most_steps) for step in block]
+    return [step for chunk in batches.chunks(0, stop, max_steps) for step in chunk]
 
 
 def test_an_epoch_shows_every_row_once_and_keeps_the_last_batch() -> None:
@@ -23,20 +23,20 @@ def test_epochs_differ_in_order() -> None:
     assert not torch.equal(torch.cat(steps[1:3], dim=1), torch.cat(steps[3:5], dim=1))
 
 
-def test_the_steps_do_not_depend_on_how_they_are_cut_into_blocks() -> None:
+def test_the_steps_do_not_depend_on_how_they_are_cut_into_chunks() -> None:
     batches = Batches(ROWS, 3, [1, 2])
     whole = all_steps(batches, 11, 100)
     single = all_steps(batches, 11, 1)
-    resumed = whole[:5] + [step for block in batches.blocks(5, 11, 2) for step in block]
-    for one, two, three in zip(whole, single, resumed, strict=True):
-        assert torch.equal(one, two)
-        assert torch.equal(one, three)
+    resumed = whole[:5] + [step for chunk in batches.chunks(5, 11, 2) for step in chunk]
+    for expected, step, resumed_step in zip(whole, single, resumed, strict=True):
+        assert torch.equal(expected, step)
+        assert torch.equal(expected, resumed_step)
 
 
-def test_a_members_order_does_not_depend_on_its_neighbours() -> None:
+def test_a_members_order_does_not_depend_on_other_members() -> None:
     together = all_steps(Batches(ROWS, 3, [1, 2]), 8, 100)
     alone = all_steps(Batches(ROWS[1:], 3, [2]), 8, 100)
-    assert all(torch.equal(pair[1], lone[0]) for pair, lone in zip(together, alone, strict=True))
+    assert all(torch.equal(pair[1], rows[0]) for pair, rows in zip(together, alone, strict=True))
 
 
 def test_a_full_batch_is_all_rows_in_one_order() -> None:

@@ -1,4 +1,4 @@
-"""A cohort moves as a whole, and trains on a CUDA device what it trains on the CPU."""
+"""A cohort moves as a whole, and gives the same results on a CUDA device as on the CPU."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -40,43 +40,43 @@ def cell_of(case: str) -> Cell:
     return make_cell(*MODEL[:1], *MODEL[1:2], *CASES[case], *MODEL[2:])
 
 
-def trained(cell: Cell) -> Cohort:
-    """Return a cohort that has taken a few steps, with all that it keeps between steps."""
+def trained_cohort(cell: Cell) -> Cohort:
+    """Return a cohort that has taken a few steps, with everything that it keeps between steps."""
     cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1, 2))
     with torch.no_grad():
-        for block in cohort.batches.blocks(0, 2, 1):
-            cohort.train_block(block, 0)
+        for chunk in cohort.batches.chunks(0, 2, 1):
+            cohort.train_chunk(chunk, 0)
     return cohort
 
 
 def tensors_of(cohort: Cohort) -> Iterator[tuple[str, Tensor]]:
     """Yield every tensor that can be reached from a cohort through attributes, containers and closures."""
     seen: set[int] = set()
-    waiting: deque[tuple[str, Any]] = deque([("cohort", cohort)])
-    while waiting:
-        path, value = waiting.popleft()
+    queue: deque[tuple[str, Any]] = deque([("cohort", cohort)])
+    while queue:
+        path, value = queue.popleft()
         if id(value) in seen or isinstance(value, type):
             continue
         seen.add(id(value))
         if isinstance(value, Tensor):
             yield path, value
         elif isinstance(value, dict):
-            waiting.extend(
+            queue.extend(
                 (f"{path}[{key}]", part)
                 for pair in value.items()
                 for key, part in zip(("key", pair[0]), pair, strict=True)
             )
         elif isinstance(value, list | tuple | set | deque):
-            waiting.extend((f"{path}[]", part) for part in value)
+            queue.extend((f"{path}[]", part) for part in value)
         elif callable(value) and getattr(value, "__closure__", None):
-            waiting.extend((f"{path}()", cell.cell_contents) for cell in value.__closure__)
+            queue.extend((f"{path}()", cell.cell_contents) for cell in value.__closure__)
         elif hasattr(value, "__dict__"):
-            waiting.extend((f"{path}.{key}", part) for key, part in vars(value).items())
+            queue.extend((f"{path}.{key}", part) for key, part in vars(value).items())
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_nothing_of_a_cohort_stays_behind_when_it_moves(case: str) -> None:
-    cohort = trained(cell_of(case))
+def test_nothing_of_a_cohort_is_left_behind_when_it_moves(case: str) -> None:
+    cohort = trained_cohort(cell_of(case))
     assert len(list(tensors_of(cohort))) > 20
     assert not [path for path, value in tensors_of(cohort.to("meta")) if value.device.type != "meta"]
 
@@ -86,14 +86,14 @@ def test_nothing_of_a_cohort_stays_behind_when_it_moves(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_cuda_device_gives_the_numbers_of_the_cpu(case: str, tmp_path: Path) -> None:
     cell = cell_of(case)
-    on_cpu = make_cell(*MODEL[:1], *MODEL[1:2], *CASES[case], *MODEL[2:], "trainer.accelerator=cpu")
-    for here, there in zip(
+    cpu_cell = make_cell(*MODEL[:1], *MODEL[1:2], *CASES[case], *MODEL[2:], "trainer.accelerator=cpu")
+    for on_cuda, on_cpu in zip(
         training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2), tmp_path / "checkpoint"),
-        training.train(on_cpu.config, on_cpu.dataset, on_cpu.entrants(0, 1, 2)),
+        training.train(cpu_cell.config, cpu_cell.dataset, cpu_cell.entrants(0, 1, 2)),
         strict=True,
     ):
-        assert [point.val_loss for point in here.curve] == pytest.approx([p.val_loss for p in there.curve], rel=1e-3)
-        assert here.metrics == pytest.approx(there.metrics, rel=5e-3, abs=1e-4)
+        assert [p.val_loss for p in on_cuda.curve] == pytest.approx([p.val_loss for p in on_cpu.curve], rel=1e-3)
+        assert on_cuda.metrics == pytest.approx(on_cpu.metrics, rel=5e-3, abs=1e-4)
 
 
 @pytest.mark.gpu
@@ -109,8 +109,8 @@ def test_every_precision_trains_on_a_cuda_device(precision: str, tmp_path: Path)
         f"trainer.precision={precision}",
         "save=all",
     )
-    (one, _) = training.train(cell.config, cell.dataset, cell.entrants(0, 1), keep_in=tmp_path)
-    assert one.metrics["test/accuracy"] > 0
+    (result, _) = training.train(cell.config, cell.dataset, cell.entrants(0, 1), keep_in=tmp_path)
+    assert result.metrics["test/accuracy"] > 0
     assert weights.load(tmp_path / "s0").network is not None
 
 

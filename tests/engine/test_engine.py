@@ -1,4 +1,4 @@
-"""What a cohort does beside training: falling back, ending members, saving, resuming, fitting into memory."""
+"""Cohorts beside training: falling back, ending members, saving, resuming, fitting into memory."""
 
 import zipfile
 from collections.abc import Callable
@@ -28,15 +28,17 @@ def test_a_model_that_cannot_be_batched_trains_member_by_member(caplog: pytest.L
         checks.check(cell.config, cell.dataset)
     results = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     warnings = [record.message for record in caplog.records if record.name.startswith("evalbench")]
-    why = "networks.Branching cannot be batched and trains member by member, slowly"
-    assert warnings == [f"{why}: its control flow depends on values of tensors"]
+    reason = "networks.Branching cannot be batched and trains member by member, slowly"
+    assert warnings == [f"{reason}: its control flow depends on values of tensors"]
     for seed, result in enumerate(results):
         plain = train_plainly(cell, seed)
         assert [point.val_loss for point in result.curve] == pytest.approx(plain.val_losses, rel=1e-4)
 
 
 @pytest.mark.slow
-def test_members_that_have_ended_are_dropped_and_the_others_are_not_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_that_have_ended_are_dropped_and_other_members_are_not_disturbed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sizes: list[int] = []
     original = Steps.__call__
 
@@ -84,23 +86,23 @@ def test_a_resumed_cohort_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: P
     class KilledError(Exception):
         pass
 
-    def save_and_die(cohort: Cohort, next_round: int) -> None:
-        if next_round == 3:
+    def save_and_die(cohort: Cohort, next_interval: int) -> None:
+        if next_interval == 3:
             path = tmp_path / "x.pt"
-            checkpoints.save(cohort, path, next_round, training.made_for(path, cell.entrants(*seeds)))
+            checkpoints.save(cohort, path, next_interval, training.made_for(path, cell.entrants(*seeds)))
             raise KilledError
 
-    cohort.on_round_end = save_and_die
+    cohort.on_interval_end = save_and_die
     with pytest.raises(KilledError):
         training._fit(cohort, cell.config)
-    rounds: list[int] = []
+    shown: list[int] = []
     assert (
         training.train(
-            cell.config, cell.dataset, cell.entrants(*seeds), tmp_path / "x.pt", watch=lambda _, n: rounds.append(n)
+            cell.config, cell.dataset, cell.entrants(*seeds), tmp_path / "x.pt", watch=lambda _, n: shown.append(n)
         )
         == whole
     )
-    assert len(rounds) <= len(cohort.recipe.validation_steps) - 3
+    assert len(shown) <= len(cohort.recipe.validation_steps) - 3
     assert not list(tmp_path.glob("*.broken"))
 
 
@@ -112,7 +114,7 @@ def test_a_checkpoint_holds_no_pickled_code(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def flipped(path: Path) -> None:
+def flip_a_bit(path: Path) -> None:
     with zipfile.ZipFile(path) as file:
         largest = max(file.infolist(), key=lambda info: info.file_size)
     content = bytearray(path.read_bytes())
@@ -120,11 +122,11 @@ def flipped(path: Path) -> None:
     path.write_bytes(content)
 
 
-def changed(**values: Any) -> Callable[[Path], None]:
+def change(**values: Any) -> Callable[[Path], None]:
     return lambda path: torch.save({**torch.load(path, weights_only=True), **values}, path)
 
 
-def of_another_shape(path: Path) -> None:
+def change_shape(path: Path) -> None:
     snapshot = torch.load(path, weights_only=True)
     torch.save({**snapshot, "state": [value[..., :1] for value in snapshot["state"]]}, path)
 
@@ -132,42 +134,42 @@ def of_another_shape(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-1000]),
-    "one bit": flipped,
+    "one bit": flip_a_bit,
     "no checkpoint": lambda path: torch.save({"something": "else"}, path),
     "a pickle of something": lambda path: torch.save(Path("x"), path),
-    "another training's": changed(made_for="[]"),
-    "no such round": changed(round=99),
-    "other members": changed(members=[]),
-    "members of another version": changed(members=[{"losses": []}] * 2),
-    "another shape": of_another_shape,
-    "another optimizer's": changed(optimizer=[{"no": "state"}]),
+    "another training's": change(made_for="[]"),
+    "no such validation interval": change(round=99),
+    "other members": change(members=[]),
+    "members of another version": change(members=[{"losses": []}] * 2),
+    "another shape": change_shape,
+    "another optimizer's": change(optimizer=[{"no": "state"}]),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 @pytest.mark.slow
-def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_the_training_starts_afresh(
+def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_training_starts_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], object]
 ) -> None:
     cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
     whole = training.train(cell.config, cell.dataset, cell.entrants(0, 1), path)
     damage(path)
     assert training.train(cell.config, cell.dataset, cell.entrants(0, 1), path) == whole
-    assert "it is now x.pt.broken, and the training starts afresh" in caplog.text
+    assert "moved to x.pt.broken; training starts over" in caplog.text
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.pt", "x.pt.broken"]
 
 
-def test_a_checkpoint_of_other_members_is_not_gone_on_from(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_checkpoint_of_other_members_is_not_resumed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
     training.train(cell.config, cell.dataset, cell.entrants(0, 2, 5), path)  # files are named by the first and the last
     assert training.train(cell.config, cell.dataset, cell.entrants(0, 3, 5), path)[1].metrics == pytest.approx(
         training.train(cell.config, cell.dataset, cell.entrants(3))[0].metrics, rel=1e-4
     )
-    assert "it is that of another training" in caplog.text
+    assert "it belongs to another training" in caplog.text
 
 
-@pytest.mark.parametrize("reason", ["No space left on device", "it would hold more than tensors and plain values"])
-def test_a_checkpoint_that_cannot_be_written_costs_a_warning(
+@pytest.mark.parametrize("reason", ["No space left on device", "it may hold only tensors and plain values"])
+def test_a_checkpoint_that_cannot_be_written_logs_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reason: str
 ) -> None:
     cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
@@ -181,9 +183,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_warning(
     assert not list(tmp_path.iterdir())
 
 
-def test_weights_that_cannot_be_written_are_no_failure_of_the_trial(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_that_cannot_be_written_do_not_fail_the_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = make_cell(*SMALL, "save=all", f"trainer.checkpoint_folder={tmp_path}")
 
     def full(*_: Any) -> None:
@@ -199,43 +199,43 @@ def test_cohorts_that_do_not_fit_are_split_and_give_the_same_results(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cell = make_cell(*SMALL, f"trainer.checkpoint_folder={tmp_path}")
-    one, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0))
-    needed = memory.member_bytes(one)
-    assert needed > memory.STATE_COPIES * one.state_bytes
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0))
+    needed = memory.member_bytes(cohort)
+    assert needed > memory.STATE_COPIES * cohort.state_bytes
     monkeypatch.setattr(memory, "available_bytes", lambda _: int(2.5 * needed / memory.SHARE))
     parts = list(training.train_all(cell.config, cell.dataset, cell.entrants(*range(5)), "cell"))
-    assert [[one.seed for one in members] for members, _ in parts] == [[0], [1, 2], [3, 4]]
+    assert [[entrant.seed for entrant in entrants] for entrants, _ in parts] == [[0], [1, 2], [3, 4]]
     whole = training.train(cell.config, cell.dataset, cell.entrants(*range(5)))
-    for members, results in parts:
+    for entrants, results in parts:
         assert not isinstance(results, Exception)
-        for entrant, result in zip(members, results, strict=True):
+        for entrant, result in zip(entrants, results, strict=True):
             assert result.metrics == pytest.approx(whole[entrant.seed].metrics, rel=1e-4)
 
 
 @pytest.mark.slow
 def test_running_out_of_memory_halves_the_cohort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cell = make_cell(*SMALL, f"trainer.checkpoint_folder={tmp_path}")
-    real, tried = training.train, []
+    real, sizes = training.train, []
 
-    def train(config, dataset, seeds, *where):  # type: ignore[no-untyped-def]
-        tried.append(len(seeds))
-        if len(seeds) > 2:
+    def train(config, dataset, entrants, *rest):  # type: ignore[no-untyped-def]
+        sizes.append(len(entrants))
+        if len(entrants) > 2:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        return real(config, dataset, seeds, *where)
+        return real(config, dataset, entrants, *rest)
 
     monkeypatch.setattr(training, "train", train)
     parts = list(training.train_all(cell.config, cell.dataset, cell.entrants(*range(5)), "cell"))
-    assert [one.seed for members, _ in parts for one in members] == [0, 1, 2, 3, 4]
-    assert max(len(members) for members, _ in parts) <= 2
-    assert tried[0] == 5
+    assert [entrant.seed for entrants, _ in parts for entrant in entrants] == [0, 1, 2, 3, 4]
+    assert max(len(entrants) for entrants, _ in parts) <= 2
+    assert sizes[0] == 5
 
 
 def test_peak_memory_grows_with_the_batch() -> None:
     peaks = []
     for rows in (8, 64):
         cell = make_cell("dataset=digits", f"optimizer.batch_size={rows}")
-        one, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0))
-        peaks.append(one.trace_memory()[0])
+        cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0))
+        peaks.append(cohort.trace_memory()[0])
     hidden = 4 * 64 * 64  # one layer's activations at 64 rows
     assert peaks[1] - peaks[0] > hidden
 
@@ -252,14 +252,14 @@ def test_peak_memory_grows_with_the_batch() -> None:
         ),
     ],
 )
-def test_what_cannot_be_exact_is_refused(overrides: tuple[str, ...], key: str) -> None:
+def test_settings_that_cannot_be_exact_are_refused(overrides: tuple[str, ...], key: str) -> None:
     cell = make_cell("dataset=wine", *overrides)
     with pytest.raises(ConfigError) as refused:
         checks.check(cell.config, cell.dataset)
     assert refused.value.key == key
 
 
-def test_muon_takes_the_matrices_and_leaves_the_rest_to_another() -> None:
+def test_muon_takes_the_matrices_and_leaves_the_other_parameters_to_another_optimizer() -> None:
     cell = make_cell("dataset=wine", "optimizer=muon", "budget.epochs=3", "model.width=16", "schedule=cosine")
     together = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     plain = train_plainly(cell, 1)

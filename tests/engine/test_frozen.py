@@ -1,4 +1,4 @@
-"""What does not train is shared by all members, counted as what it is, and comes out as it went in."""
+"""Tensors that do not train are shared by all members, counted as constants, and stay the same to the bit."""
 
 import json
 from pathlib import Path
@@ -62,15 +62,17 @@ def test_a_base_is_written_once_and_checked_when_it_is_read(tmp_path: Path) -> N
     training.train(cell.config, cell.dataset, cell.entrants(0, 1), keep_in=tmp_path / "cell")
     training.train(cell.config, cell.dataset, cell.entrants(2, 3), keep_in=tmp_path / "other")
     (base,) = (tmp_path / weights.BASES).iterdir()
-    for place in ("cell/s0", "cell/s1", "other/s2"):
-        assert {name.split(".")[1] for name in load_file(tmp_path / place / weights.WEIGHTS) if "." in name} == {"head"}
-        assert weights.load(tmp_path / place, packages=["networks"]).network.get_parameter("body.0.weight").shape == (
+    for folder in ("cell/s0", "cell/s1", "other/s2"):
+        assert {name.split(".")[1] for name in load_file(tmp_path / folder / weights.WEIGHTS) if "." in name} == {
+            "head"
+        }
+        assert weights.load(tmp_path / folder, packages=["networks"]).network.get_parameter("body.0.weight").shape == (
             256,
             13,
         )
     assert json.loads((tmp_path / "cell/s0" / weights.DESCRIPTION).read_text())["base"] == base.stem
-    changed = {name: value + 1 for name, value in load_file(base).items()}
-    save_file(changed, base)
+    damaged = {name: value + 1 for name, value in load_file(base).items()}
+    save_file(damaged, base)
     with pytest.raises(DataError, match="has been changed"):
         weights.load(tmp_path / "cell/s0", packages=["networks"])
     base.unlink()

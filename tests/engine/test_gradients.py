@@ -1,4 +1,4 @@
-"""One step of the textbook's three optimizers on a tiny network, against the update worked out by hand.
+"""One step of the textbook's three optimizers on a tiny network, against the update computed by hand.
 
 The network is 2-2-1: hidden h = max(0, W x + b), logit z = v·h + c, p = 1 / (1 + exp(-z)), and the loss of an example
 is the cross-entropy -(y log p + (1 - y) log(1 - p)). By the chain rule, with the error e = p - y:
@@ -45,7 +45,7 @@ def by_hand(parameters: list[Array], rows: list[int]) -> list[Array]:
 
 
 def by_evalbench(optimizer: str, *batches: list[int]) -> list[Array]:
-    """Return the parameters after one step per batch, in a cohort of two members of which the second is other data."""
+    """Return the parameters after one step per batch, in a cohort of two members, the second on other data."""
 
     def build(_: int) -> nn.Module:
         network = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).double()
@@ -57,25 +57,25 @@ def by_evalbench(optimizer: str, *batches: list[int]) -> list[Array]:
     targets = np.concatenate([TARGETS, 1 - TARGETS, [0, 1]])
     dataset = Dataset("tiny", Kind.BINARY, inputs, targets, ("x", "y"), np.zeros(2, dtype=bool), ("no", "yes"))
     rows = np.arange(4)
-    splits = [Split(rows + 4 * member, rows, rows) for member in range(2)]
+    splits = [Split(rows + 4 * slot, rows, rows) for slot in range(2)]
     order = Batches(torch.arange(4).expand(2, 4), 1, [0, 0])
     recipe = Recipe(compose_config(f"optimizer={optimizer}").optimizer, dataset.kind.loss, [1])
     cohort = Cohort(build, dataset, splits, order, recipe, [0, 0]).double()
     for step, batch in enumerate(batches):
-        cohort.train_block(torch.tensor([[batch, [row + 4 for row in batch]]]), step)  # (S=1, C=2, B)
+        cohort.train_chunk(torch.tensor([[batch, [row + 4 for row in batch]]]), step)  # (S=1, C=2, B)
     return [parameter.detach()[0].numpy() for parameter in cohort.parameters()]
 
 
 def test_stochastic_gradient_descent_steps_on_one_example() -> None:
     expected = [p - 0.01 * g for p, g in zip(START, by_hand(START, [1]), strict=True)]
-    for mine, hand in zip(by_evalbench("sgd", [1]), expected, strict=True):
-        assert mine == pytest.approx(hand, abs=1e-12)
+    for value, hand in zip(by_evalbench("sgd", [1]), expected, strict=True):
+        assert value == pytest.approx(hand, abs=1e-12)
 
 
 def test_batch_gradient_descent_steps_on_the_mean_over_all_examples() -> None:
     expected = [p - 0.1 * g for p, g in zip(START, by_hand(START, [0, 1, 2, 3]), strict=True)]
-    for mine, hand in zip(by_evalbench("bgd", [0, 1, 2, 3]), expected, strict=True):
-        assert mine == pytest.approx(hand, abs=1e-12)
+    for value, hand in zip(by_evalbench("bgd", [0, 1, 2, 3]), expected, strict=True):
+        assert value == pytest.approx(hand, abs=1e-12)
 
 
 def test_adam_divides_the_mean_gradient_by_the_root_of_its_mean_square() -> None:
@@ -88,5 +88,5 @@ def test_adam_divides_the_mean_gradient_by_the_root_of_its_mean_square() -> None
             p - 0.001 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
             for p, m, v in zip(parameters, first, second, strict=True)
         ]
-    for mine, hand in zip(by_evalbench("adam", [0, 2], [1, 3]), parameters, strict=True):
-        assert mine == pytest.approx(hand, abs=1e-12)
+    for value, hand in zip(by_evalbench("adam", [0, 2], [1, 3]), parameters, strict=True):
+        assert value == pytest.approx(hand, abs=1e-12)

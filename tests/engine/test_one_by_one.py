@@ -35,15 +35,15 @@ def break_off(cell: Cell, path: Path, optimizer: str = "") -> None:
     """Train two members until after the second round, and leave a checkpoint."""
     cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1))
     checkpoints.attach(cohort, path, 0)
-    save = cohort.on_round_end
+    save = cohort.on_interval_end
     assert save is not None
 
-    def save_and_die(cohort: Cohort, next_round: int) -> None:
-        save(cohort, next_round)
-        if next_round == 2:
+    def save_and_die(cohort: Cohort, next_interval: int) -> None:
+        save(cohort, next_interval)
+        if next_interval == 2:
             raise KilledError
 
-    cohort.on_round_end = save_and_die
+    cohort.on_interval_end = save_and_die
     with pytest.raises(KilledError):
         training._fit(cohort, cell.config)
 
@@ -187,7 +187,7 @@ class Sudden(nn.Module):
 
 def test_a_shared_weight_that_is_written_late_ends_the_training() -> None:
     cell = cell_of(f"{__name__}.Sudden")
-    with pytest.raises(RuntimeError, match=r"has changed body.weight"):
+    with pytest.raises(RuntimeError, match=r"the network changed body.weight"):
         training.train(cell.config, cell.dataset, cell.entrants(0, 1))
 
 

@@ -28,7 +28,9 @@ def gradients(parameters: dict[str, nn.Parameter], step: int) -> dict[str, Tenso
 
 
 @pytest.mark.parametrize(
-    "name", [*sorted(kind.__name__ for kind in ELEMENTWISE), "Adafactor", "ASGD"], ids=lambda name: name
+    "name",
+    [*sorted(optimizer_class.__name__ for optimizer_class in ELEMENTWISE), "Adafactor", "ASGD"],
+    ids=lambda name: name,
 )
 def test_c_members_move_like_c_lone_parameters(name: str) -> None:
     component = Component("optimizer", f"torch.optim.{name}", SETTINGS.get(name, {"lr": 0.1}))
@@ -101,13 +103,13 @@ def test_members_may_differ_in_any_hyperparameter(case: str) -> None:
     ],
 )
 def test_a_kernel_called_directly_gives_the_bits_of_the_instances_own_step(name: str, settings: dict[str, Any]) -> None:
-    kind = getattr(optim, name)
-    make = kernels.of(kind)
+    optimizer_class = getattr(optim, name)
+    make = kernels.update_maker(optimizer_class)
     assert make is not None
     generator = torch.Generator().manual_seed(0)
     one = {key: nn.Parameter(torch.randn(*shape, generator=generator)) for key, shape in SHAPES.items()}
     two = {key: nn.Parameter(value.detach().clone()) for key, value in one.items()}
-    optimizers = [kind(list(side.values()), lr=0.1, fused=True, **settings) for side in (one, two)]
+    optimizers = [optimizer_class(list(side.values()), lr=0.1, fused=True, **settings) for side in (one, two)]
     update = None
     for step in range(10):
         for optimizer in optimizers:

@@ -1,9 +1,9 @@
-"""Which rows every step of every member sees: a pure function of the members' order seeds.
+"""The rows of every step of every member: a pure function of the members' order seeds.
 
-Shapes: `C` members, `S` steps in a block, `B` rows in a batch, `N` training rows.
+Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `N` training rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -15,43 +15,53 @@ from evalbench.seeds import derive_epoch
 
 
 class Batches:
-    """Epoch after epoch each member's training rows in an order of its own, cut into batches; the last one is kept."""
+    """Cut each member's training rows, shuffled anew in each epoch, into batches; keep the last, smaller batch."""
 
     def __init__(self, rows: ArrayLike, batch_size: int, order_seeds: Sequence[int]) -> None:
         """Take the members' training rows `(C, N)`, the rows per step and a seed per member."""
-        self.rows: NDArray[np.int64] = np.asarray(rows)  # of the loader, which stays on the CPU when a cohort moves
+        self.rows: NDArray[np.int64] = np.asarray(rows)  # the loader's, which stay on the CPU when a cohort moves
         self.batch_size = batch_size
         self.order_seeds = tuple(order_seeds)
         self.num_rows: int = self.rows.shape[1]
         self.steps_per_epoch: int = -(-self.num_rows // batch_size)
         self._epoch = lru_cache(maxsize=1)(self._order)
 
-    def blocks(self, start: int, stop: int, most_steps: int) -> Iterator[Tensor]:
-        """Yield the batches of steps `start` to `stop` as blocks `(S, C, B)`, `S` at most `most_steps`."""
+    def chunks(self, start: int, stop: int, max_steps: int) -> Iterator[Tensor]:
+        """Yield the batches of steps `start` to `stop` (excluded) as chunks `(S, C, B)`, `S` at most `max_steps`."""
         full = self.num_rows // self.batch_size
         step = start
         while step < stop:
-            epoch, place = divmod(step, self.steps_per_epoch)
-            length = 1 if place == full else min(most_steps, full - place, stop - step)
-            first = place * self.batch_size
+            epoch, epoch_step = divmod(step, self.steps_per_epoch)
+            length = 1 if epoch_step == full else min(max_steps, full - epoch_step, stop - step)
+            first = epoch_step * self.batch_size
             rows = self._epoch(epoch)[:, first : first + length * self.batch_size]  # (C, S*B)
             yield torch.from_numpy(rows.reshape(len(rows), length, -1).swapaxes(0, 1).copy())
             step += length
 
-    def keep(self, members: Sequence[int]) -> "Batches":
-        """Return the batches of some of the members."""
-        return Batches(self.rows[list(members)], self.batch_size, [self.order_seeds[member] for member in members])
+    def keep(self, slots: Sequence[int]) -> "Batches":
+        """Return the batches of the members in some slots."""
+        return Batches(self.rows[list(slots)], self.batch_size, [self.order_seeds[slot] for slot in slots])
 
     def examples(self, steps: int) -> int:
-        """Return how many examples a member has seen after so many steps."""
-        epochs, place = divmod(steps, self.steps_per_epoch)
-        return epochs * self.num_rows + place * self.batch_size
+        """Return the number of examples that a member has seen after a number of steps."""
+        epochs, epoch_steps = divmod(steps, self.steps_per_epoch)
+        return epochs * self.num_rows + epoch_steps * self.batch_size
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if self.steps_per_epoch == 1:
-            return self.rows  # one batch of all rows: their order does not matter, so keep one
+            return self.rows  # one batch of all rows, whose order does not matter
         orders = []
-        for member, seed in enumerate(self.order_seeds):
+        for slot, seed in enumerate(self.order_seeds):
             generator = torch.Generator().manual_seed(derive_epoch(seed, epoch))
-            orders.append(self.rows[member, torch.randperm(self.num_rows, generator=generator).numpy()])
+            orders.append(self.rows[slot, torch.randperm(self.num_rows, generator=generator).numpy()])
         return np.stack(orders)
+
+
+class Loader:
+    """Iterate anew over chunks each time that Lightning asks for an iterator."""
+
+    def __init__(self, chunks: Callable[[], Iterator[Tensor]]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self._chunks()

@@ -1,4 +1,4 @@
-"""A cohort on disk, so that a killed training goes on where it was: tensors and plain values, never another pickle."""
+"""Save a cohort on disk, so that a killed training can resume: tensors and plain values, no other pickled objects."""
 
 import logging
 import os
@@ -18,64 +18,64 @@ MADE_FOR = "made_for"
 
 
 def attach(cohort: Cohort, path: Path, every_minutes: float, made_for: str = "") -> None:
-    """Save the cohort after a round whenever so many minutes have passed, and go on from what is saved, if anything.
+    """Resume the cohort from the checkpoint, if there is one; save it at a validation once `every_minutes` have passed.
 
-    What was made for another training, or cannot be read, is set aside. A checkpoint that cannot be written costs a
-    warning: the training goes on, without any more of them.
+    A checkpoint that was made for another training, or that cannot be read, is set aside. If a checkpoint cannot be
+    written, log a warning and train on without checkpoints.
     """
     if path.exists():
         try:
             cohort.resume(_load(path, made_for))
-        except Exception as error:  # whatever reading damaged bytes, or a snapshot of something else, may raise
+        except Exception as error:  # damaged bytes, or a snapshot of another object, may raise anything
             set_aside(path, error)
     last = time.monotonic()
 
-    def save_when_due(cohort: Cohort, next_round: int) -> None:
+    def save_when_due(cohort: Cohort, next_interval: int) -> None:
         nonlocal last
         due = time.monotonic() - last >= 60 * every_minutes
         if due and cohort.is_rank_zero and cohort.can_be_saved:
             try:
-                save(cohort, path, next_round, made_for)
-            except Exception as error:  # a full disk, or what a user's optimizer keeps in its state
-                log.warning("no checkpoint was written to %s (%s): the training goes on without", path, error)
-                cohort.on_round_end = None
+                save(cohort, path, next_interval, made_for)
+            except Exception as error:  # a full disk, or an optimizer state that cannot be saved
+                log.warning("cannot write the checkpoint %s (%s): training goes on without checkpoints", path, error)
+                cohort.on_interval_end = None
             last = time.monotonic()
 
-    cohort.on_round_end = save_when_due
+    cohort.on_interval_end = save_when_due
 
 
-def save(cohort: Cohort, path: Path, next_round: int, made_for: str = "") -> None:
-    """Write the cohort's snapshot; a crash on the way leaves the previous one whole."""
-    snapshot = {MADE_FOR: made_for, **cohort.snapshot(next_round)}
+def save(cohort: Cohort, path: Path, next_interval: int, made_for: str = "") -> None:
+    """Write the cohort's snapshot; a crash meanwhile leaves the previous checkpoint intact."""
+    snapshot = {MADE_FOR: made_for, **cohort.snapshot(next_interval)}
     if not is_plain(snapshot):
-        raise TypeError("it would hold more than tensors and plain values")
+        raise TypeError("it may hold only tensors and plain values")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
+    temporary = path.with_suffix(".tmp")
     try:
-        with beside.open("wb") as file:
+        with temporary.open("wb") as file:
             torch.save(snapshot, file)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     finally:
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def _load(path: Path, made_for: str) -> dict[str, Any]:
     with zipfile.ZipFile(path) as file:
-        damaged = file.testzip()  # torch does not look at checksums
+        damaged = file.testzip()  # torch does not check checksums
     if damaged is not None:
         raise ValueError(f"{damaged} is damaged")
     snapshot: dict[str, Any] = torch.load(path, weights_only=True)
     if snapshot.pop(MADE_FOR) != made_for:
-        raise ValueError("it is that of another training")
+        raise ValueError("it belongs to another training")
     return snapshot
 
 
 def set_aside(path: Path, error: Exception) -> None:
-    """Make room for another checkpoint, and say so."""
+    """Rename a checkpoint that cannot be used, and log a warning."""
     aside = path.with_name(f"{path.name}.broken")
-    log.warning("%s cannot be used (%r): it is now %s, and the training starts afresh", path, error, aside.name)
-    with suppress(FileNotFoundError):  # another rank was quicker
+    log.warning("%s cannot be used (%r): moved to %s; training starts over", path, error, aside.name)
+    with suppress(FileNotFoundError):  # another rank has moved it
         path.replace(aside)

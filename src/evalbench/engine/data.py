@@ -1,6 +1,6 @@
-"""The rows of all members on the device: gathered by index, scaled with each member's own statistics.
+"""Hold the data set on the device; gather rows by index and scale them with each member's own statistics.
 
-Shapes: `C` members, `S` steps in a block, `B` rows in a batch, `D` features, `N` rows of the data set.
+Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `N` rows of the data set.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from evalbench.workloads import Dataset, Split, fit_scaling
 
 
 class Data(nn.Module):
-    """One copy of the data set, with each member's split and scaling."""
+    """Hold one copy of the data set, with each member's split and scaling."""
 
     inputs: Tensor  # (N, D), int64 for tokens
     targets: Tensor  # (N,), or (N, D) for language
@@ -42,36 +42,38 @@ class Data(nn.Module):
     def _hold(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
 
-    def gather(self, rows: Tensor, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)` of some members.
+    def gather(self, rows: Tensor, member_indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)` of C members.
 
         Tokens are not scaled. The targets of language are `(S, C, B, D)`.
         """
         if self.has_tokens:
-            return self.inputs[rows], self.targets_of(rows, members)
+            return self.inputs[rows], self.targets_of(rows, member_indices)
         inputs = self.inputs[rows]  # a large copy, scaled in place
-        inputs.sub_(pick(self.mean, members)[:, None]).div_(pick(self.std, members)[:, None])
+        inputs.sub_(pick(self.mean, member_indices)[:, None]).div_(pick(self.std, member_indices)[:, None])
         if self._has_missing:
             inputs.nan_to_num_(nan=0.0)
-        return inputs, self.targets_of(rows, members)
+        return inputs, self.targets_of(rows, member_indices)
 
-    def targets_of(self, rows: Tensor, members: Sequence[int]) -> Tensor:
+    def targets_of(self, rows: Tensor, member_indices: Sequence[int]) -> Tensor:
         """Return the targets, scaled for regression, in the shape of `rows`, whose last axes are `(C, B)`.
 
         Language adds an axis of positions.
         """
         targets = self.targets[rows]
         if self._scales_targets:
-            return (targets - pick(self.target_mean, members)[:, None]) / pick(self.target_std, members)[:, None]
+            mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))
+            return (targets - mean) / std
         return targets
 
-    def unscaled(self, predictions: Tensor, members: Sequence[int]) -> Tensor:
-        """Return predictions `(C, ...)` of some members with numbers in the target's own unit."""
+    def unscaled(self, predictions: Tensor, member_indices: Sequence[int]) -> Tensor:
+        """Return predictions `(C, ...)` of C members with numbers in the target's own unit."""
         if not self._scales_targets:
             return predictions
-        return predictions * pick(self.target_std, members)[:, None] + pick(self.target_mean, members)[:, None]
+        mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))
+        return predictions * std + mean
 
 
-def pick(values: Tensor, members: Sequence[int]) -> Tensor:
+def pick(values: Tensor, member_indices: Sequence[int]) -> Tensor:
     """Return the rows of some members from a tensor with a row per member."""
-    return values if len(members) == len(values) else values[list(members)]
+    return values if len(member_indices) == len(values) else values[list(member_indices)]

@@ -11,21 +11,21 @@ from evalbench.engine.steps import Steps
 
 
 def of_batch(
-    steps: Steps, stack: Stack, batch: tuple[Tensor, Tensor, Tensor], most: int | None, rank: int, ranks: int
+    steps: Steps, stack: Stack, batch: tuple[Tensor, Tensor, Tensor], max_rows: int | None, rank: int, ranks: int
 ) -> optimizers.Computed:
-    """Return one step's gradients by name, each `(C, *shape)`, its losses `(C,)`, and the gradients that are none.
+    """Return one step's gradients by name, each `(C, *shape)`, its losses `(C,)`, and the missing gradients.
 
-    `batch` is inputs `(C, B, D)`, targets `(C, B)` and noise keys `(C,)`; one pass takes at most `most` rows. Each part
-    is weighted by its share of the rows. The gradients that are none are listed by parameter as members' positions.
+    `batch` is inputs `(C, B, D)`, targets `(C, B)` and noise keys `(C,)`. One pass takes at most `max_rows` rows. Each
+    part is weighted by its share of the rows. The missing gradients are the slots of members by parameter.
     """
     inputs, targets, key = batch
     rows = inputs.shape[1]
     start, stop = rows * rank // ranks, rows * (rank + 1) // ranks
-    most = most or rows
+    max_rows = max_rows or rows
     total: list[Tensor] = []
     without: optimizers.Without = {}
-    for first in range(start, stop, most):
-        last = min(first + most, stop)
+    for first in range(start, stop, max_rows):
+        last = min(first + max_rows, stop)
         part = steps(stack, inputs[:, first:last], targets[:, first:last], key, first)
         for buffer, value in zip(stack.carried.values(), part.carried, strict=True):
             buffer.copy_(value)
@@ -33,11 +33,11 @@ def of_batch(
         if last - first < rows:
             torch._foreach_mul_(numbers, (last - first) / rows)
         absent = dict(zip(stack.trained, part.without, strict=False))
-        without = {name: members & absent[name] for name, members in without.items()} if total else absent
+        without = {name: slots & absent[name] for name, slots in without.items()} if total else absent
         total = list(torch._foreach_add(total, numbers)) if total else numbers
     if ranks > 1:
         _sum_over_ranks(total)
-        without = _without_on_all_ranks(without, len(stack.members), inputs.device)
+        without = _without_on_all_ranks(without, len(stack.member_indices), inputs.device)
     return dict(zip(stack.trained, total[:-1], strict=True)), total[-1], without
 
 
@@ -50,10 +50,10 @@ def _sum_over_ranks(tensors: Sequence[Tensor]) -> None:
 
 
 def _without_on_all_ranks(without: optimizers.Without, count: int, device: torch.device) -> optimizers.Without:
-    """Return the gradients that are none on every rank, by parameter, for `count` members."""
+    """Return the gradients that are missing on every rank, as slots of `count` by parameter."""
     if not without:
         return without
-    flags = torch.tensor([[index in absent for index in range(count)] for absent in without.values()], device=device)
+    flags = torch.tensor([[slot in absent for slot in range(count)] for absent in without.values()], device=device)
     counts = flags.int()
     torch.distributed.all_reduce(counts, torch.distributed.ReduceOp.MIN)
     return {name: frozenset(row.nonzero().flatten().tolist()) for name, row in zip(without, counts, strict=True)}

@@ -1,7 +1,7 @@
-"""Whether a user's network may be batched: what the first steps show, compared with plain PyTorch.
+"""Decide whether a user's network may be batched, by comparing its first steps with plain PyTorch.
 
-A program that was traced once knows nothing of what a network does in Python. So a few steps are taken by each of two
-members' own networks and by the batched program, and everything that both can see must be the same.
+A traced program does not see a network's Python code. So the networks of two members and the batched program take the
+same few steps, and every number that both compute must agree.
 Shapes: `C` members, `B` rows.
 """
 
@@ -19,19 +19,19 @@ from evalbench.engine.steps import Steps
 from evalbench.errors import ConfigError
 
 TOLERANCE = 1e-3
-"""Most that a batched number may differ by, as a share of its tensor's largest: sums are taken in another order."""
+"""The largest allowed difference of a batched number, as a share of its tensor's largest: sums have another order."""
 SMALLEST = 1e-3
-"""Tensors of gradients that are smaller than this share of the largest gradient are compared with that share of it."""
+"""Differences of a small gradient are compared with at least this share of the largest gradient."""
 RATE = 0.05
-"""How far parameters move along their gradients between passes, so that what is kept from an earlier one shows.
+"""The step length along the gradients between passes, so that values kept from an earlier pass show up.
 
-Large gradients count as 1: a step that is too long would blow up differences of rounding.
+Gradients with a sum above 1 are scaled down to 1, because a long step would amplify rounding differences.
 """
 NUM_EXAMPLES = 3
 
 
 class Example(NamedTuple):
-    """The batch of one step."""
+    """Hold the batch of one step."""
 
     inputs: Tensor  # (C, B, ...)
     targets: Tensor  # (C, B, ...)
@@ -39,32 +39,38 @@ class Example(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What the first steps have shown."""
+class FirstSteps:
+    """Hold the findings of the first steps."""
 
     why_one_by_one: str | None = None
-    """Why the members must train one by one, if they must."""
+    """The reason why the members must train one by one; None if they may be batched."""
     written: frozenset[str] = frozenset()
-    """Tensors that a pass has changed although nothing trains them."""
+    """Constant tensors that a pass has changed."""
     idle: frozenset[str] = frozenset()
-    """Parameters that no pass gives a gradient: optimizers leave them alone."""
+    """Parameters without a gradient in every pass: optimizers leave them alone."""
     python_state: bool = False
-    """The network changes what it keeps in Python, which saved weights would lack."""
+    """Whether the network changes its Python state, which saved weights would lack."""
     can_be_saved: bool = True
-    """What it keeps in Python are plain values."""
+    """Whether its changing Python state consists of plain values."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What plain PyTorch did with one member: passes and evaluations in turn."""
+class PlainRun:
+    """Hold the passes and evaluations of one member by plain PyTorch."""
 
     passes: list[Pass]
     outputs: list[Tensor]
     values: list[dict[str, object]]
-    """Python state by path: at first, then after each pass and each evaluation."""
+    """Python state by path: initially, then after each pass and each evaluation."""
     written: frozenset[str]
     moved: list[str]
     """Parameters that a forward pass has changed."""
+
+    def without_gradient(self, parameters: Sequence[str]) -> frozenset[str]:
+        """Return the parameters that got no gradient in any pass."""
+        return frozenset(
+            name for index, name in enumerate(parameters) if all(result.without[index] for result in self.passes)
+        )
 
 
 def verify(
@@ -74,44 +80,45 @@ def verify(
     steps: Steps,
     stack: Stack,
     examples: Sequence[Example],
-) -> Verdict:
-    """Take the first steps both ways; raise `ConfigError` for a network that cannot be trained rightly at all.
+) -> FirstSteps:
+    """Take the first steps both ways; raise `ConfigError` for a network that cannot be trained correctly at all.
 
-    `network` is one that nobody has run, and `observed` what all members' networks kept in Python when they were made.
-    `one_by_one` makes them anew. The stack is not changed.
+    `network` has not been run yet. `observed` is the initial Python state of all members' networks. `one_by_one` makes
+    the networks anew. The stack is not changed.
     """
     _check_storage(network)
-    places = sorted({0, len(stack.members) - 1})
+    slots = sorted({0, len(stack.member_indices) - 1})
     plain = one_by_one()
     drew_from: set[str] = set()
     plain.drew_from = drew_from
     try:
-        seen = [_run(plain, stack, place, examples) for place in places]
-        again = _run(one_by_one(), stack, 0, examples)
+        runs = {slot: _run(plain, stack, slot, examples) for slot in slots}
+        repeated = _run(one_by_one(), stack, 0, examples)
     except ConfigError:
         raise
-    except Exception as error:  # whatever a user's network raises: training will say so, and where
-        return Verdict(f"it raised {type(error).__name__} in its first steps")
-    _check_repeatable(seen[0], again)
-    idle = frozenset.intersection(*(frozenset(_without(stack, one)) for one in seen))
-    written = frozenset().union(*(one.written for one in seen))
-    changed = _changed_paths(seen[0].values)
+    except Exception as error:  # a user's network may raise anything; training reports the error in full
+        return FirstSteps(f"it raised {type(error).__name__} in its first steps")
+    first = runs[0]
+    _check_repeatable(first, repeated)
+    idle = frozenset.intersection(*(run.without_gradient(list(stack.trained)) for run in runs.values()))
+    written = frozenset().union(*(run.written for run in runs.values()))
+    changed = _changed_paths(first.values)
     reason = (
         ("it has hooks on gradients" if has_gradient_hooks(network) else None)
         or _between_members(observed)
-        or _kept_in_python(seen[0].values)
+        or _kept_in_python(first.values)
         or _outside_torch(drew_from)
         or (f"its forward pass changes {min(written)}, which does not train" if written else None)
-        or (f"its forward pass changes {seen[0].moved[0]}" if seen[0].moved else None)
-        or _differs(steps, stack, examples, seen, places)
+        or (f"its forward pass changes {first.moved[0]}" if first.moved else None)
+        or _difference(steps, stack, examples, runs)
     )
-    trained = plain.network(stack.members[0])
+    trained = plain.network(stack.member_indices[0])
     can_be_saved = not any(python_state.cannot_be_saved(trained, path) for path in changed)
-    return Verdict(reason, written, idle, bool(changed), can_be_saved)
+    return FirstSteps(reason, written, idle, bool(changed), can_be_saved)
 
 
 def has_gradient_hooks(network: nn.Module) -> bool:
-    """Return whether hooks wait for gradients, which a batched step computes without autograd's tensors."""
+    """Return whether a network has hooks on gradients, which a batched step computes without autograd's tensors."""
     hooks = [parameter._backward_hooks for parameter in network.parameters()]
     hooks += [getattr(parameter, "_post_accumulate_grad_hooks", None) for parameter in network.parameters()]
     for module in network.modules():
@@ -120,42 +127,42 @@ def has_gradient_hooks(network: nn.Module) -> bool:
 
 
 def _check_storage(network: nn.Module) -> None:
-    places: dict[int, str] = {}
+    owners: dict[int, str] = {}
     for name, parameter in network.named_parameters():
         if parameter.layout is torch.strided and parameter.numel():
-            other = places.setdefault(parameter.untyped_storage().data_ptr(), name)
-            if other != name:
-                rule = f"must not have two parameters over one memory, as {other} and {name}"
-                raise ConfigError("model", rule, type(network).__name__, "use one parameter in both places")
+            first = owners.setdefault(parameter.untyped_storage().data_ptr(), name)
+            if first != name:
+                rule = f"must not have two parameters over one memory, as {first} and {name}"
+                raise ConfigError("model", rule, type(network).__name__, "use one parameter under both names")
 
 
-def _run(plain: OneByOne, stack: Stack, place: int, examples: Sequence[Example]) -> Seen:
-    """Pass, pass, evaluate, pass, evaluate: by one member's own network."""
-    mine = stack.take([place])
-    mine = replace(mine, shared={name: value.clone() for name, value in mine.shared.items()})
-    constant = {**mine.own, **mine.shared}
+def _run(plain: OneByOne, stack: Stack, slot: int, examples: Sequence[Example]) -> PlainRun:
+    """Run one member's own network: pass, pass, evaluate, pass, evaluate."""
+    member = stack.take([slot])
+    member = replace(member, shared={name: value.clone() for name, value in member.shared.items()})
+    constant = {**member.own, **member.shared}
     before = {name: fingerprint(value) for name, value in constant.items()}
-    network = plain.network(mine.members[0])
-    at_first, _ = python_state.observe(network)
+    network = plain.network(member.member_indices[0])
+    initial, _ = python_state.observe(network)
     passes: list[Pass] = []
     outputs: list[Tensor] = []
-    values = [at_first]
+    values = [initial]
     moved: list[str] = []
     for number, example in enumerate(examples):
-        inputs, targets, key = (part[place : place + 1] for part in example)
-        start = {name: value.clone() for name, value in mine.trained.items()}
-        result = plain(mine, inputs, targets, key, 0)
+        inputs, targets, key = (part[slot : slot + 1] for part in example)
+        start = {name: value.clone() for name, value in member.trained.items()}
+        result = plain(member, inputs, targets, key, 0)
         passes.append(result._replace(carried=tuple(value.clone() for value in result.carried)))
         moved += [
-            name for name, value in mine.trained.items() if not same(value.nan_to_num(), start[name].nan_to_num())
+            name for name, value in member.trained.items() if not same(value.nan_to_num(), start[name].nan_to_num())
         ]
         values.append(python_state.observe(network)[0])
-        _descend(mine, result.gradients)
+        _descend(member, result.gradients)
         if number:
-            outputs.append(plain.forward(mine, inputs, key, 0))
+            outputs.append(plain.forward(member, inputs, key, 0))
             values.append(python_state.observe(network)[0])
     written = frozenset(name for name, value in constant.items() if fingerprint(value) != before[name])
-    return Seen(passes, outputs, values, written, moved)
+    return PlainRun(passes, outputs, values, written, moved)
 
 
 def _descend(stack: Stack, gradients: Sequence[Tensor]) -> None:
@@ -167,47 +174,43 @@ def _descend(stack: Stack, gradients: Sequence[Tensor]) -> None:
         value -= RATE * gradient / largest.view(-1, *[1] * (gradient.ndim - 1))
 
 
-def _without(stack: Stack, one: Seen) -> list[str]:
-    """Return the parameters to which no pass gave a gradient."""
-    return [name for index, name in enumerate(stack.trained) if all(result.without[index] for result in one.passes)]
-
-
-def _check_repeatable(one: Seen, other: Seen) -> None:
+def _check_repeatable(run: PlainRun, repeated: PlainRun) -> None:
     pairs = [
-        *zip(one.outputs, other.outputs, strict=True),
-        *((a.loss, b.loss) for a, b in zip(one.passes, other.passes, strict=True)),
+        *zip(run.outputs, repeated.outputs, strict=True),
+        *((a.loss, b.loss) for a, b in zip(run.passes, repeated.passes, strict=True)),
     ]
     if not all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in pairs):
-        rule, remedy = "must give the same numbers from the same seed", "torch, random or numpy.random"
-        raise ConfigError("model", rule, remedy=f"draw random numbers from {remedy}, or seed your own generator")
+        rule, modules = "must give the same numbers from the same seed", "torch, random or numpy.random"
+        raise ConfigError("model", rule, remedy=f"draw random numbers from {modules}, or seed your own generator")
 
 
 def _between_members(observed: Sequence[python_state.Observation]) -> str | None:
-    """Return what a network holds that is no parameter or buffer and differs between its members."""
-    values, checksums = observed[0]
-    for other_values, other_checksums in observed[1:]:
-        for path in (*_differing(checksums, other_checksums), *_differing(values, other_values)):
+    """Return the reason if members' networks differ in a value that is neither a parameter nor a buffer."""
+    first_values, first_checksums = observed[0]
+    for values, checksums in observed[1:]:
+        for path in (*_differing(first_checksums, checksums), *_differing(first_values, values)):
             return f"{path}, which is neither a parameter nor a buffer, differs between its members"
     return None
 
 
 def _kept_in_python(values: Sequence[Mapping[str, object]]) -> str | None:
-    """Return what goes on changing: a pass must leave behind what the pass before it did, and so an evaluation."""
-    _, first, second, evaluated, third, again = values
-    for one, other in ((first, second), (second, third), (evaluated, again)):
-        for path in _differing(one, other):
+    """Return the reason if Python state differs between two passes, or between two evaluations."""
+    _, first_pass, second_pass, first_evaluation, third_pass, second_evaluation = values
+    pairs = ((first_pass, second_pass), (second_pass, third_pass), (first_evaluation, second_evaluation))
+    for earlier, later in pairs:
+        for path in _differing(earlier, later):
             return f"it keeps state in Python ({path})"
     return None
 
 
 def _changed_paths(values: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return where a network keeps other values than at first; tensors that it keeps are looked at elsewhere."""
-    at_first = values[0]
-    return [path for now in values[1:] for path in _differing(at_first, now) if now.get(path) != python_state.TENSOR]
+    """Return the paths whose values are no longer the initial ones, apart from tensors, which are checked elsewhere."""
+    initial, *later = values
+    return [path for state in later for path in _differing(initial, state) if state.get(path) != python_state.TENSOR]
 
 
-def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
-    return [path for path in {**one, **other} if one.get(path) != other.get(path)]
+def _differing(left: Mapping[str, object], right: Mapping[str, object]) -> list[str]:
+    return [path for path in {**left, **right} if left.get(path) != right.get(path)]
 
 
 def _outside_torch(drew_from: Collection[str]) -> str | None:
@@ -215,44 +218,39 @@ def _outside_torch(drew_from: Collection[str]) -> str | None:
     return f"it draws from {names} in a way that cannot be batched" if names else None
 
 
-def _different(stack: Stack, batched: Pass, place: int, plain: Pass) -> str | None:
-    """Return the first result of a step in which a member of the batched program and its lone network differ."""
-    if not _close(batched.loss[place], plain.loss[0]):
-        return "its loss"
-    smallest = SMALLEST * _largest(plain.gradients)
-    for name, ours, theirs in zip(stack.trained, batched.gradients, plain.gradients, strict=True):
-        if not _close(ours[place], theirs[0], smallest):
-            return f"the gradient of {name}"
-    for name, ours, theirs in zip(stack.carried, batched.carried, plain.carried, strict=True):
-        if not _close(ours[place], theirs[0]):
-            return f"the buffer {name}"
+def _difference(steps: Steps, stack: Stack, examples: Sequence[Example], runs: Mapping[int, PlainRun]) -> str | None:
+    """Return how the batched program differs from the plain runs by slot, or why it cannot run; else None."""
+    batch = stack.take(range(len(stack.member_indices)))
+    for number, example in enumerate(examples):
+        batched = steps(batch, example.inputs.clone(), example.targets, example.keys, 0)
+        reason = _gave_up(steps)
+        for slot, run in runs.items():
+            reason = reason or _step_difference(stack, batched, slot, run.passes[number], number + 1)
+        if reason is not None:
+            return reason
+        for value, after in zip(batch.carried.values(), batched.carried, strict=True):
+            value.copy_(after)
+        _descend(batch, batched.gradients)
+        if number:
+            outputs = steps.forward(batch, example.inputs.clone(), example.keys, 0)
+            if (reason := _gave_up(steps)) is not None:
+                return reason
+            if not all(_close(outputs[slot], run.outputs[number - 1][0]) for slot, run in runs.items()):
+                return "its outputs in evaluation differ from those of a plain loop"
     return None
 
 
-def _differs(
-    steps: Steps, stack: Stack, examples: Sequence[Example], seen: Sequence[Seen], places: Sequence[int]
-) -> str | None:
-    """Return where the batched program and plain PyTorch part."""
-    whole = stack.take(range(len(stack.members)))
-    for number, example in enumerate(examples):
-        batched = steps(whole, example.inputs.clone(), example.targets, example.keys, 0)
-        if (reason := _gave_up(steps)) is not None:
-            return reason
-        for one, place in zip(seen, places, strict=True):
-            different = _different(stack, batched, place, one.passes[number])
-            if different is not None:
-                return f"{different} differs from that of a plain loop in step {number + 1}"
-        for value, after in zip(whole.carried.values(), batched.carried, strict=True):
-            value.copy_(after)
-        _descend(whole, batched.gradients)
-        if number:
-            outputs = steps.forward(whole, example.inputs.clone(), example.keys, 0)
-            if (reason := _gave_up(steps)) is not None:
-                return reason
-            if not all(
-                _close(outputs[place], one.outputs[number - 1][0]) for one, place in zip(seen, places, strict=True)
-            ):
-                return "its outputs in evaluation differ from those of a plain loop"
+def _step_difference(stack: Stack, batched: Pass, slot: int, plain: Pass, step: int) -> str | None:
+    """Return how a slot of a batched step differs from the plain step of its member, or None."""
+    largest = _largest(plain.gradients)
+    if not _close(batched.loss[slot], plain.loss[0]):
+        return f"its loss differs from that of a plain loop in step {step}"
+    for name, value, expected in zip(stack.trained, batched.gradients, plain.gradients, strict=True):
+        if not _close(value[slot], expected[0], SMALLEST * largest):
+            return f"the gradient of {name} differs from that of a plain loop in step {step}"
+    for name, value, expected in zip(stack.carried, batched.carried, plain.carried, strict=True):
+        if not _close(value[slot], expected[0]):
+            return f"the buffer {name} differs from that of a plain loop after step {step}"
     return None
 
 
@@ -264,35 +262,37 @@ def _largest(tensors: Sequence[Tensor]) -> float:
     return max((float(value.abs().max()) for value in tensors if value.numel()), default=0.0)
 
 
-def _close(ours: Tensor, theirs: Tensor, at_least: float = 0.0) -> bool:
-    if ours.shape != theirs.shape:
+def _close(value: Tensor, expected: Tensor, min_scale: float = 0.0) -> bool:
+    if value.shape != expected.shape:
         return False
-    if not ours.numel() or torch.equal(ours, theirs):
+    if not value.numel() or torch.equal(value, expected):
         return True
-    ours, theirs = (value.to(torch.complex128 if value.is_complex() else torch.float64) for value in (ours, theirs))
-    if not bool((torch.isfinite(ours) == torch.isfinite(theirs)).all()):
+    value, expected = (part.to(torch.complex128 if part.is_complex() else torch.float64) for part in (value, expected))
+    if not bool((torch.isfinite(value) == torch.isfinite(expected)).all()):
         return False
-    ours, theirs = ours.nan_to_num(), theirs.nan_to_num()
-    scale = max(float(theirs.abs().max()), at_least)
-    return float((ours - theirs).abs().max()) <= TOLERANCE * scale
+    value, expected = value.nan_to_num(), expected.nan_to_num()
+    scale = max(float(expected.abs().max()), min_scale)
+    return float((value - expected).abs().max()) <= TOLERANCE * scale
 
 
-def why_not_in_parts(one: OneByOne, stack: Stack, example: Example) -> str | None:
-    """Return why a batch cannot be cut into parts, if its two halves do not add up to it."""
+def why_not_in_parts(plain: OneByOne, stack: Stack, example: Example) -> str | None:
+    """Return why a batch cannot be split into parts if the gradients of its halves do not add up, else None."""
     rows = example.inputs.shape[1] // 2 * 2
     if rows < 2:
         return None
     inputs, targets = example.inputs[:1, :rows], example.targets[:1, :rows]
-    whole = one(stack.take([0]), inputs, targets, example.keys[:1], 0)
+    whole = plain(stack.take([0]), inputs, targets, example.keys[:1], 0)
     half = rows // 2
     parts = [
-        one(stack.take([0]), inputs[:, first : first + half], targets[:, first : first + half], example.keys[:1], first)
+        plain(
+            stack.take([0]), inputs[:, first : first + half], targets[:, first : first + half], example.keys[:1], first
+        )
         for first in (0, half)
     ]
     largest = _largest(whole.gradients)
-    for name, together, *halves in zip(
+    for name, expected, *halves in zip(
         stack.trained, whole.gradients, *(part.gradients for part in parts), strict=True
     ):
-        if not _close((halves[0] + halves[1]) / 2, together, SMALLEST * largest):
-            return f"the gradient of {name} over half a batch and the other half is not that over the batch"
+        if not _close((halves[0] + halves[1]) / 2, expected, SMALLEST * largest):
+            return f"the gradients of {name} over the two halves of a batch do not average to that over the batch"
     return None

@@ -1,8 +1,8 @@
-"""Successive halving: which candidates go on at a rung (Jamieson and Talwalkar, 2016).
+"""Decide which candidates go on at a rung by successive halving (Jamieson and Talwalkar, 2016).
 
-Candidates that are asked for together compete, however they are trained. Where one cohort holds them all, it drops the
-losers itself (`Halving`). `race` applies the same rule to results: its answer depends on the candidates alone, not on
-cohorts, nor on how much further a candidate was trained for another reason.
+Candidates that are asked for together compete, whichever cohorts train them. If one cohort holds them all, it drops the
+losers itself (`Halving`). `race` applies the same rule to results. Its answer depends on the candidates alone: neither
+on cohorts, nor on how much further a candidate was trained for another reason.
 """
 
 import math
@@ -16,7 +16,7 @@ from evalbench.trial import State, TrialResult, best_point
 
 @dataclass(frozen=True)
 class Halving:
-    """Candidates that train together and are compared at rungs by the mean of their members."""
+    """Compare candidates that train together at rungs, by the mean of their members."""
 
     pruning: Pruning
     candidates: Sequence[int]
@@ -29,31 +29,31 @@ class Halving:
     """The validation after which all members end, because they compete with others elsewhere; None: they compete here.
     """
 
-    def losers(self, standing: Sequence[float], ended: Sequence[bool], validation: int) -> list[int]:
-        """Return the members that end after a validation, counted from 1.
+    def losers(self, scores: Sequence[float], ended: Sequence[bool], validation: int) -> list[int]:
+        """Return the member indices that end after a validation, counted from 1.
 
-        Only candidates that still train compete, and one in `eta` of them goes on, at least one; of equals the earlier
-        one. A candidate with a member that diverged takes no place: it goes on only where every other has one too.
+        Only candidates that still train compete. One in `eta` of them goes on, but at least one; ties go to the earlier
+        candidate. Candidates with a diverged member go on only if every competing candidate has one.
 
         Args:
-            standing: each member's value so far, larger is better; not finite where it diverged.
+            scores: each member's pruning score so far (higher is better); not finite if it diverged.
             ended: whether each member takes no further step, because it diverged, lost, or ran out of patience.
             validation: the number of validations so far.
         """
-        training = [member for member, over in enumerate(ended) if not over]
+        training = [member_index for member_index, has_ended in enumerate(ended) if not has_ended]
         if self.stop is not None:
             return training if validation == self.stop else []
         if not self.pruning.is_rung(validation):
             return []
-        values: dict[int, list[float]] = {self.candidates[member]: [] for member in training}
-        for candidate, value in zip(self.candidates, standing, strict=True):
+        values: dict[int, list[float]] = {self.candidates[member_index]: [] for member_index in training}
+        for candidate, score in zip(self.candidates, scores, strict=True):
             if candidate in values:
-                values[candidate].append(value)
-        sound = {candidate: [value for value in each if math.isfinite(value)] for candidate, each in values.items()}
-        rivals = [candidate for candidate in values if sound[candidate] == values[candidate]] or list(values)
-        rivals.sort(key=lambda one: (-len(sound[one]), -fmean(sound[one] or [0.0]), one))
-        go_on = rivals[: math.ceil(len(rivals) / self.pruning.eta)]
-        return [member for member in training if self.candidates[member] not in go_on]
+                values[candidate].append(score)
+        finite = {candidate: [score for score in each if math.isfinite(score)] for candidate, each in values.items()}
+        rivals = [candidate for candidate in values if finite[candidate] == values[candidate]] or list(values)
+        rivals.sort(key=lambda rival: (-len(finite[rival]), -fmean(finite[rival] or [0.0]), rival))
+        winners = rivals[: math.ceil(len(rivals) / self.pruning.eta)]
+        return [member_index for member_index in training if self.candidates[member_index] not in winners]
 
 
 def race(
@@ -63,32 +63,32 @@ def race(
     by_loss: bool = False,
     sign: int = 1,
 ) -> tuple[dict[int, int], int]:
-    """Return after which validation each loser ends, by its place, and how many validations all others must reach next.
+    """Return each loser's last validation by its index, and the validation that all other candidates must reach next.
 
     Args:
-        company: the results of each candidate's trials, one per seed; None where there is none yet. A candidate with a
-            failed trial does not compete.
-        pruning: the rungs, and how many go on.
-        validations: those of a trial that goes on to the end.
+        company: the results of each candidate's trials, one per seed; None if there is no result yet. A candidate with
+            a failed trial does not compete.
+        pruning: the rungs, and the share of candidates that goes on.
+        validations: the number of validations of a trial that is not pruned.
         by_loss: compare validation losses, not validation scores.
         sign: -1 if lower scores are better.
     """
     lost: dict[int, int] = {}
     for rung in pruning.rungs(validations):
-        going = [place for place, results in enumerate(company) if place not in lost and not _has_failed(results)]
-        members = [(place, result) for place in going for result in company[place]]
-        if not all(reaches(result, rung) for _, result in members):
+        rivals = [index for index, results in enumerate(company) if index not in lost and not _has_failed(results)]
+        trials = [(index, result) for index in rivals for result in company[index]]
+        if not all(reaches(result, rung) for _, result in trials):
             return lost, rung
-        trained = [(place, result) for place, result in members if result is not None]
-        halving = Halving(pruning, [place for place, _ in trained])
-        standing = [_standing(result, rung, by_loss, sign) for _, result in trained]
-        losers = halving.losers(standing, [not trains_after(result, rung) for _, result in trained], rung)
-        lost |= {trained[member][0]: rung for member in losers}
+        trained = [(index, result) for index, result in trials if result is not None]
+        halving = Halving(pruning, [index for index, _ in trained])
+        scores = [_pruning_score(result, rung, by_loss, sign) for _, result in trained]
+        losers = halving.losers(scores, [not trains_after(result, rung) for _, result in trained], rung)
+        lost |= {trained[member_index][0]: rung for member_index in losers}
     return lost, validations
 
 
 def reaches(result: TrialResult | None, validation: int) -> bool:
-    """Return whether a trial's fate up to a validation is known: it got there, or ended by itself before."""
+    """Return whether a trial's fate up to a validation is known: it reached it, or ended by itself before."""
     return result is not None and (result.state in (State.COMPLETE, State.DIVERGED) or len(result.curve) >= validation)
 
 
@@ -98,8 +98,8 @@ def trains_after(result: TrialResult, validation: int) -> bool:
     return length > validation or (length == validation and result.state is not State.COMPLETE)
 
 
-def _standing(result: TrialResult, validation: int, by_loss: bool, sign: int) -> float:
-    """Return the value at the best validation so far, larger is better."""
+def _pruning_score(result: TrialResult, validation: int, by_loss: bool, sign: int) -> float:
+    """Return the pruning score (higher is better) at the best validation so far."""
     if result.state is State.DIVERGED and len(result.curve) < validation:
         return -math.inf
     best = best_point(result.curve[:validation])

@@ -1,10 +1,10 @@
-"""An instance's update as the fused kernel that its own `step` ends in, without the bookkeeping around it.
+"""Call the fused kernel of an optimizer instance without the bookkeeping of its `step`.
 
-On small networks an instance's `step` takes ten times as long as its kernel, which a small cohort notices, and any
+On small networks an instance's `step` takes ten times as long as its kernel. This slows down small cohorts, and any
 cohort whose members differ in more than their seeds and so have an instance each. Here the kernel is called on the
-instance's own state and settings, so that it can be scheduled and saved as before. Torch's interface to its kernels is
-private: each class is tested against its `step`, bit for bit, and a class or version without the kernel takes its
-`step`.
+instance's own state and settings, so that the instance can be scheduled and saved as usual. Torch's interface to its
+kernels is private. Tests compare each class with its `step`, bit for bit; a class or torch version without the kernel
+uses its `step`.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, optim
 
 Update = Callable[[list[Tensor]], None]
-"""Takes the gradients of an instance's parameters, in their order."""
+"""Update an instance's parameters from their gradients, in the parameters' order."""
 
 
-def of(kind: type[optim.Optimizer]) -> Callable[[optim.Optimizer], Update] | None:
-    """Return what makes the update of an instance that has taken a step; None where its class has no kernel."""
+def update_maker(optimizer_class: type[optim.Optimizer]) -> Callable[[optim.Optimizer], Update] | None:
+    """Return the function that makes the update of an instance that has taken a step; None if there is no kernel."""
     makers = {optim.Adam: _adam, optim.AdamW: _adam, optim.SGD: _sgd}
-    there = all(hasattr(torch, name) for name in ("_fused_adam_", "_fused_adamw_", "_fused_sgd_"))
-    return makers.get(kind) if there else None
+    has_kernels = all(hasattr(torch, name) for name in ("_fused_adam_", "_fused_adamw_", "_fused_sgd_"))
+    return makers.get(optimizer_class) if has_kernels else None
 
 
 def _adam(optimizer: optim.Optimizer) -> Update:

@@ -72,7 +72,7 @@ class Member:
         self.ended = patience is not None and since >= patience
         return improved
 
-    def standing(self, by_loss: bool, sign: int) -> float:
+    def pruning_score(self, by_loss: bool, sign: int) -> float:
         """Return the pruning score (higher is better) at the best validation; `sign` is -1 for scores to minimize."""
         if self.diverged_step is not None or self.best_round is None:
             return float("-inf")

@@ -1,4 +1,4 @@
-"""How many members fit: measured on one of them, before a cohort is built."""
+"""Measure on one member how many members fit into memory, before a cohort is built."""
 
 import os
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from evalbench.engine.cohort import Cohort
 
 T = TypeVar("T")
 SHARE = 0.6
-"""Of the memory that is free, what a cohort may take: allocators fragment, and others run beside it."""
+"""The share of free memory that a cohort may take: allocators fragment, and other processes need memory too."""
 STATE_COPIES = 6
-"""Parameters, gradients, two optimizer states, the best so far, and one in passing."""
+"""Parameters, gradients, two optimizer states, the best state so far, and a temporary copy."""
 
 
 def available_bytes(device: torch.device) -> int:
-    """Return the free memory of a device; of the machine for the CPU."""
+    """Return the free bytes of a device, or of the machine for the CPU."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
@@ -29,25 +29,25 @@ def available_bytes(device: torch.device) -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def member_bytes(one: Cohort) -> int:
-    """Return what one member needs while it trains, measured on a cohort of one.
+def member_bytes(cohort: Cohort) -> int:
+    """Return the bytes that a member needs while it trains, measured on a cohort of one member.
 
-    Its state with copies, and the larger of what a traced step and a validation pass hold at their worst moment.
+    They are the copies of its state plus the larger peak of a traced step and a validation pass.
     """
-    step, forward = one.trace_memory()
-    return STATE_COPIES * one.state_bytes + max(step, forward)
+    step, forward = cohort.trace_memory()
+    return STATE_COPIES * cohort.state_bytes + max(step, forward)
 
 
-def split(seeds: Sequence[T], most: int) -> list[list[T]]:
-    """Cut the members into cohorts of at most so many, as even as possible."""
-    count = -(-len(seeds) // max(1, most))
-    bounds = [len(seeds) * part // count for part in range(count + 1)]
-    return [list(seeds[start:stop]) for start, stop in pairwise(bounds)]
+def split(entrants: Sequence[T], max_members: int) -> list[list[T]]:
+    """Split entrants into cohorts of at most `max_members`, as even as possible."""
+    count = -(-len(entrants) // max(1, max_members))
+    bounds = [len(entrants) * part // count for part in range(count + 1)]
+    return [list(entrants[start:stop]) for start, stop in pairwise(bounds)]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on any device."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
+    """Return whether an error reports that memory ran out, on any device."""
+    phrases = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+        isinstance(error, RuntimeError) and any(phrase in str(error).lower() for phrase in phrases)
     )

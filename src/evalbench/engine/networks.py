@@ -1,4 +1,4 @@
-"""The networks of all members as one stack of tensors, and how they run: batched, or one by one.
+"""Stack the networks of all members, and decide whether they run batched or one by one.
 
 A user's network is compared with plain PyTorch before it is batched.
 """
@@ -18,13 +18,13 @@ from evalbench.engine.steps import MemberStep, Steps
 
 @dataclass(frozen=True)
 class Networks:
-    """The members' networks before the first step."""
+    """Hold the members' networks before the first step."""
 
     stack: Stack
     steps: Steps
-    verdict: guard.Verdict = field(default_factory=guard.Verdict)
+    first_steps: guard.FirstSteps = field(default_factory=guard.FirstSteps)
     checksums: dict[str, int] = field(default_factory=dict)
-    """Of the shared tensors by name, if members train one by one: such a network might write into them."""
+    """Those of the shared tensors by name if members train one by one, because such a network might write into them."""
 
 
 def build_all(
@@ -35,8 +35,8 @@ def build_all(
 ) -> Networks:
     """Build and stack `count` networks; decide whether they are batched.
 
-    `example` returns the batch of one of the first steps. Raises `ConfigError` for a network that cannot be trained
-    correctly, if `recipe.verify` asks for the comparison.
+    `example` returns the batch of an early step. Raises `ConfigError` for a network that cannot be trained correctly,
+    if `recipe.verify` asks for the comparison.
     """
     build = _in_precision(build, recipe)
     first = build(0)
@@ -44,8 +44,8 @@ def build_all(
 
     def built() -> Iterator[nn.Module]:
         yield first
-        for member in range(1, count):
-            network = build(member)
+        for member_index in range(1, count):
+            network = build(member_index)
             if observed:
                 observed.append(python_state.observe(network))
             yield network
@@ -62,24 +62,24 @@ def build_all(
         return Networks(stack, steps)
     examples = [example(number) for number in range(guard.NUM_EXAMPLES)]
     with torch.no_grad(), recipe.numbers():
-        verdict = guard.verify(build(0), observed, one_by_one, steps, stack, examples)
+        first_steps = guard.verify(build(0), observed, one_by_one, steps, stack, examples)
     checksums = {}
-    if verdict.why_one_by_one is not None:
-        steps.give_up(verdict.why_one_by_one)
-        stack = stack.carrying({*verdict.written, *(name for name, _ in first.named_buffers())})
+    if first_steps.why_one_by_one is not None:
+        steps.give_up(first_steps.why_one_by_one)
+        stack = stack.carrying({*first_steps.written, *(name for name, _ in first.named_buffers())})
         checksums = {name: state.fingerprint(value) for name, value in stack.shared.items()}
-    elif verdict.idle:
-        stack = stack.not_training(verdict.idle)
+    elif first_steps.idle:
+        stack = stack.not_training(first_steps.idle)
         steps = Steps(MemberStep(first, recipe.loss, stack), one_by_one)
-    return Networks(stack, steps, verdict, checksums)
+    return Networks(stack, steps, first_steps, checksums)
 
 
 def _in_precision(build: Callable[[int], nn.Module], recipe: Recipe) -> Callable[[int], nn.Module]:
-    """Draw initial values in 32 bits whenever a network is built, and hold them in the cohort's precision."""
+    """Return `build` so that it draws initial values in 32 bits and holds them in the cohort's precision."""
 
-    def build_there(member: int) -> nn.Module:
+    def build_in_precision(member_index: int) -> nn.Module:
         with recipe.numbers(torch.float32):
-            network = build(member)
+            network = build(member_index)
         return network.double() if recipe.dtype is torch.float64 else network
 
-    return build_there
+    return build_in_precision

@@ -58,7 +58,7 @@ class OneByOne:
         """Return the results of all members; what is carried is changed in place."""
         gradients: list[list[Tensor | None]] = [[] for _ in stack.trained]
         losses_ = []
-        for place, member in enumerate(stack.members):
+        for place, member in enumerate(stack.member_indices):
             network = self._bound(stack, place)
             named = dict(network.named_parameters())
             parameters = [named[name] for name in stack.trained]
@@ -88,7 +88,7 @@ class OneByOne:
     def forward(self, stack: Stack, inputs: Tensor, keys: Tensor, row: int) -> Tensor:
         """Return the outputs `(C, B, K)` when nothing is learned."""
         outputs = []
-        for place, member in enumerate(stack.members):
+        for place, member in enumerate(stack.member_indices):
             network = self._bound(stack, place)
             with torch.no_grad(), self._randomness(keys[place], row, len(inputs[place])):
                 outputs.append(network.eval()(inputs[place].clone()))
@@ -103,7 +103,7 @@ class OneByOne:
 
     def _bound(self, stack: Stack, place: int) -> nn.Module:
         """Return a member's network with its tensors being those of the stack."""
-        member = stack.members[place]
+        member = stack.member_indices[place]
         network = self.network(member)
         for name, value in stack.member(place).items():
             for owner, key in self._owners[member][name]:

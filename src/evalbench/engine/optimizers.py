@@ -1,4 +1,4 @@
-"""One optimizer step for C members at once.
+"""Take an optimizer step for C members at once.
 
 Shapes: every stacked parameter and gradient is `(C, *shape)`.
 """
@@ -41,23 +41,27 @@ ELEMENTWISE: frozenset[type[optim.Optimizer]] = frozenset(
         optim.Rprop,
     }
 )
-"""Classes whose update treats every number by itself, so that one instance on stacked parameters equals C lone ones;
-each is tested for it. Any other class gets one instance per member, on views of the stacked parameters."""
+"""Classes whose update treats every number by itself, so that one instance on stacked parameters equals C instances.
+
+Tests check each class. Any other class gets one instance per member, on views of the stacked parameters.
+"""
 
 LINEAR_IN_LR = ELEMENTWISE - {optim.Rprop}
-"""Classes whose update is the learning rate times something without it: members may then differ in it and still share
-an instance, which steps with 1 and is followed by each member its own fraction of the way."""
+"""Classes whose update is proportional to the learning rate: members that differ in it can still share an instance.
+
+The instance steps with learning rate 1, and each member moves its own fraction of the step.
+"""
 
 Without = Mapping[str, frozenset[int]]
-"""By parameter, the places of members whose gradient is none at all: their optimizers leave it as it is."""
-NOBODY: Without = {}
+"""By parameter, the slots of members without a gradient, whose optimizers leave the parameter as it is."""
+NO_SLOTS: Without = {}
 OWN = "on the instance"
 Computed = tuple[Mapping[str, Tensor], Tensor, Without]
-"""The gradients of some members by name, their losses `(C,)`, and which gradients are none."""
+"""The gradients of some members by name, their losses `(C,)`, and the missing gradients."""
 
 
 class CohortOptimizer:
-    """A real optimizer class applied to stacked parameters."""
+    """Apply a real optimizer class to stacked parameters."""
 
     def __init__(
         self,
@@ -67,40 +71,44 @@ class CohortOptimizer:
         alone: bool = False,
         tables: Sequence[Table] | None = None,
     ) -> None:
-        """Take the target, the stacked parameters by name, and each member's own hyperparameters where they differ.
+        """Take the target, the stacked parameters by name, and each member's own hyperparameters if they differ.
 
-        `alone` gives each member an instance of its own, whatever the class. `tables` are the members' schedules.
+        `alone` gives each member an instance of its own, for any class. `tables` are the members' schedules.
         """
-        kind = located(component)
+        optimizer_class = located(component)
         first = next(iter(parameters.values()))
         self._tables = tables
         alone = alone or uneven(tables)
         self._component = component
         self._members = [dict(member) for member in members] if members else [{} for _ in range(len(first))]
-        fused = not alone and _has_fused(kind, component, parameters)  # it takes no parameter without a gradient
+        # fused updates do not take parameters without a gradient
+        fused = not alone and _has_fused(optimizer_class, component, parameters)
         self._fused = {"fused": True} if fused else {}
-        self._direct = kernels.of(kind) if self._fused and first.device.type == "cpu" else None
-        differing = {key for one in self._members for key in one if any(o.get(key) != one[key] for o in self._members)}
-        by_rate = differing == {"lr"} and kind in LINEAR_IN_LR and self._direct is None
-        self._shared = kind in ELEMENTWISE and (not differing or by_rate) and not alone
-        self._rates: Tensor | None = None  # (C,), where members share an instance and differ in the learning rate
+        self._direct = kernels.update_maker(optimizer_class) if self._fused and first.device.type == "cpu" else None
+        keys = {key for settings in self._members for key in settings}
+        differing = {key for key in keys if any(own.get(key) != self._members[0].get(key) for own in self._members)}
+        by_rate = differing == {"lr"} and optimizer_class in LINEAR_IN_LR and self._direct is None
+        self._shared = optimizer_class in ELEMENTWISE and (not differing or by_rate) and not alone
+        self._rates: Tensor | None = None  # (C,), if members share an instance and differ in the learning rate
         if self._shared and differing:
             rates = [member.get("lr", component.arguments.get("lr")) for member in self._members]
             self._rates = torch.tensor(rates, dtype=first.dtype, device=first.device)
         values = {name: value.data[0] for name, value in parameters.items()}
-        self.calls = calls.of(kind, component, lambda given: make(component, given, self._members[0]), values)
+        self.calls = calls.observe(
+            optimizer_class, component, lambda parameters: make(component, parameters, self._members[0]), values
+        )
         """How the instances are called."""
-        self._assigns = kind not in calls.OF_TORCH  # may give a parameter another tensor as its `data`
+        self._assigns = optimizer_class not in calls.OF_TORCH  # may give a parameter another tensor as its `data`
         self._training: bool | None = None
-        """What the instances were told last: that they step, or that they are evaluated."""
+        """The mode that the instances were last switched to; None before the first."""
         self._views: list[list[nn.Parameter]] = []
         self.optimizers: list[optim.Optimizer] = []
-        """One instance for all members where their settings allow it, else one each on views."""
+        """One instance for all members if their settings allow it, else one per member on views."""
         if self._shared:
             self._share(parameters)
         else:
-            for place, settings in enumerate(self._members):
-                views = {name: nn.Parameter(stacked.data[place]) for name, stacked in parameters.items()}
+            for slot, settings in enumerate(self._members):
+                views = {name: nn.Parameter(stacked.data[slot]) for name, stacked in parameters.items()}
                 self._views.append(list(views.values()))
                 self.optimizers.append(make(component, views, settings, self._fused))
         self._go_on_with(parameters)
@@ -110,40 +118,40 @@ class CohortOptimizer:
         self.optimizers = [make(self._component, parameters, settings, self._fused)]
 
     def _go_on_with(self, parameters: Mapping[str, nn.Parameter]) -> None:
-        """Step these stacked parameters from now on; views follow them."""
+        """Step these stacked parameters from now on; let the views point to them."""
         self.parameters = parameters
         self._updates: list[kernels.Update] = []  # one per instance, once it has made its state
-        self._last: list[Tensor] = []  # gradients: large memory that is freed and taken again costs page faults
-        for place, views in enumerate(self._views):
+        self._last: list[Tensor] = []  # the last gradients: freeing and allocating large memory costs page faults
+        for slot, views in enumerate(self._views):
             for view, stacked in zip(views, parameters.values(), strict=True):
                 view.grad = None
-                view.data = stacked.data[place]
-        self._lie_at = [[view.data_ptr() for view in views] for views in self._views]
+                view.data = stacked.data[slot]
+        self._addresses = [[view.data_ptr() for view in views] for views in self._views]
 
     def schedule(self, step: int) -> None:
-        """Set the hyperparameters of a step, where there is a schedule."""
+        """Set the hyperparameters of a step, if there is a schedule."""
         if self._tables is None:
             return
         rows = [table[step] for table in self._tables]
-        for optimizer, mine in zip(self.optimizers, rows, strict=False):  # one shared instance takes the first's
-            for group, values in zip(optimizer.param_groups, mine, strict=True):
+        for optimizer, row in zip(self.optimizers, rows, strict=False):  # a shared instance takes the first row
+            for group, values in zip(optimizer.param_groups, row, strict=True):
                 group.update({key: value for key, value in values.items() if key != "lr_factor"})
         if self._rates is not None:
-            self._rates = torch.tensor([mine[0]["lr"] for mine in rows], dtype=torch.float64).to(self._rates)
+            self._rates = torch.tensor([row[0]["lr"] for row in rows], dtype=torch.float64).to(self._rates)
             self.optimizers[0].param_groups[0]["lr"] = 1.0
 
     def switch(self, training: bool) -> None:
-        """Tell instances that want to know it that they will step, or that their parameters will be evaluated."""
+        """Switch instances that have modes to stepping, or to the evaluation of their parameters."""
         if self._training is not training:
             for optimizer in self.optimizers:
                 calls.switch(optimizer, training)
             self._take_back()
             self._training = training
 
-    def step(self, gradients: Mapping[str, Tensor], without: Without = NOBODY, keys: Tensor | None = None) -> None:
-        """Update the parameters in place, given gradients by name, and which of them are none.
+    def step(self, gradients: Mapping[str, Tensor], without: Without = NO_SLOTS, keys: Tensor | None = None) -> None:
+        """Update the parameters in place, given gradients by name and the missing gradients.
 
-        `keys` `(C,)` are what instances that draw random numbers draw from.
+        `keys` `(C,)` seed the instances that draw random numbers.
         """
         if self._updates:
             stacked = [gradients[name] for name in self.parameters]
@@ -153,15 +161,15 @@ class CohortOptimizer:
             self._last = stacked
             return
         if self._views:
-            for member, views in enumerate(self._views):
+            for slot, views in enumerate(self._views):
                 for view, name in zip(views, self.parameters, strict=True):
-                    view.grad = None if member in without.get(name, ()) else gradients[name][member]
+                    view.grad = None if slot in without.get(name, ()) else gradients[name][slot]
         else:
             for name, parameter in self.parameters.items():
                 parameter.grad = gradients[name]
         before = [] if self._rates is None else [parameter.data.clone() for parameter in self.parameters.values()]
-        for place, optimizer in enumerate(self.optimizers):
-            with torch.enable_grad(), self.calls.seeded(None if keys is None else keys[place]):
+        for slot, optimizer in enumerate(self.optimizers):
+            with torch.enable_grad(), self.calls.seeded(None if keys is None else keys[slot]):
                 optimizer.step()
         self._take_back()
         if self._rates is not None:
@@ -172,20 +180,20 @@ class CohortOptimizer:
             self._updates = [self._direct(optimizer) for optimizer in self.optimizers]
 
     def step_with_closures(self, compute: Callable[[int], Computed], keys: Tensor) -> tuple[Tensor, list[int]]:
-        """Let each member's instance ask for loss and gradients at its parameters, as often as it likes.
+        """Let each member's instance request loss and gradients at its parameters, any number of times.
 
-        `compute` takes a member's place. Return the losses `(C,)` that were asked for first, and the number of times
-        that each member asked.
+        `compute` takes a member's slot. Return the first losses `(C,)` of the step, and each member's number of
+        requests.
         """
-        first: list[Tensor] = []
-        asked: list[int] = []
-        for place, (optimizer, views) in enumerate(zip(self.optimizers, self._views, strict=True)):
+        first_losses: list[Tensor] = []
+        num_calls: list[int] = []
+        for slot, (optimizer, views) in enumerate(zip(self.optimizers, self._views, strict=True)):
             losses: list[Tensor] = []
 
-            def closure(place: int = place, views: list[nn.Parameter] = views, losses: list[Tensor] = losses) -> Tensor:
+            def closure(slot: int = slot, views: list[nn.Parameter] = views, losses: list[Tensor] = losses) -> Tensor:
                 with torch.no_grad():
-                    self._take_back([place])
-                    gradients, loss, without = compute(place)
+                    self._take_back([slot])
+                    gradients, loss, without = compute(slot)
                     for view, name in zip(views, self.parameters, strict=True):
                         view.grad = None if without.get(name) else gradients[name][0]
                     losses.append(loss[0])
@@ -193,45 +201,45 @@ class CohortOptimizer:
 
             if self.calls.gradients:
                 closure()
-            with torch.enable_grad(), self.calls.seeded(keys[place]):
+            with torch.enable_grad(), self.calls.seeded(keys[slot]):
                 optimizer.step(closure)  # type: ignore[arg-type]
             if not losses:
-                closure()  # it stayed where it is; its loss is asked for all the same
-            first.append(losses[0])
-            asked.append(len(losses))
+                closure()  # the instance made no request; its loss is still needed
+            first_losses.append(losses[0])
+            num_calls.append(len(losses))
         self._take_back()
-        return torch.stack(first), asked
+        return torch.stack(first_losses), num_calls
 
-    def _take_back(self, places: Iterable[int] | None = None) -> None:
-        """Follow instances that have assigned new tensors to their parameters' `data`."""
+    def _take_back(self, slots: Iterable[int] | None = None) -> None:
+        """Copy tensors that instances have assigned to their parameters' `data` into the stacked parameters."""
         if not self._assigns:
             return
-        for place in range(len(self._views)) if places is None else places:
-            where = zip(self._views[place], self._lie_at[place], self.parameters.values(), strict=True)
-            for view, address, stacked in where:
+        for slot in range(len(self._views)) if slots is None else slots:
+            views = zip(self._views[slot], self._addresses[slot], self.parameters.values(), strict=True)
+            for view, address, stacked in views:
                 if view.data_ptr() != address:
-                    stacked.data[place].copy_(view.data)
-                    view.data = stacked.data[place]
+                    stacked.data[slot].copy_(view.data)
+                    view.data = stacked.data[slot]
 
-    def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
-        """Go on with some of the members, whose parameters are given anew; their instances go with them."""
-        self._members = [self._members[member] for member in members]
-        self._tables = None if self._tables is None else [self._tables[member] for member in members]
+    def keep(self, slots: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
+        """Keep the members in some slots, given their new parameters; their instances keep their state."""
+        self._members = [self._members[slot] for slot in slots]
+        self._tables = None if self._tables is None else [self._tables[slot] for slot in slots]
         if self._shared:
-            self._rates = None if self._rates is None else self._rates[list(members)]
+            self._rates = None if self._rates is None else self._rates[list(slots)]
             (old,), before = self.optimizers, self.parameters
             self._share(parameters)
-            for one, other in zip(before.values(), parameters.values(), strict=True):
-                for key, value in old.state.get(one, {}).items():
-                    stacked = isinstance(value, Tensor) and value.shape[:1] == one.shape[:1]
-                    self.optimizers[0].state[other][key] = value[list(members)] if stacked else value
+            for previous, parameter in zip(before.values(), parameters.values(), strict=True):
+                for key, value in old.state.get(previous, {}).items():
+                    stacked = isinstance(value, Tensor) and value.shape[:1] == previous.shape[:1]
+                    self.optimizers[0].state[parameter][key] = value[list(slots)] if stacked else value
         else:
-            self._views = [self._views[member] for member in members]
-            self.optimizers = [self.optimizers[member] for member in members]
+            self._views = [self._views[slot] for slot in slots]
+            self.optimizers = [self.optimizers[slot] for slot in slots]
         self._go_on_with(parameters)
 
     def move(self, function: Callable[[Tensor], Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
-        """Follow the parameters to another device or type, state and all."""
+        """Move the instances and their state to the parameters' new device or dtype."""
         new: dict[Tensor, nn.Parameter] = dict(zip(self.parameters.values(), parameters.values(), strict=True))
         for views in self._views:
             new |= {view: nn.Parameter(function(view.data)) for view in views}
@@ -249,16 +257,18 @@ class CohortOptimizer:
             optimizer.state.update(states)
             vars(optimizer).update(apply_to_collection(own_values(optimizer), Tensor, function))
             held = {key: value for key, value in vars(optimizer).items() if is_parameters(value)}
-            vars(optimizer).update({key: [new.get(one, one) for one in value] for key, value in held.items()})
+            vars(optimizer).update(
+                {key: [new.get(parameter, parameter) for parameter in value] for key, value in held.items()}
+            )
         self._rates = None if self._rates is None else function(self._rates)
         self._go_on_with(parameters)
 
     def state(self) -> list[dict[str, Any]]:
-        """Return the instances' states, to be saved: also what a class keeps on the instance itself."""
+        """Return the instances' states to save, including the plain values on the instances themselves."""
         return [{**optimizer.state_dict(), OWN: own_values(optimizer)} for optimizer in self.optimizers]
 
     def load_state(self, states: Sequence[dict[str, Any]]) -> None:
-        """Take up saved states, of the same members in the same order."""
+        """Load saved states of the same members in the same order."""
         self._updates = []
         for optimizer, saved in zip(self.optimizers, states, strict=True):
             state = dict(saved)
@@ -267,7 +277,7 @@ class CohortOptimizer:
 
     @property
     def can_be_saved(self) -> bool:
-        """Whether the states hold all that the instances go by: an object of a class of its own may be on them."""
+        """Whether the states hold everything that the instances need; an instance may hold an object of any class."""
         return all(map(can_be_saved, self.optimizers))
 
     @property
@@ -284,7 +294,10 @@ class CohortOptimizer:
 
 
 class SplitOptimizer:
-    """Two optimizers: one for the matrices, one for all else, as Muon wants it. Same interface as `CohortOptimizer`."""
+    """Apply an optimizer to the matrices and another to all other parameters, as Muon needs it.
+
+    It has the interface of `CohortOptimizer`.
+    """
 
     def __init__(
         self,
@@ -296,20 +309,20 @@ class SplitOptimizer:
     ) -> None:
         """Take the configuration and the stacked parameters by name; a member's settings go to the main optimizer."""
         if tables and any("lr_factor" not in row[0] for row in tables[0][:1]):
-            rule = "must be above 0 where optimizer.others follow its schedule"
+            rule = "must be above 0 if optimizer.others follow its schedule"
             raise ConfigError("optimizer.lr", rule, 0, "give a learning rate, or choose schedule=constant")
         factors = [[row[0]["lr_factor"] for row in table] for table in tables or ()]
         self._factors: list[list[float]] | None = factors if tables else None
-        differ = any(mine != factors[0] for mine in factors[1:])
+        differ = any(member_factors != factors[0] for member_factors in factors[1:])
         self._parts: list[CohortOptimizer] = []
         assert config.others is not None
-        for component, wanted, own in ((config.component, True, members), (config.others, False, None)):
-            part = {name: value for name, value in parameters.items() if (value.ndim == 3) is wanted}
+        for component, is_main, own in ((config.component, True, members), (config.others, False, None)):
+            part = {name: value for name, value in parameters.items() if (value.ndim == 3) is is_main}
             if part:
-                one_each = alone or (differ and not wanted)
-                self._parts.append(CohortOptimizer(component, part, own, one_each, tables if wanted else None))
+                one_each = alone or (differ and not is_main)
+                self._parts.append(CohortOptimizer(component, part, own, one_each, tables if is_main else None))
                 if self._parts[-1].calls.closure:
-                    rule = "must be an optimizer that steps without a closure beside another one"
+                    rule = "must be an optimizer that steps without a closure if optimizer.others is set"
                     raise ConfigError(component.group, rule, component.target, "leave optimizer.others out")
 
     @property
@@ -324,57 +337,57 @@ class SplitOptimizer:
 
     @property
     def can_be_saved(self) -> bool:
-        """Whether the states hold all that the instances go by."""
+        """Whether the states hold everything that the instances need."""
         return all(part.can_be_saved for part in self._parts)
 
     @property
     def calls(self) -> calls.Calls:
-        """How the instances are called."""
+        """The calls of the main optimizer's instances."""
         return self._parts[0].calls
 
     def schedule(self, step: int) -> None:
-        """Schedule the main optimizer; the other one's learning rate moves by the same factor."""
+        """Schedule the main optimizer; scale the other optimizer's learning rate by the same factor."""
         if self._factors is None:
             return
         for part in self._parts:
             part.schedule(step)
-        for other in self._parts[1:]:
-            for optimizer, factors in zip(other.optimizers, self._factors, strict=False):
+        for part in self._parts[1:]:
+            for optimizer, factors in zip(part.optimizers, self._factors, strict=False):
                 for group in optimizer.param_groups:
                     base = group.setdefault("base_lr", group["lr"])
                     group["lr"] = base * factors[step]
 
     def switch(self, training: bool) -> None:
-        """Tell instances that want to know it what comes; see `CohortOptimizer.switch`."""
+        """Switch the instances that have modes; see `CohortOptimizer.switch`."""
         for part in self._parts:
             part.switch(training)
 
-    def step(self, gradients: Mapping[str, Tensor], without: Without = NOBODY, keys: Tensor | None = None) -> None:
-        """Update the parameters in place, given gradients by name, and which of them are none."""
+    def step(self, gradients: Mapping[str, Tensor], without: Without = NO_SLOTS, keys: Tensor | None = None) -> None:
+        """Update the parameters in place, given gradients by name and the missing gradients."""
         for part in self._parts:
             part.step(gradients, without, keys)
 
     def step_with_closures(self, compute: Callable[[int], Computed], keys: Tensor) -> tuple[Tensor, list[int]]:
-        """Never called: see the constructor."""
+        """Never called: the constructor refuses optimizers that need closures."""
         raise NotImplementedError
 
-    def keep(self, members: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
-        """Go on with some of the members; see `CohortOptimizer.keep`."""
-        self._factors = None if self._factors is None else [self._factors[member] for member in members]
+    def keep(self, slots: Sequence[int], parameters: Mapping[str, nn.Parameter]) -> None:
+        """Keep the members in some slots; see `CohortOptimizer.keep`."""
+        self._factors = None if self._factors is None else [self._factors[slot] for slot in slots]
         for part in self._parts:
-            part.keep(members, {name: parameters[name] for name in part.parameters})
+            part.keep(slots, {name: parameters[name] for name in part.parameters})
 
     def move(self, function: Callable[[Tensor], Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
-        """Follow the parameters to another device or type; see `CohortOptimizer.move`."""
+        """Move to another device or dtype; see `CohortOptimizer.move`."""
         for part in self._parts:
             part.move(function, {name: parameters[name] for name in part.parameters})
 
     def state(self) -> list[dict[str, Any]]:
-        """Return the instances' states, to be saved."""
+        """Return the instances' states to save."""
         return [state for part in self._parts for state in part.state()]
 
     def load_state(self, states: Sequence[dict[str, Any]]) -> None:
-        """Take up saved states."""
+        """Load saved states of the same members in the same order."""
         rest = list(states)
         for part in self._parts:
             part.load_state(rest[: len(part.optimizers)])
@@ -388,24 +401,26 @@ def build(
     alone: bool = False,
     tables: Sequence[Table] | None = None,
 ) -> CohortOptimizer | SplitOptimizer:
-    """Build what the configuration asks for on stacked parameters; raise `ConfigError`. See `CohortOptimizer`."""
+    """Build the configured optimizer on stacked parameters; raise `ConfigError`. See `CohortOptimizer`."""
     if config.others is None:
         return CohortOptimizer(config.component, parameters, members, alone, tables)
     return SplitOptimizer(config, parameters, members, alone, tables)
 
 
-def clip_per_member(gradients: Mapping[str, Tensor], most: float) -> dict[str, Tensor]:
-    """Scale each member's gradients down to a norm of at most `most`, as `torch.nn.utils.clip_grad_norm_` does."""
+def clip_per_member(gradients: Mapping[str, Tensor], max_norm: float) -> dict[str, Tensor]:
+    """Scale each member's gradients down to a norm of at most `max_norm`, as `torch.nn.utils.clip_grad_norm_` does."""
     parts = [torch.view_as_real(value) if value.is_complex() else value for value in gradients.values()]
     wide = reduce(torch.promote_types, (part.dtype for part in parts), torch.float32)
     squares = [part.flatten(1).to(wide).square().sum(1) for part in parts]
     norm = torch.stack(squares).sum(0).sqrt()  # (C,)
-    scale = (most / (norm + 1e-6)).clamp(max=1.0)
+    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     return {name: g * scale.view(-1, *[1] * (g.ndim - 1)).to(g.real.dtype) for name, g in gradients.items()}
 
 
-def _has_fused(kind: Any, component: Component, parameters: Mapping[str, Tensor]) -> bool:
-    """Fused updates are 2.5 times faster on the CPU; they take floating point and no other implementation flag."""
+def _has_fused(optimizer_class: Any, component: Component, parameters: Mapping[str, Tensor]) -> bool:
+    """Return whether fused updates apply: 2.5 times faster on the CPU, floating point only, no implementation flag."""
     flags = (calls.FLAGS | {"maximize"}) & component.arguments.keys()
-    known = kind in calls.OF_TORCH and "fused" in inspect.signature(kind).parameters
-    return known and not flags and all(torch.is_floating_point(p) and not p.is_complex() for p in parameters.values())
+    has_fused = optimizer_class in calls.OF_TORCH and "fused" in inspect.signature(optimizer_class).parameters
+    return (
+        has_fused and not flags and all(torch.is_floating_point(p) and not p.is_complex() for p in parameters.values())
+    )

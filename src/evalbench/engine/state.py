@@ -1,7 +1,8 @@
-"""The tensors of C members: which are trained, which a pass changes, and which never change and are shared.
+"""Hold the tensors of C members: those that train, those that a pass changes, and the constants.
 
-A trial's *state* is its trained parameters and what a pass carries over to the next (the means of BatchNorm, say).
-Frozen parameters and all other buffers are constants: one copy where all members have the same, else one per member.
+A trial's *state* is its trained parameters and the tensors that a pass carries over to the next pass, for example the
+means of BatchNorm. Frozen parameters and all other buffers are constants. Members share one copy of a constant if it is
+the same for all of them, else each member has its own.
 """
 
 import zlib
@@ -19,18 +20,18 @@ from evalbench.models import seeded
 
 @dataclass(frozen=True)
 class Stack:
-    """The tensors of the members in some places, by name."""
+    """Hold the tensors of some members by name, each member in a slot."""
 
-    members: Sequence[int]
-    """Which member each place holds."""
-    trained: dict[str, Tensor]  # (C, *shape), what the optimizer moves
-    carried: dict[str, Tensor]  # (C, *shape), what a pass changes
+    member_indices: Sequence[int]
+    """The member index of each slot."""
+    trained: dict[str, Tensor]  # (C, *shape), tensors that the optimizer moves
+    carried: dict[str, Tensor]  # (C, *shape), tensors that a pass changes
     own: dict[str, Tensor]  # (C, *shape), constants that differ between members
     shared: dict[str, Tensor]  # (*shape), constants of all members
 
     @property
     def state(self) -> list[Tensor]:
-        """What training changes: the trained, then the carried tensors."""
+        """The tensors that training changes: the trained, then the carried ones."""
         return [*self.trained.values(), *self.carried.values()]
 
     @cached_property
@@ -45,14 +46,14 @@ class Stack:
         return replace(self, trained=trained, carried=dict(zip(self.carried, state[split:], strict=True)))
 
     def not_training(self, names: Collection[str]) -> "Stack":
-        """Return the stack with trained tensors of these names as constants."""
+        """Return the stack with the named trained tensors as constants."""
         trained = {name: value for name, value in self.trained.items() if name not in names}
         constant = {name: value for name, value in self.trained.items() if name in names}
         return replace(self, trained=trained, own={**self.own, **constant})
 
     def carrying(self, names: Collection[str]) -> "Stack":
-        """Return the stack with constants of these names as tensors that a pass may change; sparse ones stay shared."""
-        count = len(self.members)
+        """Return the stack with the named constants as tensors that a pass may change; sparse tensors stay shared."""
+        count = len(self.member_indices)
         moved = {name: value for name, value in self.own.items() if name in names}
         for name, value in self.shared.items():
             if name in names and value.layout is torch.strided:
@@ -60,34 +61,34 @@ class Stack:
         own, shared = ({k: v for k, v in part.items() if k not in moved} for part in (self.own, self.shared))
         return replace(self, carried={**self.carried, **moved}, own=own, shared=shared)
 
-    def only(self, place: int) -> "Stack":
-        """Return the member in one place; its tensors are views."""
+    def only(self, slot: int) -> "Stack":
+        """Return a stack of the member in one slot; its tensors are views."""
 
-        def of(values: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {name: value[place : place + 1] for name, value in values.items()}
+        def view(values: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value[slot : slot + 1] for name, value in values.items()}
 
-        return Stack([self.members[place]], of(self.trained), of(self.carried), of(self.own), self.shared)
+        return Stack([self.member_indices[slot]], view(self.trained), view(self.carried), view(self.own), self.shared)
 
-    def take(self, places: Sequence[int]) -> "Stack":
-        """Return copies of the members in some places; shared tensors stay what they are."""
-        index = list(places)
+    def take(self, slots: Sequence[int]) -> "Stack":
+        """Return a stack with copies of the members in some slots; shared tensors are not copied."""
+        index = list(slots)
 
-        def of(values: dict[str, Tensor]) -> dict[str, Tensor]:
+        def copy(values: dict[str, Tensor]) -> dict[str, Tensor]:
             return {name: value.detach()[index] for name, value in values.items()}
 
-        members = [self.members[place] for place in index]
-        return Stack(members, of(self.trained), of(self.carried), of(self.own), self.shared)
+        member_indices = [self.member_indices[slot] for slot in index]
+        return Stack(member_indices, copy(self.trained), copy(self.carried), copy(self.own), self.shared)
 
-    def member(self, place: int) -> dict[str, Tensor]:
-        """Return all tensors of one member by name; those of its own are views."""
+    def member(self, slot: int) -> dict[str, Tensor]:
+        """Return all tensors of the member in a slot by name; its own tensors are views."""
         parts = (self.trained, self.carried, self.own)
-        return {name: value[place] for part in parts for name, value in part.items()} | self.shared
+        return {name: value[slot] for part in parts for name, value in part.items()} | self.shared
 
 
 def stack(networks: Iterable[nn.Module], changing: Collection[str]) -> Stack:
-    """Stack the tensors of networks of one shape, which may be made one after another: only tensors are kept.
+    """Stack the tensors of networks with the same shapes; keep no network, so that they can be made one by one.
 
-    `changing` names the buffers and frozen parameters that a pass changes. Raises `ConfigError` where the networks'
+    `changing` names the buffers and frozen parameters that a pass changes. Raises `ConfigError` if the networks'
     tensors cannot be stacked.
     """
     moving: dict[str, list[Tensor]] = {}
@@ -97,13 +98,13 @@ def stack(networks: Iterable[nn.Module], changing: Collection[str]) -> Stack:
     count = 0
     for network in networks:
         trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-        found = tensors(network)
-        _check_alike(shapes := shapes or _shapes(found), _shapes(found))
-        for name, value in found.items():
+        named = tensors(network)
+        _check_shapes(shapes := shapes or _shapes(named), _shapes(named))
+        for name, value in named.items():
             values = moving if name in trained or name in changing else constant
-            kept = values.setdefault(name, [])
-            first = kept[0] if kept else value
-            kept.append(first if values is constant and same(value, first) else value)
+            column = values.setdefault(name, [])
+            first = column[0] if column else value
+            column.append(first if values is constant and same(value, first) else value)
         count += 1
     differing = {name for name, values in constant.items() if any(value is not values[0] for value in values)}
     return Stack(
@@ -115,19 +116,19 @@ def stack(networks: Iterable[nn.Module], changing: Collection[str]) -> Stack:
     )
 
 
-def _shapes(found: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in found.items()}
+def _shapes(named: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in named.items()}
 
 
-def _check_alike(one: Mapping[str, torch.Size], other: Mapping[str, torch.Size]) -> None:
-    for name in {**one, **other}:
-        if one.get(name) != other.get(name):
+def _check_shapes(first: Mapping[str, torch.Size], shapes: Mapping[str, torch.Size]) -> None:
+    for name in {**first, **shapes}:
+        if first.get(name) != shapes.get(name):
             rule = f"must have weights of the same shapes for every seed, and {name} differs"
             raise ConfigError("model", rule, remedy="do not draw shapes at random")
 
 
 def tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Return a network's parameters, then its buffers, by name, tied ones once."""
+    """Return a network's parameters, then its buffers, by name; tied tensors appear once."""
     return {name: value.detach() for name, value in (*network.named_parameters(), *network.named_buffers())}
 
 
@@ -138,9 +139,9 @@ def constants(network: nn.Module) -> list[str]:
 
 
 def changing(network: nn.Module, inputs: Tensor) -> set[str]:
-    """Return the buffers and frozen parameters that a pass changes, in training or evaluation, written or assigned.
+    """Return the buffers and frozen parameters that a pass in training or evaluation writes or assigns.
 
-    All buffers, where the network does not take these inputs `(B, ...)` here.
+    Return all buffers if the network raises an error for these inputs `(B, ...)`.
     """
     names = constants(network)
     state = {name: value.clone() for name, value in tensors(network).items()}
@@ -149,14 +150,14 @@ def changing(network: nn.Module, inputs: Tensor) -> set[str]:
         with torch.no_grad(), seeded(0):
             for training in (True, False):
                 functional_call(network.train(training), state, (inputs,))
-    except Exception:  # whatever a user's network raises: training will say so
+    except Exception:  # a user's network may raise anything; training reports the error
         return {name for name, _ in network.named_buffers()}
     return {name for name in names if fingerprint(state[name]) != before[name]}
 
 
-def same(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors hold the same values, of one type."""
-    return one.dtype == other.dtype and torch.equal(_dense(one), _dense(other))
+def same(left: Tensor, right: Tensor) -> bool:
+    """Return whether two tensors have the same dtype and values."""
+    return left.dtype == right.dtype and torch.equal(_dense(left), _dense(right))
 
 
 def fingerprint(value: Tensor) -> int:
@@ -170,7 +171,7 @@ def _dense(value: Tensor) -> Tensor:
 
 
 class Held(nn.Module):
-    """Tensors that move to another device or type with the module that holds them."""
+    """Hold tensors that move to another device or dtype with the module that contains this one."""
 
     def __init__(self, values: Iterable[Tensor] = ()) -> None:
         super().__init__()
@@ -190,7 +191,7 @@ class Held(nn.Module):
 
 
 class HeldStack(nn.Module):
-    """A stack in the form that Lightning, optimizers and moves to another device need."""
+    """Hold a stack in the form that Lightning, optimizers and moves to another device need."""
 
     def __init__(self, stack: Stack) -> None:
         super().__init__()
@@ -198,7 +199,7 @@ class HeldStack(nn.Module):
 
     def hold(self, stack: Stack) -> None:
         """Hold this stack instead."""
-        self._members = stack.members
+        self._member_indices = stack.member_indices
         self._names = tuple(tuple(part) for part in (stack.trained, stack.carried, stack.own, stack.shared))
         self._trained = nn.ParameterList(nn.Parameter(value) for value in stack.trained.values())
         self._carried, self._own, self._shared = (
@@ -212,13 +213,13 @@ class HeldStack(nn.Module):
 
     @property
     def stack(self) -> Stack:
-        """The tensors as they are now; they share memory with what is held."""
+        """The tensors as they are now, sharing memory with this module's tensors."""
         trained = [parameter.data for parameter in self._trained]
         parts: Sequence[Iterable[Tensor]] = (trained, self._carried, self._own, self._shared)
         named = (dict(zip(names, part, strict=True)) for names, part in zip(self._names, parts, strict=True))
-        return Stack(self._members, *named)
+        return Stack(self._member_indices, *named)
 
 
 def num_bytes(tensors: Iterable[Tensor]) -> int:
-    """Return the memory of tensors."""
+    """Return the bytes of tensors."""
     return sum(value.numel() * value.element_size() for value in tensors)

@@ -250,7 +250,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
 def _fit(cohort: Cohort, config: Config) -> None:
     with quiet_lightning():
         try:
-            epochs = len(cohort.recipe.validation_steps) - cohort.first_round
+            epochs = len(cohort.recipe.validation_steps) - cohort.first_interval
             trainer = make_trainer(config, epochs, _own_devices(config))
             trainer.fit(cohort)
             cohort.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is tested where it trained
@@ -314,7 +314,7 @@ def _watching(watch: Watch, trial_ids: Sequence[str]) -> Callable[[Cohort], None
         steps = cohort.recipe.validation_steps
         curves = [_curve(member, cohort.batches, steps, num_seen) for member in cohort.members]
         watch({name: curve for name, curve in zip(trial_ids, curves, strict=True) if curve}, num_seen)
-        num_seen = cohort.round + 1
+        num_seen = cohort.interval + 1
 
     return show
 
