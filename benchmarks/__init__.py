@@ -1,1 +1,1 @@
-"""How fast evalbench is beside its peers: `make bench`."""
+"""Compare the speed of evalbench with its peers: `make bench`."""

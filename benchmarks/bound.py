@@ -1,8 +1,8 @@
-"""The least time that a step of C members could take here: matrix products at measured speed, bytes at measured speed.
+"""Measure a lower bound of the time of one step of C members: matrix products and memory traffic at measured speed.
 
-The products are those that one trial's forward and backward pass do, each as one `torch.bmm` over C members, alone.
-The bytes are what the optimizer must read (parameters, gradients, state) and write (parameters, state). Activations,
-losses, scaling, validation and Python are not counted: no program reaches the bound.
+The products are the products of one trial's forward and backward pass, each as one `torch.bmm` over C members, alone.
+The bytes are the optimizer's reads (parameters, gradients, state) and writes (parameters, state). Activations, losses,
+scaling, validation and Python are not counted, so no program reaches the bound.
 """
 
 import time
@@ -21,12 +21,12 @@ from benchmarks.work import DEVICE, Work
 
 _aten = torch.ops.aten
 _PRODUCTS = {_aten.mm: 0, _aten.addmm: 1, _aten.bmm: 0, _aten.baddbmm: 1}
-"""Matrix products, and where in their arguments the two matrices begin."""
+"""Matrix products, and the index of their first matrix among the arguments."""
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What one step of one trial asks of the machine."""
+    """The arithmetic and the memory traffic of one step of one trial."""
 
     products: tuple[tuple[int, int, int, int], ...]
     """Each `(n, i, j, k)`: n products of `(i, j)` with `(j, k)`."""
@@ -36,27 +36,27 @@ class Demand:
 
     @property
     def flops(self) -> int:
-        """All FLOPs."""
+        """Return the number of FLOPs of all operations."""
         return self.other_flops + sum(2 * n * i * j * k for n, i, j, k in self.products)
 
 
 @cache
 def demand(work: Work) -> Demand:
-    """Take one step of one trial and note what it does."""
+    """Take one step of one trial and count its operations."""
     trial = work.trial(0)
     parameters = list(trial.network.parameters())
     optimizer = fused(work.cell.config.optimizer.component, parameters)
     rows = next(trial.epoch(0))
-    with _Noting() as noted:
+    with _ProductCounter() as counter:
         work.loss(trial.network(trial.inputs[rows]), trial.targets[rows]).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     state = sum(_bytes(v) for values in optimizer.state.values() for v in values.values() if _is_large(v))
     weights = sum(map(_bytes, parameters))
-    return Demand(tuple(noted.products), noted.other_flops, 3 * weights + 2 * state)
+    return Demand(tuple(counter.products), counter.other_flops, 3 * weights + 2 * state)
 
 
 def step_seconds(work: Work, num_members: int) -> float:
-    """Measure the least time of one step of C members now, with as many threads as make it least."""
+    """Measure the lower bound for one step of C members, with the faster number of threads."""
     seconds = []
     for threads in dict.fromkeys((1, CORES)):
         torch.set_num_threads(threads)
@@ -72,8 +72,8 @@ def _step_seconds(needed: Demand, num_members: int) -> float:
     return arithmetic + _moving_seconds(num_members * needed.optimizer_bytes)
 
 
-class _Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the matrix products that pass."""
+class _ProductCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Record the executed matrix products and the FLOPs of other operations."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -100,7 +100,7 @@ def _product_seconds(shape: tuple[int, int, int, int], num_members: int) -> floa
 
 
 def _moving_seconds(num_bytes: int) -> float:
-    """Time to read and write so many bytes, of a working set as large: near the processor if that is small."""
+    """Return the time to read and write a number of bytes; a small working set stays in the cache."""
     left, right, out = (torch.zeros(max(1, num_bytes // 12), device=DEVICE) for _ in range(3))
     return _fastest(lambda: torch.add(left, right, out=out))
 
@@ -128,5 +128,5 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _is_large(value: Any) -> bool:
-    """Whether a value of an optimizer's state is one number per weight, and not a counter of steps."""
+    """Return whether a value of an optimizer's state has one number per weight, unlike a counter of steps."""
     return isinstance(value, Tensor) and value.dim() > 0

@@ -1,4 +1,4 @@
-"""Where the time of one cell goes: timers around the engine's parts, each without what it calls of the others."""
+"""Measure the time of each part of the engine in one cell; a part excludes the calls of other parts."""
 
 import time
 from collections import defaultdict
@@ -29,7 +29,7 @@ PARTS: dict[str, tuple[Any, str]] = {
 
 
 def of(action: Callable[[], Any]) -> dict[str, float]:
-    """Run an action; its seconds by part, the largest first."""
+    """Run an action and return its seconds by part, the largest first."""
     with _timers() as seconds:
         action()
     return dict(sorted(seconds.items(), key=lambda part: -part[1]))
@@ -42,7 +42,7 @@ def _timers() -> Iterator[dict[str, float]]:
     running: list[str] = []
     since = time.perf_counter()
 
-    def note() -> None:
+    def add_time() -> None:
         nonlocal since
         now = time.perf_counter()
         seconds[running[-1] if running else "compose, plan, check, link"] += now - since
@@ -50,12 +50,12 @@ def _timers() -> Iterator[dict[str, float]]:
 
     def timed(label: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            note()
+            add_time()
             running.append(label)
             try:
                 return function(*args, **kwargs)
             finally:
-                note()
+                add_time()
                 running.pop()
 
         return call
@@ -66,4 +66,4 @@ def _timers() -> Iterator[dict[str, float]]:
             if function is not None:
                 stack.enter_context(mock.patch.object(owner, name, timed(label, function)))
         yield seconds
-        note()
+        add_time()

@@ -1,7 +1,7 @@
-"""The speed of the cohort engine beside its peers and the hardware's bound: `python -m benchmarks.engine`.
+"""Compare the cohort engine with its peers and the hardware's bound: `python -m benchmarks.engine`.
 
 All engines train the same work: networks, rows, their order, initial weights, steps, validations, test. They run in
-interleaved rounds in one process on the same cores; a ratio is taken within a round, then the median over rounds.
+interleaved rounds in one process on the same cores. Each ratio is the median of the ratios within the rounds.
 """
 
 import argparse
@@ -30,16 +30,16 @@ from evalbench.store import Store
 
 COHORTS = (1, 5, 10, 32, 64, 256) if DEVICE.type == "cpu" else (1, 5, 10, 32, 64, 256, 1024, 4096)
 WHOLE_CELLS = (1, 10, 64)
-"""Trials of the whole cells that the aims are about."""
+"""Numbers of trials in the whole cells of the aims."""
 CELLS = 8
-"""Cells of the whole sweep: enough of them that its start and its report are shared out as in a real one."""
+"""Number of cells in the whole sweep: enough to spread the cost of the start and the report as in a real sweep."""
 RESULTS = Path(__file__).parent / "results.md"
 
 
 def engines(
     work: Work, cohorts: Sequence[int], cells: Sequence[int], num_trials: int, sweep: int | None = None
 ) -> list[Engine]:
-    """Return what is compared on one work: evalbench and its peers."""
+    """Return the engines to compare on one work: evalbench and its peers."""
     few = max(4, 2 * peers.CORES)
     sweeps = [sweep] if sweep else []
     return [
@@ -59,13 +59,13 @@ def engines(
 
 @dataclass
 class Bench:
-    """All that was measured."""
+    """All measurements."""
 
     timings: dict[Work, dict[str, Timing]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    """Work that could not be composed, and why."""
+    """The reason for each work that could not be composed."""
     parts: dict[str, float] = field(default_factory=dict)
-    """Where the time of the headline's largest whole cell goes: seconds by part."""
+    """Seconds by part of the headline's largest whole cell."""
 
 
 def measure(
@@ -79,17 +79,17 @@ def measure(
     threads: int | None = None,
     say: Callable[[str], None] = print,
 ) -> Bench:
-    """Time everything within some minutes; the first work, the headline's, gets a double share and all its rounds."""
+    """Time all works within `minutes`; the first work, the headline, gets a double share and all its rounds."""
     bench = Bench()
     deadline = time.perf_counter() + 60 * minutes
-    for place, work in enumerate(chosen):
-        first = place == 0
+    for index, work in enumerate(chosen):
+        first = index == 0
         try:
             checks.check(work.cell.config, work.cell.dataset)
-        except Exception as error:  # not only what evalbench refuses: Hydra does not know this choice, say
+        except Exception as error:  # evalbench refuses the work, or Hydra does not know a choice
             bench.skipped[work.name] = str(error).strip().splitlines()[0]
             continue
-        now, left = time.perf_counter(), len(chosen) - place
+        now, left = time.perf_counter(), len(chosen) - index
         until = now + (deadline - now) * (2 if first else 1) / (left + first)
         num_rounds = (least_rounds if first else 1, most_rounds)
         entrants = engines(work, cohorts, whole_cells, 3, sweep) if first else engines(work, cohorts, (), 1)
@@ -108,7 +108,7 @@ def _cohort(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
 
 
 def _whole_cell(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
-    """Run a cell as a sweep does: compose, check, link, train, references, store; no tracker, no report."""
+    """Run a cell like a sweep: compose, check, link, train, references, store; no tracker, no report."""
     plan = Plan.of([work.composed(len(seeds))])
     store = Store(f"sqlite:///{folder}/store.sqlite")
     check_trainable(plan, store)
@@ -121,7 +121,7 @@ def _whole_cell(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
 
 
 def _whole_sweep(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
-    """Run the command line from its first import to its report: the work, then the same with other learning rates."""
+    """Run the command line from its first import to its report, on copies of the work with other learning rates."""
     rates = ",".join(f"{0.001 * (1 + cell / 100):.5f}" for cell in range(CELLS))
     sweep = ["-m", f"optimizer.lr={rates}", f"num_seeds={len(seeds) // CELLS}", "tracker=none", "evaluation.name=sweep"]
     command = [sys.executable, "-m", "evalbench", *sweep, *work.chosen]
@@ -131,13 +131,13 @@ def _whole_sweep(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write it; 1 where the engines do not agree on what they trained."""
+    """Measure, print and write the table; return 1 if the engines disagree on the test accuracies."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=12, help="the time to measure, about (default 12)")
+    parser.add_argument("--minutes", type=float, default=12, help="approximate measuring time (default 12)")
     parser.add_argument("--only", help="one workload: mlp, cnn, transformer")
-    parser.add_argument("--quick", action="store_true", help="the headline's work, few cohorts, one round")
-    parser.add_argument("--threads", type=int, help="intra-op threads (default: what suits each engine better)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="the markdown to write")
+    parser.add_argument("--quick", action="store_true", help="only the headline's work, few cohorts, one round")
+    parser.add_argument("--threads", type=int, help="intra-op threads (default: the faster number for each engine)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="the Markdown file to write")
     chosen = parser.parse_args(arguments)
     for name in ("pytorch_lightning", "lightning_fabric", "evalbench"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
-"""The peer that most people use: one Lightning `Trainer.fit` per trial, one trial per Hydra job, basic launcher.
+"""Train with the most common setup: one Lightning `Trainer.fit` per trial, one trial per Hydra job, basic launcher.
 
-Written like the common Lightning+Hydra template: a LightningModule that logs torchmetrics, a data module of
+The code follows the common Lightning+Hydra template: a LightningModule that logs torchmetrics, a data module of
 DataLoaders, everything instantiated from YAML, the best checkpoint tested at the end.
 """
 
@@ -26,9 +26,9 @@ from evalbench.config import Component
 Batch = list[Tensor]
 
 known: dict[str, Work] = {}
-"""What `work=` may name."""
+"""The works that `work=` can name."""
 tested: dict[int, float] = {}
-"""Seed to test accuracy, of the last sweep."""
+"""Test accuracy by seed, of the last sweep."""
 
 
 class LitNetwork(pl.LightningModule):
@@ -56,7 +56,7 @@ class LitNetwork(pl.LightningModule):
         return self.criterion(outputs, targets), outputs.argmax(-1), targets
 
     def on_train_start(self) -> None:
-        """Forget what Lightning's sanity check logged."""
+        """Reset the metrics after Lightning's sanity check."""
         self.val_loss.reset()
         self.val_acc.reset()
         self.val_acc_best.reset()
@@ -71,7 +71,7 @@ class LitNetwork(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Note loss and accuracy of one batch."""
+        """Log loss and accuracy of one batch."""
         loss, predictions, targets = self.model_step(batch)
         self.val_loss(loss)
         self.val_acc(predictions, targets)
@@ -79,12 +79,12 @@ class LitNetwork(pl.LightningModule):
         self.log("val/acc", self.val_acc, on_step=False, on_epoch=True, prog_bar=True)
 
     def on_validation_epoch_end(self) -> None:
-        """Note the best accuracy so far."""
+        """Log the best accuracy so far."""
         self.val_acc_best(self.val_acc.compute())
         self.log("val/acc_best", self.val_acc_best.compute(), sync_dist=True, prog_bar=True)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Note loss and accuracy of one batch."""
+        """Log loss and accuracy of one batch."""
         loss, predictions, targets = self.model_step(batch)
         self.test_loss(loss)
         self.test_acc(predictions, targets)
@@ -97,7 +97,7 @@ class LitNetwork(pl.LightningModule):
 
 
 class TrialOrder(Sampler[int]):
-    """A shuffle that is the other engines' shuffle: what makes accuracies comparable trial by trial."""
+    """Shuffle in the order of the other engines, so that accuracies are comparable trial by trial."""
 
     def __init__(self, trial: Trial) -> None:
         self.trial, self.number = trial, -1
@@ -112,7 +112,7 @@ class TrialOrder(Sampler[int]):
 
 
 class TrialData(pl.LightningDataModule):
-    """The loaders of one trial."""
+    """Hold the loaders of one trial."""
 
     def __init__(self, trial: Trial) -> None:
         super().__init__()
@@ -147,10 +147,10 @@ def train(config: DictConfig) -> None:
 
 
 def sweep(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
-    """Run `--multirun seed=…` in this process; the test accuracies in the order of the seeds."""
+    """Run `--multirun seed=…` in this process; return the test accuracies in the order of the seeds."""
     tested.clear()
     known[work.name] = work
-    assert work.cell  # composed here: one Hydra cannot compose inside another one's job
+    assert work.cell  # compose now, because Hydra cannot compose inside a Hydra job
     chosen = [f"work='{work.name}'", f"seed={','.join(map(str, seeds))}", f"hydra.sweep.dir={folder}"]
     main = hydra.main(version_base="1.3", config_path=".", config_name="lightning_template")(train)
     with mock.patch.object(sys, "argv", ["lightning_template", "--multirun", *chosen]), warnings.catch_warnings():
@@ -160,7 +160,7 @@ def sweep(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
 
 
 def _budget(work: Work, trial: Trial) -> dict[str, Any]:
-    """Return Lightning's words for the budget."""
+    """Return the budget as arguments of Lightning's Trainer."""
     budget = work.cell.config.budget
     if budget.epochs is not None:
         return {"max_epochs": budget.epochs}

@@ -1,4 +1,4 @@
-"""What evalbench is compared with beside Lightning: a bare loop, the loop over cores, Ray Tune, scikit-learn.
+"""Train with the other peers of evalbench: a bare loop, the loop over cores, Ray Tune, scikit-learn.
 
 Each peer is a function of (work, seeds) that returns the test accuracies in the order of the seeds.
 """
@@ -23,12 +23,12 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def loop(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
-    """Train one trial after the other in a bare PyTorch loop: data as tensors, a batch is an index."""
+    """Train the trials one after another in a bare PyTorch loop, with data as tensors and indexed batches."""
     return [_train(work, work.trial(seed)) for seed in seeds]
 
 
 def loop_over_cores(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
-    """Train with the bare loop in one process per core, one thread each; the processes have started before."""
+    """Train with the bare loop in one running process per core, with one thread each."""
     parts = [list(seeds[first::CORES]) for first in range(min(CORES, len(seeds)))]
     accuracies = Parallel(n_jobs=CORES)(delayed(_loop_on_one_thread)(work, part) for part in parts)
     named = dict(zip(itertools.chain(*parts), itertools.chain(*accuracies), strict=True))
@@ -36,7 +36,7 @@ def loop_over_cores(work: Work, seeds: Sequence[int], folder: Path) -> list[floa
 
 
 def ray_tune(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
-    """Train with the bare loop as Ray Tune's trainable, one core each."""
+    """Train with the bare loop as Ray Tune's trainable, with one core each."""
     from ray import tune
 
     def trainable(config: dict[str, int]) -> None:
@@ -76,14 +76,14 @@ def scikit_learn(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
             random_state=seed,
         )
         with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
-            warnings.simplefilter("ignore")  # that the epochs are few is the budget
+            warnings.simplefilter("ignore")  # a warning about few epochs, which the budget sets
             model.fit(inputs[trial.split.train], targets[trial.split.train])
         accuracies.append(float(model.score(inputs[trial.split.test], targets[trial.split.test])))
     return accuracies
 
 
 def unavailable(peer: str, work: Work) -> str | None:
-    """Return why a peer cannot take part, or None."""
+    """Return the reason if a peer cannot take part, or None."""
     if peer == "ray_tune" and find_spec("ray") is None:
         return "ray is not installed"
     if peer == "scikit_learn":
@@ -132,7 +132,7 @@ def _train(work: Work, trial: Trial) -> float:
 
 
 def fused(component: Component, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Build the optimizer with its fused update where it has one: the fastest there is on CPU and CUDA."""
+    """Build the optimizer with its fused update, the fastest on CPU and CUDA, if it has one."""
     try:
         optimizer: torch.optim.Optimizer = component.build(parameters, fused=True)
     except Exception:

@@ -1,4 +1,4 @@
-"""How long a report takes: `python benchmarks/report.py`. Trials and curves are made up, everything else is real.
+"""Time the writing of a report: `python benchmarks/report.py`. Only the trials and curves are made up.
 
 The limits are 10 seconds for 1,000 trials and 60 for 10,000 (100 cells of 100) on 2 cores.
 """
@@ -25,14 +25,14 @@ def make(folder: Path, num_techniques: int, num_workloads: int, num_seeds: int) 
     generator = np.random.default_rng(0)
     techniques = [f"technique{i}" for i in range(num_techniques)]
     workloads = [f"workload{i}" for i in range(num_workloads)]
-    said = {"metric": "test/accuracy", "direction": "maximize", "unit": "fraction"}
+    metric = {"metric": "test/accuracy", "direction": "maximize", "unit": "fraction"}
     keys = pd.MultiIndex.from_product(
         [techniques, workloads, range(num_seeds)], names=["technique", "workload", "seed"]
     )
     results = keys.to_frame(index=False)
-    place = results["technique"].str.removeprefix("technique").astype(int)
+    rank = results["technique"].str.removeprefix("technique").astype(int)
     results = results.assign(
-        stage="pilot", state="COMPLETE", **said, score=0.9 + 0.002 * place + generator.normal(0, 0.01, len(results)),
+        stage="pilot", state="COMPLETE", **metric, score=0.9 + 0.002 * rank + generator.normal(0, 0.01, len(results)),
         num_train=600, num_test=200, steps=400, examples=12_000, flops=10**9, parameters=5000, best_epoch=9,
         diverged_step="", message="",
     )  # fmt: skip
@@ -41,7 +41,7 @@ def make(folder: Path, num_techniques: int, num_workloads: int, num_seeds: int) 
     curves["val_score"] = curves["score"] * (1 - 0.5 ** curves["epoch"])
     curves = curves.assign(step=20 * curves["epoch"], train_loss=0.1, val_loss=0.1).drop(columns="score")
     references = pd.DataFrame(
-        {"reference": name, "workload": w, "seed": s, **said, "score": score}
+        {"reference": name, "workload": w, "seed": s, **metric, "score": score}
         for name, score in (("trivial", 0.5), ("linear", 0.85))
         for w in workloads
         for s in range(num_seeds)
@@ -53,7 +53,7 @@ def make(folder: Path, num_techniques: int, num_workloads: int, num_seeds: int) 
     evaluation = {
         "name": "speed", "question": "How fast?", "factor": "optimizer", "baseline": techniques[0],
         "techniques": techniques, "factors": {}, "settings": {}, "budget": {"epochs": EPOCHS},
-        "workloads": {w: {**about, **said, "fingerprint": w, "target": 0.85} for w in workloads},
+        "workloads": {w: {**about, **metric, "fingerprint": w, "target": 0.85} for w in workloads},
         "splits": {"train": 0.6, "validation": 0.2, "test": 0.2}, "num_seeds": num_seeds, "root_seed": 0,
         "confidence": 0.95, "rope": {"accuracy": 0.005}, "failures": [],
         "provenance": {"command": "", "commit": None, "versions": {}, "machines": [], "trained_from": "",

@@ -1,4 +1,4 @@
-"""Engines timed in interleaved rounds, so that whatever else the machine does hits all of them alike."""
+"""Time engines in interleaved rounds, so that other load of the machine affects all engines alike."""
 
 import statistics
 import tempfile
@@ -14,57 +14,57 @@ from benchmarks.peers import CORES
 from benchmarks.work import Work
 
 Train = Callable[[Work, Sequence[int], Path], list[float]]
-"""Trains one trial per seed, with a folder for what it writes; the test accuracies in the order of the seeds."""
+"""Train one trial per seed, with a folder for files; return the test accuracies in the order of the seeds."""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Something that trains trials, and how many of them it is timed on."""
+    """A function that trains trials, and the number of its timed trials."""
 
     key: str
     label: str
     num_trials: int
     train: Train
     cohort: int | None = None
-    """Members per cohort, of evalbench's engines."""
+    """Members per cohort, for evalbench's engines."""
     threads: int | None = None
-    """Intra-op threads, where there is no choice."""
+    """Intra-op threads, if the number is fixed."""
 
 
 @dataclass
 class Timing:
-    """What was measured of one engine on one work."""
+    """The measurements of one engine on one work."""
 
     engine: Engine
     threads: int = 1
     seconds: list[float] = field(default_factory=list)
-    """Of all trials together, one number per round."""
+    """Seconds of all trials together, one number per round."""
     bound_seconds: list[float] = field(default_factory=list)
-    """The least that the machine allowed in the same round, of a cohort."""
+    """The bound for a cohort, measured in the same rounds."""
     accuracies: dict[int, float] = field(default_factory=dict)
     """Test accuracy by seed."""
     reason: str | None = None
-    """Why it was not measured."""
+    """The reason if the engine was not measured."""
 
     @property
     def rates(self) -> list[float]:
-        """Trials per second, one number per round."""
+        """Return the trials per second, one number per round."""
         return [self.engine.num_trials / seconds for seconds in self.seconds]
 
     @property
     def bound_shares(self) -> list[float]:
-        """The part of the bound's speed that was reached, one number per round."""
+        """Return the share of the bound's speed, one number per round."""
         return [least / seconds for least, seconds in zip(self.bound_seconds, self.seconds, strict=True)]
 
     @property
     def accuracy(self) -> float:
-        """The mean test accuracy over the seeds."""
+        """Return the mean test accuracy over the seeds."""
         return statistics.fmean(self.accuracies.values())
 
 
-def ratios(one: Timing, other: Timing) -> list[float]:
-    """Return how many times as fast one engine is as another, one number per round."""
-    return [mine / theirs for mine, theirs in zip(one.rates, other.rates, strict=False)]
+def ratios(engine: Timing, peer: Timing) -> list[float]:
+    """Return the speed of an engine relative to a peer, one number per round."""
+    return [rate / peer_rate for rate, peer_rate in zip(engine.rates, peer.rates, strict=False)]
 
 
 def run(
@@ -76,11 +76,12 @@ def run(
     say: Callable[[str], None],
     threads: int | None = None,
 ) -> dict[str, Timing]:
-    """Time the engines round after round, by key: at least and at most so many, and until `until` otherwise.
+    """Time the engines in rounds and return the timings by key.
 
-    Each uses `threads` intra-op threads; if None, whichever of one and all cores suits it better.
-
-    `until` is a `time.perf_counter()`. A cohort that would pass it by itself, to judge by smaller ones, is left out.
+    Args:
+        num_rounds: the smallest and the largest number of rounds.
+        until: the time of `time.perf_counter()` at which the rounds end; a cohort that would take longer is left out.
+        threads: intra-op threads; None takes one thread or all cores, the faster number for each engine.
     """
     timings = {engine.key: Timing(engine, reason=unavailable(engine.key, work)) for engine in engines}
     longest, number = 0.0, 0
@@ -93,7 +94,7 @@ def run(
                 say(f"{work.name}: warming up {timing.engine.label}")
                 warming = time.perf_counter()
                 timing.threads = _warm_up(timing.engine, work, timing.engine.threads or threads)
-                start += time.perf_counter() - warming  # no later round has it
+                start += time.perf_counter() - warming  # later rounds need no warm-up
             if timing.reason is None:
                 say(f"{work.name}: round {number + 1}, {timing.engine.label}")
                 measure(timing, work)
@@ -116,7 +117,7 @@ def measure(timing: Timing, work: Work) -> None:
 
 
 def _warm_up(engine: Engine, work: Work, threads: int | None) -> int:
-    """Train shortly, and return the number of intra-op threads with which that took less time, if there is a choice."""
+    """Train a few steps and return the faster number of intra-op threads."""
     short, seconds = work.short(), {}
     for number in dict.fromkeys((threads,) if threads else (1, CORES)):
         warm = Timing(engine, number)
@@ -127,7 +128,7 @@ def _warm_up(engine: Engine, work: Work, threads: int | None) -> int:
 
 
 def _too_long(engine: Engine, work: Work, timings: Mapping[str, Timing], until: float) -> str | None:
-    """Say what a cohort would take with its warm-up, going by the two before it, if that is too long."""
+    """Return a reason if a cohort would take too long, extrapolated from the two cohorts before it."""
     measured = [t for t in timings.values() if engine.cohort and t.engine.cohort and t.seconds]
     if len(measured) < 2:
         return None

@@ -1,10 +1,10 @@
-"""The speed of a search beside the same Optuna study with one Lightning fit per trial: `python -m benchmarks.search`.
+"""Compare a search with the same Optuna study with one Lightning fit per trial: `python -m benchmarks.search`.
 
 Both search the default space of Adam for the default network on digits: 64 candidates, each trained with two seeds for
-the default budget, by the same sampler with the same seeds. evalbench trains them all; the peer, which is far slower,
-trains the first few candidates, half of them before evalbench's search and half after it. There are two kinds of it:
-*bare*, whose fits have neither logger nor checkpoints, and *usual*, which logs loss and accuracy to CSV and keeps the
-best checkpoint. None shows a progress bar or tests anything. All run on one thread.
+the default budget, by the same sampler with the same seeds. evalbench trains all candidates. The peer is far slower and
+trains the first few candidates, half of them before evalbench's search and half after it. The peer has two variants:
+the fits of *bare* have neither logger nor checkpoints, and *usual* logs loss and accuracy to CSV and keeps the best
+checkpoint. No fit shows a progress bar or tests anything. All run on one thread.
 """
 
 import argparse
@@ -43,7 +43,7 @@ RESULTS = Path(__file__).parent / "search.md"
 
 
 class LitNetwork(pl.LightningModule):
-    """One network, the plain way."""
+    """Train one network in plain Lightning."""
 
     def __init__(self, network: nn.Module, optimizer: Component, logs: bool) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class LitNetwork(pl.LightningModule):
         return loss
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Note loss and hits of one batch."""
+        """Collect losses and hits of one batch."""
         outputs = self.network(batch[0])
         self.losses.append(F.cross_entropy(outputs, batch[1], reduction="none"))
         self.right.append((outputs.argmax(-1) == batch[1]).float())
@@ -81,7 +81,7 @@ class LitNetwork(pl.LightningModule):
 def fit(cell: Cell, seed: int, folder: str | None) -> float:
     """Train one trial of a candidate by a Lightning fit of its own; return its validation accuracy.
 
-    The usual kind writes its logs and checkpoints into a folder, the bare kind has none.
+    With a folder, the fit writes logs and checkpoints; without a folder, it writes nothing.
     """
     config, dataset = cell.config, cell.dataset
 
@@ -117,20 +117,20 @@ def fit(cell: Cell, seed: int, folder: str | None) -> float:
 
 @dataclass
 class Peer:
-    """One fit per trial, of one kind."""
+    """Train with one fit per trial, in one variant."""
 
-    kind: str
+    variant: str
     folder: str | None
     seconds: float = 0.0
     scores: list[float] = field(default_factory=list)
 
     def train(self, study: tuning.Study, candidates: Sequence[Candidate]) -> None:
-        """Train those candidates; note the time and their mean validation accuracies."""
+        """Train candidates; add the time and their mean validation accuracies."""
         start = time.perf_counter()
         for candidate in candidates:
             cell = study.cell.at(candidate.values, Phase.TUNE)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Lightning's advice, and what its dependencies deprecate
+                warnings.simplefilter("ignore")  # advice of Lightning, deprecations of its dependencies
                 self.scores.append(statistics.fmean(fit(cell, seed, self.folder) for seed in study.seeds))
         self.seconds += time.perf_counter() - start
 
@@ -143,8 +143,8 @@ def measure(num_trials: int, few: int, overrides: Sequence[str] = ()) -> str:
         url = f"store.url=sqlite:///{folder}/store.sqlite"
         work = Work("search", "32", (*chosen, *overrides, url, f"trainer.checkpoint_folder={folder}"))
         (study,), store = tuning.studies(work.cell), Store(f"sqlite:///{folder}/store.sqlite")
-        for where in (None, folder):
-            Peer("", where).train(study, [Candidate(0, {})])  # imports, first kernels
+        for log_folder in (None, folder):
+            Peer("", log_folder).train(study, [Candidate(0, {})])  # imports, first kernels
         training.train(work.cell.config, work.cell.dataset, work.cell.entrants(0, 1))
         drawn = _first_candidates(study, few)
         peers = [Peer("bare", None), Peer("usual", folder)]
@@ -156,7 +156,7 @@ def measure(num_trials: int, few: int, overrides: Sequence[str] = ()) -> str:
         for peer in peers:
             peer.train(study, drawn[few // 2 :])
         history = study.history(store)
-    assert [one.candidate for one in history[:few]] == drawn
+    assert [attempt.candidate for attempt in history[:few]] == drawn
     ours = len(history) * len(study.seeds) / seconds
     lines = [
         "| how | trials | seconds | trials/s | evalbench is faster by |",
@@ -166,19 +166,19 @@ def measure(num_trials: int, few: int, overrides: Sequence[str] = ()) -> str:
     ]
     for peer in peers:
         rate = few * len(study.seeds) / peer.seconds
-        name = f"one Lightning fit per trial, {peer.kind}, the first {few} candidates"
+        name = f"one Lightning fit per trial, {peer.variant}, the first {few} candidates"
         lines.append(f"| {name} | {few * len(study.seeds)} | {peer.seconds:.1f} | {rate:.2f} | **{ours / rate:.1f}** |")
     apart = [
-        abs(score - one.result.values[0])
-        for score, one in zip(peers[0].scores, history, strict=False)
-        if one.result is not None and one.result.values is not None
+        abs(score - attempt.result.values[0])
+        for score, attempt in zip(peers[0].scores, history, strict=False)
+        if attempt.result is not None and attempt.result.values is not None
     ]
-    said = f"{100 * statistics.fmean(apart):.1f} points on average (other data orders)"
-    return "\n".join([*lines, "", f"Validation accuracies of the same candidates differ by {said}."])
+    difference = f"{100 * statistics.fmean(apart):.1f} points on average (other data orders)"
+    return "\n".join([*lines, "", f"Validation accuracies of the same candidates differ by {difference}."])
 
 
 def _first_candidates(study: tuning.Study, few: int) -> list[Candidate]:
-    """Return what random search draws first: it does not depend on results."""
+    """Return the first draws of random search, which do not depend on results."""
     with tempfile.TemporaryDirectory() as folder:
 
         def seed_of(number: int) -> int:

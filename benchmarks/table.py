@@ -1,4 +1,4 @@
-"""The measurements in words and tables, on the terminal and as markdown."""
+"""Show the measurements in words and tables, on the terminal and as Markdown."""
 
 import os
 import platform
@@ -17,30 +17,30 @@ from benchmarks.rounds import Timing, ratios
 from benchmarks.work import DEVICE, Work
 
 TOLERANCE = 0.01
-"""By how much the mean test accuracy over the same seeds may differ: sums in another order, nothing else."""
+"""Largest difference of the mean test accuracy over the same seeds; only the order of sums differs."""
 OWN_DRAWS_TOLERANCE = 0.06
-"""The same for scikit-learn, which draws weights and order by itself and is tested at the end."""
+"""The limit for scikit-learn, which draws weights and order by itself and is tested at the end."""
 PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "scikit-learn", "joblib", "ray", "numpy")
 Timings = Mapping[Work, Mapping[str, Timing]]
 
 
 @dataclass(frozen=True)
 class Aim:
-    """Trials per second of one engine over another's, or over the bound."""
+    """A ratio of trials per second: an engine to a peer or to the bound."""
 
     engine: str
-    other: str
+    peer: str
     least: float
 
     def measured(self, timings: Mapping[str, Timing]) -> list[float]:
-        """Return the ratio, one number per round; none where one of the two was not measured."""
+        """Return the ratio, one number per round; no numbers if a side was not measured."""
         engine = timings.get(self.engine)
         if engine is None or engine.reason:
             return []
-        if self.other == "bound":
+        if self.peer == "bound":
             return engine.bound_shares
-        other = timings.get(self.other)
-        return [] if other is None or other.reason else ratios(engine, other)
+        peer = timings.get(self.peer)
+        return [] if peer is None or peer.reason else ratios(engine, peer)
 
 
 AIMS = (
@@ -56,19 +56,19 @@ AIMS = (
 )
 NOTES = (
     "**trials/s**: trials trained, validated and tested per second, median over the rounds (lowest–highest).",
-    "**µs/step**: that time per optimizer step and trial, everything included.",
-    "**× (a)**, **× (b)**: how many times the trials per second of Lightning + Hydra and of the bare PyTorch loop; "
-    "a ratio within each round, then median (lowest–highest).",
-    "**of bound**: the speed as a part of the least time that the machine allows: every matrix product of forward "
+    "**µs/step**: this time per optimizer step and trial, everything included.",
+    "**× (a)**, **× (b)**: speed relative to Lightning + Hydra and to the bare PyTorch loop: the median of the ratios "
+    "within the rounds (lowest–highest).",
+    "**of bound**: the speed relative to the least time that the machine allows: every matrix product of forward "
     "and backward pass as one `torch.bmm` over the cohort, measured alone, plus the optimizer's bytes at measured "
-    "memory speed. Activations, loss, scaling, validation and Python are not in it: nothing reaches 1.",
-    "**threads**: intra-op threads, whichever of 1 and all cores was faster in a warm-up of each engine.",
+    "memory speed. Activations, loss, scaling, validation and Python are not counted, so nothing reaches 1.",
+    "**threads**: intra-op threads: 1 or all cores, the faster number in a warm-up of each engine.",
     "**accuracy**: mean test accuracy over the engine's trials; (a) to (c) and evalbench have the same initial "
     f"weights, rows and order, and must agree within {TOLERANCE} over the seeds that they share; scikit-learn draws "
     f"its own weights and order, does not validate and is tested at the end, and must agree within "
     f"{OWN_DRAWS_TOLERANCE}.",
-    "A *cohort* is `training.train`: splits, networks, training, validation, test metrics. A *whole cell* is what a "
-    "sweep does for it: compose, plan, check, link, train, reference rows, store; no tracker, no report. A "
+    "A *cohort* is `training.train`: splits, networks, training, validation, test metrics. A *whole cell* is the "
+    "work of a sweep for one cell: compose, plan, check, link, train, reference rows, store; no tracker, no report. A "
     "*whole sweep* is the command line from its start to its report, imports, cells side by side in processes of one "
     "thread, reference rows and isolated costs included; no tracker.",
     "Peer (a) follows the common Lightning+Hydra template: a multirun with the basic launcher, a Trainer with "
@@ -81,7 +81,7 @@ NOTES = (
 
 @dataclass(frozen=True)
 class Chapter:
-    """A heading with text and perhaps a table."""
+    """A heading with text and an optional table."""
 
     title: str
     lines: tuple[str, ...] = ()
@@ -90,37 +90,41 @@ class Chapter:
 
 
 def chapters(timings: Timings, skipped: Mapping[str, str], parts: Mapping[str, float], command: str) -> list[Chapter]:
-    """Return all that there is to say."""
+    """Return all chapters."""
     headline = next(iter(timings), None)
-    found = [Chapter("evalbench beside its peers", (*_circumstances(command), *_disagreement_lines(timings)))]
+    pages = [Chapter("evalbench and its peers", (*_circumstances(command), *_disagreement_lines(timings)))]
     if headline is not None:
-        found.append(Chapter(f"Against the aims ({headline.name})", head=AIM_HEAD, rows=_aims(timings[headline])))
-        found.append(_parts(headline, parts))
-    found += [_timings(work, of) for work, of in timings.items()]
+        pages.append(Chapter(f"Against the aims ({headline.name})", head=AIM_HEAD, rows=_aims(timings[headline])))
+        pages.append(_parts(headline, parts))
+    pages += [_timings(work, by_engine) for work, by_engine in timings.items()]
     if skipped:
-        found.append(Chapter("Left out", tuple(f"{name}: {reason}" for name, reason in skipped.items())))
-    return [*found, Chapter("What the numbers mean", NOTES)]
+        pages.append(Chapter("Left out", tuple(f"{name}: {reason}" for name, reason in skipped.items())))
+    return [*pages, Chapter("Meaning of the numbers", NOTES)]
 
 
 def disagreements(timings: Timings) -> list[str]:
-    """Return, in words, which engines did not reach the bare loop's accuracy on the same seeds."""
-    found = []
-    for work, of in timings.items():
-        reference = of["loop"].accuracies
-        for timing in of.values():
+    """Return a sentence for each engine that missed the bare loop's accuracy on the same seeds."""
+    sentences = []
+    for work, by_engine in timings.items():
+        reference = by_engine["loop"].accuracies
+        for timing in by_engine.values():
             shared = timing.accuracies.keys() & reference.keys()
             if not shared:
                 continue
-            mine, theirs = (statistics.fmean(values[s] for s in shared) for values in (timing.accuracies, reference))
+            reached, expected = (
+                statistics.fmean(values[s] for s in shared) for values in (timing.accuracies, reference)
+            )
             tolerance = OWN_DRAWS_TOLERANCE if timing.engine.key == "scikit_learn" else TOLERANCE
-            if not abs(mine - theirs) <= tolerance:
-                found.append(f"{work.name}: {timing.engine.label} reached {mine:.4f}, the bare loop {theirs:.4f}")
-    return found
+            if not abs(reached - expected) <= tolerance:
+                sentences.append(
+                    f"{work.name}: {timing.engine.label} reached {reached:.4f}, the bare loop {expected:.4f}"
+                )
+    return sentences
 
 
-def show(console: Console, told: Sequence[Chapter]) -> None:
-    """Print it."""
-    for chapter in told:
+def show(console: Console, pages: Sequence[Chapter]) -> None:
+    """Print the chapters."""
+    for chapter in pages:
         console.print(f"\n[bold]{chapter.title}[/bold]")
         for line in chapter.lines:
             console.print(line, markup=False)
@@ -133,11 +137,11 @@ def show(console: Console, told: Sequence[Chapter]) -> None:
             console.print(printed)
 
 
-def markdown(told: Sequence[Chapter]) -> str:
-    """Return it as a page."""
+def markdown(pages: Sequence[Chapter]) -> str:
+    """Return the chapters as a Markdown page."""
     blocks = []
-    for place, chapter in enumerate(told):
-        blocks.append(f"{'##' if place else '#'} {chapter.title}")
+    for index, chapter in enumerate(pages):
+        blocks.append(f"{'##' if index else '#'} {chapter.title}")
         blocks += ["\n".join(f"- {line}" for line in chapter.lines)] if chapter.lines else []
         if chapter.head:
             lines = [chapter.head, ("---",) * len(chapter.head), *chapter.rows]
@@ -156,8 +160,8 @@ def _aims(timings: Mapping[str, Timing]) -> tuple[tuple[str, ...], ...]:
         if values:
             reached = statistics.median(values) / aim.least
             verdict = "reached" if reached >= 1 else f"missed: {reached:.0%} of the aim"
-            other = "the bound" if aim.other == "bound" else timings[aim.other].engine.label
-            rows.append((timings[aim.engine].engine.label, other, f"≥ {aim.least:g}", _spread(values), verdict))
+            peer = "the bound" if aim.peer == "bound" else timings[aim.peer].engine.label
+            rows.append((timings[aim.engine].engine.label, peer, f"≥ {aim.least:g}", _spread(values), verdict))
     return tuple(rows)
 
 
@@ -186,8 +190,8 @@ def _timings(work: Work, timings: Mapping[str, Timing]) -> Chapter:
     return Chapter(work.name, tuple(lines), HEAD, tuple(rows))
 
 
-def _against(timing: Timing, other: Timing) -> str:
-    return "" if timing is other or other.reason else _spread(ratios(timing, other))
+def _against(timing: Timing, peer: Timing) -> str:
+    return "" if timing is peer or peer.reason else _spread(ratios(timing, peer))
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -224,5 +228,7 @@ def _processor() -> str:
 
 
 def _disagreement_lines(timings: Timings) -> tuple[str, ...]:
-    found = disagreements(timings)
-    return tuple(f"THE ENGINES DISAGREE: {text}" for text in found) or ("The engines agree on the test accuracies.",)
+    sentences = disagreements(timings)
+    return tuple(f"THE ENGINES DISAGREE: {text}" for text in sentences) or (
+        "The engines agree on the test accuracies.",
+    )

@@ -1,7 +1,7 @@
-"""What a run costs in each tracker: `python benchmarks/trackers.py [RUNS]`. Runs are made up, the libraries are real.
+"""Measure the cost of a run in each tracker: `python benchmarks/trackers.py [RUNS]`. Only the runs are made up.
 
-Each tracker has a process of its own. Its memory is that of the process and its children after the first tenth of the
-runs and at the end: what lies between is what every further run leaves behind. The limit for W&B is 0.15 s per run.
+Each tracker has a process of its own. The memory of the process and its children is measured after the first tenth of
+the runs and at the end; the difference is the memory that further runs keep. The limit for W&B is 0.15 s per run.
 """
 
 import json
@@ -33,8 +33,8 @@ TRACKERS: dict[str, Callable[[], Tracker]] = {
 
 
 def made_up(number: int) -> Run:
-    """Return a run as a sweep's are: twenty epochs, a configuration of forty values."""
-    tree = {group: {f"key{place}": place for place in range(8)} for group in ("model", "optimizer", "budget", "split")}
+    """Return a run like a sweep's runs: twenty epochs, a configuration of forty values."""
+    tree = {group: {f"key{index}": index for index in range(8)} for group in ("model", "optimizer", "budget", "split")}
     curve = [
         {"epoch": epoch, "step": 30 * epoch, "train/loss": 1 / epoch, "val/loss": 2 / epoch, "val/accuracy": 0.9}
         for epoch in range(1, EPOCHS + 1)
@@ -59,7 +59,7 @@ def made_up(number: int) -> Run:
 
 
 def megabytes() -> float:
-    """Return the memory of this process and of those that it has started."""
+    """Return the memory of this process and its children."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -75,7 +75,7 @@ def megabytes() -> float:
 
 
 def measure(name: str, num_runs: int) -> None:
-    """Write runs to one tracker and print what it took, as JSON."""
+    """Write runs to one tracker and print the times and the memory as JSON."""
     tracker = TRACKERS[name]()
     seconds, early = [], 0.0
     for number in range(num_runs):
@@ -90,13 +90,13 @@ def measure(name: str, num_runs: int) -> None:
 
 
 def main() -> None:
-    """Measure each tracker in a process and a folder of its own, and print a line for each."""
+    """Measure each tracker in a process and a folder of its own, and print a line for each tracker."""
     num_runs = int(sys.argv[1]) if len(sys.argv) > 1 else RUNS
     print(f"{num_runs} runs of {EPOCHS} epochs; s per run: median and the slowest of 100; MB left behind per run")
     print("tracker      first run    median     p99    total MB   MB per run")
     for name in TRACKERS:
         with tempfile.TemporaryDirectory() as folder:
-            wandb = {f"WANDB_{kind}_DIR": folder for kind in ("CACHE", "CONFIG", "DATA")}
+            wandb = {f"WANDB_{name}_DIR": folder for name in ("CACHE", "CONFIG", "DATA")}
             code = f"from benchmarks.trackers import measure; measure({name!r}, {num_runs})"
             process = subprocess.run(
                 [sys.executable, "-c", code],
@@ -107,13 +107,13 @@ def main() -> None:
                 text=True,
                 check=True,
             )
-        found = json.loads([line for line in process.stdout.splitlines() if line.startswith('{"first"')][-1])
-        early, late = found["megabytes"]
-        later = sorted(found["seconds"])
+        measured = json.loads([line for line in process.stdout.splitlines() if line.startswith('{"first"')][-1])
+        early, late = measured["megabytes"]
+        later = sorted(measured["seconds"])
         growth = (late - early) / (num_runs - 1 - num_runs // 10)
         p99 = later[int(0.99 * len(later))]
         median = statistics.median(later)
-        print(f"{name:12} {found['first']:9.2f} {median:9.4f} {p99:7.3f} {late:11.0f} {growth:12.4f}", flush=True)
+        print(f"{name:12} {measured['first']:9.2f} {median:9.4f} {p99:7.3f} {late:11.0f} {growth:12.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How often the verdicts err: `python benchmarks/validity.py` prints the tables of docs/validity.md (a minute)."""
+"""Measure the error rates of the verdicts: `python benchmarks/validity.py` prints the tables of docs/validity.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from evalbench.statistics.simulation import Rates, Setup, simulate
 
 SEED = 20_260_101
-FRESH, POOL = 20_000, 2_000  # evaluations per row: a pool of rows takes longer to draw
+FRESH, POOL = 20_000, 2_000  # evaluations per row of a table; a pool of rows takes longer to draw
 
 DESIGNS = {
     "5 seeds, 1 data set": Setup(5, 1),
@@ -28,17 +28,17 @@ DESIGNS = {
 
 
 def run(setup: Setup, narrower: float = 1.0) -> Rates:
-    """The rates of one design, the same every time."""
+    """Return the rates of one design, with a fixed seed."""
     return simulate(setup, POOL if setup.pool else FRESH, np.random.default_rng(SEED), narrower)
 
 
 def line(*cells: object) -> str:
-    """One row of a markdown table."""
+    """Return one row of a Markdown table."""
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
 def percent(share: float) -> str:
-    """A share in percent with one decimal."""
+    """Return a share in percent with one decimal."""
     return f"{100 * share:.1f}"
 
 
@@ -59,9 +59,9 @@ def errors() -> None:
 
 
 def power() -> None:
-    """Print what is found of a true difference."""
+    """Print the detection rates of true differences."""
     heads = ("design", "true difference", "SUPERIOR", "BETTER or SUPERIOR", "EQUIVALENT", "not decided")
-    header("What is found, in percent of evaluations", *heads)
+    header("Detected differences, in percent of evaluations", *heads)
     for name in list(DESIGNS)[:6] + list(DESIGNS)[-3:]:
         for difference in (0.0, 0.5, 1.0, 2.5):
             r = run(replace(DESIGNS[name], difference=difference))
@@ -70,7 +70,7 @@ def power() -> None:
 
 
 def too_narrow() -> None:
-    """Print what a broken procedure does, so that the limits are seen to bite."""
+    """Print the rates of a broken procedure, which must exceed the limits."""
     heads = ("design", "BETTER or SUPERIOR (≤ 1.25)", "SUPERIOR at the ROPE (≤ 1.25)", "coverage (≥ 93.5)")
     header("The same with intervals 40 % narrower: the tests must notice", *heads)
     for name in ("10 seeds, 1 data set", "10 seeds, 8 data sets"):

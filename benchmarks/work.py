@@ -1,4 +1,4 @@
-"""What every engine trains: the same networks on the same rows in the same order, for the same number of steps."""
+"""Define the work of every engine: the same networks on the same rows in the same order for the same steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -41,10 +41,10 @@ WORKLOADS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }
-"""Workload to batch size to what one trial is: each bounded, so that the slowest peer ends in seconds."""
+"""The overrides of one trial by workload and batch size, bounded so that the slowest peer ends in seconds."""
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-"""Where `trainer.accelerator=auto` trains, and the peers with it."""
+"""The device of `trainer.accelerator=auto` and of the peers."""
 
 
 @dataclass(frozen=True)
@@ -57,42 +57,42 @@ class Work:
 
     @property
     def name(self) -> str:
-        """What the table calls it."""
+        """Return the name in the table."""
         return f"{self.workload}, batch {self.batch_size}"
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """What the command line says of it."""
+        """Return the overrides of the command line."""
         return (*self.overrides, f"optimizer.batch_size={self.batch_size}")
 
     def composed(self, num_seeds: int) -> Config:
-        """Compose and check the configuration anew, as a job of a sweep does."""
+        """Compose and check the configuration anew, like a job of a sweep."""
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             tree = compose("config", ["tracker=none", f"num_seeds={num_seeds}", *self.chosen], return_hydra_config=True)
         return parse(tree, tree.hydra)
 
     @cached_property
     def cell(self) -> Cell:
-        """The cell with its data, composed once."""
+        """Return the cell with its data, composed once."""
         return Cell.of(self.composed(num_seeds=1))
 
     @cached_property
     def num_steps(self) -> int:
-        """Optimizer steps of one trial."""
+        """Return the number of optimizer steps of one trial."""
         return self.trial(0).validation_steps[-1]
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean cross-entropy as a PyTorch user would write it; language has a window of targets per row."""
+        """Return the mean cross-entropy in plain PyTorch; language has a window of targets per row."""
         return F.cross_entropy(outputs.flatten(0, -2), targets.flatten())
 
     def short(self) -> "Work":
-        """Return the same with few steps: what an engine warms up with."""
+        """Return a copy with few steps, for the warm-up of an engine."""
         chosen = [text for text in self.overrides if not text.startswith("budget")]
         steps = min(20, self.num_steps)
         return replace(self, overrides=(*chosen, "budget=steps", f"budget.steps={steps}", "budget.validations=1"))
 
     def trial(self, seed: int) -> "Trial":
-        """Return one trial as evalbench would start it: split, scaled data, initial weights, order of rows."""
+        """Return one trial with evalbench's split, scaled data, initial weights and order of rows."""
         config, dataset = self.cell.config, self.cell.dataset
 
         def seed_of(role: Role) -> int:
@@ -114,7 +114,7 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """What one training needs. `inputs` is `(N, D)`, scaled with the statistics of the training rows."""
+    """The ingredients of one training; `inputs` is `(N, D)`, scaled with the statistics of the training rows."""
 
     network: nn.Module
     inputs: Tensor
@@ -131,7 +131,7 @@ class Trial:
 
 
 def works(only: str | None = None) -> Iterator[Work]:
-    """Yield what there is to train, the headline's first."""
+    """Yield the works, the headline's first."""
     for workload, batch_sizes in WORKLOADS.items():
         if only in (None, workload):
             yield from (Work(workload, size, overrides) for size, overrides in batch_sizes.items())
