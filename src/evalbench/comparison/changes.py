@@ -18,8 +18,8 @@ from evalbench.record.foreign import Options, load_table
 from evalbench.report.analysis.findings import Findings, JudgedFindings, find, judged
 from evalbench.report.analysis.verdicts import difference
 from evalbench.statistics.decisions import decide
+from evalbench.statistics.design import failures
 from evalbench.statistics.intervals import Floats, t_interval, welch_intervals
-from evalbench.statistics.judging import failures
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.verdicts import QUALITIES, Quality, after_failures, decided_by_failures, quality
 

@@ -19,8 +19,9 @@ from evalbench.report.analysis.pairs import Contrast, common_scores
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
 from evalbench.statistics.decisions import decide
+from evalbench.statistics.design import Candidate, Design, failures, used
 from evalbench.statistics.intervals import Floats
-from evalbench.statistics.judging import Candidate, Design, Verdict, failures, judge, used
+from evalbench.statistics.judging import Verdict, judge
 from evalbench.statistics.matrices import Matrix, matrix
 from evalbench.statistics.paired import never_gained
 from evalbench.statistics.ranks import shared_ranks
