@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from evalbench.statistics.costs import Ratio
-from evalbench.statistics.decisions import Decisions, decide
+from evalbench.statistics.decisions import Decisions, Evidence, decide
 from evalbench.statistics.design import Candidate, Design, count_pairs, failures, used
 from evalbench.statistics.intervals import ROUNDING, Floats, Interval
 from evalbench.statistics.matrices import Matrix
@@ -139,20 +139,23 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
         known = np.array(
             [count_pairs(c.differences, seeds) for c, seeds in zip(candidates, pilots, strict=True)], dtype=float
         )
+    evidence = Evidence(
+        means,
+        np.nan_to_num(sds),
+        counts,
+        rho=design.rho,
+        num_pilot=known,
+        floors=design.floors,
+        lost=np.stack([_failures(candidate, -1) for candidate in candidates]),
+        won=np.stack([_failures(candidate, 1) for candidate in candidates]),
+    )
     by_factor = {
         factor: decide(
-            means,
-            np.nan_to_num(sds),
-            counts,
+            evidence,
             design.rope * factor,
-            rho=design.rho,
-            num_pilot=known,
-            floors=design.floors,
             counted=np.array(design.counted),
             alpha=design.alpha,
             num_candidates=design.num_candidates,
-            lost=np.stack([_failures(candidate, -1) for candidate in candidates]),
-            won=np.stack([_failures(candidate, 1) for candidate in candidates]),
         )
         for factor in (1.0, 0.5, 2.0)
     }
