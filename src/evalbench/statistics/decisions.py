@@ -86,9 +86,8 @@ def decide(
     else:
         floors, alike = evidence.broadcast("floors")[..., use], np.isclose(lost, won)[..., use]
         mean, ends, ends_tost, interval = _over_sets(means[..., use], floors, alike, rope, level)
-        plain, freedom = sets.quality[..., use], sets.num_known[..., use] - 1
-        errors = (sets.half / stats.t.ppf(1 - level / 2, sets.num_known - 1))[..., use]
-        claims = _claims(means[..., use], errors, freedom, plain, rope, alpha, m)
+        plain, half, freedom = sets.quality[..., use], sets.half[..., use], sets.num_known[..., use] - 1
+        claims = _claims(means[..., use], half / stats.t.ppf(1 - level / 2, freedom), freedom, plain, rope, alpha, m)
         chosen = after_failures(vote(interval, claims, plain), all_lost, pairs, all_won, pairs)
     return Decisions(
         sets_low=means - sets.half,
