@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from evalbench.statistics.costs import Ratio
-from evalbench.statistics.judging import Candidate, Design, NextStep, Verdict, judge
+from evalbench.statistics.design import Candidate, Design
+from evalbench.statistics.judging import NextStep, Verdict, judge
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.verdicts import Quality, Recommendation
 

@@ -17,9 +17,9 @@ from evalbench.record.folder import load
 from evalbench.record.foreign import Options, load_table
 from evalbench.report.analysis.findings import Findings, JudgedFindings, find, judged
 from evalbench.report.analysis.verdicts import difference
-from evalbench.statistics.decisions import decide
+from evalbench.statistics.decisions import Decisions, Evidence, decide
+from evalbench.statistics.design import failures
 from evalbench.statistics.intervals import Floats, t_interval, welch_intervals
-from evalbench.statistics.judging import failures
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.verdicts import QUALITIES, Quality, after_failures, decided_by_failures, quality
 
@@ -211,24 +211,22 @@ def _decide(
     if not max(np.nanmax(np.abs(m.values)) for m in (d, decided)) > 1e-12:
         # The same numbers twice: nothing was run anew, or everything is deterministic.
         return 0.0, 0.0, 0.0, Quality.EQUIVALENT
-    decisions = decide(
+    evidence = Evidence(
         d.means[None],
         np.nan_to_num(d.sds())[None],
         np.array(d.counts)[None],
-        rope,
         rho=rho,
         floors=floors,
-        counted=counted.astype(bool),
-        alpha=level,
         lost=failures(decided, -1)[None],
         won=failures(decided, 1)[None],
     )
-    return (
-        float(decisions.mean[0]),
-        float(decisions.low[0]),
-        float(decisions.high[0]),
-        QUALITIES[int(decisions.quality[0])],
-    )
+    return _first(decide(evidence, rope, counted=counted.astype(bool), alpha=level))
+
+
+def _first(decisions: Decisions) -> tuple[float, float, float, Quality]:
+    """Return mean, ends and class of the first candidate."""
+    mean, low, high = (float(values[0]) for values in (decisions.mean, decisions.low, decisions.high))
+    return mean, low, high, QUALITIES[int(decisions.quality[0])]
 
 
 def _worse_on(d: Matrix, decided: Matrix, rope: float, rho: Floats, level: float) -> tuple[str, ...]:
@@ -252,15 +250,8 @@ def _unpaired(
         new, old, lost, won = (np.array([[m.column(w).mean() for w in use]]) for m in (a, b, gone, before))
         means = new - old
         every = np.ones(len(use), dtype=bool)
-        decisions = decide(
-            means, np.zeros_like(means), np.ones_like(means), rope, counted=every, alpha=level, lost=lost, won=won
-        )
-        return (
-            float(decisions.mean[0]),
-            float(decisions.low[0]),
-            float(decisions.high[0]),
-            QUALITIES[int(decisions.quality[0])],
-        )
+        evidence = Evidence(means, np.zeros_like(means), np.ones_like(means), lost=lost, won=won)
+        return _first(decide(evidence, rope, counted=every, alpha=level))
     x, y = a.column(use[0]), b.column(use[0])
     mean = float(x.mean() - y.mean())
     if min(x.size, y.size) < 2:

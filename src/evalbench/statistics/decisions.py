@@ -33,68 +33,66 @@ class Decisions:
     by_failures: npt.NDArray[np.intp]  # (..., m): -1 and 1 if the class comes from failures alone, else 0
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """Paired differences of m candidates on W workloads; all but the first two are broadcast to (..., m, W)."""
+
+    means: Floats  # (..., m, W), positive being better for the candidate
+    sds: Floats  # (..., m, W), over the seeds; 0 if the differences have no spread (no interval)
+    counts: Any  # pairs
+    rho: Any = 0.0  # see `t_interval`
+    num_pilot: Any = None  # pairs of the pilot if the seeds were extended once, else None; see `half_width`
+    floors: Any = np.nan  # noise floors of the test sets; nan if not known
+    lost: Any = 0.0  # pairs in which the candidate alone failed
+    won: Any = 0.0  # pairs in which the baseline alone failed
+
+    def broadcast(self, name: str) -> Floats:
+        """Return counts, floors, lost or won in the shape of the means."""
+        return np.broadcast_to(np.asarray(getattr(self, name), dtype=np.float64), self.means.shape)
+
+
 def decide(
-    means: Floats,
-    sds: Floats,
-    counts: Any,
+    evidence: Evidence,
     rope: float,
     *,
-    rho: Any = 0.0,
-    num_pilot: Any = None,
-    floors: Any = np.nan,
     counted: npt.NDArray[np.bool_] | None = None,
     alpha: float = 0.05,
     num_candidates: int | None = None,
-    lost: Any = 0.0,
-    won: Any = 0.0,
 ) -> Decisions:
     """Classify m candidates on W workloads and over the data sets.
 
-    With one data set its own interval decides; with more, the equal-weight mean of the data-set means with `t_{D-1}`,
-    and if that is INCONCLUSIVE what at least half of the data sets say (`vote`), their claims corrected by Holm over
-    all data sets and candidates.
+    With one data set its own interval decides. With more, the equal-weight mean of the data-set means with `t_{D-1}`
+    decides, and if that is INCONCLUSIVE at least half of the data sets (`vote`), their claims corrected by Holm over
+    all data sets and candidates. EQUIVALENT is not given if the ROPE lies below the noise floor, or if one side failed
+    more often. Many failures decide alone (`after_failures`).
 
     Args:
-        means: shape (..., m, W), mean paired difference, positive being better for the candidate.
-        sds: shape (..., m, W), their standard deviation over the seeds; 0 if they have no spread (no interval).
-        counts: pairs, broadcast to that shape.
+        evidence: the paired differences.
         rope: half the width of the region of practical equivalence, in the unit of the means.
-        rho: shape (W,) or a number, see `t_interval`.
-        num_pilot: pairs of the pilot if the seeds were extended once, else None; see `half_width`.
-        floors: noise floor of the test set, broadcast to that shape; nan if not known. EQUIVALENT is not given
-            if the ROPE lies below it.
         counted: shape (W,), which workloads are data sets and count in the overall effect; if none is, all are used.
         alpha: error rate of the family.
-        num_candidates: how many candidates the family was declared with, if some cannot be judged; None: m.
-        lost, won: pairs in which the candidate alone failed, and in which the baseline alone did, broadcast to that
-            shape. They decide if they are many (`after_failures`), and if their numbers differ, EQUIVALENT is not
-            given.
+        num_candidates: size of the declared family, if some of it cannot be judged; None: m.
     """
-    m, W = num_candidates or means.shape[-2], means.shape[-1]
+    means, m = evidence.means, num_candidates or evidence.means.shape[-2]
     level = alpha / m
-    counts, lost, won = (np.broadcast_to(np.asarray(n, dtype=np.float64), means.shape) for n in (counts, lost, won))
-    floors = np.broadcast_to(np.asarray(floors, dtype=np.float64), means.shape)
-    half, half_tost, n_known = _half_widths(means.shape, sds, counts, rho, num_pilot, level)
-    fine = ~(rope < floors) & np.isclose(lost, won)
-    plain = classify(means - half, means + half, means - half_tost, means + half_tost, rope, fine)
-    plain = after_failures(plain, lost, counts, won, counts)
-    use = np.ones(W, dtype=bool) if counted is None or not counted.any() else counted
+    sets = _per_set(evidence, rope, level)
+    counts, lost, won = (evidence.broadcast(name) for name in ("counts", "lost", "won"))
+    use = np.ones(means.shape[-1], dtype=bool) if counted is None or not counted.any() else counted
     pairs, all_lost, all_won = (n[..., use].sum(axis=-1) for n in (counts, lost, won))
     if use.sum() == 1:
         index = int(np.flatnonzero(use)[0])
-        mean, ends, ends_tost = means[..., index], half[..., index], half_tost[..., index]
-        chosen = plain[..., index]
+        mean, ends, ends_tost = means[..., index], sets.half[..., index], sets.half_tost[..., index]
+        chosen = sets.quality[..., index]
     else:
-        mean, ends, ends_tost, interval = _over_sets(
-            means[..., use], floors[..., use], np.isclose(lost, won)[..., use], rope, level
-        )
-        error = half / stats.t.ppf(1 - level / 2, n_known - 1)
-        claims = _claims(means[..., use], error[..., use], n_known[..., use] - 1, plain[..., use], rope, alpha, m)
-        chosen = after_failures(vote(interval, claims, plain[..., use]), all_lost, pairs, all_won, pairs)
+        floors, alike = evidence.broadcast("floors")[..., use], np.isclose(lost, won)[..., use]
+        mean, ends, ends_tost, interval = _over_sets(means[..., use], floors, alike, rope, level)
+        plain, half, freedom = sets.quality[..., use], sets.half[..., use], sets.num_known[..., use] - 1
+        claims = _claims(means[..., use], half / stats.t.ppf(1 - level / 2, freedom), freedom, plain, rope, alpha, m)
+        chosen = after_failures(vote(interval, claims, plain), all_lost, pairs, all_won, pairs)
     return Decisions(
-        sets_low=means - half,
-        sets_high=means + half,
-        sets_quality=plain,
+        sets_low=means - sets.half,
+        sets_high=means + sets.half,
+        sets_quality=sets.quality,
         mean=mean,
         low=mean - ends,
         high=mean + ends,
@@ -105,16 +103,28 @@ def decide(
     )
 
 
-def _half_widths(
-    shape: tuple[int, ...], sds: Floats, counts: Floats, rho: Any, num_pilot: Any, level: float
-) -> tuple[Floats, Floats, Floats]:
-    """Return half the interval and half that of equivalence on each workload, and the pairs that the spread is from."""
+@dataclass(frozen=True)
+class _PerSet:
+    half: Floats  # of the interval on each workload
+    half_tost: Floats
+    num_known: Floats  # pairs that the spread is from
+    quality: npt.NDArray[np.intp]
+
+
+def _per_set(evidence: Evidence, rope: float, level: float) -> _PerSet:
+    """Classify each candidate on each workload."""
+    means, sds = evidence.means, evidence.sds
+    counts, floors, lost, won = (evidence.broadcast(name) for name in ("counts", "floors", "lost", "won"))
     many = (counts > 1) & (sds > 0)
-    known = counts if num_pilot is None else np.broadcast_to(np.asarray(num_pilot, dtype=np.float64), shape)
-    n, n_known = np.where(many, counts, 2.0), np.where(many & (known > 1), known, 2.0)
+    known = counts if evidence.num_pilot is None else evidence.broadcast("num_pilot")
+    n, num_known = np.where(many, counts, 2.0), np.where(many & (known > 1), known, 2.0)
     spread = np.where(many, sds, np.nan)
-    half, half_tost = (half_width(spread, n, confidence, rho, n_known) for confidence in (1 - level, 1 - 2 * level))
-    return half, half_tost, n_known
+    half, half_tost = (
+        half_width(spread, n, confidence, evidence.rho, num_known) for confidence in (1 - level, 1 - 2 * level)
+    )
+    fine = ~(rope < floors) & np.isclose(lost, won)
+    quality = classify(means - half, means + half, means - half_tost, means + half_tost, rope, fine)
+    return _PerSet(half, half_tost, num_known, after_failures(quality, lost, counts, won, counts))
 
 
 def _over_sets(

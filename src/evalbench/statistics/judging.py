@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import stats
 
-from evalbench.statistics.costs import UNKNOWN, Ratio
-from evalbench.statistics.decisions import Decisions, decide
+from evalbench.statistics.costs import Ratio
+from evalbench.statistics.decisions import Decisions, Evidence, decide
+from evalbench.statistics.design import Candidate, Design, count_pairs, failures, used
 from evalbench.statistics.intervals import ROUNDING, Floats, Interval
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.pooling import between_variance, prediction_interval, sign_is_stable
@@ -33,34 +34,6 @@ from evalbench.statistics.verdicts import (
 
 MOST_SEEDS = 1000  # more than this on one data set is no advice
 MOST_DATASETS = 100
-
-
-@dataclass(frozen=True)
-class Design:
-    """What is the same for all candidates of an evaluation; arrays of shape (W,) over the workloads of the matrices."""
-
-    rope: float  # in the common unit, declared before the results
-    rho: Floats  # num_test / num_train, 0 if test data are fresh
-    counted: tuple[bool, ...]  # whether a workload counts as a data set: it was not generated
-    floors: Floats  # noise floor of the test set in the common unit, nan if not known
-    alpha: float = 0.05
-    num_pilot: int | None = None  # seeds of the pilot, if they were extended once
-    one_score: bool = False  # every data set has one score per technique: the data sets are the pairs
-    tuned: bool = False
-    tuning_parity: bool = True
-    num_candidates: int | None = None  # of the declared family, if some of it cannot be judged; None: all given
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """The evidence on one candidate against the baseline."""
-
-    name: str
-    differences: Matrix  # in the common unit
-    cost: Ratio = UNKNOWN
-    complete: bool = True
-    failures_ok: bool = True
-    decided: Matrix | None = None  # below zero if a pair is lost, above if it is won, whatever its scores
 
 
 @dataclass(frozen=True)
@@ -166,20 +139,23 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
         known = np.array(
             [count_pairs(c.differences, seeds) for c, seeds in zip(candidates, pilots, strict=True)], dtype=float
         )
+    evidence = Evidence(
+        means,
+        np.nan_to_num(sds),
+        counts,
+        rho=design.rho,
+        num_pilot=known,
+        floors=design.floors,
+        lost=np.stack([_failures(candidate, -1) for candidate in candidates]),
+        won=np.stack([_failures(candidate, 1) for candidate in candidates]),
+    )
     by_factor = {
         factor: decide(
-            means,
-            np.nan_to_num(sds),
-            counts,
+            evidence,
             design.rope * factor,
-            rho=design.rho,
-            num_pilot=known,
-            floors=design.floors,
             counted=np.array(design.counted),
             alpha=design.alpha,
             num_candidates=design.num_candidates,
-            lost=np.stack([_failures(candidate, -1) for candidate in candidates]),
-            won=np.stack([_failures(candidate, 1) for candidate in candidates]),
         )
         for factor in (1.0, 0.5, 2.0)
     }
@@ -190,18 +166,6 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
     )
 
 
-def count_pairs(differences: Matrix, seeds: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the number of pairs per workload among some of the seeds (all, if None)."""
-    rows = [index for index, seed in enumerate(differences.seeds) if seeds is None or seed in set(seeds)]
-    return tuple(int(count) for count in np.isfinite(differences.values[rows]).sum(axis=0))
-
-
-def failures(decided: Matrix, side: int) -> Floats:
-    """Return, per workload, the number of pairs in which one side alone failed: 1 the baseline, -1 the candidate."""
-    alone: Floats = np.nansum(np.maximum(side * decided.values, 0.0), axis=0)
-    return alone
-
-
 def _failures(candidate: Candidate, side: int) -> Floats:
     none = np.zeros(len(candidate.differences.workloads))
     return none if candidate.decided is None else failures(candidate.decided, side)
@@ -209,11 +173,6 @@ def _failures(candidate: Candidate, side: int) -> Floats:
 
 def _pilot(differences: Matrix, num_pilot: int | None) -> tuple[int, ...] | None:
     return None if num_pilot is None else tuple(seed for seed in differences.seeds if seed < num_pilot)
-
-
-def used(design: Design) -> list[int]:
-    """Return the workloads that the overall effect is made of: those that count, or all if none does."""
-    return [index for index, counts in enumerate(design.counted) if counts or not any(design.counted)]
 
 
 def _second_methods(

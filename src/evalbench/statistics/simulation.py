@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalbench.statistics.decisions import decide
+from evalbench.statistics.decisions import Evidence, decide
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.verdicts import QUALITIES, Quality
 
@@ -65,15 +65,8 @@ def simulate(
         sds = sds * narrower
         if setup.num_workloads > 1:
             means = middle + (means - middle) * narrower
-    decisions = decide(
-        means,
-        sds,
-        seeds,
-        setup.rope,
-        rho=TEST_ROWS / TRAIN_ROWS if setup.pool else 0.0,
-        num_pilot=setup.num_seeds if setup.extended else None,
-        alpha=alpha,
-    )
+    rho, num_pilot = TEST_ROWS / TRAIN_ROWS if setup.pool else 0.0, setup.num_seeds if setup.extended else None
+    decisions = decide(Evidence(means, sds, seeds, rho, num_pilot), setup.rope, alpha=alpha)
 
     def share(*names: Quality) -> Floats:
         hits: Floats = np.isin(decisions.quality, [QUALITIES.index(name) for name in names]).astype(np.float64)

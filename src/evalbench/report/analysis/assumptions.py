@@ -10,7 +10,8 @@ import numpy as np
 from evalbench.record.declared import Evaluation
 from evalbench.record.folder import Folder
 from evalbench.report.analysis.verdicts import Judgment
-from evalbench.statistics.judging import Verdict, used
+from evalbench.statistics.design import used
+from evalbench.statistics.judging import Verdict
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from evalbench.record.skill import best_possible
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio, cost_ratio
+from evalbench.statistics.design import used
 from evalbench.statistics.front import front_probability, on_front
 from evalbench.statistics.intervals import Floats, Interval, t_interval
-from evalbench.statistics.judging import used
 from evalbench.statistics.matrices import Matrix, matrix
 from evalbench.statistics.settings import average_settings
 

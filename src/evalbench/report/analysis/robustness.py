@@ -19,6 +19,7 @@ from evalbench.statistics.aggregates import (
     probability_best,
     score_profile,
 )
+from evalbench.statistics.design import used
 from evalbench.statistics.effects import (
     Posterior,
     Standardized,
@@ -28,7 +29,7 @@ from evalbench.statistics.effects import (
     standardized,
 )
 from evalbench.statistics.intervals import Floats
-from evalbench.statistics.judging import Verdict, used
+from evalbench.statistics.judging import Verdict
 from evalbench.statistics.pooling import RandomEffects, random_effects
 from evalbench.statistics.power import Resolution, resolution
 from evalbench.statistics.ranks import RankTest, critical_difference, iman_davenport, rank_rows

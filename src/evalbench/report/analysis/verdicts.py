@@ -18,9 +18,10 @@ from evalbench.record.skill import best_possible
 from evalbench.report.analysis.pairs import Contrast, common_scores
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
-from evalbench.statistics.decisions import decide
+from evalbench.statistics.decisions import Evidence, decide
+from evalbench.statistics.design import Candidate, Design, failures, used
 from evalbench.statistics.intervals import Floats
-from evalbench.statistics.judging import Candidate, Design, Verdict, failures, judge, used
+from evalbench.statistics.judging import Verdict, judge
 from evalbench.statistics.matrices import Matrix, matrix
 from evalbench.statistics.paired import never_gained
 from evalbench.statistics.ranks import shared_ranks
@@ -260,19 +261,18 @@ def _all_pairs(
         if design.num_pilot is not None:
             early = [index for index, seed in enumerate(d.seeds) if seed < design.num_pilot]
             pilot = np.isfinite(d.values[early]).sum(axis=0).astype(float)[None]
-        decisions = decide(
+        evidence = Evidence(
             d.means[None],
             np.nan_to_num(d.sds(None if pilot is None else [s for s in d.seeds if s < (design.num_pilot or 0)]))[None],
             np.array(d.counts)[None],
-            design.rope,
             rho=design.rho,
             num_pilot=pilot,
             floors=design.floors,
-            counted=np.array(design.counted),
-            alpha=design.alpha / len(pairs),
             lost=failures(decided, -1)[None],
             won=failures(decided, 1)[None],
         )
+        counted = np.array(design.counted)
+        decisions = decide(evidence, design.rope, counted=counted, alpha=design.alpha / len(pairs))
         side = int(decisions.by_failures[0]) or int(decisions.low[0] > 0) - int(decisions.high[0] < 0)
         beats[i, j], beats[j, i] = side > 0, side < 0
         ends = (float(decisions.mean[0]), float(decisions.low[0]), float(decisions.high[0]))

@@ -1,0 +1,57 @@
+"""The evidence on a family of candidates against one baseline, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalbench.statistics.costs import UNKNOWN, Ratio
+from evalbench.statistics.intervals import Floats
+from evalbench.statistics.matrices import Matrix
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is the same for all candidates of an evaluation; arrays of shape (W,) over the workloads of the matrices."""
+
+    rope: float  # in the common unit, declared before the results
+    rho: Floats  # num_test / num_train, 0 if test data are fresh
+    counted: tuple[bool, ...]  # whether a workload counts as a data set: it was not generated
+    floors: Floats  # noise floor of the test set in the common unit, nan if not known
+    alpha: float = 0.05
+    num_pilot: int | None = None  # seeds of the pilot, if they were extended once
+    one_score: bool = False  # every data set has one score per technique: the data sets are the pairs
+    tuned: bool = False
+    tuning_parity: bool = True
+    num_candidates: int | None = None  # of the declared family, if some of it cannot be judged; None: all given
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The evidence on one candidate against the baseline."""
+
+    name: str
+    differences: Matrix  # in the common unit
+    cost: Ratio = UNKNOWN
+    complete: bool = True
+    failures_ok: bool = True
+    decided: Matrix | None = None  # below zero if a pair is lost, above if it is won, whatever its scores
+
+
+def count_pairs(differences: Matrix, seeds: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the number of pairs per workload among some of the seeds (all, if None)."""
+    rows = [index for index, seed in enumerate(differences.seeds) if seeds is None or seed in set(seeds)]
+    return tuple(int(count) for count in np.isfinite(differences.values[rows]).sum(axis=0))
+
+
+def failures(decided: Matrix, side: int) -> Floats:
+    """Return, per workload, the number of pairs in which one side alone failed: 1 the baseline, -1 the candidate."""
+    alone: Floats = np.nansum(np.maximum(side * decided.values, 0.0), axis=0)
+    return alone
+
+
+def used(design: Design) -> list[int]:
+    """Return the workloads that the overall effect is made of: those that count, or all if none does."""
+    return [index for index, counts in enumerate(design.counted) if counts or not any(design.counted)]
