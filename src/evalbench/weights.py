@@ -1,7 +1,7 @@
 """Final weights of chosen trials: safetensors beside a description, from which the plain single model is made again.
 
 What does not train and is the same in all trials of a cohort is their *base*: one file for all, named by its hash.
-`load(path)` needs no store and no cohort; the module that it returns can be called, exported or trained further.
+`load(path)` needs no store and no cohort. Its module can be called, exported or trained further.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from evalbench.workloads import Dataset, Scaling
 
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
 NETWORKS = ("evalbench.models", "torch.nn")
-"""Packages whose networks `load` makes for whoever wrote the description."""
+"""Packages whose networks `load` makes whoever wrote the description."""
 
 
 class Predictor(nn.Module):
@@ -50,7 +50,7 @@ class Predictor(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return class probabilities `(B, classes)`, token probabilities `(B, D, tokens)` or numbers `(B,)`.
 
-        `rows` is `(B, D)`: floating point, NaN where a value is missing, or int64 tokens. Numbers are in the target's
+        `rows` is `(B, D)`: floating point, NaN for a missing value, or int64 tokens. Numbers are in the target's
         own unit. Float64, as it is tested.
         """
         wide = torch.promote_types(self.mean.dtype, torch.float32)
@@ -67,7 +67,7 @@ def folder(cell: Path, seed: int) -> Path:
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Raise `StorageError` where weights cannot be written: that is no failure of what was trained."""
+    """Raise `StorageError` if weights cannot be written: that is no failure of the training."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -75,7 +75,7 @@ def writing(place: Path) -> Iterator[None]:
 
 
 def save_base(cell: Path, shared: Mapping[str, Tensor]) -> str | None:
-    """Write what all trials share beside the folder of their cell, once; return its hash, or None for nothing."""
+    """Write the tensors that all trials share beside the folder of their cell, once; return their hash or None."""
     if not shared:
         return None
     tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in shared.items()}
@@ -110,7 +110,7 @@ def save(
     base: str | None,
     result: TrialResult,
 ) -> None:
-    """Write a trial's weights and what they are; a folder that is there is replaced, a crash leaves none half done.
+    """Write a trial's weights and their description, replacing an existing folder; a crash leaves no half a folder.
 
     `weights` are those that the trial does not share with the others: they are in the base of that hash.
     """
@@ -144,7 +144,7 @@ def save(
 
 
 def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
-    """Make the model of a saved trial again, ready to predict; raise `DataError` where the folder does not hold one.
+    """Make the model of a saved trial again, ready to predict; raise `DataError` if the folder does not hold one.
 
     A description names the code that makes the model. Only networks of evalbench and PyTorch are made, and what
     `packages` names, modules or packages that you trust; nothing else is imported.
@@ -164,7 +164,7 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
         remedy = "name a folder that save=best or save=all wrote"
         raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
     for change in own_code.changes(described.get("code"), {**model.code(), **module.code()}):
-        warnings.warn(f"{path}: {change}: it may predict other than what was tested", stacklevel=2)
+        warnings.warn(f"{path}: {change}: its predictions may differ from the tested ones", stacklevel=2)
     network = models.build_seeded(0, model, ActivationConfig(module, gain), shape)
     predictor = Predictor(network, task, features)
     if double:
@@ -202,7 +202,7 @@ def _check_code(description: Path, settings: Any, packages: Sequence[str]) -> No
 
 
 def _is_trusted(target: Any, packages: Sequence[str]) -> bool:
-    """Return whether code was defined where its name says: modules also hold what they have imported."""
+    """Return whether code was defined in the module of its name: modules also hold imported code."""
     module = str(getattr(target, "__module__", ""))
     is_network = isinstance(target, type) and issubclass(target, nn.Module)
     return _is_in(module, packages) or (is_network and _is_in(module, NETWORKS))
