@@ -89,7 +89,8 @@ def _run(
     part = part or ("default" if cell.studies else None)
     kind = part and part.split("-")[0]
     parts = [context.evaluation, link.technique, *link.factors.values(), cell.workload]
-    options = [cell.choices[part.group] for part in PARTS if part.described and part.group in cell.choices]
+    described = [part.group for part in PARTS if part.described and cell.settings.get(part.group)]
+    options = [cell.choices[group] for group in described if group in cell.choices]
     return Run(
         id=file_name(*parts, f"{part}-s{seed}" if part else f"s{seed}"),
         group=context.evaluation,
