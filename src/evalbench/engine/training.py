@@ -169,7 +169,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         TrainingLoss(config.loss, dataset.kind).to(dtype),
         validation_steps,
         [ClassWeights(dataset, splits, dtype)] if config.loss.balanced else [],
-        [] if clip_norm is None else [partial(optimizers.clip_per_member, most=clip_norm)],
+        [] if clip_norm is None else [partial(optimizers.clip_per_member, max_norm=clip_norm)],
         config.schedule,
         config.budget.patience,
         config.microbatch_size,
