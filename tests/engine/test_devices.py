@@ -24,6 +24,13 @@ CASES = {
     "frozen body": ("optimizer=adamw", "model._target_=networks.Probe"),
     "constants": ("optimizer=adam", "model._target_=peoples_networks.Projection"),
     "one by one": ("optimizer=adam", "model._target_=networks.Branching"),
+    "weights of classes": ("loss.class_weights=balanced", "model._target_=networks.Normed"),
+    "tensor in a loss": (
+        "loss=own",
+        "loss._target_=torch.nn.CrossEntropyLoss",
+        "+loss.weight={_target_:torch.tensor,data:[1.0,2.0,3.0]}",
+        "model._target_=networks.Normed",
+    ),
     "patience": ("optimizer=adam", "optimizer.lr=0.1", "budget.patience=1", "model._target_=networks.Normed"),
 }
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

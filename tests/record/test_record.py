@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,10 @@ def test_a_version_that_nobody_knows_is_refused_in_one_line(tmp_path: Path, vers
 
 
 def test_best_possible_is_declared_never_guessed() -> None:
-    assert [best_possible(f"test/{name}") for name in ("r2", "rmse", "perplexity")] == [1.0, 0.0, 1.0]
+    workload = next(iter(read_evaluation(FIRST / "evaluation.json").workloads.values()))
+    known = [replace(workload, metric=f"test/{name}") for name in ("r2", "rmse", "perplexity")]
+    assert [best_possible(one) for one in known] == [1.0, 0.0, 1.0]
+    bleu = replace(workload, metric="test/bleu")
+    assert best_possible(replace(bleu, words="BLEU", best=100.0)) == 100.0
     with pytest.raises(TableError, match="metric 'test/bleu' has no best possible score"):
-        best_possible("test/bleu")
+        best_possible(bleu)

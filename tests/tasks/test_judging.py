@@ -1,14 +1,16 @@
 """The metrics that the user chooses: the primary one, and the one that picks the epoch."""
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import metrics as sk
 
-from conftest import make_cell
+from conftest import Inline, make_cell
 from evalbench import weights
 from evalbench.engine import training
 from evalbench.errors import ConfigError
@@ -127,3 +129,33 @@ def test_bad_choices_are_refused_in_one_line(overrides: list[str], key: str, sai
     assert key in line
     assert said in line
     assert "\n" not in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("metric", "more", "expected"),
+    [
+        (GAIN, ["task.monitor=auroc"], {"unit": "points", "best": 2.0, "words": "gain", "monitor": "val/auroc"}),
+        (f"{{_target_:{__name__}.gain,direction:maximize}}", ["+evaluation.rope.gain=0.1"], {"best": None}),
+        ("log_loss", ["task.monitor=metric"], {"direction": "minimize", "monitor": "val/log_loss"}),
+    ],
+)
+def test_the_report_compares_the_chosen_metric(
+    workspace: Path, inline: Inline, metric: str, more: list[str], expected: dict[str, object]
+) -> None:
+    small = ("tracker=none", "cost.rounds=0", "num_seeds=2", "model.width=4", "budget.epochs=2", "evaluation.name=own")
+    inline("-m", "dataset=iris,wine", "optimizer=sgd,adam", *small, f"task.metric={metric}", *more)
+    folder = workspace / "reports" / "own"
+    workload = json.loads((folder / "evaluation.json").read_text())["workloads"]["wine"]
+    name = "log_loss" if metric == "log_loss" else "gain"
+    assert (workload["metric"], workload["curve_metric"], workload["target"]) == (f"test/{name}", f"val/{name}", None)
+    assert expected.items() <= workload.items()
+    rows = pd.read_csv(folder / "results.csv")
+    assert (rows["score"] == rows[f"test/{name}"]).all()
+    assert name.replace("_", " ") in (folder / "report.md").read_text()
+
+
+def test_a_metric_without_a_best_score_needs_a_smallest_difference(inline: Inline) -> None:
+    own = f"task.metric={{_target_:{__name__}.gain,direction:maximize}}"
+    with pytest.raises(SystemExit):
+        inline("-m", "dataset=iris", "optimizer=sgd,adam", "tracker=none", own)

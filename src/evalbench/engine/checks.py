@@ -1,4 +1,4 @@
-"""Everything of a cell is built once before anything trains, so that a wrong setting is refused early."""
+"""Build everything of a cell once before anything trains, so that a wrong setting is refused early."""
 
 import inspect
 import json
@@ -59,7 +59,7 @@ def check(config: Config, dataset: Dataset) -> None:
 
 
 def _check_network(config: Config, network: nn.Module) -> None:
-    """Refuse a network of which a part would not be used, or cannot be."""
+    """Refuse a network with a part that would not or cannot be used."""
     name = config.model.target
     if isinstance(network, pl.LightningModule):
         own = _overridden(network)
@@ -79,7 +79,7 @@ def _check_network(config: Config, network: nn.Module) -> None:
 
 
 def _overridden(network: pl.LightningModule) -> list[str]:
-    """Return the names of what a LightningModule has of its own in the place of Lightning's steps and hooks."""
+    """Return the names of Lightning's steps and hooks that a LightningModule overrides."""
     return [
         key
         for key in dir(pl.LightningModule)
@@ -89,9 +89,9 @@ def _overridden(network: pl.LightningModule) -> list[str]:
 
 
 def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
-    """Take the first steps of a user's network beside plain PyTorch; say once of each if its cohorts will be slow.
+    """Compare the first steps of a user's network with plain PyTorch; warn once of each whose cohorts will be slow.
 
-    That is done on the first data set alone: a network that kills its process on another one ends no more than a job.
+    Only the first data set is used: a network that kills its process on another one ends no more than a job.
     """
     what = [
         config.model.spec(),
@@ -125,7 +125,7 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
 
 
 def _check_schedule(config: Config, num_train: int, parameters: Mapping[str, nn.Parameter]) -> None:
-    """Go through the schedule of a whole trial, once for each of what it depends on."""
+    """Run the schedule of a whole trial, once for each combination that it depends on."""
     if config.schedule is None:
         return
     steps_per_epoch = -(-num_train // config.optimizer.rows_per_step(num_train))

@@ -1,4 +1,4 @@
-"""What a trial takes, counted rather than timed: parameters and FLOPs."""
+"""The parameters and FLOPs of a trial, counted rather than timed."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ def count_parameters(network: nn.Module) -> int:
 def flops_per_step(network: nn.Module, task: Task, rows: int, features: int, tokens: bool = False) -> int | None:
     """Return the FLOPs of one forward and backward pass over a batch: products, by `torch.utils.flop_counter`.
 
-    Matrix products and convolutions count. Nothing is computed where the shapes alone can be followed, on the meta
-    device; a network that needs values is run once. None where neither can be done. The optimizer's update is not
-    counted. `tokens` says that inputs are tokens, as they always are where each token has a target.
+    Matrix products and convolutions count. Nothing is computed if the shapes alone can be followed, on the meta
+    device. A network that needs values is run once. None if neither can be done. The optimizer's update is not
+    counted. `tokens` says that inputs are tokens, as they always are if each token has a target.
     """
     for device in ("meta", "cpu"):
         try:
             return _count(network.train(), task, rows, features, tokens, device)
-        except Exception:  # whatever a user's network raises there
+        except Exception:  # a user's network may raise anything
             continue
     return None
 

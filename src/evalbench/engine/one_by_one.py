@@ -1,6 +1,6 @@
 """C networks, each run by plain PyTorch as it is: for models that cannot be batched, and to check those that can.
 
-A member's network keeps what it holds in Python; its tensors are set to the member's part of the stack for each pass.
+A member's network keeps its Python state. Its tensors are set to the member's part of the stack for each pass.
 Shapes: `C` members, `B` rows, `K` outputs.
 """
 
@@ -21,7 +21,7 @@ from evalbench.models import seeded
 
 
 class Pass(NamedTuple):
-    """What one pass over a batch gives for C members."""
+    """Results of one pass over a batch for C members."""
 
     gradients: "tuple[Tensor, ...]"  # (C, *shape) each
     carried: "tuple[Tensor, ...]"
@@ -55,7 +55,7 @@ class OneByOne:
         return self._networks[member]
 
     def __call__(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor, row: int) -> Pass:
-        """Return the results of all members; what is carried is changed in place."""
+        """Return the results of all members; carried tensors are changed in place."""
         gradients: list[list[Tensor | None]] = [[] for _ in stack.trained]
         losses_ = []
         for place, member in enumerate(stack.member_indices):
@@ -116,7 +116,7 @@ class OneByOne:
         return network
 
     def _take_back(self, stack: Stack, place: int, member: int) -> None:
-        """Write into the stack what the network has assigned anew."""
+        """Write tensors that the network has assigned anew into the stack."""
         for name, value in stack.member(place).items():
             if name in stack.shared or name in stack.own:
                 continue
@@ -142,16 +142,16 @@ class OneByOne:
                 self.drew_from |= _drawn(seed, noise)
 
     def python_state(self, member: int) -> Values:
-        """Return copies of what a member's modules hold for themselves."""
+        """Return a copy of the Python state of a member's modules."""
         return copied_values(self.network(member))
 
     def set_python_state(self, member: int, values: Values) -> None:
-        """Give a member's modules what they held once."""
+        """Give a member's modules a Python state that they had."""
         set_values(self.network(member), values)
 
 
 def _drawn(seed: int, noise: MemberNoise) -> set[str]:
-    """Return the global generators that are not where a seed and our own draws have left them."""
+    """Return the global generators whose state differs from the one that a seed and our own draws leave."""
     state, untouched = np.random.get_state(legacy=False), np.random.RandomState(seed % 2**32).get_state(legacy=False)
     used = {
         "random": random.getstate() != random.Random(seed).getstate(),

@@ -26,7 +26,7 @@ MEMBER_AXES = (0, 0, 0, None, 0, 0, 0, None)
 
 
 class MemberStep:
-    """One trial's forward pass, loss and gradients; no member axis anywhere."""
+    """One trial's forward pass, loss and gradients, without a member axis."""
 
     def __init__(self, network: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], stack: Stack) -> None:
         """Take the network whose code runs (its own tensors are never used), the loss, and a stack with tensors' names.
@@ -88,7 +88,7 @@ class MemberStep:
 
 
 class Steps:
-    """A member's step for C members: traced once per shape and replayed; member by member where that is impossible."""
+    """A member's step for C members: traced once per shape and replayed, or member by member if that is impossible."""
 
     def __init__(self, step: MemberStep, make_one_by_one: Callable[[], OneByOne]) -> None:
         self._step, self._make_one_by_one = step, make_one_by_one
@@ -99,7 +99,7 @@ class Steps:
 
     @property
     def batched(self) -> bool:
-        """Whether the members are one batched model."""
+        """Return whether the members are one batched model."""
         return self.why_one_by_one is None
 
     @cached_property
@@ -118,7 +118,7 @@ class Steps:
         if program is None:
             try:
                 program = self._trace(stack, inputs, targets, keys)
-            except Exception as error:  # whatever a model does that cannot be batched
+            except Exception as error:  # a model may raise anything that cannot be batched
                 self.give_up(why(error))
                 return self.one_by_one(stack, inputs, targets, keys, row)  # a fault of the model is raised here
             self._programs[inputs.shape] = program
@@ -150,7 +150,7 @@ class Steps:
         return vmap(self._step.forward, in_dims=(*MEMBER_AXES[:5], *MEMBER_AXES[6:]))
 
     def peak_bytes(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor) -> int:
-        """Return the most memory that one pass holds beside its arguments, or 0 where it is not batched."""
+        """Return the most memory that one pass holds beside its arguments, or 0 if it is not batched."""
         if not self.batched:  # trains member by member, and so fits if one fits
             return 0
         try:
@@ -176,20 +176,20 @@ class Steps:
         self.__dict__.pop("one_by_one", None)
 
     def move(self, function: Callable[[Tensor], Tensor]) -> None:
-        """Follow tensors that moved: what was traced on another device or in another type holds constants of it."""
+        """Follow tensors that moved: a program holds constants of the device and type that it was traced with."""
         self._programs.clear()
         self._moves.append(function)
         if "one_by_one" in self.__dict__:
             self.one_by_one.move(function)
 
     def python_state(self, members: Sequence[int]) -> dict[int, Values]:
-        """Return what these members' networks keep in Python: nothing where they are batched."""
+        """Return the Python state of these members' networks: nothing if they are batched."""
         if self.batched:
             return {}
         return {member: self.one_by_one.python_state(member) for member in members}
 
     def set_python_state(self, states: Mapping[int, Values]) -> None:
-        """Give members' networks what they kept in Python once."""
+        """Give members' networks a Python state that they had."""
         for member, values in states.items():
             self.one_by_one.set_python_state(member, values)
 

@@ -1,4 +1,4 @@
-"""Trains one cohort with a Lightning `Trainer`; results out, in member order."""
+"""Train cohorts with a Lightning `Trainer`; results are in member order."""
 
 import gc
 import hashlib
@@ -110,7 +110,7 @@ def train(
 ) -> list[TrialResult]:
     """Train trials as one cohort, and test each at its lowest validation loss.
 
-    With a checkpoint, training is saved there from time to time, and goes on from there where it was broken off. The
+    With a checkpoint, training is saved there from time to time, and resumes from there. The
     tested weights of all trials, or the best, as the configuration says, are saved in `keep_in`. After each validation
     `watch` gets the latest points of the curves, by trial.
     """
@@ -139,7 +139,7 @@ def train(
 
 
 def made_for(checkpoint: Path, entrants: Sequence[Entrant]) -> str:
-    """Return what a checkpoint must have been made for: the cell in its name, these members, this code."""
+    """Return the origin that a checkpoint must have: the cell in its name, these members, this code."""
     members = [
         {"seed": one.seed, "phase": one.phase, "settings": dict(one.settings), "stop": one.stop} for one in entrants
     ]
@@ -183,7 +183,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
 
 
 def _own_settings(entrants: Sequence[Entrant]) -> str:
-    """Return a name for the settings that entrants have of their own; nothing where none has any."""
+    """Return a name for the settings that entrants have of their own; nothing if none has any."""
     settings = [dict(one.settings) for one in entrants]
     return f"-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}" if any(settings) else ""
 
@@ -200,7 +200,7 @@ def _halving(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> H
 
 
 def _most_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> int:
-    """Return how many members fit into memory; small ones are not worth measuring."""
+    """Return the number of members that fit into memory; small members are not measured."""
     one, _ = make_cohort(config, dataset, [Entrant(entrants[0].seed)])
     wanted = len(entrants)
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
@@ -264,7 +264,7 @@ def _fit(cohort: Cohort, config: Config) -> None:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's advice to itself: that a GPU is left unused, say, where the CPU was asked for."""
+    """Silence Lightning's advice, such as that a GPU is left unused, though the CPU was asked for."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
         yield
@@ -276,7 +276,7 @@ def devices_of(config: Config) -> dict[str, Any]:
 
 
 def _own_devices(config: Config) -> dict[str, Any]:
-    """Return what this process trains on: one device of its own where ranks share the members out."""
+    """Return the devices of this process: one of its own if ranks share the members out."""
     if config.trainer_split == "data" or config.devices == 1:
         return devices_of(config)
     on_gpu = config.trainer.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
@@ -284,7 +284,7 @@ def _own_devices(config: Config) -> dict[str, Any]:
 
 
 def make_trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trainer:
-    """Return Lightning's trainer as the configuration says, for so many rounds on some devices."""
+    """Return Lightning's trainer as the configuration says, for a number of rounds on some devices."""
     return pl.Trainer(
         max_epochs=epochs,
         precision=config.precision,  # type: ignore[arg-type]
@@ -306,7 +306,7 @@ def _curve(member: Member, batches: Batches, validation_steps: Sequence[int], fi
 
 
 def _watching(watch: Watch, trial_ids: Sequence[str]) -> Callable[[Cohort], None]:
-    """Return what hands each member's new points to `watch`; of a resumed cohort the first time all of them."""
+    """Return the function that hands members' new points to `watch`, at first all points of a resumed cohort."""
     num_seen = 0
 
     def show(cohort: Cohort) -> None:
@@ -324,5 +324,5 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
 
 
 def shape_of(dataset: Dataset) -> models.Shape:
-    """Return what the data set asks of a network."""
+    """Return the shape that the data set asks of a network."""
     return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)

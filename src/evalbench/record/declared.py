@@ -11,7 +11,7 @@ from typing import Any
 
 from evalbench.errors import TableError
 from evalbench.record.schema import check_version
-from evalbench.tasks.metric import Metric, base_name, find
+from evalbench.tasks.metric import Direction, Metric, base_name, find
 
 ROPE = {"accuracy": 0.005, "skill": 0.01}
 """By unit, if none was declared."""
@@ -35,6 +35,8 @@ class Workload:
     fixed_test_rows: int | None = None  # how many rows the data set itself has every split test on
     target: float | None = None  # the value of the metric that counts as solved, declared before the results
     curve_metric: str = ""  # which metric `val_score` of a curve is
+    best: float | None = None  # the unbeatable score of a metric of the user's
+    words: str = ""  # its name for people
 
     @property
     def measure(self) -> str:
@@ -44,7 +46,11 @@ class Workload:
     @property
     def known(self) -> Metric | None:
         """What is known of the metric; None for one that nobody has registered."""
-        return find(self.metric)
+        if not self.words:
+            return find(self.metric)
+        direction: Direction = "minimize" if self.direction == "minimize" else "maximize"
+        as_skill, on_curve = self.best is not None, direction == "maximize"
+        return Metric(self.measure, direction, self.unit, self.best, self.words, as_skill=as_skill, on_curve=on_curve)
 
     @property
     def on_curve(self) -> bool:
@@ -188,7 +194,8 @@ def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
 
 def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
     required = [field.name for field in fields(Workload) if field.name != "name" and field.default is MISSING]
-    optional: dict[str, Any] = {key: raw.get(key) for key in ("fixed_test_rows", "target")}
+    optional: dict[str, Any] = {key: raw.get(key) for key in ("fixed_test_rows", "target", "best")}
+    optional["words"] = raw.get("words", "")
     # Folders that do not name it are older than the choice.
     optional["curve_metric"] = raw.get("curve_metric", "val/r2" if raw["kind"] == "regression" else "val/accuracy")
     return Workload(name=name, **{key: raw[key] for key in required}, **optional)

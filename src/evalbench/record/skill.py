@@ -5,28 +5,32 @@ from __future__ import annotations
 import pandas as pd
 
 from evalbench.errors import TableError
+from evalbench.record.declared import Workload
 from evalbench.record.folder import Folder
 from evalbench.record.schema import TRIVIAL
-from evalbench.tasks.metric import METRICS, find
+from evalbench.tasks.metric import METRICS
 
 
-def best_possible(metric: str) -> float:
-    """Return the unbeatable score of a metric such as `test/accuracy`.
+def best_possible(workload: Workload) -> float:
+    """Return the unbeatable score of a workload's metric.
 
     Raises:
         TableError: nobody has said what the best possible score of this metric is.
     """
-    known = find(metric)
+    known = workload.known
     if known is None or known.best is None:
         names = ", ".join(sorted(name for name, one in METRICS.items() if one.best is not None))
-        raise TableError(f"metric {metric!r} has no best possible score, so it has no skill: use one of {names}")
+        raise TableError(
+            f"metric {workload.metric!r} has no best possible score, so it has no skill: use one of {names}"
+        )
     return known.best
 
 
 def skill_scales(folder: Folder) -> pd.DataFrame:
     """Columns workload, seed and scale: the distance from the trivial predictor to a perfect one on that split."""
     trivial = folder.references[folder.references["reference"] == TRIVIAL]
-    best = trivial["metric"].map({metric: best_possible(metric) for metric in sorted(set(trivial["metric"]))})
+    workloads = folder.evaluation.workloads
+    best = trivial["workload"].map({name: best_possible(workloads[name]) for name in sorted(set(trivial["workload"]))})
     scales = trivial[["workload", "seed"]].assign(scale=(best - trivial["score"]).abs())
     wanted = folder.results[["workload", "seed"]].drop_duplicates()
     scales = wanted.merge(scales, on=["workload", "seed"], how="left", sort=False)

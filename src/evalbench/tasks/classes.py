@@ -1,4 +1,4 @@
-"""What the tasks share whose targets are classes."""
+"""Checks and reference predictors of tasks with classes as targets."""
 
 import warnings
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def token_shares(tokens: Array, vocabulary: int) -> Array:
 
 @cache
 def _thread_pools() -> Any:
-    """Return the libraries' pools of threads; to look for them takes half as long as a fit."""
+    """Return the libraries' pools of threads: a search for them takes half as long as a fit."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -1,4 +1,4 @@
-"""The registry of metrics: what each is called, which way is better, in which unit, and how it is computed.
+"""The registry of metrics: name, direction, unit, best possible score, words, and computation of each.
 
 Metrics of other programs and of the user's own are described by `describe`. Nothing here needs torch.
 """
@@ -24,7 +24,7 @@ FRACTION = "fraction"
 
 @dataclass(frozen=True)
 class Metric:
-    """A named measured quantity; its direction and unit are declared, never guessed."""
+    """A named measured quantity, whose direction and unit are declared, never guessed."""
 
     name: str
     """Without the split: `accuracy`, not `test/accuracy`."""
@@ -66,7 +66,7 @@ def find(name: str) -> Metric | None:
 
 
 def describe(name: str, direction: Direction = "maximize", unit: str = "") -> Metric:
-    """Return the registered metric of a name with or without its split, or else one of which no more is known."""
+    """Return the registered metric of a name with or without its split, else one with these properties alone."""
     return find(name) or Metric(base_name(name), direction, unit, words=base_name(name).replace("_", " "))
 
 
@@ -166,4 +166,4 @@ METRICS: Mapping[str, Metric] = {
         _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy),
     )
 }
-"""By name. A new metric is one line here, and is measured where a task lists it or a user names it."""
+"""By name. A new metric is one line here, and is measured if a task lists it or a user names it."""

@@ -14,7 +14,7 @@ def is_torchmetrics(target: Any) -> bool:
 
 
 def computed_by(target: Any, call: Callable[..., Any]) -> Compute:
-    """Return how a target computes scores; `call` calls it with its settings and what it is given.
+    """Return how a target computes scores; `call` calls it with its settings and the arguments given.
 
     It sees one member at a time: class probabilities `(N, K)` or numbers `(N,)`, and targets `(N,)`, as NumPy arrays. A
     class of torchmetrics gets tensors, and one for two classes the probabilities `(N,)` of the second.

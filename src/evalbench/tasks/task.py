@@ -39,7 +39,7 @@ class Table(Protocol):
 
 
 class Task(ABC):
-    """A kind of problem; it has no state."""
+    """A kind of problem, without a state."""
 
     name: ClassVar[str]
     """Part of a data set's fingerprint."""
@@ -71,11 +71,11 @@ class Task(ABC):
 
     @abstractmethod
     def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
-        """Return what a predictor without inputs predicts for targets of a shape, given the training rows' targets."""
+        """Return the predictions of a predictor without inputs for targets of a shape, given the training targets."""
 
     @abstractmethod
     def linear(self, train: Array, targets: Array, test: Array, num_classes: int, vocabulary: int | None) -> Array:
-        """Return what a linear model predicts for inputs `test`, given training rows; tokens are below `vocabulary`."""
+        """Return the predictions of a linear model for inputs `test`, given training rows of numbers or tokens."""
 
     @abstractmethod
     def example_targets(self, inputs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Workloads: data, splits, loss and metrics. One file per source of data; a loader returns a `Dataset`."""
+"""Workloads: data, splits and reference rows. One file per source of data, whose loader returns a `Dataset`."""
 
 import json
 
@@ -28,7 +28,7 @@ _loaded: dict[str, Dataset] = {}
 def load(component: Component) -> Dataset:
     """Load the data set that the configuration names, once per process.
 
-    Raises `DataError` or `ConfigError` where it cannot be used.
+    Raises `DataError` or `ConfigError` if it cannot be used.
     """
     key = json.dumps(component.spec(), sort_keys=True, default=str)
     if key not in _loaded:

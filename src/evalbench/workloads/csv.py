@@ -1,6 +1,6 @@
 """A table of the user's own: numbers and categories, missing values, a target of classes or numbers.
 
-No row is lost and nothing is guessed in silence: what is plainly a number is read as one (`numerals`), everything else
+No row is lost and nothing is guessed in silence: plain numbers are read as numbers (`numerals`), everything else
 that is wrong with a table is collected and refused at once, by line of the file and column.
 """
 
@@ -24,7 +24,7 @@ from evalbench.workloads.numerals import MARKS, Reading, readings
 
 MAX_CATEGORIES = 100
 FEW_NUMBERS = 20
-"""So many different numbers beside text may be codes of categories; more are numbers with a mistake among them."""
+"""Most different numbers beside text that may be codes of categories. More are numbers with a mistake in them."""
 DELIMITERS = ",;\t|"
 BLANK = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u180e\u200b\u200c\u200d\u2060\ufeff"
 """White space, and the characters that nobody sees."""
@@ -61,8 +61,8 @@ def load(
     file (so that every split has the same columns), a missing category being one of its own; missing numbers are filled
     with the mean of the training rows. The delimiter is the one that the header line has most of, unless it is given.
     The decimal mark is the one that the file's numbers show, unless it is given (`point` or `comma`). Columns to
-    `drop` are listed, for several tables by their names. Raises `DataError` where the file cannot be used, with all
-    that is wrong.
+    `drop` are listed, for several tables by their names. Raises `DataError` if the file cannot be used, with all
+    its faults.
     """
     if kind not in ("classification", "regression"):
         raise ConfigError("dataset.kind", "must be classification or regression", kind, "choose one of them")
@@ -128,7 +128,7 @@ def _refuse(path: str | Path, wrong: Sequence[str]) -> None:
 
 
 def _read(path: Path, delimiter: str | None, wrong: list[str]) -> _Table:
-    """Return the table; what is wrong with some of its lines is added to `wrong`, and those rows are left out of it."""
+    """Return the table without the rows of faulty lines, whose faults are added to `wrong`."""
     if not path.is_file():
         raise DataError(f"{path}: no such file: set dataset.path to a CSV file")
     try:
@@ -201,7 +201,7 @@ def _rows(path: Path, lines: list[str], start: int, delimiter: str) -> tuple[lis
 
 
 def _swallowed(spanned: list[str], delimiter: str, width: int) -> bool:
-    """Whether most lines of one row are rows of their own: then a quote that somebody forgot joins them."""
+    """Return whether most lines of one row are rows of their own: then a forgotten quote joins them."""
     inner = [len(next(csv.reader([line], delimiter=delimiter))) for line in spanned[1:-1]]
     widths = [spanned[0].count(delimiter) + 1, *inner, spanned[-1].count(delimiter) + 1]
     return width > 1 and 2 * widths.count(width) > len(widths)
@@ -342,7 +342,7 @@ def _targets(
 
 
 def _single(numbers: NDArray[np.float64], column: str, table: _Table, wrong: list[str]) -> NDArray[np.float32]:
-    """Return numbers in 32 bits, which must not blur what tells them apart."""
+    """Return numbers in 32 bits, which must keep different numbers apart."""
     infinite = np.isinf(numbers)
     known = numbers[np.isfinite(numbers)]
     with np.errstate(over="ignore"):

@@ -1,4 +1,4 @@
-"""What a source of data hands over: a table of numbers or tokens, what they mean, and a fingerprint of its content."""
+"""The table of numbers or tokens that a source of data returns, its meaning, and a fingerprint of its content."""
 
 import hashlib
 import math
@@ -19,12 +19,12 @@ MIN_ROWS = 10
 class Dataset:
     """A supervised table; `N` rows, `D` columns.
 
-    `inputs` is `(N, D)` float32, NaN where a value is missing; `targets` is `(N,)`: class indices (int64) or numbers
+    `inputs` is `(N, D)` float32, NaN for a missing value. `targets` is `(N,)`: class indices (int64) or numbers
     (float32). `numeric` is `(D,)`: whether a column is scaled and its missing values are filled, both from the training
-    rows; the others are 0/1 indicators of categories. Raises `DataError` where no split of it could be used.
+    rows; the others are 0/1 indicators of categories. Raises `DataError` if no split of it could be used.
 
     With a `vocabulary`, the number of different tokens, `inputs` are tokens instead: int64 from 0, never scaled. For
-    the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one; `classes` are their names. With an
+    the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their names. With an
     `image`, (channels, height, width), the columns are its pixels in that order, and models that need images take it.
     """
 
@@ -43,7 +43,7 @@ class Dataset:
     held_out: NDArray[np.int64] | None = None
     """Numbers of the rows that every split tests on; None: each split draws its own."""
     drawn: bool = False
-    """Whether evalbench drew them: then a seed stands for them, and they are no part of the content."""
+    """evalbench drew them: then a seed stands for them, and they are no part of the content."""
 
     primary: Metric | None = None
     """The primary metric that the user names; None: the task's."""

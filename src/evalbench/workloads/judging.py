@@ -12,7 +12,7 @@ from evalbench.workloads.dataset import Dataset
 
 
 def judged(dataset: Dataset, config: TaskConfig) -> Dataset:
-    """Return the data set with the metrics that the user chose; raise `ConfigError` for one that it cannot have."""
+    """Return the data set with the metrics that the user chose; raise `ConfigError` for one that its task lacks."""
     metric = dataset.kind.metric if config.metric is None else _chosen(dataset, "metric", config.metric)
     if config.monitor == LOSS:
         monitor = None
@@ -46,7 +46,7 @@ def _chosen(dataset: Dataset, key: str, value: str | OwnMetric) -> Metric:
 
 
 def _try(dataset: Dataset, key: str, own: OwnMetric) -> None:
-    """Compute a user's metric once, of what the trivial predictor says."""
+    """Compute a user's metric once, for the trivial predictor."""
     targets = dataset.targets
     try:
         score = dataset.kind.evaluate(

@@ -39,7 +39,7 @@ PATTERNS = {".": _pattern(".", ","), ",": _pattern(",", ".")}
 
 
 def read(text: str, mark: str) -> tuple[float, str] | None:
-    """Return the number and its currency or unit (`""` without one), or None where the text is no number.
+    """Return the number and its currency or unit (`""` without one), or None if the text is no number.
 
     Args:
         text: without white space at its ends.
@@ -63,13 +63,13 @@ def read(text: str, mark: str) -> tuple[float, str] | None:
 class Reading:
     """A column read under one convention; arrays of shape (N,)."""
 
-    values: NDArray[np.float64]  # nan where there is no number
+    values: NDArray[np.float64]  # nan for no number
     odd: NDArray[np.bool_]  # texts that are no numbers, or in another dress than most
     dressed: bool = False  # whether some number is written otherwise than Python would
 
     @property
     def looks_numeric(self) -> bool:
-        """Whether more texts are numbers in one dress than are not."""
+        """Return whether more texts are numbers in one dress than are not."""
         return bool(np.isfinite(self.values).sum() > self.odd.sum())
 
 
@@ -78,7 +78,7 @@ def readings(texts: NDArray[np.object_], known: NDArray[np.bool_], marks: str = 
 
     Args:
         texts: shape (N,), str without white space at the ends.
-        known: shape (N,), False where the value is missing.
+        known: shape (N,), False for a missing value.
         marks: the conventions to try.
     """
     if "." in marks:

@@ -1,4 +1,4 @@
-"""Reference rows: what a predictor without inputs and a linear model score on the same split."""
+"""Reference rows: the scores of a predictor without inputs and of a linear model on the same split."""
 
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.splits import Split, fit_scaling
@@ -12,7 +12,7 @@ def trivial(dataset: Dataset, split: Split) -> dict[str, float]:
 
 
 def linear(dataset: Dataset, split: Split) -> dict[str, float]:
-    """Return the test metrics of the task's linear model; a row of tokens counts by their shares in it."""
+    """Return the test metrics of the task's linear model, which sees a row of tokens as their shares in it."""
     scaling = fit_scaling(dataset, split.train)
     train, test = (scaling.inputs(dataset, rows) for rows in (split.train, split.test))
     targets, vocabulary = dataset.targets[split.train], dataset.vocabulary

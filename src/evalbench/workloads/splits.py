@@ -18,7 +18,7 @@ MOST_KEPT = 256
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Row numbers, ascending; the three parts are disjoint and cover the data set."""
+    """Row numbers, ascending, in three disjoint parts that cover the data set."""
 
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -26,16 +26,16 @@ class Split:
 
 
 def draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> Split:
-    """Draw one split, stratified by class where rows have one; the sizes are the same for every seed.
+    """Draw one split, stratified by class if rows have one. The sizes are the same for every seed.
 
-    `validation` and `test` are shares of all rows, each at least one row (one per class). Where the data set has rows
-    held out, these are the test rows, and the others are divided.
+    `validation` and `test` are shares of all rows, each at least one row (one per class). If the data set has rows
+    held out, these are the test rows, and the other rows are divided.
     """
     return _kept(dataset, (validation, test, seed), lambda: _draw_split(dataset, validation, test, seed))
 
 
 def _draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> Split:
-    generator = np.random.RandomState(seed % 2**32)  # what scikit-learn takes
+    generator = np.random.RandomState(seed % 2**32)  # the range that scikit-learn takes
     rows = np.arange(len(dataset.targets))
     if dataset.held_out is None:
         rest, test_rows = _divide(dataset, rows, test, generator)

@@ -1,7 +1,7 @@
 """Next-character prediction on text: windows of characters, each with the characters that follow.
 
 The tokens are the characters of ASCII that print, the tab and the end of a line; all other characters are one symbol.
-A text is cut into windows that share no character, so no row's target is another row's input; two rows may still come
+A text is cut into windows that share no character, so no row's target is another row's input. Two rows may still come
 from the same paragraph.
 """
 
@@ -34,7 +34,7 @@ MODULES = (
 def python_source(name: str, length: int = 64, num_rows: int | None = 2000) -> Dataset:
     """Return windows of the source of this Python's own standard library: the same for every installation of a version.
 
-    Raises `DataError` where the library is installed without its source.
+    Raises `DataError` if the library is installed without its source.
     """
     folder = Path(sysconfig.get_path("stdlib"))
     parts = []
@@ -49,7 +49,7 @@ def python_source(name: str, length: int = 64, num_rows: int | None = 2000) -> D
 
 
 def load(path: str, name: str | None = None, length: int = 64, num_rows: int | None = None) -> Dataset:
-    """Return windows of a text file in UTF-8. Raises `DataError` where the file cannot be used."""
+    """Return windows of a text file in UTF-8. Raises `DataError` if the file cannot be used."""
     file = Path(path)
     if not file.is_file():
         raise DataError(f"{path}: no such file: set dataset.path to a text file")

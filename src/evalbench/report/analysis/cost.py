@@ -163,7 +163,7 @@ def _curves(folder: Folder, in_skill: bool) -> pd.DataFrame:
     if in_skill:
         trivial = folder.references[folder.references["reference"] == TRIVIAL][["workload", "seed", "score"]]
         curves = pd.merge(curves, trivial.rename(columns={"score": "trivial"}), on=["workload", "seed"], how="left")
-        best = curves["workload"].map({name: best_possible(w.metric) for name, w in evaluation.workloads.items()})
+        best = curves["workload"].map({name: best_possible(w) for name, w in evaluation.workloads.items()})
         curves["common"] = (curves["val_score"] - curves["trivial"]) / (best - curves["trivial"]).abs()
     return curves
 

@@ -117,7 +117,7 @@ def find(folder: Folder) -> Findings:
     evaluation = folder.evaluation
     measured = folder.results[folder.results["score"].notna()]
     units = {
-        name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction)
+        name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction, workload.words)
         for name, workload in evaluation.workloads.items()
     }
     rho = _rho(measured)

@@ -179,7 +179,7 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
             if in_skill:
                 references = folder.references
                 trivial = references[(references["workload"] == name) & (references["reference"] == TRIVIAL)]["score"]
-                floor /= abs(best_possible(workload.metric) - float(trivial.mean()))
+                floor /= abs(best_possible(workload) - float(trivial.mean()))
         floors.append(floor)
     return np.array(floors)
 

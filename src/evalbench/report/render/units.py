@@ -93,7 +93,7 @@ class Unit:
 SKILL = Unit("skill", 1.0, "skill", "skill", "skill", 3, 3)
 
 
-def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize") -> Unit:
+def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize", words: str = "") -> Unit:
     """The unit of a metric such as `test/accuracy`.
 
     Args:
@@ -101,11 +101,12 @@ def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize")
         unit: as declared by the workload.
         typical: the size of a typical score, which sets the decimals where the metric has a scale of its own.
         direction: `minimize` where lower is better.
+        words: the name for people of a metric that is not registered.
     """
     name, unit = one_line(base_name(metric)), one_line(unit)
     sign = -1 if direction == "minimize" else 1
     known = find(name)
-    words = known.words if known else name.replace("_", " ")
+    words = known.words if known else one_line(words) or name.replace("_", " ")
     if known and known.unit == unit == FRACTION:
         return Unit(words, 100.0, f"{words} (%)", f"{words} points", "points", 1, 2, sign)
     if known and known.decimals is not None:
