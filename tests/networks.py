@@ -1,4 +1,4 @@
-"""Small networks for tests, each with a trait that is hard on a cohort."""
+"""Small networks for tests, each with a trait that is hard for a cohort."""
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ class Dropped(nn.Module):
 
 
 class Noisy(Dropped):
-    """Gaussian noise on the hidden units while it learns."""
+    """Gaussian noise on the hidden units in training."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         hidden = torch.relu(self.first(inputs))
@@ -31,7 +31,7 @@ class Noisy(Dropped):
 class Normed(nn.Sequential):
     """BatchNorm, whose buffers move with every batch.
 
-    No bias in front of it: its gradient would be zero but for rounding, which Adam blows up to a whole step.
+    The layer before it has no bias: its gradient is zero up to rounding, which Adam amplifies to a whole step.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -40,7 +40,7 @@ class Normed(nn.Sequential):
 
 
 class Tied(nn.Module):
-    """One weight in two places."""
+    """One weight in two layers."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -84,4 +84,4 @@ class Probe(nn.Module):
 
 
 class BranchingToo(Branching):
-    """The same under another name: a warning about a network is given once in a process."""
+    """The same network under another name, because a warning about a network is given once in a process."""

@@ -1,4 +1,4 @@
-"""One trial as any PyTorch user would write it: a network, a loop, a scheduler; no member axis, no traced graph."""
+"""Train one trial in plain PyTorch: a network, a loop, a scheduler; no member axis, no traced graph."""
 
 import inspect
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def train(
 ) -> PlainResult:
     """Train one trial and test it at its lowest validation loss.
 
-    If the optimizer takes a `closure`, `gradients` says whether it wants gradients before that. A `loss` of outputs and
+    If the optimizer takes a `closure`, `gradients` tells whether it needs gradients before. A `loss` of outputs and
     targets replaces the task's own in training.
     """
     dtype = torch.float64 if cell.config.precision == "64-true" else torch.float32
@@ -47,7 +47,7 @@ def train(
 
 
 def _train(
-    cell: Cell, seed: int, closure: bool, gradients: bool, dtype: torch.dtype, other: Loss | None
+    cell: Cell, seed: int, closure: bool, gradients: bool, dtype: torch.dtype, custom_loss: Loss | None
 ) -> PlainResult:
     config, dataset = cell.config, cell.dataset
 
@@ -91,11 +91,11 @@ def _train(
     stops = config.budget.validation_steps(batches.steps_per_epoch)
     schedulers = []
     if config.schedule is not None:
-        whole = {key: stops[-1] if value == "100%" else value for key, value in config.schedule.arguments.items()}
+        arguments = {key: stops[-1] if value == "100%" else value for key, value in config.schedule.arguments.items()}
         rates = [group["lr"] for group in optimizers[0].param_groups]
         own = rates[0] if len(set(rates)) == 1 else rates
-        whole = {key: own if value == "lr" else value for key, value in whole.items()}
-        schedule = type(config.schedule)(config.schedule.group, config.schedule.target, whole)
+        arguments = {key: own if value == "lr" else value for key, value in arguments.items()}
+        schedule = type(config.schedule)(config.schedule.group, config.schedule.target, arguments)
         schedulers = [schedule.build(optimizer) for optimizer in optimizers]
     noise_seeds = torch.tensor([seed_of(Role.NOISE)])
 
@@ -109,32 +109,32 @@ def _train(
     step = 0
     for stop in stops:
         network.train()
-        _tell(optimizers, "train")
-        for block in batches.chunks(step, stop, 1):
-            rows = block[0, 0]
+        _switch(optimizers, "train")
+        for chunk in batches.chunks(step, stop, 1):
+            rows = chunk[0, 0]
             key = noise.step_keys(noise_seeds, step, 1)[0, 0]
 
-            def descend(rows: Tensor = rows, key: Tensor = key) -> Tensor:
+            def compute_loss(rows: Tensor = rows, key: Tensor = key) -> Tensor:
                 with models.seeded(int(key)):
                     for optimizer in optimizers:
                         optimizer.zero_grad()
                     with noise.MemberNoise(key, torch.tensor(0), eager=True):
                         outputs, smoothing = network(inputs[rows]), config.loss.label_smoothing
-                        loss = other(outputs, targets[rows]) if other else loss_of(outputs, rows, smoothing)
+                        loss = custom_loss(outputs, targets[rows]) if custom_loss else loss_of(outputs, rows, smoothing)
                         loss.backward()  # type: ignore[no-untyped-call]
                 if config.optimizer.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
                 return loss.detach()
 
             if gradients:
-                descend()
+                compute_loss()
             for optimizer in optimizers:
                 with calls.Calls(draws=True).seeded(key):
-                    optimizer.step(descend) if closure else optimizer.step()
+                    optimizer.step(compute_loss) if closure else optimizer.step()
             for scheduler in schedulers:
                 scheduler.step()
             step += 1
-        _tell(optimizers, "eval")
+        _switch(optimizers, "eval")
         loss = float(loss_of(predict(split.validation), torch.as_tensor(split.validation), 0.0))
         if not val_losses or loss < min(val_losses):
             best = predict(split.test).double()
@@ -153,7 +153,7 @@ def _train(
     return PlainResult(val_losses, stops[: len(val_losses)], tested, best_epoch)
 
 
-def _tell(optimizers: list[torch.optim.Optimizer], mode: str) -> None:
+def _switch(optimizers: list[torch.optim.Optimizer], mode: str) -> None:
     for optimizer in optimizers:
         if hasattr(optimizer, mode):
             getattr(optimizer, mode)()

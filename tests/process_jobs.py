@@ -25,20 +25,20 @@ def kill_the_server() -> None:
 
 
 def act(tree: DictConfig) -> None:
-    """Leave a note of where this runs, then do what the configuration says."""
-    here = ranks.here()
+    """Write a note about the process, then do the deed of the configuration."""
+    rank = ranks.current()
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    logging.getLogger(__name__).info("a word from rank %d", here.index)
+    logging.getLogger(__name__).info("hello from rank %d", rank.index)
     note = {
         "pid": os.getpid(),
-        "others": here.gather(here.agree(["from zero"])),
+        "others": rank.gather(rank.agree(["from zero"])),
         "job": [hydra.job.num, hydra.job.name, list(hydra.overrides.task)],
         "torch": "torch" in sys.modules,
         "threads": sorted({pool["num_threads"] for pool in threadpool_info()}),
         **{sign: os.environ.get(sign) for sign in SIGNS},
     }
-    (folder / f"note{here.index}.json").write_text(json.dumps(note))
+    (folder / f"note{rank.index}.json").write_text(json.dumps(note))
     deeds: dict[str, Callable[[], object]] = {
         "nothing": lambda: None,
         "raise": lambda: int("eleven"),
@@ -48,7 +48,7 @@ def act(tree: DictConfig) -> None:
         "crash": lambda: ctypes.string_at(0),
         "kill the server": kill_the_server,
         "stay": lambda: time.sleep(600),
-        "listen": lambda: here.gather(None),
+        "listen": lambda: rank.gather(None),
     }
-    deed = tree.deeds[min(here.index, len(tree.deeds) - 1)]
+    deed = tree.deeds[min(rank.index, len(tree.deeds) - 1)]
     deeds[deed]()

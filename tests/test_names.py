@@ -1,4 +1,4 @@
-"""Names of others: shown as they are in Markdown, never the same file, never a formula."""
+"""Foreign names: shown literally in Markdown, never the same file, never a formula."""
 
 import re
 from itertools import combinations
@@ -25,10 +25,10 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_is_written_is_what_is_read(name: str) -> None:
-    for around in ("# {}", "a {} b", "- **{}**.", "![{}](x.png)", "| a | b |\n| - | - |\n| {} | c |"):
-        check_shown(name, around.format(plain(name)))
-        check_shown(name, around.format(code(name)))
+def test_hostile_names_are_shown_literally(name: str) -> None:
+    for template in ("# {}", "a {} b", "- **{}**.", "![{}](x.png)", "| a | b |\n| - | - |\n| {} | c |"):
+        check_shown(name, template.format(plain(name)))
+        check_shown(name, template.format(code(name)))
 
 
 def check_shown(name: str, written: str) -> None:
@@ -58,22 +58,22 @@ def test_nothing_ends_a_block_of_code_but_its_fence() -> None:
 def test_file_names_stay_in_their_folder_and_never_collide() -> None:
     names = [*HOSTILE, "../../x", "..", ".", "", "/etc/x", "a/b", "a b", "a-b", "é", "e", "-rf", ".x", "x" * 300]
     names += ["x" * 301, "CON:", "a\\b", "a\0b", "x" * 100]
-    made = {name: file_name(name) for name in names}
-    assert len(set(made.values())) == len(names)
-    for name in made.values():
+    file_names = {name: file_name(name) for name in names}
+    assert len(set(file_names.values())) == len(names)
+    for name in file_names.values():
         assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name)
-    assert made["a-b"] == "a-b"
+    assert file_names["a-b"] == "a-b"
     assert file_name("optimizers-1a2b", "sgd", "digits", "study0-c1-s3") == "optimizers-1a2b-sgd-digits-study0-c1-s3"
 
 
 def test_parts_of_a_file_name_keep_their_borders() -> None:
     parts = [("e", "a", "b-c", "s"), ("e", "a-b", "c", "s"), ("e", "a", "b/c", "s"), ("e", "a", "b c", "s")]
-    for one, other in combinations(parts, 2):
-        assert file_name(*one) != file_name(*other)
+    for left, right in combinations(parts, 2):
+        assert file_name(*left) != file_name(*right)
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", "\tx", "\uff1dx", "'=x", "''@x", "'-1", "-1 to 1", "=-1"])
-def test_no_cell_is_a_formula_and_each_is_read_back(text: str) -> None:
+def test_no_cell_is_a_formula_and_each_cell_is_read_back(text: str) -> None:
     written = str(to_cell(text))
     assert written == f"'{text}"
     assert from_cell(written) == text

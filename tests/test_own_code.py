@@ -1,4 +1,4 @@
-"""Own code is a part of a trial's identity: what it does, not how it is written."""
+"""Own code is a part of a trial's identity: its effect counts, not its layout."""
 
 import importlib
 import json
@@ -56,7 +56,7 @@ NET = {"_target_": "own.Net"}
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
-    """Write modules of the user's, which are imported anew, as by the next run of the command line."""
+    """Write the user's modules and forget imported ones, as a new run of the command line does."""
 
     def forget() -> None:
         for name, module in list(sys.modules.items()):
@@ -71,7 +71,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         importlib.invalidate_caches()
 
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a second is too coarse for what tells it from the source
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the time stamps of bytecode are too coarse
     yield write
     forget()
 
@@ -96,7 +96,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         ("neighbour.py", "import own", "import own, helper", True),
     ],
 )  # fmt: skip
-def test_what_code_does_counts_wherever_it_is_imported_from(
+def test_the_effect_of_code_counts_in_every_imported_module(
     write: Write, file: str, old: str, new: str, same: bool
 ) -> None:
     write(FILES)
@@ -127,7 +127,7 @@ def test_what_code_does_counts_wherever_it_is_imported_from(
         ("", {"_target_": "deep.er.Net"}),
     ],
 )
-def test_code_is_followed_to_where_it_is_defined(write: Write, public: str, settings: dict[str, Any]) -> None:
+def test_code_is_followed_to_its_definition(write: Write, public: str, settings: dict[str, Any]) -> None:
     hidden = "class Net:\n    @classmethod\n    def make(cls): return cls()\ndef function(): return 1\n"
     files = {"hidden.py": hidden, "lib/inlib.py": hidden, "deep/er.py": hidden}
     write({"own.py": public, **files})
@@ -138,7 +138,7 @@ def test_code_is_followed_to_where_it_is_defined(write: Write, public: str, sett
 
 
 @pytest.mark.parametrize("importing", ["import_module(f'plugins.{name}')", "import_module('plugins.' + name)"])
-def test_what_is_imported_by_a_computed_name_may_be_any_module_there(write: Write, importing: str) -> None:
+def test_a_computed_name_of_an_import_may_be_any_module_of_the_package(write: Write, importing: str) -> None:
     write({"own.py": f"from importlib import import_module\ndef make(name): return {importing}\n", "plugins/a.py": ""})
     settings = {"_target_": "own.make", "name": "a"}
     before = own_code.behind(settings)
@@ -178,9 +178,9 @@ def test_an_installed_package_is_known_by_its_version(
     first = installed("1.0")
     assert first["made.make"] == {"made": "1.0"}
     assert first["own.x"]["made"] == "1.0"
-    assert installed("1.0", "def make(): return 1") == first  # whoever edits what is installed is beyond us
+    assert installed("1.0", "def make(): return 1") == first  # edits of installed packages are not detected
     assert installed("1.1")["made.make"] == {"made": "1.1"}
-    write({direct: "{}"})  # from a folder or a repository, where the version says little
+    write({direct: "{}"})  # installed from a folder or a repository, whose version may stay the same
     assert installed("1.0") != installed("1.0", "def make(): return 1")
 
 
@@ -192,9 +192,9 @@ def test_code_that_cannot_be_read_is_refused_in_one_line(write: Write, monkeypat
         monkeypatch.setitem(sys.modules, name, module)
     write({"own.py": "import typed_in\nclass Net(typed_in.Net): pass", "broken.py": "1 / 0", "empty.py": ""})
     for target, reason in (
-        ("typed_in.Net", "typed_in has no source"),
-        ("piped_in.Net", "piped_in has no source"),
-        ("own.Net", "typed_in has no source"),
+        ("typed_in.Net", "typed_in must have source code"),
+        ("piped_in.Net", "piped_in must have source code"),
+        ("own.Net", "typed_in must have source code"),
         ("broken.Net", "ZeroDivisionError"),
         ("nowhere.Net", "No module named 'nowhere'"),
         ("empty.Net", "no attribute 'Net'"),
@@ -203,8 +203,8 @@ def test_code_that_cannot_be_read_is_refused_in_one_line(write: Write, monkeypat
             Component("model", target, {}).code()
 
 
-def test_a_name_leads_where_hydra_finds_it(write: Write) -> None:
-    """What the package calls `pkg.Net` is a class, beside a module of that name; modules are imported on the way."""
+def test_a_name_leads_to_the_object_that_hydra_finds(write: Write) -> None:
+    """The attribute `pkg.Net` is a class, although there is a module of that name; modules are imported if needed."""
     write(
         {"pkg/__init__.py": "from .Net import Net", "pkg/Net.py": "class Net: pass", "pkg/late.py": "class Other: pass"}
     )
@@ -214,7 +214,7 @@ def test_a_name_leads_where_hydra_finds_it(write: Write) -> None:
     assert "pkg.Net" in Component("model", "pkg.Net", {}).code()["pkg.Net"]
 
 
-def test_a_module_that_is_imported_anew_is_read_anew(write: Write, tmp_path: Path) -> None:
+def test_a_module_that_is_imported_again_is_read_again(write: Write, tmp_path: Path) -> None:
     write({"own.py": "def make(): return 1"})
     before = own_code.behind({"_target_": "own.make"})
     (tmp_path / "own.py").write_text("def make(): return 22")
@@ -230,7 +230,7 @@ SMALL = ("dataset=iris", "num_seeds=2", "model._target_=own.Net", "~model.depth"
 
 @pytest.mark.parametrize("option", [text for text in OPTIONS if not text.startswith(("dataset", "tracker", "search"))])
 @pytest.mark.slow
-def test_what_is_shipped_has_no_own_code_in_its_identity(option: str) -> None:
+def test_shipped_options_have_no_own_code_in_their_identity(option: str) -> None:
     assert compose_config(option).code == {}
 
 
@@ -247,9 +247,9 @@ class Step(torch.optim.lr_scheduler.StepLR): pass
 
 def test_every_component_that_changes_a_result_counts_and_a_loader_does_not(write: Write) -> None:
     write({**FILES, "mine.py": MINE})
-    others = ("optimizer=muon", "optimizer.others._target_=mine.Adam")
+    optimizers = ("optimizer=muon", "optimizer.others._target_=mine.Adam")
     schedule = ("schedule=step", "schedule._target_=mine.Step")
-    cell = make_cell(*SMALL, "activation._target_=mine.Act", *others, *schedule, "dataset._target_=mine.load")
+    cell = make_cell(*SMALL, "activation._target_=mine.Act", *optimizers, *schedule, "dataset._target_=mine.load")
     assert cell.settings["code"].keys() == {"own.Net", "mine.Act", "mine.Adam", "mine.Step"}
 
 
@@ -270,7 +270,7 @@ def test_a_study_counts_the_code_of_its_sampler_and_of_its_choices(write: Write)
     assert studies()[2] != before[2]
 
 
-def test_results_of_other_code_are_named_and_not_used(write: Write, workspace: Path) -> None:
+def test_results_of_changed_code_are_reported_and_not_used(write: Write, workspace: Path) -> None:
     write(FILES)
     store = Store("sqlite:///store.sqlite")
     plan = Plan.of([compose_config(*SMALL)])
@@ -286,7 +286,7 @@ def test_results_of_other_code_are_named_and_not_used(write: Write, workspace: P
 
 
 @pytest.mark.slow
-def test_edited_code_trains_anew_and_is_told_of(write: Write, inline: Inline, workspace: Path) -> None:
+def test_edited_code_trains_anew_and_is_reported(write: Write, inline: Inline, workspace: Path) -> None:
     loader = "from dataclasses import replace\nfrom evalbench.workloads.bundled import load as bundled\n"
     loader += "def load(name): return replace(bundled(name), held_out=range(0, 150, 5))\n"
     write({**FILES, "given.py": loader})

@@ -1,4 +1,4 @@
-"""Jobs in processes, with jobs that are tiny: what is trained in them is for test_command_line.py."""
+"""Jobs in processes, with tiny jobs; test_command_line.py trains in them."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from evalbench.programs import conf_folder
 
 
 def job(folder: Path, number: int, *deeds: str, devices: int = 1) -> Job:
-    """Return a job whose ranks do the deeds; the last deed is also for the ranks behind it."""
+    """Return a job whose ranks do the deeds in order; further ranks repeat the last deed."""
     overrides = [f"hydra.sweep.dir={folder}", f"+hydra.job.num={number}", "hydra.mode=MULTIRUN"]
     overrides += [f"trainer.devices={devices}", f"+deeds={json.dumps(deeds)}"]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -41,12 +41,12 @@ def is_alive(pid: int) -> bool:
 
 
 def endings(returns: list[Any]) -> list[str]:
-    """Return what came of every job, in a word or two."""
+    """Return how every job ended, in a few words."""
     return [
         "completed"
-        if done.status is JobStatus.COMPLETED
-        else f"{type(done._return_value).__name__}: {done._return_value}"
-        for done in returns
+        if job_return.status is JobStatus.COMPLETED
+        else f"{type(job_return._return_value).__name__}: {job_return._return_value}"
+        for job_return in returns
     ]
 
 
@@ -57,7 +57,7 @@ def test_a_job_that_dies_or_raises_is_failed_and_the_others_go_on(tmp_path: Path
     assert endings(returns) == [
         "completed",
         "ValueError: invalid literal for int() with base 10: 'eleven'",
-        "JobLostError: the job died with signal 9 (out of memory, perhaps)",
+        "JobLostError: the job died with signal 9 (possibly out of memory)",
         "completed",
         "JobLostError: the job died with exit code 3",
         "JobLostError: the job died with signal 11",
@@ -67,13 +67,13 @@ def test_a_job_that_dies_or_raises_is_failed_and_the_others_go_on(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_job_sees_what_it_would_see_in_one_process(tmp_path: Path) -> None:
-    (done,) = processes.run([job(tmp_path, 4, "nothing")], 1)
-    assert done.status is JobStatus.COMPLETED
+def test_a_job_in_a_worker_sees_the_same_as_in_one_process(tmp_path: Path) -> None:
+    (job_return,) = processes.run([job(tmp_path, 4, "nothing")], 1)
+    assert job_return.status is JobStatus.COMPLETED
     number, name, overrides = note(tmp_path, 4)["job"]
-    assert (number, name, overrides) == (4, "evalbench", done.overrides)
+    assert (number, name, overrides) == (4, "evalbench", job_return.overrides)
     assert "trainer.devices=1" in overrides
-    assert "a word from rank 0" in (tmp_path / "4" / "evalbench.log").read_text()
+    assert "hello from rank 0" in (tmp_path / "4" / "evalbench.log").read_text()
     assert {path.name for path in (tmp_path / "4" / ".hydra").iterdir()} == {
         "config.yaml",
         "hydra.yaml",
@@ -83,7 +83,7 @@ def test_a_job_sees_what_it_would_see_in_one_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_workers_are_kept_for_the_next_job_and_load_no_torch_for_nothing(tmp_path: Path) -> None:
+def test_workers_are_kept_for_the_next_job_and_load_no_torch_without_need(tmp_path: Path) -> None:
     processes.run([job(tmp_path, number, "nothing") for number in range(5)], 5, workers=2)
     notes = [note(tmp_path, number) for number in range(5)]
     assert len({entry["pid"] for entry in notes}) <= 2
@@ -99,7 +99,7 @@ def test_a_job_that_leaves_the_program_ends_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_death_of_the_fork_server_costs_the_jobs_that_run(tmp_path: Path) -> None:
+def test_the_death_of_the_fork_server_fails_the_running_jobs(tmp_path: Path) -> None:
     jobs = [job(tmp_path, 0, "kill the server"), job(tmp_path, 1, "nothing"), job(tmp_path, 2, "nothing")]
     returns = processes.run(jobs, 3, workers=1)
     assert endings(returns) == ["JobLostError: the job died with its fork server", "completed", "completed"]
@@ -115,14 +115,14 @@ def test_jobs_of_one_and_of_two_ranks_follow_each_other(tmp_path: Path) -> None:
     jobs = [job(tmp_path, number, "nothing", devices=count) for number, count in enumerate(devices)]
     assert endings(processes.run(jobs, 4)) == ["completed"] * 4
     for number, count in enumerate(devices):
-        places = [note(tmp_path, number, rank) for rank in range(count)]
-        assert [place["others"] for place in places] == [[["from zero"]] * count, []][:count]
+        notes = [note(tmp_path, number, rank) for rank in range(count)]
+        assert [entry["others"] for entry in notes] == [[["from zero"]] * count, []][:count]
         if count > 1:
-            assert [(place["LOCAL_RANK"], place["NODE_RANK"]) for place in places] == [("0", "0"), ("1", "0")]
-            assert {(place["WORLD_SIZE"], place["MASTER_ADDR"]) for place in places} == {("2", "127.0.0.1")}
-            assert len({place["MASTER_PORT"] for place in places}) == 1
+            assert [(entry["LOCAL_RANK"], entry["NODE_RANK"]) for entry in notes] == [("0", "0"), ("1", "0")]
+            assert {(entry["WORLD_SIZE"], entry["MASTER_ADDR"]) for entry in notes} == {("2", "127.0.0.1")}
+            assert len({entry["MASTER_PORT"] for entry in notes}) == 1
         else:
-            assert places[0]["WORLD_SIZE"] is None
+            assert notes[0]["WORLD_SIZE"] is None
 
 
 def test_outputs_are_those_of_rank_zero(tmp_path: Path) -> None:
@@ -138,9 +138,9 @@ def test_outputs_are_those_of_rank_zero(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("deeds", "ending"),
     [
-        (["stay", "kill"], "JobLostError: rank 1 of the job died with signal 9 (out of memory, perhaps)"),
-        (["kill", "stay"], "JobLostError: rank 0 of the job died with signal 9 (out of memory, perhaps)"),
-        (["listen", "kill"], "JobLostError: rank 1 of the job died with signal 9 (out of memory, perhaps)"),
+        (["stay", "kill"], "JobLostError: rank 1 of the job died with signal 9 (possibly out of memory)"),
+        (["kill", "stay"], "JobLostError: rank 0 of the job died with signal 9 (possibly out of memory)"),
+        (["listen", "kill"], "JobLostError: rank 1 of the job died with signal 9 (possibly out of memory)"),
         (["stay", "raise"], "ValueError: invalid literal for int() with base 10: 'eleven'"),
         (["raise", "stay"], "ValueError: invalid literal for int() with base 10: 'eleven'"),
         (["nothing", "stay"], "completed"),
@@ -161,23 +161,21 @@ def test_a_group_ends_with_rank_zero_or_with_the_first_that_fails(
 @pytest.mark.parametrize("num_ranks", [1, 2, 5])
 @pytest.mark.parametrize("workers", [1, 2, 8])
 @pytest.mark.parametrize("threads", [None, 1, 4, 100])
-def test_what_runs_together_never_exceeds_the_cores(
-    cores: int, num_ranks: int, workers: int, threads: int | None
-) -> None:
+def test_parallel_jobs_never_exceed_the_cores(cores: int, num_ranks: int, workers: int, threads: int | None) -> None:
     shares = Shares(workers, threads, cores)
     running: list[int] = []
     while shares.fits(num_ranks, running):
         running.append(num_ranks)
     assert 1 <= len(running) <= workers
-    each = shares.threads_of(num_ranks)
-    assert each >= 1
-    assert len(running) * num_ranks * each <= cores or (len(running), each) == (1, 1)
+    rank_threads = shares.threads_of(num_ranks)
+    assert rank_threads >= 1
+    assert len(running) * num_ranks * rank_threads <= cores or (len(running), rank_threads) == (1, 1)
 
 
 @pytest.mark.parametrize(
     ("num_jobs", "cores", "workers", "threads"), [(18, 2, 2, 1), (1, 8, 1, 8), (3, 8, 3, 2), (100, 8, 8, 1)]
 )
-def test_all_cores_are_shared_out(
+def test_all_cores_are_used(
     monkeypatch: pytest.MonkeyPatch, num_jobs: int, cores: int, workers: int, threads: int
 ) -> None:
     monkeypatch.setattr(processes, "num_cores", lambda: cores)
@@ -186,7 +184,7 @@ def test_all_cores_are_shared_out(
 
 
 @pytest.mark.slow
-def test_every_worker_is_told_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_worker_gets_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "num_cores", lambda: 6)
     processes.run([job(tmp_path, 0, "nothing"), job(tmp_path, 1, "nothing", devices=2)], 2)
     assert [note(tmp_path, 0)["OMP_NUM_THREADS"], note(tmp_path, 1, 1)["OMP_NUM_THREADS"]] == ["3", "1"]

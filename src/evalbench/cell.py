@@ -194,7 +194,7 @@ def run(cell: Cell, store: Store) -> None:
     In a group of ranks, rank zero does all this. The other ranks help it to train, and an error of theirs ends the
     group.
     """
-    if ranks.here().index:
+    if ranks.current().index:
         help_to_train(cell, store)
         return
     complete_references(cell, store)
@@ -240,7 +240,7 @@ def help_to_train(cell: Cell, store: Store) -> None:
     """Train the trials that rank zero names, until it ends, and this process with it."""
     while True:
         nothing: Job = ({}, Phase.MEASURE, [])
-        values, phase, members = ranks.here().agree(nothing)
+        values, phase, members = ranks.current().agree(nothing)
         named = cell.at(values, phase)
         with _watch(named, store) as watch:
             for _ in _train_here(named, members, watch):
@@ -260,14 +260,14 @@ def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None
 
 def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[Trained]:
     """Tell the other ranks which trials train, and yield the members and results of each cohort."""
-    ranks.here().agree((dict(cell.values), cell.phase, members))
+    ranks.current().agree((dict(cell.values), cell.phase, members))
     return _train_here(cell, members, watch)
 
 
 def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[Trained]:
     from evalbench.engine import training
 
-    group = ranks.here()
+    group = ranks.current()
     keep_in = None if cell.config.save == "none" or cell.phase is Phase.TUNE else weights_folder(cell)
     if cell.config.trainer_split == "data":
         yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in, watch)

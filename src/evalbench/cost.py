@@ -1,7 +1,8 @@
-"""What a technique costs by itself: timed alone, one trial at a time, interleaved with the others it is compared with.
+"""Measure the cost of each technique: one trial at a time, interleaved with the techniques that it is compared with.
 
-Time in a cohort is shared, so it says nothing about one technique. Here every cell gets a cohort of one; rounds go over
-the techniques in turn, so that a drift of the machine's speed hits them alike and costs are compared round by round.
+Members of a cohort share its time, so this time tells nothing about one technique. Here every cell gets a cohort of one
+member. Each timing pass times all techniques in turn, so that a drift of the machine's speed affects all of them, and
+costs are compared pass by pass.
 """
 
 import statistics
@@ -21,49 +22,50 @@ from evalbench.trial import Entrant
 from evalbench.workloads import Dataset
 
 UNIT_SECONDS = 0.04
-"""At least so long is timed at once: shorter spans drown in the clock's and the scheduler's noise."""
+"""The minimal duration of a measurement: shorter ones are dominated by the noise of the clock and the scheduler."""
 GRADIENTS = 1
-"""Copies of the parameters that a step holds beside them."""
+"""The number of copies of the parameters that a step holds beside them."""
 
 
 @dataclass(frozen=True)
-class Cost:
-    """One round's measurement of one cell, in seconds, bytes and counts."""
+class Measurement:
+    """Hold the costs of one cell in one timing pass, in seconds, bytes and counts."""
 
     round: int
+    """The number of the timing pass; stored under this name."""
     steps: int
-    """Of the budget: the deciding cost is these times the next."""
+    """The steps of the budget: the decisive cost is `steps` times `step_seconds`."""
     step_seconds: float
     samples_per_second: float
     inference_seconds: float
-    """One example through the plain network, nothing learned."""
+    """The time of one example through the plain network, without learning."""
     flops_per_step: int | None
-    """None where they cannot be counted."""
+    """None if they cannot be counted."""
     parameters: int
     optimizer_state_bytes: int
     peak_memory_bytes: int
-    """Parameters, gradients, optimizer state, a step's worst moment; on CUDA the allocator's peak."""
+    """Parameters, gradients, optimizer state and a step's peak; on CUDA the allocator's peak."""
 
 
-def measure(cells: Sequence[tuple[Config, Dataset]], rounds: int) -> list[list[Cost]]:
-    """Measure cells side by side, on one thread; return the rounds of each, in the order of the cells."""
+def measure(cells: Sequence[tuple[Config, Dataset]], rounds: int) -> list[list[Measurement]]:
+    """Measure cells in turn, on one thread; return the timing passes of each cell, in the order of the cells."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # two that wait for each other measure the scheduler
+    torch.set_num_threads(1)  # several threads that wait for each other would measure the scheduler
     try:
-        alone = [_Alone(config, dataset) for config, dataset in cells]
-        for one in alone:
-            one.warm_up()
-        measured: list[list[Cost]] = [[] for _ in alone]
+        trials = [_TimedTrial(config, dataset) for config, dataset in cells]
+        for trial in trials:
+            trial.warm_up()
+        measured: list[list[Measurement]] = [[] for _ in trials]
         for number in range(rounds):
-            for one, costs in zip(alone, measured, strict=True):
-                costs.append(one.measure(number))
+            for trial, measurements in zip(trials, measured, strict=True):
+                measurements.append(trial.measure(number))
         return measured
     finally:
         torch.set_num_threads(threads)
 
 
-class _Alone:
-    """One trial of a cell, ready to be stepped through again and again."""
+class _TimedTrial:
+    """Hold one trial of a cell in a cohort of one member, whose steps are timed repeatedly."""
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
         self.cohort, _ = training.make_cohort(config, dataset, [Entrant(0)])
@@ -86,7 +88,7 @@ class _Alone:
         self.example = self.cohort.data.gather(self.rows[:1], self.cohort.member_indices)[0][0, 0, :1]
 
     def warm_up(self) -> None:
-        """Trace, allocate, and find out how much to time at once."""
+        """Trace, allocate, and choose the number of steps to time at once."""
         self.cohort.optimizer  # noqa: B018 - makes it
         self._time(lambda: self._steps(self.rows[:1]))
         seconds = self._time(lambda: self._steps(self.rows[:1]))
@@ -95,13 +97,13 @@ class _Alone:
         state = self.cohort.state_bytes
         self.peak = (1 + GRADIENTS) * state + self.cohort.optimizer.state_bytes + step_bytes
 
-    def measure(self, number: int) -> Cost:
+    def measure(self, number: int) -> Measurement:
         """Time one unit of steps and one example through the network."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         step_seconds = self._time(lambda: self._steps(self.unit)) / len(self.unit)
         peak = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else self.peak
-        return Cost(
+        return Measurement(
             round=number,
             steps=self.cohort.recipe.validation_steps[-1],
             step_seconds=step_seconds,

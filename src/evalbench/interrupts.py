@@ -1,4 +1,4 @@
-"""Ctrl-C and its like, held back while they would be misunderstood."""
+"""Treat all signals that end the program alike, and delay them while libraries would misinterpret them."""
 
 import signal
 import threading
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SIGNALS = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""All of them mean: save what is there and leave. SIGHUP is what a closed terminal sends."""
+"""All of them mean: save the results and exit. A closed terminal sends SIGHUP."""
 
 
 @contextmanager
-def alike() -> Iterator[None]:
-    """Let every signal that asks this process to leave raise `KeyboardInterrupt`; `nohup` stays as it is."""
+def as_keyboard_interrupt() -> Iterator[None]:
+    """Let each of the signals raise `KeyboardInterrupt`, unless it has a handler or `nohup` ignores it."""
     unhandled = [number for number in SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():
         unhandled = []
@@ -26,18 +26,18 @@ def alike() -> Iterator[None]:
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Let an interrupt wait for the end of the block, where OmegaConf or the like would raise errors of its own."""
-    if threading.current_thread() is not threading.main_thread():  # no interrupt comes here
+    """Delay an interrupt until the end of the block, in which libraries would turn it into other errors."""
+    if threading.current_thread() is not threading.main_thread():  # signals reach only the main thread
         yield
         return
-    waiting: list[int] = []
+    received: list[int] = []
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     for number in handlers:
-        signal.signal(number, lambda caught, _: waiting.append(caught))
+        signal.signal(number, lambda caught, _: received.append(caught))
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if waiting:
-        signal.raise_signal(waiting[0])
+    if received:
+        signal.raise_signal(received[0])

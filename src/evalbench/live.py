@@ -1,4 +1,4 @@
-"""The curves of trials in training, for trackers that show them while they grow: off the training path."""
+"""Write the growing curves of trials in training to the store, for live trackers, in a thread beside the training."""
 
 import logging
 import queue
@@ -14,43 +14,43 @@ from evalbench.trial import CurvePoint
 log = logging.getLogger(__name__)
 
 Watch = Callable[[Mapping[str, Sequence[CurvePoint]], int], None]
-MOST_WAITING = 1000
-"""Rounds that wait to be written; more are dropped, for the whole curve comes at the end anyway."""
+MAX_QUEUED = 1000
+"""The maximal number of queued validations; further ones are dropped, since the whole curve is stored at the end."""
 
 
 @contextmanager
 def watch(config: Config, trial_ids: Sequence[str], store: Store) -> Iterator[Watch | None]:
-    """Yield what training calls with new points of curves by trial, or None where nobody wants to see them.
+    """Yield a function that takes new points of curves by trial id, or None if no tracker is live.
 
-    A thread writes them into the store, from where trackers take them; they are forgotten at the end.
+    A thread writes the points into the store, from which trackers read them. They are removed at the end.
     """
-    rank = ranks.here().index
-    unseen = not config.tracker.live or not config.tracker.trackers
-    if unseen or (rank and config.trainer_split == "data"):  # then rank zero has the same points
+    rank = ranks.current().index
+    unused = not config.tracker.live or not config.tracker.trackers
+    if unused or (rank and config.trainer_split == "data"):  # rank zero has the same points
         yield None
         return
-    waiting: queue.Queue[tuple[Mapping[str, Sequence[CurvePoint]], int] | None] = queue.Queue()
+    queued: queue.Queue[tuple[Mapping[str, Sequence[CurvePoint]], int] | None] = queue.Queue()
     if not rank:
-        store.remove_points(trial_ids)  # what a killed training has left
+        store.remove_points(trial_ids)  # those of a killed training
 
     def write() -> None:
-        while (new := waiting.get()) is not None:
-            curves, first = new
+        while (item := queued.get()) is not None:
+            curves, first = item
             try:
                 store.add_points(curves, first)
-            except Exception as error:  # a store that is too busy, perhaps: the results are what counts
-                log.warning("points of the curves were not shown (%s: %s)", type(error).__name__, error)
+            except Exception as error:  # for example a busy store; the results do not depend on it
+                log.warning("live points of curves were not stored (%s: %s)", type(error).__name__, error)
 
     def enqueue(curves: Mapping[str, Sequence[CurvePoint]], first: int) -> None:
-        if waiting.qsize() < MOST_WAITING:
-            waiting.put((curves, first))
+        if queued.qsize() < MAX_QUEUED:
+            queued.put((curves, first))
 
     thread = threading.Thread(target=write, daemon=True)
     thread.start()
     try:
         yield enqueue
     finally:
-        waiting.put(None)
+        queued.put(None)
         thread.join()
         if not rank:
             store.remove_points(trial_ids)

@@ -1,7 +1,7 @@
-"""Names and words of others, made safe for the place where they are written: a line, Markdown, a file name, a CSV.
+"""Make foreign names and texts safe for their output: a line, Markdown, a file name, a CSV.
 
-The names of techniques, data sets, columns, units and levels may hold anything. Whatever is written for people passes
-here once; what is compared or stored keeps the name as it is.
+The names of techniques, data sets, columns, units and levels may contain any characters. Every name that is shown
+passes through here once. Names that are compared or stored stay unchanged.
 """
 
 from __future__ import annotations
@@ -12,53 +12,53 @@ import re
 
 LONGEST_FILE_NAME = 100
 LONGEST_SHOWN = 80
-"""Characters of a name in a figure, or in the table of imported runs."""
+"""The maximal number of characters of a name in a figure, or in the table of imported runs."""
 _MARKUP = re.compile(r"[\\|<>*`\[\]#&~$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.", re.IGNORECASE)
 _FILE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
-"""How a cell begins that a spreadsheet takes for a formula; the last four are the wide forms of the first four."""
+"""The start of a cell that a spreadsheet takes for a formula; the last four are the wide forms of the first four."""
 
 
 def one_line(text: object) -> str:
-    """Return a text on one line; characters that cannot be seen are written as their escapes."""
+    """Return a text on one line, with invisible characters as escapes."""
     return _visible(" ".join(str(text).split()))
 
 
 def short(name: str, most: int = LONGEST_SHOWN) -> str:
-    """Return a name that a page has room for: a hash takes the place of the end of a long text."""
+    """Return a name of at most `most` characters; a hash replaces the end of a longer text."""
     if len(name) <= most:
         return name
     return f"{name[: most - 10]}… {hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def in_figure(text: str) -> str:
-    """Return a text for a figure: its lines cut where they are too long, characters that cannot be seen as escapes."""
+    """Return a text for a figure, with long lines shortened and invisible characters as escapes."""
     return "\n".join(short(_visible(line)) for line in text.split("\n"))
 
 
 def plain(text: object) -> str:
-    """Return words for Markdown that are shown as they are: no markup, no HTML, no link, no other cell of a table."""
+    """Return a text that Markdown shows literally: no markup, no HTML, no link, no other cell of a table."""
     return _MARKUP.sub(r"\\\g<0>", one_line(text))
 
 
 def code(text: object) -> str:
-    """Return a name or a value as code for Markdown; plain where code cannot hold it, as in a table a `|`."""
-    words = one_line(text)
-    return plain(words) if "`" in words or "|" in words else f"`{words}`"
+    """Return a name or a value as code for Markdown, or as plain text if it contains a backtick or a `|`."""
+    line = one_line(text)
+    return plain(line) if "`" in line or "|" in line else f"`{line}`"
 
 
 def fenced(text: str, language: str = "") -> str:
-    """Return a text as a block of code for Markdown that nothing in it ends."""
+    """Return a text as a block of code for Markdown, with a fence that is longer than any in the text."""
     text = _visible(text, but="\n\t")
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def file_name(*parts: str) -> str:
-    """Join names to one of a file or folder: letters, digits, `-`, `_` and `.`, at most 100 characters.
+    """Join names to the name of a file or folder: letters, digits, `-`, `_` and `.`, at most 100 characters.
 
-    Where that changes a name, a hash of all parts ends it: two different names never become the same. So it does where
-    a part from the third to the last but one has a `-`: (a, b, c-d, e) and (a, b-c, d, e) are not the same either.
+    Append a hash of all parts if this changes a name, so that different names stay different. Append it also if a part
+    from the third to the last but one contains a `-`, so that (a, b, c-d, e) and (a, b-c, d, e) stay different.
     """
     name = "-".join(re.sub(r"[^A-Za-z0-9_.-]", "-", part) for part in parts)
     whole = all(map(_FILE_NAME.fullmatch, parts)) and "-" not in "".join(parts[2:-1])
@@ -69,12 +69,12 @@ def file_name(*parts: str) -> str:
 
 
 def to_cell(value: object) -> object:
-    """Return a value for a CSV: a text that a spreadsheet would run as a formula begins with an apostrophe."""
+    """Return a value for a CSV, with an apostrophe before a text that a spreadsheet would run as a formula."""
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) and not _is_number(value) else value
 
 
 def from_cell(text: str) -> str:
-    """Return what `to_cell` was given."""
+    """Undo `to_cell`."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 

@@ -1,9 +1,9 @@
-"""The user's own code behind a `_target_`: a part of a trial's identity, because edited code is another technique.
+"""Find the user's own code behind a `_target_`: a part of a trial's identity, because edited code is a new technique.
 
-Own code is neither evalbench nor what comes with its installation: Python's library, PyTorch, the other requirements.
-A module is known by its syntax tree, so that comments, layout and docstrings do not count; a compiled module by its
-bytes; an installed package by its version. What an own module imports is followed. Nothing is imported for that but the
-target itself, because it may be defined elsewhere.
+Own code is all code except evalbench and the packages of its installation: Python's library, PyTorch, the other
+requirements. A module is identified by its syntax tree, so that comments, layout and docstrings do not count, a
+compiled module by its bytes, an installed package by its version. The imports of an own module are followed. Only the
+target itself is imported, because it may be defined in another module.
 """
 
 import ast
@@ -23,63 +23,63 @@ from pathlib import Path
 from typing import Any
 
 Code = Mapping[str, Mapping[str, str]]
-"""Each name that leads to own code, with the modules and packages behind it and what each of them is known by."""
+"""The modules and packages behind each name of own code, with the hash or version of each."""
 
 DISTRIBUTION = "evalbench-dl"
 STANDARD_LIBRARY = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
 INSTALLED = {"site-packages", "dist-packages"}
 IMPORTERS = {"import_module", "__import__", "exec_module", "load_module", "run_module", "run_path"}
-"""Functions that import what no `import` statement names."""
+"""Functions that import modules without an `import` statement."""
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 _read: dict[str, tuple[object, str | None, tuple[str, list[str]]]] = {}
-"""By module: what it was imported as, its file, and what was read in it."""
+"""By module: its specification or module object, its file, and the result of reading it."""
 
 
 def behind(settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the own code that the dotted names in some settings lead to, nested `_target_`s included.
+    """Return the own code of the dotted names in some settings, including nested `_target_`s.
 
-    Raises `ImportError`, or whatever the import of a `_target_` raises.
+    Raises `ImportError`, or any error that the import of a `_target_` raises.
     """
-    found = {name: _pieces(name, is_target) for name, is_target in sorted(_names(settings))}
-    return {name: pieces for name, pieces in found.items() if pieces}
+    code = {name: _pieces(name, is_target) for name, is_target in sorted(_names(settings))}
+    return {name: pieces for name, pieces in code.items() if pieces}
 
 
 def locate(name: str) -> Any:
-    """Return what a dotted name leads to, as Hydra finds it: what a module calls so counts before a module of the name.
+    """Return the object of a dotted name, as Hydra finds it: an attribute of a module comes before a submodule.
 
-    Raises `ImportError`, or whatever the import raises.
+    Raises `ImportError`, or any error that the import raises.
     """
     path, *rest = name.split(".")
-    found: Any = importlib.import_module(path)
+    target: Any = importlib.import_module(path)
     for part in rest:
         path = f"{path}.{part}"
         try:
-            found = getattr(found, part)
+            target = getattr(target, part)
         except AttributeError:
             try:
-                found = importlib.import_module(path)
+                target = importlib.import_module(path)
             except ModuleNotFoundError as error:
                 if error.name is None or not path.startswith(error.name):
-                    raise  # it is there, and imports what is not
-                found = getattr(found, part)  # that says what is missing
-    return found
+                    raise  # the module exists, but one of its imports does not
+                target = getattr(target, part)  # raises an error that names the missing attribute
+    return target
 
 
 def changes(old: Code | None, new: Code) -> list[str]:
-    """Say of each name whose code is not what it was, or not known to be: `old` is None where nothing was recorded."""
+    """Return a note for each name with changed code, or with code that was not recorded (`old` is None)."""
     if old is None:
         return [f"code of {name} was not recorded" for name in new]
     return [f"code of {name} changed" for name, pieces in new.items() if old.get(name) != pieces]
 
 
 def targets(settings: Any) -> list[str]:
-    """Return every `_target_` in some settings, nested ones included; nothing is imported."""
+    """Return every `_target_` in some settings, including nested ones, without imports."""
     return [name for name, is_target in _names(settings) if is_target]
 
 
 def _names(value: Any, key: str = "") -> Iterator[tuple[str, bool]]:
-    """Yield the dotted names anywhere in a value, each with whether it is a `_target_`."""
+    """Yield each dotted name in a value, at any depth, and whether it is a `_target_`."""
     if isinstance(value, Mapping):
         for inner, part in value.items():
             yield from _names(part, str(inner))
@@ -98,21 +98,21 @@ def _pieces(name: str, is_target: bool) -> dict[str, str]:
 
 
 def _definers(target: Any) -> set[str]:
-    """Return the modules that define an object, what it wraps and binds, and what it inherits from."""
+    """Return the modules that define an object, the objects that it wraps and binds, and its base classes."""
     while isinstance(target, functools.partial):
         target = target.func
     owner = getattr(target, "__self__", target)
-    kinds = (owner if isinstance(owner, type) else type(owner)).__mro__
-    modules = {getattr(part, "__module__", None) for part in (target, inspect.unwrap(target), *kinds)}
+    classes = (owner if isinstance(owner, type) else type(owner)).__mro__
+    modules = {getattr(part, "__module__", None) for part in (target, inspect.unwrap(target), *classes)}
     return {module for module in modules if isinstance(module, str)}
 
 
 def _closure(names: Iterable[str]) -> dict[str, str]:
-    """Return the own modules and installed packages that some names lead to, with what each is known by."""
+    """Return the hashes of own modules and versions of installed packages that some names lead to."""
     pieces: dict[str, str] = {}
-    waiting = list(names)
-    while waiting:
-        for spec in _modules(waiting.pop()):
+    queue = list(names)
+    while queue:
+        for spec in _modules(queue.pop()):
             if spec.name in pieces or _is_namespace(spec):
                 continue
             installed = _installed(spec)
@@ -120,55 +120,52 @@ def _closure(names: Iterable[str]) -> dict[str, str]:
                 pieces |= installed
                 break
             pieces[spec.name], imported = _read_once(spec)
-            waiting += imported
+            queue += imported
     return pieces
 
 
 def _modules(name: str) -> list[ModuleSpec]:
-    """Return the modules along a dotted name, packages first; none of them is imported."""
+    """Return the modules along a dotted name, packages first, without imports."""
     first, *rest = name.split(".")
     spec = _top(first) if first else None
-    found = []
+    specs = []
     while spec is not None:
-        found.append(spec)
+        specs.append(spec)
         if not rest or spec.submodule_search_locations is None:
             break
         spec = PathFinder.find_spec(f"{spec.name}.{rest.pop(0)}", spec.submodule_search_locations)
-    return found
+    return specs
 
 
 def _top(name: str) -> ModuleSpec | None:
     try:
         return importlib.util.find_spec(name)
-    except ValueError:  # a module without a specification: a script, or what a notebook calls `__main__`
+    except ValueError:  # a module without a specification: a script, or `__main__` of a notebook
         return ModuleSpec(name, None, origin=getattr(sys.modules[name], "__file__", None))
 
 
 def _is_namespace(spec: ModuleSpec) -> bool:
-    """Return whether it is a folder without code of its own."""
+    """Return whether a module is a folder without code of its own."""
     return spec.submodule_search_locations is not None and not spec.has_location
 
 
-# ── what is installed ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── installed packages ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _installed(spec: ModuleSpec) -> dict[str, str] | None:
-    """Return the versions of the packages that a module comes from, those of the standard installation left out.
-
-    None for own code.
-    """
+    """Return the versions of a module's packages, without those of the standard installation; None for own code."""
     top, path = spec.name.partition(".")[0], Path(spec.origin or "")
     if top == "evalbench" or spec.origin in ("built-in", "frozen"):
         return {}
     if not INSTALLED & set(path.parts):
         return {} if any(path.is_relative_to(folder) for folder in STANDARD_LIBRARY) else None
     if _canonical(top) in _standard():
-        return {}  # without a look into every package
+        return {}  # returns before the slow search in all packages
     names = set(_distributions().get(top, ()))
-    if len(names) > 1:  # a namespace that several share
+    if len(names) > 1:  # several packages share the namespace
         names = {name for name in names if any(_is_at(file, path) for file in metadata.files(name) or ())} or names
     if not names:
-        return None  # put there by hand
+        return None  # copied into the folder by hand
     return {name: _version(name) for name in names if _canonical(name) not in _standard()}
 
 
@@ -183,20 +180,20 @@ def _is_at(file: metadata.PackagePath, path: Path) -> bool:
 
 @functools.cache
 def _standard() -> frozenset[str]:
-    """Return the distributions that come with evalbench: what it requires, what those require, and so on."""
-    found: set[str] = set()
-    waiting = [DISTRIBUTION]
-    while waiting:
-        name = _canonical(waiting.pop())
-        if name in found:
+    """Return the distributions that come with evalbench: its direct and indirect requirements."""
+    standard: set[str] = set()
+    queue = [DISTRIBUTION]
+    while queue:
+        name = _canonical(queue.pop())
+        if name in standard:
             continue
-        found.add(name)
+        standard.add(name)
         try:
             required = metadata.requires(name) or []
         except metadata.PackageNotFoundError:  # for another platform
             continue
-        waiting += [re.split(r"[^\w.-]", text)[0] for text in required if not re.search(r"\bextra\s*==", text)]
-    return frozenset(found)
+        queue += [re.split(r"[^\w.-]", text)[0] for text in required if not re.search(r"\bextra\s*==", text)]
+    return frozenset(standard)
 
 
 def _canonical(name: str) -> str:
@@ -205,7 +202,7 @@ def _canonical(name: str) -> str:
 
 @functools.cache
 def _version(name: str) -> str:
-    """Return a distribution's version, with a hash of its files where it does not come from a package index."""
+    """Return a distribution's version, with a hash of its files if it does not come from a package index."""
     distribution = metadata.distribution(name)
     if distribution.read_text("direct_url.json") is None:
         return distribution.version
@@ -218,16 +215,16 @@ def _version(name: str) -> str:
 
 
 def _read_once(spec: ModuleSpec) -> tuple[str, list[str]]:
-    """Return a module's hash and the names that it imports: of the code that this process runs, if it is imported.
+    """Return a module's hash and the names that it imports, read once: of the code that this process runs.
 
-    A module that is imported anew has another specification, and is read anew.
+    A module that is imported again has a new specification, and is read again.
     """
     module = sys.modules.get(spec.name)
     loaded = getattr(module, "__spec__", None) or module
-    known = _read.get(spec.name)
-    if known is None or known[0] is not loaded or known[1] != spec.origin or loaded is None:
-        known = _read[spec.name] = (loaded, spec.origin, _read_module(spec))
-    return known[2]
+    cached = _read.get(spec.name)
+    if cached is None or cached[0] is not loaded or cached[1] != spec.origin or loaded is None:
+        cached = _read[spec.name] = (loaded, spec.origin, _read_module(spec))
+    return cached[2]
 
 
 def _read_module(spec: ModuleSpec) -> tuple[str, list[str]]:
@@ -235,82 +232,82 @@ def _read_module(spec: ModuleSpec) -> tuple[str, list[str]]:
     try:
         content = read(spec.origin)
     except (OSError, TypeError) as error:
-        raise ImportError(f"{spec.name} has no source that shows whether it changed: put it into a .py file") from error
+        raise ImportError(f"{spec.name} must have source code, which shows changes: put it into a .py file") from error
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):  # compiled
         return _short(content), []
-    return _short(_meaning(tree)), list(dict.fromkeys(_imports(spec, tree)))
+    return _short(_serialized(tree)), list(dict.fromkeys(_imports(spec, tree)))
 
 
 def _short(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _meaning(tree: ast.Module) -> bytes:
-    """Return the tree as bytes, without docstrings; without empty fields, in which versions of Python differ."""
+def _serialized(tree: ast.Module) -> bytes:
+    """Return the tree as bytes, without docstrings and without empty fields, in which versions of Python differ."""
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             del node.body[0]
     parts: list[str] = []
-    waiting: list[Any] = [tree]
-    while waiting:
-        node = waiting.pop()
+    queue: list[Any] = [tree]
+    while queue:
+        node = queue.pop()
         if isinstance(node, ast.AST):
             fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
             parts.append(f"{type(node).__name__} {' '.join(fields)}")
-            waiting += fields.values()
+            queue += fields.values()
         elif isinstance(node, list):
             parts.append(str(len(node)))
-            waiting += node
+            queue += node
         else:
             parts.append(repr(node))
     return "\n".join(parts).encode()
 
 
 def _imports(spec: ModuleSpec, tree: ast.Module) -> Iterator[str]:
-    """Yield the dotted names that a module imports, anywhere in it."""
+    """Yield the dotted names that a module imports, at any depth."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             package = _absolute("." * node.level + (node.module or ""), spec)
             for alias in node.names:
-                yield from [f"{package}.{alias.name}"] if alias.name != "*" else [package, *_beneath(package)]
+                yield from [f"{package}.{alias.name}"] if alias.name != "*" else [package, *_submodules(package)]
         elif isinstance(node, ast.Call):
             yield from _imported_by(node, spec)
 
 
 def _imported_by(call: ast.Call, spec: ModuleSpec) -> Iterator[str]:
-    """Yield what a function call imports; a name that is computed may be that of any module beside."""
+    """Yield the names that a function call imports; for a computed name, yield all modules that it may name."""
     function = getattr(call.func, "attr", getattr(call.func, "id", ""))
     if function not in IMPORTERS:
         return
-    words = [part.value for part in ast.walk(call) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+    texts = [part.value for part in ast.walk(call) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
     if isinstance(next(iter(call.args), None), ast.Constant):
-        yield from (_absolute(word, spec) for word in words[:1])
+        yield from (_absolute(text, spec) for text in texts[:1])
         return
-    for word in words:  # `import_module(f"models.{name}")`
-        yield from _beneath(_absolute(word.rpartition(".")[0], spec))
+    for text in texts:  # `import_module(f"models.{name}")`
+        yield from _submodules(_absolute(text.rpartition(".")[0], spec))
     package = spec.name if spec.submodule_search_locations else spec.parent or ""
-    yield from _beneath(package, [str(Path(spec.origin or "").parent)])
+    yield from _submodules(package, [str(Path(spec.origin or "").parent)])
 
 
 def _absolute(name: str, spec: ModuleSpec) -> str:
     try:
         return importlib.util.resolve_name(name, spec.parent)
-    except ImportError:  # the module itself fails to import it
+    except ImportError:  # the module's own import fails too
         return ""
 
 
-def _beneath(package: str, folders: Iterable[str] | None = None) -> Iterator[str]:
-    """Yield all modules of a package of the user's, and of the packages in it."""
+def _submodules(package: str, folders: Iterable[str] | None = None) -> Iterator[str]:
+    """Yield all modules of a package of the user's, and of its subpackages."""
     if folders is None:
-        found = [spec for spec in _modules(package)[-1:] if _installed(spec) is None]
-        folders = [folder for spec in found for folder in spec.submodule_search_locations or ()]
+        specs = [spec for spec in _modules(package)[-1:] if _installed(spec) is None]
+        folders = [folder for spec in specs for folder in spec.submodule_search_locations or ()]
     for folder in folders:
         for module in pkgutil.iter_modules([folder]):
             name = f"{package}.{module.name}".lstrip(".")
             yield name
             if module.ispkg:
-                yield from _beneath(name, [f"{folder}/{module.name}"])
+                yield from _submodules(name, [f"{folder}/{module.name}"])

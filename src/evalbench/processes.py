@@ -1,8 +1,8 @@
-"""Hydra jobs in processes forked from one server that has torch and Lightning loaded, the cores shared out among them.
+"""Run Hydra jobs in processes forked from one server that has torch and Lightning loaded; divide the cores among them.
 
-A job of one rank goes to a worker that is kept for the next one; a job of several ranks gets a group of its own. The
-server is a process without threads of its own, so that forking it is safe; workers get plain data and send plain data
-back, because Hydra's own objects do not survive the way. A worker ends at once when this process or the server dies.
+A job of one rank goes to a worker that is kept for the next job. A job of several ranks gets its own group of workers.
+The server has no threads, so that forking it is safe. Workers receive and send plain data, because Hydra's own objects
+cannot be sent. A worker ends at once when this process or the server dies.
 """
 
 import logging
@@ -39,35 +39,36 @@ log = logging.getLogger(__name__)
 LIGHT = ("evalbench.terminal.command_line", "evalbench.terminal.hydra_app")
 HEAVY = (*LIGHT, "evalbench.engine.training")
 GRACE_SECONDS = 5.0
-"""How long a worker that is told to end may take before it is killed."""
+"""The time that a worker has to end before it is killed."""
 ECHO_SECONDS = 0.2
-"""How long to listen for a rank's death after the error that it may have caused in another rank."""
+"""The time to wait for a rank's death after an error that it may have caused in another rank."""
 THREADS_KEY = "OMP_NUM_THREADS"
 WORKER_BYTES = 1 << 30
-"""Memory that one worker may need; there are fewer workers than cores where it is scarce."""
+"""Memory that a worker may need; if memory is scarce, there are fewer workers than cores."""
 
 _context = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A Hydra job as plain data."""
+    """Hold a Hydra job as plain data."""
 
     task: str
     """`module:function`, importable anywhere."""
     tree: Mapping[str, Any]
     """The composed configuration, interpolations not resolved."""
     cache: Mapping[str, Any]
-    """What `${now:...}` and other cached resolvers have answered already."""
+    """The cached values of `${now:...}` and other resolvers."""
     folder_keys: tuple[str, str | None]
+    """Hydra's keys of the folder and of the folder below it."""
     ranks: int = 1
 
     @classmethod
     def of(cls, task: Callable[[DictConfig], Any], tree: DictConfig, hydra: Any) -> "Job":
-        """Make a job from the tree that Hydra composed, and its own part of it."""
+        """Make a job from the tree that Hydra composed, and Hydra's own part of it."""
         own = _plain(hydra)
         folders: tuple[str, str | None] = ("hydra.sweep.dir", "hydra.sweep.subdir")
-        if hydra.mode != RunMode.MULTIRUN:  # its folder is there already
+        if hydra.mode != RunMode.MULTIRUN:  # its folder exists already
             own["run"]["dir"], folders = hydra.runtime.output_dir, ("hydra.run.dir", None)
         content = {**_plain(tree), "hydra": own}
         num_ranks = OmegaConf.select(tree, "trainer.devices", default=1)
@@ -75,7 +76,7 @@ class Job:
 
     @property
     def overrides(self) -> list[str]:
-        """What the job's command line says."""
+        """The overrides of the job's command line."""
         return list(self.tree["hydra"]["overrides"]["task"])
 
 
@@ -93,13 +94,13 @@ def _address(task: Callable[..., Any]) -> str:
 
 
 def num_cores() -> int:
-    """Return the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How the cores are shared out: workers × ranks × threads never exceed them, as long as there are enough."""
+    """Divide the cores: workers × ranks × threads do not exceed them if there is a core for each rank."""
 
     workers: int
     threads: int | None
@@ -107,38 +108,38 @@ class Shares:
 
     @classmethod
     def of(cls, num_jobs: int, workers: int | None = None, threads: int | None = None) -> "Shares":
-        """Fill in what was not asked for: as many workers as there are jobs, cores and memory for."""
+        """Return the shares; by default, the number of workers is limited by jobs, cores and memory."""
         cores = num_cores()
-        room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // WORKER_BYTES
-        return cls(workers or max(1, min(num_jobs, cores, room)), threads, cores)
+        fit_in_memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // WORKER_BYTES
+        return cls(workers or max(1, min(num_jobs, cores, fit_in_memory)), threads, cores)
 
     def threads_of(self, num_ranks: int) -> int:
-        """Return the threads of every rank of a job."""
+        """Return the number of threads of every rank of a job."""
         return min(self.threads or max(1, self.cores // (self.workers * num_ranks)), max(1, self.cores // num_ranks))
 
     def fits(self, num_ranks: int, running: Sequence[int]) -> bool:
-        """Say whether a job may start beside those that run, given by their ranks."""
+        """Return whether a job may start beside the running jobs, given by their numbers of ranks."""
         used = sum(count * self.threads_of(count) for count in running)
-        cost = num_ranks * self.threads_of(num_ranks)
-        return not running or (len(running) < self.workers and used + cost <= self.cores)
+        needed = num_ranks * self.threads_of(num_ranks)
+        return not running or (len(running) < self.workers and used + needed <= self.cores)
 
 
 # ── this process ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def warm_up() -> None:
-    """Start the server now, because something is going to be trained: it loads torch while this process goes on."""
+    """Start the server before a training is needed, so that it loads torch while this process continues."""
     _ensure_server(HEAVY)
 
 
 def _ensure_server(modules: Sequence[str]) -> None:
-    """Start the server if there is none; one that dies is started again with the modules of the first."""
+    """Start the server if none runs; restart a dead server with the modules of the first."""
     if forkserver._forkserver._forkserver_pid is None:  # type: ignore[attr-defined]
         _context.set_forkserver_preload(list(modules))
-    resource_tracker.ensure_running()  # the server would start it, and unblock the signal in doing so
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})  # inherited: for this process alone
+    resource_tracker.ensure_running()  # else the server starts it and thereby unblocks the signals
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})  # inherited by the server
     threads = os.environ.get(THREADS_KEY)
-    os.environ[THREADS_KEY] = "1"  # inherited too: no library starts threads in the server
+    os.environ[THREADS_KEY] = "1"  # inherited, so that no library starts threads in the server
     try:
         forkserver.ensure_running()
     finally:
@@ -149,10 +150,10 @@ def _ensure_server(modules: Sequence[str]) -> None:
 
 
 def run(jobs: Iterable[Job], num_jobs: int, workers: int | None = None, threads: int | None = None) -> list[JobReturn]:
-    """Run jobs side by side; return how each ended, in their order.
+    """Run jobs in parallel; return their `JobReturn`s in the order of the jobs.
 
-    A job is taken from `jobs` when there is room for it. One that dies is FAILED like one that raises, and the others
-    go on. `SystemExit` in a job ends all of them, as it does where jobs run in one process.
+    A job is taken from `jobs` when a worker is free for it. A job that dies is FAILED like a job that raises, and the
+    other jobs go on. `SystemExit` in a job ends all jobs, as it does if jobs run in one process.
     """
     pool = _Pool(Shares.of(num_jobs, workers, threads))
     returns: dict[int, JobReturn] = {}
@@ -170,8 +171,8 @@ def run(jobs: Iterable[Job], num_jobs: int, workers: int | None = None, threads:
 
 
 def errors(returns: Sequence[JobReturn]) -> list[Exception | None]:
-    """Return what ended each job early: None for a job that came to its end."""
-    return [None if ended.status is JobStatus.COMPLETED else _error(ended._return_value) for ended in returns]
+    """Return the error that ended each job; None for a completed job."""
+    return [None if job.status is JobStatus.COMPLETED else _error(job._return_value) for job in returns]
 
 
 def _error(reason: Any) -> Exception:
@@ -180,51 +181,51 @@ def _error(reason: Any) -> Exception:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """How a job ended in one rank: well, with an error, or with the wish to leave the program."""
+    """Hold how a job ended in one rank: completed, with an error, or with `SystemExit`."""
 
     error: Exception | None = None
     exit_code: Any = None
 
 
 class _Worker:
-    """A process that runs one job after another."""
+    """Control a process that runs one job after another."""
 
-    def __init__(self, environment: Mapping[str, str], place: Ranks) -> None:
-        self.place = place
-        self.pipe, theirs = _context.Pipe()
-        self.process = _context.Process(target=_work, args=(theirs, dict(environment), place), daemon=True)
+    def __init__(self, environment: Mapping[str, str], rank: Ranks) -> None:
+        self.rank = rank
+        self.pipe, worker_pipe = _context.Pipe()
+        self.process = _context.Process(target=_work, args=(worker_pipe, dict(environment), rank), daemon=True)
         try:
             self.process.start()
         except (EOFError, OSError) as error:
             raise JobLostError("the fork server died while a process was started") from error
         finally:
-            theirs.close()
+            worker_pipe.close()
 
     def order(self, job: Job, threads: int) -> None:
-        with suppress(BrokenPipeError):  # it has died, as listening will tell
+        with suppress(BrokenPipeError):  # the worker has died; `answer` reports it
             self.pipe.send((job, threads))
 
     def answer(self) -> _Outcome | None:
-        """Return what the worker says, or None where it has died."""
+        """Return the outcome that the worker sends, or None if it has died."""
         try:
             outcome: _Outcome = self.pipe.recv()
         except (EOFError, OSError):
             return None
-        except Exception as error:  # an error of a class that can be imported only there
-            return _Outcome(JobLostError(f"the job failed, and why cannot be read: {error}"))
+        except Exception as error:  # the error's class can be imported only in the worker
+            return _Outcome(JobLostError(f"the job failed with an unreadable error: {error}"))
         return outcome
 
     def death(self) -> JobLostError:
-        """Return why the worker is no more."""
+        """Return the reason of the worker's death as an error."""
         self.process.join(GRACE_SECONDS)
         code = self.process.exitcode
-        who = f"rank {self.place.index} of the job" if self.place.count > 1 else "the job"
+        name = f"rank {self.rank.index} of the job" if self.rank.count > 1 else "the job"
         if code is not None and code < 0:
-            hint = " (out of memory, perhaps)" if code == -signal.SIGKILL else ""
-            return JobLostError(f"{who} died with signal {-code}{hint}")
-        if code == 255:  # what multiprocessing says when the server cannot tell
-            return JobLostError(f"{who} died with its fork server")
-        return JobLostError(f"{who} died with exit code {code}")
+            hint = " (possibly out of memory)" if code == -signal.SIGKILL else ""
+            return JobLostError(f"{name} died with signal {-code}{hint}")
+        if code == 255:  # multiprocessing's code if the server cannot tell
+            return JobLostError(f"{name} died with its fork server")
+        return JobLostError(f"{name} died with exit code {code}")
 
     @property
     def alive(self) -> bool:
@@ -232,7 +233,7 @@ class _Worker:
 
 
 class _Group:
-    """The workers of one job, one for each of its ranks."""
+    """Hold the workers of one job, one for each of its ranks."""
 
     def __init__(self, number: int, job: Job, workers: Sequence[_Worker], threads: int) -> None:
         self.number, self.job, self.workers = number, job, list(workers)
@@ -241,24 +242,24 @@ class _Group:
             worker.order(job, threads)
 
     def listen(self) -> _Outcome | None:
-        """Return how the job ended, if it has: with rank zero, or with the first rank that dies or raises.
+        """Return the job's outcome if it has ended: that of rank zero, or of the first rank that dies or raises.
 
-        The death of a rank comes before everything else, because the others only echo it.
+        The death of a rank takes precedence, because errors in the other ranks only follow from it.
         """
         if len(self.workers) > 1:
             time.sleep(ECHO_SECONDS)
-        words = [(worker, worker.answer()) for worker in self.listening if worker.pipe.poll()]
-        deaths = [worker for worker, outcome in words if outcome is None]
-        if deaths:
-            return _Outcome(deaths[0].death())
-        self.listening = [worker for worker in self.listening if worker not in [one for one, _ in words]]
-        outcomes = [(worker.place.index, outcome) for worker, outcome in words if outcome is not None]
-        bad = [outcome for _, outcome in outcomes if outcome != _Outcome()]
-        return bad[0] if bad else next((outcome for index, outcome in outcomes if index == 0), None)
+        answers = {worker: worker.answer() for worker in self.listening if worker.pipe.poll()}
+        dead = [worker for worker, outcome in answers.items() if outcome is None]
+        if dead:
+            return _Outcome(dead[0].death())
+        self.listening = [worker for worker in self.listening if worker not in answers]
+        outcomes = {worker.rank.index: outcome for worker, outcome in answers.items() if outcome is not None}
+        failed = [outcome for outcome in outcomes.values() if outcome != _Outcome()]
+        return failed[0] if failed else outcomes.get(0)
 
 
 class _Pool:
-    """All workers: those of the running jobs, and those that wait for one."""
+    """Hold all workers: those of running jobs, and idle ones."""
 
     def __init__(self, shares: Shares) -> None:
         self.shares = shares
@@ -267,18 +268,18 @@ class _Pool:
         self.all: list[_Worker] = []
 
     def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Job, _Outcome]]:
-        """Yield every job's number and outcome as they end."""
-        upcoming = enumerate(jobs)
-        waiting = next(upcoming, None)
-        while waiting is not None or self.running:
-            while waiting is not None and self.shares.fits(waiting[1].ranks, [g.job.ranks for g in self.running]):
+        """Yield every job's number, the job and its outcome as jobs end."""
+        numbered = enumerate(jobs)
+        upcoming = next(numbered, None)
+        while upcoming is not None or self.running:
+            while upcoming is not None and self.shares.fits(upcoming[1].ranks, [g.job.ranks for g in self.running]):
                 try:
-                    self.running.append(self._start(*waiting))
+                    self.running.append(self._start(*upcoming))
                 except JobLostError as error:
-                    yield (*waiting, _Outcome(error))
-                waiting = next(upcoming, None)
-            listened = {worker.pipe: group for group in self.running for worker in group.listening}
-            for group in dict.fromkeys(listened[pipe] for pipe in connection.wait(list(listened))):  # type: ignore[index]
+                    yield (*upcoming, _Outcome(error))
+                upcoming = next(numbered, None)
+            groups = {worker.pipe: group for group in self.running for worker in group.listening}
+            for group in dict.fromkeys(groups[pipe] for pipe in connection.wait(list(groups))):  # type: ignore[index]
                 outcome = group.listen()
                 if outcome is not None:
                     self._finish(group)
@@ -293,29 +294,29 @@ class _Pool:
         return _Group(number, job, [worker], threads)
 
     def _gang(self, count: int) -> list[_Worker]:
-        """Start the ranks of one job; what Lightning reads says that they are started already."""
+        """Start the ranks of one job, with the variables that tell Lightning that they are started already."""
         pipes = [_context.Pipe() for _ in range(1, count)]
-        places = [Ranks(0, count, [mine for mine, _ in pipes])]
-        places += [Ranks(index, count, [theirs]) for index, (_, theirs) in enumerate(pipes, start=1)]
+        group_ranks = [Ranks(0, count, [end for end, _ in pipes])]
+        group_ranks += [Ranks(index, count, [other_end]) for index, (_, other_end) in enumerate(pipes, start=1)]
         group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(count)}
         try:
             return [
-                self._hire({**os.environ, **group, "NODE_RANK": "0", "LOCAL_RANK": str(place.index)}, place)
-                for place in places
+                self._hire({**os.environ, **group, "NODE_RANK": "0", "LOCAL_RANK": str(rank.index)}, rank)
+                for rank in group_ranks
             ]
         finally:
             for ends in pipes:
                 for end in ends:
                     end.close()
 
-    def _hire(self, environment: Mapping[str, str], place: Ranks) -> _Worker:
-        _ensure_server(LIGHT)  # a warm one if anything is trained
-        worker = _Worker(environment, place)
+    def _hire(self, environment: Mapping[str, str], rank: Ranks) -> _Worker:
+        _ensure_server(LIGHT)  # `warm_up` has started a heavy one if anything is trained
+        worker = _Worker(environment, rank)
         self.all.append(worker)
         return worker
 
     def _finish(self, group: _Group) -> None:
-        """Keep a worker that can go on; the rest of a group has nothing left to say."""
+        """Keep a single worker that still runs; kill the workers of a group of several ranks."""
         self.running.remove(group)
         if group.job.ranks == 1 and group.workers[0].alive:
             self.idle.append(group.workers[0])
@@ -330,7 +331,7 @@ class _Pool:
         _join(self.idle)
 
     def end(self) -> None:
-        """Interrupt what still runs; nothing is left running, whatever happens here."""
+        """Interrupt running workers, then kill them, even if this process is interrupted meanwhile."""
         alive = [worker for worker in self.all if worker.process.is_alive()]
         try:
             for worker in alive:
@@ -360,13 +361,13 @@ def _free_port() -> int:
 # ── a worker ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _work(pipe: "connection.Connection[Any, Any]", environment: Mapping[str, str], place: Ranks) -> None:
-    """Run the jobs that come through the pipe, until it closes."""
+def _work(pipe: "connection.Connection[Any, Any]", environment: Mapping[str, str], rank: Ranks) -> None:
+    """Run the jobs from the pipe until it closes."""
     signal.signal(signal.SIGTERM, _interrupt)
-    threading.Thread(target=_follow_into_death, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     os.environ.clear()
     os.environ.update(environment)
-    ranks.join(place)
+    ranks.join(rank)
     try:
         while True:
             try:
@@ -383,7 +384,7 @@ def _interrupt(*_: Any) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _follow_into_death(server: int) -> None:
+def _die_with_parent(server: int) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     while not connection.wait([parent.sentinel], timeout=1.0) and os.getppid() == server:
@@ -392,13 +393,13 @@ def _follow_into_death(server: int) -> None:
 
 
 def _run(job: Job, threads: int) -> _Outcome:
-    _take_threads(threads)
+    _limit_threads(threads)
     try:
         tree = _compose(job)
-        nothing_to_load = ConfigLoaderImpl(ConfigSearchPathImpl())
-        context = HydraContext(config_loader=nothing_to_load, callbacks=Callbacks(tree))
+        empty_loader = ConfigLoaderImpl(ConfigSearchPathImpl())
+        context = HydraContext(config_loader=empty_loader, callbacks=Callbacks(tree))
         task = pkgutil.resolve_name(job.task)
-        done = run_job(task, tree, *job.folder_keys, hydra_context=context)
+        result = run_job(task, tree, *job.folder_keys, hydra_context=context)
     except SystemExit as leaving:
         return _Outcome(exit_code=leaving.code or 0)
     except Exception as error:
@@ -406,11 +407,11 @@ def _run(job: Job, threads: int) -> _Outcome:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    return _Outcome(_portable(done._return_value) if done.status is JobStatus.FAILED else None)
+    return _Outcome(_portable(result._return_value) if result.status is JobStatus.FAILED else None)
 
 
-def _take_threads(count: int) -> None:
-    """Give every library this many threads: those that are loaded, and those that will be."""
+def _limit_threads(count: int) -> None:
+    """Limit the threads of every library to `count`, loaded or not yet loaded."""
     os.environ[THREADS_KEY] = str(count)
     threadpool_limits(count)
     if torch := sys.modules.get("torch"):
@@ -418,11 +419,11 @@ def _take_threads(count: int) -> None:
 
 
 def _compose(job: Job) -> DictConfig:
-    """Return the tree as Hydra had it, in a process where Hydra knows of nothing yet."""
+    """Rebuild the tree as Hydra composed it, in a process in which Hydra is not initialized."""
     setup_globals()
     tree = OmegaConf.create({key: value for key, value in job.tree.items() if key != "hydra"})
     tree.hydra = OmegaConf.merge(OmegaConf.structured(HydraConf, flags={"struct": False}), job.tree["hydra"])
-    if rank := ranks.here().index:  # rank zero alone writes .hydra and the job's log
+    if rank := ranks.current().index:  # rank zero alone writes .hydra and the job's log
         tree.hydra.output_subdir = None
         tree.hydra.job.name = f"{tree.hydra.job.name}-rank{rank}"
     OmegaConf.set_cache(tree, dict(job.cache))
@@ -432,9 +433,9 @@ def _compose(job: Job) -> DictConfig:
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an error that survives the way to the parent."""
+    """Return the error, or a replacement if it cannot be sent to the parent."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever its class does when it is copied
+    except Exception:  # its class may raise anything when it is copied
         return JobLostError(f"the job failed with {type(error).__name__}: {error}")
     return error

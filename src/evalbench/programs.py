@@ -47,7 +47,7 @@ def run(name: str, program: Callable[[], int]) -> int:
     _ignore_warnings_as_errors()
     _print_whatever_the_console_lacks()
     try:
-        with shell_outside(), interrupts.alike():
+        with shell_outside(), interrupts.as_keyboard_interrupt():
             code = program()
             sys.stdout.flush()
     except (InputError, StorageError, OSError, KeyboardInterrupt) as error:

@@ -1,4 +1,4 @@
-"""Where, when and with what a trial was trained: recorded beside it, never part of its identity."""
+"""Collect the provenance of trials: time, commit, machine and versions. It is stored but never part of an identity."""
 
 import os
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ("evalbench-dl", "torch", "pytorch-lightning", "numpy", "scikit-learn
 
 
 def collect() -> dict[str, Any]:
-    """Return the provenance of results that are ready now."""
+    """Return the provenance of results that have just been computed."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
@@ -23,12 +23,12 @@ def collect() -> dict[str, Any]:
 
 
 def machine() -> str:
-    """Return what this machine is, as far as speed goes."""
+    """Return a description of the parts of this machine that determine its speed."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_device()}"
 
 
 def _device() -> str:
-    """Return what accelerates, without importing torch: the driver tells."""
+    """Return the GPUs or "CPU", read from the driver's files without importing torch."""
     files = Path("/proc/driver/nvidia/gpus").glob("*/information")
     lines = [line for file in files for line in file.read_text().splitlines() if line.startswith("Model:")]
     names = [line.split(":", 1)[1].strip() for line in lines]
@@ -43,13 +43,13 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> str | None:
-    """Return the commit of the checkout that this code runs from, `+` behind it where files differ, or None."""
-    here = Path(__file__).resolve().parent
+    """Return the commit of the checkout that this code runs from, with a `+` if files differ; None if there is none."""
+    folder = Path(__file__).resolve().parent
     try:
-        top = _git(here, "rev-parse", "--show-toplevel")
-        if Path(top) / "src" / "evalbench" != here:
-            return None  # installed into an environment inside somebody else's repository
-        return _git(here, "rev-parse", "--short=12", "HEAD") + ("+" if _git(here, "status", "--porcelain") else "")
+        top = _git(folder, "rev-parse", "--show-toplevel")
+        if Path(top) / "src" / "evalbench" != folder:
+            return None  # installed into an environment inside another repository
+        return _git(folder, "rev-parse", "--short=12", "HEAD") + ("+" if _git(folder, "status", "--porcelain") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 

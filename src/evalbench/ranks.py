@@ -1,7 +1,7 @@
-"""The processes that train one cell together: which of them this one is, and what they tell each other.
+"""Identify this process among the processes that train one cell together, and let them exchange values.
 
-The launcher makes the group. Rank zero decides what is trained and writes what came of it; the others help. They talk
-through pipes here, and through `torch.distributed` where Lightning trains data-parallel.
+The launcher makes the group. Rank zero decides what is trained and writes the results; the other ranks help. Ranks
+exchange values through pipes here, and through `torch.distributed` when Lightning trains data-parallel.
 """
 
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place in its group, alone unless told otherwise."""
+    """Hold this process's rank in its group; by default it is alone."""
 
     index: int = 0
     count: int = 1
     pipes: Sequence["Connection[Any, Any]"] = ()
-    """In rank zero one to every other rank, in any other rank the one to rank zero."""
+    """In rank zero the pipes to all other ranks; in any other rank the pipe to rank zero."""
 
     def agree(self, value: T) -> T:
-        """Return, in every rank, what rank zero gave."""
+        """Return rank zero's value in every rank."""
         if self.index:
             answer: T = self.pipes[0].recv()
             return answer
@@ -31,22 +31,22 @@ class Ranks:
         return value
 
     def gather(self, value: T) -> list[T]:
-        """Return in rank zero what every rank gave, in their order; elsewhere nothing."""
+        """Return the values of all ranks in their order in rank zero, and an empty list in any other rank."""
         if self.index:
             self.pipes[0].send(value)
             return []
         return [value, *(pipe.recv() for pipe in self.pipes)]
 
 
-_here = Ranks()
+_current = Ranks()
 
 
-def here() -> Ranks:
-    """Return this process's place."""
-    return _here
+def current() -> Ranks:
+    """Return this process's rank."""
+    return _current
 
 
-def join(group: Ranks) -> None:
-    """Take a place, once, when the process starts."""
-    global _here
-    _here = group
+def join(rank: Ranks) -> None:
+    """Set this process's rank, once, when it starts."""
+    global _current
+    _current = rank

@@ -1,9 +1,9 @@
-"""Every random number of a trial comes from one of four roles, each with a seed of its own; a search has two more.
+"""Derive the seeds of trials: each of four roles of random numbers has its own seed, and a search has two more roles.
 
-A seed is a hash of (root seed, workload, phase, role, seed index) and of nothing else: it does not depend on the
-technique, so techniques are compared on the same splits, initial draws and data order (paired), nor on the cohort or
-the order of calls, so a trial's result is the same wherever it is trained. The phases share no seed: what tuning was
-fitted to is never what is measured. Repeated studies share none either: their means must not share noise.
+A seed is a hash of (root seed, workload, phase, role, seed index) alone. It does not depend on the technique, so
+techniques are compared on the same splits, initial draws and data order (paired). It depends neither on the cohort nor
+on the order of calls, so a trial's result is the same in any cohort. The phases share no seed, so measurements are
+independent of tuning. Repeated studies share no seed either, so their means do not share noise.
 """
 
 import hashlib
@@ -12,22 +12,22 @@ from typing import Any, TypeVar
 
 S = TypeVar("S", bound=Any)
 STUDY_SEEDS = 1_000_000
-"""Seed indices that each study of a repeated search has for its measured trials, whatever their number."""
+"""The number of seed indices reserved for the measured trials of each study of a repeated search."""
 
 
 class Role(StrEnum):
-    """What a stream of random numbers is used for."""
+    """Name the use of a stream of random numbers."""
 
     SPLIT = "split"
     INIT = "init"
     ORDER = "order"
     NOISE = "noise"
-    DEVELOPMENT = "development"  # which rows a search may see
-    SEARCH = "search"  # what a sampler draws
+    DEVELOPMENT = "development"  # the rows that a search may see
+    SEARCH = "search"  # the draws of a sampler
 
 
 class Phase(StrEnum):
-    """What a trial is for."""
+    """Name the purpose of a trial."""
 
     TUNE = "tune"  # its validation score chooses hyperparameters
     MEASURE = "measure"  # its test score is the result
@@ -39,7 +39,7 @@ def seeds_of(study: int, count: int) -> range:
 
 
 def study_of(seed: S) -> tuple[S, S]:
-    """Return the study that a measured trial's seed index belongs to, and its number there; arrays are taken too."""
+    """Return the study of a measured trial's seed index, and its number in the study; also elementwise for arrays."""
     return seed // STUDY_SEEDS, seed % STUDY_SEEDS
 
 
@@ -50,12 +50,12 @@ def derive(root: int, workload: str, role: Role, index: int, phase: Phase = Phas
 
 
 def derive_draw(root: int, workload: str, study: str, number: int) -> int:
-    """Return the 32-bit seed that a sampler draws one candidate of a study with, whatever was drawn before."""
+    """Return the 32-bit seed of a sampler for one candidate of a study, independent of earlier draws."""
     return _hash(f"{root}/{workload}/{Role.SEARCH.value}/{study}/{number}") % 2**32
 
 
 def derive_epoch(order_seed: int, epoch: int) -> int:
-    """Return the seed of one epoch's order, so that any epoch can be drawn without the ones before it."""
+    """Return the seed of one epoch's order, so that any epoch can be drawn without earlier epochs."""
     return _hash(f"{order_seed}/{epoch}")
 
 

@@ -62,20 +62,20 @@ def spanned(spaces: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict
 
     A dimension that is a range in one space and choices in another keeps the form of the first space.
     """
-    whole: dict[str, dict[str, Any]] = {}
+    union: dict[str, dict[str, Any]] = {}
     for path, spec in ((path, spec) for space in spaces for path, spec in space.items()):
-        known = whole.setdefault(path, dict(spec))
-        if "choices" in known and "choices" in spec:
-            known["choices"] = [*known["choices"], *(c for c in spec["choices"] if c not in known["choices"])]
-        elif "choices" not in known and "choices" not in spec:
-            known |= {"low": min(known["low"], spec["low"]), "high": max(known["high"], spec["high"])}
+        merged = union.setdefault(path, dict(spec))
+        if "choices" in merged and "choices" in spec:
+            merged["choices"] = [*merged["choices"], *(c for c in spec["choices"] if c not in merged["choices"])]
+        elif "choices" not in merged and "choices" not in spec:
+            merged |= {"low": min(merged["low"], spec["low"]), "high": max(merged["high"], spec["high"])}
             for flag in ("log", "integer"):
                 if not spec.get(flag):
-                    known.pop(flag, None)
-    return whole
+                    merged.pop(flag, None)
+    return union
 
 
-def place_of(spec: Mapping[str, Any], value: float) -> float:
+def position_of(spec: Mapping[str, Any], value: float) -> float:
     """Return the position of a value in a range, given as `Dimension.spec` does: 0 at its low end, 1 at its high."""
     low, high = float(spec["low"]), float(spec["high"])
     if spec.get("log"):
@@ -87,7 +87,7 @@ def bound_of(spec: Mapping[str, Any], value: Any) -> str | None:
     """Return `low` or `high` if a value is at that end of its range; choices have no ends."""
     if "choices" in spec:
         return None
-    fraction = place_of(spec, float(value))
+    fraction = position_of(spec, float(value))
     return "low" if fraction <= NEAR else "high" if fraction >= 1 - NEAR else None
 
 
@@ -103,23 +103,23 @@ def parse(tree: Any, group: str) -> tuple[Dimension, ...]:
 
 def _dimensions(tree: Mapping[str, Any], key: str, path: str) -> Iterator[Dimension]:
     for name, value in tree.items():
-        here, target = f"{key}.{name}", f"{path}.{name}" if path else str(name)
+        inner_key, target = f"{key}.{name}", f"{path}.{name}" if path else str(name)
         if value is None:  # a dimension that the command line removed from the YAML
             continue
         if not isinstance(value, Mapping):
             rule = "must be a range or choices"
-            raise ConfigError(here, rule, value, "give {low: A, high: B}, {choices: [A, B]}, or null for none")
+            raise ConfigError(inner_key, rule, value, "give {low: A, high: B}, {choices: [A, B]}, or null for none")
         if "choices" in value or RANGE_KEYS & value.keys():
-            yield _dimension(value, here, target)
+            yield _dimension(value, inner_key, target)
         else:
-            yield from _dimensions(value, here, target)
+            yield from _dimensions(value, inner_key, target)
 
 
 def _dimension(value: Mapping[str, Any], key: str, path: str) -> Dimension:
     if "choices" in value:
         choices = value["choices"]
-        known = isinstance(choices, list) and all(isinstance(c, bool | int | float | str) or c is None for c in choices)
-        if not known or not choices or len({json.dumps(c) for c in choices}) < len(choices):
+        plain = isinstance(choices, list) and all(isinstance(c, bool | int | float | str) or c is None for c in choices)
+        if not plain or not choices or len({json.dumps(c) for c in choices}) < len(choices):
             rule = "must be a list of different numbers or words"
             raise ConfigError(f"{key}.choices", rule, dict(value), "for example {choices: [16, 32, 64]}")
         return Dimension(path, choices=tuple(choices))
@@ -127,9 +127,9 @@ def _dimension(value: Mapping[str, Any], key: str, path: str) -> Dimension:
     if unknown:
         raise ConfigError(f"{key}.{unknown[0]}", "is not a setting of a range", remedy="give low, high, log, integer")
     log, integer = (value.get(flag) or False for flag in ("log", "integer"))
-    for flag, given in (("log", log), ("integer", integer)):
-        if not isinstance(given, bool):
-            raise ConfigError(f"{key}.{flag}", "must be true or false", given, "leave it out for false")
+    for flag, setting in (("log", log), ("integer", integer)):
+        if not isinstance(setting, bool):
+            raise ConfigError(f"{key}.{flag}", "must be true or false", setting, "leave it out for false")
     low, high = (_end(value.get(end), f"{key}.{end}", integer) for end in ("low", "high"))
     if low >= high:
         raise ConfigError(key, "must have low below high", dict(value), f"raise {key}.high")
@@ -141,8 +141,8 @@ def _dimension(value: Mapping[str, Any], key: str, path: str) -> Dimension:
 def _end(value: Any, key: str, integer: bool) -> float:
     numeric = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not numeric or (integer and value != int(value)):
-        kind = "a whole number" if integer else "a number"
-        raise ConfigError(key, f"must be {kind}", value, f"for example {key}={'16' if integer else '0.001'}")
+        rule = "must be a whole number" if integer else "must be a number"
+        raise ConfigError(key, rule, value, f"for example {key}={'16' if integer else '0.001'}")
     return int(value) if integer else float(value)
 
 
@@ -156,19 +156,18 @@ def replaced(tree: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, An
 
 def _replaced(tree: Any, parts: list[str], value: Any, path: str) -> Any:
     first, *rest = parts
-    here: Any = tree
-    key: Any = int(first) if isinstance(here, list) and first.isdecimal() else first
-    known = key < len(here) if isinstance(key, int) else isinstance(here, Mapping) and key in here
-    if not known:
-        names = here if isinstance(here, Mapping) else range(len(here)) if isinstance(here, list) else ()
+    key: Any = int(first) if isinstance(tree, list) and first.isdecimal() else first
+    exists = key < len(tree) if isinstance(key, int) else isinstance(tree, Mapping) and key in tree
+    if not exists:
+        names = tree if isinstance(tree, Mapping) else range(len(tree)) if isinstance(tree, list) else ()
         listed = ", ".join(str(name) for name in names if name not in ("_target_", "space"))
         remedy = f"there are {listed}" if listed else "the value before the last dot has no parts"
         raise ConfigError("search space", "must name keys that the configuration has", path, remedy)
-    if not rest and isinstance(here[key], Mapping):
+    if not rest and isinstance(tree[key], Mapping):
         remedy = f"name a key below it; to compare whole options, sweep over them: {path}=A,B"
         raise ConfigError("search space", "must name single values, not a group of settings", path, remedy)
-    changed = {**here} if isinstance(here, Mapping) else [*here]
-    changed[key] = _replaced(here[key], rest, value, path) if rest else value
+    changed = {**tree} if isinstance(tree, Mapping) else [*tree]
+    changed[key] = _replaced(tree[key], rest, value, path) if rest else value
     return changed
 
 

@@ -1,7 +1,7 @@
-"""Final weights of chosen trials: safetensors beside a description, from which the plain single model is made again.
+"""Save the best weights of trials as safetensors with a description, and load them as a plain single model.
 
-What does not train and is the same in all trials of a cohort is their *base*: one file for all, named by its hash.
-`load(path)` needs no store and no cohort. Its module can be called, exported or trained further.
+The tensors that do not train and are the same in all trials of a cohort are their *base*: one file, named by its hash.
+`load(path)` needs no store and no cohort. The module that it returns can be called, exported or trained further.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ from evalbench.workloads import Dataset, Scaling
 
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
 NETWORKS = ("evalbench.models", "torch.nn")
-"""Packages whose networks `load` makes whoever wrote the description."""
+"""Packages whose networks `load` builds for any description."""
 
 
 class Predictor(nn.Module):
-    """A trial's network with its preprocessing: rows as the data set holds them in, predictions out."""
+    """Map rows as the data set holds them to predictions, by a trial's network and its preprocessing."""
 
-    mean: Tensor  # (D,), as is the next
-    std: Tensor
+    mean: Tensor  # (D,)
+    std: Tensor  # (D,)
     target_mean: Tensor  # ()
     target_std: Tensor
 
@@ -50,8 +50,8 @@ class Predictor(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return class probabilities `(B, classes)`, token probabilities `(B, D, tokens)` or numbers `(B,)`.
 
-        `rows` is `(B, D)`: floating point, NaN for a missing value, or int64 tokens. Numbers are in the target's
-        own unit. Float64, as it is tested.
+        `rows` is `(B, D)`: floating point, NaN for missing values, or int64 tokens. Predicted numbers are in the
+        target's own unit. Predictions are float64, as in the test.
         """
         wide = torch.promote_types(self.mean.dtype, torch.float32)
         if rows.is_floating_point():
@@ -66,16 +66,16 @@ def folder(cell: Path, seed: int) -> Path:
 
 
 @contextmanager
-def writing(place: Path) -> Iterator[None]:
-    """Raise `StorageError` if weights cannot be written: that is no failure of the training."""
+def writing(path: Path) -> Iterator[None]:
+    """Raise `StorageError` if weights cannot be written, because the training itself has not failed."""
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise StorageError(f"the weights in {place}", " ".join(str(error).split())) from error
+        raise StorageError(f"the weights in {path}", " ".join(str(error).split())) from error
 
 
 def save_base(cell: Path, shared: Mapping[str, Tensor]) -> str | None:
-    """Write the tensors that all trials share beside the folder of their cell, once; return their hash or None."""
+    """Write the shared tensors of all trials beside the folder of their cell, once; return their hash, or None."""
     if not shared:
         return None
     tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in shared.items()}
@@ -83,9 +83,9 @@ def save_base(cell: Path, shared: Mapping[str, Tensor]) -> str | None:
     path = _base_path(cell, name)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{name}.{os.getpid()}")
-        save_file({key: value.clone() for key, value in tensors.items()}, beside)
-        beside.rename(path)
+        temporary = path.with_name(f".{name}.{os.getpid()}")
+        save_file({key: value.clone() for key, value in tensors.items()}, temporary)
+        temporary.rename(path)
     return name
 
 
@@ -110,17 +110,17 @@ def save(
     base: str | None,
     result: TrialResult,
 ) -> None:
-    """Write a trial's weights and their description, replacing an existing folder; a crash leaves no half a folder.
+    """Write a trial's weights and their description; replace an existing folder, and leave none half done on a crash.
 
-    `weights` are those that the trial does not share with the others: they are in the base of that hash.
+    `weights` are the trial's own tensors. `base` is the hash of the tensors that it shares with the other trials.
     """
-    beside = path.with_name(f".{path.name}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+    temporary = path.with_name(f".{path.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
     tensors = {f"network.{name}": value for name, value in weights.items()}
     for name, value in asdict(scaling).items():
         tensors[name] = torch.as_tensor(value, dtype=torch.float64 if config.precision == "64-true" else torch.float32)
-    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, beside / WEIGHTS)
+    save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, temporary / WEIGHTS)
     description = {
         "model": config.model.spec(),
         "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
@@ -138,43 +138,43 @@ def save(
         "metrics": result.metrics,
         "config": config.tree,
     }
-    (beside / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
+    (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
     shutil.rmtree(path, ignore_errors=True)
-    beside.rename(path)
+    temporary.rename(path)
 
 
 def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
-    """Make the model of a saved trial again, ready to predict; raise `DataError` if the folder does not hold one.
+    """Rebuild the model of a saved trial, ready to predict; raise `DataError` if the folder does not hold one.
 
-    A description names the code that makes the model. Only networks of evalbench and PyTorch are made, and what
-    `packages` names, modules or packages that you trust; nothing else is imported.
+    A description names the code that builds the model. Only networks of evalbench and PyTorch are built, and those of
+    `packages`, the modules or packages that you trust. Nothing else is imported.
     """
     path = Path(path)
     try:
-        described = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
-        tensors = {**load_file(path / WEIGHTS), **_load_base(path.absolute().parent, described.get("base"))}
-        _check_code(path / DESCRIPTION, [described["model"], described["activation"]], packages)
-        activation, image = dict(described["activation"]), described["image"]
+        description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        tensors = {**load_file(path / WEIGHTS), **_load_base(path.absolute().parent, description.get("base"))}
+        _check_code(path / DESCRIPTION, [description["model"], description["activation"]], packages)
+        activation, image = dict(description["activation"]), description["image"]
         gain = activation.pop("gain")
-        model, module = _component("model", described["model"]), _component("activation", activation)
-        features, double = len(described["features"]), described["precision"] == "64-true"
-        shape = models.Shape(features, described["out_features"], image and tuple(image), described["vocabulary"])
-        task = TASKS[described["kind"]]
+        model, module = _component("model", description["model"]), _component("activation", activation)
+        features, double = len(description["features"]), description["precision"] == "64-true"
+        shape = models.Shape(features, description["out_features"], image and tuple(image), description["vocabulary"])
+        task = TASKS[description["kind"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        remedy = "name a folder that save=best or save=all wrote"
+        remedy = "give a folder written by save=best or save=all"
         raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
-    for change in own_code.changes(described.get("code"), {**model.code(), **module.code()}):
+    for change in own_code.changes(description.get("code"), {**model.code(), **module.code()}):
         warnings.warn(f"{path}: {change}: its predictions may differ from the tested ones", stacklevel=2)
     network = models.build_seeded(0, model, ActivationConfig(module, gain), shape)
     predictor = Predictor(network, task, features)
     if double:
         predictor = predictor.double()
-    wanted = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights once
-    if wanted.keys() != tensors.keys() or any(wanted[name].shape != value.shape for name, value in tensors.items()):
+    needed = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights appear once
+    if needed.keys() != tensors.keys() or any(needed[name].shape != value.shape for name, value in tensors.items()):
         remedy = "load it with the model's code that it was saved with"
         raise DataError(f"{path}: must hold the weights of the model that {DESCRIPTION} describes: {remedy}")
     with torch.no_grad():
-        for name, value in wanted.items():
+        for name, value in needed.items():
             value.copy_(tensors[name])
     return predictor.eval()
 
@@ -184,25 +184,25 @@ def _load_base(cell: Path, name: str | None) -> dict[str, Tensor]:
         return {}
     path = _base_path(cell, name)
     if not path.is_file():
-        raise DataError(f"{path}: must be there, the weights build on it: copy the folder {BASES} along with them")
+        raise DataError(f"{path}: must exist, because the weights need it: copy the folder {BASES} along with them")
     tensors = load_file(path)
     if _hash(tensors) != name:
-        raise DataError(f"{path}: must hold what its name says, and has been changed: write it again with save=best")
+        raise DataError(f"{path}: must match the hash in its name, but has been changed: write it again with save=best")
     return tensors
 
 
 def _check_code(description: Path, settings: Any, packages: Sequence[str]) -> None:
-    """Refuse code that is not trusted, before any of it is imported; raise `DataError`."""
+    """Raise `DataError` for code that is not trusted, before any of it is imported."""
     for name in own_code.targets(settings):
         trusted = "${" not in json.dumps(settings) and _is_in(name, [*NETWORKS, *packages])
         if not (trusted and _is_trusted(Component("model", name, {}).locate(), packages)):
             rule = f"must be made of networks of {' and '.join([*NETWORKS, *packages])}, not {name!r}"
-            remedy = f"if you trust whoever wrote it, say load_weights(…, packages=[{name.partition('.')[0]!r}])"
+            remedy = f"if you trust its author, use load_weights(…, packages=[{name.partition('.')[0]!r}])"
             raise DataError(f"{description}: {rule}: {remedy}")
 
 
 def _is_trusted(target: Any, packages: Sequence[str]) -> bool:
-    """Return whether code was defined in the module of its name: modules also hold imported code."""
+    """Return whether code is defined in a trusted module, because modules also contain imported names."""
     module = str(getattr(target, "__module__", ""))
     is_network = isinstance(target, type) and issubclass(target, nn.Module)
     return _is_in(module, packages) or (is_network and _is_in(module, NETWORKS))

@@ -76,7 +76,7 @@ def test_a_base_is_written_once_and_checked_when_it_is_read(tmp_path: Path) -> N
     with pytest.raises(DataError, match="has been changed"):
         weights.load(tmp_path / "cell/s0", packages=["networks"])
     base.unlink()
-    with pytest.raises(DataError, match="must be there"):
+    with pytest.raises(DataError, match="must exist"):
         weights.load(tmp_path / "cell/s0", packages=["networks"])
 
 

@@ -1,6 +1,6 @@
-"""Every shipped model in a cohort gives each trial what it would have got alone, and what a plain PyTorch loop gives.
+"""Every shipped model gives the same results in a cohort, in a cohort of one, and in a plain PyTorch loop.
 
-Weights tied to each other, buffers of BatchNorm, embeddings and attention are where a member axis goes wrong silently.
+A member axis may go wrong silently in tied weights, buffers of BatchNorm, embeddings and attention.
 """
 
 import pytest
@@ -37,15 +37,17 @@ OPTIMIZERS = {
     ),
     "muon": ("optimizer=muon",),
 }
-# Batch sizes that divide the training rows: each other size is one more graph to trace.
+# Batch sizes that divide the training rows: each other size needs one more traced graph.
 BUDGET = ("budget=steps", "budget.steps=12", "budget.validations=3")
 TOLERANCE = 2e-4 if torch.cuda.is_available() else 1e-5
-"""Relative, of losses after 12 steps in 32 bits: sums are taken in another order, about 1e-7 on a CPU, a few 1e-5 on a
-GPU, whose convolutions are others; an undone tie is 3e-4."""
+"""The relative tolerance of losses after 12 steps in 32 bits: sums have another order.
+
+Differences are about 1e-7 on a CPU, and a few 1e-5 on a GPU with its other convolutions. Without a tie they are 3e-4.
+"""
 ROUNDED = 2e-3
-"""The same for Muon, which turns gradients into directions in 16 bits: a last digit more or less is then a step."""
+"""The tolerance for Muon, which computes directions in 16 bits, so that a last digit can change a whole step."""
 PAIRS = [(case, optimizer) for case in CASES for optimizer in OPTIMIZERS]
-# A part of a batch has other means than the batch: that pair is refused.
+# This pair is refused: a part of a batch has other means than the batch.
 PAIRS.remove(("cnn with BatchNorm", "adafactor, in parts"))
 QUICK = [(case, "adam") for case in ("cnn with BatchNorm", "tied transformer", "encoder")]
 
@@ -69,7 +71,7 @@ def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: 
         assert [point.val_loss for point in result.curve] == pytest.approx(plain.val_losses, rel=tolerance)
         assert result.metrics == pytest.approx(plain.metrics, rel=tolerance, abs=tolerance)  # R² may be near 0
     assert together[0].metrics != together[1].metrics
-    assert plain.val_losses[-1] != pytest.approx(plain.val_losses[0], rel=1e-3)  # it has learned something
+    assert plain.val_losses[-1] != pytest.approx(plain.val_losses[0], rel=1e-3)  # the model has learned
 
 
 @pytest.mark.slow
@@ -77,8 +79,8 @@ def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: 
 @pytest.mark.parametrize("case", ["cnn with BatchNorm", "tied transformer"])
 def test_models_train_in_other_precisions(case: str, precision: str) -> None:
     cell = make_cell(*CASES[case], *BUDGET, f"trainer.precision={precision}")
-    other = cell_of(case, "adam")
-    (single,) = training.train(other.config, other.dataset, other.entrants(0))
+    single_cell = cell_of(case, "adam")
+    (single,) = training.train(single_cell.config, single_cell.dataset, single_cell.entrants(0))
     (result, _) = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     tolerance = 0.1 if precision == "bf16-mixed" else TOLERANCE
     assert result.curve[-1].val_loss == pytest.approx(single.curve[-1].val_loss, rel=tolerance)

@@ -34,7 +34,7 @@ def test_seed_step_call_and_row_each_give_other_numbers() -> None:
     assert all((other != base).all() for other in others)
 
 
-def test_keys_do_not_depend_on_how_steps_are_cut_into_blocks() -> None:
+def test_keys_do_not_depend_on_how_steps_are_cut_into_chunks() -> None:
     whole = step_keys(SEEDS, 0, 9)
     assert torch.equal(whole[4:], step_keys(SEEDS, 4, 5))
     assert torch.equal(whole[:, 1], step_keys(SEEDS[1:2], 0, 9)[:, 0])
@@ -46,7 +46,7 @@ def test_a_micro_batch_gets_its_rows_of_the_whole_batchs_mask() -> None:
     assert torch.equal(whole[4:7], uniform(key(), 1, (3, 3, 2), torch.tensor(4)))
 
 
-def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
+def test_dropout_keeps_the_mean_and_drops_its_share() -> None:
     with MemberNoise(key(), ZERO):
         outputs = nn.Dropout(0.3)(torch.ones(200, 500))
         channels = nn.Dropout2d(0.5)(torch.ones(50, 40, 3, 3))
@@ -73,13 +73,13 @@ def test_members_draw_from_their_own_streams_inside_vmap() -> None:
             return F.dropout(inputs, 0.5)
 
     together = vmap(draw)(keys, torch.ones(3, 8, 5))
-    for member in range(3):
-        assert torch.equal(together[member], draw(keys[member], torch.ones(8, 5)))
+    for slot in range(3):
+        assert torch.equal(together[slot], draw(keys[slot], torch.ones(8, 5)))
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_attention_written_out_is_attention(causal: bool) -> None:
+def test_attention_written_out_equals_torchs_attention(causal: bool) -> None:
     query, keys, value = torch.randn(3, 2, 4, 6, 8, generator=torch.Generator().manual_seed(0)).unbind()
     with MemberNoise(key(), ZERO):
-        ours = F.scaled_dot_product_attention(query, keys, value, is_causal=causal)
-    assert torch.allclose(ours, F.scaled_dot_product_attention(query, keys, value, is_causal=causal), atol=1e-6)
+        attended = F.scaled_dot_product_attention(query, keys, value, is_causal=causal)
+    assert torch.allclose(attended, F.scaled_dot_product_attention(query, keys, value, is_causal=causal), atol=1e-6)

@@ -1,4 +1,4 @@
-"""What a network and an optimizer keep, and a network's noise, belong to one member, whatever becomes of the others."""
+"""The state of networks and optimizers and the noise belong to one member, whatever happens to other members."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class KilledError(Exception):
 
 
 def break_off(cell: Cell, path: Path, optimizer: str = "") -> None:
-    """Train two members until after the second round, and leave a checkpoint."""
+    """Train two members until after the second validation, and leave a checkpoint."""
     cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1))
     checkpoints.attach(cohort, path, 0)
     save = cohort.on_interval_end
@@ -49,21 +49,21 @@ def break_off(cell: Cell, path: Path, optimizer: str = "") -> None:
 
 
 @pytest.mark.parametrize("network", ["Counter", "MergedLora", "BufferInPlace"])
-def test_a_resumed_network_goes_on_with_what_it_kept_in_python(network: str, tmp_path: Path) -> None:
+def test_a_resumed_network_keeps_its_python_state(network: str, tmp_path: Path) -> None:
     cell = cell_of(f"peoples_networks.{network}")
     whole = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     break_off(cell, tmp_path / "x.pt")
     assert training.train(cell.config, cell.dataset, cell.entrants(0, 1), tmp_path / "x.pt") == whole
 
 
-def test_what_cannot_be_saved_is_not_resumed_from_a_wrong_state(tmp_path: Path) -> None:
+def test_a_network_that_cannot_be_saved_leaves_no_checkpoint(tmp_path: Path) -> None:
     cell = cell_of("peoples_networks.OwnPythonGenerator")
     break_off(cell, tmp_path / "x.pt")
     assert not (tmp_path / "x.pt").exists()
 
 
 class Stepping(torch.optim.Optimizer):
-    """SGD whose rate falls with a count on the instance, and with another one in its group."""
+    """SGD whose rate falls with a count on the instance and a count in its group."""
 
     def __init__(self, params, lr=0.5) -> None:  # type: ignore[no-untyped-def]
         super().__init__(params, {"lr": lr, "count": 0})
@@ -89,9 +89,9 @@ class Holding(Stepping):
             parameter.data.lerp_(first, 0.1)
 
 
-@pytest.mark.parametrize("kind", ["Stepping", "Holding"])
-def test_an_optimizers_own_state_survives_its_neighbours_end(kind: str) -> None:
-    component = Component("optimizer", f"{__name__}.{kind}", {"lr": 0.5})
+@pytest.mark.parametrize("optimizer", ["Stepping", "Holding"])
+def test_an_optimizers_own_state_survives_the_end_of_another_member(optimizer: str) -> None:
+    component = Component("optimizer", f"{__name__}.{optimizer}", {"lr": 0.5})
     start = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
     def survivor(ends_at: int | None) -> Tensor:
@@ -107,10 +107,10 @@ def test_an_optimizers_own_state_survives_its_neighbours_end(kind: str) -> None:
     assert torch.equal(survivor(None), survivor(5))
 
 
-@pytest.mark.parametrize("kind", ["Stepping", "Holding"])
+@pytest.mark.parametrize("optimizer", ["Stepping", "Holding"])
 @pytest.mark.slow
-def test_an_optimizers_own_state_is_resumed(kind: str, tmp_path: Path) -> None:
-    own = (f"optimizer._target_={__name__}.{kind}", "~optimizer.momentum", "optimizer.lr=0.5")
+def test_an_optimizers_own_state_is_resumed(optimizer: str, tmp_path: Path) -> None:
+    own = (f"optimizer._target_={__name__}.{optimizer}", "~optimizer.momentum", "optimizer.lr=0.5")
     cell = cell_of("networks.Dropped", *own)
     whole = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     break_off(cell, tmp_path / "x.pt")
@@ -133,15 +133,15 @@ PARTS = [
 
 @pytest.mark.parametrize("network", PARTS)
 @pytest.mark.slow
-def test_noise_does_not_depend_on_how_a_batch_is_cut(network: str) -> None:
+def test_noise_does_not_depend_on_how_a_batch_is_split(network: str) -> None:
     whole, parts = (
         cell_of(f"peoples_networks.{network}", "budget.epochs=2", *more)
         for more in ((), ("trainer.microbatch_size=10",))
     )
     checks.check(parts.config, parts.dataset)
-    (one,) = training.train(whole.config, whole.dataset, whole.entrants(0))
-    (other,) = training.train(parts.config, parts.dataset, parts.entrants(0))
-    assert losses(one) == pytest.approx(losses(other), rel=1e-4)
+    (unsplit,) = training.train(whole.config, whole.dataset, whole.entrants(0))
+    (split,) = training.train(parts.config, parts.dataset, parts.entrants(0))
+    assert losses(unsplit) == pytest.approx(losses(split), rel=1e-4)
 
 
 @pytest.mark.parametrize("network", ["LstmWithDropout", "RandomChoices", "BatchNorm", "BufferAssigned"])
@@ -151,7 +151,7 @@ def test_a_network_whose_halves_do_not_add_up_is_refused_in_parts(network: str) 
         checks.check(cell.config, cell.dataset)
 
 
-# ── what is asked for and what is refused ─────────────────────────────────────────────────────────────────────────────
+# ── settings and refusals ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_weights_of_a_network_with_state_in_python_are_not_saved_without_it() -> None:
@@ -206,9 +206,9 @@ def test_a_member_that_raises_ends_alone(tmp_path: Path) -> None:
     cell = cell_of("networks.Dropped", *own)
     entrants = [Entrant(0, Phase.MEASURE, {"lr": lr}) for lr in (0.1, 13, 0.2, 0.3)]
     ended: dict[float, TrialResult | Exception] = {}
-    for members, results in training.train_all(cell.config, cell.dataset, entrants, "cell"):
-        for place, member in enumerate(members):
-            ended[member.settings["lr"]] = results if isinstance(results, Exception) else results[place]
+    for cohort, results in training.train_all(cell.config, cell.dataset, entrants, "cell"):
+        for slot, entrant in enumerate(cohort):
+            ended[entrant.settings["lr"]] = results if isinstance(results, Exception) else results[slot]
     assert [lr for lr, result in ended.items() if isinstance(result, Exception)] == [13]
     for entrant in (entrants[0], entrants[2]):
         together, (alone,) = ended[entrant.settings["lr"]], training.train(cell.config, cell.dataset, [entrant])
@@ -216,7 +216,7 @@ def test_a_member_that_raises_ends_alone(tmp_path: Path) -> None:
         assert together.metrics == pytest.approx(alone.metrics, rel=1e-4)
 
 
-def test_a_networks_first_weights_come_from_its_seed_whoever_draws_them() -> None:
+def test_a_networks_initial_weights_come_from_its_seed_with_any_library() -> None:
     cell = cell_of("peoples_networks.NumpyInit")
     (together, _) = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     assert losses(together) == pytest.approx(train_plainly(cell, 0).val_losses, rel=1e-4)

@@ -1,4 +1,4 @@
-"""One step for C members equals C lone steps, for every optimizer class, fast path or not."""
+"""One step for C members equals C steps of single members, for every optimizer class, fused or not."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ SETTINGS = {
 
 
 def gradients(parameters: dict[str, nn.Parameter], step: int) -> dict[str, Tensor]:
-    """Gradients that depend on the parameters, as real ones do, and differ between members."""
+    """Return gradients that depend on the parameters and differ between members."""
     return {name: torch.sin(3 * value.detach() + step) + 0.1 * value.detach() for name, value in parameters.items()}
 
 
@@ -32,7 +32,7 @@ def gradients(parameters: dict[str, nn.Parameter], step: int) -> dict[str, Tenso
     [*sorted(optimizer_class.__name__ for optimizer_class in ELEMENTWISE), "Adafactor", "ASGD"],
     ids=lambda name: name,
 )
-def test_c_members_move_like_c_lone_parameters(name: str) -> None:
+def test_c_members_move_like_c_single_parameters(name: str) -> None:
     component = Component("optimizer", f"torch.optim.{name}", SETTINGS.get(name, {"lr": 0.1}))
     generator = torch.Generator().manual_seed(0)
     start = {key: torch.randn(C, *shape, generator=generator) for key, shape in SHAPES.items()}
@@ -42,15 +42,15 @@ def test_c_members_move_like_c_lone_parameters(name: str) -> None:
     for step in range(50):
         cohort.step(gradients(stacked, step))
 
-    for member in range(C):
-        lone = {key: nn.Parameter(value[member].clone()) for key, value in start.items()}
-        optimizer = component.build(list(lone.values()))
+    for member_index in range(C):
+        single = {key: nn.Parameter(value[member_index].clone()) for key, value in start.items()}
+        optimizer = component.build(list(single.values()))
         for step in range(50):
-            for key, gradient in gradients(lone, step).items():
-                lone[key].grad = gradient
+            for key, gradient in gradients(single, step).items():
+                single[key].grad = gradient
             optimizer.step()
         for key in SHAPES:
-            assert torch.allclose(stacked[key][member], lone[key], rtol=1e-5, atol=1e-6)
+            assert torch.allclose(stacked[key][member_index], single[key], rtol=1e-5, atol=1e-6)
 
 
 MEMBERS: dict[str, tuple[str, list[dict[str, Any]], int]] = {
@@ -75,20 +75,20 @@ def test_members_may_differ_in_any_hyperparameter(case: str) -> None:
     for step in range(20):
         cohort.step(gradients(stacked, step))
     kept = {key: nn.Parameter(value.data[[0, 2]]) for key, value in stacked.items()}
-    cohort.keep([0, 2], kept)  # the middle member ends; the others' optimizer state goes with them
+    cohort.keep([0, 2], kept)  # the middle member ends; the optimizer state of the others stays
     for step in range(20, 40):
         cohort.step(gradients(kept, step))
 
-    for place, member in enumerate((0, 2)):
-        lone = {key: nn.Parameter(value[member].clone()) for key, value in start.items()}
-        settings = {"lr": 0.1, **members[member]}
-        optimizer = Component("optimizer", f"torch.optim.{name}", settings).build(list(lone.values()))
+    for slot, member_index in enumerate((0, 2)):
+        single = {key: nn.Parameter(value[member_index].clone()) for key, value in start.items()}
+        settings = {"lr": 0.1, **members[member_index]}
+        optimizer = Component("optimizer", f"torch.optim.{name}", settings).build(list(single.values()))
         for step in range(40):
-            for key, gradient in gradients(lone, step).items():
-                lone[key].grad = gradient
+            for key, gradient in gradients(single, step).items():
+                single[key].grad = gradient
             optimizer.step()
         for key in SHAPES:
-            assert torch.allclose(kept[key][place], lone[key], rtol=1e-4, atol=1e-5)
+            assert torch.allclose(kept[key][slot], single[key], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_a_kernel_called_directly_gives_the_bits_of_the_instances_own_step(name:
     make = kernels.update_maker(optimizer_class)
     assert make is not None
     generator = torch.Generator().manual_seed(0)
-    one = {key: nn.Parameter(torch.randn(*shape, generator=generator)) for key, shape in SHAPES.items()}
-    two = {key: nn.Parameter(value.detach().clone()) for key, value in one.items()}
-    optimizers = [optimizer_class(list(side.values()), lr=0.1, fused=True, **settings) for side in (one, two)]
+    stepped = {key: nn.Parameter(torch.randn(*shape, generator=generator)) for key, shape in SHAPES.items()}
+    direct = {key: nn.Parameter(value.detach().clone()) for key, value in stepped.items()}
+    optimizers = [optimizer_class(list(side.values()), lr=0.1, fused=True, **settings) for side in (stepped, direct)]
     update = None
     for step in range(10):
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = 0.1 / (step + 1)  # scheduled
-        for side in (one, two):
+        for side in (stepped, direct):
             for key, gradient in gradients(side, step).items():
                 side[key].grad = gradient
         optimizers[0].step()
@@ -123,8 +123,8 @@ def test_a_kernel_called_directly_gives_the_bits_of_the_instances_own_step(name:
             update = make(optimizers[1])
         else:
             with torch.no_grad():
-                update(list(gradients(two, step).values()))
-    assert all(torch.equal(one[key], two[key]) for key in SHAPES)
+                update(list(gradients(direct, step).values()))
+    assert all(torch.equal(stepped[key], direct[key]) for key in SHAPES)
     states = [optimizer.state_dict()["state"] for optimizer in optimizers]
     assert all(torch.equal(states[0][n][k], states[1][n][k]) for n in states[0] for k in states[0][n])
 
@@ -135,15 +135,15 @@ def test_clipping_is_per_member(dtype: torch.dtype) -> None:
     raw = {key: torch.randn(C, *shape, generator=generator, dtype=dtype) for key, shape in SHAPES.items()}
     raw = {key: value * torch.tensor([0.01, 1.0, 100.0]).view(C, *[1] * (value.ndim - 1)) for key, value in raw.items()}
     clipped = clip_per_member(raw, 1.0)
-    for member in range(C):
-        lone = [nn.Parameter(torch.zeros(shape, dtype=dtype)) for shape in SHAPES.values()]
-        for parameter, gradient in zip(lone, raw.values(), strict=True):
-            parameter.grad = gradient[member].clone()
-        nn.utils.clip_grad_norm_(lone, 1.0)
-        for parameter, gradient in zip(lone, clipped.values(), strict=True):
+    for member_index in range(C):
+        single = [nn.Parameter(torch.zeros(shape, dtype=dtype)) for shape in SHAPES.values()]
+        for parameter, gradient in zip(single, raw.values(), strict=True):
+            parameter.grad = gradient[member_index].clone()
+        nn.utils.clip_grad_norm_(single, 1.0)
+        for parameter, gradient in zip(single, clipped.values(), strict=True):
             assert parameter.grad is not None
             rtol = 1e-14 if dtype is torch.float64 else 1e-5
-            torch.testing.assert_close(gradient[member], parameter.grad, rtol=rtol, atol=0)
+            torch.testing.assert_close(gradient[member_index], parameter.grad, rtol=rtol, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -156,14 +156,14 @@ def test_clipping_is_per_member(dtype: torch.dtype) -> None:
         ("+optimizer.lrr=1", "unexpected keyword argument 'lrr'"),
     ],
 )
-def test_what_cannot_be_used_is_refused_with_the_reason(override: str, reason: str) -> None:
+def test_an_optimizer_that_cannot_be_used_is_refused_with_the_reason(override: str, reason: str) -> None:
     component = compose_config(override).optimizer.component
     with pytest.raises(ConfigError, match=reason):
         CohortOptimizer(component, {"weight": nn.Parameter(torch.zeros(2, 3))})
 
 
 def test_settings_of_a_members_own_may_hold_targets() -> None:
-    """As a search gives them: all settings of the optimizer, with what is nested in them."""
+    """A search gives all settings of the optimizer, including nested ones."""
     settings = {"lr": 0.1, "base_optimizer": {"_target_": "torch.optim.SGD", "_partial_": True}}
     stacked = {key: nn.Parameter(torch.ones(C, *shape)) for key, shape in SHAPES.items()}
     members = [{**settings, "lr": lr} for lr in (0.1, 0.2, 0.3)]
@@ -173,7 +173,7 @@ def test_settings_of_a_members_own_may_hold_targets() -> None:
 
 
 def test_others_follow_the_schedule_of_their_own_member() -> None:
-    """A top rate that does not depend on the member's own is another multiple of it for each."""
+    """A fixed top rate is a different multiple of each member's own rate."""
     config = compose_config("optimizer=muon").optimizer
     parameters = {"matrix": nn.Parameter(torch.ones(2, 4, 3)), "bias": nn.Parameter(torch.ones(2, 4))}
     schedule = Component("schedule", "torch.optim.lr_scheduler.OneCycleLR", {"max_lr": 0.1, "total_steps": 4})
@@ -181,5 +181,5 @@ def test_others_follow_the_schedule_of_their_own_member() -> None:
     tables = scheduled(schedule, config.component, parameters, members, 4)
     optimizer = build(config, parameters, members, tables=tables)
     optimizer.schedule(1)
-    first, second = (one.param_groups[0]["lr"] for one in optimizer.optimizers[-2:])
+    first, second = (instance.param_groups[0]["lr"] for instance in optimizer.optimizers[-2:])
     assert second == pytest.approx(10 * first)

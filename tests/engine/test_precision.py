@@ -1,4 +1,4 @@
-"""Under 64-true everything is in 64 bits: statistics of the scaling, outputs, norms, weights that are saved."""
+"""Under 64-true everything is in 64 bits: scaling statistics, outputs, norms, saved weights."""
 
 from pathlib import Path
 
@@ -29,11 +29,13 @@ CASES = {
 QUICK = ("numbers, clipped", "own network, dropout")
 
 
-@pytest.mark.parametrize("case", [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow) for one in CASES])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
+)
 def test_double_precision_agrees_with_a_double_loop_to_its_last_digits(case: str, tmp_path: Path) -> None:
     cell = make_cell(*CASES[case], *DOUBLE, "save=all")
     results = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2), keep_in=tmp_path)
-    # complex parameters stay what `Module.double` leaves them, 64 bits for two parts
+    # `Module.double` leaves complex parameters at 64 bits for both parts together
     accuracy = 1e-6 if "complex" in case else 1e-12
     for seed, result in enumerate(results):
         plain = train_plainly(cell, seed)

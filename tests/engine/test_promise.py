@@ -1,7 +1,7 @@
-"""The central promise: a trial's result does not depend on the cohort that it ran in.
+"""The central promise: a trial's result does not depend on its cohort.
 
-Every trait is trained in a cohort of four, in a cohort of one, in another order beside other members, and by a plain
-PyTorch loop; validation losses agree within 2e-4 relative (float32 sums in another order, over some forty steps).
+Every trait trains in a cohort of four, in a cohort of one, in another order with other members, and in a plain PyTorch
+loop. Validation losses agree within 2e-4 relative (float32 sums in another order, over about forty steps).
 """
 
 import pytest
@@ -21,7 +21,7 @@ MODELS = {
     "tied": ("model._target_=networks.Tied", "~model.depth", "~model.width"),
 }
 HALVES = ("optimizer.batch_size=53",)
-"""Two batches of one size; the traits below have three batches and a smaller one, whose graph is traced too."""
+"""Two batches of the same size; the traits below have three batches and a smaller one, whose graph is traced too."""
 OPTIMIZERS = {
     "sgd": ("optimizer=sgd", "budget=steps", "budget.steps=40", "budget.validations=4"),
     "bgd": ("optimizer=bgd",),
@@ -50,15 +50,15 @@ CASES = {
     **{f"{model} with {name}": (*MODELS[model], *more) for model in MODELS for name, more in OPTIMIZERS.items()},
     **TRAITS,
 }
-# A batch of one row has no variance to normalise by: that pair is refused.
+# This pair is refused: a batch of one row has no variance to normalize by.
 del CASES["batch norm with sgd"]
 QUICK = ("mlp with adam", "dropout with momentum", "tied with adafactor", "cosine", "clipping", "accumulation")
 
 
-def assert_alike(one: TrialResult, losses: list[float], metrics: dict[str, float], best_epoch: float | None) -> None:
-    assert [point.val_loss for point in one.curve] == pytest.approx(losses, rel=TOLERANCE, abs=1e-6)
-    assert one.metrics == pytest.approx(metrics, rel=5 * TOLERANCE, abs=1e-5)
-    assert one.best_epoch == best_epoch
+def assert_equal(result: TrialResult, losses: list[float], metrics: dict[str, float], best_epoch: float | None) -> None:
+    assert [point.val_loss for point in result.curve] == pytest.approx(losses, rel=TOLERANCE, abs=1e-6)
+    assert result.metrics == pytest.approx(metrics, rel=5 * TOLERANCE, abs=1e-5)
+    assert result.best_epoch == best_epoch
 
 
 def losses_of(result: TrialResult) -> list[float]:
@@ -72,17 +72,17 @@ def test_a_trial_does_not_depend_on_its_cohort(case: str) -> None:
     budget = () if "budget=steps" in CASES[case] else ("budget.epochs=3",)
     cell = make_cell("dataset=wine", *budget, *CASES[case])
     together = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2, 3))
-    assert_alike(together[2], *_of(training.train(cell.config, cell.dataset, cell.entrants(2))[0]))
-    assert_alike(together[1], *_of(training.train(cell.config, cell.dataset, cell.entrants(3, 1))[1]))
+    assert_equal(together[2], *_values(training.train(cell.config, cell.dataset, cell.entrants(2))[0]))
+    assert_equal(together[1], *_values(training.train(cell.config, cell.dataset, cell.entrants(3, 1))[1]))
     assert losses_of(together[0]) != losses_of(together[1])
-    _assert_like_plain(cell, together[2], seed=2)
+    _assert_equal_to_plain(cell, together[2], seed=2)
 
 
-def _of(result: TrialResult) -> tuple[list[float], dict[str, float], float | None]:
+def _values(result: TrialResult) -> tuple[list[float], dict[str, float], float | None]:
     return losses_of(result), dict(result.metrics), result.best_epoch
 
 
-def _assert_like_plain(cell: Cell, result: TrialResult, seed: int) -> None:
+def _assert_equal_to_plain(cell: Cell, result: TrialResult, seed: int) -> None:
     plain = train_plainly(cell, seed)
-    assert_alike(result, plain.val_losses, plain.metrics, plain.best_epoch)
+    assert_equal(result, plain.val_losses, plain.metrics, plain.best_epoch)
     assert [point.step for point in result.curve] == plain.steps

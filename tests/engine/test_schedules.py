@@ -56,20 +56,20 @@ def test_no_schedule_is_an_empty_table() -> None:
         (schedule("OneCycleLR", max_lr="lr", total_steps=2), "4 steps of a trial"),
     ],
 )
-def test_what_cannot_be_scheduled_is_refused(component: Component, reason: str) -> None:
+def test_a_schedule_that_cannot_be_computed_is_refused(component: Component, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         table(component, SGD, {}, 4)
 
 
-def test_what_torch_accepts_for_the_steps_of_a_trial_is_accepted() -> None:
-    """Both fail on two steps: half of them leaves none to go up, and nothing is a share of a rate of 0."""
+def test_a_schedule_that_torch_accepts_for_the_steps_of_a_trial_is_accepted() -> None:
+    """Both fail on two steps: half of two leaves no step to go up, and a rate of 0 has no shares."""
     rows = table(schedule("OneCycleLR", max_lr="lr", total_steps="100%", pct_start=0.5), SGD, {}, 20)
     assert max(row["lr"] for row in rows) == pytest.approx(0.2)
-    still = table(schedule("CosineAnnealingLR", T_max="100%"), SGD, {"lr": 0.0}, 4)
-    assert [row["lr"] for row in still] == [0.0] * 4
+    constant = table(schedule("CosineAnnealingLR", T_max="100%"), SGD, {"lr": 0.0}, 4)
+    assert [row["lr"] for row in constant] == [0.0] * 4
 
 
-def test_each_group_of_parameters_has_its_own_rates_and_whatever_else_the_scheduler_changes() -> None:
+def test_each_group_of_parameters_has_its_own_rates_and_other_settings_that_the_scheduler_changes() -> None:
     groups = [{"params": [nn.Parameter(torch.zeros(2))], "lr": lr} for lr in (1.0, 0.1)]
     rows = schedules.table(Component("schedule", f"{__name__}.Decaying", {}), optim.SGD(groups), 3)
     assert [[values["lr"] for values in row] for row in rows] == [[1.0, 0.1], [0.5, 0.05], [0.25, 0.025]]

@@ -12,13 +12,13 @@ def loss(weight: Tensor, inputs: Tensor) -> Tensor:
 
 def test_a_trace_gives_the_functions_own_numbers_on_other_values() -> None:
     function = vmap(grad_and_value(loss))
-    weight, inputs = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 5, 4)  # (try, C, ...)
+    weight, inputs = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 5, 4)  # (call, C, ...)
     program = trace(function, (weight[0], inputs[0]))
     for traced, eager in zip(program(weight[1], inputs[1]), function(weight[1], inputs[1]), strict=True):
         assert torch.equal(traced, eager)
 
 
-def test_control_flow_on_values_is_refused_and_not_frozen() -> None:
+def test_control_flow_on_values_is_refused() -> None:
     def absolute(x: Tensor) -> Tensor:
         return x if x > 0 else -x
 
@@ -66,7 +66,7 @@ def test_operations_with_several_results_can_be_traced() -> None:
     assert torch.equal(trace(spread, (x,))(x), spread(x))
 
 
-def test_a_tensor_that_nobody_passes_is_a_constant_and_a_new_one_is_new_at_every_call() -> None:
+def test_an_outside_tensor_is_a_constant_and_a_new_tensor_is_new_at_every_call() -> None:
     offset = torch.tensor([1.0, 2.0])
 
     def accumulates(x: Tensor) -> Tensor:
@@ -81,6 +81,6 @@ def test_a_tensor_that_nobody_passes_is_a_constant_and_a_new_one_is_new_at_every
         assert torch.equal(program(x), accumulates(x))
 
 
-def test_a_value_asked_for_is_refused() -> None:
+def test_reading_the_value_of_a_tensor_is_refused() -> None:
     with pytest.raises(RuntimeError, match="data-dependent"):
         trace(lambda x: x * float(x.sum()), (torch.ones(2),))

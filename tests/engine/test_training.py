@@ -1,4 +1,4 @@
-"""A cohort gives each trial what it would have got alone, and what a plain PyTorch loop gives."""
+"""A cohort gives each trial the results of a cohort of one and of a plain PyTorch loop."""
 
 import numpy as np
 import pytest
@@ -13,20 +13,20 @@ from evalbench.workloads import draw_split, references
 QUICK = ("budget.epochs=4", "model.width=16")
 
 
-def assert_alike(one: TrialResult, other: TrialResult, tolerance: float) -> None:
-    assert one.metrics == pytest.approx(other.metrics, rel=tolerance, abs=tolerance)
-    assert [point.val_loss for point in one.curve] == pytest.approx(
-        [point.val_loss for point in other.curve], rel=tolerance
+def assert_equal(result: TrialResult, expected: TrialResult, tolerance: float) -> None:
+    assert result.metrics == pytest.approx(expected.metrics, rel=tolerance, abs=tolerance)
+    assert [point.val_loss for point in result.curve] == pytest.approx(
+        [point.val_loss for point in expected.curve], rel=tolerance
     )
-    assert (one.state, one.best_epoch, one.steps, one.examples, one.flops) == (
-        (other.state, other.best_epoch, other.steps, other.examples, other.flops)
+    assert (result.state, result.best_epoch, result.steps, result.examples, result.flops) == (
+        (expected.state, expected.best_epoch, expected.steps, expected.examples, expected.flops)
     )
 
 
 def test_repeated_training_gives_the_same_bits() -> None:
     cell = make_cell("dataset=iris", *QUICK)
-    one, two = (training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2)) for _ in range(2))
-    assert one == two
+    first, second = (training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2)) for _ in range(2))
+    assert first == second
 
 
 def test_a_budget_in_steps_ends_there_and_counts_examples() -> None:
@@ -46,13 +46,13 @@ def test_the_test_metric_is_read_at_the_earliest_lowest_validation_loss() -> Non
         assert result.best_epoch < 12  # this setting overfits, so the last epoch would be the wrong one
 
 
-def test_a_diverged_member_is_a_value_and_its_neighbours_go_on() -> None:
+def test_a_diverged_member_gets_the_trivial_metrics_and_other_members_go_on() -> None:
     cell = make_cell("dataset=diabetes", "optimizer=minibatch_sgd", "optimizer.lr=0.45", "activation=relu", *QUICK)
     results = training.train(cell.config, cell.dataset, cell.entrants(*range(10)))
     diverged = [seed for seed, result in enumerate(results) if result.state is State.DIVERGED]
     assert 0 < len(diverged) < 10
     healthy = next(seed for seed in range(10) if seed not in diverged)
-    assert_alike(results[healthy], training.train(cell.config, cell.dataset, cell.entrants(healthy))[0], 1e-4)
+    assert_equal(results[healthy], training.train(cell.config, cell.dataset, cell.entrants(healthy))[0], 1e-4)
     for seed in diverged:
         result = results[seed]
         split = draw_split(cell.dataset, 0.2, 0.2, derive(0, "diabetes", Role.SPLIT, seed))

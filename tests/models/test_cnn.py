@@ -15,7 +15,7 @@ def network(*overrides: str, shape: models.Shape = DIGITS) -> nn.Module:
     return models.build_seeded(0, config.model, config.activation, shape)
 
 
-def test_depth_and_width_are_what_they_say() -> None:
+def test_depth_and_width_count_layers_and_units() -> None:
     layers = [m for m in network("model.depth=3", "model.width=16").modules() if isinstance(m, nn.Conv2d)]
     assert [(layer.in_channels, layer.out_channels) for layer in layers] == [(1, 16), (16, 16), (16, 16)]
 
@@ -30,19 +30,19 @@ def test_images_of_any_size_and_depth_have_an_output(image: tuple[int, int, int]
 def test_columns_are_channels_then_rows_then_pixels() -> None:
     built = network("model.depth=1", "model.width=4", "model.norm=none", shape=models.Shape(2 * 3 * 5, 4, (2, 3, 5)))
     inputs = torch.randn(6, 30)
-    seen: list[torch.Tensor] = []
+    images: list[torch.Tensor] = []
     convolution = next(m for m in built.modules() if isinstance(m, nn.Conv2d))
-    convolution.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    convolution.register_forward_pre_hook(lambda module, arguments: images.append(arguments[0]))
     built(inputs)
-    assert torch.equal(seen[0], inputs.reshape(6, 2, 3, 5))
+    assert torch.equal(images[0], inputs.reshape(6, 2, 3, 5))
 
 
 @pytest.mark.parametrize(
-    ("norm", "kind", "convolution_bias"), [("group", nn.GroupNorm, False), ("batch", nn.BatchNorm2d, False)]
+    ("norm", "norm_class", "convolution_bias"), [("group", nn.GroupNorm, False), ("batch", nn.BatchNorm2d, False)]
 )
-def test_the_norm_is_chosen_by_name(norm: str, kind: type, convolution_bias: bool) -> None:
+def test_the_norm_is_chosen_by_name(norm: str, norm_class: type, convolution_bias: bool) -> None:
     built = network(f"model.norm={norm}")
-    assert sum(isinstance(module, kind) for module in built.modules()) == 2
+    assert sum(isinstance(module, norm_class) for module in built.modules()) == 2
     assert models.has_batch_norm(built) is (norm == "batch")
 
 
@@ -63,14 +63,14 @@ def test_signals_keep_their_size_through_eight_layers(name: str) -> None:
     layers[-1].register_forward_hook(lambda module, arguments, output: sizes.append(float(output.square().mean())))
     with torch.no_grad():
         built(torch.randn(4, 3 * 64 * 64, generator=torch.Generator().manual_seed(0)))
-    assert 0.1 < sizes[0] < 10  # the zeros around an image take some, maxima over pixels add; without the gain 0.02
+    assert 0.1 < sizes[0] < 10  # padding reduces the size, maxima over pixels raise it; without the gain it is 0.02
 
 
 def test_activations_share_the_draws_of_the_initial_weights() -> None:
     relu, tanh = (network(f"activation={name}") for name in ("relu", "tanh"))
-    for one, other in zip(relu.parameters(), tanh.parameters(), strict=True):
-        if one.ndim > 1:
-            assert torch.allclose(one / one.std(), other / other.std(), atol=1e-5)
+    for relu_weight, tanh_weight in zip(relu.parameters(), tanh.parameters(), strict=True):
+        if relu_weight.ndim > 1:
+            assert torch.allclose(relu_weight / relu_weight.std(), tanh_weight / tanh_weight.std(), atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -101,5 +101,5 @@ def test_batch_norm_with_one_example_in_a_step_is_refused(overrides: tuple[str, 
     cell = make_cell("model=cnn", "dataset=digits", "model.norm=batch", *overrides)
     with pytest.raises(ConfigError, match=reason):
         checks.check(cell.config, cell.dataset)
-    other = make_cell("model=cnn", "dataset=digits", *overrides)
-    checks.check(other.config, other.dataset)
+    default = make_cell("model=cnn", "dataset=digits", *overrides)
+    checks.check(default.config, default.dataset)

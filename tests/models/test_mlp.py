@@ -21,7 +21,7 @@ def network(seed: int, *overrides: str) -> nn.Module:
     return models.build_seeded(seed, config.model, config.activation, (64, 10))
 
 
-def test_depth_and_width_are_what_they_say() -> None:
+def test_depth_and_width_count_layers_and_units() -> None:
     layers = [
         layer for layer in network(0, "model.depth=3", "model.width=16").modules() if isinstance(layer, nn.Linear)
     ]
@@ -41,14 +41,14 @@ def test_the_shipped_gain_keeps_the_second_moment_at_one(name: str) -> None:
     assert gain.computed(activation.module) == pytest.approx(activation.gain, rel=1e-5)
 
 
-def test_an_activation_without_a_gain_has_the_one_that_keeps_the_second_moment_at_one() -> None:
+def test_an_activation_without_a_gain_gets_a_gain_that_keeps_the_second_moment_at_one() -> None:
     own = ("activation._target_=torch.nn.Softplus", "~activation.gain")
     assert compose_config(*own).activation.gain is None
     weights = [next(network(0, *change).parameters()) for change in (own, ("activation=relu",))]
     assert torch.equal(*weights)  # the first layer's gain is 1
     second = [list(network(0, *change).parameters())[2] for change in (own, ("activation=relu",))]
-    given = gain.computed(Component("activation", "torch.nn.Softplus", {}))
-    assert torch.allclose(second[0] / given, second[1] / np.sqrt(2), rtol=1e-5)
+    computed = gain.computed(Component("activation", "torch.nn.Softplus", {}))
+    assert torch.allclose(second[0] / computed, second[1] / np.sqrt(2), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_signals_keep_their_size_through_eight_layers(name: str) -> None:
 
 def test_activations_share_the_draws_of_the_initial_weights() -> None:
     relu, tanh = (network(1, f"activation={name}") for name in ("relu", "tanh"))
-    for one, other in zip(relu.parameters(), tanh.parameters(), strict=True):
-        if one.ndim == 2:
-            assert torch.allclose(one / one.std(), other / other.std(), atol=1e-5)
+    for relu_weight, tanh_weight in zip(relu.parameters(), tanh.parameters(), strict=True):
+        if relu_weight.ndim == 2:
+            assert torch.allclose(relu_weight / relu_weight.std(), tanh_weight / tanh_weight.std(), atol=1e-5)
 
 
 def test_building_leaves_the_global_generator_alone() -> None:
@@ -87,7 +87,7 @@ def test_building_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_network_gets_what_its_constructor_names() -> None:
+def test_a_network_gets_the_arguments_that_its_constructor_names() -> None:
     config = compose_config("model._target_=torch.nn.Linear", "~model.depth", "~model.width")
     assert isinstance(models.build(config.model, config.activation, 4, 2), nn.Linear)
 

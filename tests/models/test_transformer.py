@@ -17,28 +17,28 @@ def network(model: str, shape: models.Shape, *overrides: str) -> nn.Module:
     return models.build_seeded(0, config.model, config.activation, shape)
 
 
-def tokens(rows: int = 4, places: int = 6) -> torch.Tensor:
-    return torch.randint(9, (rows, places), generator=torch.Generator().manual_seed(0))
+def tokens(rows: int = 4, positions: int = 6) -> torch.Tensor:
+    return torch.randint(9, (rows, positions), generator=torch.Generator().manual_seed(0))
 
 
-def test_each_place_sees_itself_and_the_places_before_it() -> None:
-    built, one = network("transformer", TEXT), tokens()
-    other = one.clone()
-    other[:, 3] = (one[:, 3] + 1) % 9
-    before, after = built(one), built(other)
+def test_each_position_sees_itself_and_the_positions_before_it() -> None:
+    built, original = network("transformer", TEXT), tokens()
+    changed = original.clone()
+    changed[:, 3] = (original[:, 3] + 1) % 9
+    before, after = built(original), built(changed)
     assert before.shape == (4, 6, 9)
     assert torch.equal(before[:, :3], after[:, :3])
     assert ((before[:, 3:] - after[:, 3:]).abs().amax((0, 2)) > 1e-4).all()
 
 
-def test_the_encoder_sees_every_place_and_tells_them_apart() -> None:
+def test_the_encoder_sees_and_distinguishes_every_position() -> None:
     built = network("encoder", models.Shape(6, 3, vocabulary=9))
-    one = tokens()
-    for place in range(6):
-        other = one.clone()
-        other[:, place] = (one[:, place] + 1) % 9
-        assert (built(one) - built(other)).abs().max() > 1e-4
-    assert not torch.allclose(built(one), built(one.flip(1)))
+    original = tokens()
+    for position in range(6):
+        changed = original.clone()
+        changed[:, position] = (original[:, position] + 1) % 9
+        assert (built(original) - built(changed)).abs().max() > 1e-4
+    assert not torch.allclose(built(original), built(original.flip(1)))
 
 
 def test_the_encoder_makes_a_token_of_every_column() -> None:
@@ -56,9 +56,9 @@ def test_outputs_start_near_one_at_any_depth(name: str) -> None:
 
 def test_activations_share_the_draws_of_the_initial_weights() -> None:
     relu, tanh = (network("encoder", TABLE, f"activation={name}") for name in ("relu", "tanh"))
-    for one, other in zip(relu.parameters(), tanh.parameters(), strict=True):
-        if one.ndim > 1:
-            assert torch.allclose(one / one.std(), other / other.std(), atol=1e-5)
+    for relu_weight, tanh_weight in zip(relu.parameters(), tanh.parameters(), strict=True):
+        if relu_weight.ndim > 1:
+            assert torch.allclose(relu_weight / relu_weight.std(), tanh_weight / tanh_weight.std(), atol=1e-5)
 
 
 @pytest.mark.slow
@@ -68,21 +68,21 @@ def test_tied_weights_are_one_parameter() -> None:
     assert counting.count_parameters(free) - counting.count_parameters(tied) == 9 * 16
 
 
-def test_dropout_is_off_by_default_and_on_where_asked_for() -> None:
-    still, noisy = (network("transformer", TEXT, f"model.dropout={rate}").train() for rate in (0.0, 0.5))
-    assert torch.equal(still(tokens()), still(tokens()))
+def test_dropout_is_off_by_default_and_on_if_configured() -> None:
+    without, noisy = (network("transformer", TEXT, f"model.dropout={rate}").train() for rate in (0.0, 0.5))
+    assert torch.equal(without(tokens()), without(tokens()))
     assert not torch.equal(noisy(tokens()), noisy(tokens()))
-    assert torch.equal(noisy.eval()(tokens()), still(tokens()))
+    assert torch.equal(noisy.eval()(tokens()), without(tokens()))
 
 
 @pytest.mark.parametrize("tie", ["false", "true"])
 def test_flops_by_hand(tie: str) -> None:
-    rows, places, width, vocabulary = 5, 6, 16, 9
+    rows, positions, width, vocabulary = 5, 6, 16, 9
     built = network("transformer", TEXT, "model.depth=1", f"model.tie={tie}")
-    linear = rows * places * (3 * width * width + width * width + 8 * width * width + width * vocabulary)
-    attention = 2 * rows * places * places * width  # scores, and the mean over values, all heads together
+    linear = rows * positions * (3 * width * width + width * width + 8 * width * width + width * vocabulary)
+    attention = 2 * rows * positions * positions * width  # scores, and the mean over values, all heads together
     forward = 2 * (linear + attention)
-    assert counting.flops_per_step(built, Kind.LANGUAGE, rows, places) == 3 * forward
+    assert counting.flops_per_step(built, Kind.LANGUAGE, rows, positions) == 3 * forward
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Random numbers inside a network, as a pure function of the trial's noise seed, the step and the row.
+"""Draw random numbers inside a network as a pure function of the trial's noise seed, the step and the row.
 
-A counter-based generator (Salmon et al. 2011) written as tensor operations: it can be vmapped and traced, so dropout
-masks do not depend on the cohort, on how a batch is cut into micro-batches, or on which rank holds a row.
+The counter-based generator (Salmon et al. 2011) consists of tensor operations, so it can be vmapped and traced. Dropout
+masks depend neither on the cohort, nor on how a batch is split into micro-batches, nor on which rank holds a row.
 Shapes: `C` members, `S` steps, `B` rows of a batch.
 """
 
@@ -41,28 +41,28 @@ def uniform(key: Tensor, call: int, shape: Sequence[int], first_row: Tensor) -> 
 
 
 class MemberNoise(TorchFunctionMode):
-    """While active, random tensors come from `key` instead of torch's global generator.
+    """Draw random tensors from `key` instead of torch's global generator, while active.
 
-    That holds for dropout of all kinds, also inside functions of `torch.nn.functional`, and for torch's uniform,
-    normal, exponential and Bernoulli numbers. What else is random is left to the global generators. Attention is
-    written out, because the CPU's fused kernel has no batching rule.
+    This covers all variants of dropout, also inside functions of `torch.nn.functional`, and torch's uniform, normal,
+    exponential and Bernoulli numbers. All other random functions use the global generators. Attention is written out,
+    because the CPU's fused kernel has no batching rule.
 
-    A random tensor is cut along with the batch if its first axis is the batch's, or a multiple of it as in attention;
-    any other is the same in each part of a batch.
+    A random tensor is split along with the batch if its first axis is the batch's, or a multiple of it as in attention.
+    Any other random tensor is the same in each part of a batch.
     """
 
     def __init__(self, key: Tensor, first_row: Tensor, rows: int | None = None, eager: bool = False) -> None:
-        """Take a scalar int64 key, the number of the batch's row that comes first here (a scalar), and their number
-        (that of each random tensor's first axis, if it is not given).
+        """Take a scalar int64 key, the batch's row number of the first row (a scalar), and the number of rows.
 
-        `eager` is for plain PyTorch, outside any transform: what is asked for in place is done in place, and draws are
-        counted by torch's global generator, which `torch.utils.checkpoint` winds back to repeat a pass.
+        Without a number of rows, each random tensor's first axis counts as rows. `eager` is for plain PyTorch, outside
+        any transform: in-place functions work in place, and torch's global generator counts the draws, because
+        `torch.utils.checkpoint` winds it back to repeat a pass.
         """
         super().__init__()
         self._key, self._first_row, self._rows = key, first_row, rows
         self._calls = 0
         self._numbers: dict[int, int] | None = {} if eager else None
-        self._ours: dict[Any, Callable[..., Any]] = {
+        self._replaced: dict[Any, Callable[..., Any]] = {
             F.dropout: self._dropout,
             torch.dropout: self._dropout,
             F.dropout1d: self._channel_dropout,
@@ -80,8 +80,8 @@ class MemberNoise(TorchFunctionMode):
         self._draws: dict[Any, Callable[..., Tensor]] = {
             torch.rand_like: lambda like, **_: self._uniform(like.shape).to(like.dtype),
             torch.randn_like: lambda like, **_: self._normal(like.shape).to(like.dtype),
-            torch.rand: lambda *size, **how: self._made(self._uniform, size, how),
-            torch.randn: lambda *size, **how: self._made(self._normal, size, how),
+            torch.rand: lambda *size, **options: self._new(self._uniform, size, options),
+            torch.randn: lambda *size, **options: self._new(self._normal, size, options),
             torch.bernoulli: lambda share, p=None: self._bernoulli(share, share if p is None else p),
             Tensor.bernoulli: lambda share, p=None: self._bernoulli(share, share if p is None else p),
             torch.normal: self._normal_around,
@@ -94,18 +94,18 @@ class MemberNoise(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Answer what is random; leave the rest alone."""
+        """Replace random functions; call all other functions unchanged."""
         kwargs = kwargs or {}
-        if function in self._ours:
-            return self._ours[function](*args, **kwargs)
+        if function in self._replaced:
+            return self._replaced[function](*args, **kwargs)
         if function in self._draws and kwargs.get("generator") is None:
             return self._draws[function](
                 *args, **{name: value for name, value in kwargs.items() if name != "generator"}
             )
-        inside = _without_override(function) if isinstance(function, FunctionType) else None
-        if inside is not None:  # a composition in Python: what it calls may be random
+        composition = _without_override(function) if isinstance(function, FunctionType) else None
+        if composition is not None:  # written in Python, it may call random functions
             with self:
-                return inside(*args, **kwargs)
+                return composition(*args, **kwargs)
         return function(*args, **kwargs)
 
     def _call(self) -> int:
@@ -116,7 +116,7 @@ class MemberNoise(TorchFunctionMode):
         return self._numbers.setdefault(_count(torch.default_generator), len(self._numbers) + 1)
 
     def counted(self, seed: int) -> Tensor:
-        """Return the state of a generator of this seed that has only counted the draws so far."""
+        """Return the state of a generator of this seed after it has counted the draws so far."""
         generator = torch.Generator().manual_seed(seed)
         for _ in self._numbers or ():
             _count(generator)
@@ -130,27 +130,27 @@ class MemberNoise(TorchFunctionMode):
         radius = torch.sqrt(-2 * torch.log(1 - self._uniform(shape)))  # Box and Muller 1958
         return radius * torch.cos(2 * math.pi * self._uniform(shape))
 
-    def _made(self, draw: Callable[[Sequence[int]], Tensor], size: Sequence[Any], how: Mapping[str, Any]) -> Tensor:
-        """Return new numbers as `torch.rand` takes their size and type."""
-        size = how.get("size", size)
+    def _new(self, draw: Callable[[Sequence[int]], Tensor], size: Sequence[Any], options: Mapping[str, Any]) -> Tensor:
+        """Return new numbers of a size and options as `torch.rand` takes them."""
+        size = options.get("size", size)
         shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
-        made = draw(shape).to(how.get("dtype") or torch.get_default_dtype())
-        made = made if how.get("device") is None else made.to(how["device"])
-        return made.requires_grad_() if how.get("requires_grad") else made
+        values = draw(shape).to(options.get("dtype") or torch.get_default_dtype())
+        values = values if options.get("device") is None else values.to(options["device"])
+        return values.requires_grad_() if options.get("requires_grad") else values
 
     def _bernoulli(self, like: Tensor, p: Tensor | float) -> Tensor:
         return (self._uniform(like.shape) < p).to(like.dtype)
 
-    def _normal_around(self, mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, **how: Any) -> Tensor:
+    def _normal_around(self, mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, **options: Any) -> Tensor:
         """Draw as `torch.normal` does: around tensors, or of a size."""
         if size is not None:
-            drawn = self._made(self._normal, (size,), how)
+            drawn = self._new(self._normal, (size,), options)
         else:
-            given = [value for value in (mean, std) if isinstance(value, Tensor)]
-            like = sum(given[1:], given[0])  # of the shape that the two have together
+            tensors = [value for value in (mean, std) if isinstance(value, Tensor)]
+            like = sum(tensors[1:], tensors[0])  # has the broadcast shape
             drawn = self._normal(like.shape).to(like.dtype)
-        around: Tensor = mean + std * drawn
-        return around
+        scaled: Tensor = mean + std * drawn
+        return scaled
 
     def _dropout(self, inputs: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         return self._masked(inputs, inputs.shape, p, inplace) if training and p > 0 else inputs
@@ -163,7 +163,7 @@ class MemberNoise(TorchFunctionMode):
         return self._in_place(inputs, inputs * factor) if inplace else inputs * factor
 
     def _in_place(self, inputs: Tensor, outputs: Tensor) -> Tensor:
-        """Write into the inputs, outside transforms, whose gradients know nothing of writes."""
+        """Write the outputs into the inputs, except inside transforms, whose gradients do not support writes."""
         return outputs if self._numbers is None else inputs.copy_(outputs)
 
     def _alpha_dropout(self, inputs: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
@@ -227,16 +227,16 @@ def _channels(inputs: Tensor) -> tuple[int, ...]:
 
 @cache
 def _without_override(function: FunctionType) -> Callable[..., Any] | None:
-    """Return a function of `torch.nn.functional` that does not ask whether a mode replaces it as a whole.
+    """Return a copy of a function of `torch.nn.functional` that never checks for an override of the whole function.
 
-    None for any other function.
+    Return None for any other function.
     """
     if function.__globals__ is not vars(F):
         return None
-    unasked = {name: lambda *_: False for name in function.__globals__ if name.startswith("has_torch_function")}
+    overrides = {name: lambda *_: False for name in function.__globals__ if name.startswith("has_torch_function")}
     copy = FunctionType(
         function.__code__,
-        {**function.__globals__, **unasked},
+        {**function.__globals__, **overrides},
         function.__name__,
         function.__defaults__,
         function.__closure__,
@@ -246,7 +246,7 @@ def _without_override(function: FunctionType) -> Callable[..., Any] | None:
 
 
 def _mix(x: Tensor) -> Tensor:
-    """A bijection of 32-bit numbers that spreads every bit over all others (Wellons' lowbias32), in int64 tensors."""
+    """Map 32-bit numbers in int64 tensors one to one so that every bit affects all bits (Wellons' lowbias32)."""
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & MASK
     x = ((x ^ (x >> 15)) * 0x846CA68B) & MASK
     return x ^ (x >> 16)

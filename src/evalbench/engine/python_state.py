@@ -1,9 +1,12 @@
-"""What a network keeps in Python, outside its parameters and buffers: counters, caches, tensors in lists, closures."""
+"""Observe and copy a network's Python state: counters, caches, tensors in lists, closures.
+
+Python state is everything that a network keeps outside its parameters and buffers.
+"""
 
 import copy
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
@@ -15,9 +18,9 @@ from torch import Tensor, nn
 from evalbench.engine.state import fingerprint
 
 TENSOR = "tensor"
-"""What is seen of a tensor beside its checksum."""
+"""The observed value of a tensor, whose content is observed by its checksum."""
 MOST_VALUES = 20_000
-"""Values of one network that are looked at; what lies behind them is not known."""
+"""The maximal number of observed values of a network; further values are not observed."""
 LIBRARIES = ("torch", "builtins", "evalbench", "pytorch_lightning", "lightning_fabric")
 _OF_TORCH = frozenset(vars(nn.Module()))
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -25,14 +28,14 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 Values = dict[str, dict[str, Any]]
 """Values by the name of the module and of its attribute."""
 Observation = tuple[dict[str, Any], dict[str, int]]
-"""What can be seen, by path: values, and checksums of tensors."""
+"""Observed values by path, and checksums of tensors by path."""
 RANDOM = (random.Random, np.random.Generator, np.random.RandomState, torch.Generator)
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether a value is made of numbers, text and tensors alone, so that it can be saved without a pickle.
+    """Return whether a value consists of numbers, text and tensors, so that it can be saved without a pickle.
 
-    Parameters are not: a copy of one would no longer be the one that trains.
+    Parameters are not plain: a copy would no longer be the parameter that trains.
     """
     if isinstance(value, list | tuple):
         return type(value) in (list, tuple) and all(map(is_plain, value))
@@ -46,7 +49,7 @@ def is_plain(value: Any) -> bool:
 
 
 def copied_values(network: nn.Module) -> Values:
-    """Return copies of what a network's modules hold for themselves: no other modules, nothing that trains."""
+    """Return copies of the attributes of a network's modules, without other modules and without tensors that train."""
     return {
         name: {key: copy.deepcopy(value) for key, value in _attributes(module).items() if _can_be_copied(value)}
         for name, module in network.named_modules()
@@ -54,12 +57,12 @@ def copied_values(network: nn.Module) -> Values:
 
 
 def plain_only(values: Values) -> Values:
-    """Return those of the values that can be saved without a pickle."""
+    """Return the values that can be saved without a pickle."""
     return {name: {key: value for key, value in held.items() if is_plain(value)} for name, held in values.items()}
 
 
 def set_values(network: nn.Module, values: Values) -> None:
-    """Give a network's modules the values that they held once."""
+    """Set the attributes of a network's modules to copies of the values."""
     for name, module in network.named_modules():
         vars(module).update(copy.deepcopy(values.get(name, {})))
 
@@ -75,7 +78,7 @@ def _can_be_copied(value: Any) -> bool:
 
 
 def cannot_be_saved(network: nn.Module, path: str) -> bool:
-    """Return whether the attribute that a path leads into is no plain value."""
+    """Return whether the attribute that contains a path is no plain value."""
     for name, module in network.named_modules():
         for key, value in _attributes(module).items():
             own = f"{name}.{key}".lstrip(".")
@@ -85,108 +88,118 @@ def cannot_be_saved(network: nn.Module, path: str) -> bool:
 
 
 def observe(network: nn.Module) -> Observation:
-    """Return what can be seen of a network's Python state, by path: values, and the checksums of tensors.
+    """Return a network's observed Python state by path: values, and the checksums of tensors.
 
-    Values are compared, never used. Parameters, buffers and what torch itself keeps in modules are left out.
+    Values are compared, never used. Parameters, buffers and torch's own attributes of modules are left out.
     """
     known = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
     known |= {id(module) for module in network.modules()}
     values: dict[str, Any] = {f"module {name}": _name(type(module)) for name, module in network.named_modules()}
     checksums: dict[str, int] = {}
-    waiting: list[tuple[str, Any]] = [
+    queue: list[tuple[str, Any]] = [
         (f"{name}.{key}".lstrip("."), value)
         for name, module in network.named_modules()
         for key, value in {**_of_class(module), **_attributes(module)}.items()
     ]
-    waiting.reverse()
-    while waiting and len(values) + len(checksums) < MOST_VALUES:
-        path, value = waiting.pop()
+    queue.reverse()
+    while queue and len(values) + len(checksums) < MOST_VALUES:
+        path, value = queue.pop()
         if isinstance(value, _PLAIN):
             values[path] = repr(value)
         elif id(value) in known or isinstance(value, type | ModuleType | BuiltinFunctionType):
             continue
         elif isinstance(value, Tensor):
             known.add(id(value))
-            computed = value.grad_fn is not None or value.device.type == "meta"  # it is computed anew in each pass
+            computed = value.grad_fn is not None or value.device.type == "meta"  # computed anew in each pass
             checksums[path] = 0 if computed else fingerprint(value)
             values[path] = TENSOR
         else:
             known.add(id(value))
             values[path], parts = _opened(value)
-            waiting.extend((path + place, part) for place, part in reversed(list(parts)))
+            queue.extend((path + inner_path, part) for inner_path, part in reversed(list(parts)))
     return values, checksums
 
 
-def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    """Return what a module holds beside what every module does; torch's own classes have private values as well."""
+    """Return a module's attributes beside those of every module; leave out private ones of torch's own classes."""
     private = "_" if type(module).__module__.startswith("torch.") else "_torchdynamo"
     return {key: value for key, value in vars(module).items() if key not in _OF_TORCH and not key.startswith(private)}
 
 
 def _of_class(module: nn.Module) -> dict[str, Any]:
-    """Return what a user's class holds itself, counters of calls for example."""
-    users = (kind for kind in type(module).__mro__[::-1] if kind.__module__.partition(".")[0] not in LIBRARIES)
+    """Return the attributes of a user's class itself, for example counters of calls."""
+    user_classes = (cls for cls in type(module).__mro__[::-1] if cls.__module__.partition(".")[0] not in LIBRARIES)
     return {
         key: value
-        for kind in users
-        for key, value in vars(kind).items()
+        for cls in user_classes
+        for key, value in vars(cls).items()
         if isinstance(value, int | float | list | dict | None) and not key.startswith("__")
     }
 
 
-GENERATORS: dict[type, Callable[[Any], Any]] = {
-    random.Random: lambda value: value.getstate(),
-    np.random.Generator: lambda value: repr(value.bit_generator.state),
-    np.random.RandomState: lambda value: repr(value.get_state()),
-    torch.Generator: lambda value: value.get_state().tolist(),
-}
-"""Generators of random numbers, and how to read the state of each."""
-
-
 def _opened(value: Any) -> tuple[Any, Iterator[tuple[str, Any]]]:
-    """Return what is seen of a value as a whole, and its parts with their places."""
-    nothing: Iterator[tuple[str, Any]] = iter(())
+    """Return a value's summary, and its parts with their paths inside it."""
+    generator_state = _generator_state(value)
+    if generator_state is not None:
+        return generator_state, iter(())
     if isinstance(value, list | tuple | deque):
-        return len(value), ((f"[{place}]", part) for place, part in enumerate(value))
+        return len(value), ((f"[{index}]", part) for index, part in enumerate(value))
     if isinstance(value, Mapping):
         return len(value), ((f"[{key!r}]", part) for key, part in value.items())
     if isinstance(value, set | frozenset):
-        return sorted(map(repr, value)), nothing
+        return sorted(map(repr, value)), iter(())
     if isinstance(value, np.ndarray):
-        return (str(value.dtype), value.shape, value.tobytes() if value.dtype != object else None), nothing
-    if isinstance(value, tuple(GENERATORS)):
-        return next(state(value) for kind, state in GENERATORS.items() if isinstance(value, kind)), nothing
+        return (str(value.dtype), value.shape, value.tobytes() if value.dtype != object else None), iter(())
     if isinstance(value, nn.Module):
         held = {**dict(value.named_parameters()), **dict(value.named_buffers()), **_attributes(value)}
         return "module", ((f".{key}", part) for key, part in held.items())
+    return _opened_callable(value) or _opened_object(value)
+
+
+def _generator_state(value: Any) -> Any:
+    """Return the state of a random generator; None for any other value."""
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, np.random.Generator):
+        return repr(value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return repr(value.get_state())
+    return value.get_state().tolist() if isinstance(value, torch.Generator) else None
+
+
+def _opened_callable(value: Any) -> tuple[Any, Iterator[tuple[str, Any]]] | None:
+    """Return `_opened` of a partial, method or function; None for any other value."""
     if isinstance(value, partial):
         return "partial", iter([(".func", value.func), (".args", value.args), (".keywords", value.keywords)])
     if isinstance(value, MethodType):
         return "method", iter([(".self", value.__self__)])
     if isinstance(value, FunctionType):
-        cells = (
-            (f"({name})", cell) for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-        )
-        return "function", ((name, cell.cell_contents) for name, cell in cells if _is_filled(cell))
-    inside = getattr(value, "__dict__", None)
-    if isinstance(inside, dict):
-        return type(value).__name__, ((f".{key}", part) for key, part in inside.items())
-    said = repr(value) if type(value).__module__ in ("itertools", "builtins") else ""
-    return (type(value).__name__, "" if " at 0x" in said else said), nothing
+        cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        return "function", ((f"({name})", cell.cell_contents) for name, cell in cells if _is_filled(cell))
+    return None
+
+
+def _opened_object(value: Any) -> tuple[Any, Iterator[tuple[str, Any]]]:
+    """Return `_opened` of an object of any other class."""
+    attributes = getattr(value, "__dict__", None)
+    if isinstance(attributes, dict):
+        return type(value).__name__, ((f".{key}", part) for key, part in attributes.items())
+    text = repr(value) if type(value).__module__ in ("itertools", "builtins") else ""
+    return (type(value).__name__, "" if " at 0x" in text else text), iter(())
 
 
 def _is_filled(cell: Any) -> bool:
     try:
-        cell.cell_contents  # noqa: B018 - raises where nothing was bound yet
+        cell.cell_contents  # noqa: B018 - raises if nothing is bound yet
     except ValueError:
         return False
     return True
 
 
 def plain_of_all(states: Mapping[int, Values]) -> dict[int, Values]:
-    """Return `plain_only` of each member's values."""
-    return {member: plain_only(values) for member, values in states.items()}
+    """Return `plain_only` of the values by member index."""
+    return {member_index: plain_only(values) for member_index, values in states.items()}

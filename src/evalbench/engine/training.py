@@ -67,7 +67,7 @@ def train_all(
     """
     together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
     waiting = memory.split(entrants, _most_members(config, dataset, entrants)) if entrants else []
-    waiting = ranks.here().agree(waiting) if together else waiting
+    waiting = ranks.current().agree(waiting) if together else waiting
     told: set[str] = set()  # errors whose traceback has been logged
     while waiting:
         now = waiting.pop(0)
@@ -96,7 +96,7 @@ def train_all(
             waiting = [*memory.split(now, half), *waiting]
             continue
         yield now, results
-        if not (together and ranks.here().index):
+        if not (together and ranks.current().index):
             path.unlink(missing_ok=True)
 
 
@@ -280,7 +280,7 @@ def _own_devices(config: Config) -> dict[str, Any]:
     if config.trainer_split == "data" or config.devices == 1:
         return devices_of(config)
     on_gpu = config.trainer.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return {"devices": [ranks.here().index] if on_gpu else 1, "strategy": "auto"}
+    return {"devices": [ranks.current().index] if on_gpu else 1, "strategy": "auto"}
 
 
 def make_trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trainer:

@@ -1,4 +1,4 @@
-"""Models: plain `nn.Module`s for one trial; they know nothing of cohorts."""
+"""Build models: plain `nn.Module`s for one trial that know nothing of cohorts."""
 
 import inspect
 import random
@@ -25,20 +25,20 @@ NEEDS = {
         "choose dataset=python_source or text, or model=encoder, which makes a token of every column",
     ),
 }
-"""What a data set may lack that a model's constructor asks for, and the remedy."""
+"""Arguments of a model's constructor that a data set may lack, each with the rule and the remedy."""
 
 
 class Shape(NamedTuple):
-    """What a data set asks of a network."""
+    """Hold the shapes that a data set requires of a network."""
 
     in_features: int
-    """Columns D of an example: numbers, pixels or tokens."""
+    """The number of columns D of an example: numbers, pixels or tokens."""
     out_features: int
-    """Outputs K, at each place for language."""
+    """The number of outputs K, at each position for language."""
     image: tuple[int, int, int] | None = None
-    """Channels, height and width, where the columns are pixels."""
+    """Channels, height and width if the columns are pixels."""
     vocabulary: int | None = None
-    """The number of different tokens, where the columns are tokens."""
+    """The number of different tokens if the columns are tokens."""
 
 
 def build(
@@ -49,11 +49,11 @@ def build(
     image: tuple[int, int, int] | None = None,
     vocabulary: int | None = None,
 ) -> nn.Module:
-    """Build the network of one trial, its initial weights drawn from torch's global generator.
+    """Build the network of one trial; draw its initial weights from torch's global generator.
 
-    The class gets those of `in_features`, `out_features`, `image`, `vocabulary` (see `Shape`), `activation` (a function
-    that makes the non-linearity) and `gain` that its constructor names, beside its own settings. One that names `image`
-    or `vocabulary` without a default needs it. Raises `ConfigError`.
+    The class gets its own settings, and each of `in_features`, `out_features`, `image`, `vocabulary` (see `Shape`),
+    `activation` (a function that makes the non-linearity) and `gain` that its constructor names. A constructor that
+    names `image` or `vocabulary` without a default requires it. Raises `ConfigError`.
     """
     offered = {
         "in_features": in_features,
@@ -77,7 +77,7 @@ def build(
 
 
 def _register_attributes(network: nn.Module) -> None:
-    """Make buffers of tensors that are plain attributes, so that they move and are stacked as buffers are."""
+    """Turn tensors that are plain attributes into buffers, so that they move and are stacked like buffers."""
     for module in network.modules():
         for name, value in list(vars(module).items()):
             if isinstance(value, Tensor) and value.grad_fn is None and not hasattr(type(module), name):
@@ -88,16 +88,16 @@ def _register_attributes(network: nn.Module) -> None:
 def build_seeded(
     seed: int, model: Component, activation: ActivationConfig, shape: Shape | tuple[int, int]
 ) -> nn.Module:
-    """Build the network with the initial weights of one seed; the global generators are left as they were."""
+    """Build the network with the initial weights of one seed; restore the global generators."""
     with seeded(seed):
         return build(model, activation, *Shape(*shape))
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Seed the global generators of torch (the CPU's, and a CUDA device's), `random` and NumPy for a while."""
+    """Seed the global generators of torch (the CPU's, and a CUDA device's), `random` and NumPy inside the block."""
     cuda = [device] if device is not None and device.type == "cuda" else []
-    outside = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=cuda):
             random.seed(seed)
@@ -107,15 +107,15 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
                 torch.cuda.manual_seed(seed)
             yield
     finally:
-        random.setstate(outside[0])
-        np.random.set_state(outside[1])
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
 
 
 def check_outputs(network: nn.Module, inputs: Tensor, expected: tuple[int, ...], training: bool = False) -> None:
-    """Refuse a network that does not map these inputs to outputs of the expected shape; raise `ConfigError`.
+    """Raise `ConfigError` for a network that does not map these inputs to outputs of the expected shape.
 
-    One that raises on tokens was made for numbers. One that raises on numbers is at fault itself: it is left to the
-    training, whose log keeps the traceback while other cells go on.
+    A network that raises on tokens was made for numbers. A network that raises on numbers has an error of its own: it
+    is left to the training, whose log contains the traceback while other cells go on.
     """
     tokens = not inputs.is_floating_point()
     rule = f"must map {tuple(inputs.shape)} {'tokens' if tokens else 'numbers'} to outputs {expected}"
@@ -128,18 +128,18 @@ def check_outputs(network: nn.Module, inputs: Tensor, expected: tuple[int, ...],
             return
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConfigError("model", f"{rule} (it raised: {reason[0]})", remedy=remedy) from error
-    got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-    if got != expected:
-        raise ConfigError("model", rule, got, remedy)
+    shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+    if shape != expected:
+        raise ConfigError("model", rule, shape, remedy)
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Return whether the network normalises over a batch, so that examples of a step depend on each other."""
+    """Return whether the network normalizes over a batch, so that examples of a step depend on each other."""
     return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 def check_batches(network: nn.Module, num_train: int, batch_size: int) -> None:
-    """Refuse BatchNorm where a step sees one example, whose batch has no variance; raise `ConfigError`."""
+    """Raise `ConfigError` for BatchNorm if a step sees a single example, whose batch has no variance."""
     if has_batch_norm(network) and (batch_size == 1 or num_train % batch_size == 1):
         last = "" if batch_size == 1 else f" (the last batch of {num_train} training rows has one)"
         rule = f"must leave at least two examples in every step for BatchNorm{last}"

@@ -9,7 +9,7 @@ from evalbench.errors import ConfigError
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """PyTorch's, in the precision of its own weights: in a cohort its kernel for the CPU takes no mixed ones."""
+    """Compute PyTorch's BatchNorm in the precision of its weights: its batched CPU kernel takes no mixed precision."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map `(B, channels, height, width)` to the same."""
@@ -21,19 +21,19 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": BatchNorm,
     "none": lambda width: nn.Identity(),
 }
-"""By name: GroupNorm in 8 groups of channels or as many as divide the width (Wu & He 2018), BatchNorm, nothing."""
+"""By name: GroupNorm with at most 8 groups of channels that divide the width (Wu & He 2018), BatchNorm, no norm."""
 
 
 class CNN(nn.Module):
     """`depth` convolutions 3 x 3 of `width` channels, a mean over the pixels, and a linear output layer.
 
     Each convolution is followed by the norm, the activation and, while at least 4 x 4 pixels are left, a maximum over
-    2 x 2 of them. GroupNorm treats every example by itself; BatchNorm couples the examples of a step.
+    2 x 2 pixels. GroupNorm treats every example by itself. BatchNorm couples the examples of a step.
 
-    Weights start as in the multilayer perceptron: normal draws of standard deviation `gain / sqrt(fan_in)`, where a
-    convolution's fan-in is its kernel's 9 pixels times its channels, with gain 1 for the first layer and the
-    activation's own for the others (He et al. 2015). Biases start at 0; a convolution in front of a norm has none.
-    Techniques that differ in the activation alone share the draws.
+    Weights start as in the multilayer perceptron: normal draws of standard deviation `gain / sqrt(fan_in)`. A
+    convolution's fan-in is its kernel's 9 pixels times its channels. The gain is 1 for the first layer and the
+    activation's own for the other layers (He et al. 2015). Biases start at 0. A convolution before a norm has no bias.
+    Techniques that differ only in the activation share the draws.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The gain of an activation that names none: what keeps the second moment of a layer's output at 1."""
+"""Compute the gain of an activation without a given gain: it keeps the second moment of a layer's output at 1."""
 
 import json
 import math
@@ -11,16 +11,19 @@ from evalbench.errors import ConfigError
 
 FARTHEST = 12.0
 NUM_POINTS = 2**15
-"""Midpoints of cells of equal width from -`FARTHEST` to `FARTHEST`: a kink or a step at 0 costs nothing."""
-_known: dict[tuple[Any, str], float] = {}
+"""The number of intervals of equal width from -`FARTHEST` to `FARTHEST`, evaluated at their midpoints.
+
+A kink or a step at 0 lies between two intervals and causes no error.
+"""
+_gains: dict[tuple[Any, str], float] = {}
 
 
 def computed(activation: Component) -> float:
-    """Return `1 / sqrt(E[f(z)²])` for a standard normal z; raise `ConfigError` where f is no function of a number."""
+    """Return `1 / sqrt(E[f(z)²])` for a standard normal z; raise `ConfigError` if f is not elementwise."""
     key = activation.locate(), json.dumps(activation.arguments, sort_keys=True)
-    if key not in _known:
-        _known[key] = _computed(activation)
-    return _known[key]
+    if key not in _gains:
+        _gains[key] = _computed(activation)
+    return _gains[key]
 
 
 def _computed(activation: Component) -> float:
@@ -28,7 +31,7 @@ def _computed(activation: Component) -> float:
         second_moment = _second_moment(activation)
     except ConfigError:
         raise
-    except Exception as error:  # what the user chose may raise anything
+    except Exception as error:  # a user's activation may raise anything
         raise _refused(activation, f"it raised {type(error).__name__}") from error
     if not 0 < second_moment < math.inf:
         raise _refused(activation, f"its second moment is {second_moment:g}")
@@ -47,6 +50,6 @@ def _second_moment(activation: Component) -> float:
     return float((values.square() * density).sum() * width)
 
 
-def _refused(activation: Component, why: str) -> ConfigError:
-    rule = f"must be given for {activation.target}, from which it cannot be computed: {why}"
+def _refused(activation: Component, reason: str) -> ConfigError:
+    rule = f"must be given for {activation.target}, from which it cannot be computed: {reason}"
     return ConfigError("activation.gain", rule, remedy="for example activation.gain=1")

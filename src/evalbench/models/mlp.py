@@ -10,10 +10,10 @@ from evalbench.errors import ConfigError
 class MLP(nn.Module):
     """`depth` hidden layers of `width` units, each followed by the activation, and a linear output layer.
 
-    Weights start as normal draws of standard deviation `gain / sqrt(inputs of the layer)`, with gain 1 for the first
-    layer, whose inputs are scaled data, and the activation's own for the others: the variance of the units stays
-    near 1 through any depth (He et al. 2015, for any activation). Biases start at 0. Techniques that differ in the
-    activation alone share the draws.
+    Weights start as normal draws of standard deviation `gain / sqrt(inputs of the layer)`. The gain is 1 for the first
+    layer, whose inputs are scaled data, and the activation's own for the other layers, so that the variance of the
+    units stays near 1 at any depth (He et al. 2015, for any activation). Biases start at 0. Techniques that differ only
+    in the activation share the draws.
     """
 
     def __init__(

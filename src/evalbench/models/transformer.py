@@ -1,13 +1,13 @@
-"""Transformers: a decoder for the next token at every place, and an encoder for one answer per example.
+"""Transformers: a decoder for the next token at every position, and an encoder for one answer per example.
 
-Shapes: `B` examples, `T` places, `V` tokens of the vocabulary, `K` outputs.
+Shapes: `B` examples, `T` positions, `V` tokens of the vocabulary, `K` outputs.
 
-Weights start as in the multilayer perceptron: normal draws of standard deviation `gain / sqrt(fan_in)`, with gain 1 for
-layers that take normalised inputs and the activation's own behind it. The layer that ends a residual branch is divided
-by the root of the number of branches, so that their sum keeps its size through any depth (Radford et al. 2019). An
-embedding's numbers have standard deviation `1 / sqrt(width)`, right for an output layer tied to it, and are multiplied
-by `sqrt(width)` where they enter (Vaswani et al. 2017). Biases start at 0. Techniques that differ in the activation
-alone share the draws.
+Weights start as in the multilayer perceptron: normal draws of standard deviation `gain / sqrt(fan_in)`. The gain is 1
+for layers with normalized inputs and the activation's own for the layer after it. The layer that ends a residual branch
+is divided by the root of the number of branches, so that their sum keeps its size at any depth (Radford et al. 2019).
+An embedding's numbers have standard deviation `1 / sqrt(width)`, right for a tied output layer, and are multiplied by
+`sqrt(width)` in the forward pass (Vaswani et al. 2017). Biases start at 0. Techniques that differ only in the
+activation share the draws.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,10 @@ from evalbench.errors import ConfigError
 
 
 class Transformer(nn.Module):
-    """A causal, decoder-only transformer: at every place of a window it predicts the next token.
+    """A causal, decoder-only transformer that predicts the next token at every position of a window.
 
-    Pre-norm blocks, learned positions. With `tie` the output layer is the embedding itself (Press & Wolf 2017).
+    It has pre-norm blocks and learned positions. With `tie`, the output layer is the embedding itself (Press & Wolf
+    2017).
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Transformer(nn.Module):
         if not isinstance(tie, bool):
             raise ConfigError("model.tie", "must be true or false", tie, "use model.tie=false")
         if tie and vocabulary != out_features:
-            rule = "must be false where outputs are not the tokens themselves"
+            rule = "must be false if outputs are not the tokens themselves"
             raise ConfigError("model.tie", rule, tie, "use model.tie=false")
         self.embedding = Embedding(vocabulary, in_features, width)
         self.blocks = Blocks(activation, gain, depth, width, heads, dropout)
@@ -51,19 +52,19 @@ class Transformer(nn.Module):
             self.output.weight = self.embedding.tokens.weight
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map tokens `(B, T)` to logits `(B, T, K)`; place t sees the places up to t."""
+        """Map tokens `(B, T)` to logits `(B, T, K)`; position t sees the positions up to t."""
         length = inputs.shape[1]
-        # Made here rather than kept as a buffer: a cohort would stack a copy per member.
+        # Made here instead of kept as a buffer, of which a cohort would stack a copy per member.
         visible = torch.ones(length, length, dtype=torch.bool, device=inputs.device).tril()
         outputs: Tensor = self.output(self.blocks(self.embedding(inputs), visible))
         return outputs
 
 
 class Encoder(nn.Module):
-    """A bidirectional transformer with one answer per example: the mean over places, then a linear layer.
+    """A bidirectional transformer with one answer per example: the mean over positions, then a linear layer.
 
-    Inputs are tokens where the data set has a vocabulary. Otherwise every column of the table, or pixel, becomes a
-    token: its value times a learned direction plus a learned bias, both the column's own (Gorishniy et al. 2021).
+    Inputs are tokens if the data set has a vocabulary. Otherwise every column of the table, or pixel, becomes a token:
+    its value times a learned direction plus a learned bias, both the column's own (Gorishniy et al. 2021).
     """
 
     def __init__(
@@ -93,13 +94,13 @@ class Encoder(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A learned vector per token plus one per place."""
+    """A learned vector per token plus a learned vector per position."""
 
     def __init__(self, vocabulary: int, length: int, width: int) -> None:
         super().__init__()
         self.tokens = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.tokens.weight, std=width**-0.5)
-        # A tenth of a token's size: as loud as the tokens, positions slow the first steps down.
+        # A tenth of a token's size: positions as large as tokens slow down the first steps.
         self.positions = nn.Parameter(0.1 * torch.randn(length, width))
         self.scale = width**0.5
 
@@ -123,7 +124,7 @@ class Columns(nn.Module):
 
 
 class Blocks(nn.Module):
-    """`depth` blocks and a last norm; each block adds attention, then a two-layer perceptron, to what it is given."""
+    """`depth` blocks and a last norm; each block adds attention, then a two-layer perceptron, to its input."""
 
     def __init__(
         self, activation: Callable[[], nn.Module], gain: float, depth: int, width: int, heads: int, dropout: float
@@ -134,7 +135,7 @@ class Blocks(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, hidden: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Map `(B, T, width)` to the same; `visible` `(T, T)` says which places each one sees, all by default."""
+        """Map `(B, T, width)` to the same; `visible` `(T, T)` marks the positions that each position sees, else all."""
         hidden = self.dropout(hidden)
         for block in self.blocks:
             hidden = block(hidden, visible)

@@ -51,9 +51,9 @@ def run_job(tree: DictConfig) -> None:
     hydra = HydraConfig.get()
     try:
         _check_sweeper(hydra)
-        if hydra.mode == RunMode.MULTIRUN or ranks.here().count > 1:
+        if hydra.mode == RunMode.MULTIRUN or ranks.current().count > 1:
             cell = _planned.get(tuple(hydra.overrides.task)) or Cell.of(parse(tree, hydra))
-            _check_launcher(cell.config, ranks.here().count == cell.config.devices)
+            _check_launcher(cell.config, ranks.current().count == cell.config.devices)
             tuning.run(cell, Store(cell.config.store_url, patient=True))
         else:
             try:

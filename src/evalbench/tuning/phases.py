@@ -33,7 +33,7 @@ def run(cell: Cell, store: Store) -> None:
 
 
 def _run(cell: Cell, store: Store) -> None:
-    if cell.config.search is None or ranks.here().index:
+    if cell.config.search is None or ranks.current().index:
         cells.run(cell, store)
         return
     for study in studies(cell):

@@ -22,7 +22,7 @@ from evalbench.report.render.markdown import markdown
 from evalbench.report.render.style import columns, workload_label
 from evalbench.report.section import Chart, Section, numbers_of
 from evalbench.report.sections.tuning import number
-from evalbench.space import place_of
+from evalbench.space import position_of
 
 LABEL = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 JITTER = 0.06
@@ -162,7 +162,7 @@ def _spaces(tuned: TunedFindings) -> dict[str, Mapping[str, Any]]:
 def _heights(values: pd.Series[Any], spec: Mapping[str, Any]) -> Any:
     if "choices" in spec:
         return np.array([_choice(value, spec) / max(1, len(spec["choices"]) - 1) for value in values])
-    return np.array([place_of(spec, value) for value in pd.to_numeric(values, errors="coerce")])
+    return np.array([position_of(spec, value) for value in pd.to_numeric(values, errors="coerce")])
 
 
 def _choice(value: object, spec: Mapping[str, Any]) -> float:
