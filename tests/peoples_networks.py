@@ -26,7 +26,7 @@ WIDTH = 8
 
 
 class Middle(nn.Module):
-    """Two layers; what a network does between them is its trait."""
+    """Two layers; the operations between them are a network's trait."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class StateSpace(Sequence):
 
 
 class Attention(Sequence):
-    """`nn.MultiheadAttention` whose weights are kept as an attribute to be looked at"""
+    """`nn.MultiheadAttention` whose weights are kept as an attribute for inspection"""
 
     def __init__(self, in_features: int, out_features: int, dropout: float = 0.0) -> None:
         super().__init__(in_features, out_features)
@@ -1014,7 +1014,7 @@ class StaleCache(Middle):
 
 
 class KeepsActivations(Middle):
-    """keeps activations and an auxiliary loss as attributes, to be looked at"""
+    """keeps activations and an auxiliary loss as attributes, for inspection"""
 
     def middle(self, hidden: Tensor) -> Tensor:
         self.activations = hidden.detach()
@@ -1227,7 +1227,7 @@ class BackReference(Middle):
 
 
 class Lock(Middle):
-    """holds what cannot be copied or pickled: a lock, a generator"""
+    """holds objects that cannot be copied or pickled: a lock, a generator"""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
@@ -2029,7 +2029,7 @@ class DoubleOutputs(Middle):
 
 
 class DoubleParameters(Middle):
-    """a parameter in float64 among others"""
+    """a parameter in float64 among float32 parameters"""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)

@@ -348,7 +348,7 @@ class NeedsGraph(Descent):
 
 
 class BackwardItself(Descent):
-    """calls `backward()` on what the closure returns"""
+    """calls `backward()` on the result of the closure"""
 
     def step(self, closure) -> None:
         closure().backward()

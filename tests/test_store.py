@@ -46,7 +46,7 @@ def url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.mark.slow
-def test_what_is_written_is_read_back_exactly(url: str) -> None:
+def test_written_trials_are_read_back_exactly(url: str) -> None:
     Store(url).record([(SPECS[0], COMPLETE), (SPECS[1], FAILED)], PROVENANCE)
     trials = Store(url).trials(IDS)
     assert [trial.result for trial in trials.values()] == [COMPLETE, FAILED]
@@ -80,11 +80,11 @@ def test_evaluations_link_to_trials_that_they_share(url: str) -> None:
     assert store.count_states("one") == {State.COMPLETE: 3}
 
 
-def test_mirrors_are_told_apart_by_evaluation_and_tracker(url: str) -> None:
+def test_mirrors_are_kept_by_evaluation_and_tracker(url: str) -> None:
     store = Store(url)
     store.record([(SPECS[0], COMPLETE), (SPECS[1], FAILED), (SPECS[2], COMPLETE)], PROVENANCE)
     store.link("one", {}, [Link(trial_id, "adam", {}) for trial_id in IDS])
-    assert store.unmirrored("one", "wandb") == [IDS[0], IDS[2]]  # a failed trial is nothing to look at
+    assert store.unmirrored("one", "wandb") == [IDS[0], IDS[2]]  # trackers get no failed trial
     store.note_mirrored("one", [IDS[0]], "wandb")
     store.note_mirrored("one", [IDS[0]], "wandb")
     assert store.unmirrored("one", "wandb") == [IDS[2]]
@@ -115,14 +115,14 @@ def test_a_new_store_may_be_opened_while_another_process_makes_it(tmp_path: Path
     other.close()
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite").write_text("not a database, but long enough to be looked at" * 50)
     with pytest.raises(ConfigError, match=r"store\.url"):
         Store(f"sqlite:///{tmp_path}/store.sqlite")
 
 
 def side_by_side(count: int, work: Callable[[int], T]) -> list[T]:
-    """Do something in threads that begin together; return what each returned, or raise what one raised."""
+    """Run a function in threads that start together; return all results, or raise the first error."""
     barrier = threading.Barrier(count)
 
     def begin(number: int) -> T:
@@ -134,7 +134,7 @@ def side_by_side(count: int, work: Callable[[int], T]) -> list[T]:
 
 
 @pytest.mark.slow
-def test_eight_processes_may_make_the_tables_and_say_the_same_at_once(url: str) -> None:
+def test_eight_processes_create_the_tables_and_write_the_same_rows_at_once(url: str) -> None:
     links = [Link(f"trial{n}", "adam", {}) for n in range(100)]
     costs = {f"cell{n}": [{"step_seconds": 1.0}] for n in range(20)}
 
@@ -152,37 +152,37 @@ def test_eight_processes_may_make_the_tables_and_say_the_same_at_once(url: str) 
 
     side_by_side(8, work)
     store = Store(url)
-    found = [link.trial_id for link in store.links("one")]
-    assert sorted(found) == sorted({*found, *(link.trial_id for link in links)})
-    assert store.costs(list(costs), "machine") == costs  # all of one process
+    linked = [link.trial_id for link in store.links("one")]
+    assert sorted(linked) == sorted({*linked, *(link.trial_id for link in links)})
+    assert store.costs(list(costs), "machine") == costs  # all rows of one process
     assert len(store.trials(IDS)) == 3
 
 
-def test_one_of_eight_takes_a_free_cell(url: str) -> None:
+def test_one_of_eight_processes_claims_a_free_cell(url: str) -> None:
     store = Store(url)
     assert sum(side_by_side(8, lambda _: Lease(store._engine, "cell").claim())) == 1
 
 
 @pytest.mark.slow
-def test_a_server_that_is_restarted_is_waited_for(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_store_waits_for_a_server_that_restarts(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     url = server.new_database()
     store = Store(url)
     server.stop()
     with ThreadPoolExecutor() as pool:
         written = pool.submit(store.record, [(SPECS[0], COMPLETE)], PROVENANCE)
-        opened = pool.submit(Store, url, patient=True)  # a job that begins just now
+        opened = pool.submit(Store, url, patient=True)  # a job that starts during the outage
         with pytest.raises(ConfigError, match=r"^store\.url must be a database that can be opened"):
-            Store(url)  # a person at the beginning has mistyped it, perhaps
+            Store(url)  # at the start of a command the URL may be mistyped
         server.start()
         written.result()
         assert opened.result().states(IDS) == {IDS[0]: State.COMPLETE}
-    server.restart()  # a connection that was open is not any more
+    server.restart()  # this closes open connections
     assert store.missing(IDS) == IDS[1:]
     assert "does not answer (" in caplog.text
     assert "trying for 300 s" in caplog.text
 
 
-def test_a_server_that_does_not_come_back_is_no_bad_input(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_stays_away_is_a_storage_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(server.new_database().replace("evalbench@", "evalbench:secret@"))
     monkeypatch.setattr(database, "OUTAGE_SECONDS", 0.0)
     monkeypatch.setattr(database, "RETRY_SECONDS", 0.01)
@@ -196,7 +196,7 @@ def test_a_server_that_does_not_come_back_is_no_bad_input(server: Server, monkey
     assert store.states(IDS) == {}
 
 
-def test_a_full_disk_is_no_bad_input_and_costs_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_storage_error_and_loses_nothing(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     store.record([(SPECS[0], COMPLETE)], PROVENANCE)
     sa.event.listen(store._engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count=1"))
@@ -210,81 +210,81 @@ def test_a_full_disk_is_no_bad_input_and_costs_nothing(tmp_path: Path) -> None:
 
 
 def leases(url: str, seconds: float) -> tuple[Lease, Lease]:
-    one, two = Store(url), Store(url)
-    return Lease(one._engine, "cell", seconds), Lease(two._engine, "cell", seconds)
+    first, second = Store(url), Store(url)
+    return Lease(first._engine, "cell", seconds), Lease(second._engine, "cell", seconds)
 
 
 def test_one_owner_at_a_time(url: str) -> None:
-    one, two = leases(url, 60)
-    assert one.claim()
-    assert not two.claim()
-    one.release()
-    assert two.claim()
-    one.release()  # releasing what is no longer held does nothing
-    assert not one.claim()
+    first, second = leases(url, 60)
+    assert first.claim()
+    assert not second.claim()
+    first.release()
+    assert second.claim()
+    first.release()  # releasing a lost lease does nothing
+    assert not first.claim()
 
 
 def test_a_lease_that_is_not_renewed_expires_and_its_results_are_refused(url: str) -> None:
-    one, two = leases(url, 0.05)
-    assert one.claim()
+    first, second = leases(url, 0.05)
+    assert first.claim()
     time.sleep(0.1)
-    assert two.claim()
+    assert second.claim()
     with pytest.raises(LeaseLostError):
-        Store(url).record([(SPECS[0], COMPLETE)], PROVENANCE, one)
+        Store(url).record([(SPECS[0], COMPLETE)], PROVENANCE, first)
     assert Store(url).missing(IDS) == IDS
 
 
 def test_a_renewed_lease_holds(url: str) -> None:
     store = Store(url)
-    one, two = leases(url, 0.05)
-    assert one.claim()
-    one._seconds = 60
-    store.record([(SPECS[0], COMPLETE)], PROVENANCE, one)
+    first, second = leases(url, 0.05)
+    assert first.claim()
+    first._seconds = 60
+    store.record([(SPECS[0], COMPLETE)], PROVENANCE, first)
     time.sleep(0.1)
-    assert not two.claim()
+    assert not second.claim()
 
 
 def test_the_lease_of_a_dead_process_on_this_machine_is_free_at_once(url: str) -> None:
-    one, two = leases(url, 60)
+    first, second = leases(url, 60)
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    one.owner = one.owner.replace(f":{os.getpid()}:", f":{process.pid}:")
-    assert one.claim()
-    assert two.claim()
+    first.owner = first.owner.replace(f":{os.getpid()}:", f":{process.pid}:")
+    assert first.claim()
+    assert second.claim()
 
 
 def test_waiting_ends_when_the_cell_is_free(url: str) -> None:
-    one, _ = leases(url, 0.3)
-    assert one.claim()
+    first, _ = leases(url, 0.3)
+    assert first.claim()
     with Store(url).lease("cell", poll_seconds=0.05) as lease:
-        assert lease.owner != one.owner
-    assert one.claim()
+        assert lease.owner != first.owner
+    assert first.claim()
 
 
-def test_a_lease_far_in_the_future_is_waited_for_with_a_word_about_clocks_and_taken_when_nobody_renews_it(
+def test_a_lease_far_in_the_future_warns_about_clocks_and_is_taken_if_nobody_renews_it(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    one, two = leases(url, 0.05)
-    one.owner = "elsewhere:17:0"
-    one._seconds = 10 * 365 * 86400
-    assert one.claim()
-    one._seconds = 0.05
-    assert not two.claim()
+    first, second = leases(url, 0.05)
+    first.owner = "elsewhere:17:0"
+    first._seconds = 10 * 365 * 86400
+    assert first.claim()
+    first._seconds = 0.05
+    assert not second.claim()
     assert "process 17 on elsewhere" in caplog.text
     assert "the clock of elsewhere is wrong, or that of this machine" in caplog.text
     time.sleep(0.06)
-    with one._engine.begin() as connection:
-        one.renew(connection)  # with the clock set right it is an ordinary lease again
-    assert not two.claim()
+    with first._engine.begin() as connection:
+        first.renew(connection)  # with the right clock it is an ordinary lease again
+    assert not second.claim()
     time.sleep(0.15)
-    assert two.claim()
+    assert second.claim()
 
 
 def test_a_server_keeps_the_time_of_leases(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = leases(server.new_database(), 60)
-    assert one.claim()
+    first, second = leases(server.new_database(), 60)
+    assert first.claim()
     monkeypatch.setattr(time, "time", lambda: 1e12)  # this machine's clock is wrong
-    assert not two.claim()
+    assert not second.claim()
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_row_that_another_program_wrote_is_refused(tmp_path: Path, column: str
             store.missing(IDS)
 
 
-def test_another_database_is_left_as_it_is(tmp_path: Path) -> None:
+def test_another_programs_database_is_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "other.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute("create table mine (a)")

@@ -1,4 +1,4 @@
-"""Networks as people write them: each gets the numbers of a plain PyTorch loop, or is refused in one line.
+"""Networks that people write get the numbers of a plain PyTorch loop, or one line of refusal.
 
 docs/networks.md shows the table below; `cd tests && python -m engine.test_peoples_networks` writes it anew.
 """
@@ -37,7 +37,7 @@ DECAY = "+optimizer.weight_decay=0.05"
 
 
 class Outcome(StrEnum):
-    """What becomes of a network's cohort."""
+    """How a network's cohort trains."""
 
     BATCHED = "batched"
     ONE_BY_ONE = "one by one"
@@ -46,7 +46,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Expected:
-    """What becomes of a network, and why, as the page says it."""
+    """The outcome of a network and its reason on the page."""
 
     outcome: Outcome = Outcome.BATCHED
     why: str = ""
@@ -54,7 +54,7 @@ class Expected:
     """A pattern in the warning or the refusal."""
     tolerance: float = TOLERANCE
     like: type[nn.Module] | None = None
-    """The network for the plain loop, where the noise of the plain loop does not reach this one's."""
+    """The network for the plain loop, if the noise of the plain loop does not reach this network."""
 
 
 def one_by_one(why: str, says: str = "") -> Expected:
@@ -278,8 +278,8 @@ def cell_of(network: type[nn.Module]) -> Cell:
 def test_a_network_gets_the_numbers_of_a_plain_loop_or_is_refused(
     network: type[nn.Module], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for told in ("_checked", "_warned"):  # by other tests
-        monkeypatch.setattr(checks, told, set())
+    for name in ("_checked", "_warned"):  # filled by other tests
+        monkeypatch.setattr(checks, name, set())
     expected, cell = TABLE[network], cell_of(network)
     if expected.outcome is Outcome.REFUSED:
         with pytest.raises(ConfigError, match=expected.says) as refusal:
@@ -302,7 +302,7 @@ def test_a_network_gets_the_numbers_of_a_plain_loop_or_is_refused(
 
 
 def test_the_table_has_every_network() -> None:
-    """Those whose docstring is a sentence are what others are made of."""
+    """A class whose docstring is a sentence is a part of networks, not a network."""
     written = {
         value
         for value in vars(people).values()

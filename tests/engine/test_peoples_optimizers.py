@@ -58,18 +58,18 @@ SETTINGS = ("trainer.accelerator=cpu", "dataset=wine", "budget.epochs=3", "optim
 
 @dataclass(frozen=True)
 class Case:
-    """An optimizer with its settings, and what becomes of it."""
+    """An optimizer with its settings and its expected outcome."""
 
     target: Any
     arguments: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
     gradients: bool = True
-    """It wants gradients when it steps."""
+    """True if the optimizer needs gradients when it steps."""
     closure: bool = False
     refused: str | None = None
     """A pattern in the refusal."""
     trait: str | None = None
-    """What the page says, where it is not the target's docstring."""
+    """The trait on the page, if it is not the target's docstring."""
 
     @property
     def path(self) -> str:
@@ -195,7 +195,7 @@ def test_an_optimizer_gets_the_numbers_of_a_plain_loop_or_is_refused(name: str) 
 
 
 def test_every_optimizer_is_in_the_table() -> None:
-    """Those whose docstring is a sentence are what others are made of."""
+    """A class whose docstring is a sentence is a part of optimizers, not an optimizer."""
     written = {
         value
         for value in vars(people).values()

@@ -33,16 +33,16 @@ TAGS = table("tags", column("run_uuid"), column("key"), column("value"))
 METRICS = table("latest_metrics", column("run_uuid"), column("key"), column("value"), column("is_nan"))
 
 
-def read(where: str) -> Sequence[Row]:
+def read(location: str) -> Sequence[Row]:
     """Return the runs of `URI/experiment`, such as `sqlite:///outputs/mlflow/mlflow.db/evalbench`."""
-    uri, _, name = where.rpartition("/")
+    uri, _, name = location.rpartition("/")
     try:
         if not name or not uri.rstrip("/") or uri.rstrip("/").endswith(":"):
             raise ValueError
         scheme, _, path, *_ = urlsplit(uri)
         url = make_url(uri) if scheme.partition("+")[0] in DATABASES else None
     except (ValueError, ArgumentError):
-        raise TableError(f"{FORM}, not {where!r}") from None
+        raise TableError(f"{FORM}, not {location!r}") from None
     if url is not None:
         return _from_database(url, name)
     if scheme in ("", "file"):

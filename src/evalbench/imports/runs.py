@@ -32,15 +32,15 @@ CONSTANT = "const:"
 MOST_NAMED = 40
 
 
-def load(source: str, where: str) -> Sequence[Row]:
+def load(source: str, location: str) -> Sequence[Row]:
     """Return the runs of a source; raise `TableError` if it has none, `ConfigError` if a library is missing.
 
     A row has `id`, `started`, `name`, `group`, `job_type`, `project`, `state`, `config.…` and `summary.…`, if
     the source has them.
     """
-    rows = SOURCES[source](where)
+    rows = SOURCES[source](location)
     if not rows:
-        raise TableError(f"{where} has no run of {source}")
+        raise TableError(f"{location} has no run of {source}")
     return rows
 
 

@@ -30,15 +30,15 @@ class Events:
     plugins: dict[str, Any] = field(default_factory=dict)
 
 
-def read(where: str) -> Sequence[Row]:
+def read(location: str) -> Sequence[Row]:
     """Return the runs in or below a folder: hyperparameters, and the last value of every scalar.
 
     PyTorch's `add_hparams` writes by default into a subfolder of the run's folder. Such a subfolder belongs to the run
     above it. If several subfolders have the same settings, the latest counts.
     """
     require("tensorboard", "tensorboard")
-    folders = sorted({path.parent for path in Path(where).rglob("*tfevents*") if path.is_file()})
-    rows = {folder: _row(folder, str(folder.relative_to(where))) for folder in folders}
+    folders = sorted({path.parent for path in Path(location).rglob("*tfevents*") if path.is_file()})
+    rows = {folder: _row(folder, str(folder.relative_to(location))) for folder in folders}
     for folder in folders:
         below = [subfolder for subfolder in folders if subfolder.parent == folder and _settings(rows[subfolder])]
         if len({name_of(_settings(rows[subfolder])) for subfolder in below}) == 1 and not _settings(rows[folder]):

@@ -11,20 +11,20 @@ from evalbench.imports.rows import Row, row
 from evalbench.imports.server import SECONDS, answer, first_line
 
 
-def read(where: str) -> Sequence[Row]:
+def read(location: str) -> Sequence[Row]:
     """Return the runs of `entity/project`."""
     import wandb
 
     rows = []
     with _scratch():
         try:
-            runs = answer(lambda: wandb.Api(timeout=int(2 * SECONDS)).runs(where, lazy=False), "W&B")
+            runs = answer(lambda: wandb.Api(timeout=int(2 * SECONDS)).runs(location, lazy=False), "W&B")
             while (run := answer(lambda: next(runs, None), "W&B")) is not None:
                 rows.append(_row(run))
         except TableError:
             raise
         except Exception as error:  # of many classes: no login, no such project, no network
-            raise TableError(f"W&B did not return the runs of {where}: {first_line(error)}") from error
+            raise TableError(f"W&B did not return the runs of {location}: {first_line(error)}") from error
     return rows
 
 

@@ -8,9 +8,9 @@ from evalbench.imports.rows import FINISHED, Row, row
 from evalbench.tracking import wandb_files
 
 
-def read(where: str) -> Sequence[Row]:
+def read(location: str) -> Sequence[Row]:
     """Return the runs in or below a folder, a row for each copy of a run."""
-    return [_row(path) for path in sorted(Path(where).rglob("*.wandb"))]
+    return [_row(path) for path in sorted(Path(location).rglob("*.wandb"))]
 
 
 def _row(path: Path) -> Row:
