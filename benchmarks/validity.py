@@ -53,7 +53,7 @@ def errors() -> None:
     for name, setup in DESIGNS.items():
         null, strict = run(setup), run(replace(setup, rope=1e-6))
         edge = run(replace(setup, difference=setup.rope))
-        alone = run(replace(setup, num_candidates=1, difference=0.3))
+        alone = run(replace(setup, num_challengers=1, difference=0.3))
         cells = (null.false_claims, strict.false_claims, null.better_or_superior, edge.superior, edge.equivalent)
         print(line(name, *map(percent, cells), percent(alone.coverage)))
 
@@ -76,7 +76,7 @@ def too_narrow() -> None:
     for name in ("10 seeds, 1 data set", "10 seeds, 8 data sets"):
         setup = DESIGNS[name]
         null, edge = run(replace(setup, rope=1e-6), 0.6), run(replace(setup, difference=setup.rope), 0.6)
-        alone = run(replace(setup, num_candidates=1, difference=0.3), 0.6)
+        alone = run(replace(setup, num_challengers=1, difference=0.3), 0.6)
         print(line(name, percent(null.better_or_superior), percent(edge.superior), percent(alone.coverage)))
 
 

@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from conftest import compose_config
-from evalbench.config import section
+from evalbench.config import reader
 from evalbench.config.parts import Part
-from evalbench.config.section import Section
+from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 from evalbench.programs import conf_folder
 from evalbench.terminal.command_line import add_multirun
@@ -135,7 +135,7 @@ def test_a_wrong_rope_or_target_is_refused(override: str) -> None:
 def test_the_old_name_of_a_key_is_read_with_one_note(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(section, "_noted", set())
+    monkeypatch.setattr(reader, "_noted", set())
     for _ in range(2):
         search = compose_config("+search=random", "search.num_trials=7").search
         assert search is not None
@@ -144,4 +144,4 @@ def test_the_old_name_of_a_key_is_read_with_one_note(
 
 
 def test_a_part_that_is_left_out_leaves_identities_as_they_were() -> None:
-    assert Part("augmentation", Section.component).identity(None) == {}
+    assert Part("augmentation", Reader.component).identity(None) == {}

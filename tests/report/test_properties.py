@@ -49,7 +49,7 @@ def judged(rows: pd.DataFrame, baseline: str = "base", direction: str = "maximiz
 
 def verdicts(found: JudgedFindings) -> dict[str, tuple[object, ...]]:
     return {
-        v.candidate: (v.quality, v.recommendation, v.wins, v.losses, round(v.effect.mean, 9), v.next_step, v.half_rope)
+        v.challenger: (v.quality, v.recommendation, v.wins, v.losses, round(v.effect.mean, 9), v.next_step, v.half_rope)
         for v in found.judged.verdicts
     }
 

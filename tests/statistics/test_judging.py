@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evalbench.statistics.costs import Ratio
-from evalbench.statistics.design import Candidate, Design
+from evalbench.statistics.design import Challenger, Design
 from evalbench.statistics.judging import NextStep, Verdict, judge
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.verdicts import Quality, Recommendation
@@ -27,8 +27,8 @@ def planted(effect: float | list[float], sd: float, num_seeds: int = 10) -> Matr
 def verdict(differences: Matrix, cost: Ratio = SAME, rho: float = 0.0, **changes: object) -> Verdict:
     W = len(differences.workloads)
     design = Design(0.005, np.full(W, rho), (True,) * W, np.full(W, np.nan), tuned=True)
-    candidate = Candidate("new", differences, cost)
-    return judge([candidate], replace(design, **changes), np.random.default_rng(0))[0]  # type: ignore[arg-type]
+    challenger = Challenger("new", differences, cost)
+    return judge([challenger], replace(design, **changes), np.random.default_rng(0))[0]  # type: ignore[arg-type]
 
 
 def test_a_large_effect_on_many_data_sets_is_adopted() -> None:
@@ -60,7 +60,7 @@ def test_as_many_data_sets_as_advised_do_narrow_the_interval() -> None:
 
 
 def test_below_six_data_sets_the_second_method_is_that_of_sign_flips() -> None:
-    found = verdict(planted([0.02, 0.03, 0.025, 0.02, 0.03], 0.005), num_candidates=3)
+    found = verdict(planted([0.02, 0.03, 0.025, 0.02, 0.03], 0.005), num_challengers=3)
     assert (found.second.name, found.second.p) == ("sign flips over data sets", 2 / 2**5)
     assert found.second.p_holm == pytest.approx(3 * found.second.p)
 
@@ -156,12 +156,12 @@ def test_a_rope_that_decides_is_said() -> None:
 
 
 def test_a_family_shares_its_error_rate() -> None:
-    one = Candidate("a", planted(0.01, 0.01))
+    one = Challenger("a", planted(0.01, 0.01))
     design = Design(0.005, np.zeros(1), (True,), np.full(1, np.nan), tuned=True)
     alone = judge([one], design, np.random.default_rng(0))[0]
     of_four = judge([one] * 4, design, np.random.default_rng(0))[0]
     assert of_four.effect.confidence == pytest.approx(0.9875)
     assert of_four.effect.low < alone.effect.low
-    declared = judge([one], replace(design, num_candidates=4), np.random.default_rng(0))[0]
+    declared = judge([one], replace(design, num_challengers=4), np.random.default_rng(0))[0]
     assert declared.effect == of_four.effect  # three that cannot be judged are no discount for the fourth
     assert judge([], design, np.random.default_rng(0)) == ()

@@ -13,7 +13,7 @@ from evalbench.statistics.simulation import Rates, Setup, simulate
 
 pytestmark = pytest.mark.slow
 FRESH = [
-    Setup(seeds, workloads, num_candidates=m)
+    Setup(seeds, workloads, num_challengers=m)
     for seeds, workloads, m in product((5, 10, 20), (1, 8), (1, 3))
 ]  # fmt: skip
 OTHERS = [
@@ -37,12 +37,12 @@ def limit(rate: float, rates: Rates, trials: int = 1) -> float:
 
 
 def false_claims_hold(setup: Setup, narrower: float = 1.0) -> bool:
-    """No true difference: the family errs at most 5 % of the time, and each candidate gains at most 2.5 %/m."""
+    """No true difference: the family errs at most 5 % of the time, and each challenger gains at most 2.5 %/m."""
     # A ROPE of almost nothing is the hardest case for SUPERIOR and INFERIOR, the declared one is the real case.
     # Where true effects vary much between data sets, single ones have true effects to find: see docs/validity.md.
     smallest = 1e-6 if setup.between <= 1 else 0.5
     strict, real = (run(replace(setup, difference=0.0, rope=rope), narrower) for rope in (smallest, 0.5))
-    each = 0.025 / setup.num_candidates
+    each = 0.025 / setup.num_challengers
     return max(strict.false_claims, real.false_claims) <= limit(0.05, real) and max(
         strict.better_or_superior, real.better_or_superior
     ) <= limit(each, real)
@@ -51,12 +51,12 @@ def false_claims_hold(setup: Setup, narrower: float = 1.0) -> bool:
 def claims_at_the_rope_hold(setup: Setup, narrower: float = 1.0) -> bool:
     """A true difference of exactly the ROPE."""
     rates = run(replace(setup, difference=setup.rope), narrower)
-    return rates.superior <= limit(0.025 / setup.num_candidates, rates) and rates.equivalent <= limit(0.05, rates)
+    return rates.superior <= limit(0.025 / setup.num_challengers, rates) and rates.equivalent <= limit(0.05, rates)
 
 
 def coverage_holds(setup: Setup, narrower: float = 1.0) -> bool:
-    """The deciding interval of one candidate, at 95 %."""
-    rates = run(replace(setup, num_candidates=1, difference=0.3), narrower)
+    """The deciding interval of one challenger, at 95 %."""
+    rates = run(replace(setup, num_challengers=1, difference=0.3), narrower)
     exact = not (setup.pool or setup.unequal)
     return 0.935 <= rates.coverage <= (0.965 if exact else 1.0)
 
@@ -79,12 +79,12 @@ def test_intervals_that_are_too_narrow_are_noticed(setup: Setup, check: object) 
 
 @pytest.mark.parametrize("workloads", [1, 8])
 def test_a_large_difference_is_found(workloads: int) -> None:
-    setup = Setup(10, workloads, difference=2.5, rope=0.5, num_candidates=3)
+    setup = Setup(10, workloads, difference=2.5, rope=0.5, num_challengers=3)
     assert run(setup).superior >= 0.90
 
 
 def test_the_correction_for_redrawn_splits_is_needed() -> None:
-    setup = Setup(20, 1, pool=True, num_candidates=1)
+    setup = Setup(20, 1, pool=True, num_challengers=1)
     corrected = run(setup)
     # Without it the interval would be narrower by this factor.
     plain = run(setup, narrower=float(np.sqrt((1 / 20) / (1 / 20 + 1 / 3))))

@@ -267,13 +267,13 @@ def _unpaired(
 def _recommendation(side: JudgedFindings, name: str) -> str:
     if name == side.judged.baseline:
         return "baseline"
-    return next((str(v.recommendation) for v in side.judged.verdicts if v.candidate == name), "INVALID")
+    return next((str(v.recommendation) for v in side.judged.verdicts if v.challenger == name), "INVALID")
 
 
 def _cost(side: JudgedFindings, name: str) -> float:
     if name == side.judged.baseline:
         return 1.0
-    return next((v.cost.value for v in side.judged.verdicts if v.candidate == name), math.nan)
+    return next((v.cost.value for v in side.judged.verdicts if v.challenger == name), math.nan)
 
 
 def _provenance(old: JudgedFindings, new: JudgedFindings) -> dict[str, tuple[str, str]]:

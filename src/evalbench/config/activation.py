@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalbench.config.component import Component
-from evalbench.config.section import Section
+from evalbench.config.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ActivationConfig:
         return self.module.code()
 
 
-def read_activation(section: Section) -> ActivationConfig:
+def read_activation(section: Reader) -> ActivationConfig:
     """Take the activation out of its section; raise `ConfigError`."""
     gain = section.positive("gain", example=1.0) if section.given("gain") else None
     return ActivationConfig(section.component(), gain)

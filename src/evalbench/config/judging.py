@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from evalbench.config.component import Component
-from evalbench.config.section import Section
+from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 from evalbench.tasks.metric import METRICS, Direction, Metric
 from evalbench.tasks.own import computed_by, is_torchmetrics
@@ -41,7 +41,7 @@ class TaskConfig:
         return {name: pieces for component in own for name, pieces in component.code().items()}
 
 
-def read_task(section: Section) -> TaskConfig:
+def read_task(section: Reader) -> TaskConfig:
     """Take the choice of metrics out of their section; raise `ConfigError`."""
     monitor = _read(section, "monitor")
     config = TaskConfig(_read(section, "metric"), LOSS if monitor is None else monitor)
@@ -49,7 +49,7 @@ def read_task(section: Section) -> TaskConfig:
     return config
 
 
-def _read(section: Section, key: Literal["metric", "monitor"]) -> str | OwnMetric | None:
+def _read(section: Reader, key: Literal["metric", "monitor"]) -> str | OwnMetric | None:
     if not section.given(key):
         return None
     name = f"{section.name}.{key}"
@@ -63,7 +63,7 @@ def _read(section: Section, key: Literal["metric", "monitor"]) -> str | OwnMetri
     return value
 
 
-def _own(section: Section) -> OwnMetric:
+def _own(section: Reader) -> OwnMetric:
     given = {key: section.rest.pop(key, None) for key in ("name", "direction", "unit", "best", "words")}
     component = section.component()
     target = component.locate()
@@ -73,7 +73,7 @@ def _own(section: Section) -> OwnMetric:
     if name in METRICS or "/" in name:
         rule = "must not be the name of a metric of evalbench, and have no '/'"
         raise ConfigError(f"{section.name}.name", rule, name, "give it another one")
-    best = Section(given, section.name).optional_number("best")
+    best = Reader(given, section.name).optional_number("best")
     metric = Metric(
         name,
         _direction(section.name, given["direction"], target, component),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalbench.config.component import Component
-from evalbench.config.section import Section
+from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 
 
@@ -39,7 +39,7 @@ class LossConfig:
         return {} if self.component is None else self.component.code()
 
 
-def read_loss(section: Section) -> LossConfig:
+def read_loss(section: Reader) -> LossConfig:
     """Take the loss out of its section; raise `ConfigError`."""
     balanced = section.given("class_weights") and bool(section.choice("class_weights", ("balanced",)))
     if section.given("_target_"):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from evalbench.config.component import Component
-from evalbench.config.section import Section
+from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ class OptimizerConfig:
         return num_train if self.batch_size == "full" else min(self.batch_size, num_train)
 
 
-def read_optimizer(section: Section) -> OptimizerConfig:
+def read_optimizer(section: Reader) -> OptimizerConfig:
     """Take the optimizer out of its section; raise `ConfigError`."""
     lr = section.rest.get("lr", 0)
     if isinstance(lr, bool) or not isinstance(lr, int | float):
@@ -49,7 +49,7 @@ def read_optimizer(section: Section) -> OptimizerConfig:
     return OptimizerConfig(section.component(), batch_size, clip_norm, others)
 
 
-def _batch_size(section: Section) -> int | Literal["full"]:
+def _batch_size(section: Reader) -> int | Literal["full"]:
     if section.rest.get("batch_size") == "full":
         del section.rest["batch_size"]
         return "full"

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from evalbench.config.activation import read_activation
 from evalbench.config.loss import read_loss
 from evalbench.config.optimizer import read_optimizer
-from evalbench.config.section import Section
+from evalbench.config.reader import Reader
 
 
 class Chosen(Protocol):
@@ -33,7 +33,7 @@ class Part:
 
     group: str
     """The config group: every cell has one option of it."""
-    read: Callable[[Section], Chosen | None]
+    read: Callable[[Reader], Chosen | None]
     """Take the settings out of the group's section; None if the part is left out."""
     described: bool = True
     """Whether trackers tag runs with the option, and the report lists its settings."""
@@ -48,8 +48,8 @@ class Part:
 PARTS = (
     Part("optimizer", read_optimizer),
     Part("activation", read_activation),
-    Part("model", Section.component),
-    Part("schedule", Section.optional_component, described=False, absent={"schedule": None}),
+    Part("model", Reader.component),
+    Part("schedule", Reader.optional_component, described=False, absent={"schedule": None}),
     Part("loss", read_loss, described=False),
 )
 """In the order in which a search draws their hyperparameters; a new part goes to the end."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from evalbench import space
 from evalbench.config.component import Component
 from evalbench.config.parts import PARTS
-from evalbench.config.section import Section
+from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 from evalbench.space import Dimension
 
@@ -60,7 +60,7 @@ class SearchConfig:
     """The technique's own dimensions, and those that the search adds to all techniques."""
 
 
-def read_search(section: Section, dimensions: Sequence[Dimension]) -> SearchConfig:
+def read_search(section: Reader, dimensions: Sequence[Dimension]) -> SearchConfig:
     """Read the section, given the dimensions of the technique's own search space; raise `ConfigError`."""
     section.rename("num_trials", "num_candidates")
     added = space.parse(section.rest.pop("space", None), "")
@@ -100,7 +100,7 @@ def read_search(section: Section, dimensions: Sequence[Dimension]) -> SearchConf
     return search
 
 
-def _objectives(section: Section) -> tuple[str, ...]:
+def _objectives(section: Reader) -> tuple[str, ...]:
     if not section.given("objectives"):
         return ()
     names = section.rest.pop("objectives")
@@ -113,7 +113,7 @@ def _objectives(section: Section) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _pruning(section: Section) -> Pruning:
+def _pruning(section: Reader) -> Pruning:
     pruning = Pruning(section.integer("eta", least=2), section.integer("first_rung", least=1))
     section.finish()
     return pruning

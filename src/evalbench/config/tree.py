@@ -15,8 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from evalbench import space
 from evalbench.config.judging import read_task
 from evalbench.config.parts import PARTS
+from evalbench.config.reader import Reader, check_leaves
 from evalbench.config.search import SearchConfig, read_search
-from evalbench.config.section import Section, check_leaves
 from evalbench.config.values import Config, EvaluationConfig, SplitConfig, TrackerConfig
 from evalbench.errors import ConfigError
 from evalbench.names import LONGEST_FILE_NAME, file_name
@@ -72,7 +72,7 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     """Read and check a resolved tree of plain values; see `parse`."""
     check_leaves(tree)
     _check_chosen(tree, choices)
-    top = Section(tree, "")
+    top = Reader(tree, "")
     dimensions = [dimension for part in PARTS for dimension in _take_space(top, part.group)]
     search = read_search(top.section("search"), dimensions) if top.given("search") else None
     part_settings = {part.group: dict(top.rest[part.group]) for part in PARTS}
@@ -114,7 +114,7 @@ def _check_chosen(tree: Mapping[str, Any], choices: Mapping[str, str]) -> None:
             raise ConfigError(group, "must be one option", remedy=remedy)
 
 
-def _take_space(top: Section, group: str) -> tuple[Dimension, ...]:
+def _take_space(top: Reader, group: str) -> tuple[Dimension, ...]:
     """Take the search space out of a group's settings: its trials do not depend on it."""
     given = top.rest.get(group) or {}
     if not isinstance(given, Mapping):
@@ -125,7 +125,7 @@ def _take_space(top: Section, group: str) -> tuple[Dimension, ...]:
     return dimensions
 
 
-def _trainer(section: Section) -> dict[str, Any]:
+def _trainer(section: Reader) -> dict[str, Any]:
     """Return the fields of a `Config` that the trainer's settings give."""
     devices, split = section.integer("devices", least=1), section.choice("split", TRAINER_SPLITS)
     fields: dict[str, Any] = {
@@ -148,7 +148,7 @@ def _trainer(section: Section) -> dict[str, Any]:
     return {**fields, "trainer": dict(section.rest)}
 
 
-def _evaluation(section: Section) -> EvaluationConfig:
+def _evaluation(section: Reader) -> EvaluationConfig:
     evaluation = EvaluationConfig(
         name=_folder_name(section),
         question=section.optional_text("question"),
@@ -160,7 +160,7 @@ def _evaluation(section: Section) -> EvaluationConfig:
     return evaluation
 
 
-def _root_seed(top: Section) -> int:
+def _root_seed(top: Reader) -> int:
     seed = top.integer("seed", least=0)
     if seed >= 2**63:  # the store's column has 64 bits
         raise ConfigError("seed", "must be below 2^63", seed, "for example seed=10")
@@ -176,7 +176,7 @@ def _check_devices(devices: int, split: str, strategy: str) -> None:
         raise ConfigError("trainer.strategy", "must be ddp on several devices", strategy, remedy)
 
 
-def _budget(section: Section) -> Budget:
+def _budget(section: Reader) -> Budget:
     if ("epochs" in section.rest) == ("steps" in section.rest):
         raise ConfigError(
             "budget", "must be in epochs or in steps", section.rest, "choose budget=epochs or budget=steps"
@@ -191,7 +191,7 @@ def _budget(section: Section) -> Budget:
     return budget
 
 
-def _split(section: Section, search: SearchConfig | None) -> SplitConfig:
+def _split(section: Reader, search: SearchConfig | None) -> SplitConfig:
     split = SplitConfig(section.positive("validation", 0.2), section.positive("test", 0.2))
     section.finish()
     if search is not None:  # the rows outside the development part are the test rows of every trial
@@ -202,7 +202,7 @@ def _split(section: Section, search: SearchConfig | None) -> SplitConfig:
     return split
 
 
-def _tracker(section: Section) -> TrackerConfig:
+def _tracker(section: Reader) -> TrackerConfig:
     live = section.flag("live")
     patience_seconds = section.positive("patience_seconds", example=120)
     if "_target_" in section.rest:
@@ -212,11 +212,11 @@ def _tracker(section: Section) -> TrackerConfig:
     return TrackerConfig(trackers, live, patience_seconds)
 
 
-def _rope(section: Section) -> dict[str, float]:
+def _rope(section: Reader) -> dict[str, float]:
     return {unit: section.positive(unit, 0.01) for unit in list(section.rest)}
 
 
-def _folder_name(evaluation: Section) -> str:
+def _folder_name(evaluation: Reader) -> str:
     name = evaluation.text("name")
     if file_name(name) != name:
         rule = "must be usable as the name of a folder anywhere"

@@ -13,8 +13,8 @@ from evalbench.config.judging import TaskConfig
 from evalbench.config.loss import LossConfig
 from evalbench.config.optimizer import OptimizerConfig
 from evalbench.config.parts import PARTS
+from evalbench.config.reader import Reader, check_leaves
 from evalbench.config.search import SearchConfig
-from evalbench.config.section import Section, check_leaves
 from evalbench.errors import ConfigError
 from evalbench.trial import Budget
 
@@ -155,7 +155,7 @@ class Config:
         changed = [part for part in PARTS if settings[part.group] is not self.part_settings[part.group]]
         for part in changed:
             check_leaves(settings[part.group], part.group)
-        new = {part.group: part.read(Section(settings[part.group], part.group)) for part in changed}
+        new = {part.group: part.read(Reader(settings[part.group], part.group)) for part in changed}
         tree = space.replaced(self.tree, values)
         return replace(self, parts={**self.parts, **new}, part_settings=settings, tree=tree)
 

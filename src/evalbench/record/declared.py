@@ -73,7 +73,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Declaration:
     """`evaluation.json`: what was compared, and how."""
 
     name: str
@@ -137,7 +137,7 @@ def declaration(raw: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def read_evaluation(path: Path) -> Evaluation:
+def read_evaluation(path: Path) -> Declaration:
     """Read and check the file.
 
     Raises:
@@ -153,7 +153,7 @@ def read_evaluation(path: Path) -> Evaluation:
         check_version(path, raw)
         if raw.get("declared") not in (None, declaration(raw)):
             raise TableError(f"{path}: what was declared before the results (ROPE, baseline, targets) was altered")
-        return Evaluation(
+        return Declaration(
             name=raw["name"],
             question=raw["question"] or default_question(raw["factor"], raw["baseline"], raw["techniques"]),
             factor=raw["factor"],

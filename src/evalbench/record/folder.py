@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from evalbench.errors import TableError
-from evalbench.record.declared import Evaluation, Workload, read_evaluation
+from evalbench.record.declared import Declaration, Workload, read_evaluation
 from evalbench.record.schema import COSTS, NUMBERS, REFERENCES, STAGES, STATES, TEXTS
 from evalbench.record.studies import Studies, by_study, check_seeds, read_studies
 from evalbench.record.tables import finite, no_column_of_ours, once, only, read_table
@@ -33,7 +33,7 @@ class Folder:
     and `seed` is the study's number: studies are what repeats.
     """
 
-    evaluation: Evaluation
+    evaluation: Declaration
     results: pd.DataFrame
     curves: pd.DataFrame
     references: pd.DataFrame
@@ -97,7 +97,7 @@ def _numbered(table: pd.DataFrame, num_studies: int) -> pd.DataFrame:
 
 def _checked(
     folder: Path,
-    evaluation: Evaluation,
+    evaluation: Declaration,
     results: pd.DataFrame,
     curves: pd.DataFrame,
     references: pd.DataFrame,
@@ -155,7 +155,7 @@ def _table(path: Path, factors: Sequence[str]) -> pd.DataFrame:
     return table.assign(failed=(table["state"] == "DIVERGED").astype(float)) if name == "results.csv" else table
 
 
-def _costs(path: Path, evaluation: Evaluation) -> pd.DataFrame:
+def _costs(path: Path, evaluation: Declaration) -> pd.DataFrame:
     """Return the isolated measurement, with `cost_seconds`: seconds per step times the steps of the budget."""
     keys = ["technique", "workload", *evaluation.factors]
     if not path.is_file():
@@ -190,7 +190,7 @@ def pilot_of(name: str, results: pd.DataFrame) -> int | None:
     return int(extension.min())
 
 
-def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluation: Evaluation) -> pd.DataFrame:
+def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluation: Declaration) -> pd.DataFrame:
     """Give each seed of a failed cell a row if it left none, so that missing pairs are explained."""
     factors = list(evaluation.factors)
     trial = ["technique", "workload", *factors, "seed"]
@@ -223,7 +223,7 @@ def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluati
     return pd.concat([results, failed], ignore_index=True)
 
 
-def _ordered(table: pd.DataFrame, evaluation: Evaluation, keys: list[str]) -> pd.DataFrame:
+def _ordered(table: pd.DataFrame, evaluation: Declaration, keys: list[str]) -> pd.DataFrame:
     """Return the rows in declared order, whatever their order in the file."""
     indices = {
         "workload": list(evaluation.workloads),

@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.api.types import is_string_dtype
 
 from evalbench.errors import TableError
-from evalbench.record.declared import ROPE, Evaluation, Workload, default_question
+from evalbench.record.declared import ROPE, Declaration, Workload, default_question
 from evalbench.record.folder import Folder, pilot_of
 from evalbench.record.schema import COSTS, REFERENCES, STATES, TRIVIAL
 from evalbench.record.skill import skill_scales
@@ -321,7 +321,7 @@ def _evaluation(
     workloads: Mapping[str, Workload],
     factors: Mapping[str, tuple[str, ...]],
     results: pd.DataFrame,
-) -> Evaluation:
+) -> Declaration:
     metrics = {workload.metric for workload in workloads.values()}
     metric = next(iter(metrics)).rsplit("/", 1)[-1] if len(metrics) == 1 else "skill"
     rope = dict(ROPE)
@@ -335,7 +335,7 @@ def _evaluation(
                 " scores outside 0 to 1 have no default"
             )
         rope = {metric: ROPE["skill"]}
-    return Evaluation(
+    return Declaration(
         name=name,
         question=options.question or default_question("technique", options.baseline, techniques),
         factor="technique",
@@ -358,7 +358,7 @@ def _evaluation(
     )
 
 
-def _common_seeds(source: str, evaluation: Evaluation, results: pd.DataFrame) -> None:
+def _common_seeds(source: str, evaluation: Declaration, results: pd.DataFrame) -> None:
     """Refuse a technique that has no seed in common with the baseline on a workload: there is no pair to compare."""
     keys = [*evaluation.factors, "seed"]
     for workload, rows in results.groupby("workload", sort=False):
@@ -371,7 +371,7 @@ def _common_seeds(source: str, evaluation: Evaluation, results: pd.DataFrame) ->
                 )
 
 
-def _one_unit(source: str, whole: Path | None, evaluation: Evaluation, references: pd.DataFrame) -> None:
+def _one_unit(source: str, whole: Path | None, evaluation: Declaration, references: pd.DataFrame) -> None:
     metrics = sorted({workload.metric for workload in evaluation.workloads.values()})
     trivial = set(references.loc[references["reference"] == TRIVIAL, "workload"])
     if len(metrics) > 1 and not set(evaluation.workloads) <= trivial:

@@ -11,14 +11,14 @@ from typing import Any
 import pandas as pd
 
 from evalbench.errors import TableError
-from evalbench.record.declared import Evaluation
+from evalbench.record.declared import Declaration
 from evalbench.record.schema import CANDIDATE_STATES, NUMBERS
 from evalbench.record.tables import only, read_table
 from evalbench.seeds import study_of
 
 
 @dataclass(frozen=True)
-class Study:
+class RecordedStudy:
     """One search, and what it chose."""
 
     technique: str
@@ -43,16 +43,16 @@ class Studies:
     search: what all studies share, `tuning` of `evaluation.json`: sampler, number of candidates, objectives, spaces.
     """
 
-    studies: tuple[Study, ...]
+    studies: tuple[RecordedStudy, ...]
     candidates: pd.DataFrame
     search: Mapping[str, Any]
 
-    def of(self, technique: str, workload: str | None = None) -> list[Study]:
+    def of(self, technique: str, workload: str | None = None) -> list[RecordedStudy]:
         """Return the studies of one technique, on one workload or all."""
         return [s for s in self.studies if s.technique == technique and workload in (None, s.workload)]
 
 
-def read_studies(folder: Path, evaluation: Evaluation) -> Studies:
+def read_studies(folder: Path, evaluation: Declaration) -> Studies:
     """Read and check the files of the searches.
 
     Raises:
@@ -87,11 +87,11 @@ def _is_numeric(spec: Mapping[str, Any] | None) -> bool:
     return all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in spec["choices"])
 
 
-def _read_json(path: Path, factors: Sequence[str], spaces: Mapping[str, Any]) -> tuple[Study, ...]:
+def _read_json(path: Path, factors: Sequence[str], spaces: Mapping[str, Any]) -> tuple[RecordedStudy, ...]:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         return tuple(
-            Study(
+            RecordedStudy(
                 technique=one["technique"],
                 workload=one["workload"],
                 factors={name: str(one[name]) for name in factors},

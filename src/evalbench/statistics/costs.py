@@ -13,7 +13,7 @@ from evalbench.statistics.intervals import t_interval
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio candidate / baseline with its interval; nan ends if there is none."""
+    """A ratio challenger / baseline with its interval; nan ends if there is none."""
 
     value: float
     low: float
@@ -25,11 +25,11 @@ class Ratio:
 UNKNOWN = Ratio(math.nan, math.nan, math.nan, 0, math.nan)
 
 
-def cost_ratio(candidate: npt.ArrayLike, baseline: npt.ArrayLike, confidence: float = 0.95) -> Ratio:
-    """Return the geometric mean of candidate / baseline with the t interval of the logarithms, exponentiated.
+def cost_ratio(challenger: npt.ArrayLike, baseline: npt.ArrayLike, confidence: float = 0.95) -> Ratio:
+    """Return the geometric mean of challenger / baseline with the t interval of the logarithms, exponentiated.
 
     Args:
-        candidate, baseline: shape (R, W): the cost in each round on each workload, above 0; the rounds are interleaved
+        challenger, baseline: shape (R, W): the cost in each round on each workload, above 0; the rounds are interleaved
             over the techniques, so that what slows the machine down slows both. The logarithms are averaged over the
             workloads, and the interval is over the rounds.
         confidence: of the interval.
@@ -37,7 +37,7 @@ def cost_ratio(candidate: npt.ArrayLike, baseline: npt.ArrayLike, confidence: fl
     Raises:
         ValueError: a cost is not above 0, or the shapes differ.
     """
-    a, b = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    a, b = np.asarray(challenger, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 2:
         raise ValueError(f"costs of both sides must have one shape (R, W), not {a.shape} and {b.shape}")
     if not ((a > 0) & (b > 0)).all():

@@ -1,6 +1,6 @@
 """From means and spreads to quality classes, for any number of evaluations at once.
 
-The report calls this with the candidates of one evaluation, the simulation with thousands of evaluations: what is
+The report calls this with the challengers of one evaluation, the simulation with thousands of evaluations: what is
 proven about the error rates of the one holds for the other.
 """
 
@@ -19,7 +19,7 @@ from evalbench.statistics.verdicts import QUALITIES, Quality, after_failures, cl
 
 @dataclass(frozen=True)
 class Decisions:
-    """Shapes: `...` evaluations, m candidates, W workloads; `sets_` per workload, the others over the data sets."""
+    """Shapes: `...` evaluations, m challengers, W workloads; `sets_` per workload, the others over the data sets."""
 
     sets_low: Floats  # (..., m, W)
     sets_high: Floats
@@ -35,15 +35,15 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Paired differences of m candidates on W workloads; all but the first two are broadcast to (..., m, W)."""
+    """Paired differences of m challengers on W workloads; all but the first two are broadcast to (..., m, W)."""
 
-    means: Floats  # (..., m, W), positive being better for the candidate
+    means: Floats  # (..., m, W), positive being better for the challenger
     sds: Floats  # (..., m, W), over the seeds; 0 if the differences have no spread (no interval)
     counts: Any  # pairs
     rho: Any = 0.0  # see `t_interval`
     num_pilot: Any = None  # pairs of the pilot if the seeds were extended once, else None; see `half_width`
     floors: Any = np.nan  # noise floors of the test sets; nan if not known
-    lost: Any = 0.0  # pairs in which the candidate alone failed
+    lost: Any = 0.0  # pairs in which the challenger alone failed
     won: Any = 0.0  # pairs in which the baseline alone failed
 
     def broadcast(self, name: str) -> Floats:
@@ -57,13 +57,13 @@ def decide(
     *,
     counted: npt.NDArray[np.bool_] | None = None,
     alpha: float = 0.05,
-    num_candidates: int | None = None,
+    num_challengers: int | None = None,
 ) -> Decisions:
-    """Classify m candidates on W workloads and over the data sets.
+    """Classify m challengers on W workloads and over the data sets.
 
     With one data set its own interval decides. With more, the equal-weight mean of the data-set means with `t_{D-1}`
     decides, and if that is INCONCLUSIVE at least half of the data sets (`vote`), their claims corrected by Holm over
-    all data sets and candidates. EQUIVALENT is not given if the ROPE lies below the noise floor, or if one side failed
+    all data sets and challengers. EQUIVALENT is not given if the ROPE lies below the noise floor, or if one side failed
     more often. Many failures decide alone (`after_failures`).
 
     Args:
@@ -71,9 +71,9 @@ def decide(
         rope: half the width of the region of practical equivalence, in the unit of the means.
         counted: shape (W,), which workloads are data sets and count in the overall effect; if none is, all are used.
         alpha: error rate of the family.
-        num_candidates: size of the declared family, if some of it cannot be judged; None: m.
+        num_challengers: size of the declared family, if some of it cannot be judged; None: m.
     """
-    means, m = evidence.means, num_candidates or evidence.means.shape[-2]
+    means, m = evidence.means, num_challengers or evidence.means.shape[-2]
     level = alpha / m
     sets = _per_set(evidence, rope, level)
     counts, lost, won = (evidence.broadcast(name) for name in ("counts", "lost", "won"))
@@ -112,7 +112,7 @@ class _PerSet:
 
 
 def _per_set(evidence: Evidence, rope: float, level: float) -> _PerSet:
-    """Classify each candidate on each workload."""
+    """Classify each challenger on each workload."""
     means, sds = evidence.means, evidence.sds
     counts, floors, lost, won = (evidence.broadcast(name) for name in ("counts", "floors", "lost", "won"))
     many = (counts > 1) & (sds > 0)

@@ -1,4 +1,4 @@
-"""The evidence on a family of candidates against one baseline, and what they share."""
+"""The evidence on a family of challengers against one baseline, and what they share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evalbench.statistics.matrices import Matrix
 
 @dataclass(frozen=True)
 class Design:
-    """What is the same for all candidates of an evaluation; arrays of shape (W,) over the workloads of the matrices."""
+    """The values that all challengers of an evaluation share; arrays have the shape (W,), a value per workload."""
 
     rope: float  # in the common unit, declared before the results
     rho: Floats  # num_test / num_train, 0 if test data are fresh
@@ -25,12 +25,12 @@ class Design:
     one_score: bool = False  # every data set has one score per technique: the data sets are the pairs
     tuned: bool = False
     tuning_parity: bool = True
-    num_candidates: int | None = None  # of the declared family, if some of it cannot be judged; None: all given
+    num_challengers: int | None = None  # of the declared family, if some of it cannot be judged; None: all given
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """The evidence on one candidate against the baseline."""
+class Challenger:
+    """The evidence on one challenger against the baseline."""
 
     name: str
     differences: Matrix  # in the common unit
@@ -47,7 +47,7 @@ def count_pairs(differences: Matrix, seeds: Sequence[int] | None) -> tuple[int, 
 
 
 def failures(decided: Matrix, side: int) -> Floats:
-    """Return, per workload, the number of pairs in which one side alone failed: 1 the baseline, -1 the candidate."""
+    """Return, per workload, the number of pairs in which one side alone failed: 1 the baseline, -1 the challenger."""
     alone: Floats = np.nansum(np.maximum(side * decided.values, 0.0), axis=0)
     return alone
 

@@ -1,4 +1,4 @@
-"""From the paired differences of a family of candidates to their verdicts."""
+"""From the paired differences of a family of challengers to their verdicts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy import stats
 
 from evalbench.statistics.costs import Ratio
 from evalbench.statistics.decisions import Decisions, Evidence, decide
-from evalbench.statistics.design import Candidate, Design, count_pairs, failures, used
+from evalbench.statistics.design import Challenger, Design, count_pairs, failures, used
 from evalbench.statistics.intervals import ROUNDING, Floats, Interval
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.pooling import between_variance, prediction_interval, sign_is_stable
@@ -38,7 +38,7 @@ MOST_DATASETS = 100
 
 @dataclass(frozen=True)
 class SetEffect:
-    """One candidate on one workload, in the common unit."""
+    """One challenger on one workload, in the common unit."""
 
     workload: str
     interval: Interval
@@ -69,22 +69,22 @@ class NextStep:
 class Failures:
     """How often a side alone failed, over the workloads that count; with other factors, a mean over their settings."""
 
-    candidate: float  # pairs
+    challenger: float  # pairs
     baseline: float
     num_pairs: int
-    side: int  # -1 if the candidate loses by them alone, 1 if the baseline does, else 0
+    side: int  # -1 if the challenger loses by them alone, 1 if the baseline does, else 0
 
     @property
     def often(self) -> bool:
-        """Return whether the candidate fails more often, by a tenth of the pairs or more."""
-        return self.candidate - self.baseline > (FAILURES - 1e-9) * self.num_pairs
+        """Return whether the challenger fails more often, by a tenth of the pairs or more."""
+        return self.challenger - self.baseline > (FAILURES - 1e-9) * self.num_pairs
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the evidence says about one candidate, in the common unit; positive is better than the baseline."""
+    """What the evidence says about one challenger, in the common unit; positive is better than the baseline."""
 
-    candidate: str
+    challenger: str
     effect: Interval  # at the level of the family: this one decides
     equivalence: tuple[float, float]  # the interval of the two one-sided tests
     prediction: tuple[float, float]  # the mean effect on one more data set; nan below three data sets
@@ -119,25 +119,25 @@ class Verdict:
         return {self.half_rope, self.double_rope} != {self.recommendation}
 
 
-def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.Generator) -> tuple[Verdict, ...]:
-    """Return the verdicts of one family of candidates against one baseline, in the order given.
+def judge(challengers: Sequence[Challenger], design: Design, generator: np.random.Generator) -> tuple[Verdict, ...]:
+    """Return the verdicts of one family of challengers against one baseline, in the order given.
 
     Args:
-        candidates: all candidates of the family, their matrices with the same workloads.
+        challengers: all challengers of the family, their matrices with the same workloads.
         design: what they share.
         generator: for the sign-flip test beyond 16 seeds.
     """
-    if not candidates:
+    if not challengers:
         return ()
-    design = replace(design, num_candidates=max(design.num_candidates or 0, len(candidates)))
-    means = np.stack([candidate.differences.means for candidate in candidates])
-    pilots = [_pilot(candidate.differences, design.num_pilot) for candidate in candidates]
-    sds = np.stack([c.differences.sds(seeds) for c, seeds in zip(candidates, pilots, strict=True)])
-    counts = np.array([candidate.differences.counts for candidate in candidates])
+    design = replace(design, num_challengers=max(design.num_challengers or 0, len(challengers)))
+    means = np.stack([challenger.differences.means for challenger in challengers])
+    pilots = [_pilot(challenger.differences, design.num_pilot) for challenger in challengers]
+    sds = np.stack([c.differences.sds(seeds) for c, seeds in zip(challengers, pilots, strict=True)])
+    counts = np.array([challenger.differences.counts for challenger in challengers])
     known = None
     if design.num_pilot is not None:
         known = np.array(
-            [count_pairs(c.differences, seeds) for c, seeds in zip(candidates, pilots, strict=True)], dtype=float
+            [count_pairs(c.differences, seeds) for c, seeds in zip(challengers, pilots, strict=True)], dtype=float
         )
     evidence = Evidence(
         means,
@@ -146,8 +146,8 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
         rho=design.rho,
         num_pilot=known,
         floors=design.floors,
-        lost=np.stack([_failures(candidate, -1) for candidate in candidates]),
-        won=np.stack([_failures(candidate, 1) for candidate in candidates]),
+        lost=np.stack([_failures(challenger, -1) for challenger in challengers]),
+        won=np.stack([_failures(challenger, 1) for challenger in challengers]),
     )
     by_factor = {
         factor: decide(
@@ -155,20 +155,20 @@ def judge(candidates: Sequence[Candidate], design: Design, generator: np.random.
             design.rope * factor,
             counted=np.array(design.counted),
             alpha=design.alpha,
-            num_candidates=design.num_candidates,
+            num_challengers=design.num_challengers,
         )
         for factor in (1.0, 0.5, 2.0)
     }
-    seconds = _second_methods(candidates, by_factor[1.0], design, generator)
+    seconds = _second_methods(challengers, by_factor[1.0], design, generator)
     return tuple(
-        _verdict(index, candidate, by_factor, seconds[index], design, np.nan_to_num(sds[index]))
-        for index, candidate in enumerate(candidates)
+        _verdict(index, challenger, by_factor, seconds[index], design, np.nan_to_num(sds[index]))
+        for index, challenger in enumerate(challengers)
     )
 
 
-def _failures(candidate: Candidate, side: int) -> Floats:
-    none = np.zeros(len(candidate.differences.workloads))
-    return none if candidate.decided is None else failures(candidate.decided, side)
+def _failures(challenger: Challenger, side: int) -> Floats:
+    none = np.zeros(len(challenger.differences.workloads))
+    return none if challenger.decided is None else failures(challenger.decided, side)
 
 
 def _pilot(differences: Matrix, num_pilot: int | None) -> tuple[int, ...] | None:
@@ -176,7 +176,7 @@ def _pilot(differences: Matrix, num_pilot: int | None) -> tuple[int, ...] | None
 
 
 def _second_methods(
-    candidates: Sequence[Candidate], decisions: Decisions, design: Design, generator: np.random.Generator
+    challengers: Sequence[Challenger], decisions: Decisions, design: Design, generator: np.random.Generator
 ) -> list[Second]:
     indices = used(design)
     D = len(indices)
@@ -184,21 +184,21 @@ def _second_methods(
     flips = "sign flips over data sets" if D > 1 else "sign flips over seeds"
     name = "Wilcoxon signed rank over data sets" if many else flips
     p_values, sides, counts = [], [], []
-    for candidate in candidates:
+    for challenger in challengers:
         if D > 1:
-            values = candidate.differences.means[indices]
+            values = challenger.differences.means[indices]
         else:
-            column = candidate.differences.values[:, indices[0]]
+            column = challenger.differences.values[:, indices[0]]
             values = column[np.isfinite(column)]
         values = values[np.isfinite(values)]
         enough = values.size > 1
         p_values.append((wilcoxon(values) if many else sign_flip(values, generator)) if enough else math.nan)
         sides.append(int(np.sign(np.median(values))) if enough else 0)
         counts.append(values.size)
-    family = max(design.num_candidates or 0, len(candidates))
-    adjusted = holm([*p_values, *[math.nan] * (family - len(candidates))])
+    family = max(design.num_challengers or 0, len(challengers))
+    adjusted = holm([*p_values, *[math.nan] * (family - len(challengers))])
     seconds = []
-    for index, (p, p_holm) in enumerate(zip(p_values, adjusted[: len(candidates)], strict=True)):
+    for index, (p, p_holm) in enumerate(zip(p_values, adjusted[: len(challengers)], strict=True)):
         side = int(decisions.low[index] > 0) - int(decisions.high[index] < 0)
         attainable = min(1.0, smallest_attainable(counts[index]) * family)
         agrees = methods_agree(side, sides[index], p_holm, attainable, design.alpha)
@@ -208,30 +208,30 @@ def _second_methods(
 
 def _verdict(
     index: int,
-    candidate: Candidate,
+    challenger: Challenger,
     by_factor: Mapping[float, Decisions],
     second: Second,
     design: Design,
     sds: Floats,
 ) -> Verdict:
-    differences, here = candidate.differences, by_factor[1.0]
+    differences, here = challenger.differences, by_factor[1.0]
     indices = used(design)
     D = sum(design.counted)
     counts = np.array(differences.counts)
-    level = 1 - design.alpha / (design.num_candidates or 1)
+    level = 1 - design.alpha / (design.num_challengers or 1)
     means = differences.means
     one = len(indices) == 1
-    wins, ties, losses = _count_pairs(candidate, indices)
-    gone = _count_failures(candidate, indices, int(here.by_failures[index]))
+    wins, ties, losses = _count_pairs(challenger, indices)
+    gone = _count_failures(challenger, indices, int(here.by_failures[index]))
     num_pairs = D if design.one_score else int(counts[indices].min())
-    advices = _advices(index, candidate, by_factor, second, design, num_pairs)
+    advices = _advices(index, challenger, by_factor, second, design, num_pairs)
     guards, advice = advices[1.0]
     return Verdict(
-        candidate=candidate.name,
-        effect=_effect(index, candidate, here, indices, sds, level),
+        challenger=challenger.name,
+        effect=_effect(index, challenger, here, indices, sds, level),
         equivalence=(float(here.low_tost[index]), float(here.high_tost[index])),
         prediction=prediction_interval([] if one else list(means[indices]), level),
-        sets=_set_effects(index, candidate, here, design, sds, level),
+        sets=_set_effects(index, challenger, here, design, sds, level),
         wins=wins,
         ties=ties,
         losses=losses,
@@ -239,8 +239,8 @@ def _verdict(
         quality=Quality.INCONCLUSIVE
         if advice.recommendation is Recommendation.INVALID
         else QUALITIES[int(here.quality[index])],
-        cost=candidate.cost,
-        cost_class=cost_class(candidate.cost.low, candidate.cost.high),
+        cost=challenger.cost,
+        cost_class=cost_class(challenger.cost.low, challenger.cost.high),
         advice=advice,
         num_datasets=D,
         num_pairs=num_pairs,
@@ -257,7 +257,7 @@ def _verdict(
 
 def _advices(
     index: int,
-    candidate: Candidate,
+    challenger: Challenger,
     by_factor: Mapping[float, Decisions],
     second: Second,
     design: Design,
@@ -265,14 +265,14 @@ def _advices(
 ) -> dict[float, tuple[Guards, Advice]]:
     """Return guards and advice for each factor of the ROPE."""
     indices = used(design)
-    cost = cost_class(candidate.cost.low, candidate.cost.high)
+    cost = cost_class(challenger.cost.low, challenger.cost.high)
     base = Guards(
-        complete=candidate.complete,
+        complete=challenger.complete,
         tuned=design.tuned,
         tuning_parity=design.tuning_parity,
-        lodo_stable=len(indices) == 1 or sign_is_stable(candidate.differences.means[indices]),
+        lodo_stable=len(indices) == 1 or sign_is_stable(challenger.differences.means[indices]),
         methods_agree=second.agrees,
-        failures_ok=candidate.failures_ok,
+        failures_ok=challenger.failures_ok,
     )
     advices = {}
     for factor, decisions in by_factor.items():
@@ -284,10 +284,10 @@ def _advices(
 
 
 def _effect(
-    index: int, candidate: Candidate, here: Decisions, indices: list[int], sds: Floats, level: float
+    index: int, challenger: Challenger, here: Decisions, indices: list[int], sds: Floats, level: float
 ) -> Interval:
     """Return the effect that decides: over the data sets, or over the seeds of the only one."""
-    differences, one = candidate.differences, len(indices) == 1
+    differences, one = challenger.differences, len(indices) == 1
     return Interval(
         mean=float(here.mean[index]),
         low=float(here.low[index]),
@@ -298,9 +298,9 @@ def _effect(
     )
 
 
-def _count_failures(candidate: Candidate, indices: list[int], side: int) -> Failures:
-    lost, won = (float(_failures(candidate, side)[indices].sum()) for side in (-1, 1))
-    return Failures(lost, won, int(np.array(candidate.differences.counts)[indices].sum()), side)
+def _count_failures(challenger: Challenger, indices: list[int], side: int) -> Failures:
+    lost, won = (float(_failures(challenger, side)[indices].sum()) for side in (-1, 1))
+    return Failures(lost, won, int(np.array(challenger.differences.counts)[indices].sum()), side)
 
 
 def _floor(design: Design, indices: list[int]) -> float:
@@ -308,19 +308,19 @@ def _floor(design: Design, indices: list[int]) -> float:
     return float(np.sqrt((np.asarray(design.floors)[indices] ** 2).sum())) / len(indices)
 
 
-def _count_pairs(candidate: Candidate, indices: list[int]) -> tuple[int, int, int]:
+def _count_pairs(challenger: Challenger, indices: list[int]) -> tuple[int, int, int]:
     """Return the pairs that were won, tied and lost on some workloads."""
-    rounded = np.round(candidate.differences.values[:, indices], 10)
-    if candidate.decided is not None:
-        decided = candidate.decided.values[:, indices]
+    rounded = np.round(challenger.differences.values[:, indices], 10)
+    if challenger.decided is not None:
+        decided = challenger.decided.values[:, indices]
         rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
     return int((rounded > 0).sum()), int((rounded == 0).sum()), int((rounded < 0).sum())
 
 
 def _set_effects(
-    index: int, candidate: Candidate, here: Decisions, design: Design, sds: Floats, level: float
+    index: int, challenger: Challenger, here: Decisions, design: Design, sds: Floats, level: float
 ) -> tuple[SetEffect, ...]:
-    differences = candidate.differences
+    differences = challenger.differences
     return tuple(
         SetEffect(
             workload,

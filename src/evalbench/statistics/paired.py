@@ -1,4 +1,4 @@
-"""Paired effects: a candidate minus its comparator, matched by key and never by row order."""
+"""Paired effects: a challenger minus its comparator, matched by key and never by row order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Pairs:
     """The complete pairs of two techniques, and the keys that had to be left out.
 
     table: one row per pair: the keys, `candidate` and `baseline` (scores oriented so that larger is better),
-        `difference` (candidate minus baseline), and `decided`: -1 if the candidate alone failed, which is a loss
+        `difference` (challenger minus baseline), and `decided`: -1 if the challenger alone failed, which is a loss
         whatever the scores, 1 if the baseline alone did, else 0.
     left_out: one row per key without two scores: the keys and the `reason`.
     """
@@ -30,14 +30,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class PairedEffect:
-    """What n pairs say about a candidate against its baseline; larger is better for the candidate."""
+    """What n pairs say about a challenger against its baseline; larger is better for the challenger."""
 
     interval: Interval  # of the mean difference, widened for redrawn splits: this one decides
     rows_only: Interval  # the same without the widening: holds for these rows, not for new ones
     wins: int
     ties: int
     losses: int
-    win_probability: float  # P(candidate > baseline), a tie counting half; nan without pairs
+    win_probability: float  # P(challenger > baseline), a tie counting half; nan without pairs
     win_interval: tuple[float, float]  # exact (Clopper-Pearson) interval of it
     correlation: float  # of the two scores over the pairs; nan if one of them does not vary
 
@@ -47,13 +47,13 @@ class PairedEffect:
         return self.wins + self.ties + self.losses
 
 
-def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str], complete: bool = True) -> Pairs:
+def pair(trials: pd.DataFrame, challenger: str, baseline: str, keys: Sequence[str], complete: bool = True) -> Pairs:
     """Match the trials of two techniques by key.
 
     Args:
         trials: columns `technique`, `state`, `direction`, `score`, `failed` and the keys; a row per trial. `failed` is
             1 for a trial that failed and counts with the score given, which it did not reach; 0 for one that worked.
-        candidate: the technique whose gain is positive.
+        challenger: the technique whose gain is positive.
         baseline: the technique that it is compared with.
         keys: what makes two trials comparable, such as workload, seed and the other factors.
         complete: whether every key must be there for both; else what has no partner is listed in `left_out`.
@@ -63,10 +63,10 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
             without a score must be present as a row with its state; such pairs are listed in `left_out`.
     """
     on = list(keys)
-    sides = [_side(trials, technique, on) for technique in (candidate, baseline)]
+    sides = [_side(trials, technique, on) for technique in (challenger, baseline)]
     both = sides[0].merge(sides[1], on=on, how="outer", suffixes=("_a", "_b"), indicator="found", sort=False)
     both = both.sort_values(on, kind="stable", ignore_index=True)
-    for label, technique in (("right_only", candidate), ("left_only", baseline)):
+    for label, technique in (("right_only", challenger), ("left_only", baseline)):
         missing = both.loc[both["found"] == label, on]
         if len(missing) and complete:
             raise TableError(
@@ -74,7 +74,7 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
                 " (a trial that failed is a row with state FAILED)"
             )
     there = both[["score_a", "score_b"]].notna().all(axis=1)
-    sides_of = {"a": candidate, "b": baseline}
+    sides_of = {"a": challenger, "b": baseline}
     reasons = [
         " and ".join(
             f"{name} {'has no run' if pd.isna(row[f'state_{of}']) else row[f'state_{of}']}"
@@ -94,17 +94,17 @@ def pair(trials: pd.DataFrame, candidate: str, baseline: str, keys: Sequence[str
 
 
 def paired_effect(
-    candidate: npt.ArrayLike,
+    challenger: npt.ArrayLike,
     baseline: npt.ArrayLike,
     confidence: float,
     rho: float = 0.0,
     num_pilot: int | None = None,
     decided: npt.ArrayLike = 0.0,
 ) -> PairedEffect:
-    """Return the effect of a candidate over n pairs.
+    """Return the effect of a challenger over n pairs.
 
     Args:
-        candidate, baseline: shape (n,), the scores of the pairs, oriented so that larger is better; n may be 0.
+        challenger, baseline: shape (n,), the scores of the pairs, oriented so that larger is better; n may be 0.
         confidence: level of every interval here, already adjusted for the family.
         rho, num_pilot: see `t_interval`.
         decided: shape (n,), below zero for a pair that is lost and above zero for one that is won whatever its scores,
@@ -112,7 +112,7 @@ def paired_effect(
 
     Differences that are rounding alone count as ties.
     """
-    a, b = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    a, b = np.asarray(challenger, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     difference = never_gained(a - b, decided)
     scale = float(np.abs(np.concatenate([a, b])).max()) if a.size else 0.0
     difference[np.abs(difference) <= ROUNDING * scale] = 0.0
@@ -136,8 +136,8 @@ def never_gained(difference: npt.ArrayLike, decided: npt.ArrayLike) -> npt.NDArr
     """Return the differences, zero if a side that failed would be ahead of one that works.
 
     Args:
-        difference: candidate minus baseline, larger being better.
-        decided: of the same shape: -1 if the candidate alone failed, 1 if the baseline alone did.
+        difference: challenger minus baseline, larger being better.
+        decided: of the same shape: -1 if the challenger alone failed, 1 if the baseline alone did.
     """
     d, by = np.asarray(difference, dtype=np.float64), np.asarray(decided, dtype=np.float64)
     return np.where(by <= -1, np.minimum(d, 0.0), np.where(by >= 1, np.maximum(d, 0.0), d))

@@ -16,16 +16,16 @@ TEST_ROWS, TRAIN_ROWS = 40, 120
 
 @dataclass(frozen=True)
 class Setup:
-    """One kind of evaluation: m candidates and a baseline on W workloads with S seeds.
+    """One kind of evaluation: m challengers and a baseline on W workloads with S seeds.
 
     All sizes are in standard deviations of the paired difference.
     """
 
     num_seeds: int
     num_workloads: int
-    difference: float = 0.0  # true effect of every candidate, the mean over all data sets that there are
+    difference: float = 0.0  # true effect of every challenger, the mean over all data sets that there are
     rope: float = 0.5
-    num_candidates: int = 2
+    num_challengers: int = 2
     pool: bool = False  # every seed redraws its split from one finite pool of rows; else test data are fresh
     between: float = 0.0  # standard deviation of the true effect over data sets
     unequal: bool = False  # the data sets' noise differs by a factor of up to four
@@ -37,12 +37,12 @@ class Setup:
 class Rates:
     """Shares of simulated evaluations, 0 to 1."""
 
-    false_claims: float  # any candidate SUPERIOR or INFERIOR: the family's error if there is no difference
-    superior: float  # per candidate
+    false_claims: float  # any challenger SUPERIOR or INFERIOR: the family's error if there is no difference
+    superior: float  # per challenger
     better_or_superior: float
     equivalent: float
     inconclusive: float  # INCONCLUSIVE or merely NON-INFERIOR
-    coverage: float  # of the deciding interval, at 95 % (with one candidate) or at the level of the family
+    coverage: float  # of the deciding interval, at 95 % (with one challenger) or at the level of the family
     num_evaluations: int
 
 
@@ -86,7 +86,7 @@ def simulate(
 
 def _effects(setup: Setup, count: int, generator: np.random.Generator) -> Floats:
     """Return the true effect on each data set, shape (evaluations, m, 1, W)."""
-    shape = (count, setup.num_candidates, 1, setup.num_workloads)
+    shape = (count, setup.num_challengers, 1, setup.num_workloads)
     effects: Floats = setup.difference + setup.between * generator.standard_normal(shape)
     return effects
 
@@ -98,11 +98,11 @@ def _noise(setup: Setup) -> Floats:
 
 
 def _fresh(setup: Setup, seeds: int, count: int, generator: np.random.Generator) -> Floats:
-    """Return the runs of candidates and baseline that share a part of their noise by seed; their paired differences."""
+    """Draw runs of challengers and baseline that share a part of their noise by seed; return paired differences."""
     # Var(a - b) = 2 σ² (1 - r) = 1: the unit of everything is the standard deviation of the paired difference.
     sigma = 1 / np.sqrt(2 * (1 - setup.correlation))
     shared = generator.standard_normal((count, 1, seeds, setup.num_workloads))
-    own = generator.standard_normal((count, setup.num_candidates + 1, seeds, setup.num_workloads))
+    own = generator.standard_normal((count, setup.num_challengers + 1, seeds, setup.num_workloads))
     runs = sigma * (np.sqrt(setup.correlation) * shared + np.sqrt(1 - setup.correlation) * own)
     differences: Floats = (runs[:, 1:] - runs[:, :1]) * _noise(setup) + _effects(setup, count, generator)
     return differences
@@ -114,7 +114,7 @@ def _pool(setup: Setup, seeds: int, count: int, generator: np.random.Generator) 
     A row has its own difference when it is tested and its own influence when it is trained on; a run adds its own
     noise. The true difference is that of the population that the pool was drawn from.
     """
-    W, m = setup.num_workloads, setup.num_candidates
+    W, m = setup.num_workloads, setup.num_challengers
     tested = generator.standard_normal((count, m, W, POOL_ROWS)) * np.sqrt(TEST_ROWS * 0.5)
     trained = generator.standard_normal((count, m, W, POOL_ROWS)) * np.sqrt(TRAIN_ROWS * 0.1)
     d = np.empty((count, m, seeds, W))

@@ -58,18 +58,18 @@ def algoperf_score(times: npt.ArrayLike) -> Floats | None:
 
 @dataclass(frozen=True)
 class SpeedUp:
-    """How many times faster a candidate reaches its targets than the baseline."""
+    """How many times faster a challenger reaches its targets than the baseline."""
 
-    ratio: float  # geometric mean of baseline time / candidate time, over the workloads that both reach; nan for none
+    ratio: float  # geometric mean of baseline time / challenger time, over the workloads that both reach; nan for none
     both: int
     only_candidate: int
     only_baseline: int
     neither: int
 
 
-def speed_up(candidate: npt.ArrayLike, baseline: npt.ArrayLike) -> SpeedUp:
+def speed_up(challenger: npt.ArrayLike, baseline: npt.ArrayLike) -> SpeedUp:
     """Compare times to target of shape (W,); infinite if missed. The misses are counted, never averaged."""
-    a, b = np.asarray(candidate, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    a, b = np.asarray(challenger, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     mine, theirs = np.isfinite(a), np.isfinite(b)
     both = mine & theirs
     ratio = float(np.exp(np.mean(np.log(b[both] / a[both])))) if both.any() else math.nan

@@ -114,7 +114,7 @@ def classify(
     """Return the quality classes, elementwise, as indices into `QUALITIES`.
 
     Args:
-        low, high: the (1 - α/m) interval of candidate minus baseline, positive being better for the candidate; nan
+        low, high: the (1 - α/m) interval of challenger minus baseline, positive being better for the challenger; nan
             if there is none, which is INCONCLUSIVE.
         low_tost, high_tost: the (1 - 2α/m) interval of the two one-sided tests.
         rope: half the width of the region of practical equivalence.
@@ -147,7 +147,7 @@ def quality(
 def decided_by_failures(
     failed: npt.ArrayLike, count: npt.ArrayLike, failed_baseline: npt.ArrayLike, count_baseline: npt.ArrayLike
 ) -> npt.NDArray[np.intp]:
-    """Return -1 if the candidate loses by its failures alone, 1 if the baseline does, else 0, elementwise.
+    """Return -1 if the challenger loses by its failures alone, 1 if the baseline does, else 0, elementwise.
 
     A side loses so if it alone fails in more than half of the pairs, and more often than the other by Fisher's exact
     test. Both are needed: three failures in five runs may be chance.
@@ -176,8 +176,9 @@ def after_failures(
 ) -> npt.NDArray[np.intp]:
     """Return the quality classes (indices into `QUALITIES`) after failures are counted, elementwise.
 
-    A candidate that loses by its failures is INFERIOR and one whose baseline does is SUPERIOR, whatever the scores; one
-    that fails more often, by a tenth of the runs or more, is not NON-INFERIOR. Arguments: see `decided_by_failures`.
+    A challenger that loses by its failures is INFERIOR. A challenger whose baseline does is SUPERIOR. Scores do not
+    matter then. A challenger that fails more often, by a tenth of the runs or more, is not NON-INFERIOR. Arguments: see
+    `decided_by_failures`.
     """
     side = decided_by_failures(failed, count, failed_baseline, count_baseline)
     more = np.divide(failed, np.maximum(count, 1)) - np.divide(failed_baseline, np.maximum(count_baseline, 1))
@@ -188,7 +189,7 @@ def after_failures(
 
 
 def cost_class(low: float, high: float, tolerance: float = COST_TOLERANCE) -> CostClass:
-    """Return the cost class of an interval of the ratio candidate / baseline; UNCLEAR if there is none (nan)."""
+    """Return the cost class of an interval of the ratio challenger / baseline; UNCLEAR if there is none (nan)."""
     if high < 1 - tolerance:
         return CostClass.CHEAPER
     if low > 1 + tolerance:
@@ -300,7 +301,7 @@ def _caps(guards: Guards, num_datasets: int) -> list[Cap]:
 
 
 def failures_are_ok(failed: float, count: int, failed_baseline: float, count_baseline: int) -> bool:
-    """Return False if the candidate fails in at least 10 % of its runs, and more often than the baseline.
+    """Return False if the challenger fails in at least 10 % of its runs, and more often than the baseline.
 
     This is no test: 3 of 10 against 0 of 10 is p = .21, and matters all the same.
     """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from evalbench.tasks import classes
-from evalbench.tasks.task import Array, Table, Task
+from evalbench.tasks.task import Array, Rows, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,7 @@ class Binary(Task):
         """Return 1."""
         return 1
 
-    def check(self, table: Table) -> None:
+    def check(self, table: Rows) -> None:
         """Raise `DataError` unless each row has a class, and each class enough rows."""
         classes.check_classes(table)
 

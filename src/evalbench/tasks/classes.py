@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import DataError
-from evalbench.tasks.task import Array, Table
+from evalbench.tasks.task import Array, Rows
 
 MIN_ROWS_PER_CLASS = 5
 
 
-def check_classes(table: Table) -> None:
+def check_classes(table: Rows) -> None:
     """Raise `DataError` unless each row has a class, and each class enough rows to appear in every split."""
     check_one_per_row(table)
     if len(table.classes) < 2:
@@ -29,7 +29,7 @@ def check_classes(table: Table) -> None:
         )
 
 
-def check_one_per_row(table: Table) -> None:
+def check_one_per_row(table: Rows) -> None:
     """Raise `DataError` unless there is one target per row."""
     if table.targets.shape != (len(table.inputs),):
         raise DataError(f"{table.name}: targets must have the shape ({len(table.inputs)},), not {table.targets.shape}")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from evalbench.errors import DataError
 from evalbench.tasks import classes
-from evalbench.tasks.task import Array, Table, Task
+from evalbench.tasks.task import Array, Rows, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ class Language(Task):
         """Return one per token of the vocabulary."""
         return num_classes
 
-    def check(self, table: Table) -> None:
+    def check(self, table: Rows) -> None:
         """Raise `DataError` unless every place has a token of the vocabulary to predict, and not all have the same."""
         if table.vocabulary is None:
             raise DataError(f"{table.name}: next-token prediction needs tokens: give the vocabulary's size")

@@ -9,7 +9,7 @@ import numpy as np
 
 from evalbench.errors import DataError
 from evalbench.tasks import classes
-from evalbench.tasks.task import Array, Table, Task
+from evalbench.tasks.task import Array, Rows, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ class Regression(Task):
         """Return 1."""
         return 1
 
-    def check(self, table: Table) -> None:
+    def check(self, table: Rows) -> None:
         """Raise `DataError` unless each row has a finite number, and not all have the same."""
         classes.check_one_per_row(table)
         if not np.isfinite(table.targets).all():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-class Table(Protocol):
+class Rows(Protocol):
     """The part of a data set that a task checks, see `Dataset`."""
 
     # fmt: off
@@ -66,7 +66,7 @@ class Task(ABC):
         """Return the number of outputs `K` that a network needs, for each token if targets are tokens."""
 
     @abstractmethod
-    def check(self, table: Table) -> None:
+    def check(self, table: Rows) -> None:
         """Raise `DataError` for targets of which no split could be used."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalbench.record.declared import Evaluation
+from evalbench.record.declared import Declaration
 from evalbench.record.folder import Folder
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.statistics.design import used
@@ -72,7 +72,7 @@ def _outliers(judged: Judgment) -> Check:
     )
 
 
-def _independence(evaluation: Evaluation, judged: Judgment) -> Check:
+def _independence(evaluation: Declaration, judged: Judgment) -> Check:
     widened = bool((np.asarray(judged.design.rho)[used(judged.design)] > 0).any())
     drawn, fixed = bool(evaluation.redrawn), len(evaluation.redrawn) < len(evaluation.workloads)
     when = " or ".join(["every seed redraws its split"] * drawn + ["all trials share their test rows"] * fixed)
@@ -87,7 +87,7 @@ def _independence(evaluation: Evaluation, judged: Judgment) -> Check:
     )
 
 
-def _different_data(evaluation: Evaluation) -> Check:
+def _different_data(evaluation: Declaration) -> Check:
     known = [workload.fingerprint for workload in evaluation.workloads.values() if workload.fingerprint]
     differ = len(set(known)) == len(known)
     return Check(
@@ -107,7 +107,7 @@ def _failures(folder: Folder) -> Check:
     )
 
 
-def _floors(evaluation: Evaluation, judged: Judgment) -> Check:
+def _floors(evaluation: Declaration, judged: Judgment) -> Check:
     floors = dict(zip(evaluation.workloads, judged.design.floors, strict=True))
     known = {name: floor for name, floor in floors.items() if math.isfinite(floor)}
     below = [name for name, floor in known.items() if judged.design.rope < floor]
@@ -132,7 +132,7 @@ def _stopping(folder: Folder, judged: Judgment) -> Check:
     return Check("no optional stopping", "stages of the trials", outcome, holds)
 
 
-def _hardware(evaluation: Evaluation) -> Check:
+def _hardware(evaluation: Declaration) -> Check:
     count = len(evaluation.provenance.get("machines", []))
     outcome = "not recorded" if not count else "one kind" if count == 1 else f"{count} kinds"
     holds = "not checked" if not count else "yes" if count == 1 else "no"
@@ -140,7 +140,7 @@ def _hardware(evaluation: Evaluation) -> Check:
 
 
 def _run_correlation(judged: Judgment, verdict: Verdict) -> float:
-    a, b = judged.scores[verdict.candidate], judged.scores[judged.baseline]
+    a, b = judged.scores[verdict.challenger], judged.scores[judged.baseline]
     correlations = []
     for index in used(judged.design):
         shared = [seed for seed in a.seeds if seed in set(b.seeds)]
@@ -153,7 +153,7 @@ def _run_correlation(judged: Judgment, verdict: Verdict) -> float:
 
 def _outlier(judged: Judgment, verdict: Verdict) -> float:
     indices = used(judged.design)
-    d = judged.difference(verdict.candidate, judged.baseline)
+    d = judged.difference(verdict.challenger, judged.baseline)
     values = d.column(d.workloads[indices[0]]) if len(indices) == 1 else d.means[indices]
     sd = float(np.std(values, ddof=1)) if values.size > 2 else 0.0
     return float(np.abs(values - values.mean()).max() / sd) if sd > 1e-12 else math.nan

@@ -206,7 +206,7 @@ def front(folder: Folder, judged: Judgment) -> tuple[FrontPoint, ...]:
     evaluation = folder.evaluation
     if evaluation.baseline is None or not judged.verdicts:
         return ()
-    names = [evaluation.baseline, *(verdict.candidate for verdict in judged.verdicts)]
+    names = [evaluation.baseline, *(verdict.challenger for verdict in judged.verdicts)]
     rounds = _round_costs(folder, names)
     if rounds is None:
         return ()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from evalbench.record.declared import Evaluation
+from evalbench.record.declared import Declaration
 from evalbench.record.folder import Folder, TunedFolder
 from evalbench.record.schema import REFERENCES
 from evalbench.report.analysis.assumptions import Check, checks
@@ -50,7 +50,7 @@ class Findings:
     tuned: Tuned | None  # None if evalbench tuned nothing
 
     @property
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> Declaration:
         """Return the declared part of the evaluation."""
         return self.folder.evaluation
 
@@ -88,7 +88,7 @@ class TunedFindings(Tuned):
     findings: Findings
 
     @property
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> Declaration:
         """Return the declared part of the evaluation."""
         return self.findings.evaluation
 

@@ -102,7 +102,7 @@ def robustness(folder: Folder, judged: Judgment, common: Unit) -> Robustness:
         }
         thresholds = np.linspace(float(full.min()), float(full.max()), 101)
         profiles = {name: score_profile(full[i], thresholds) for i, name in enumerate(names)}
-    proofs = tuple(_proof(judged, v) for v in judged.verdicts if _has_seeds(judged, v.candidate, indices))
+    proofs = tuple(_proof(judged, v) for v in judged.verdicts if _has_seeds(judged, v.challenger, indices))
     return Robustness(
         proofs, _omnibus(judged, 1 - evaluation.confidence), best, iqm, thresholds, profiles, _shares(folder, common)
     )
@@ -116,7 +116,7 @@ def _has_seeds(judged: Judgment, candidate: str, indices: list[int]) -> bool:
 
 def _proof(judged: Judgment, verdict: Verdict) -> Proof:
     design, indices = judged.design, used(judged.design)
-    d = judged.difference(verdict.candidate, judged.baseline)
+    d = judged.difference(verdict.challenger, judged.baseline)
     one = len(indices) == 1
     rho = float(design.rho[indices[0]]) if one else 0.0
     values = d.column(d.workloads[indices[0]]) if one else d.means[indices]
@@ -132,9 +132,9 @@ def _proof(judged: Judgment, verdict: Verdict) -> Proof:
     else:
         posterior = posterior_t(float(values.mean()), float(values.std(ddof=1)), values.size, design.rope)
         by = "t posterior over data sets"
-    level = judged.design.alpha / (judged.design.num_candidates or 1)
+    level = judged.design.alpha / (judged.design.num_challengers or 1)
     return Proof(
-        candidate=verdict.candidate,
+        candidate=verdict.challenger,
         test=verdict.second.name,
         p_t=paired_t(values),
         p_exact=verdict.second.p,

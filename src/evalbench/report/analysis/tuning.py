@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evalbench.record.folder import TunedFolder
-from evalbench.record.studies import Studies, Study
+from evalbench.record.studies import RecordedStudy, Studies
 from evalbench.report.analysis.pairs import common_scores
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.space import bound_of
@@ -161,7 +161,7 @@ def _gains(folder: TunedFolder, in_skill: bool, level: float, rho: dict[str, flo
     return gains
 
 
-def _choices(study: Study) -> list[Choice]:
+def _choices(study: RecordedStudy) -> list[Choice]:
     factors = ", ".join(f"{name}={level}" for name, level in study.factors.items())
     return [
         Choice(

@@ -19,7 +19,7 @@ from evalbench.report.analysis.pairs import Contrast, common_scores
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
 from evalbench.statistics.decisions import Evidence, decide
-from evalbench.statistics.design import Candidate, Design, failures, used
+from evalbench.statistics.design import Challenger, Design, failures, used
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.judging import Verdict, judge
 from evalbench.statistics.matrices import Matrix, matrix
@@ -61,7 +61,7 @@ class Judgment:
 
     def verdict(self, candidate: str) -> Verdict:
         """Return the verdict on one candidate."""
-        return next(verdict for verdict in self.verdicts if verdict.candidate == candidate)
+        return next(verdict for verdict in self.verdicts if verdict.challenger == candidate)
 
     def difference(self, a: str, b: str) -> Matrix:
         """Return the scores of `a` minus those of `b` on the seeds that both have."""
@@ -86,8 +86,8 @@ def judgment(
     design = _design(folder, common, rho, rope_unit, len(contrasts))
     incomplete, unmatched = _gaps(folder, left_out)
     failed = _failed(folder)
-    candidates = [
-        Candidate(
+    challengers = [
+        Challenger(
             name=contrast.candidate,
             differences=_differences(contrast.table, folder),
             cost=costs.get(contrast.candidate, UNKNOWN),
@@ -97,9 +97,9 @@ def judgment(
         )
         for contrast in contrasts
     ]
-    judged = [candidate for candidate in candidates if _comparable(candidate.differences, design)]
-    verdicts = {v.candidate: v for v in judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))}
-    survivors = _survivors(folder, contrasts, candidates, design, tuple(verdicts))
+    judged = [candidate for candidate in challengers if _comparable(candidate.differences, design)]
+    verdicts = {v.challenger: v for v in judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))}
+    survivors = _survivors(folder, contrasts, challengers, design, tuple(verdicts))
     scores, gone = _scores(folder, common is SKILL)
     pairs, ranks = _all_pairs(scores, gone, design)
     ordered = tuple(verdicts[name] for name in evaluation.techniques if name in verdicts)
@@ -118,7 +118,7 @@ def judgment(
     )
 
 
-def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: str, num_candidates: int) -> Design:
+def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: str, num_challengers: int) -> Design:
     evaluation = folder.evaluation
     return Design(
         rope=_rope(folder, rope_unit),
@@ -130,7 +130,7 @@ def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: s
         one_score=_one_score(folder),
         tuned=evaluation.tuned,
         tuning_parity=evaluation.tuning_parity,
-        num_candidates=num_candidates,
+        num_challengers=num_challengers,
     )
 
 
@@ -200,7 +200,7 @@ def _comparable(differences: Matrix, design: Design) -> bool:
 
 
 def _survivors(
-    folder: Folder, contrasts: list[Contrast], candidates: list[Candidate], design: Design, names: tuple[str, ...]
+    folder: Folder, contrasts: list[Contrast], challengers: list[Challenger], design: Design, names: tuple[str, ...]
 ) -> dict[str, Verdict]:
     """Return the verdicts without the pairs in which a side failed: a sensitivity check, never the answer."""
     results = folder.results
@@ -208,9 +208,9 @@ def _survivors(
     gone = results[results["failed"] > 0]
     if gone.empty:
         return {}
-    reduced: list[Candidate] = []
+    reduced: list[Challenger] = []
     changed = []
-    for contrast, candidate in zip(contrasts, candidates, strict=True):
+    for contrast, candidate in zip(contrasts, challengers, strict=True):
         lost = gone[gone["technique"].isin([contrast.candidate, contrast.comparator])][keys].drop_duplicates()
         if lost.empty:
             reduced.append(candidate)
@@ -221,7 +221,7 @@ def _survivors(
         changed.append(candidate.name)
     judged = [c for c in reduced if c.name in names and _comparable(c.differences, design)]
     verdicts = judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))
-    return {verdict.candidate: verdict for verdict in verdicts if verdict.candidate in changed}
+    return {verdict.challenger: verdict for verdict in verdicts if verdict.challenger in changed}
 
 
 def _scores(folder: Folder, in_skill: bool) -> tuple[dict[str, Matrix], dict[str, Matrix]]:

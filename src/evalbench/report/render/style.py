@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from evalbench.names import in_figure, one_line, short
-from evalbench.record.declared import Evaluation
+from evalbench.record.declared import Declaration
 
 ROUND_STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 WIDTH = 9.0  # inches; a column of GitHub's markdown
@@ -143,7 +143,7 @@ def technique_lines(techniques: Sequence[str]) -> list[Line2D]:
     ]
 
 
-def workload_label(evaluation: Evaluation, workload: str) -> str:
+def workload_label(evaluation: Declaration, workload: str) -> str:
     """Return the name of a workload, marked if it was generated."""
     name = short(one_line(workload))
     return f"{name} (generated)" if evaluation.workloads[workload].generated else name

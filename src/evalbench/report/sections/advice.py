@@ -39,7 +39,7 @@ def _seeds(findings: JudgedFindings) -> str:
 
 def sentences(findings: JudgedFindings) -> list[str]:
     """Return a sentence for each technique but the baseline, in the order of the table."""
-    verdicts = {verdict.candidate: verdict for verdict in findings.judged.verdicts}
+    verdicts = {verdict.challenger: verdict for verdict in findings.judged.verdicts}
     others = [name for name in order(findings) if name != findings.judged.baseline]
     return [sentence(findings, verdicts[name]) if name in verdicts else _unjudged(findings, name) for name in others]
 
@@ -61,7 +61,7 @@ def _unjudged(findings: JudgedFindings, name: str) -> str:
 def order(findings: JudgedFindings) -> list[str]:
     """Return the techniques in the order of the page: by shared rank, then as declared; unjudged ones last."""
     judged = findings.judged
-    known = {verdict.candidate for verdict in judged.verdicts} | {judged.baseline}
+    known = {verdict.challenger for verdict in judged.verdicts} | {judged.baseline}
     return sorted(findings.evaluation.techniques, key=lambda n: (n not in known, judged.ranks[n]))
 
 
@@ -85,13 +85,13 @@ def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
     elif caps:
         limited = f" (at most {verdict.recommendation}: {caps})"
     parts = [
-        f"On {scope(findings)}, {code(verdict.candidate)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
+        f"On {scope(findings)}, {code(verdict.challenger)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
         f"{verdict.quality} ({_why(findings, verdict)}), cost {verdict.cost_class} → {recommendation}{limited}.",
         _failures(findings, verdict),
         _unmatched(findings, verdict),
         _budget(findings),
-        work(findings, verdict.candidate),
-        *(_matched(findings, match) for match in findings.matched if match.candidate == verdict.candidate),
+        work(findings, verdict.challenger),
+        *(_matched(findings, match) for match in findings.matched if match.candidate == verdict.challenger),
         _survivors(findings, verdict),
         _conditional(findings, verdict),
         next_step(findings, verdict),
@@ -117,9 +117,9 @@ def _why(findings: JudgedFindings, verdict: Verdict) -> str:
 def _failures(findings: JudgedFindings, verdict: Verdict) -> str:
     """Say how often each side alone failed, if the numbers differ: EQUIVALENT is not given then."""
     gone = verdict.failures
-    if math.isclose(gone.candidate, gone.baseline):
+    if math.isclose(gone.challenger, gone.baseline):
         return ""
-    sides = ((gone.candidate, verdict.candidate), (gone.baseline, findings.evaluation.baseline))
+    sides = ((gone.challenger, verdict.challenger), (gone.baseline, findings.evaluation.baseline))
     (more, first), (less, second) = sorted(sides, key=lambda side: -side[0])
     size = " The size of the effect rests on the score that stands for a failed run." if gone.side else ""
     pairs = plural(gone.num_pairs, "pair")
@@ -128,9 +128,9 @@ def _failures(findings: JudgedFindings, verdict: Verdict) -> str:
 
 def reason_invalid(findings: JudgedFindings, verdict: Verdict) -> str:
     """Say which cells are missing, if that makes a comparison invalid."""
-    if verdict.recommendation is not Recommendation.INVALID or verdict.candidate not in findings.judged.incomplete:
+    if verdict.recommendation is not Recommendation.INVALID or verdict.challenger not in findings.judged.incomplete:
         return ""
-    reasons = findings.judged.incomplete[verdict.candidate].split("; ")
+    reasons = findings.judged.incomplete[verdict.challenger].split("; ")
     more = f" and {len(reasons) - 3} more" if len(reasons) > 3 else ""
     return f"cells are missing: {plain(', '.join(reasons[:3]))}{more}"
 
@@ -167,7 +167,7 @@ def spent(findings: JudgedFindings, technique: str) -> dict[str, float]:
 
 
 def _unmatched(findings: JudgedFindings, verdict: Verdict) -> str:
-    count = findings.judged.unmatched.get(verdict.candidate, 0)
+    count = findings.judged.unmatched.get(verdict.challenger, 0)
     runs = "run of either side has" if count == 1 else "runs of either side have"
     return f"{count:,} {runs} no partner with the same seed, and count for nothing here." if count else ""
 
@@ -186,7 +186,7 @@ def _matched(findings: JudgedFindings, match: Matched) -> str:
 
 
 def _survivors(findings: JudgedFindings, verdict: Verdict) -> str:
-    other = findings.judged.survivors.get(verdict.candidate)
+    other = findings.judged.survivors.get(verdict.challenger)
     if other is None:
         return ""
     unit = findings.common
@@ -202,7 +202,7 @@ def _conditional(findings: JudgedFindings, verdict: Verdict) -> str:
     rope = findings.judged.design.rope
     parts = []
     for factor in findings.evaluation.factors:
-        mine = [e for e in findings.levels if e.factor == factor and e.candidate == verdict.candidate]
+        mine = [e for e in findings.levels if e.factor == factor and e.candidate == verdict.challenger]
         overall = (
             [e for e in mine if e.workload is None] or [e for e in mine if e.workload in findings.data_sets] or mine
         )
@@ -237,7 +237,7 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
     if step.what == "rows":
         return f"Not resolvable: more rows or more data sets, not more seeds; {within}."
     if step.what == "failures":
-        return f"Next: find out why runs of {code(verdict.candidate)} fail."
+        return f"Next: find out why runs of {code(verdict.challenger)} fail."
     if step.what == "spread" and _none_works(findings, verdict):
         return "All runs of both failed. There is nothing to compare before one of them works."
     if step.what == "spread":
@@ -248,7 +248,7 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _none_works(findings: JudgedFindings, verdict: Verdict) -> bool:
-    sides = [findings.judged.failed[name].values for name in (verdict.candidate, findings.judged.baseline)]
+    sides = [findings.judged.failed[name].values for name in (verdict.challenger, findings.judged.baseline)]
     return all((side[np.isfinite(side)] == 1).all() for side in sides)
 
 

@@ -126,7 +126,7 @@ def one_score_table(findings: JudgedFindings) -> str:
     ]
     mean = [f"{unit.change(v.effect.mean)} {unit.change_interval(v.effect)}" for v in verdicts]
     rows.append([f"**mean, {percent(findings.family)} interval**", *mean])
-    return markdown(["workload", *(code(v.candidate) for v in verdicts)], rows, 1)
+    return markdown(["workload", *(code(v.challenger) for v in verdicts)], rows, 1)
 
 
 def levels(findings: Findings, factor: str) -> str:

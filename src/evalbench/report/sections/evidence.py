@@ -43,7 +43,7 @@ def table(findings: JudgedFindings) -> str:
     for v in findings.judged.verdicts:
         rows.append(
             [
-                code(v.candidate),
+                code(v.challenger),
                 str(v.quality),
                 str(v.cost_class),
                 "; ".join(cap.reason for cap in v.advice.caps) or "–",
@@ -70,7 +70,7 @@ def leave_one_out(findings: JudgedFindings) -> str:
     unit = findings.common
     rows = [["*none*", *(unit.change(v.effect.mean) for v in verdicts)]]
     rows += [[code(n), *(unit.change(v.leave_one_out[n]) for v in verdicts)] for n in verdicts[0].leave_one_out]
-    return markdown(["left out", *(code(v.candidate) for v in verdicts)], rows, 1)
+    return markdown(["left out", *(code(v.challenger) for v in verdicts)], rows, 1)
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
@@ -82,7 +82,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
             low, high = unit.ends(i.low, i.high)
             rows.append(
                 {
-                    "candidate": v.candidate,
+                    "candidate": v.challenger,
                     "workload": effect.workload,
                     "unit": findings.common.difference,
                     "effect": i.mean * unit.oriented,

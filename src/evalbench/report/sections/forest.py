@@ -97,7 +97,7 @@ def _prediction(findings: Findings, candidate: str) -> dict[str, float]:
         return {}
     values = {"rope": findings.judged.design.rope * findings.common.scale}
     for verdict in findings.judged.verdicts:
-        if verdict.candidate == candidate:
+        if verdict.challenger == candidate:
             low, high = findings.common.ends(*verdict.prediction)
             values |= {"prediction_low": low, "prediction_high": high}
     return values
@@ -184,7 +184,7 @@ def _overall(axis: Axes, findings: Findings, interval: Interval, candidate: str,
     """Draw the mean over the data sets with its interval, and the prediction for a new one."""
     unit = findings.common
     verdicts = findings.judged.verdicts if isinstance(findings, JudgedFindings) else ()
-    ahead = next((v.prediction for v in verdicts if v.candidate == candidate), (math.nan, math.nan))
+    ahead = next((v.prediction for v in verdicts if v.challenger == candidate), (math.nan, math.nan))
     if math.isfinite(ahead[0]):
         axis.plot(unit.ends(*ahead), [row] * 2, color=color, ls=(0, (2, 1.5)), lw=1.2, zorder=2)
     if interval.computed:

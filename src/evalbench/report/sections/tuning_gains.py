@@ -68,8 +68,8 @@ def _changes(tuned: TunedFindings) -> list[tuple[Verdict, Verdict]]:
     after = judged(tuned.findings)
     if tuned.defaults is None or after is None:
         return []
-    before = {verdict.candidate: verdict for verdict in tuned.defaults.verdicts}
-    return [(before[new.candidate], new) for new in after.judged.verdicts if new.candidate in before]
+    before = {verdict.challenger: verdict for verdict in tuned.defaults.verdicts}
+    return [(before[new.challenger], new) for new in after.judged.verdicts if new.challenger in before]
 
 
 def _differ(old: Verdict, new: Verdict) -> bool:
@@ -81,7 +81,7 @@ def changed_verdicts(tuned: TunedFindings) -> str:
     unit = tuned.findings.common
     rows = [
         [
-            code(new.candidate),
+            code(new.challenger),
             f"{unit.change(old.effect.mean)} {unit.change_interval(old.effect)}",
             f"{old.quality} → {old.recommendation}",
             f"{unit.change(new.effect.mean)} {unit.change_interval(new.effect)}",
@@ -96,7 +96,7 @@ def changed_verdicts(tuned: TunedFindings) -> str:
 def changed_sentence(tuned: TunedFindings) -> str:
     """Say which verdicts tuning changed."""
     changed = [
-        f"{code(new.candidate)} went from {old.quality}, {old.recommendation}, to {new.quality}, {new.recommendation}"
+        f"{code(new.challenger)} went from {old.quality}, {old.recommendation}, to {new.quality}, {new.recommendation}"
         for old, new in _changes(tuned)
         if _differ(old, new)
     ]
@@ -130,7 +130,7 @@ def verdict_numbers(tuned: TunedFindings) -> pd.DataFrame:
     common, before = tuned.findings.common, tuned.defaults
     return pd.DataFrame(
         {
-            "candidate": v.candidate,
+            "candidate": v.challenger,
             "effect": v.effect.mean * common.oriented,
             **dict(zip(("low", "high"), common.ends(v.effect.low, v.effect.high), strict=True)),
             "quality": str(v.quality),

@@ -26,7 +26,7 @@ def table(findings: JudgedFindings) -> str:
     base[0] = str(judged.ranks[baseline])
     rows = []
     for name in order(findings):
-        verdict = next((v for v in judged.verdicts if v.candidate == name), None)
+        verdict = next((v for v in judged.verdicts if v.challenger == name), None)
         if name == baseline:
             rows.append(base)
         elif verdict is not None:
@@ -52,13 +52,13 @@ def _verdict_row(findings: JudgedFindings, verdict: Verdict) -> list[str]:
     pairs = verdict.wins + verdict.ties + verdict.losses
     tied = f" ({verdict.ties} tied)" if verdict.ties else ""
     return [
-        str(findings.judged.ranks[verdict.candidate]),
-        code(verdict.candidate),
+        str(findings.judged.ranks[verdict.challenger]),
+        code(verdict.challenger),
         f"**{verdict.recommendation}**",
         f"{unit.change(verdict.effect.mean)} {unit.change_interval(verdict.effect)}",
         f"{verdict.wins}/{pairs}{tied}",
         _ratio(verdict),
-        *work_cells(findings, verdict.candidate),
+        *work_cells(findings, verdict.challenger),
         str(verdict.num_datasets),
         "1" if findings.one_score else str(verdict.num_pairs),
     ]
@@ -114,10 +114,10 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
     (low, high), tost, ahead = (
         unit.ends(*ends) for ends in ((v.effect.low, v.effect.high), v.equivalence, v.prediction)
     )
-    other = findings.judged.survivors.get(v.candidate)
+    other = findings.judged.survivors.get(v.challenger)
     return {
-        "technique": v.candidate,
-        "rank": findings.judged.ranks[v.candidate],
+        "technique": v.challenger,
+        "rank": findings.judged.ranks[v.challenger],
         "ring": str(v.recommendation),
         "quality": str(v.quality),
         "cost_class": str(v.cost_class),
@@ -136,13 +136,13 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "wins": v.wins,
         "ties": v.ties,
         "losses": v.losses,
-        "failed_alone": v.failures.candidate,
+        "failed_alone": v.failures.challenger,
         "baseline_failed_alone": v.failures.baseline,
         "decided_by_failures": v.failures.side != 0,
         "cost_ratio": v.cost.value,
         "cost_low": v.cost.low,
         "cost_high": v.cost.high,
-        **_spent(findings, v.candidate),
+        **_spent(findings, v.challenger),
         "num_datasets": v.num_datasets,
         "num_pairs": v.num_pairs,
         "caps": "; ".join(cap.reason for cap in v.advice.caps),

@@ -13,19 +13,19 @@ log = logging.getLogger(__name__)
 _noted: set[str] = set()
 
 
-class Section:
+class Reader:
     """A part of the tree, emptied value by value, so that unknown keys are left over."""
 
     def __init__(self, tree: Mapping[str, Any], name: str) -> None:
         self.name = name
         self.rest = dict(tree)
 
-    def section(self, key: str) -> "Section":
+    def section(self, key: str) -> "Reader":
         """Take out a group of settings."""
         value = self._take(key)
         if not isinstance(value, Mapping):
             raise ConfigError(self._full(key), "must be a group of settings", value, f"choose one: {key}=OPTION")
-        return Section(value, self._full(key))
+        return Reader(value, self._full(key))
 
     def component(self) -> Component:
         """Take out the rest: an object that the user chose by `_target_`."""
