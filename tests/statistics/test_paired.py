@@ -99,7 +99,7 @@ def test_a_run_that_failed_is_a_loss_and_gains_nothing_where_its_score_is_higher
     pairs = pair(table, "a", "b", ["workload", "seed"]).table
     assert pairs["decided"].tolist() == [-1.0, 0.0]
     assert pairs["difference"].tolist() == [0.0, 0.4]
-    effect = paired_effect(pairs["challenger"], pairs["baseline"], 0.95, decided=pairs["decided"])
+    effect = paired_effect(pairs["candidate"], pairs["baseline"], 0.95, decided=pairs["decided"])
     assert (effect.wins, effect.losses, effect.interval.mean) == (1, 1, 0.2)
     back = pair(table, "b", "a", ["workload", "seed"]).table
     assert back["difference"].tolist() == [0.0, -0.4]
