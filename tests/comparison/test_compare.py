@@ -93,8 +93,8 @@ def test_what_differs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     pd.concat([rows[rows["workload"] != "f"], more[more["workload"] != "f"]]).to_csv(new, index=False)
     assert main([str(old), str(new), *OPTIONS]) == 0
     said = capsys.readouterr().out
-    assert "Only in the new one: lion." in said
-    assert "Workloads that only one of them has: f." in said
+    assert "Only in the new evaluation: lion." in said
+    assert "Workloads of one evaluation alone: f." in said
 
 
 def test_tables_that_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

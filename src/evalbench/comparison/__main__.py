@@ -28,41 +28,40 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = None
     if asked.baseline is not None:
         options = Options(asked.baseline, asked.metric, asked.direction, rope=asked.rope, wide=asked.wide)
-    found = compare(asked.old, asked.new, options)
-    print(text(found))
+    comparison = compare(asked.old, asked.new, options)
+    print(text(comparison))
     if not asked.gate:
         return 0
-    if found.worse:
-        print(f"\ngate: closed, {one_line(', '.join(found.worse))} got worse by more than the ROPE")
+    if comparison.worse:
+        print(f"\ngate: closed, {one_line(', '.join(comparison.worse))} got worse by more than the ROPE")
         return 1
     print("\ngate: open, nothing got worse by more than the ROPE with the evidence to say so")
     return 0
 
 
-def text(found: Comparison) -> str:
+def text(comparison: Comparison) -> str:
     """Return the comparison as markdown."""
-    decimals = 2 if abs(found.scale) == 100 else 3
-    rows = [_row(change, found, decimals) for change in found.changes]
-    headers = [
-        "technique", "change", f"new − old ({plain(found.unit)}) [{percent(found.confidence)} CI]", "recommendation",
-        "rank", "cost ratio",
-    ]  # fmt: skip
-    rope = f"{found.rope * abs(found.scale):.{decimals}f}"
+    decimals = 2 if abs(comparison.scale) == 100 else 3
+    rows = [_row(change, comparison, decimals) for change in comparison.changes]
+    size = f"new − old ({plain(comparison.unit)}) [{percent(comparison.confidence)} CI]"
+    headers = ["technique", "change", size, "recommendation", "rank", "cost ratio"]
+    paired = all(change.paired for change in comparison.changes)
+    rope = f"{comparison.rope * abs(comparison.scale):.{decimals}f}"
     lines = [
         markdown(headers, rows, 2),
         "",
-        f"On {len(found.workloads)} shared workloads; ROPE ±{rope}. "
-        + ("Paired by seed." if all(c.paired for c in found.changes) else "Not paired: the seeds are independent."),
+        f"On {len(comparison.workloads)} shared workloads; ROPE ±{rope}. "
+        + ("Paired by seed." if paired else "Not paired: the seeds are independent."),
     ]
     for title, names in (
-        ("Only in the old one", found.only_old),
-        ("Only in the new one", found.only_new),
-        ("Workloads that only one of them has", found.dropped),
+        ("Only in the old evaluation", comparison.only_old),
+        ("Only in the new evaluation", comparison.only_new),
+        ("Workloads of one evaluation alone", comparison.dropped),
     ):
         if names:
             lines.append(f"{title}: {', '.join(map(plain, names))}.")
-    if found.provenance:
-        differing = [(what, *sides) for what, sides in found.provenance.items()]
+    if comparison.provenance:
+        differing = [(what, *sides) for what, sides in comparison.provenance.items()]
         lines += ["", "Differs in provenance:", ""]
         lines.append(markdown(["what", "old", "new"], [[*map(plain, row)] for row in differing[:MOST_PROVENANCE]], 3))
         if len(differing) > MOST_PROVENANCE:
@@ -72,9 +71,9 @@ def text(found: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _row(change: Change, found: Comparison, decimals: int) -> list[str]:
-    ends = sorted(value * found.scale for value in (change.low, change.high))
-    numbers = [signed(value, decimals) for value in (change.mean * found.scale, *ends)]
+def _row(change: Change, comparison: Comparison, decimals: int) -> list[str]:
+    ends = sorted(value * comparison.scale for value in (change.low, change.high))
+    numbers = [signed(value, decimals) for value in (change.mean * comparison.scale, *ends)]
     interval = f" [{numbers[1]}, {numbers[2]}]" if math.isfinite(change.low) else " (no interval)"
     old, new = change.recommendations
     ranks, costs = change.ranks, change.cost

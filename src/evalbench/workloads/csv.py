@@ -93,7 +93,7 @@ def _delimiter(given: Any) -> str | None:
     if given == "\\t":
         return "\t"
     if given is not None and not (isinstance(given, str) and len(given) == 1 and given not in '\r\n"'):
-        remedy = "leave it out: comma, semicolon, tab and | are found"
+        remedy = "leave it out: evalbench detects comma, semicolon, tab and |"
         raise ConfigError("dataset.delimiter", "must be one character", given, remedy)
     return given
 
@@ -114,7 +114,7 @@ def _dropped(given: Any, label: str) -> list[str]:
 
 def _marks(given: Any) -> str:
     if given is not None and given not in MARKS:
-        raise ConfigError("dataset.decimal", "must be point or comma", given, "leave it out: it is found")
+        raise ConfigError("dataset.decimal", "must be point or comma", given, "leave it out: evalbench detects it")
     return ".," if given is None else MARKS[given]
 
 
@@ -122,7 +122,7 @@ def _refuse(path: str | Path, wrong: Sequence[str]) -> None:
     if len(wrong) == 1:
         raise DataError(f"{path}: {wrong[0]}")
     if wrong:
-        told = [f"({place}) {text}" for place, text in enumerate(wrong[: 2 * MOST], 1)]
+        told = [f"({number}) {text}" for number, text in enumerate(wrong[: 2 * MOST], 1)]
         more = f"; and {len(wrong) - len(told)} more" if len(wrong) > len(told) else ""
         raise DataError(f"{path}: {len(wrong)} things are wrong: {'; '.join(told)}{more}")
 
@@ -149,10 +149,10 @@ def _read(path: Path, delimiter: str | None, wrong: list[str]) -> _Table:
         raise DataError(f"{path}: the file is empty: it needs a header line and rows")
     header = re.sub('"[^"]*"?', "", lines[start])
     delimiter = delimiter or max(DELIMITERS, key=header.count)
-    rows, places = _rows(path, lines, start, delimiter)
-    names = [" ".join(name.strip(BLANK).split()) or f"Unnamed: {place}" for place, name in enumerate(rows[0])]
+    rows, line_numbers = _rows(path, lines, start, delimiter)
+    names = [" ".join(name.strip(BLANK).split()) or f"Unnamed: {index}" for index, name in enumerate(rows[0])]
     _check_names(path, names)
-    rows, places = _of_one_width(path, rows, places, wrong)
+    rows, line_numbers = _of_one_width(path, rows, line_numbers, wrong)
     if len(names) < 2:
         raise DataError(
             f"{path}: only one column ({names[0]!r}): it needs inputs and a target; is dataset.delimiter right?"
@@ -164,25 +164,25 @@ def _read(path: Path, delimiter: str | None, wrong: list[str]) -> _Table:
     empty = [name for name in columns if name.startswith("Unnamed: ") and not any(columns[name])]
     for name in empty:  # every line ends with a delimiter
         del columns[name]
-    return _Table(columns, np.array(places, dtype=np.int64), delimiter == ",")
+    return _Table(columns, np.array(line_numbers, dtype=np.int64), delimiter == ",")
 
 
 def _first(lines: list[str], start: int) -> int:
     """Return the index of the first line from `start` on that is not blank."""
-    return next((place for place in range(start, len(lines)) if lines[place].strip(BLANK)), len(lines))
+    return next((index for index in range(start, len(lines)) if lines[index].strip(BLANK)), len(lines))
 
 
 def _rows(path: Path, lines: list[str], start: int, delimiter: str) -> tuple[list[list[str]], list[int]]:
     """Return the header and the rows, and the line in which each begins."""
     reader = csv.reader(lines[start:], delimiter=delimiter, skipinitialspace=True, strict=True)
     rows: list[list[str]] = []
-    places: list[int] = []
+    line_numbers: list[int] = []
     while True:
         line = start + reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
-            return rows, places
+            return rows, line_numbers
         except csv.Error as error:
             raise DataError(
                 f"{path}: the quotes of the row in line {line} do not match (line {start + reader.line_num}: {error}):"
@@ -197,7 +197,7 @@ def _rows(path: Path, lines: list[str], start: int, delimiter: str) -> tuple[lis
                 " close it, or write it twice where it belongs to the text"
             )
         rows.append(row)
-        places.append(line)
+        line_numbers.append(line)
 
 
 def _swallowed(spanned: list[str], delimiter: str, width: int) -> bool:
@@ -220,51 +220,51 @@ def _check_names(path: Path, names: list[str]) -> None:
 
 
 def _of_one_width(
-    path: Path, rows: list[list[str]], places: list[int], wrong: list[str]
+    path: Path, rows: list[list[str]], line_numbers: list[int], wrong: list[str]
 ) -> tuple[list[list[str]], list[int]]:
     """Return the rows, without the header, that have as many values as it has names."""
-    width, rows, places = len(rows[0]), rows[1:], places[1:]
+    width, rows, line_numbers = len(rows[0]), rows[1:], line_numbers[1:]
     if not rows:
         raise DataError(f"{path}: the file has a header line but no rows: give it data")
-    off = [(place, len(row)) for place, row in zip(places, rows, strict=True) if len(row) != width]
+    off = [(line, len(row)) for line, row in zip(line_numbers, rows, strict=True) if len(row) != width]
     if len(off) == len(rows) and min(count for _, count in off) > width:
         raise DataError(f"{path}: rows have more values than the header line has names: give every column a name")
     if off:
-        which = _listed(f"{count} in line {place}" for place, count in off)
+        which = _listed(f"{count} in line {line}" for line, count in off)
         wrong.append(
             f"a row must have {width} values, as the header has, not {which}: quote a value with a delimiter in it"
         )
     if len(off) == len(rows):
         _refuse(path, wrong)
-    kept = [place for place, row in enumerate(rows) if len(row) == width]
-    return [rows[place] for place in kept], [places[place] for place in kept]
+    kept = [index for index, row in enumerate(rows) if len(row) == width]
+    return [rows[index] for index in kept], [line_numbers[index] for index in kept]
 
 
 def _numbers(table: _Table, names: Sequence[str], marks: str, wrong: list[str]) -> dict[str, Reading]:
     """Return each column as numbers, read under the convention that it, or else the other columns, must have."""
     tried = {name: readings(table.columns[name], _known(table.columns[name]), marks) for name in names}
-    fits = {name: [mark for mark in found if not found[mark].odd.any()] for name, found in tried.items()}
+    fits = {name: [mark for mark in by_mark if not by_mark[mark].odd.any()] for name, by_mark in tried.items()}
     shown = {fits[name][0] for name in names if len(fits[name]) == 1}
     chosen = {}
-    for name, found in tried.items():
-        best = min(found, key=lambda mark: int(found[mark].odd.sum()))
-        if len(fits[name]) == 2 and not np.array_equal(found["."].values, found[","].values, equal_nan=True):
+    for name, by_mark in tried.items():
+        best = min(by_mark, key=lambda mark: int(by_mark[mark].odd.sum()))
+        if len(fits[name]) == 2 and not np.array_equal(by_mark["."].values, by_mark[","].values, equal_nan=True):
             if len(shown) == 1:
                 best = next(iter(shown))
             elif shown or (not table.comma and any("," in text for text in table.columns[name])):
-                wrong.append(_ambiguous(table, name, found))
+                wrong.append(_ambiguous(table, name, by_mark))
             else:
                 best = "."
-        chosen[name] = found[best]
+        chosen[name] = by_mark[best]
     return chosen
 
 
-def _ambiguous(table: _Table, name: str, found: dict[str, Reading]) -> str:
-    point, comma = (found[mark].values for mark in ".,")
-    place = int(np.flatnonzero(np.isfinite(point) & (point != comma))[0])
+def _ambiguous(table: _Table, name: str, by_mark: dict[str, Reading]) -> str:
+    point, comma = (by_mark[mark].values for mark in ".,")
+    row = int(np.flatnonzero(np.isfinite(point) & (point != comma))[0])
     return (
-        f"column {name!r}: {table.columns[name][place]!r} in line {table.lines[place]} may be {point[place]:.12g} or"
-        f" {comma[place]:.12g}: say dataset.decimal=point or dataset.decimal=comma"
+        f"column {name!r}: {table.columns[name][row]!r} in line {table.lines[row]} may be {point[row]:.12g} or"
+        f" {comma[row]:.12g}: say dataset.decimal=point or dataset.decimal=comma"
     )
 
 
@@ -380,9 +380,9 @@ def _described(table: _Table, numbers: dict[str, Reading]) -> str:
 
 def _values(table: _Table, column: str, rows: NDArray[np.bool_]) -> str:
     """List values with their lines."""
-    places = np.flatnonzero(rows)
-    texts = (f"{_short(table.columns[column][place])!r} in line {table.lines[place]}" for place in places[:MOST])
-    return _listed(texts, MOST, len(places))
+    positions = np.flatnonzero(rows)
+    texts = (f"{_short(table.columns[column][row])!r} in line {table.lines[row]}" for row in positions[:MOST])
+    return _listed(texts, MOST, len(positions))
 
 
 def _lines(table: _Table, rows: NDArray[np.bool_]) -> str:

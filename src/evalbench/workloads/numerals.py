@@ -45,18 +45,18 @@ def read(text: str, mark: str) -> tuple[float, str] | None:
         text: without white space at its ends.
         mark: the decimal mark.
     """
-    found = PATTERNS[mark].fullmatch(" ".join(text.split()))
-    if found is None or sum(found[name] is not None for name in ("bracket", "sign", "inner")) > 1:
+    match = PATTERNS[mark].fullmatch(" ".join(text.split()))
+    if match is None or sum(match[name] is not None for name in ("bracket", "sign", "inner")) > 1:
         return None
-    if found["group"] and found["exponent"]:
+    if match["group"] and match["exponent"]:
         return None
-    whole = re.sub("[^0-9]", "", found["whole"])
+    whole = re.sub("[^0-9]", "", match["whole"])
     try:
-        value = float(whole + (found["fraction"] or "").replace(mark, ".") + (found["exponent"] or ""))
+        value = float(whole + (match["fraction"] or "").replace(mark, ".") + (match["exponent"] or ""))
     except ValueError:  # no digit at all
         return None
-    negative = found["bracket"] or (found["sign"] or found["inner"]) in ("-", "−")
-    return -value if negative else value, (found["before"] or "") + (found["after"] or "")
+    negative = match["bracket"] or (match["sign"] or match["inner"]) in ("-", "−")
+    return -value if negative else value, (match["before"] or "") + (match["after"] or "")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _dressed(texts: NDArray[np.object_], known: NDArray[np.bool_], mark: str) ->
         if number is not None:
             units[number[1]] += int(count)
     unit = units.most_common(1)[0][0] if units else ""
-    found = np.array([number[0] if number and number[1] == unit else np.nan for number in numbers], dtype=np.float64)
+    parsed = np.array([number[0] if number and number[1] == unit else np.nan for number in numbers], dtype=np.float64)
     values = np.full(len(texts), np.nan)
-    values[known] = found[codes]
+    values[known] = parsed[codes]
     return Reading(values, known & np.isnan(values), dressed=True)

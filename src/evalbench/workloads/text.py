@@ -83,7 +83,7 @@ def _windows(name: str, text: str, length: int, num_rows: int | None, descriptio
         kind=Kind.LANGUAGE,
         inputs=windows[:, :-1].copy(),
         targets=windows[:, 1:].copy(),
-        features=tuple(f"character {place}" for place in range(length)),
+        features=tuple(f"character {index}" for index in range(length)),
         numeric=np.zeros(length, dtype=bool),
         classes=VOCABULARY,
         description=description,
