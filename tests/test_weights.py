@@ -58,7 +58,7 @@ def test_what_is_saved_beside_the_weights_says_what_they_are(tmp_path: Path) -> 
 def test_the_best_of_each_cell_is_kept_also_where_cohorts_were_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "_most_members", lambda *_: 2)
+    monkeypatch.setattr(training, "_max_members", lambda *_: 2)
     cell = make_cell("dataset=wine", *SMALL, "save=best", "num_seeds=5", f"weights={tmp_path}")
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     cells.run(cell, store)
