@@ -99,7 +99,7 @@ class Steps:
 
     @property
     def batched(self) -> bool:
-        """Whether the members are one batched model."""
+        """Return whether the members are one batched model."""
         return self.why_one_by_one is None
 
     @cached_property
