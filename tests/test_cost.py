@@ -1,4 +1,4 @@
-"""Every technique alone: what is counted is right, what is timed is there, and nothing is measured twice."""
+"""The costs of single techniques: counts are right, times exist, and nothing is measured twice."""
 
 from pathlib import Path
 
@@ -18,22 +18,24 @@ COMPARED = ("evaluation.name=costs", "evaluation.factor=optimizer", "evaluation.
 SMALL = ("dataset=wine", "model.width=8", "model.depth=1", "budget.epochs=2")
 
 
-def test_what_is_counted_is_right() -> None:
+def test_counts_are_right() -> None:
     sgd, adam = (make_cell(*SMALL, f"optimizer={name}", "optimizer.batch_size=32") for name in ("sgd", "adam"))
-    (one, two), (three, _) = cost.measure([(cell.config, cell.dataset) for cell in (sgd, adam)], rounds=2)
+    (first, second), (adam_first, _) = cost.measure([(cell.config, cell.dataset) for cell in (sgd, adam)], rounds=2)
     parameters = 13 * 8 + 8 + 8 * 3 + 3
-    assert (one.round, two.round) == (0, 1)
-    assert (one.steps, one.parameters) == (2 * 4, parameters)  # four batches of 106 rows
-    assert one.flops_per_step == 2 * 32 * (2 * 13 * 8 + 3 * 8 * 3)  # no gradient for the inputs of the first layer
-    assert one.optimizer_state_bytes == 0
-    assert three.optimizer_state_bytes == pytest.approx(2 * 4 * parameters, abs=64)  # two moments, and step counters
-    assert three.peak_memory_bytes > one.peak_memory_bytes > 2 * 4 * parameters
-    assert min(one.step_seconds, one.inference_seconds) > 0
-    assert one.samples_per_second == pytest.approx(32 / one.step_seconds)
+    assert (first.round, second.round) == (0, 1)
+    assert (first.steps, first.parameters) == (2 * 4, parameters)  # four batches of 106 rows
+    assert first.flops_per_step == 2 * 32 * (2 * 13 * 8 + 3 * 8 * 3)  # no gradient for the inputs of the first layer
+    assert first.optimizer_state_bytes == 0
+    assert adam_first.optimizer_state_bytes == pytest.approx(
+        2 * 4 * parameters, abs=64
+    )  # two moments, and step counters
+    assert adam_first.peak_memory_bytes > first.peak_memory_bytes > 2 * 4 * parameters
+    assert min(first.step_seconds, first.inference_seconds) > 0
+    assert first.samples_per_second == pytest.approx(32 / first.step_seconds)
 
 
 @pytest.mark.slow
-def test_costs_are_measured_once_in_as_many_rounds_as_asked_for(tmp_path: Path) -> None:
+def test_costs_are_measured_once_in_the_configured_number_of_passes(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
 
     def measured(rounds: int) -> pd.DataFrame:

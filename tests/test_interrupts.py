@@ -5,7 +5,7 @@ import pytest
 from evalbench.interrupts import held_back
 
 
-def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
+def test_an_interrupt_is_delayed_to_the_end_of_the_block() -> None:
     done = []
 
     def compose() -> None:
@@ -19,7 +19,7 @@ def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_an_error_in_the_block_comes_through() -> None:
+def test_an_error_in_the_block_is_raised() -> None:
     with pytest.raises(ValueError, match="wrong"), held_back():
         raise ValueError("wrong")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

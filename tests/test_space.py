@@ -66,13 +66,13 @@ def test_within_five_percent_of_an_end_is_at_the_bound(spec: dict[str, object], 
         ("search.pruning={eta: 1, first_rung: 1}", "search.pruning.eta"),
     ],
 )
-def test_what_cannot_be_searched_is_refused_by_its_key(override: str, key: str) -> None:
+def test_a_range_that_cannot_be_searched_is_refused_by_its_key(override: str, key: str) -> None:
     with pytest.raises(ConfigError) as refused:
         compose_config("+search=random", override)
     assert refused.value.key == key
 
 
-def test_a_space_is_no_part_of_what_is_trained() -> None:
+def test_a_space_is_no_part_of_a_trials_identity() -> None:
     plain, searched = compose_config(), compose_config("+search=random", "optimizer.space.lr.high=1")
     assert plain.optimizer == searched.optimizer
     assert plain.search is None
@@ -88,29 +88,29 @@ def test_values_replace_keys_also_inside_lists() -> None:
         compose_config("optimizer=sgd").with_values({"optimizer.momentum": 0.5})
 
 
-def test_a_key_that_is_not_there_is_answered_with_those_that_are() -> None:
+def test_a_missing_key_is_refused_with_the_existing_keys() -> None:
     tree = {"optimizer": {"_target_": "x", "space": {}, "lr": 1, "betas": [0.9, 0.99]}}
-    for path, there in (("optimizer.lrr", "there are lr, betas$"), ("optimizer.betas.2", "there are 0, 1$")):
-        with pytest.raises(ConfigError, match=there):
+    for path, remedy in (("optimizer.lrr", "there are lr, betas$"), ("optimizer.betas.2", "there are 0, 1$")):
+        with pytest.raises(ConfigError, match=remedy):
             replaced(tree, {path: 2})
     with pytest.raises(ConfigError, match="has no parts"):
         replaced(tree, {"optimizer.lr.x": 2})
 
 
-def test_spaces_are_spanned_by_one_that_holds_them_all() -> None:
-    one: dict[str, dict[str, Any]] = {"lr": {"low": 1e-4, "high": 0.1, "log": True}, "batch": {"choices": [16, 32]}}
-    two: dict[str, dict[str, Any]] = {
+def test_spaces_are_spanned_by_a_space_that_holds_them_all() -> None:
+    first: dict[str, dict[str, Any]] = {"lr": {"low": 1e-4, "high": 0.1, "log": True}, "batch": {"choices": [16, 32]}}
+    second: dict[str, dict[str, Any]] = {
         "lr": {"low": 1e-2, "high": 10.0, "log": True},
         "batch": {"choices": [32, 64]},
         "width": {"low": 1, "high": 2},
     }
-    assert spanned([one, two]) == {
+    assert spanned([first, second]) == {
         "lr": {"low": 1e-4, "high": 10.0, "log": True},
         "batch": {"choices": [16, 32, 64]},
         "width": {"low": 1, "high": 2},
     }
-    assert spanned([one, {"lr": {"low": -1.0, "high": 1.0}}])["lr"] == {"low": -1.0, "high": 1.0}
-    assert one["lr"]["high"] == 0.1
+    assert spanned([first, {"lr": {"low": -1.0, "high": 1.0}}])["lr"] == {"low": -1.0, "high": 1.0}
+    assert first["lr"]["high"] == 0.1
 
 
 def test_a_search_can_add_dimensions_to_every_techniques() -> None:

@@ -273,7 +273,7 @@ def test_it_does_not_matter_how_many_candidates_fit_into_memory(
     store: Store, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     cell = searched(*HALVING, *ONE_GRAPH)
-    monkeypatch.setattr(training, "_most_members", lambda *_: most)  # the seeds of a candidate are torn apart
+    monkeypatch.setattr(training, "_max_members", lambda *_: most)  # the seeds of a candidate are torn apart
     tuning.run(cell, store)
     assert lengths(cell, store) == halved_plainly(cell, store)
     assert tuning.is_done(cell, store)

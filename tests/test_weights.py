@@ -30,7 +30,7 @@ CHOICES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES.keys())
-def test_a_loaded_model_predicts_what_was_tested_and_can_be_exported(tmp_path: Path, choice: tuple[str, ...]) -> None:
+def test_a_loaded_model_predicts_as_tested_and_can_be_exported(tmp_path: Path, choice: tuple[str, ...]) -> None:
     cell = make_cell(*choice, *SMALL, "save=all")
     results = training.train(cell.config, cell.dataset, cell.entrants(0, 3), keep_in=tmp_path)
     model = weights.load(weights.folder(tmp_path, 3))
@@ -44,7 +44,7 @@ def test_a_loaded_model_predicts_what_was_tested_and_can_be_exported(tmp_path: P
         assert dataset.kind.evaluate(predictions, dataset.targets[test]) == pytest.approx(results[1].metrics, rel=1e-4)
 
 
-def test_what_is_saved_beside_the_weights_says_what_they_are(tmp_path: Path) -> None:
+def test_a_description_is_saved_beside_the_weights(tmp_path: Path) -> None:
     cell = make_cell("dataset=iris", *SMALL, "save=all")
     (result,) = training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=tmp_path)
     described = json.loads((tmp_path / "s0" / weights.DESCRIPTION).read_text())
@@ -55,10 +55,8 @@ def test_what_is_saved_beside_the_weights_says_what_they_are(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_best_of_each_cell_is_kept_also_where_cohorts_were_small(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(training, "_most_members", lambda *_: 2)
+def test_the_best_of_each_cell_is_kept_also_with_small_cohorts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "_max_members", lambda *_: 2)
     cell = make_cell("dataset=wine", *SMALL, "save=best", "num_seeds=5", f"weights={tmp_path}")
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     cells.run(cell, store)
@@ -98,10 +96,10 @@ HOSTILE: dict[str, dict[str, object]] = {
     "a function": {"_target_": "os.system", "command": "touch ran"},
     "a module that is imported": {"_target_": "planted.Net"},
     "code of torch that is no network": {"_target_": "torch.hub.load", "repo_or_dir": "planted"},
-    "what a module of networks has imported": {"_target_": "torch.nn.modules.module.weakref.WeakSet"},
+    "an import of a module of networks": {"_target_": "torch.nn.modules.module.weakref.WeakSet"},
     "nested": {"_target_": "evalbench.models.mlp.MLP", "width": [{"_target_": "os.system", "command": "touch ran"}]},
     "made by an interpolation": {"_target_": "evalbench.models.mlp.MLP", "width": "${oc.create:{_target_: os.system}}"},
-    "a name that only begins alike": {"_target_": "torch.nnx.Net"},
+    "a name with a similar start": {"_target_": "torch.nnx.Net"},
 }
 
 

@@ -89,11 +89,11 @@ def _overridden(network: pl.LightningModule) -> list[str]:
 
 
 def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
-    """Compare the first steps of a user's network with plain PyTorch; warn once of each whose cohorts will be slow.
+    """Compare the first steps of a user's network with plain PyTorch; warn once if its cohorts will be slow.
 
-    Only the first data set is used: a network that kills its process on another one ends no more than a job.
+    Only the first data set is used: a network that kills its process on another data set ends only one job.
     """
-    what = [
+    identity = [
         config.model.spec(),
         config.activation.spec(),
         config.loss.identity(),
@@ -101,7 +101,7 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
         config.devices,
         config.save,
     ]
-    key = json.dumps(what, sort_keys=True, default=str)
+    key = json.dumps(identity, sort_keys=True, default=str)
     if key in _checked:
         return
     models.check_outputs(network, *_example(dataset), training=True)
@@ -111,8 +111,8 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
         _warned.add((config.model.target, reason))
         log.warning("%s cannot be batched and trains member by member, slowly: %s", config.model.target, reason)
     if cohort.keeps_python_state and config.save != "none":
-        rule = f"must be none for {config.model.target}, which keeps in Python what belongs to its weights"
-        raise ConfigError("save", rule, config.save, "keep it in a buffer")
+        rule = f"must be none for {config.model.target}, which keeps state in Python that its weights lack"
+        raise ConfigError("save", rule, config.save, "keep the state in a buffer")
     split = config.devices > 1 and config.trainer_split == "data"
     if config.verify and (split or config.microbatch_size is not None):
         reason = cohort.why_not_in_parts()
@@ -140,7 +140,7 @@ def _check_schedule(config: Config, num_train: int, parameters: Mapping[str, nn.
 
 
 def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
-    """Refuse batches that cannot be cut as the configuration says."""
+    """Refuse batches that cannot be split as the configuration says."""
     batch_size = config.optimizer.rows_per_step(num_train)
     models.check_batches(network, num_train, batch_size)
     slices = config.devices if config.trainer_split == "data" else 1
@@ -148,14 +148,14 @@ def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
     if smallest < slices:
         rule = f"must not be more than the rows of the smallest batch, which has {smallest}"
         raise ConfigError("trainer.devices", rule, config.devices, "use fewer devices, or trainer.split=members")
-    cut = slices > 1 or (config.microbatch_size or batch_size) < batch_size
-    if cut and models.has_batch_norm(network):
-        rule = "must see whole batches for BatchNorm, which normalises over them"
+    is_split = slices > 1 or (config.microbatch_size or batch_size) < batch_size
+    if is_split and models.has_batch_norm(network):
+        rule = "must see whole batches for BatchNorm, which normalizes over them"
         key = "trainer.devices" if slices > 1 else "trainer.microbatch_size"
         raise ConfigError(key, rule, remedy="use GroupNorm (model.norm=group in the shipped cnn)")
 
 
 def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """Return inputs of two examples, and the shape of the outputs that a network must have for them."""
+    """Return inputs of two examples, and the required shape of a network's outputs for them."""
     inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
     return inputs, (*dataset.kind.example_targets(inputs).shape, dataset.num_outputs)

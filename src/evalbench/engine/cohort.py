@@ -119,12 +119,12 @@ class Cohort(pl.LightningModule):
 
     @property
     def keeps_python_state(self) -> bool:
-        """Whether the members' networks change Python state, which their weights would lack."""
+        """Return whether the members' networks change Python state, which their weights would lack."""
         return self._first_steps.python_state
 
     @property
     def can_be_saved(self) -> bool:
-        """Whether a snapshot holds everything that training needs to resume."""
+        """Return whether a snapshot holds everything that training needs to resume."""
         return self.optimizer.can_be_saved and self._first_steps.can_be_saved
 
     def why_not_in_parts(self) -> str | None:
@@ -171,7 +171,7 @@ class Cohort(pl.LightningModule):
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this process writes checkpoints and weights."""
+        """Return whether this process writes checkpoints and weights."""
         return self._rank == 0
 
     def interval_steps(self, number: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The parameters and FLOPs of a trial, counted rather than timed."""
+"""Count the parameters and FLOPs of a trial."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from evalbench.tasks import Task
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Return the number of trainable parameters, shared ones once."""
+    """Return the number of trainable parameters; shared parameters count once."""
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
@@ -32,12 +32,12 @@ def flops_per_step(network: nn.Module, task: Task, rows: int, features: int, tok
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While active, adds up the FLOPs of what runs."""
+    """Add up the FLOPs of all operations while active."""
 
     total = 0
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do the operation and count it."""
+        """Run the operation and count its FLOPs."""
         result = operation(*args, **(kwargs or {}))
         formula = flop_registry.get(operation.overloadpacket)
         if formula is not None:
@@ -46,8 +46,8 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _count(network: nn.Module, task: Task, rows: int, features: int, tokens: bool, device: str) -> int:
-    whole = tokens or task.per_token
-    inputs = torch.zeros(rows, features, device=device, dtype=torch.int64 if whole else torch.float32)
+    dtype = torch.int64 if tokens or task.per_token else torch.float32
+    inputs = torch.zeros(rows, features, device=device, dtype=dtype)
     targets = task.example_targets(inputs)
     # Not the state dictionary, which lists tied weights twice and would untie them.
     state = {name: torch.zeros_like(value, device="meta") for name, value in network.named_buffers()}

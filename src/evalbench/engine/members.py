@@ -1,4 +1,4 @@
-"""How the members of a cohort are trained, and what is known of each of them."""
+"""Define how the members of a cohort are trained, and record the progress of each member."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +15,10 @@ from evalbench.parts.hooks import BatchHook, GradientHook
 
 
 class Validated(NamedTuple):
-    """One validation of one member."""
+    """Hold one validation of one member."""
 
     loss: float
-    """The task's own loss, whatever the member is trained on."""
+    """The task's own loss, which may differ from the training loss."""
     score: float
     """The primary metric."""
     monitored: float | None = None
@@ -26,13 +26,16 @@ class Validated(NamedTuple):
 
     @property
     def rank(self) -> float:
-        """Return the value by which epochs are compared; lower is better."""
+        """The value by which epochs are compared; lower is better."""
         return self.loss if self.monitored is None else self.monitored
 
 
 @dataclass
 class Member:
-    """Record the progress of one member; plain values, so that it can be saved."""
+    """Record the progress of one member in plain values, so that it can be saved.
+
+    Field names are stored in checkpoints.
+    """
 
     val_losses: list[float] = field(default_factory=list)
     val_scores: list[float] = field(default_factory=list)
@@ -41,6 +44,7 @@ class Member:
     """The quantity that picks the epoch, lower is better; empty if the loss does."""
     diverged_step: int | None = None
     best_round: int | None = None
+    """The index of the best validation."""
     ended: bool = False
     pruned: bool = False
     extra_examples: int = 0
@@ -68,8 +72,8 @@ class Member:
         self.val_scores.append(validated.score)
         if validated.monitored is not None:
             self.monitored.append(validated.monitored)
-        since = len(self.val_losses) - 1 - (self.best_round or 0)
-        self.ended = patience is not None and since >= patience
+        validations_since = len(self.val_losses) - 1 - (self.best_round or 0)
+        self.ended = patience is not None and validations_since >= patience
         return improved
 
     def pruning_score(self, by_loss: bool, sign: int) -> float:
@@ -81,11 +85,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How every member is trained."""
+    """Define how every member is trained."""
 
     optimizer: OptimizerConfig
     loss: Callable[[Tensor, Tensor], Tensor]
-    """The mean loss of one member's outputs and targets that it is trained on."""
+    """The training loss: the mean over one member's outputs and targets."""
     validation_steps: Sequence[int]
     """The steps after which to validate, ascending; the last one ends the trial."""
     on_batch: Sequence[BatchHook] = ()
@@ -95,17 +99,17 @@ class Recipe:
     schedule: Component | None = None
     patience: int | None = None
     microbatch_size: int | None = None
-    """Most rows that one pass takes; a larger batch is accumulated, exactly."""
+    """The maximal number of rows of one pass; the gradients of larger batches are accumulated exactly."""
     halving: Halving | None = None
     """The pruning rule, if members compete."""
     verify: bool = False
     """Compare the first steps with plain PyTorch, and train one by one if they differ."""
     dtype: torch.dtype = torch.float32
-    """The type of all numbers, float32 or float64, unless autocast computes in another."""
+    """The dtype of all numbers, float32 or float64, unless autocast computes in another dtype."""
 
     @contextmanager
     def numbers(self, dtype: torch.dtype | None = None) -> Iterator[None]:
-        """Give tensors that a network makes the cohort's precision, or another one."""
+        """Let a network make tensors in the cohort's dtype, or in the given one."""
         before = torch.get_default_dtype()
         torch.set_default_dtype(dtype or self.dtype)
         try:

@@ -277,7 +277,7 @@ class CohortOptimizer:
 
     @property
     def can_be_saved(self) -> bool:
-        """Whether the states hold everything that the instances need; an instance may hold an object of any class."""
+        """Return whether the states hold everything that the instances need, which may be objects of any class."""
         return all(map(can_be_saved, self.optimizers))
 
     @property
@@ -337,7 +337,7 @@ class SplitOptimizer:
 
     @property
     def can_be_saved(self) -> bool:
-        """Whether the states hold everything that the instances need."""
+        """Return whether the states hold everything that the instances need."""
         return all(part.can_be_saved for part in self._parts)
 
     @property

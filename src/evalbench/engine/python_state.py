@@ -92,8 +92,8 @@ def observe(network: nn.Module) -> Observation:
 
     Values are compared, never used. Parameters, buffers and torch's own attributes of modules are left out.
     """
-    known = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
-    known |= {id(module) for module in network.modules()}
+    seen_ids = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
+    seen_ids |= {id(module) for module in network.modules()}
     values: dict[str, Any] = {f"module {name}": _name(type(module)) for name, module in network.named_modules()}
     checksums: dict[str, int] = {}
     queue: list[tuple[str, Any]] = [
@@ -106,15 +106,15 @@ def observe(network: nn.Module) -> Observation:
         path, value = queue.pop()
         if isinstance(value, _PLAIN):
             values[path] = repr(value)
-        elif id(value) in known or isinstance(value, type | ModuleType | BuiltinFunctionType):
+        elif id(value) in seen_ids or isinstance(value, type | ModuleType | BuiltinFunctionType):
             continue
         elif isinstance(value, Tensor):
-            known.add(id(value))
+            seen_ids.add(id(value))
             computed = value.grad_fn is not None or value.device.type == "meta"  # computed anew in each pass
             checksums[path] = 0 if computed else fingerprint(value)
             values[path] = TENSOR
         else:
-            known.add(id(value))
+            seen_ids.add(id(value))
             values[path], parts = _opened(value)
             queue.extend((path + inner_path, part) for inner_path, part in reversed(list(parts)))
     return values, checksums

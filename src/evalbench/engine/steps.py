@@ -1,4 +1,4 @@
-"""The step of one trial, pure, and the same step for C members at once.
+"""Compute the step of one trial as a pure function, and the same step for C members at once.
 
 Shapes: `C` members, `B` rows, `K` outputs.
 """
@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 
 Tensors = Sequence[Tensor]
 MEMBER_AXES = (0, 0, 0, None, 0, 0, 0, None)
-"""Of the arguments of a step, which have a member axis: shared tensors and the row number have none."""
+"""The member axis of each argument of a step: shared tensors and the row number have none."""
 
 
 class MemberStep:
-    """One trial's forward pass, loss and gradients, without a member axis."""
+    """Compute one trial's forward pass, loss and gradients, without a member axis."""
 
     def __init__(self, network: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], stack: Stack) -> None:
         """Take the network whose code runs (its own tensors are never used), the loss, and a stack with tensors' names.
@@ -88,14 +88,14 @@ class MemberStep:
 
 
 class Steps:
-    """A member's step for C members: traced once per shape and replayed, or member by member if that is impossible."""
+    """Run a member's step for C members: traced once per shape and replayed, or one by one if that is impossible."""
 
     def __init__(self, step: MemberStep, make_one_by_one: Callable[[], OneByOne]) -> None:
         self._step, self._make_one_by_one = step, make_one_by_one
         self._moves: list[Callable[[Tensor], Tensor]] = []
         self._programs: dict[torch.Size, Callable[..., Any]] = {}
         self.why_one_by_one: str | None = None
-        """Why the members are not batched, if they are not."""
+        """The reason why members are not batched; None if they are."""
 
     @property
     def batched(self) -> bool:
@@ -104,7 +104,7 @@ class Steps:
 
     @cached_property
     def one_by_one(self) -> OneByOne:
-        """The members' own networks, as they were built and moved with the rest."""
+        """The members' own networks, on the same device and with the same dtype as the stack."""
         networks = self._make_one_by_one()
         for function in self._moves:
             networks.move(function)
@@ -118,9 +118,9 @@ class Steps:
         if program is None:
             try:
                 program = self._trace(stack, inputs, targets, keys)
-            except Exception as error:  # a model may raise anything that cannot be batched
-                self.give_up(why(error))
-                return self.one_by_one(stack, inputs, targets, keys, row)  # a fault of the model is raised here
+            except Exception as error:  # a model that cannot be batched may raise anything
+                self.give_up(reason_of(error))
+                return self.one_by_one(stack, inputs, targets, keys, row)  # raises the model's own errors
             self._programs[inputs.shape] = program
         parts = stack.parts
         gradients, carried, loss = program(*parts, inputs, targets, keys, torch.tensor(row, device=inputs.device))
@@ -130,12 +130,12 @@ class Steps:
         row = torch.tensor(0, device=inputs.device)
         step = vmap(self._step, in_dims=MEMBER_AXES)
 
-        def laid_out(*arguments: Any) -> Any:
-            """Return gradients as their parameters lie in memory: the CPU's fused optimizers go by nothing else."""
+        def contiguous_step(*arguments: Any) -> Any:
+            """Return gradients with the memory layout of their parameters, which the CPU's fused optimizers need."""
             gradients, carried, loss = step(*arguments)
             return tuple(gradient.contiguous() for gradient in gradients), carried, loss
 
-        return tracing.trace(laid_out, (*stack.parts, inputs.clone(), targets, keys, row))  # it may write into them
+        return tracing.trace(contiguous_step, (*stack.parts, inputs.clone(), targets, keys, row))  # may write inputs
 
     def forward(self, stack: Stack, inputs: Tensor, keys: Tensor, row: int) -> Tensor:
         """Return the outputs `(C, B, K)` when nothing is learned."""
@@ -143,15 +143,15 @@ class Steps:
             try:
                 return self._forward()(*stack.parts, inputs, keys, torch.tensor(row, device=inputs.device))
             except Exception as error:
-                self.give_up(why(error))
+                self.give_up(reason_of(error))
         return self.one_by_one.forward(stack, inputs, keys, row)
 
     def _forward(self) -> Callable[..., Tensor]:
         return vmap(self._step.forward, in_dims=(*MEMBER_AXES[:5], *MEMBER_AXES[6:]))
 
     def peak_bytes(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor) -> int:
-        """Return the most memory that one pass holds beside its arguments, or 0 if it is not batched."""
-        if not self.batched:  # trains member by member, and so fits if one fits
+        """Return the peak bytes of one pass beside its arguments, or 0 if it is not batched."""
+        if not self.batched:  # trains member by member, so all members fit if one fits
             return 0
         try:
             return tracing.peak_bytes(self._trace(stack, inputs, targets, keys))
@@ -159,7 +159,7 @@ class Steps:
             return 0
 
     def forward_peak_bytes(self, stack: Stack, inputs: Tensor, keys: Tensor) -> int:
-        """Return the same for a pass in which nothing is learned."""
+        """Return `peak_bytes` for a pass without learning."""
         if not self.batched:
             return 0
         row = torch.tensor(0, device=inputs.device)
@@ -169,7 +169,7 @@ class Steps:
             return 0
 
     def give_up(self, reason: str) -> None:
-        """Train member by member from now on, with networks that have seen nothing yet."""
+        """Train member by member from now on, with newly built networks."""
         log.info("%s trains member by member: %s", self._step, reason)
         self.why_one_by_one = reason
         self._programs.clear()
@@ -182,16 +182,16 @@ class Steps:
         if "one_by_one" in self.__dict__:
             self.one_by_one.move(function)
 
-    def python_state(self, members: Sequence[int]) -> dict[int, Values]:
-        """Return the Python state of these members' networks: nothing if they are batched."""
+    def python_state(self, member_indices: Sequence[int]) -> dict[int, Values]:
+        """Return the Python state of these members' networks by member index; empty if they are batched."""
         if self.batched:
             return {}
-        return {member: self.one_by_one.python_state(member) for member in members}
+        return {member_index: self.one_by_one.python_state(member_index) for member_index in member_indices}
 
     def set_python_state(self, states: Mapping[int, Values]) -> None:
-        """Give members' networks a Python state that they had."""
-        for member, values in states.items():
-            self.one_by_one.set_python_state(member, values)
+        """Set the Python state of members' networks."""
+        for member_index, values in states.items():
+            self.one_by_one.set_python_state(member_index, values)
 
 
 def _without_values(network: nn.Module) -> nn.Module:
@@ -210,8 +210,8 @@ def _without_values(network: nn.Module) -> nn.Module:
     return network
 
 
-def why(error: Exception) -> str:
-    """Say in a line why a step cannot be batched."""
+def reason_of(error: Exception) -> str:
+    """Return in one line why a step cannot be batched."""
     text = str(error).strip()
     if "data-dependent" in text:
         return "its control flow depends on values of tensors"

@@ -1,4 +1,4 @@
-"""Train cohorts with a Lightning `Trainer`; results are in member order."""
+"""Train cohorts with a Lightning `Trainer`; return results in the order of the members."""
 
 import gc
 import hashlib
@@ -32,7 +32,7 @@ from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialR
 from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
 
 Watch = Callable[[Mapping[str, Sequence[CurvePoint]], int], None]
-"""Takes new points of curves by trial, and the index of the first of them in its curve."""
+"""Takes new points of curves by trial id, and the index of the first new point in its curve."""
 
 log = logging.getLogger(__name__)
 torch.backends.cudnn.allow_tf32 = False  # a precision of 32 bits means 32, also for convolutions
@@ -41,7 +41,7 @@ for _library in ("pytorch_lightning", "lightning_fabric"):
 
 
 def runs_own_code(config: Config) -> bool:
-    """Return whether code that is not ours runs in a step, inside the network or the loss."""
+    """Return whether a user's own code runs in a step, inside the network or the loss."""
     loss = "torch." if config.loss.component is None else config.loss.component.target
     return not (
         config.model.target.startswith("evalbench.")
@@ -60,43 +60,42 @@ def train_all(
 ) -> Iterator[tuple[list[Entrant], list[TrialResult] | Exception]]:
     """Train trials in cohorts that fit into memory; yield each cohort's entrants and results at its end.
 
-    A cohort that runs out of memory all the same, or raises, is halved until the member
-    that raises is alone, whose error is yielded in the place of results; the others are trained. Its checkpoint, whose
-    file begins with `name`, is kept until the caller has taken the results. Weights go to `keep_in`, and `watch` is
-    called, see `train`.
+    A cohort that still runs out of memory, or raises, is halved until the raising member is alone. Its error is yielded
+    instead of results, and the other members are trained. A cohort's checkpoint, whose file begins with `name`, is kept
+    until the caller has taken the results. For `keep_in` and `watch` see `train`.
     """
-    together = config.devices > 1 and config.trainer_split == "data"  # then all ranks must do the same
-    waiting = memory.split(entrants, _most_members(config, dataset, entrants)) if entrants else []
-    waiting = ranks.current().agree(waiting) if together else waiting
-    told: set[str] = set()  # errors whose traceback has been logged
-    while waiting:
-        now = waiting.pop(0)
-        first, last = (now[place].seed for place in (0, -1))
-        path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(now)}{_own_settings(now)}.pt"
+    data_parallel = config.devices > 1 and config.trainer_split == "data"  # all ranks must train the same cohorts
+    queue = memory.split(entrants, _max_members(config, dataset, entrants)) if entrants else []
+    queue = ranks.current().agree(queue) if data_parallel else queue
+    logged: set[str] = set()  # errors whose traceback has been logged
+    while queue:
+        cohort = queue.pop(0)
+        first, last = cohort[0].seed, cohort[-1].seed
+        path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(cohort)}{_own_settings(cohort)}.pt"
         try:
-            results = train(config, dataset, now, path, keep_in, watch)
+            results = train(config, dataset, cohort, path, keep_in, watch)
         except StorageError:
             raise
         except Exception as error:
-            if together:
+            if data_parallel:
                 raise
-            if len(now) == 1:
-                said = repr(error)
-                log.error("seed %d failed: %s", first, said, exc_info=error if said not in told else None)
-                told.add(said)
-                yield now, error
+            if len(cohort) == 1:
+                text = repr(error)
+                log.error("seed %d failed: %s", first, text, exc_info=error if text not in logged else None)
+                logged.add(text)
+                yield cohort, error
                 continue
             gc.collect()
-            half = -(-len(now) // 2)
+            half = -(-len(cohort) // 2)
             if memory.is_out_of_memory(error):
-                log.warning("%d members ran out of memory; going on with half of them at a time", len(now))
-                waiting = [part for group in (now, *waiting) for part in memory.split(group, half)]
+                log.warning("%d members ran out of memory; training at most %d at a time", len(cohort), half)
+                queue = [part for group in (cohort, *queue) for part in memory.split(group, half)]
                 continue
-            log.info("%d members failed together (%r); trying half of them at a time", len(now), error)
-            waiting = [*memory.split(now, half), *waiting]
+            log.info("a cohort of %d members failed (%r); retrying at most %d at a time", len(cohort), error, half)
+            queue = [*memory.split(cohort, half), *queue]
             continue
-        yield now, results
-        if not (together and ranks.current().index):
+        yield cohort, results
+        if not (data_parallel and ranks.current().index):
             path.unlink(missing_ok=True)
 
 
@@ -110,9 +109,9 @@ def train(
 ) -> list[TrialResult]:
     """Train trials as one cohort, and test each at its lowest validation loss.
 
-    With a checkpoint, training is saved there from time to time, and resumes from there. The
-    tested weights of all trials, or the best, as the configuration says, are saved in `keep_in`. After each validation
-    `watch` gets the latest points of the curves, by trial.
+    With a checkpoint, training resumes from it and is saved there every `checkpoint_minutes`. The tested weights of all
+    trials, or of the best trial if the configuration says so, are saved in `keep_in`. After each validation `watch`
+    gets the new points of the curves by trial id.
     """
     cohort, splits = make_cohort(config, dataset, entrants)
     if watch is not None:
@@ -127,21 +126,22 @@ def train(
         return train(config, dataset, entrants, checkpoint, keep_in, watch)
     results = _results(cohort, config, dataset, splits)
     if keep_in is not None and cohort.is_rank_zero:
-        complete = [place for place, result in enumerate(results) if result.state is State.COMPLETE]
-        best_first = sorted(complete, key=lambda place: cohort.members[place].best_rank)
+        complete = [member_index for member_index, result in enumerate(results) if result.state is State.COMPLETE]
+        best_first = sorted(complete, key=lambda member_index: cohort.members[member_index].best_rank)
         with weights.writing(keep_in):
             base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
-            for place in best_first[:1] if config.save == "best" else complete:
-                scaling, tensors = fit_scaling(dataset, splits[place].train), cohort.best_weights(place)
-                path = weights.folder(keep_in, entrants[place].seed)
-                weights.save(path, config, dataset, scaling, tensors, base, results[place])
+            for member_index in best_first[:1] if config.save == "best" else complete:
+                scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
+                path = weights.folder(keep_in, entrants[member_index].seed)
+                weights.save(path, config, dataset, scaling, tensors, base, results[member_index])
     return results
 
 
 def made_for(checkpoint: Path, entrants: Sequence[Entrant]) -> str:
     """Return the origin that a checkpoint must have: the cell in its name, these members, this code."""
     members = [
-        {"seed": one.seed, "phase": one.phase, "settings": dict(one.settings), "stop": one.stop} for one in entrants
+        {"seed": entrant.seed, "phase": entrant.phase, "settings": dict(entrant.settings), "stop": entrant.stop}
+        for entrant in entrants
     ]
     return json.dumps([checkpoint.name, members, TRAINING_VERSION, torch.__version__])
 
@@ -150,19 +150,19 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     """Return the untrained cohort of some entrants, and their splits."""
 
     def seeds_of(role: Role) -> list[int]:
-        return [derive(config.root_seed, dataset.name, role, one.seed, one.phase) for one in entrants]
+        return [derive(config.root_seed, dataset.name, role, entrant.seed, entrant.phase) for entrant in entrants]
 
     splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
     init_seeds, shape = seeds_of(Role.INIT), shape_of(dataset)
 
-    def build(member: int) -> nn.Module:
-        return models.build_seeded(init_seeds[member], config.model, config.activation, shape)
+    def build(member_index: int) -> nn.Module:
+        return models.build_seeded(init_seeds[member_index], config.model, config.activation, shape)
 
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
     batch_size = config.optimizer.rows_per_step(train_rows.shape[1])
     batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER))
     validation_steps = config.budget.validation_steps(batches.steps_per_epoch)
-    settings, clip_norm = [one.settings for one in entrants], config.optimizer.clip_norm
+    settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     recipe = Recipe(
         config.optimizer,
@@ -183,34 +183,34 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
 
 
 def _own_settings(entrants: Sequence[Entrant]) -> str:
-    """Return a name for the settings that entrants have of their own; nothing if none has any."""
-    settings = [dict(one.settings) for one in entrants]
+    """Return a suffix for the entrants' own settings; empty if no entrant has any."""
+    settings = [dict(entrant.settings) for entrant in entrants]
     return f"-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}" if any(settings) else ""
 
 
 def _halving(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> Halving | None:
-    """Return how candidates are pruned while they are tuned, members with the same settings being one candidate."""
+    """Return the pruning of candidates during tuning; members with the same settings are one candidate."""
     if config.search is None or config.search.pruning is None or entrants[0].phase is not Phase.TUNE:
         return None
-    names = [json.dumps(one.settings, sort_keys=True) for one in entrants]
+    names = [json.dumps(entrant.settings, sort_keys=True) for entrant in entrants]
     order = list(dict.fromkeys(names))
     by_loss = config.search.objectives[:1] == ("val/log_loss",)
     candidates, sign = [order.index(name) for name in names], dataset.metric.sign
     return Halving(config.search.pruning, candidates, by_loss, sign, entrants[0].stop)
 
 
-def _most_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> int:
+def _max_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> int:
     """Return the number of members that fit into memory; small members are not measured."""
-    one, _ = make_cohort(config, dataset, [Entrant(entrants[0].seed)])
-    wanted = len(entrants)
+    cohort, _ = make_cohort(config, dataset, [Entrant(entrants[0].seed)])
+    count = len(entrants)
     device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
     free = memory.SHARE * memory.available_bytes(device)
-    rows = max(one.batches.batch_size, one.data.validation_rows.shape[1])
-    free -= one.constant_bytes
-    crude = memory.STATE_COPIES * one.state_bytes + 1000 * rows * dataset.inputs.shape[1]
-    if crude * wanted < free / 20:
-        return wanted
-    return max(1, int(free / memory.member_bytes(one)))
+    rows = max(cohort.batches.batch_size, cohort.data.validation_rows.shape[1])
+    free -= cohort.constant_bytes
+    estimate = memory.STATE_COPIES * cohort.state_bytes + 1000 * rows * dataset.inputs.shape[1]
+    if estimate * count < free / 20:
+        return count
+    return max(1, int(free / memory.member_bytes(cohort)))
 
 
 def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[Split]) -> list[TrialResult]:
@@ -221,24 +221,24 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
     results = []
     tuning = not len(splits[0].test)
     scored = [replace(split, test=split.validation) if tuning else split for split in splits]
-    everything = cohort.validation_predictions() if tuning else cohort.test_predictions()
-    for member, split, predictions in zip(cohort.members, scored, everything, strict=True):
+    all_predictions = cohort.validation_predictions() if tuning else cohort.test_predictions()
+    for member, split, predictions in zip(cohort.members, scored, all_predictions, strict=True):
         steps = member.diverged_step or validation_steps[len(member.val_losses) - 1]
         examples = batches.examples(steps)
-        passed = examples + member.extra_examples
+        evaluated_examples = examples + member.extra_examples
         diverged = member.diverged_step is not None
         targets = dataset.targets[split.test]
-        tested = references.trivial(dataset, split) if diverged else dataset.evaluate(predictions, targets)
+        metrics = references.trivial(dataset, split) if diverged else dataset.evaluate(predictions, targets)
         results.append(
             TrialResult(
                 state=State.DIVERGED if diverged else State.PRUNED if member.pruned else State.COMPLETE,
-                metrics={f"val/{name.split('/')[1]}": value for name, value in tested.items()} if tuning else tested,
+                metrics={f"val/{name.split('/')[1]}": value for name, value in metrics.items()} if tuning else metrics,
                 curve=_curve(member, batches, validation_steps),
                 best_epoch=_epoch(batches, validation_steps, member.best_round),
                 diverged_step=member.diverged_step,
                 steps=steps,
                 examples=examples,
-                flops=None if step_flops is None else round(step_flops * passed / batches.batch_size),
+                flops=None if step_flops is None else round(step_flops * evaluated_examples / batches.batch_size),
                 parameters=counting.count_parameters(network),
                 num_train=len(split.train),
                 num_test=None if tuning else len(split.test),
@@ -253,18 +253,18 @@ def _fit(cohort: Cohort, config: Config) -> None:
             epochs = len(cohort.recipe.validation_steps) - cohort.first_interval
             trainer = make_trainer(config, epochs, _own_devices(config))
             trainer.fit(cohort)
-            cohort.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU; it is tested where it trained
+            cohort.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
         except SystemExit as leaving:
-            if not isinstance(leaving.__context__, KeyboardInterrupt):  # own code: a failure like any other
-                raise RuntimeError(f"it wanted to leave the program with exit code {leaving.code}") from leaving
-            # Lightning's answer to Ctrl-C, which the sweep wants to hear of
+            if not isinstance(leaving.__context__, KeyboardInterrupt):  # raised by own code: an ordinary failure
+                raise RuntimeError(f"it raised SystemExit with exit code {leaving.code}") from leaving
+            # Lightning turns Ctrl-C into SystemExit; the sweep needs KeyboardInterrupt
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's advice, such as that a GPU is left unused, though the CPU was asked for."""
+    """Silence Lightning's advice, for example about an unused GPU if the CPU is configured."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"pytorch_lightning|lightning_fabric")
         yield
@@ -292,7 +292,7 @@ def make_trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        plugins=[LightningEnvironment()],  # ranks are ours, whatever Slurm, MPI or torchrun say to this process
+        plugins=[LightningEnvironment()],  # ignores ranks of Slurm, MPI or torchrun
         **devices,
         **config.trainer,
     )
@@ -324,5 +324,5 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
 
 
 def shape_of(dataset: Dataset) -> models.Shape:
-    """Return the shape that the data set asks of a network."""
+    """Return the shapes that the data set requires of a network."""
     return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)

@@ -1,4 +1,4 @@
-"""The measurements of all members on their validation rows: loss, score, and the metric that picks the epoch.
+"""Measure all members on their validation rows: loss, score, and the metric that picks the epoch.
 
 Shapes: `C` members, `V` validation rows, `K` outputs.
 """
@@ -22,29 +22,29 @@ class Validation:
     def __init__(self, dataset: Dataset, data: Data) -> None:
         self._dataset, self._data = dataset, data
 
-    def __call__(self, outputs: Tensor, rows: Tensor, members: Sequence[int]) -> list[Validated]:
+    def __call__(self, outputs: Tensor, rows: Tensor, member_indices: Sequence[int]) -> list[Validated]:
         """Return the measurements of outputs `(C, V, K)` for rows `(C, V)`, by member.
 
         Raises `ValueError` if a metric of the user's choice is undefined.
         """
         task, monitor, primary = self._dataset.kind, self._dataset.monitor, self._dataset.primary
-        targets = self._data.targets_of(rows, members)
+        targets = self._data.targets_of(rows, member_indices)
         losses = vmap(task.loss)(outputs, targets).double().tolist()
         if primary is None and monitor is None:
             scores = task.score(outputs, targets).double().tolist()
             return [Validated(*measured) for measured in zip(losses, scores, strict=True)]
-        known = np.isfinite(losses)
-        predictions = self._data.unscaled(task.predict(outputs), members).cpu().numpy()
+        finite = np.isfinite(losses)
+        predictions = self._data.unscaled(task.predict(outputs), member_indices).cpu().numpy()
         flat = task.rows_of(predictions, self._dataset.targets[rows.cpu().numpy()])
 
-        def of(metric: Metric) -> NDArray[np.float64]:
+        def measure(metric: Metric) -> NDArray[np.float64]:
             assert metric.compute is not None
             values = np.full(len(losses), np.nan)
-            values[known] = metric.compute(*(part[known] for part in flat))
-            if np.isnan(values[known]).any():
+            values[finite] = metric.compute(*(part[finite] for part in flat))
+            if np.isnan(values[finite]).any():
                 raise ValueError(f"{metric.name} is undefined on validation rows: choose another metric")
             return values
 
-        scores = task.score(outputs, targets).double().tolist() if primary is None else of(primary).tolist()
-        monitored = [None] * len(losses) if monitor is None else (-monitor.sign * of(monitor)).tolist()
+        scores = task.score(outputs, targets).double().tolist() if primary is None else measure(primary).tolist()
+        monitored = [None] * len(losses) if monitor is None else (-monitor.sign * measure(monitor)).tolist()
         return [Validated(*measured) for measured in zip(losses, scores, monitored, strict=True)]
