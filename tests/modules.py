@@ -14,6 +14,7 @@ MODULES = {
     "trial": "frozen records: budget, trial and its identity, state, result",
     "tasks": "kinds of problems, one file each, and the registry of metrics (`metric.py`)",
     "provenance": "the machine, time and versions of a training",
+    "draws": "random numbers as a function of noise seed, step, user and row, for networks and parts",
     "ranks": "the processes that train one cell together",
     "space": "search spaces: ranges and choices, by the keys that they replace",
     "own_code": "the user's own code behind a `_target_`, as hashes and versions",

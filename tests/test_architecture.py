@@ -14,7 +14,7 @@ from modules import MODULES, PAGE, written
 SOURCE = Path(evalbench.__file__).parent
 ORDER = list(MODULES)
 HEAVY = {
-    "torch": {"models", "engine", "cost", "weights", "tasks", "parts"},
+    "torch": {"models", "engine", "cost", "weights", "tasks", "parts", "draws"},
     "safetensors": {"weights"},
     "pytorch_lightning": {"engine"},
     "wandb": {"tracking", "imports", "dashboard"},

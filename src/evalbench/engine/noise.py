@@ -1,8 +1,7 @@
-"""Draw random numbers inside a network as a pure function of the trial's noise seed, the step and the row.
+"""Draw random numbers inside a network from the trial's own stream (`draws`).
 
-The counter-based generator (Salmon et al. 2011) consists of tensor operations, so it can be vmapped and traced. Dropout
-masks depend neither on the cohort, nor on how a batch is split into micro-batches, nor on which rank holds a row.
-Shapes: `C` members, `S` steps, `B` rows of a batch.
+Dropout masks depend neither on the cohort, nor on how a batch is split into micro-batches, nor on which rank holds a
+row.
 """
 
 import math
@@ -16,28 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-MASK = 0xFFFFFFFF
-GOLDEN = 0x9E3779B9
+from evalbench.draws import uniform
+
 SELU_LOWEST = -1.7580993408473766
-
-
-def step_keys(seeds: Tensor, first_step: int, num_steps: int) -> Tensor:
-    """Return a key per step and member, `(S, C)` int64, from the members' noise seeds `(C,)`."""
-    steps = torch.arange(first_step, first_step + num_steps, device=seeds.device)[:, None]
-    low = _mix((seeds & MASK) ^ _mix(steps * GOLDEN & MASK))
-    high = _mix((seeds >> 32) ^ _mix(low + steps & MASK))
-    return (high >> 1) << 32 | low
-
-
-def uniform(key: Tensor, call: int, shape: Sequence[int], first_row: Tensor) -> Tensor:
-    """Return float32 numbers in [0, 1), 24 bits each, from a scalar key; the first axis is counted from `first_row`."""
-    first, inner = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
-    rows = torch.arange(first, device=key.device) + first_row
-    columns = torch.arange(inner, device=key.device)
-    low, high = key & MASK, key >> 32
-    row_keys = _mix(_mix(rows * GOLDEN & MASK) ^ low ^ (call * 0x85EBCA6B & MASK))
-    bits = _mix(_mix((columns * GOLDEN & MASK) ^ high) ^ row_keys[:, None])
-    return ((bits >> 8).to(torch.float32) * 2.0**-24).reshape(tuple(shape))
 
 
 class MemberNoise(TorchFunctionMode):
@@ -243,10 +223,3 @@ def _without_override(function: FunctionType) -> Callable[..., Any] | None:
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
-
-
-def _mix(x: Tensor) -> Tensor:
-    """Map 32-bit numbers in int64 tensors one to one so that every bit affects all bits (Wellons' lowbias32)."""
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & MASK
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & MASK
-    return x ^ (x >> 16)
