@@ -33,6 +33,7 @@ LAYERS = {
         "imports": "runs that any program logged to a tracker, as a table; one file per source",
     },
     "Problems and networks": {
+        "draws": "random numbers as a function of noise seed, step, user and row, for networks and parts",
         "workloads": "data, splits, scaling, reference rows; one file per source of data",
         "models": "plain `nn.Module`s for one trial, without knowledge of cohorts",
         "weights": "final weights on disk, loaded as a plain single model",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from evalbench import models
+from evalbench import draws, models
 from evalbench.cell import Cell
 from evalbench.engine import calls, noise, training
 from evalbench.engine.batches import Batches
@@ -100,7 +100,7 @@ def _train(
     noise_seeds = torch.tensor([seed_of(Role.NOISE)])
 
     def predict(rows: NDArray[np.int64]) -> Tensor:
-        key = noise.step_keys(noise_seeds, EVALUATION_STEP, 1)[0, 0]
+        key = draws.step_keys(noise_seeds, EVALUATION_STEP, 1)[0, 0]
         with torch.no_grad(), models.seeded(int(key)), noise.MemberNoise(key, torch.tensor(0), eager=True):
             outputs: Tensor = network.eval()(inputs[torch.as_tensor(rows)])
         return outputs
@@ -112,7 +112,7 @@ def _train(
         _switch(optimizers, "train")
         for chunk in batches.chunks(step, stop, 1):
             rows = chunk[0, 0]
-            key = noise.step_keys(noise_seeds, step, 1)[0, 0]
+            key = draws.step_keys(noise_seeds, step, 1)[0, 0]
 
             def compute_loss(rows: Tensor = rows, key: Tensor = key) -> Tensor:
                 with models.seeded(int(key)):

@@ -15,7 +15,7 @@ from modules import MODULES
 SOURCE = Path(evalbench.__file__).parent
 ORDER = list(MODULES)
 HEAVY = {
-    "torch": {"models", "engine", "cost", "weights", "tasks", "parts"},
+    "torch": {"models", "engine", "cost", "weights", "tasks", "parts", "draws"},
     "safetensors": {"weights"},
     "pytorch_lightning": {"engine"},
     "wandb": {"tracking", "imports", "dashboard"},
@@ -31,6 +31,17 @@ HEAVY = {
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 450, 50
 """Complexity has a limit too, in pyproject.toml."""
+VAGUE = {
+    "found": "findings, results, a match",
+    "place": "slot, index, position, rank, link, path",
+    "places": "slots, indices, positions, ranks, links, paths",
+    "standing": "pruning score",
+    "ring": "recommendation",
+    "rings": "recommendations",
+    "room": "module",
+    "rooms": "modules",
+}
+"""Words that once had several meanings, and the words to use instead."""
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
@@ -91,6 +102,29 @@ def test_files_and_functions_stay_small(file: Path) -> None:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < MOST_LINES_OF_A_FUNCTION, node.name
+
+
+def names(file: Path) -> Iterator[str]:
+    """Yield the names that a file binds: of variables, arguments, attributes, functions and classes."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.id if isinstance(node, ast.Name) else node.attr
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_names_say_their_contents(file: Path) -> None:
+    words = {word for name in names(file) for word in name.strip("_").lower().split("_")}
+    assert not words & VAGUE.keys(), VAGUE
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in FILES]
+    classes = [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert sorted(classes) == sorted(set(classes))
 
 
 @pytest.mark.slow

@@ -228,12 +228,11 @@ def test_a_module_that_is_imported_again_is_read_again(write: Write, tmp_path: P
 SMALL = ("dataset=iris", "num_seeds=2", "model._target_=own.Net", "~model.depth", "~model.width")
 
 
-@pytest.mark.parametrize(
-    "option", [text for text in OPTIONS if not text.startswith(("dataset", "tracker", "search", "loss=own"))]
-)
+@pytest.mark.parametrize("file", OPTIONS, ids=lambda file: f"{file.parent.name}={file.stem}")
 @pytest.mark.slow
-def test_shipped_options_have_no_own_code_in_their_identity(option: str) -> None:
-    assert compose_config(option).code == {}
+def test_shipped_options_have_no_own_code_in_their_identity(file: Path) -> None:
+    if file.parent.name not in ("dataset", "tracker", "search") and file.stem != "own":
+        assert compose_config(f"{file.parent.name}={file.stem}").code == {}
 
 
 MINE = """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "Evaluation", "Report", "__version__", "compare", "evaluate", "judge", "load_weights"]
 
-_PLACES = {
+_PUBLIC = {
     "Comparison": "evalbench.comparison:Comparison",
     "Evaluation": "evalbench.api:Evaluation",
     "Report": "evalbench.report:Report",
@@ -33,9 +33,9 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("evalbench-dl")
-    if name not in _PLACES:
+    if name not in _PUBLIC:
         raise AttributeError(f"module 'evalbench' has no attribute {name!r}")
-    module, attribute = _PLACES[name].split(":")
+    module, attribute = _PUBLIC[name].split(":")
     return getattr(import_module(module), attribute)
 
 

@@ -4,7 +4,8 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn import functional as F
 
-from evalbench.engine.noise import MemberNoise, step_keys, uniform
+from evalbench.draws import step_keys, uniform
+from evalbench.engine.noise import MemberNoise
 
 ZERO = torch.tensor(0)
 SEEDS = torch.tensor([3, 2**62 + 5, 17])
@@ -12,33 +13,6 @@ SEEDS = torch.tensor([3, 2**62 + 5, 17])
 
 def key(seed: int = 3, step: int = 0) -> Tensor:
     return step_keys(torch.tensor([seed]), step, 1)[0, 0]
-
-
-def test_numbers_are_uniform_and_not_correlated() -> None:
-    values = uniform(key(), 1, (400, 500), ZERO)
-    assert values.min() >= 0
-    assert values.max() < 1
-    assert values.mean() == pytest.approx(0.5, abs=0.003)
-    assert values.var() == pytest.approx(1 / 12, abs=0.001)
-    counts = torch.histc(values, bins=20, min=0, max=1)
-    assert ((counts - 10_000) ** 2 / 10_000).sum() < 45  # chi squared, 19 degrees of freedom: p = 0.0007
-    for shifted in (values.roll(1, 0), values.roll(1, 1), uniform(key(step=1), 1, (400, 500), ZERO)):
-        correlation = torch.corrcoef(torch.stack([values.flatten(), shifted.flatten()]))[0, 1]
-        assert abs(correlation) < 0.01
-
-
-def test_seed_step_call_and_row_each_give_other_numbers() -> None:
-    base = uniform(key(), 1, (4, 6), ZERO)
-    others = [uniform(key(4), 1, (4, 6), ZERO), uniform(key(step=1), 1, (4, 6), ZERO), uniform(key(), 2, (4, 6), ZERO)]
-    others.append(base.roll(1, 0))
-    assert all((other != base).all() for other in others)
-
-
-def test_keys_do_not_depend_on_how_steps_are_cut_into_chunks() -> None:
-    whole = step_keys(SEEDS, 0, 9)
-    assert torch.equal(whole[4:], step_keys(SEEDS, 4, 5))
-    assert torch.equal(whole[:, 1], step_keys(SEEDS[1:2], 0, 9)[:, 0])
-    assert len(torch.unique(whole)) == whole.numel()
 
 
 def test_a_micro_batch_gets_its_rows_of_the_whole_batchs_mask() -> None:

@@ -187,7 +187,7 @@ def test_unequal_chances_cap_the_ring(tuned: Callable[..., Path]) -> None:
 def test_random_search_gets_the_expected_best_of_n(tuned: Callable[..., Path]) -> None:
     found = read(tuned())
     assert found.tuned is not None
-    mine = found.tuned.best_found[found.tuned.best_found["technique"] == "sgd"]
+    mine = found.tuned.best_scores[found.tuned.best_scores["technique"] == "sgd"]
     expected = expected_best([0.9, 0.8, 0.7, 0.6])
     assert mine[mine["workload"] == "wine"]["mean"].tolist() == pytest.approx(expected.without_replacement.tolist())
 
@@ -197,7 +197,7 @@ def test_an_adaptive_sampler_gets_the_best_so_far(tuned: Callable[..., Path]) ->
     folder = tuned(sampler="optuna.samplers.TPESampler", studies=3)
     found = read(folder)
     assert found.tuned is not None
-    mine = found.tuned.best_found[found.tuned.best_found["workload"] == "wine"]
+    mine = found.tuned.best_scores[found.tuned.best_scores["workload"] == "wine"]
     assert mine[mine["technique"] == "adam"]["mean"].tolist() == pytest.approx([0.91] * 4)
     text = said(folder)
     assert "Candidates were asked for 8 at a time" in text

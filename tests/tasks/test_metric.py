@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from evalbench.tasks import TASKS, Kind
 from evalbench.tasks.metric import METRICS, Metric, base_name, describe, find
 
 C, N, K = 3, 60, 4
@@ -17,6 +18,10 @@ GUESSES = NUMBERS + GENERATOR.normal(size=(C, N))
 
 def chosen(score: Callable[..., float], **more: Any) -> Callable[[Any, Any], float]:
     return lambda truth, probabilities: score(truth, probabilities.argmax(1), **more)
+
+
+def of_numbers(metric: Metric) -> bool:
+    return metric.name in Kind.REGRESSION.metrics or Kind.REGRESSION.name in metric.on_request
 
 
 EXPECTED = {
@@ -34,7 +39,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("metric", [one for one in METRICS.values() if one.compute], ids=lambda metric: metric.name)
 def test_a_metric_is_scikit_learns_for_every_member(metric: Metric) -> None:
-    numbers = metric.name in ("r2", "rmse", "mae")
+    numbers = of_numbers(metric)
     predictions, targets = (GUESSES, NUMBERS) if numbers else (PROBABILITIES, CLASSES)
     assert metric.compute is not None
     scores = metric.compute(predictions, targets)
@@ -46,14 +51,17 @@ def test_a_metric_is_scikit_learns_for_every_member(metric: Metric) -> None:
 def test_nothing_beats_the_best_possible_score(metric: Metric) -> None:
     assert metric.best is not None
     if metric.compute:
-        perfect = metric.compute(
-            *((NUMBERS, NUMBERS) if metric.name in ("r2", "rmse", "mae") else (np.eye(K)[CLASSES], CLASSES))
-        )
+        numbers = of_numbers(metric)
+        perfect = metric.compute(*((NUMBERS, NUMBERS) if numbers else (np.eye(K)[CLASSES], CLASSES)))
         assert perfect == pytest.approx(np.full(C, metric.best))
-        other = metric.compute(
-            *((GUESSES, NUMBERS) if metric.name in ("r2", "rmse", "mae") else (PROBABILITIES, CLASSES))
-        )
+        other = metric.compute(*((GUESSES, NUMBERS) if numbers else (PROBABILITIES, CLASSES)))
         assert (metric.sign * other < metric.sign * metric.best).all()
+
+
+def test_every_metric_on_request_names_tasks_that_exist() -> None:
+    asked = [name for metric in METRICS.values() for name in metric.on_request]
+    assert asked
+    assert set(asked) <= TASKS.keys()
 
 
 def test_metrics_are_found_by_names_with_and_without_a_split() -> None:

@@ -23,6 +23,7 @@ from evalbench.engine.training import (
     shape_of,
 )
 from evalbench.errors import ConfigError
+from evalbench.parts import batch_hooks
 from evalbench.parts import loss as losses
 from evalbench.trial import Entrant
 from evalbench.workloads import Dataset, draw_split
@@ -41,7 +42,9 @@ def check(config: Config, dataset: Dataset) -> None:
     _check_network(config, network)
     models.check_outputs(network, *_example(dataset))
     losses.check(config.loss, dataset)
-    num_train = len(draw_split(dataset, config.split.validation, config.split.test, 0).train)
+    split = draw_split(dataset, config.split.validation, config.split.test, 0)
+    batch_hooks(config, dataset, [split], torch.float32)
+    num_train = len(split.train)
     _check_batches(config, network, num_train)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
     stacked = {name: nn.Parameter(value[None]) for name, value in trained.items()}

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 
-from evalbench.engine import gradients, guard, instances, noise, optimizers, python_state, state
+from evalbench import draws
+from evalbench.engine import gradients, guard, instances, optimizers, python_state, state
 from evalbench.engine.batches import Batches, Loader
 from evalbench.engine.data import Data, pick
 from evalbench.engine.members import Member, Recipe
@@ -83,7 +84,7 @@ class Cohort(pl.LightningModule):
         """Called after each validation to show the members' progress."""
         self._settings = settings
         self.data = Data(dataset, splits, recipe.dtype)
-        self._on_batch = nn.ModuleList(recipe.on_batch)
+        self._on_batch = nn.ModuleDict(recipe.on_batch)
         self._loss = recipe.loss if isinstance(recipe.loss, nn.Module) else None  # so that its tensors move along
         self._validation = Validation(dataset, self.data)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
@@ -107,9 +108,9 @@ class Cohort(pl.LightningModule):
     def _batch(self, rows: Tensor, first_step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return inputs `(S, C, B, D)` and targets to train on, and noise keys `(S, C)`, for rows `(S, C, B)`."""
         inputs, targets = self.data.gather(rows, self.member_indices)
-        keys = noise.step_keys(pick(self.noise_seeds, self.member_indices), first_step, len(rows))
-        for hook in self._on_batch:
-            inputs, targets = hook(inputs, targets, keys, self.member_indices)
+        keys = draws.step_keys(pick(self.noise_seeds, self.member_indices), first_step, len(rows))
+        for name, hook in self._on_batch.items():
+            inputs, targets = hook(inputs, targets, draws.stream(keys, name), self.member_indices)
         return inputs, targets, keys
 
     @property
@@ -336,7 +337,7 @@ class Cohort(pl.LightningModule):
             return self._outputs(stack, rows).to(self.recipe.dtype)
 
     def _outputs(self, stack: Stack, rows: Tensor) -> Tensor:
-        keys = noise.step_keys(pick(self.noise_seeds, stack.member_indices), EVALUATION_STEP, 1)[0]
+        keys = draws.step_keys(pick(self.noise_seeds, stack.member_indices), EVALUATION_STEP, 1)[0]
         parts, first = [], 0
         for part in torch.split(rows, self._rows_in_pass(), dim=1):
             inputs = self.data.gather(part[None], stack.member_indices)[0][0]

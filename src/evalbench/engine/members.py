@@ -1,7 +1,7 @@
 """Define how the members of a cohort are trained, and record the progress of each member."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -92,8 +92,8 @@ class Recipe:
     """The training loss: the mean over one member's outputs and targets."""
     validation_steps: Sequence[int]
     """The steps after which to validate, ascending; the last one ends the trial."""
-    on_batch: Sequence[BatchHook] = ()
-    """Changes of the batches, in this order."""
+    on_batch: Mapping[str, BatchHook] = field(default_factory=dict)
+    """Changes of the batches by the config group of the part, in this order."""
     on_gradients: Sequence[GradientHook] = ()
     """Changes of the gradients, in this order."""
     schedule: Component | None = None

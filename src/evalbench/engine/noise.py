@@ -1,8 +1,7 @@
-"""Draw random numbers inside a network as a pure function of the trial's noise seed, the step and the row.
+"""Draw random numbers inside a network from the trial's own stream (`draws`).
 
-The counter-based generator (Salmon et al. 2011) consists of tensor operations, so it can be vmapped and traced. Dropout
-masks depend neither on the cohort, nor on how a batch is split into micro-batches, nor on which rank holds a row.
-Shapes: `C` members, `S` steps, `B` rows of a batch.
+Dropout masks depend neither on the cohort, nor on how a batch is split into micro-batches, nor on which rank holds a
+row.
 """
 
 import math
@@ -16,28 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-MASK = 0xFFFFFFFF
-GOLDEN = 0x9E3779B9
+from evalbench.draws import uniform
+
 SELU_LOWEST = -1.7580993408473766
-
-
-def step_keys(seeds: Tensor, first_step: int, num_steps: int) -> Tensor:
-    """Return a key per step and member, `(S, C)` int64, from the members' noise seeds `(C,)`."""
-    steps = torch.arange(first_step, first_step + num_steps, device=seeds.device)[:, None]
-    low = _mix((seeds & MASK) ^ _mix(steps * GOLDEN & MASK))
-    high = _mix((seeds >> 32) ^ _mix(low + steps & MASK))
-    return (high >> 1) << 32 | low
-
-
-def uniform(key: Tensor, call: int, shape: Sequence[int], first_row: Tensor) -> Tensor:
-    """Return float32 numbers in [0, 1), 24 bits each, from a scalar key; the first axis is counted from `first_row`."""
-    first, inner = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
-    rows = torch.arange(first, device=key.device) + first_row
-    columns = torch.arange(inner, device=key.device)
-    low, high = key & MASK, key >> 32
-    row_keys = _mix(_mix(rows * GOLDEN & MASK) ^ low ^ (call * 0x85EBCA6B & MASK))
-    bits = _mix(_mix((columns * GOLDEN & MASK) ^ high) ^ row_keys[:, None])
-    return ((bits >> 8).to(torch.float32) * 2.0**-24).reshape(tuple(shape))
 
 
 class MemberNoise(TorchFunctionMode):
@@ -160,9 +140,9 @@ class MemberNoise(TorchFunctionMode):
 
     def _masked(self, inputs: Tensor, shape: Sequence[int], p: float, inplace: bool) -> Tensor:
         factor = torch.zeros_like(inputs) if p >= 1 else (self._uniform(shape) >= p).to(inputs.dtype) / (1 - p)
-        return self._in_place(inputs, inputs * factor) if inplace else inputs * factor
+        return self._write_to(inputs, inputs * factor) if inplace else inputs * factor
 
-    def _in_place(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+    def _write_to(self, inputs: Tensor, outputs: Tensor) -> Tensor:
         """Write the outputs into the inputs, except inside transforms, whose gradients do not support writes."""
         return outputs if self._numbers is None else inputs.copy_(outputs)
 
@@ -179,7 +159,7 @@ class MemberNoise(TorchFunctionMode):
         kept = (self._uniform(shape) >= p).to(inputs.dtype)
         scale = ((1 - p) * (1 + p * SELU_LOWEST**2)) ** -0.5 if p < 1 else 0.0
         outputs = scale * (inputs * kept + SELU_LOWEST * (1 - kept) - SELU_LOWEST * p)
-        return self._in_place(inputs, outputs) if inplace else outputs
+        return self._write_to(inputs, outputs) if inplace else outputs
 
     def _rrelu(
         self,
@@ -193,7 +173,7 @@ class MemberNoise(TorchFunctionMode):
             lower + (upper - lower) * self._uniform(inputs.shape).to(inputs.dtype) if training else (lower + upper) / 2
         )
         outputs = torch.where(inputs >= 0, inputs, inputs * slope)
-        return self._in_place(inputs, outputs) if inplace else outputs
+        return self._write_to(inputs, outputs) if inplace else outputs
 
     def _attention(
         self,
@@ -243,10 +223,3 @@ def _without_override(function: FunctionType) -> Callable[..., Any] | None:
     )
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
-
-
-def _mix(x: Tensor) -> Tensor:
-    """Map 32-bit numbers in int64 tensors one to one so that every bit affects all bits (Wellons' lowbias32)."""
-    x = ((x ^ (x >> 16)) * 0x7FEB352D) & MASK
-    x = ((x ^ (x >> 15)) * 0x846CA68B) & MASK
-    return x ^ (x >> 16)

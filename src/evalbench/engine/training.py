@@ -26,7 +26,8 @@ from evalbench.engine.cohort import Cohort, UnfitSnapshotError
 from evalbench.engine.halving import Halving
 from evalbench.engine.members import Member, Recipe
 from evalbench.errors import StorageError
-from evalbench.parts.loss import ClassWeights, TrainingLoss
+from evalbench.parts import batch_hooks
+from evalbench.parts.loss import TrainingLoss
 from evalbench.seeds import Phase, Role, derive
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
@@ -168,7 +169,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         config.optimizer,
         TrainingLoss(config.loss, dataset.kind).to(dtype),
         validation_steps,
-        [ClassWeights(dataset, splits, dtype)] if config.loss.balanced else [],
+        batch_hooks(config, dataset, splits, dtype),
         [] if clip_norm is None else [partial(optimizers.clip_per_member, max_norm=clip_norm)],
         config.schedule,
         config.budget.patience,

@@ -1,1 +1,25 @@
 """Parts of a technique that act on a cohort: one file each, through the hooks of `parts.hooks`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from evalbench.config import Config
+from evalbench.parts import loss
+from evalbench.parts.hooks import BatchHook
+from evalbench.workloads import Dataset, Split
+
+Hooks = Callable[[Any, Dataset, Sequence[Split], torch.dtype], BatchHook | None]
+"""Takes the chosen value of a part, the data set, each member's split and the precision; returns None for no change."""
+
+ON_BATCH: Mapping[str, Hooks] = {
+    "loss": loss.class_weights,  # the last: it adds an axis to the targets
+}
+"""The parts of `config.PARTS` that change batches, in the order in which they act; a new one is a line here."""
+
+
+def batch_hooks(config: Config, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype) -> dict[str, BatchHook]:
+    """Build the changes of batches by config group; raise `ConfigError` for one that does not fit the data set."""
+    hooks = {group: make(config.parts[group], dataset, splits, dtype) for group, make in ON_BATCH.items()}
+    return {group: hook for group, hook in hooks.items() if hook is not None}

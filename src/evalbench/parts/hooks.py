@@ -20,4 +20,7 @@ class BatchHook(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return inputs `(S, C, B, D)` and targets `(S, C, B)`, given the noise keys `(S, C)` of these members."""
+        """Return inputs `(S, C, B, D)` and targets `(S, C, B)`, given the noise keys `(S, C)` of these members.
+
+        The keys are of a stream of the part's own: `draws.normal(keys, inputs.shape[2:])`.
+        """

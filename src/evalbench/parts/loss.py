@@ -119,6 +119,13 @@ def _built(config: LossConfig) -> Callable[[Tensor, Tensor], Tensor] | None:
     return partial(target, **given, **more)
 
 
+def class_weights(
+    config: LossConfig, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype
+) -> BatchHook | None:
+    """Return the weights of classes, if the configuration has them."""
+    return ClassWeights(dataset, splits, dtype) if config.balanced else None
+
+
 class ClassWeights(BatchHook):
     """Attach to each target the weight of its class among the member's training rows; `TrainingLoss` takes it off."""
 

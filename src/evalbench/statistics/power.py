@@ -35,8 +35,8 @@ def more_seeds(
     if not sd > 0:
         return max(0, least - count)
     t = float(stats.t.ppf(1 - alpha / (2 * num_comparisons), count - 1))
-    room = (half / (t * sd)) ** 2 - rho
-    return max(0, least - count, math.ceil(1 / room) - count) if room > 0 else None
+    capacity = (half / (t * sd)) ** 2 - rho
+    return max(0, least - count, math.ceil(1 / capacity) - count) if capacity > 0 else None
 
 
 def more_datasets(
@@ -62,8 +62,8 @@ def more_seeds_each(
     tau2: float, sigma2: float, num_seeds: int, num_datasets: int, half: float, alpha: float = 0.05
 ) -> int | None:
     """Return extra seeds on each of D data sets until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None if none do."""
-    room = num_datasets * (half / float(stats.t.ppf(1 - alpha / 2, num_datasets - 1))) ** 2 - tau2
-    return max(0, math.ceil(sigma2 / room) - num_seeds) if room > 0 else None
+    capacity = num_datasets * (half / float(stats.t.ppf(1 - alpha / 2, num_datasets - 1))) ** 2 - tau2
+    return max(0, math.ceil(sigma2 / capacity) - num_seeds) if capacity > 0 else None
 
 
 @dataclass(frozen=True)

@@ -52,14 +52,14 @@ def iman_davenport(ranks: npt.ArrayLike) -> RankTest:
     D, k = table.shape
     mean = table.mean(axis=0)
     chi2 = 12 * D / (k * (k + 1)) * (float(mean @ mean) - k * (k + 1) ** 2 / 4)
-    room = D * (k - 1) - chi2
+    remainder = D * (k - 1) - chi2
     degrees = (k - 1, (k - 1) * (D - 1))
     if np.allclose(table, table[:, :1]):
         f, p = math.nan, math.nan
-    elif room <= 1e-9:
+    elif remainder <= 1e-9:
         f, p = math.inf, 0.0
     else:
-        f = (D - 1) * chi2 / room
+        f = (D - 1) * chi2 / remainder
         p = float(stats.f.sf(f, *degrees))
     return RankTest(tuple(float(x) for x in mean), chi2, f, degrees, p, chi2 / (D * (k - 1)))
 

@@ -18,7 +18,6 @@ class Binary(Task):
     name = "binary"
     outputs = "one logit"
     metrics = ("accuracy", "log_loss", "macro_f1", "auroc")
-    more_metrics = ("balanced_accuracy",)
 
     def num_outputs(self, num_classes: int) -> int:
         """Return 1."""

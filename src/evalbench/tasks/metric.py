@@ -20,6 +20,8 @@ Classes: probabilities `(..., N, K)` and class indices `(..., N)`. Numbers: `(..
 """
 FRACTION = "fraction"
 """The unit of scores between 0 and 1, which reports print in percent."""
+CLASSES = ("binary", "multiclass")
+"""The tasks with a class per row."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Metric:
     """The `val_score` of a learning curve may be this metric, larger being better."""
     floor: Callable[[float, int], float] | None = None
     """The standard error of a score from its number of test rows alone; None: no formula is known."""
+    on_request: tuple[str, ...] = ()
+    """The tasks that measure it if the user asks, beside those that list it among their `metrics`."""
     compute: Compute | None = None
     """None: evalbench reads this metric, and computes it nowhere."""
 
@@ -168,7 +172,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("r2", "maximize", "R²", 1.0, "R²", 3, on_curve=True, floor=r2_floor, compute=_r2),
         Metric("rmse", "minimize", "", 0.0, "RMSE", compute=_rmse),
         Metric("mae", "minimize", "", 0.0, "MAE", compute=_mae),
-        _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy),
+        _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=CLASSES),
     )
 }
-"""By name. A new metric is one line here, and is measured if a task lists it or a user names it."""
+"""By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""

@@ -18,7 +18,6 @@ class Multiclass(Task):
     name = "multiclass"
     outputs = "a logit per class"
     metrics = ("accuracy", "log_loss", "macro_f1", "auroc")
-    more_metrics = ("balanced_accuracy",)
 
     def num_outputs(self, num_classes: int) -> int:
         """Return one per class."""

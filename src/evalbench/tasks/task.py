@@ -45,8 +45,6 @@ class Task(ABC):
     """Part of a data set's fingerprint."""
     metrics: ClassVar[tuple[str, ...]]
     """The names of the metrics that are measured on test rows, the primary one first."""
-    more_metrics: ClassVar[tuple[str, ...]] = ()
-    """The names of metrics that it has beside these, if the user asks for one."""
     outputs: ClassVar[str]
     """What a network's outputs are: `one logit`, `a logit per class` or `numbers`."""
     is_classification: ClassVar[bool] = True

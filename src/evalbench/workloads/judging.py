@@ -38,7 +38,7 @@ def _chosen(dataset: Dataset, key: str, value: str | OwnMetric) -> Metric:
         _try(dataset, f"task.{key}", value)
         return value.metric
     task = dataset.kind
-    known = (*task.metrics, *task.more_metrics)
+    known = (*task.metrics, *(metric.name for metric in METRICS.values() if task.name in metric.on_request))
     if value not in known:
         rule = f"must be a metric of {dataset.name}, whose task is {task.name}"
         raise ConfigError(f"task.{key}", rule, value, "there are " + ", ".join(known))

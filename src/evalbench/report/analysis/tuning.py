@@ -72,8 +72,8 @@ class Tuned:
     evenly_pruned: bool  # as many finished for every technique, in each study
     gains: tuple[Gain, ...]
     choices: tuple[Choice, ...]
-    best_found: pd.DataFrame  # technique, workload, objective, n, mean, sd, studies
-    independent: bool  # candidates were drawn one by one: `best_found` is the expected best of n
+    best_scores: pd.DataFrame  # technique, workload, objective, n, mean, sd, studies
+    independent: bool  # candidates were drawn one by one: `best_scores` is the expected best of n
     importance: pd.DataFrame  # technique, workload, path, share (mean over the studies) and its standard error
     front: pd.DataFrame  # technique, workload, study, candidate, the objectives, on_front; empty for one objective
     defaults: Judgment | None  # the verdicts if nobody had tuned
@@ -91,7 +91,7 @@ def tuned(folder: TunedFolder, in_skill: bool, level: float, rho: dict[str, floa
         evenly_pruned=folder.studies.search["pruning"] is None or bool((finished.nunique() == 1).all()),
         gains=tuple(_gains(folder, in_skill, level, rho)),
         choices=tuple(choice for study in studies.studies for choice in _choices(study)),
-        best_found=_best_found(folder, independent),
+        best_scores=_best_scores(folder, independent),
         independent=independent,
         importance=_importance(studies),
         front=_front(folder),
@@ -184,7 +184,7 @@ def objective_of(studies: Studies, workload: str) -> tuple[str, str]:
     return name, str(studies.search["directions"][name])
 
 
-def _best_found(folder: TunedFolder, independent: bool) -> pd.DataFrame:
+def _best_scores(folder: TunedFolder, independent: bool) -> pd.DataFrame:
     """Return the first objective of the best of n candidates.
 
     Expected, from all candidates, if each was drawn by itself; over the studies' own order otherwise. A pruned

@@ -110,8 +110,8 @@ def draw(ranked: _Ranked) -> Figure:
     bottom = -(0.45 + bars + 0.34 * half)
     figure = Figure(figsize=(style.WIDTH, 0.75 * (1.35 - bottom) + 0.25))
     axis = figure.subplots()
-    room = 0.32 * max(k - 1, 1)
-    axis.set_xlim(1 - room, k + room)
+    margin = 0.32 * max(k - 1, 1)
+    axis.set_xlim(1 - margin, k + margin)
     axis.set_ylim(bottom, 1.25)
     axis.axis("off")
     axis.plot([1, k], [0, 0], color="black", lw=1.2)
@@ -119,14 +119,14 @@ def draw(ranked: _Ranked) -> Figure:
         axis.plot([tick, tick], [0, 0.1], color="black", lw=1.2)
         axis.text(tick, 0.15, str(tick), ha="center", va="bottom")
     for number, group in enumerate(groups):
-        ends = [mean[group[0]] - 0.02 * room, mean[group[-1]] + 0.02 * room]
+        ends = [mean[group[0]] - 0.02 * margin, mean[group[-1]] + 0.02 * margin]
         axis.plot(ends, [-0.25 - 0.28 * number] * 2, color=style.GRAY, lw=5, solid_capstyle="round")
     for position, index in enumerate(order):
         left = position < half
         level = -(0.45 + bars) - 0.34 * (position if left else k - 1 - position)
-        _name(axis, ranked, index, level, 1 - 0.08 * room if left else k + 0.08 * room, left)
+        _name(axis, ranked, index, level, 1 - 0.08 * margin if left else k + 0.08 * margin, left)
     width = omnibus.critical_difference
-    shown = min(width, k - 1 + 2 * room)
+    shown = min(width, k - 1 + 2 * margin)
     axis.plot([1, 1 + shown], [0.85, 0.85], color="black", lw=1.2)
     for end in (1, 1 + shown):
         axis.plot([end, end], [0.78, 0.92], color="black", lw=1.2)

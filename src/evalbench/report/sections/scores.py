@@ -160,7 +160,7 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
     axis.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS, min_n_ticks=3))
     axis.grid(axis="x")
     title = style.wrapped(workload_label(findings.evaluation, workload), 34)
-    axis.set_title(title, loc="left", pad=16)  # room for a note under the title
+    axis.set_title(title, loc="left", pad=16)  # span for a note under the title
     axis.set_xlabel(unit.label)
     return lines
 
@@ -169,13 +169,13 @@ def _reference_lines(axis: Axes, findings: Findings, workload: str, seen: list[f
     """Draw references as lines, or name at the edge a reference that would squeeze the trials into a corner."""
     unit = findings.units[workload]
     low, high = (min(seen), max(seen)) if seen else (0.0, 1.0)
-    room = max(high - low, 1e-9)
+    span = max(high - low, 1e-9)
     notes, lines = [], set()
     for score in findings.scores:
         if not (score.reference and score.workload == workload):
             continue
         value = score.interval.mean * unit.scale
-        if not seen or low - 1.2 * room <= value <= high + 1.2 * room:
+        if not seen or low - 1.2 * span <= value <= high + 1.2 * span:
             axis.axvline(value, color="black", lw=1.1, ls=REFERENCE_LINES[score.name], zorder=1)
             seen.append(value)
             lines.add(score.name)

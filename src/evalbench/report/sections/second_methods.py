@@ -100,9 +100,9 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
                 "i2": p.pooled.i2,
                 "q": p.pooled.q,
             }
-        found_here = {}
+        resolution = {}
         if p.resolution is not None:
-            found_here = {"smallest_p": p.resolution.smallest_p, "detectable": p.resolution.detectable * scale}
+            resolution = {"smallest_p": p.resolution.smallest_p, "detectable": p.resolution.detectable * scale}
         rows.append(
             {
                 "candidate": p.candidate,
@@ -120,7 +120,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
                 "posterior_same": p.posterior.same,
                 "posterior_better": p.posterior.better,
                 **pooled,
-                **found_here,
+                **resolution,
             }
         )
     return pd.DataFrame(rows)

@@ -53,7 +53,7 @@ def objective_label(tuned: TunedFindings, workload: str) -> tuple[str, float]:
 
 def draw(tuned: TunedFindings) -> Figure:
     """Draw a panel per workload: the best of n candidates of each technique, with one standard deviation."""
-    table = tuned.best_found
+    table = tuned.best_scores
     names = [name for name in tuned.evaluation.workloads if (table["workload"] == name).any()]
     figure, axes = style.panels(len(names), 2.3 if len(names) > 1 else 3.3)
     for axis, workload in zip(axes, names, strict=True):
@@ -105,10 +105,10 @@ BEST = Section(
         Chart(
             "tuning_best",
             draw,
-            lambda tuned: tuned.best_found,
+            lambda tuned: tuned.best_scores,
             alt,
             caption,
-            lambda tuned: len(tuned.best_found) > 0,
+            lambda tuned: len(tuned.best_scores) > 0,
         ),
     ),
 )

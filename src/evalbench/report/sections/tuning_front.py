@@ -96,8 +96,8 @@ def alt(tuned: TunedFindings) -> str:
 
 
 def _solved(tuned: TunedFindings) -> bool:
-    found_some, front = len(tuned.best_found) > 0, tuned.front
-    return found_some and len(front) > 0 and bool(front["on_front"].any())
+    has_scores, front = len(tuned.best_scores) > 0, tuned.front
+    return has_scores and len(front) > 0 and bool(front["on_front"].any())
 
 
 FRONT = Section(

@@ -202,7 +202,7 @@ def text(tuned: TunedFindings) -> str:
 
 
 def _there(tuned: TunedFindings) -> bool:
-    return len(tuned.best_found) > 0
+    return len(tuned.best_scores) > 0
 
 
 def _slices_alt(tuned: TunedFindings) -> str:
