@@ -1,0 +1,57 @@
+"""A part that changes batches: what its line in `ON_BATCH` gives it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from conftest import make_cell
+from evalbench import draws, parts
+from evalbench.engine import training
+from evalbench.engine.checks import check
+from evalbench.engine.cohort import Cohort
+from evalbench.errors import ConfigError
+from evalbench.parts.hooks import BatchHook
+
+
+class Noise(BatchHook):
+    def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return inputs + draws.normal(keys, inputs.shape[2:]), targets
+
+
+def add_to(monkeypatch: pytest.MonkeyPatch, group: str, hook: BatchHook | ConfigError) -> None:
+    def make(*_: Any) -> BatchHook:
+        if isinstance(hook, ConfigError):
+            raise hook
+        return hook
+
+    monkeypatch.setattr(parts, "ON_BATCH", {group: make, **parts.ON_BATCH})
+
+
+def cohort(*seeds: int) -> Cohort:
+    cell = make_cell("dataset=iris", "model.width=4", "loss.class_weights=balanced")
+    return training.make_cohort(cell.config, cell.dataset, cell.entrants(*seeds))[0]
+
+
+def test_its_noise_is_of_its_own_stream_of_each_trial_and_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = cohort(0, 1)
+    rows = next(plain.batches.chunks(0, 2, 2))
+    clean, weighted, keys = plain._batch(rows, 0)
+    add_to(monkeypatch, "model", Noise())
+    noisy, alone = cohort(0, 1), cohort(1)
+    inputs, targets, _ = noisy._batch(rows, 0)
+    torch.testing.assert_close(inputs - clean, draws.normal(draws.stream(keys, "model"), inputs.shape[2:]))
+    assert torch.equal(targets, weighted)
+    assert torch.equal(alone._batch(rows[1:, 1:], 1)[0], inputs[1:, 1:])
+    assert all(each.optimizer.can_be_saved for each in (noisy, plain))  # made now, with the weights to validate
+    assert all(map(np.array_equal, noisy.validation_predictions(), plain.validation_predictions()))
+
+
+def test_settings_that_do_not_fit_are_refused_before_anything_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_to(monkeypatch, "model", ConfigError("model", "must be other", remedy="choose another"))
+    cell = make_cell("dataset=iris")
+    with pytest.raises(ConfigError, match="model must be other"):
+        check(cell.config, cell.dataset)
