@@ -416,3 +416,9 @@ def test_a_factor_called_like_a_column_of_ours_is_refused(tmp_path: Path) -> Non
         (tmp_path / "t.csv").write_text("\n".join([f"technique,{name},seed,score,workload", *rows]))
         with pytest.raises(TableError, match=f"a factor must not be called '{name}'"):
             load_table(tmp_path / "t.csv", Options("a"))
+
+
+def test_options_of_tables_are_refused_for_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for options in (["--out", "elsewhere"], ["--metric", "accuracy", "--wide"], ["--index", "--baseline", "sgd"]):
+        assert main([str(tmp_path), *options]) == 2
+        assert "belongs to a CSV file of results" in capsys.readouterr().err

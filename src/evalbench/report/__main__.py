@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(given: list[str]) -> int:
     asked = _parser().parse_args(given)
     if asked.index:
-        print(_write_index(Path(asked.source)))
+        print(_write_index(asked))
     elif asked.tracker is not None:
         print(_write_runs(asked, given))
     elif Path(asked.source).is_file():
@@ -43,7 +43,9 @@ def _main(given: list[str]) -> int:
     return 0
 
 
-def _write_index(folder: Path) -> Path:
+def _write_index(asked: argparse.Namespace) -> Path:
+    _refuse_options_of_tables(asked)
+    folder = Path(asked.source)
     if not folder.is_dir():
         raise TableError(f"{folder} is not a folder: --index takes the folder of all reports, such as reports")
     return write_index(folder)
@@ -86,10 +88,16 @@ def _write_mapped(asked: argparse.Namespace, given: list[str]) -> Path:
 
 
 def _write_folder(asked: argparse.Namespace) -> Path:
-    if asked.baseline is not None or asked.wide or asked.map or asked.where:
-        these = "--baseline, --wide, --map and --where"
-        raise TableError(f"{asked.source} is not a table that exists: {these} belong to a CSV file of results")
+    _refuse_options_of_tables(asked)
     return write(Path(asked.source))
+
+
+def _refuse_options_of_tables(asked: argparse.Namespace) -> None:
+    unset = vars(_parser().parse_args([asked.source]))
+    extra = [name for name, value in vars(asked).items() if name not in ("index", "tracker") and value != unset[name]]
+    if extra:
+        these = ", ".join(f"--{name}" for name in extra)
+        raise TableError(f"{asked.source} is not a table that exists: {these} belongs to a CSV file of results")
 
 
 def _needs_baseline(asked: argparse.Namespace) -> None:
