@@ -279,6 +279,8 @@ optimizer=sgd,adam
 -m 'optimizer.lr=interval(0,1)'
 -m 'optimizer.lr=choice()'
 -m optimizer=sgd,adan
+-m task.metric=accuracy,macro_f1
+-m optimizer=sgd,adam dataset=iris task.metric=accuracy,macro_f1
 -m optimizer=sgd,null
 -m optimizer=sgd,
 -m model.depth=1,0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -406,6 +407,16 @@ def test_other_sweeps_say_what_they_compared(
     assert all(word in report for word in words)
     content = json.loads((workspace / "reports/small/evaluation.json").read_text())
     assert list(content["workloads"]) == ["iris", "wine"]
+
+
+@pytest.mark.slow
+def test_the_terminal_prints_a_metric_in_its_own_unit(inline: Inline) -> None:
+    printed = inline("dataset=diabetes", "task.metric=rmse", "num_seeds=2", "budget.epochs=1", "tracker=none")
+    assert "single: test score, mean" in printed
+    (row,) = re.findall(r"diabetes \(RMSE\) .*", printed)
+    assert re.search(r" \d\d\.\d\d ± \d+\.\d\d ", row)
+    printed = inline("dataset=iris", "num_seeds=2", "budget.epochs=1", "tracker=none", "evaluation.name=other")
+    assert "other: test score in points, mean" in printed
 
 
 @pytest.mark.slow

@@ -101,8 +101,8 @@ def evaluate(
         StorageError, KeyboardInterrupt: the same call continues with the trials that the store has by then.
     """
     named = {"evaluation.baseline": baseline, "num_seeds": num_seeds, "evaluation.name": name}
-    objects = [*_offer_models(models), *_offer_data(data, workers)]
-    arguments = [*objects, *overrides, *(f"{key}={value}" for key, value in named.items() if value is not None)]
+    texts = [*_offer_models(models), *_offer_data(data, workers), *_checked(overrides, models, data, workers)]
+    arguments = [*texts, *(f"{key}={value}" for key, value in named.items() if value is not None)]
     with programs.shell_outside():
         trees = _compose(add_to_search(arguments))
         plan = Plan.of([parse(tree, tree.hydra) for tree in trees])
@@ -114,6 +114,23 @@ def evaluate(
     if outcome.report is None:
         raise _unfinished(outcome)
     return Evaluation(outcome, plan.folder, outcome.report)
+
+
+def _checked(overrides: Iterable[str], models: Any, data: Any, workers: int) -> list[str]:
+    """Return the overrides; raise `InputError` for a wrong type, and for an override that an object replaces."""
+    texts = [] if isinstance(overrides, str) else list(overrides)
+    if isinstance(overrides, str | Mapping) or not all(isinstance(text, str) for text in texts):
+        raise InputError(f"overrides must be a list of texts, not {overrides!r}: give ['optimizer=sgd,adam'], say")
+    options = [text for text in texts if text.startswith("-")]
+    if options:
+        raise InputError(f"overrides must be KEY=VALUE, not {options[0]!r}: leave it out, lists are swept anyway")
+    for key, given in (("model", models), ("dataset", data)):
+        twice = [text for text in texts if given is not None and text.startswith(f"{key}=")]
+        if twice:
+            raise InputError(f"{key} must be given once, not as objects and as {twice[0]!r}: leave one of them out")
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+        raise InputError(f"workers must be a whole number of at least 0, not {workers!r}: 0 trains in this process")
+    return texts
 
 
 def _unfinished(outcome: Outcome) -> BaseException:
@@ -134,10 +151,10 @@ def train_job(tree: DictConfig) -> None:
 def _offer_models(models: Mapping[str, Factory] | None) -> list[str]:
     if models is None:
         return []
-    if not models:
-        raise InputError("models must have at least one network: give name=factory, or leave it out")
+    if not isinstance(models, Mapping) or not models:
+        raise InputError(f"models must be networks by name, at least one, not {models!r}: give {{'name': factory}}")
     for name, factory in models.items():
-        if not re.fullmatch(r"[A-Za-z_][\w-]*", name):
+        if not re.fullmatch(r"[A-Za-z_][\w-]*", str(name)):
             raise InputError(f"models: a name must have letters, digits, _ and - only, not {name!r}: give another one")
         if (conf_folder() / "model" / f"{name}.yaml").exists():
             raise InputError(f"models: {name!r} is the name of a model that is there already: give another one")
@@ -160,12 +177,12 @@ def _settings(name: str, factory: Factory) -> dict[str, Any]:
     return {"_target_": target, **arguments}
 
 
-def _offer_data(data: Dataset | Sequence[Dataset] | None, workers: int) -> list[str]:
+def _offer_data(data: Any, workers: int) -> list[str]:
     if data is None:
         return []
     from evalbench.workloads import Dataset, given
 
-    datasets = [data] if isinstance(data, Dataset) else list(data)
+    datasets = list(data) if isinstance(data, list | tuple) else [data]
     if not datasets or not all(isinstance(dataset, Dataset) for dataset in datasets):
         types = ", ".join(type(dataset).__name__ for dataset in datasets) or "none"
         raise InputError(f"data must be evalbench.workloads.Dataset, one or more, not {types}: wrap the arrays in one")

@@ -54,6 +54,18 @@ def test_columns_have_any_names_and_seeds_may_be_absent() -> None:
     )
 
 
+def test_names_may_be_numbers_and_columns_an_index() -> None:
+    rows = table()
+    expected = judge(rows, "a").frame("effects")
+    indexed = rows.set_index(["technique", "workload", "seed"])
+    pd.testing.assert_frame_equal(judge(indexed, "a").frame("effects"), expected)
+    numbered = rows.set_axis(range(4), axis=1).replace({"a": 1, "b": 2})
+    report = judge(numbered, 1, technique=0, workload=1, seed=2, score=3)  # type: ignore[arg-type]
+    assert report.verdicts["technique"].tolist() == ["1", "2"]
+    wide = rows.pivot_table(index="workload", columns="technique", values="score")
+    assert judge(wide, "a", wide=True).verdicts["technique"].tolist() == ["a", "b"]
+
+
 def test_a_report_shows_itself(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
     report = read(make_folder(tmp_path, workloads=("digits",)))
     assert isinstance(report.figure("scores"), Figure)
@@ -71,7 +83,10 @@ def test_a_report_shows_itself(tmp_path: Path, make_folder: Callable[..., Path])
     ("options", "message"),
     [
         ({"baseline": "c"}, "the baseline must be one of the techniques (a, b), not 'c'"),
-        ({"score": "acc"}, "the table has no column acc: it has technique, workload, seed, score, state"),
+        ({"score": "acc"}, "the table has no column acc: it has technique, workload, seed, score, state: name"),
+        ({"seed": "run"}, "or seed=None for one run each"),
+        ({"rope": "0.1"}, "rope must be a number above 0, not '0.1'"),
+        ({"results": {"a": 1}}, "results must be a pandas DataFrame, not dict"),
         ({"rope": -1.0}, "rope must be a number above 0, not -1.0"),
         ({"direction": "up"}, "direction must be maximize or minimize, not 'up'"),
         ({"score": "technique"}, "technique, workload, seed and score must be four different columns"),
@@ -81,7 +96,7 @@ def test_a_report_shows_itself(tmp_path: Path, make_folder: Callable[..., Path])
 )
 def test_bad_input_is_refused_in_one_line(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)) as caught:
-        judge(table().assign(state="COMPLETE"), **{"baseline": "a", **options})  # type: ignore[arg-type]
+        judge(**{"results": table().assign(state="COMPLETE"), "baseline": "a", **options})  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 

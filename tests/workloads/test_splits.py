@@ -90,3 +90,17 @@ def test_the_number_of_tokens_is_part_of_the_fingerprint() -> None:
     tokens = np.arange(40).reshape(20, 2) % 5
     made = partial(Dataset, "t", Kind.BINARY, tokens, np.arange(20) % 2, ("a", "b"), np.zeros(2, bool), ("x", "y"))
     assert made(vocabulary=5).fingerprint != made(vocabulary=6).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([[1.0]] * 20, "must be an array"),
+        (np.zeros(20, np.float32), "must be an array"),
+        (np.full((20, 1), np.inf, np.float32), "finite or missing"),
+    ],
+)
+def test_inputs_that_no_network_could_take_are_refused(inputs: Any, words: str) -> None:
+    targets = np.array([0, 1] * 10)
+    with pytest.raises(DataError, match=words):
+        Dataset("mine", Kind.BINARY, inputs, targets, ("x",), np.ones(1, bool), ("no", "yes"))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from evalbench import tuning
 from evalbench.cell import Cell
@@ -130,6 +131,7 @@ def _check_distinct(plan: Plan) -> None:
     """Refuse a cell under two labels: it would be compared with itself. Twice under one label is harmless."""
     seen = {cell.id: cell for cell in plan.cells}
     fingerprints: dict[str, str] = {}
+    metrics: dict[str, Any] = {}
     for cell in plan.jobs:
         if len(seen[cell.id].specs) != len(cell.specs):
             raise ConfigError("num_seeds", "must be the same in all cells", cell.config.num_seeds, "give one number")
@@ -142,3 +144,8 @@ def _check_distinct(plan: Plan) -> None:
         if fingerprints.setdefault(cell.workload, cell.dataset.fingerprint) != cell.dataset.fingerprint:
             rule = "must name one data set each"
             raise ConfigError("dataset.name", rule, cell.workload, "give dataset.name another value for one of them")
+        metric = cell.settings.get("task", {}).get("metric")
+        if metrics.setdefault(cell.workload, metric) != metric:
+            names = ", ".join(dict.fromkeys(job.dataset.metric.name for job in plan.jobs))
+            remedy = "give one; trials report all metrics of their task"
+            raise ConfigError("task.metric", "must be the same in all cells", names, remedy)

@@ -180,10 +180,15 @@ def _check_fits(config: LossConfig, task: Task, module: Any) -> None:
     if config.balanced and not task.is_classification:
         rule = f"must be left out for {task.name}, which has no classes"
         raise ConfigError("loss.class_weights", rule, "balanced", "loss.class_weights=null")
+    if config.label_smoothing and not task.is_classification:
+        rule = f"must be 0 for {task.name}, which has no classes"
+        raise ConfigError("loss.label_smoothing", rule, config.label_smoothing, "choose loss=default, mae or huber")
     takes = getattr(module, "takes", [words for words, kinds in TAKE.items() if isinstance(module, kinds)])
     if takes and task.outputs not in takes:
         rule = f"must take {task.outputs}, as {task.name} has"
-        remedy = "choose loss=default" + ", cross_entropy or focal" * task.is_classification
+        remedy = "choose loss=default" + (
+            ", cross_entropy or focal" if task.is_classification else ", mse, mae or huber"
+        )
         raise ConfigError("loss", rule, f"{config.label}, which takes {' or '.join(takes)}", remedy)
     if isinstance(module, nn.Module) and any(value.requires_grad for value in module.parameters()):
         raise ConfigError("loss", "must have no parameters that train", config.label, "make them buffers")

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -143,7 +144,7 @@ def judge(
             table: a row per workload with its name in the first column and one column of scores per technique. Known
             columns are used too: `state` (COMPLETE, DIVERGED or FAILED), `metric`, `direction`, `unit`, `num_train`,
             `num_test`, `cost_seconds`, `cost_flops`, `steps`, `step` (several steps of a trial are its curve) and
-            `message`. The index is ignored.
+            `message`. An index with names counts as columns.
         baseline: the technique that all others are compared with.
         technique, workload, score: the columns that hold them.
         seed: the column by which runs are paired within a workload; None for one run per technique and workload.
@@ -160,24 +161,41 @@ def judge(
     Raises:
         InputError: the table cannot be judged; the message is one line: the rule, the value, the remedy.
     """
-    if rope is not None and not 0 < rope < float("inf"):
+    _check(results, rope, direction)
+    results = _with_index(results)
+    if not wide:
+        results = _renamed(results, {technique: "technique", workload: "workload", seed: "seed", score: "score"})
+    metric = metric or ("score" if wide else str(score))
+    options = Options(str(baseline), metric, direction, score_unit, rope, question, wide, tuned)
+    return Report(find(frame_to_folder(name, results, options)))
+
+
+def _check(results: Any, rope: Any, direction: str) -> None:
+    if not isinstance(results, pd.DataFrame):
+        given = type(results).__name__
+        raise InputError(f"results must be a pandas DataFrame, not {given}: read a file with pandas.read_csv")
+    if rope is not None and not (isinstance(rope, int | float | np.floating) and 0 < rope < float("inf")):
         raise InputError(f"rope must be a number above 0, not {rope!r}: give the smallest difference that matters")
     if direction not in ("maximize", "minimize"):
         raise InputError(f"direction must be maximize or minimize, not {direction!r}: give one of them")
-    if not wide:
-        results = _renamed(results, {technique: "technique", workload: "workload", seed: "seed", score: "score"})
-    metric = metric or ("score" if wide else score)
-    options = Options(baseline, metric, direction, score_unit, rope, question, wide, tuned)
-    return Report(find(frame_to_folder(name, results, options)))
+
+
+def _with_index(results: pd.DataFrame) -> pd.DataFrame:
+    """Turn the named levels of an index, as `groupby` and `pivot` leave them, into columns."""
+    names = [name for name in results.index.names if name is not None and name not in results.columns]
+    return results.reset_index(names) if names else results
 
 
 def _renamed(results: pd.DataFrame, names: dict[str | None, str]) -> pd.DataFrame:
     """Give the columns the names of the schema; one that has such a name already, and is not used, is left out."""
     if len(names) < 4:
         raise InputError("technique, workload, seed and score must be four different columns: name each of them")
-    absent = [str(column) for column in names if column is not None and column not in results.columns]
+    absent = [column for column in names if column is not None and column not in results.columns]
     if absent:
-        raise InputError(f"the table has no column {', '.join(absent)}: it has {', '.join(map(str, results.columns))}")
+        columns = ", ".join(map(str, results.columns)) or "no columns"
+        remedy = f"name the right one, such as {names[absent[0]]}='NAME'"
+        remedy += ", or seed=None for one run each" if names[absent[0]] == "seed" else ""
+        raise InputError(f"the table has no column {', '.join(map(str, absent))}: it has {columns}: {remedy}")
     unused = [name for column, name in names.items() if column != name and name in results.columns]
     table = results.drop(columns=unused).rename(columns=names)
     return table if None not in names else table.assign(seed=0)

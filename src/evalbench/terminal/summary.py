@@ -17,6 +17,7 @@ from evalbench.record.schema import REFERENCES
 from evalbench.report import Report
 from evalbench.statistics.intervals import Interval
 from evalbench.store import Store, printable
+from evalbench.tasks.metric import Metric
 
 REFERENCE_ROWS = ("linear", "trivial")
 
@@ -56,7 +57,8 @@ def print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) 
         table, content = _summary_table(plan, outcome.report, halves=False), "mean"
     legend = ", * baseline" if plan.baseline else ""
     score = "tuned test score" if plan.config.search else "test score"
-    console.print(f"{plan.name}: {score} in points, {content}{legend}", style="bold", highlight=False)
+    points = " in points" if any(map(_in_points, _metrics(plan).values())) else ""
+    console.print(f"{plan.name}: {score}{points}, {content}{legend}", style="bold", highlight=False)
     console.print(table)
     states = ", ".join(f"{count} {state.value.lower()}" for state, count in sorted(outcome.states.items()))
     console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)
@@ -108,19 +110,28 @@ def _summary_table(plan: Plan, report: Report, halves: bool = True) -> Table:
         table.add_column(one_line(technique) + mark, justify="right", no_wrap=True)
     for reference in REFERENCE_ROWS:
         table.add_column(reference, justify="right", style="dim", no_wrap=True)
-    for workload, metric in {cell.workload: cell.dataset.metric for cell in plan.cells}.items():
-        scale = 100.0 if metric.best == 1 else 1.0  # shares of the best score are said in points
+    for workload, metric in _metrics(plan).items():
+        scale, decimals = (100.0, 1) if _in_points(metric) else (1.0, report.findings.units[workload].decimals)
         row = [one_line(workload) + ("" if metric.name == "accuracy" else f" ({metric.words})")]
-        row += [_mean_text(scores[workload, technique], scale, halves) for technique in plan.techniques]
+        row += [_mean_text(scores[workload, technique], scale, decimals, halves) for technique in plan.techniques]
         for reference in REFERENCE_ROWS:
             interval = scores.get((workload, REFERENCES[reference]))  # None: each job died before it had computed it
-            row.append("–" if interval is None else _mean_text(interval, scale, half=False))
+            row.append("–" if interval is None else _mean_text(interval, scale, decimals, half=False))
         table.add_row(*row)
     return table
 
 
-def _mean_text(interval: Interval, scale: float, half: bool) -> str:
+def _metrics(plan: Plan) -> dict[str, Metric]:
+    return {cell.workload: cell.dataset.metric for cell in plan.cells}
+
+
+def _in_points(metric: Metric) -> bool:
+    """Return whether scores are shares of the best score, printed in points; others keep their own unit."""
+    return metric.best == 1 and metric.direction == "maximize"
+
+
+def _mean_text(interval: Interval, scale: float, decimals: int, half: bool) -> str:
     if not interval.count:
         return "failed"
-    width = f" ± {scale * (interval.high - interval.low) / 2:.1f}" if half and interval.computed else ""
-    return f"{scale * interval.mean:.1f}{width}"
+    width = f" ± {scale * (interval.high - interval.low) / 2:.{decimals}f}" if half and interval.computed else ""
+    return f"{scale * interval.mean:.{decimals}f}{width}"

@@ -55,6 +55,9 @@ class Dataset:
             raise DataError(f"a data set's name must be text, not {self.name!r}: give dataset.name one")
         if not isinstance(self.kind, Task):
             raise DataError(f"{self.name}: kind must be one of evalbench.workloads.Kind, not {self.kind!r}")
+        if not all(isinstance(array, np.ndarray) for array in (self.inputs, self.targets)) or self.inputs.ndim != 2:
+            remedy = "give np.asarray(…, dtype=np.float32)"
+            raise DataError(f"{self.name}: inputs must be an array (N, D), and targets an array of N: {remedy}")
         rows, columns = self.inputs.shape
         if rows < MIN_ROWS:
             raise DataError(f"{self.name}: at least {MIN_ROWS} rows are needed, not {rows}: give more data")
@@ -65,6 +68,8 @@ class Dataset:
             raise DataError(f"{self.name}: an image of {self.image} does not have {columns} pixels: {remedy}")
         if np.isnan(self.inputs).all():
             raise DataError(f"{self.name}: every input is missing: give columns that have values")
+        if np.isinf(self.inputs).any():
+            raise DataError(f"{self.name}: inputs must be finite or missing, not infinite: give NaN for missing values")
         self._check_tokens()
         self._check_held_out()
         self.kind.check(self)
