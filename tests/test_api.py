@@ -1,5 +1,6 @@
 """The public API: an evaluation from Python is the one from the command line."""
 
+import multiprocessing
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -98,6 +99,12 @@ def test_what_cannot_be_used_is_refused_in_one_line(workspace: Path, arguments: 
         evalbench.evaluate(**arguments)
     assert "\n" not in str(refused.value)
     assert not list(workspace.rglob("report.md"))
+
+
+def test_a_worker_that_reads_the_script_trains_nothing(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(InputError, match="call it below if __name__ == '__main__':"):
+        evalbench.evaluate(SWEEP, workers=1)
 
 
 def test_names_are_listed_and_others_are_missing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -118,6 +119,9 @@ def evaluate(
 
 def _checked(overrides: Iterable[str], models: Any, data: Any, workers: int) -> list[str]:
     """Return the overrides; raise `InputError` for a wrong type, and for an override that an object replaces."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        rule = "evaluate must not run while a worker reads the script that called it"
+        raise InputError(f"{rule}: call it below if __name__ == '__main__':")
     texts = [] if isinstance(overrides, str) else list(overrides)
     if isinstance(overrides, str | Mapping) or not all(isinstance(text, str) for text in texts):
         raise InputError(f"overrides must be a list of texts, not {overrides!r}: give ['optimizer=sgd,adam'], say")

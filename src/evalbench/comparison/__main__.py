@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = programs.Arguments(prog="evalbench compare", description=__doc__)
     parser.add_argument("old", type=Path, help="results.csv, or the folder, of the earlier evaluation")
     parser.add_argument("new", type=Path, help="results.csv, or the folder, of the later one")
-    parser.add_argument("--gate", action="store_true", help="exit with 1 where a technique got worse beyond the ROPE")
+    parser.add_argument("--gate", action="store_true", help="exit with 1 if a technique got worse beyond the ROPE")
     parser.add_argument("--baseline", help="lone tables: the technique that all others are compared with")
     parser.add_argument("--wide", action="store_true", help="lone tables: a column per technique")
     parser.add_argument("--metric", default="score", help="lone tables: what the score is")
