@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 import peoples_networks as people
@@ -271,6 +272,7 @@ def cell_of(network: type[nn.Module]) -> Cell:
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # `vmap`, of operations that it loops over
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad", "ignore:The .grad attribute")
 @pytest.mark.filterwarnings("ignore:Using `torch.compile")  # of the hooks of the counter of FLOPs
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # torch 2.11
 @pytest.mark.parametrize(
     "network",
     [pytest.param(one, marks=() if one in QUICK else pytest.mark.slow, id=one.__name__) for one in TABLE],
@@ -278,6 +280,8 @@ def cell_of(network: type[nn.Module]) -> Cell:
 def test_a_network_gets_the_numbers_of_a_plain_loop_or_is_refused(
     network: type[nn.Module], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if network is people.DataParallel and torch.cuda.is_available():
+        pytest.skip("it demands the GPU, and the test asks for the CPU")
     for name in ("_checked", "_warned"):  # filled by other tests
         monkeypatch.setattr(checks, name, set())
     expected, cell = TABLE[network], cell_of(network)
