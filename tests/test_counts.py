@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from conftest import Inline
-from evalbench import trial
+from evalbench import trial, workloads
 from evalbench.config import tree
 from evalbench.workloads import splits
 
@@ -26,6 +26,7 @@ SMALL = (
 def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[Any]:
     """Return how often each is really done in this process."""
     counter: Counter[Any] = Counter()
+    monkeypatch.setattr(workloads, "_loaded", {})  # data sets of other tests keep their splits
 
     def count(module: Any, name: str, key: Callable[..., Any]) -> None:
         real = getattr(module, name)
