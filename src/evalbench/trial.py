@@ -1,4 +1,4 @@
-"""The frozen records that all rooms pass around: a trial's specification and its result."""
+"""The frozen records that all modules pass around: a trial's specification and its result."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
 """Hydra's tree, read once into the frozen values of a `Config`; every check on a value stands in this package.
 
-No room below this one sees a `DictConfig`. A value that breaks a rule raises `ConfigError`, which names the key, the
-rule, the value and the remedy.
+Only this package and the entry points see a `DictConfig`. A value that breaks a rule raises `ConfigError`, which
+names the key, the rule, the value and the remedy.
 """
 
 from collections.abc import Mapping, Sequence
