@@ -65,6 +65,7 @@ def server() -> Iterator[postgresql.Server]:
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, with W&B's own files kept inside it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of a test that logged in this process
     for name in ("CACHE", "CONFIG", "DATA"):
         monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / f"wandb-{name.lower()}"))
     return tmp_path

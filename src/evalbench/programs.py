@@ -23,6 +23,7 @@ LEFT_OUTSIDE = (
     "PYTHONWARNINGS",  # a warning of a library is no reason to end
     *("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),  # of another group
     *("SLURM_PROCID", "JSM_NAMESPACE_RANK"),
+    "WANDB_SERVICE",  # W&B's helper of another program, which may end before this one
 )
 """Variables that the shell set for other programs."""
 TRAINER = "PL_TRAINER_"
