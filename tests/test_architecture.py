@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -55,9 +56,14 @@ def module_of_file(file: Path) -> str | None:
     return module_of(file.relative_to(SOURCE).with_suffix("").parts)
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
 def imports(file: Path) -> Iterator[str]:
     """Yield the full dotted names that a file imports, anywhere in it."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -71,23 +77,23 @@ def test_every_file_belongs_to_a_module() -> None:
     assert {module_of_file(file) for file in FILES} - {None} == set(MODULES)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_a_module_imports_only_lower_modules_and_itself(file: Path) -> None:
-    module = module_of_file(file)
-    for name in imports(file):
-        package, *parts = name.split(".")
-        if package == "evalbench":
-            other = module_of(parts)
-            assert other is not None, name
-            assert module is not None, f"{file.name} imports {name}"
-            assert ORDER.index(other) <= ORDER.index(module), name
+def test_a_module_imports_only_lower_modules_and_itself() -> None:
+    for file in FILES:
+        module = module_of_file(file)
+        for name in imports(file):
+            package, *parts = name.split(".")
+            if package == "evalbench":
+                imported = module_of(parts)
+                assert imported is not None, f"{file} imports {name}"
+                assert module is not None, f"{file} imports {name}"
+                assert ORDER.index(imported) <= ORDER.index(module), f"{file} imports {name}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_heavy_libraries_stay_in_their_modules(file: Path) -> None:
-    for name in imports(file):
-        allowed = HEAVY.get(name.split(".")[0])
-        assert allowed is None or str(module_of_file(file)).split(".")[0] in allowed, name
+def test_heavy_libraries_stay_in_their_modules() -> None:
+    for file in FILES:
+        for name in imports(file):
+            allowed = HEAVY.get(name.split(".")[0])
+            assert allowed is None or str(module_of_file(file)).split(".")[0] in allowed, f"{file} imports {name}"
 
 
 def test_the_docs_show_the_order_that_is_checked() -> None:
@@ -95,18 +101,18 @@ def test_the_docs_show_the_order_that_is_checked() -> None:
     assert modules.PICTURE.read_text(encoding="utf-8") == modules.picture(), "run: cd tests && python modules.py"
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_files_and_functions_stay_small(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert text.count("\n") <= MOST_LINES
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert (node.end_lineno or 0) - node.lineno < MOST_LINES_OF_A_FUNCTION, node.name
+def test_files_and_functions_stay_small() -> None:
+    for file in FILES:
+        assert file.read_text(encoding="utf-8").count("\n") <= MOST_LINES, file
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                assert lines <= MOST_LINES_OF_A_FUNCTION, f"{file}: {node.name}"
 
 
 def names(file: Path) -> Iterator[str]:
     """Yield the names that a file binds: of variables, arguments, attributes, functions and classes."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
             yield node.id if isinstance(node, ast.Name) else node.attr
         elif isinstance(node, ast.arg):
@@ -115,15 +121,15 @@ def names(file: Path) -> Iterator[str]:
             yield node.name
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_names_say_their_contents(file: Path) -> None:
-    words = {word for name in names(file) for word in name.strip("_").lower().split("_")}
-    assert not words & VAGUE.keys(), VAGUE
+def test_names_say_their_contents() -> None:
+    for file in FILES:
+        words = {word for name in names(file) for word in name.strip("_").lower().split("_")}
+        assert not words & VAGUE.keys(), f"{file}: {VAGUE}"
 
 
 def test_a_class_name_has_one_meaning() -> None:
-    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in FILES]
-    classes = [node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    nodes = [node for file in FILES for node in ast.walk(tree_of(file))]
+    classes = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
     assert sorted(classes) == sorted(set(classes))
 
 
