@@ -1,6 +1,5 @@
-"""Stores and folders of version 0.1.0 are read, and their trials are not trained again."""
+"""A store of version 0.1.0 is read, and its trials are not trained again; `tests/record` reads its folder."""
 
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from conftest import Inline
-from evalbench.report import read
 
 DATA = Path(__file__).parent / "data" / "version_0_1_0"
 COMMAND = (
@@ -28,10 +26,3 @@ def test_the_command_of_an_old_store_trains_nothing_and_gives_the_same_results(i
         assert store.execute("SELECT * FROM trials ORDER BY id").fetchall() == before
     for table in ("results.csv", "defaults.csv", "tuning.csv", "curves.csv", "references.csv"):
         assert Path("reports/old", table).read_bytes() == (DATA / "report" / table).read_bytes(), table
-
-
-def test_an_old_folder_is_read(tmp_path: Path) -> None:
-    folder = shutil.copytree(DATA / "report", tmp_path / "old")
-    report = read(folder)
-    assert list(report.verdicts["technique"]) == ["sgd", "adam"]
-    assert "adam" in report._repr_markdown_()

@@ -15,7 +15,7 @@ from evalbench.record.skill import best_possible
 from evalbench.report import Report, read
 from report.conftest import make
 
-FIRST = Path(__file__).parent / "data" / "0.1.0"
+FIRST = Path(__file__).parents[1] / "data" / "version_0_1_0" / "report"
 WORDS = ["sentence", "next", "caps"]
 
 
@@ -24,7 +24,11 @@ def test_a_folder_of_the_first_version_gives_the_verdicts_that_it_gave() -> None
     expected = pd.read_csv(FIRST / "verdicts.csv").drop(columns=WORDS)
     pd.testing.assert_frame_equal(report.verdicts.drop(columns=WORDS), expected, check_dtype=False, rtol=1e-8)
     assert len(report.frame("tuning_choices")) == 10
-    assert report.frame("default_verdicts")["quality"].tolist() == ["INFERIOR"]
+    (default,) = report.frame("default_verdicts").to_dict("records")  # as 0.1.0 wrote it
+    assert (default["candidate"], default["quality"]) == ("adam", "INCONCLUSIVE")
+    assert [default[key] for key in ("effect", "low", "high")] == pytest.approx(
+        [-0.1835555806, -2.369022477, 2.001911315]
+    )
 
 
 @pytest.mark.parametrize("version", [VERSION + 1, -1, "2", None])
@@ -35,7 +39,7 @@ def test_a_version_that_nobody_knows_is_refused_in_one_line(tmp_path: Path, vers
     with pytest.raises(TableError, match=f"version must be 0 to {VERSION}, not {version!r}"):
         read_evaluation(path)
     shutil.copy(FIRST / "evaluation.json", path)
-    assert read_evaluation(path).name == "tuned"
+    assert read_evaluation(path).name == "old"
 
 
 def test_a_metric_of_the_users_is_averaged_as_it_was_declared(tmp_path: Path) -> None:
