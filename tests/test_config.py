@@ -139,5 +139,10 @@ def test_the_old_name_of_a_key_is_read_with_one_note(
     assert [record.message for record in caplog.records] == ["search.num_trials is now called search.num_candidates"]
 
 
+def test_an_old_key_and_its_new_name_together_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"search.num_trials must be left out beside search.num_candidates"):
+        compose_config("+search=random", "search.num_trials=7", "search.num_candidates=8")
+
+
 def test_a_part_that_is_left_out_leaves_identities_as_they_were() -> None:
     assert Part("augmentation", Reader.component).identity(None) == {}

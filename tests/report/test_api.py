@@ -32,6 +32,9 @@ def test_a_frame_is_judged_as_its_file_is(tmp_path: Path) -> None:
     assert main([str(tmp_path / "results.csv"), *options]) == 0
     report = judge(rows, "a", metric="accuracy")
     report.save(tmp_path / "frame")
+    (tmp_path / "taken").touch()
+    with pytest.raises(InputError, match="is a file, and a report needs a folder"):
+        report.save(tmp_path / "taken")
     command = re.compile(r"## How to reproduce.*?\n- ", re.DOTALL)  # a frame was given by no command
     said = [command.sub("", (tmp_path / name / "report.md").read_text()) for name in ("file", "frame")]
     assert said[0] == said[1]

@@ -74,6 +74,9 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     _check_chosen(tree, choices)
     top = Reader(tree, "")
     dimensions = [dimension for part in PARTS for dimension in _take_space(top, part.group)]
+    if {"search.num_trials", "search.num_candidates"} <= overrides.keys():
+        rule = "must be left out beside search.num_candidates, which is its new name"
+        raise ConfigError("search.num_trials", rule, overrides["search.num_trials"], "give one of them")
     search = read_search(top.section("search"), dimensions) if top.given("search") else None
     part_settings = {part.group: dict(top.rest[part.group]) for part in PARTS}
     dataset, store, cost = top.section("dataset"), top.section("store"), top.section("cost")

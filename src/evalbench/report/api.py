@@ -81,8 +81,14 @@ class Report:
         """Write `report.md`, `report.html`, `figures/` and `numbers/`, and return the path of `report.md`.
 
         The folder is made if it is missing. The same findings give the same bytes.
+
+        Raises:
+            InputError: there is a file of that name.
         """
-        return page.save(self.findings, Path(folder))
+        path = Path(folder)
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file, and a report needs a folder: give another name")
+        return page.save(self.findings, path)
 
     @cached_property
     def _tables(self) -> dict[str, pd.DataFrame]:
