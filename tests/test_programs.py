@@ -121,7 +121,7 @@ def test_the_shells_environment_changes_nothing(
 
 
 def test_variables_of_another_group_are_left_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("RANK", "MPLBACKEND", "PL_TRAINER_FAST_DEV_RUN")
+    names = ("RANK", "MPLBACKEND", "PL_TRAINER_FAST_DEV_RUN", "WANDB_SERVICE")
     for name in names:
         monkeypatch.setenv(name, "1")
     assert programs.run("it", lambda: sum(name in os.environ for name in names)) == 0
