@@ -96,6 +96,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
         ("neighbour.py", "import own", "import own, helper", True),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_the_effect_of_code_counts_in_every_imported_module(
     write: Write, file: str, old: str, new: str, same: bool
 ) -> None:

@@ -90,6 +90,7 @@ def test_workers_are_kept_for_the_next_job_and_load_no_torch_without_need(tmp_pa
     assert not any(entry["torch"] for entry in notes)
 
 
+@pytest.mark.slow
 def test_a_job_that_leaves_the_program_ends_all(tmp_path: Path) -> None:
     jobs = [job(tmp_path, 0, "stay"), job(tmp_path, 1, "leave")]
     with pytest.raises(SystemExit) as leaving:
@@ -125,6 +126,7 @@ def test_jobs_of_one_and_of_two_ranks_follow_each_other(tmp_path: Path) -> None:
             assert notes[0]["WORLD_SIZE"] is None
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_rank_zero(tmp_path: Path) -> None:
     processes.run([job(tmp_path, 0, "nothing", devices=2)], 1)
     names = {path.name for path in (tmp_path / "0").iterdir()}

@@ -65,6 +65,7 @@ def test_a_study_that_was_broken_off_and_forgotten_goes_on_as_if_it_had_not_been
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cma_es"])
+@pytest.mark.slow
 def test_a_study_that_grew_has_the_candidates_of_one_that_was_large_at_once(tmp_path: Path, sampler: str) -> None:
     whole = run(tmp_path / "whole", searched(f"+search={sampler}"), 3)
     small = run(tmp_path / "grown", searched(f"+search={sampler}", "search.num_candidates=6"), 2)
@@ -196,6 +197,7 @@ def test_what_would_only_draw_at_random_is_refused() -> None:
         search.check(searched("+search=cma_es", *choices))
 
 
+@pytest.mark.slow
 def test_importance_finds_the_hyperparameter_that_matters() -> None:
     space = {"a": {"low": 0.0, "high": 1.0}, "b": {"low": 0.0, "high": 1.0}}
     finished = [({"a": n / 31, "b": n * 7 % 31 / 31}, (n / 31) ** 2) for n in range(32)]

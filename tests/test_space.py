@@ -66,6 +66,7 @@ def test_within_five_percent_of_an_end_is_at_the_bound(spec: dict[str, object], 
         ("search.pruning={eta: 1, first_rung: 1}", "search.pruning.eta"),
     ],
 )
+@pytest.mark.slow
 def test_a_range_that_cannot_be_searched_is_refused_by_its_key(override: str, key: str) -> None:
     with pytest.raises(ConfigError) as refused:
         compose_config("+search=random", override)

@@ -59,6 +59,7 @@ def test_written_trials_are_read_back_exactly(url: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_unknown_and_failed_trials_are_missing_and_a_retry_replaces_the_failure(url: str) -> None:
     store = Store(url)
     store.record([(SPECS[0], COMPLETE), (SPECS[1], FAILED)], PROVENANCE)
@@ -182,6 +183,7 @@ def test_the_store_waits_for_a_server_that_restarts(server: Server, caplog: pyte
     assert "trying for 300 s" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_away_is_a_storage_error(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(server.new_database().replace("evalbench@", "evalbench:secret@"))
     monkeypatch.setattr(database, "OUTAGE_SECONDS", 0.0)
@@ -234,6 +236,7 @@ def test_a_lease_that_is_not_renewed_expires_and_its_results_are_refused(url: st
     assert Store(url).missing(IDS) == IDS
 
 
+@pytest.mark.slow
 def test_a_renewed_lease_holds(url: str) -> None:
     store = Store(url)
     first, second = leases(url, 0.05)

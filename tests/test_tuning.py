@@ -184,6 +184,7 @@ def test_no_row_that_is_held_out_reaches_the_tuner(store: Store, workspace: Path
     assert tests[0] != tests[1]  # while the test rows are what they are
 
 
+@pytest.mark.slow
 def test_no_test_value_and_no_seed_of_a_measured_trial_reaches_the_tuner(store: Store) -> None:
     cell = searched()
     tuning.run(cell, store)
@@ -339,6 +340,7 @@ def test_a_study_is_another_one_where_its_candidates_would_be_others() -> None:
     assert len(set(ids(HALVING[0], "budget.epochs=6", "search.batch=4"))) == 2
 
 
+@pytest.mark.slow
 def test_a_candidate_that_diverges_scores_as_the_trivial_predictor(store: Store) -> None:
     grid = ("+search=grid", "++optimizer.space.lr={choices: [0.1, 1e30]}")
     cell = make_cell(*SMALL, "optimizer=sgd", *grid)

@@ -55,6 +55,7 @@ def test_the_same_table_twice_is_the_same(tmp_path: Path, capsys: pytest.Capture
     assert "Nothing differs" in said
 
 
+@pytest.mark.slow
 def test_noise_does_not_close_the_gate(tmp_path: Path) -> None:
     old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv")
     noisy = pd.read_csv(new)
@@ -75,6 +76,7 @@ def test_what_broke_on_one_data_set_is_not_averaged_away(tmp_path: Path) -> None
     assert found.worse == ("adam",)
 
 
+@pytest.mark.slow
 def test_other_seeds_are_compared_without_pairs(tmp_path: Path) -> None:
     old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv", worse=0.05, offset=100)
     found = compare(old, new, Options("sgd", "accuracy", rope=0.005))
@@ -97,6 +99,7 @@ def test_what_differs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "Workloads of one evaluation alone: f." in said
 
 
+@pytest.mark.slow
 def test_tables_that_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = table(tmp_path / "old.csv")
     assert main([str(old), str(tmp_path / "none.csv"), *OPTIONS]) == 2

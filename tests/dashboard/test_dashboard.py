@@ -24,6 +24,7 @@ def url(workspace: Path) -> str:
     return url
 
 
+@pytest.mark.slow
 def test_offline_runs_get_a_list_of_the_views(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["e", "--store", url]) == 0
     said = capsys.readouterr().out

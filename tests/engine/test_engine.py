@@ -159,6 +159,7 @@ def test_a_checkpoint_that_cannot_be_used_is_set_aside_and_training_starts_over(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.pt", "x.pt.broken"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_members_is_not_resumed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cell, path = make_cell(*SMALL, "trainer.checkpoint_minutes=1e-9"), tmp_path / "x.pt"
     training.train(cell.config, cell.dataset, cell.entrants(0, 2, 5), path)  # files are named by the first and the last

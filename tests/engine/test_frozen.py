@@ -40,6 +40,7 @@ def test_memory_grows_with_the_head_alone() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw", "muon"])
+@pytest.mark.slow
 def test_nothing_frozen_moves_by_a_bit(optimizer: str, tmp_path: Path) -> None:
     decay = ("+optimizer.weight_decay=0.5",) if optimizer in ("sgd", "momentum") else ()
     cell = probe(f"optimizer={optimizer}", "save=all", *decay)

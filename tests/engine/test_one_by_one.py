@@ -49,6 +49,7 @@ def break_off(cell: Cell, path: Path, optimizer: str = "") -> None:
 
 
 @pytest.mark.parametrize("network", ["Counter", "MergedLora", "BufferInPlace"])
+@pytest.mark.slow
 def test_a_resumed_network_keeps_its_python_state(network: str, tmp_path: Path) -> None:
     cell = cell_of(f"peoples_networks.{network}")
     whole = training.train(cell.config, cell.dataset, cell.entrants(0, 1))

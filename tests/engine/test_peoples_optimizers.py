@@ -169,7 +169,7 @@ TABLE: dict[str, Case] = {
     "RandomWhenMade": Case(people.RandomWhenMade, refused="must not draw random numbers when it is made"),
     "NotAnOptimizer": Case(people.NotAnOptimizer, refused="must be a torch.optim.Optimizer"),
 }  # fmt: skip
-QUICK = ("AssignsData", "ScheduleFreeSgd", "Sam", "without_decay_of_biases", "SparseAdam")
+QUICK = ("AssignsData", "Sam", "SparseAdam")
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop", "ignore:Detected call of `lr_scheduler.step")

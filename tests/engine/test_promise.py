@@ -68,6 +68,7 @@ def losses_of(result: TrialResult) -> list[float]:
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
 )
+@pytest.mark.slow
 def test_a_trial_does_not_depend_on_its_cohort(case: str) -> None:
     budget = () if "budget=steps" in CASES[case] else ("budget.epochs=3",)
     cell = make_cell("dataset=wine", *budget, *CASES[case])

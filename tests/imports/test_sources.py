@@ -63,6 +63,7 @@ def score(value: float) -> dict[str, Any]:
         ([], "unfinished"),
     ],
 )
+@pytest.mark.slow
 def test_an_offline_run_has_finished_if_its_file_says_so(tmp_path: Path, end: list[Any], state: str) -> None:
     offline(tmp_path / "a" / "run-r.wandb", begin("r", layers=[64, 64], none=None), score(math.inf), *end)
     (row,) = load("wandb-offline", str(tmp_path))

@@ -165,6 +165,7 @@ def test_sync_reports_missing_trials(store: Store, workspace: Path, capsys: pyte
     assert "e, csv: 0 trials sent; 3 are still missing (NotADirectoryError" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_sync_goes_on_if_a_tracker_cannot_be_built(
     store: Store, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ def test_the_shipped_gain_keeps_the_second_moment_at_one(name: str) -> None:
     assert gain.computed(activation.module) == pytest.approx(activation.gain, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_activation_without_a_gain_gets_a_gain_that_keeps_the_second_moment_at_one() -> None:
     own = ("activation._target_=torch.nn.Softplus", "~activation.gain")
     assert compose_config(*own).activation.gain is None

@@ -189,6 +189,7 @@ def test_class_weights_are_those_of_scikit_learn_per_split() -> None:
     assert balanced(np.array([0, 0, 2]), 4).tolist() == [0.75, 0.0, 1.5, 0.0]
 
 
+@pytest.mark.slow
 def test_the_old_key_of_smoothing_keeps_its_identity() -> None:
     ids = [make_cell("dataset=iris", *each.split()).id for each in (
         "loss.label_smoothing=0.1", "loss=label_smoothing", "loss=default", "loss.label_smoothing=0.0", "loss=focal",

@@ -19,6 +19,7 @@ FIRST = Path(__file__).parents[1] / "data" / "version_0_1_0" / "report"
 WORDS = ["sentence", "next", "caps"]
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_first_version_gives_the_verdicts_that_it_gave() -> None:
     report = read(FIRST)
     expected = pd.read_csv(FIRST / "verdicts.csv").drop(columns=WORDS)
@@ -42,6 +43,7 @@ def test_a_version_that_nobody_knows_is_refused_in_one_line(tmp_path: Path, vers
     assert read_evaluation(path).name == "old"
 
 
+@pytest.mark.slow
 def test_a_metric_of_the_users_is_averaged_as_it_was_declared(tmp_path: Path) -> None:
     folder = make(tmp_path, workloads=("digits", "wine"), techniques=("sgd", "adam"))
 

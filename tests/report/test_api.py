@@ -25,6 +25,7 @@ def table(seeds: int = 6) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@pytest.mark.slow
 def test_a_frame_is_judged_as_its_file_is(tmp_path: Path) -> None:
     rows = table().assign(depth=[1, 2] * 12)
     rows.to_csv(tmp_path / "results.csv", index=False)
@@ -57,6 +58,7 @@ def test_columns_have_any_names_and_seeds_may_be_absent() -> None:
     )
 
 
+@pytest.mark.slow
 def test_names_may_be_numbers_and_columns_an_index() -> None:
     rows = table()
     expected = judge(rows, "a").frame("effects")

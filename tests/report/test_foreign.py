@@ -111,6 +111,7 @@ def test_demsars_table_gives_his_statistics(tmp_path: Path, monkeypatch: pytest.
     assert ranks.to_list() == pytest.approx([3.142857, 2.0, 2.928571, 1.928571], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_published_ranks_give_the_published_statistics() -> None:
     options = Options("C4.5", "rank", "minimize", rope=0.5, wide=True)
     omnibus = with_verdicts(find(load_table(DATA / "demsar_ranks.csv", options))).robustness.omnibus

@@ -102,6 +102,7 @@ def test_nobody_tuned_caps_the_ring(tmp_path: Path, make_folder: Make) -> None:
     assert unfair.verdict("adam").recommendation is Recommendation.ASSESS
 
 
+@pytest.mark.slow
 def test_a_failed_cell_makes_the_comparison_invalid(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits", "moons"), failed=("adam", "moons"), seeds=6)
     judged = with_verdicts(read(folder).findings).judged
@@ -174,6 +175,7 @@ def test_an_absent_baseline_is_refused(tmp_path: Path, make_folder: Make) -> Non
             text(folder)
 
 
+@pytest.mark.slow
 def test_the_extension_uses_the_pilots_spread(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits",), seeds=12, pilot=5)
     found = with_verdicts(read(folder).findings)
@@ -209,6 +211,7 @@ def test_signs_that_turn_with_another_factor_make_a_conditional_conclusion(tmp_p
     assert shares["optimizer", "depth"] > 0.05
 
 
+@pytest.mark.slow
 def test_at_equal_updates_only_where_the_curves_overlap(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits", "wine"), seeds=6)
     assert "At equal updates they cannot be compared" in text(folder)
@@ -232,6 +235,7 @@ def test_at_equal_updates_only_where_the_curves_overlap(tmp_path: Path, make_fol
     assert match.effect.mean == pytest.approx(sum(expected) / 2)
 
 
+@pytest.mark.slow
 def test_generated_data_alone_is_said_to_be_no_data_set(tmp_path: Path, make_folder: Make) -> None:
     said = text(make_folder(tmp_path, workloads=("moons",), seeds=6))
     assert "generated data alone" in said

@@ -29,6 +29,7 @@ def gain(predictions: np.ndarray, targets: np.ndarray, weight: float = 1.0) -> f
 GAIN = f"{{_target_:{__name__}.gain,weight:2,direction:maximize,unit:points,best:2}}"
 
 
+@pytest.mark.slow
 def test_metrics_that_the_task_has_anyway_leave_the_identity_alone() -> None:
     plain = make_cell("dataset=iris")
     assert make_cell("dataset=iris", "task.metric=accuracy").id == plain.id

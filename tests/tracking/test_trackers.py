@@ -57,6 +57,7 @@ def offline_runs(folder: Path) -> list[OfflineRun]:
     return [read(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
 
 
+@pytest.mark.slow
 class TestWandb(TrackerContract):
     def make(self, folder: Path) -> Tracker:
         return WandbTracker("evalbench", None, "offline", str(folder / "runs"))
