@@ -1,5 +1,6 @@
 """What tests share: configurations composed as on the command line, and the command line itself."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -37,14 +38,31 @@ def make_cell(*overrides: str) -> Cell:
     return Cell.of(compose_config(*overrides))
 
 
+@pytest.fixture(autouse=True)
+def logging_unchanged() -> Iterator[None]:
+    """Fail a test that changes what the tests after it can log."""
+    before = logging_settings()
+    yield
+    assert logging_settings() == before
+
+
+def logging_settings() -> dict[str, tuple[object, ...]]:
+    """Return level, switch and handing-on of the root logger and of evalbench's loggers that are not as they begin."""
+    root, begun = logging.root, (logging.NOTSET, False, True)
+    loggers = {name: logging.getLogger(name) for name in root.manager.loggerDict if name.startswith("evalbench")}
+    settings = {name: (logger.level, logger.disabled, logger.propagate) for name, logger in loggers.items()}
+    changed = {name: values for name, values in settings.items() if values != begun}
+    return {"root": (root.level, root.disabled, root.manager.disable), **changed}
+
+
 @pytest.fixture
 def inline(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inline:
     """Run the command line in this process, one cell after another, where starting others would prove nothing more."""
 
     def run(*arguments: str) -> str:
         here = [] if any("launcher=" in text for text in arguments) else ["hydra/launcher=basic"]
-        logging = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # others would change this process's for good
-        monkeypatch.setattr(sys, "argv", ["evalbench", *arguments, *here, *logging])
+        silent = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # others would change this process's for good
+        monkeypatch.setattr(sys, "argv", ["evalbench", *arguments, *here, *silent])
         main()
         return capsys.readouterr().out
 
