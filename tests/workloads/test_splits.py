@@ -10,7 +10,7 @@ from evalbench.errors import DataError
 from evalbench.tasks import Task
 from evalbench.workloads import Dataset, Kind, draw_split, fit_scaling, hold_out
 
-BUNDLED = ["breast_cancer", "diabetes", "digits", "iris", "moons", "wine"]
+BUNDLED = ["anes96", "breast_cancer", "diabetes", "digits", "fair", "iris", "moons", "wine"]
 
 
 @pytest.mark.parametrize("name", BUNDLED)
