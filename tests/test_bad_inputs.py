@@ -32,10 +32,19 @@ num_seeds=-1
 num_seeds=1.5
 num_seeds=ten
 num_seeds=true
-num_seeds=null
 num_seeds=[1]
 num_seeds={a:1}
 num_seeds=1e25
+evaluation.looks=5
+evaluation.looks=[]
+evaluation.looks=[5,5]
+evaluation.looks=[10,5]
+evaluation.looks=[1,5]
+evaluation.looks=[5,true]
+evaluation.looks=[5,10.0]
+evaluation.looks=[5,ten]
+evaluation.looks=[5,10] num_seeds=10
+evaluation.looks=[5,10] +search=tpe search.num_studies=2
 seed=-1
 seed=1e25
 seed=10000000000000000000000000
@@ -127,7 +136,6 @@ optimizer._target_=builtins.print
 +optimizer.clip_norm=tight
 +optimizer.others=7
 ~optimizer
-~num_seeds
 ~nothing
 ~evaluation
 schedule=step schedule.step_size=0

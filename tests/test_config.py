@@ -6,6 +6,7 @@ import yaml
 
 from conftest import compose_config
 from evalbench.config import reader
+from evalbench.config.looks import KEYS, read_looks
 from evalbench.config.parts import Part
 from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
@@ -88,6 +89,23 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_key(override: str, key: str
 def test_a_refusal_names_rule_value_and_remedy() -> None:
     with pytest.raises(ConfigError, match=r"^num_seeds must be a whole number of at least 1, not 0: for example "):
         compose_config("num_seeds=0")
+
+
+def test_a_key_of_the_command_line_counts_more_than_the_files_other_key() -> None:
+    def looks(tree: dict[str, object], *overrides: str) -> tuple[int, ...]:
+        evaluation = Reader({"looks": tree.pop("looks", None)}, "evaluation")
+        return read_looks(Reader(tree, ""), evaluation, dict.fromkeys(overrides, ""))
+
+    both = {"num_seeds": 7, "looks": [3, 9]}
+    assert (looks({}), looks({"num_seeds": 7}), looks({"looks": [3, 9]})) == ((10,), (7,), (3, 9))
+    assert looks(dict(both), "num_seeds") == (7,)
+    assert looks(dict(both), "evaluation.looks") == (3, 9)
+    for overrides in ((), KEYS):
+        with pytest.raises(
+            ConfigError, match=r"^num_seeds must be left out beside evaluation\.looks.*, not 7: give one"
+        ):
+            looks(dict(both), *overrides)
+    assert compose_config("evaluation.looks=[2,4]").num_seeds == 4
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)

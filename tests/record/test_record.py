@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from evalbench.errors import TableError
-from evalbench.record.declared import read_evaluation
+from evalbench.record.declared import declaration, read_evaluation
 from evalbench.record.schema import VERSION
 from evalbench.record.skill import best_possible
 from evalbench.report import Report, read
@@ -74,3 +74,19 @@ def test_best_possible_is_declared_never_guessed() -> None:
     assert best_possible(replace(workload, metric="test/bleu", best=100.0)) == 100.0
     with pytest.raises(TableError, match="metric 'test/bleu' has no best possible score"):
         best_possible(replace(workload, metric="test/bleu"))
+
+
+def test_looks_are_read_as_they_were_declared(tmp_path: Path) -> None:
+    path, raw = tmp_path / "evaluation.json", json.loads((FIRST / "evaluation.json").read_text(encoding="utf-8"))
+
+    def looks(**more: object) -> tuple[int, ...]:
+        path.write_text(json.dumps({**raw, **more}), encoding="utf-8")
+        return read_evaluation(path).looks
+
+    assert looks() == (3,)  # version 0.1.0 declares none
+    assert looks(looks=[2, 3], declared=declaration({**raw, "looks": [2, 3]})) == (2, 3)
+    with pytest.raises(TableError, match=r"\(ROPE, baseline, targets, looks\) was altered"):
+        looks(looks=[2, 3])
+    for wrong in ([3, 2], [2], [3, 3], []):
+        with pytest.raises(TableError, match="looks must be ascending numbers that end at num_seeds"):
+            looks(looks=wrong, declared=None)

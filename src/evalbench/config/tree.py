@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from evalbench import space
 from evalbench.config.judging import read_task
+from evalbench.config.looks import read_looks
 from evalbench.config.parts import PARTS
 from evalbench.config.reader import Reader, check_leaves
 from evalbench.config.search import SearchConfig, read_search
@@ -81,6 +82,11 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     part_settings = {part.group: dict(top.rest[part.group]) for part in PARTS}
     dataset, store, cost = top.section("dataset"), top.section("store"), top.section("cost")
     target_score = dataset.optional_number("target_score")  # ours: the loader never sees it
+    evaluation = top.section("evaluation")
+    looks = read_looks(top, evaluation, overrides)
+    if len(looks) > 1 and search is not None and search.num_studies > 1:
+        rule = "must be one look if the search is repeated: studies repeat there, not seeds"
+        raise ConfigError("evaluation.looks", rule, list(looks), "give num_seeds=N instead")
     config = Config(
         **_trainer(top.section("trainer")),
         dataset=dataset.component(),
@@ -96,10 +102,10 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
         tracker=_tracker(top.section("tracker")),
         store_url=store.text("url"),
         reports=Path(top.text("reports")),
-        evaluation=_evaluation(top.section("evaluation")),
+        evaluation=_evaluation(evaluation, looks),
         search=search,
         root_seed=_root_seed(top),
-        num_seeds=top.integer("num_seeds", least=1),
+        num_seeds=looks[-1],
         choices=choices,
         overrides=overrides,
         tree=tree,
@@ -151,13 +157,14 @@ def _trainer(section: Reader) -> dict[str, Any]:
     return {**fields, "trainer": dict(section.rest)}
 
 
-def _evaluation(section: Reader) -> EvaluationConfig:
+def _evaluation(section: Reader, looks: tuple[int, ...]) -> EvaluationConfig:
     evaluation = EvaluationConfig(
         name=_folder_name(section),
         question=section.optional_text("question"),
         factor=section.optional_text("factor"),
         baseline=section.optional_text("baseline"),
         rope=_rope(section.section("rope")),
+        looks=looks,
     )
     section.finish()
     return evaluation

@@ -38,6 +38,8 @@ class EvaluationConfig:
     baseline: str | None
     rope: Mapping[str, float]
     """Unit to the smallest difference that matters."""
+    looks: tuple[int, ...]
+    """Numbers of seeds after which the techniques are judged, ascending."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Config:
     """None: the technique is measured as it stands."""
     root_seed: int
     num_seeds: int
+    """Trials of the cell: the last look."""
     choices: Mapping[str, str]
     """Config group to chosen option."""
     overrides: Mapping[str, str]

@@ -100,6 +100,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         "root_seed": config.root_seed,
         "confidence": 0.95,
         "rope": dict(config.evaluation.rope),
+        "looks": list(config.evaluation.looks),
         "command": command,
         "versions": provenance.versions(),
     }

@@ -95,7 +95,14 @@ class Declaration:
     rope_declared: bool = True  # False if it is evalbench's default
     declared: str | None = None  # hash of what was fixed before the results
     tuning: Mapping[str, Any] | None = None  # None: nobody tuned
+    looks: tuple[
+        int, ...
+    ] = ()  # the numbers of seeds after which it is judged; one look at `num_seeds` if not declared
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
+
+    def __post_init__(self) -> None:
+        """Make all seeds one look if no looks were declared."""
+        object.__setattr__(self, "looks", self.looks or (self.num_seeds,))
 
     @property
     def tuned(self) -> bool:
@@ -129,10 +136,11 @@ class Declaration:
 
 
 def declaration(raw: Mapping[str, Any]) -> str:
-    """Return a short hash of everything fixed before the results: factor, baseline, ROPE, level, targets."""
+    """Return a short hash of everything fixed before the results: factor, baseline, ROPE, level, targets, looks."""
     fixed = {
         **{key: raw.get(key) for key in ("factor", "baseline", "rope", "confidence")},
         "targets": {name: workload.get("target") for name, workload in raw["workloads"].items()},
+        **({"looks": raw["looks"]} if "looks" in raw else {}),  # older folders declare none
     }
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -152,7 +160,9 @@ def read_evaluation(path: Path) -> Declaration:
     try:
         check_version(path, raw)
         if raw.get("declared") not in (None, declaration(raw)):
-            raise TableError(f"{path}: what was declared before the results (ROPE, baseline, targets) was altered")
+            raise TableError(
+                f"{path}: what was declared before the results (ROPE, baseline, targets, looks) was altered"
+            )
         return Declaration(
             name=raw["name"],
             question=raw["question"] or default_question(raw["factor"], raw["baseline"], raw["techniques"]),
@@ -173,6 +183,7 @@ def read_evaluation(path: Path) -> Declaration:
             rope_declared="rope" in raw,
             declared=raw.get("declared"),
             tuning=raw.get("tuning"),
+            looks=_looks(path, raw),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise TableError(f"{path} does not describe an evaluation: {type(error).__name__} {error}") from None
@@ -193,6 +204,14 @@ def _baseline(path: Path, raw: Mapping[str, Any]) -> str | None:
     if baseline not in raw["techniques"]:
         raise TableError(f"{path}: baseline must be one of the techniques {list(raw['techniques'])}, not {baseline!r}")
     return baseline
+
+
+def _looks(path: Path, raw: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the declared looks; refuse anything but ascending numbers that end at the number of seeds."""
+    looks = raw.get("looks", [raw["num_seeds"]])
+    if not looks or looks != sorted(set(looks)) or looks[-1] != raw["num_seeds"]:
+        raise TableError(f"{path}: looks must be ascending numbers that end at num_seeds, not {looks}")
+    return tuple(looks)
 
 
 def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
