@@ -6,7 +6,7 @@ proven about the error rates of the one holds for the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,14 @@ import numpy.typing as npt
 from scipy import stats
 
 from evalbench.statistics.intervals import Floats, half_width
-from evalbench.statistics.verdicts import QUALITIES, Quality, after_failures, classify, decided_by_failures, vote
+from evalbench.statistics.verdicts import QUALITIES, Quality, after_failures, classify, decided_by_failures
 
+Codes = npt.NDArray[np.intp]
 
-@dataclass(frozen=True)
-class Decisions:
-    """Shapes: `...` evaluations, m challengers, W workloads; `sets_` per workload, the others over the data sets."""
-
-    sets_low: Floats  # (..., m, W)
-    sets_high: Floats
-    sets_quality: npt.NDArray[np.intp]  # indices into QUALITIES, each at the level of the family
-    mean: Floats  # (..., m)
-    low: Floats
-    high: Floats
-    low_tost: Floats
-    high_tost: Floats
-    quality: npt.NDArray[np.intp]
-    by_failures: npt.NDArray[np.intp]  # (..., m): -1 and 1 if the class comes from failures alone, else 0
+FOR_THE_MEAN = 0.8
+"""Share of the error rate for the mean over the workloads; the rest is for naming workloads."""
+FEWEST_FREEDOM = 4.0
+"""Fewest degrees of freedom of the interval that decides: five pairs on a single data set."""
 
 
 @dataclass(frozen=True)
@@ -41,120 +32,183 @@ class Evidence:
     sds: Floats  # (..., m, W), over the seeds; 0 if the differences have no spread (no interval)
     counts: Any  # pairs
     rho: Any = 0.0  # see `t_interval`
-    num_pilot: Any = None  # pairs of the pilot if the seeds were extended once, else None; see `half_width`
     floors: Any = np.nan  # noise floors of the test sets; nan if not known
     lost: Any = 0.0  # pairs in which the challenger alone failed
     won: Any = 0.0  # pairs in which the baseline alone failed
 
     def broadcast(self, name: str) -> Floats:
-        """Return counts, floors, lost or won in the shape of the means."""
+        """Return an array in the shape of the means."""
         return np.broadcast_to(np.asarray(getattr(self, name), dtype=np.float64), self.means.shape)
 
+    def on(self, use: npt.NDArray[np.bool_]) -> Evidence:
+        """Return the evidence on some of the workloads."""
+        names = ("means", "sds", "counts", "rho", "floors", "lost", "won")
+        return Evidence(*(self.broadcast(name)[..., use] for name in names))
 
-def decide(
-    evidence: Evidence,
-    rope: float,
-    *,
-    counted: npt.NDArray[np.bool_] | None = None,
-    alpha: float = 0.05,
-    num_challengers: int | None = None,
-) -> Decisions:
-    """Classify m challengers on W workloads and over the data sets.
-
-    With one data set its own interval decides. With more, the equal-weight mean of the data-set means with `t_{D-1}`
-    decides, and if that is INCONCLUSIVE at least half of the data sets (`vote`), their claims corrected by Holm over
-    all data sets and challengers. EQUIVALENT is not given if the ROPE lies below the noise floor, or if one side failed
-    more often. Many failures decide alone (`after_failures`).
-
-    Args:
-        evidence: the paired differences.
-        rope: half the width of the region of practical equivalence, in the unit of the means.
-        counted: shape (W,), which workloads are data sets and count in the overall effect; if none is, all are used.
-        alpha: error rate of the family.
-        num_challengers: size of the declared family, if some of it cannot be judged; None: m.
-    """
-    means, m = evidence.means, num_challengers or evidence.means.shape[-2]
-    level = alpha / m
-    sets = _per_set(evidence, rope, level)
-    counts, lost, won = (evidence.broadcast(name) for name in ("counts", "lost", "won"))
-    use = np.ones(means.shape[-1], dtype=bool) if counted is None or not counted.any() else counted
-    pairs, all_lost, all_won = (n[..., use].sum(axis=-1) for n in (counts, lost, won))
-    if use.sum() == 1:
-        index = int(np.flatnonzero(use)[0])
-        mean, ends, ends_tost = means[..., index], sets.half[..., index], sets.half_tost[..., index]
-        chosen = sets.quality[..., index]
-    else:
-        floors, alike = evidence.broadcast("floors")[..., use], np.isclose(lost, won)[..., use]
-        mean, ends, ends_tost, interval = _over_sets(means[..., use], floors, alike, rope, level)
-        plain, half, freedom = sets.quality[..., use], sets.half[..., use], sets.num_known[..., use] - 1
-        claims = _claims(means[..., use], half / stats.t.ppf(1 - level / 2, freedom), freedom, plain, rope, alpha, m)
-        chosen = after_failures(vote(interval, claims, plain), all_lost, pairs, all_won, pairs)
-    return Decisions(
-        sets_low=means - sets.half,
-        sets_high=means + sets.half,
-        sets_quality=sets.quality,
-        mean=mean,
-        low=mean - ends,
-        high=mean + ends,
-        low_tost=mean - ends_tost,
-        high_tost=mean + ends_tost,
-        quality=chosen,
-        by_failures=decided_by_failures(all_lost, pairs, all_won, pairs),
-    )
+    @property
+    def errors(self) -> Floats:
+        """Return the standard error on each workload, `s sqrt(1/n + rho)`; 0 without spread, nan below two pairs."""
+        counts = self.broadcast("counts")
+        return np.where(counts > 1, self.sds * np.sqrt(1 / np.maximum(counts, 1) + self.broadcast("rho")), np.nan)
 
 
 @dataclass(frozen=True)
-class _PerSet:
-    half: Floats  # of the interval on each workload
-    half_tost: Floats
-    num_known: Floats  # pairs that the spread is from
-    quality: npt.NDArray[np.intp]
+class Rule:
+    """What was declared before the results.
 
-
-def _per_set(evidence: Evidence, rope: float, level: float) -> _PerSet:
-    """Classify each challenger on each workload."""
-    means, sds = evidence.means, evidence.sds
-    counts, floors, lost, won = (evidence.broadcast(name) for name in ("counts", "floors", "lost", "won"))
-    many = (counts > 1) & (sds > 0)
-    known = counts if evidence.num_pilot is None else evidence.broadcast("num_pilot")
-    n, num_known = np.where(many, counts, 2.0), np.where(many & (known > 1), known, 2.0)
-    spread = np.where(many, sds, np.nan)
-    half, half_tost = (
-        half_width(spread, n, confidence, evidence.rho, num_known) for confidence in (1 - level, 1 - 2 * level)
-    )
-    fine = ~(rope < floors) & np.isclose(lost, won)
-    quality = classify(means - half, means + half, means - half_tost, means + half_tost, rope, fine)
-    return _PerSet(half, half_tost, num_known, after_failures(quality, lost, counts, won, counts))
-
-
-def _over_sets(
-    sets: Floats, floors: Floats, alike: npt.NDArray[np.bool_], rope: float, level: float
-) -> tuple[Floats, Floats, Floats, npt.NDArray[np.intp]]:
-    """Return the mean over D data sets, half its two intervals, and the class of these; shapes (..., m, D) in.
-
-    `alike`: whether both sides failed as often on a data set; EQUIVALENT is not given otherwise.
+    rope: half the width of the region of practical equivalence, in the unit of the means.
+    alpha: error rate of everything that the first verdict says.
+    num_challengers: m, of the declared family; None: those that are given.
+    num_looks: L, the number of declared looks at the seeds; each has a share `alpha / L`.
+    by_set: the data sets are the pairs, since each has one score per technique.
     """
-    D = sets.shape[-1]
-    mean, spread = sets.mean(axis=-1), sets.std(axis=-1, ddof=1)
-    spread = np.where(spread > 1e-12 * np.abs(sets).max(axis=-1), spread, np.nan)
-    ends, ends_tost = half_width(spread, D, 1 - level), half_width(spread, D, 1 - 2 * level)
-    fine = ~(rope < np.sqrt((floors**2).sum(axis=-1)) / D) & alike.all(axis=-1)
-    return mean, ends, ends_tost, classify(mean - ends, mean + ends, mean - ends_tost, mean + ends_tost, rope, fine)
+
+    rope: float
+    alpha: float = 0.05
+    num_challengers: int | None = None
+    num_looks: int = 1
+    by_set: bool = False
+
+    def for_the_mean(self, num_workloads: int) -> float:
+        """Return the error rate of the mean at one look, over all challengers."""
+        alone = num_workloads == 1 or self.by_set
+        return self.alpha * (1.0 if alone else FOR_THE_MEAN) / self.num_looks
+
+    def for_naming(self, num_workloads: int) -> float:
+        """Return the error rate of naming workloads at one look, over all challengers."""
+        return self.alpha / self.num_looks - self.for_the_mean(num_workloads)
 
 
-def _claims(
-    means: Floats, errors: Floats, freedom: Floats, plain: npt.NDArray[np.intp], rope: float, alpha: float, m: int
-) -> npt.NDArray[np.intp]:
-    """Return the classes of the data sets, INFERIOR and SUPERIOR only if they hold after Holm over all D·m claims."""
-    p = 2 * stats.t.sf((np.abs(means) - rope) / errors, freedom)
-    p = np.where(np.isnan(p), 1.0, p)
+@dataclass(frozen=True)
+class Decisions:
+    """Shapes: `...` evaluations, m challengers, W workloads that count."""
+
+    mean: Floats  # (..., m)
+    low: Floats
+    high: Floats
+    low_tost: Floats
+    high_tost: Floats
+    freedom: Floats  # degrees of freedom of the interval
+    quality: Codes  # indices into QUALITIES
+    by_failures: Codes  # -1 and 1 if the class comes from failures alone, else 0
+    futile: npt.NDArray[np.bool_]  # more seeds cannot decide
+    limit: Floats  # half the interval that infinitely many seeds would have
+    p_where: Floats = field(default_factory=lambda: np.empty(0))  # (..., m, W): after Holm; nan without an interval
+    named: Codes = field(default_factory=lambda: np.empty(0, dtype=np.intp))  # (..., m, W): 1 better there, -1 worse
+
+
+def decide(evidence: Evidence, rule: Rule, named: Codes | None = None) -> Decisions:
+    """Judge the mean over W workloads, and name the workloads that differ.
+
+    The mean of the workloads' means has the standard error `sqrt(Σ v_w) / W`, `v_w = s_w² (1/n_w + rho_w)`, and the
+    degrees of freedom `ν = (Σ v_w)² / Σ (v_w² / (n_w - 1))`. Its intervals have the level `1 - a/m`, `a` being 0.8
+    alpha (alpha itself on a single workload); it needs two pairs on each workload and ν ≥ 4. Workloads are named by
+    Holm over all m·W at 0.2 alpha. One named better and another named worse is MIXED. EQUIVALENT is not given below
+    the noise floor, nor if one side failed more often; it is NON-INFERIOR if a workload is named beyond the ROPE. Many
+    failures decide alone (`after_failures`).
+
+    Args:
+        evidence: on the workloads that count.
+        rule: what was declared.
+        named: shape (..., m, W), the workloads that an earlier look has named; they stay named.
+
+    Source: Cochran, Sampling Techniques (1977), chapter 5; Satterthwaite (1946); Welch (1947); Nadeau and Bengio
+    (2003); Holm (1979).
+    """
+    m, W = rule.num_challengers or evidence.means.shape[-2], evidence.means.shape[-1]
+    level = rule.for_the_mean(W) / m
+    mean = evidence.means.mean(axis=-1)
+    error, freedom = _over_sets(evidence.means) if rule.by_set else _over_seeds(evidence)
+    half, half_tost = (stats.t.ppf(1 - tail, freedom) * error for tail in (level / 2, level))
+    p_where, named_now = _where(evidence, m, rule.for_naming(W))
+    named = named_now if named is None else np.where(named != 0, named, named_now)
+    beyond = (_where(evidence, m, rule.for_naming(W), rule.rope)[1] != 0).any(axis=-1)
+    lost, won, counts = (evidence.broadcast(name) for name in ("lost", "won", "counts"))
+    floor = np.sqrt((evidence.broadcast("floors") ** 2).sum(axis=-1)) / W
+    fine = ~(rule.rope < floor) & np.isclose(lost, won).all(axis=-1) & ~beyond
+    quality = classify(mean - half, mean + half, mean - half_tost, mean + half_tost, rule.rope, fine)
+    mixed = (named > 0).any(axis=-1) & (named < 0).any(axis=-1)
+    quality = np.where(mixed, QUALITIES.index(Quality.MIXED), quality)
+    failures = (lost.sum(axis=-1), counts.sum(axis=-1), won.sum(axis=-1), counts.sum(axis=-1))
+    limit, futile = _futility(evidence, mean, quality, freedom, rule.rope, level)
+    return Decisions(
+        mean=mean,
+        low=mean - half,
+        high=mean + half,
+        low_tost=mean - half_tost,
+        high_tost=mean + half_tost,
+        freedom=freedom,
+        quality=after_failures(quality, *failures),
+        by_failures=decided_by_failures(*failures),
+        futile=futile if not rule.by_set else np.zeros_like(futile),
+        limit=limit,
+        p_where=p_where,
+        named=named,
+    )
+
+
+def per_set(evidence: Evidence, confidence: float) -> tuple[Floats, Floats]:
+    """Return the ends of the t interval on each workload by itself, shapes (..., m, W); nan if there is none."""
+    counts = evidence.broadcast("counts")
+    many = (counts > 1) & (evidence.sds > 0)
+    spread, n = np.where(many, evidence.sds, np.nan), np.where(many, counts, 2.0)
+    half = half_width(spread, n, confidence, evidence.broadcast("rho"))
+    return evidence.means - half, evidence.means + half
+
+
+def _over_seeds(evidence: Evidence) -> tuple[Floats, Floats]:
+    """Return the standard error of the mean over fixed workloads, and its degrees of freedom; nan if too few pairs."""
+    v, n = evidence.errors**2, evidence.broadcast("counts")
+    total = v.sum(axis=-1)
+    squares = (v**2 / np.maximum(n - 1, 1)).sum(axis=-1)
+    freedom = np.divide(total**2, squares, out=np.full(total.shape, np.nan), where=squares > 0)
+    enough = freedom >= FEWEST_FREEDOM - 1e-9
+    error = np.where(enough, np.sqrt(total) / v.shape[-1], np.nan)
+    return error, freedom
+
+
+def _over_sets(means: Floats) -> tuple[Floats, Floats]:
+    """Return the standard error of the mean over data sets that stand for others, and its degrees of freedom."""
+    D = means.shape[-1]
+    if D < 2:
+        nothing = np.full(means.shape[:-1], np.nan)
+        return nothing, nothing
+    spread = means.std(axis=-1, ddof=1)
+    spread = np.where(spread > 1e-12 * np.abs(means).max(axis=-1), spread, np.nan)
+    freedom = np.full(spread.shape, float(D - 1))
+    return np.where(freedom >= FEWEST_FREEDOM, spread / np.sqrt(D), np.nan), freedom
+
+
+def _where(evidence: Evidence, m: int, level: float, rope: float = 0.0) -> tuple[Floats, Codes]:
+    """Return p after Holm over all m·W claims that a difference exceeds `rope`, and the sign of those that hold."""
+    errors, n = evidence.errors, evidence.broadcast("counts")
+    usable = errors > 0
+    t = (np.abs(evidence.means) - rope) / np.where(usable, errors, 1.0)
+    p = np.where(usable, np.minimum(1.0, 2 * stats.t.sf(t, np.maximum(n - 1, 1))), 1.0)
     flat = p.reshape(*p.shape[:-2], -1)
     order = np.argsort(flat, axis=-1, kind="stable")
-    weights = m * means.shape[-1] - np.arange(flat.shape[-1])
+    weights = m * p.shape[-1] - np.arange(flat.shape[-1])
     steps = np.maximum.accumulate(np.take_along_axis(flat, order, -1) * weights, axis=-1)
-    holds = np.empty(flat.shape, dtype=bool)
-    np.put_along_axis(holds, order, steps <= alpha, axis=-1)
-    holds = holds.reshape(p.shape)
-    beyond = np.isin(plain, [QUALITIES.index(Quality.SUPERIOR), QUALITIES.index(Quality.INFERIOR)])
-    # Holm's first steps are stricter than the level of the family, its last ones laxer: a claim needs both.
-    return np.where(beyond & ~holds, QUALITIES.index(Quality.INCONCLUSIVE), plain)
+    adjusted = np.empty_like(flat)
+    np.put_along_axis(adjusted, order, np.minimum(1.0, steps), axis=-1)
+    adjusted = adjusted.reshape(p.shape)
+    named = np.where((adjusted <= level) & (level > 0), np.sign(evidence.means), 0).astype(np.intp)
+    return np.where(usable, adjusted, np.nan), named
+
+
+def _futility(
+    evidence: Evidence, mean: Floats, quality: Codes, freedom: Floats, rope: float, level: float
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return half the interval that infinitely many seeds would have, and whether no class is left to be had.
+
+    More seeds narrow the interval to `± f`, around a centre that moves by at most about `δ`, half the interval with
+    rho = 0. Nothing is left if there can be no sign (`|M| + δ < f`), no equivalence (`f ≥ r`), and non-inferiority is
+    either had or out of reach (`M + δ - f ≤ -r`).
+    """
+    W, n = evidence.means.shape[-1], np.maximum(evidence.broadcast("counts"), 1)
+    shared = (evidence.sds**2 * evidence.broadcast("rho")).sum(axis=-1)
+    limit = stats.norm.ppf(1 - level / 2) * np.sqrt(shared) / W
+    moves = stats.t.ppf(1 - level / 2, freedom) * np.sqrt((evidence.sds**2 / n).sum(axis=-1)) / W
+    had = quality == QUALITIES.index(Quality.NON_INFERIOR)
+    futile = (np.abs(mean) + moves < limit) & (limit >= rope) & (had | (mean + moves - limit <= -rope))
+    return limit, futile

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +17,11 @@ class Design:
 
     rope: float  # in the common unit, declared before the results
     rho: Floats  # num_test / num_train, 0 if test data are fresh
-    counted: tuple[bool, ...]  # whether a workload counts as a data set: it was not generated
+    counted: tuple[bool, ...]  # whether a workload is a data set: it was not generated
     floors: Floats  # noise floor of the test set in the common unit, nan if not known
     alpha: float = 0.05
-    num_pilot: int | None = None  # seeds of the pilot, if they were extended once
+    looks: tuple[int, ...] = ()  # numbers of seeds at which the evaluation is judged; empty: once, on all seeds
+    generated_too: bool = False  # it was declared that generated workloads count in the first verdict
     one_score: bool = False  # every data set has one score per technique: the data sets are the pairs
     tuned: bool = False
     tuning_parity: bool = True
@@ -40,12 +40,6 @@ class Challenger:
     decided: Matrix | None = None  # below zero if a pair is lost, above if it is won, whatever its scores
 
 
-def count_pairs(differences: Matrix, seeds: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the number of pairs per workload among some of the seeds (all, if None)."""
-    rows = [index for index, seed in enumerate(differences.seeds) if seeds is None or seed in set(seeds)]
-    return tuple(int(count) for count in np.isfinite(differences.values[rows]).sum(axis=0))
-
-
 def failures(decided: Matrix, side: int) -> Floats:
     """Return, per workload, the number of pairs in which one side alone failed: 1 the baseline, -1 the challenger."""
     alone: Floats = np.nansum(np.maximum(side * decided.values, 0.0), axis=0)
@@ -53,5 +47,6 @@ def failures(decided: Matrix, side: int) -> Floats:
 
 
 def used(design: Design) -> list[int]:
-    """Return the workloads that the overall effect is made of: those that count, or all if none does."""
-    return [index for index, counts in enumerate(design.counted) if counts or not any(design.counted)]
+    """Return the workloads that the first verdict is about: the data sets, or all if it was declared or none is one."""
+    every = design.generated_too or not any(design.counted)
+    return [index for index, counts in enumerate(design.counted) if counts or every]

@@ -28,7 +28,7 @@ class Interval:
     mean: float
     low: float
     high: float
-    sd: float  # with n - 1 in the denominator; of the pilot alone in two stages; nan for fewer than two values
+    sd: float  # with n - 1 in the denominator; nan for fewer than two values, and for a mean over workloads
     count: int
     confidence: float
 
@@ -50,42 +50,32 @@ class Interval:
         return f"n = {self.count}" if self.count < 2 else "no spread"
 
 
-def half_width(sd: Any, count: Any, confidence: float, rho: Any = 0.0, num_pilot: Any = None) -> Any:
+def half_width(sd: Any, count: Any, confidence: float, rho: Any = 0.0) -> Any:
     """Return half of a t interval, `t_{1-α/2, n-1} · s · sqrt(1/n + rho)`, elementwise over arrays of one shape.
 
     Args:
-        sd: standard deviation of the values; of the pilot's values if there are two stages.
-        count: number n of all values, at least 2.
+        sd: standard deviation of the values.
+        count: number n of values, at least 2.
         confidence: 1 - α.
         rho: see `t_interval`.
-        num_pilot: number n_1 of values that `sd` comes from if the sample was extended once; the degrees of freedom
-            are then n_1 - 1. None: all of them.
-
-    Source: Stein, A two-sample test for a linear hypothesis, Annals of Mathematical Statistics 16 (1945).
     """
-    known = count if num_pilot is None else num_pilot
-    return stats.t.ppf((1 + confidence) / 2, np.asarray(known) - 1) * sd * np.sqrt(1 / np.asarray(count) + rho)
+    return stats.t.ppf((1 + confidence) / 2, np.asarray(count) - 1) * sd * np.sqrt(1 / np.asarray(count) + rho)
 
 
-def t_interval(
-    values: Sequence[float] | Floats, confidence: float, rho: float = 0.0, num_pilot: int | None = None
-) -> Interval:
+def t_interval(values: Sequence[float] | Floats, confidence: float, rho: float = 0.0) -> Interval:
     """Return the mean of n values with the interval `mean ± t_{1-α/2, n-1} · s · sqrt(1/n + rho)`.
 
     Args:
-        values: shape (n,), one value per independent repetition (a seed, or a data set), all finite; the pilot's first
-            if there are two stages.
+        values: shape (n,), one value per independent repetition (a seed, or a data set), all finite.
         confidence: 1 - α, between 0 and 1.
         rho: `num_test / num_train` if every seed redraws its split from one pool of rows, so that the repetitions
             overlap and their spread understates the uncertainty; 0 if they are independent, or if the claim is
             about these rows only.
-        num_pilot: how many of the first values had been seen when the number of the others was chosen. The spread is
-            then the pilot's, so that the look at it costs nothing (Stein's two stages); None for a sample in one go.
 
     Raises:
         ValueError: a value is not finite, the confidence is not inside (0, 1), or rho is negative.
 
-    Source: Nadeau and Bengio, Inference for the generalization error, Machine Learning 52 (2003); Stein (1945).
+    Source: Nadeau and Bengio, Inference for the generalization error, Machine Learning 52 (2003).
     """
     data = np.asarray(values, dtype=np.float64)
     if not np.isfinite(data).all():
@@ -93,24 +83,12 @@ def t_interval(
     if not 0 < confidence < 1 or rho < 0:
         raise ValueError(f"confidence must be inside (0, 1) and rho at least 0, not {confidence} and {rho}")
     n = data.size
-    pilot = data if num_pilot is None or not 1 < num_pilot < n else data[:num_pilot]
     mean = float(data.mean()) if n else math.nan
-    sd = float(pilot.std(ddof=1)) if n > 1 else math.nan
+    sd = float(data.std(ddof=1)) if n > 1 else math.nan
     if n < 2 or sd <= ROUNDING * float(np.abs(data).max()):
         return Interval(mean, math.nan, math.nan, 0.0 if n > 1 else math.nan, n, confidence)
-    half = float(half_width(sd, n, confidence, rho, pilot.size))
+    half = float(half_width(sd, n, confidence, rho))
     return Interval(mean, mean - half, mean + half, sd, n, confidence)
-
-
-def narrower(interval: Interval, confidence: float, num_known: int | None = None) -> Interval:
-    """Return the same interval at another level; `num_known` values gave its spread (all, if None)."""
-    if not interval.computed:
-        return interval
-    freedom = (interval.count if num_known is None else num_known) - 1
-    ratio = float(stats.t.ppf((1 + confidence) / 2, freedom) / stats.t.ppf((1 + interval.confidence) / 2, freedom))
-    half = (interval.high - interval.low) / 2 * ratio
-    mean = interval.mean
-    return Interval(mean, mean - half, mean + half, interval.sd, interval.count, confidence)
 
 
 def welch_intervals(a: Floats, b: Floats, alpha: float, rho: float = 0.0) -> tuple[float, float, float, float]:

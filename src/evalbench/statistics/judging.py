@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy import stats
+import numpy.typing as npt
 
 from evalbench.statistics.costs import Ratio
-from evalbench.statistics.decisions import Decisions, Evidence, decide
-from evalbench.statistics.design import Challenger, Design, count_pairs, failures, used
+from evalbench.statistics.decisions import FEWEST_FREEDOM, Decisions, Evidence, Rule, decide, per_set
+from evalbench.statistics.design import Challenger, Design, failures, used
+from evalbench.statistics.generality import Generality, generality
 from evalbench.statistics.intervals import ROUNDING, Floats, Interval
-from evalbench.statistics.matrices import Matrix
-from evalbench.statistics.pooling import between_variance, prediction_interval, sign_is_stable
-from evalbench.statistics.power import more_datasets, more_seeds, more_seeds_each
-from evalbench.statistics.significance import holm, sign_flip, smallest_attainable, wilcoxon
+from evalbench.statistics.looks import Looked, decide_in_looks
+from evalbench.statistics.pooling import between_variance, prediction_interval
+from evalbench.statistics.power import Prices, datasets_needed, seeds_needed
+from evalbench.statistics.second import Second, second_methods
 from evalbench.statistics.verdicts import (
     FAILURES,
     FEWEST_DATASETS,
-    FEWEST_PAIRS,
     QUALITIES,
     Advice,
     CostClass,
@@ -29,11 +29,10 @@ from evalbench.statistics.verdicts import (
     Recommendation,
     advise,
     cost_class,
-    methods_agree,
 )
 
-MOST_SEEDS = 1000  # more than this on one data set is no advice
-MOST_DATASETS = 100
+FEWEST_PAIRS = 5
+"""Fewest pairs on a single data set."""
 
 
 @dataclass(frozen=True)
@@ -41,28 +40,19 @@ class SetEffect:
     """One challenger on one workload, in the common unit."""
 
     workload: str
-    interval: Interval
-    quality: Quality
-    counted: bool
-
-
-@dataclass(frozen=True)
-class Second:
-    """The second method: signed ranks over at least six data sets, sign flips over fewer or over the seeds of one."""
-
-    name: str
-    p: float
-    p_holm: float
-    attainable: float  # smallest p that it can give, after Holm
-    agrees: bool
+    interval: Interval  # at the level of the family, by itself
+    named: int  # 1 if the first verdict names the workload as better, -1 if as worse
+    p: float  # after Holm over all workloads and challengers; nan if it is not part of the first verdict
+    share: float  # of the squared standard error of the mean; nan if it is not part of it
+    counted: bool  # it is a data set: it was not generated
 
 
 @dataclass(frozen=True)
 class NextStep:
-    """What would settle an open question: `what` is seeds, datasets, rows, spread, failures, stop, or nothing."""
+    """What would settle an open question: `what` is look, seeds, datasets, rows, spread, failures, or nothing."""
 
     what: str
-    count: int = 0  # how many more; of stop: the most that would be advised, 0 if the one extension is spent
+    count: int = 0  # of a look and of seeds: how many per workload in all; of data sets: in all
 
 
 @dataclass(frozen=True)
@@ -81,19 +71,32 @@ class Failures:
 
 
 @dataclass(frozen=True)
+class RowsOnly:
+    """What holds on exactly these rows, over splits and seeds: the interval with rho = 0."""
+
+    low: float
+    high: float
+    quality: Quality
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the evidence says about one challenger, in the common unit; positive is better than the baseline."""
 
     challenger: str
     effect: Interval  # at the level of the family: this one decides
+    freedom: float  # its degrees of freedom
     equivalence: tuple[float, float]  # the interval of the two one-sided tests
     prediction: tuple[float, float]  # the mean effect on one more data set; nan below three data sets
     sets: tuple[SetEffect, ...]
-    wins: int  # pairs, over the workloads that count
+    wins: int  # pairs, over the workloads of the first verdict
     ties: int
     losses: int
     failures: Failures
     quality: Quality
+    on_rows: RowsOnly | None  # None if the first verdict is about these rows already
+    generality: Generality | None  # the second verdict; None if it decides itself, or there is one data set
+    looks: Looked
     cost: Ratio
     cost_class: CostClass
     advice: Advice
@@ -102,11 +105,13 @@ class Verdict:
     guards: Guards
     second: Second
     next_step: NextStep
+    prices: Prices
     half_rope: Recommendation  # the recommendation if the ROPE were half as wide
     double_rope: Recommendation
-    floor: float  # noise floor of the test sets for the overall effect; nan if not known
-    finest: float  # half the interval with infinitely many seeds on these rows and data sets
-    leave_one_out: Mapping[str, float] = field(default_factory=dict)  # overall mean without each data set
+    floor: float  # noise floor of the test sets for the mean; nan if not known
+    finest: float  # half the interval with infinitely many seeds on these rows
+    between: float  # standard deviation of the true effect between the workloads
+    leave_one_out: Mapping[str, float] = field(default_factory=dict)  # mean without each workload
 
     @property
     def recommendation(self) -> Recommendation:
@@ -118,194 +123,274 @@ class Verdict:
         """Return whether half or double the ROPE would have given another recommendation."""
         return {self.half_rope, self.double_rope} != {self.recommendation}
 
+    @property
+    def better_on(self) -> tuple[str, ...]:
+        """Return the workloads that the first verdict names as better."""
+        return tuple(effect.workload for effect in self.sets if effect.named > 0)
+
+    @property
+    def worse_on(self) -> tuple[str, ...]:
+        """Return the workloads that the first verdict names as worse."""
+        return tuple(effect.workload for effect in self.sets if effect.named < 0)
+
 
 def judge(challengers: Sequence[Challenger], design: Design, generator: np.random.Generator) -> tuple[Verdict, ...]:
     """Return the verdicts of one family of challengers against one baseline, in the order given.
 
+    Each challenger is judged at every declared look that its seeds have reached, and keeps the verdict of the look at
+    which it stopped; seeds beyond that look are left out.
+
     Args:
         challengers: all challengers of the family, their matrices with the same workloads.
         design: what they share.
-        generator: for the sign-flip test beyond 16 seeds.
+        generator: for the tests that draw signs.
     """
     if not challengers:
         return ()
-    design = replace(design, num_challengers=max(design.num_challengers or 0, len(challengers)))
-    means = np.stack([challenger.differences.means for challenger in challengers])
-    pilots = [_pilot(challenger.differences, design.num_pilot) for challenger in challengers]
-    sds = np.stack([c.differences.sds(seeds) for c, seeds in zip(challengers, pilots, strict=True)])
-    counts = np.array([challenger.differences.counts for challenger in challengers])
-    known = None
-    if design.num_pilot is not None:
-        known = np.array(
-            [count_pairs(c.differences, seeds) for c, seeds in zip(challengers, pilots, strict=True)], dtype=float
-        )
-    evidence = Evidence(
-        means,
-        np.nan_to_num(sds),
-        counts,
-        rho=design.rho,
-        num_pilot=known,
-        floors=design.floors,
-        lost=np.stack([_failures(challenger, -1) for challenger in challengers]),
-        won=np.stack([_failures(challenger, 1) for challenger in challengers]),
-    )
-    by_factor = {
-        factor: decide(
-            evidence,
-            design.rope * factor,
-            counted=np.array(design.counted),
-            alpha=design.alpha,
-            num_challengers=design.num_challengers,
-        )
-        for factor in (1.0, 0.5, 2.0)
-    }
-    seconds = _second_methods(challengers, by_factor[1.0], design, generator)
-    return tuple(
-        _verdict(index, challenger, by_factor, seconds[index], design, np.nan_to_num(sds[index]))
-        for index, challenger in enumerate(challengers)
-    )
-
-
-def _failures(challenger: Challenger, side: int) -> Floats:
-    none = np.zeros(len(challenger.differences.workloads))
-    return none if challenger.decided is None else failures(challenger.decided, side)
-
-
-def _pilot(differences: Matrix, num_pilot: int | None) -> tuple[int, ...] | None:
-    return None if num_pilot is None else tuple(seed for seed in differences.seeds if seed < num_pilot)
-
-
-def _second_methods(
-    challengers: Sequence[Challenger], decisions: Decisions, design: Design, generator: np.random.Generator
-) -> list[Second]:
-    indices = used(design)
-    D = len(indices)
-    many = D >= FEWEST_DATASETS
-    flips = "sign flips over data sets" if D > 1 else "sign flips over seeds"
-    name = "Wilcoxon signed rank over data sets" if many else flips
-    p_values, sides, counts = [], [], []
-    for challenger in challengers:
-        if D > 1:
-            values = challenger.differences.means[indices]
-        else:
-            column = challenger.differences.values[:, indices[0]]
-            values = column[np.isfinite(column)]
-        values = values[np.isfinite(values)]
-        enough = values.size > 1
-        p_values.append((wilcoxon(values) if many else sign_flip(values, generator)) if enough else math.nan)
-        sides.append(int(np.sign(np.median(values))) if enough else 0)
-        counts.append(values.size)
     family = max(design.num_challengers or 0, len(challengers))
-    adjusted = holm([*p_values, *[math.nan] * (family - len(challengers))])
-    seconds = []
-    for index, (p, p_holm) in enumerate(zip(p_values, adjusted[: len(challengers)], strict=True)):
-        side = int(decisions.low[index] > 0) - int(decisions.high[index] < 0)
-        attainable = min(1.0, smallest_attainable(counts[index]) * family)
-        agrees = methods_agree(side, sides[index], p_holm, attainable, design.alpha)
-        seconds.append(Second(name, p, p_holm, attainable, agrees))
-    return seconds
-
-
-def _verdict(
-    index: int,
-    challenger: Challenger,
-    by_factor: Mapping[float, Decisions],
-    second: Second,
-    design: Design,
-    sds: Floats,
-) -> Verdict:
-    differences, here = challenger.differences, by_factor[1.0]
-    indices = used(design)
-    D = sum(design.counted)
-    counts = np.array(differences.counts)
-    level = 1 - design.alpha / (design.num_challengers or 1)
-    means = differences.means
-    one = len(indices) == 1
-    wins, ties, losses = _count_pairs(challenger, indices)
-    gone = _count_failures(challenger, indices, int(here.by_failures[index]))
-    num_pairs = D if design.one_score else int(counts[indices].min())
-    advices = _advices(index, challenger, by_factor, second, design, num_pairs)
-    guards, advice = advices[1.0]
-    return Verdict(
-        challenger=challenger.name,
-        effect=_effect(index, challenger, here, indices, sds, level),
-        equivalence=(float(here.low_tost[index]), float(here.high_tost[index])),
-        prediction=prediction_interval([] if one else list(means[indices]), level),
-        sets=_set_effects(index, challenger, here, design, sds, level),
-        wins=wins,
-        ties=ties,
-        losses=losses,
-        failures=gone,
-        quality=Quality.INCONCLUSIVE
-        if advice.recommendation is Recommendation.INVALID
-        else QUALITIES[int(here.quality[index])],
-        cost=challenger.cost,
-        cost_class=cost_class(challenger.cost.low, challenger.cost.high),
-        advice=advice,
-        num_datasets=D,
-        num_pairs=num_pairs,
-        guards=guards,
-        second=second,
-        next_step=_next_step(advice, gone, means[indices], sds[indices], counts[indices], design, indices, 1 - level),
-        half_rope=advices[0.5][1].recommendation,
-        double_rope=advices[2.0][1].recommendation,
-        floor=_floor(design, indices),
-        finest=_finest(means[indices], sds[indices], counts[indices], design, indices, 1 - level),
-        leave_one_out={} if one else _without_each(differences, indices),
+    rule = Rule(design.rope, design.alpha, family, max(1, len(design.looks)), design.one_score)
+    reached = _reached(challengers, design)
+    at = [_evidence([_until(c, num_seeds) for c in challengers], design) for num_seeds in reached]
+    staged = decide_in_looks([evidence.on(_mask(design)) for evidence in at], rule)
+    looks = [Looked(int(look), reached[int(look)] or 0, staged.reason(index)) for index, look in enumerate(staged.look)]
+    kept = [_until(c, look.num_seeds or None) for c, look in zip(challengers, looks, strict=True)]
+    evidence = _evidence(kept, design)
+    wide, narrow, rows = (
+        decide(replace(part, rho=rho), replace(rule, rope=design.rope * factor), staged.decisions.named)
+        for part in [evidence.on(_mask(design))]
+        for factor, rho in ((2.0, part.rho), (0.5, part.rho), (1.0, 0.0))
+    )
+    by_factor = {1.0: staged.decisions, 0.5: narrow, 2.0: wide}
+    seconds = second_methods(kept, staged.decisions, design, family, generator)
+    judged = _Judged(design, rule, evidence, by_factor, rows, 1 - design.alpha / family)
+    return tuple(
+        judged.verdict(index, challenger, seconds[index], looks[index]) for index, challenger in enumerate(kept)
     )
 
 
-def _advices(
-    index: int,
-    challenger: Challenger,
-    by_factor: Mapping[float, Decisions],
-    second: Second,
-    design: Design,
-    num_pairs: int,
-) -> dict[float, tuple[Guards, Advice]]:
-    """Return guards and advice for each factor of the ROPE."""
-    indices = used(design)
-    cost = cost_class(challenger.cost.low, challenger.cost.high)
-    base = Guards(
-        complete=challenger.complete,
-        tuned=design.tuned,
-        tuning_parity=design.tuning_parity,
-        lodo_stable=len(indices) == 1 or sign_is_stable(challenger.differences.means[indices]),
-        methods_agree=second.agrees,
-        failures_ok=challenger.failures_ok,
-    )
-    advices = {}
-    for factor, decisions in by_factor.items():
-        inferior = decisions.sets_quality[index, indices] == QUALITIES.index(Quality.INFERIOR)
-        guards = replace(base, worst_dataset_inferior=bool(inferior.any()))
-        quality = QUALITIES[int(decisions.quality[index])]
-        advices[factor] = (guards, advise(quality, cost, sum(design.counted), num_pairs, guards))
-    return advices
+def _mask(design: Design) -> npt.NDArray[np.bool_]:
+    return np.isin(np.arange(len(design.counted)), used(design))
 
 
-def _effect(
-    index: int, challenger: Challenger, here: Decisions, indices: list[int], sds: Floats, level: float
-) -> Interval:
-    """Return the effect that decides: over the data sets, or over the seeds of the only one."""
-    differences, one = challenger.differences, len(indices) == 1
-    return Interval(
-        mean=float(here.mean[index]),
-        low=float(here.low[index]),
-        high=float(here.high[index]),
-        sd=float(sds[indices[0]]) if one else float(differences.means[indices].std(ddof=1)),
-        count=int(differences.counts[indices[0]]) if one else len(indices),
-        confidence=level,
+def _reached(challengers: Sequence[Challenger], design: Design) -> list[int | None]:
+    """Return the declared looks whose seeds are there; None for a single look at all seeds."""
+    if len(design.looks) < 2:
+        return [None]
+    last = max((seed for challenger in challengers for seed in challenger.differences.seeds), default=0)
+    return [n for before, n in zip((0, *design.looks), design.looks, strict=False) if before == 0 or last >= before]
+
+
+def _until(challenger: Challenger, num_seeds: int | None) -> Challenger:
+    """Return a challenger with the seeds of a look (all of them, if None)."""
+    if num_seeds is None:
+        return challenger
+    decided = None if challenger.decided is None else challenger.decided.first(num_seeds)
+    return replace(challenger, differences=challenger.differences.first(num_seeds), decided=decided)
+
+
+def _evidence(challengers: Sequence[Challenger], design: Design) -> Evidence:
+    """Return the evidence on all workloads."""
+
+    def failed(challenger: Challenger, side: int) -> Floats:
+        none = np.zeros(len(challenger.differences.workloads))
+        return none if challenger.decided is None else failures(challenger.decided, side)
+
+    return Evidence(
+        np.stack([challenger.differences.means for challenger in challengers]),
+        np.nan_to_num(np.stack([challenger.differences.sds for challenger in challengers])),
+        np.array([challenger.differences.counts for challenger in challengers]),
+        rho=design.rho,
+        floors=design.floors,
+        lost=np.stack([failed(challenger, -1) for challenger in challengers]),
+        won=np.stack([failed(challenger, 1) for challenger in challengers]),
     )
 
 
-def _count_failures(challenger: Challenger, indices: list[int], side: int) -> Failures:
-    lost, won = (float(_failures(challenger, side)[indices].sum()) for side in (-1, 1))
-    return Failures(lost, won, int(np.array(challenger.differences.counts)[indices].sum()), side)
+@dataclass(frozen=True)
+class _Judged:
+    """The decisions on a family, from which each verdict is made."""
 
+    design: Design
+    rule: Rule
+    evidence: Evidence  # on all workloads, at the look of each challenger
+    by_factor: Mapping[float, Decisions]  # by the factor of the ROPE
+    rows: Decisions  # with rho = 0
+    level: float  # confidence of each workload by itself, and of the second verdict
 
-def _floor(design: Design, indices: list[int]) -> float:
-    """Return the noise floor of the mean over some workloads."""
-    return float(np.sqrt((np.asarray(design.floors)[indices] ** 2).sum())) / len(indices)
+    def verdict(self, index: int, challenger: Challenger, second: Second, look: Looked) -> Verdict:
+        """Return the verdict on one challenger."""
+        design, here, indices = self.design, self.by_factor[1.0], used(self.design)
+        differences = challenger.differences
+        means, counts = differences.means, np.array(differences.counts)
+        data_sets = [w for w, counts_there in enumerate(design.counted) if counts_there]
+        lacking = self._lacking(index, counts[indices])
+        effect = self._effect(index, differences.sds[indices], counts[indices])
+        side = int(here.by_failures[index]) or effect.side
+        second_verdict = None
+        if len(data_sets) > 1 and not design.one_score:
+            second_verdict = generality(means[data_sets], side, self.level)
+        guards, advices = self._advices(index, challenger, second, lacking)
+        quality = QUALITIES[int(here.quality[index])]
+        invalid = advices[1.0].recommendation is Recommendation.INVALID
+        failed = self._failures(index, indices)
+        variances = self.evidence.errors[index] ** 2
+        prices = self._prices(index, effect, means[data_sets])
+        wins, ties, losses = _count_pairs(challenger, indices)
+        return Verdict(
+            challenger=challenger.name,
+            effect=effect,
+            freedom=float(here.freedom[index]),
+            equivalence=(float(here.low_tost[index]), float(here.high_tost[index])),
+            prediction=prediction_interval(list(means[data_sets]) if len(data_sets) > 1 else [], self.level),
+            sets=self._sets(index, challenger, variances),
+            wins=wins,
+            ties=ties,
+            losses=losses,
+            failures=failed,
+            quality=Quality.INCONCLUSIVE if invalid else quality,
+            on_rows=self._on_rows(index),
+            generality=second_verdict,
+            looks=look,
+            cost=challenger.cost,
+            cost_class=cost_class(challenger.cost.low, challenger.cost.high),
+            advice=advices[1.0],
+            num_datasets=len(data_sets),
+            num_pairs=len(data_sets) if design.one_score else int(counts[indices].min()),
+            guards=guards,
+            second=second,
+            next_step=self._next_step(index, advices[1.0], failed, look, prices),
+            prices=prices,
+            half_rope=advices[0.5].recommendation,
+            double_rope=advices[2.0].recommendation,
+            floor=float(np.sqrt((np.asarray(design.floors)[indices] ** 2).sum())) / len(indices),
+            finest=float(here.limit[index]),
+            between=math.sqrt(between_variance(means[indices], variances[indices])),
+            leave_one_out=_without_each(means, differences.workloads, indices),
+        )
+
+    def _lacking(self, index: int, counts: npt.NDArray[np.int_]) -> str:
+        """Return why there are too few pairs for any verdict; empty if there are enough."""
+        fewest, freedom = int(counts.min()), float(self.by_factor[1.0].freedom[index])
+        if self.rule.by_set or counts.size == 1:
+            number, least = (counts.size, FEWEST_PAIRS) if self.rule.by_set else (fewest, FEWEST_PAIRS)
+        else:
+            number, least = fewest, 2
+        if number < least:
+            return f"{number} {'pair is' if number == 1 else 'pairs are'} fewer than {least}"
+        if freedom < FEWEST_FREEDOM - 1e-9:
+            return f"{freedom:.1f} degrees of freedom are fewer than {FEWEST_FREEDOM:.0f}"
+        return ""
+
+    def _effect(self, index: int, sds: Floats, counts: npt.NDArray[np.int_]) -> Interval:
+        """Return the effect that decides."""
+        here, family = self.by_factor[1.0], self.rule.num_challengers or 1
+        return Interval(
+            mean=float(here.mean[index]),
+            low=float(here.low[index]),
+            high=float(here.high[index]),
+            sd=float(sds[0]) if counts.size == 1 else math.nan,
+            count=int(counts[0]) if counts.size == 1 else counts.size,
+            confidence=1 - self.rule.for_the_mean(counts.size) / family,
+        )
+
+    def _on_rows(self, index: int) -> RowsOnly | None:
+        if self.rule.by_set or not np.asarray(self.design.rho)[used(self.design)].any():
+            return None
+        rows = self.rows
+        return RowsOnly(float(rows.low[index]), float(rows.high[index]), QUALITIES[int(rows.quality[index])])
+
+    def _failures(self, index: int, indices: list[int]) -> Failures:
+        lost, won, counts = (
+            float(self.evidence.broadcast(name)[index, indices].sum()) for name in ("lost", "won", "counts")
+        )
+        return Failures(lost, won, int(counts), int(self.by_factor[1.0].by_failures[index]))
+
+    def _sets(self, index: int, challenger: Challenger, variances: Floats) -> tuple[SetEffect, ...]:
+        here, indices, differences = self.by_factor[1.0], used(self.design), challenger.differences
+        low, high = (ends[index] for ends in per_set(self.evidence, self.level))
+        total = float(np.nansum(variances[indices]))
+        effects = []
+        for w, workload in enumerate(differences.workloads):
+            place = indices.index(w) if w in indices and not self.rule.by_set else None
+            interval = Interval(
+                mean=float(differences.means[w]),
+                low=float(low[w]),
+                high=float(high[w]),
+                sd=float(np.nan_to_num(differences.sds[w])),
+                count=int(differences.counts[w]),
+                confidence=self.level,
+            )
+            effects.append(
+                SetEffect(
+                    workload,
+                    interval,
+                    named=0 if place is None else int(here.named[index, place]),
+                    p=math.nan if place is None else float(here.p_where[index, place]),
+                    share=math.nan if place is None or not total > 0 else float(variances[w]) / total,
+                    counted=self.design.counted[w],
+                )
+            )
+        return tuple(effects)
+
+    def _advices(
+        self, index: int, challenger: Challenger, second: Second, lacking: str
+    ) -> tuple[Guards, dict[float, Advice]]:
+        """Return the guards, and the advice for each factor of the ROPE."""
+        design, D = self.design, sum(self.design.counted)
+        means = challenger.differences.means[used(design)]
+        guards = Guards(
+            complete=challenger.complete,
+            tuned=design.tuned,
+            tuning_parity=design.tuning_parity,
+            named_worse=bool((self.by_factor[1.0].named[index] < 0).any()),
+            methods_agree=second.agrees,
+            failures_ok=challenger.failures_ok,
+            few_datasets=D if self.rule.by_set and D < FEWEST_DATASETS else None,
+            lodo_stable=not self.rule.by_set or generality(means, 0, self.level).stable,
+        )
+        cost = cost_class(challenger.cost.low, challenger.cost.high)
+        advices = {
+            factor: advise(QUALITIES[int(decisions.quality[index])], cost, lacking, guards)
+            for factor, decisions in self.by_factor.items()
+        }
+        return guards, advices
+
+    def _prices(self, index: int, effect: Interval, means: Floats) -> Prices:
+        """Return the seeds and data sets that an answer needs, at the level of a single look."""
+        rule, design, indices = self.rule, self.design, used(self.design)
+        sds, counts = self.evidence.sds[index, indices], self.evidence.broadcast("counts")[index, indices]
+        level = 1 - effect.confidence
+        least = int(counts.min())
+        halves = (abs(effect.mean), design.rope)
+        seeds: list[int | None] = [None, None]
+        if not rule.by_set:
+            rho = np.asarray(design.rho)[indices]
+            seeds = [seeds_needed(sds, rho, half, level, least) for half in halves]
+        spread = float(means.std(ddof=1)) if means.size > 1 else math.nan
+        here = abs(float(means.mean())) if means.size else math.nan
+        sets = [datasets_needed(spread, half, 1 - self.level, means.size) for half in (here, design.rope)]
+        return Prices(*seeds, *sets)
+
+    def _next_step(self, index: int, advice: Advice, gone: Failures, look: Looked, prices: Prices) -> NextStep:
+        if advice.recommendation is not Recommendation.INSUFFICIENT:
+            return NextStep("")
+        enough = not advice.caps
+        if gone.often and enough:
+            return NextStep("failures")
+        indices = used(self.design)
+        means, sds = self.evidence.means[index, indices], self.evidence.sds[index, indices]
+        counts = self.evidence.broadcast("counts")[index, indices]
+        if counts.sum() > 1 and not (sds > 0).any() and np.ptp(means) <= ROUNDING * np.abs(means).max():
+            return NextStep("spread")  # copies of one run, most likely
+        if look.stopped is None and look.index + 1 < len(self.design.looks):
+            return NextStep("look", self.design.looks[look.index + 1])
+        if self.rule.by_set:
+            return NextStep("datasets", prices.datasets_for_rope or prices.datasets_for_sign or 0)
+        if not enough:
+            least = FEWEST_PAIRS if len(indices) == 1 else 2
+            return NextStep("seeds", max(least, int(counts.min()) + int(counts.min() >= least)))
+        seeds = prices.seeds_for_rope or prices.seeds_for_sign
+        return NextStep("rows") if seeds is None else NextStep("seeds", seeds)
 
 
 def _count_pairs(challenger: Challenger, indices: list[int]) -> tuple[int, int, int]:
@@ -317,97 +402,7 @@ def _count_pairs(challenger: Challenger, indices: list[int]) -> tuple[int, int, 
     return int((rounded > 0).sum()), int((rounded == 0).sum()), int((rounded < 0).sum())
 
 
-def _set_effects(
-    index: int, challenger: Challenger, here: Decisions, design: Design, sds: Floats, level: float
-) -> tuple[SetEffect, ...]:
-    differences = challenger.differences
-    return tuple(
-        SetEffect(
-            workload,
-            Interval(
-                mean=float(differences.means[w]),
-                low=float(here.sets_low[index, w]),
-                high=float(here.sets_high[index, w]),
-                sd=float(sds[w]),
-                count=int(differences.counts[w]),
-                confidence=level,
-            ),
-            QUALITIES[int(here.sets_quality[index, w])],
-            design.counted[w],
-        )
-        for w, workload in enumerate(differences.workloads)
-    )
-
-
-def _without_each(differences: Matrix, indices: list[int]) -> dict[str, float]:
-    """Return the mean over the data sets without each of them in turn."""
-    means = differences.means
+def _without_each(means: Floats, workloads: Sequence[str], indices: list[int]) -> dict[str, float]:
+    """Return the mean over the workloads without each of them in turn."""
     total = float(means[indices].sum())
-    return {differences.workloads[w]: (total - float(means[w])) / (len(indices) - 1) for w in indices}
-
-
-def _finest(means: Floats, sds: Floats, counts: Floats, design: Design, indices: list[int], level: float) -> float:
-    """Return half the interval that no number of seeds would narrow, at least the noise floor of the test sets."""
-    shared = np.asarray(design.rho)[indices] * sds**2
-    if len(indices) == 1:
-        limit = float(stats.norm.ppf(1 - level / 2)) * math.sqrt(float(shared[0]))
-    else:
-        between = _between(means, sds, counts, design, indices)
-        t = float(stats.t.ppf(1 - level / 2, len(indices) - 1))
-        limit = t * math.sqrt((between + float(shared.mean())) / len(indices))
-    floor = _floor(design, indices)
-    return max(limit, floor) if math.isfinite(floor) else limit
-
-
-def _between(means: Floats, sds: Floats, counts: Floats, design: Design, indices: list[int]) -> float:
-    variances = sds**2 * (1 / np.maximum(counts, 1) + np.asarray(design.rho)[indices])
-    return between_variance(means, variances)
-
-
-def _next_step(
-    advice: Advice,
-    gone: Failures,
-    means: Floats,
-    sds: Floats,
-    counts: Floats,
-    design: Design,
-    indices: list[int],
-    level: float,
-) -> NextStep:
-    if advice.recommendation is not Recommendation.INSUFFICIENT:
-        return NextStep("")
-    fewest = int(counts.min())
-    if gone.often and not advice.caps:  # enough pairs
-        return NextStep("failures")
-    if counts.sum() > 1 and not (sds > 0).any() and np.ptp(means) <= ROUNDING * np.abs(means).max():
-        return NextStep("spread")  # copies of one run, most likely
-    if design.num_pilot is not None and fewest >= FEWEST_PAIRS:
-        return NextStep("stop")  # seeds are extended once: to look again and again is how chance becomes a result
-    if len(indices) == 1:
-        rho = float(np.asarray(design.rho)[indices[0]])
-        extra = more_seeds(float(sds[0]), fewest, design.rope, level, 1, rho, FEWEST_PAIRS)
-        if extra is None:
-            return NextStep("rows")
-        return NextStep("seeds", extra) if fewest + extra <= MOST_SEEDS else NextStep("stop", MOST_SEEDS)
-    D = len(indices)
-    if design.one_score:
-        needed = more_datasets(float(means.var(ddof=1)), 0.0, 1, D, design.rope, level)
-        return _datasets(needed, D)
-    if fewest < 2:
-        return NextStep("seeds", FEWEST_PAIRS - fewest)
-    # What seeds cannot shrink: the effect's variance between data sets, and the noise of the rows that seeds share.
-    fixed = _between(means, sds, counts, design, indices) + float((np.asarray(design.rho)[indices] * sds**2).mean())
-    noise = float((sds**2).mean())
-    if fixed <= noise / fewest or fewest < FEWEST_PAIRS:
-        extra = more_seeds_each(fixed, noise, fewest, D, design.rope, level)
-        if extra is not None and 0 < fewest + extra <= MOST_SEEDS:
-            return NextStep("seeds", max(extra, FEWEST_PAIRS - fewest, 1))
-        if fewest < FEWEST_PAIRS:
-            return NextStep("seeds", FEWEST_PAIRS - fewest)
-    return _datasets(more_datasets(fixed, noise, fewest, D, design.rope, level), D)
-
-
-def _datasets(needed: int | None, present: int) -> NextStep:
-    if needed is None or needed + present > MOST_DATASETS:
-        return NextStep("stop", MOST_DATASETS)
-    return NextStep("datasets", max(needed, 1, FEWEST_DATASETS - present))
+    return {workloads[w]: (total - float(means[w])) / (len(indices) - 1) for w in indices if len(indices) > 1}

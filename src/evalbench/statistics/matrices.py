@@ -42,13 +42,18 @@ class Matrix:
         np.divide(sums, counts, out=means, where=counts > 0)
         return means
 
-    def sds(self, seeds: Sequence[int] | None = None) -> Floats:
-        """Return the standard deviation over the seeds of each workload, shape (W,), over some of the seeds if given.
+    def first(self, num_seeds: int) -> Matrix:
+        """Return the rows of the seeds below a number."""
+        rows = [index for index, seed in enumerate(self.seeds) if seed < num_seeds]
+        return Matrix(self.values[rows], tuple(self.seeds[index] for index in rows), self.workloads)
+
+    @property
+    def sds(self) -> Floats:
+        """Return the standard deviation over the seeds of each workload, shape (W,).
 
         nan for fewer than two seeds; exactly 0 if the spread is rounding.
         """
-        rows = [index for index, seed in enumerate(self.seeds) if seeds is None or seed in set(seeds)]
-        values = self.values[rows]
+        values = self.values
         there = np.isfinite(values)
         counts = there.sum(axis=0)
         known = np.where(there, values, 0.0)

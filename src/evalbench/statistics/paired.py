@@ -98,7 +98,6 @@ def paired_effect(
     baseline: npt.ArrayLike,
     confidence: float,
     rho: float = 0.0,
-    num_pilot: int | None = None,
     decided: npt.ArrayLike = 0.0,
 ) -> PairedEffect:
     """Return the effect of a challenger over n pairs.
@@ -106,7 +105,7 @@ def paired_effect(
     Args:
         challenger, baseline: shape (n,), the scores of the pairs, oriented so that larger is better; n may be 0.
         confidence: level of every interval here, already adjusted for the family.
-        rho, num_pilot: see `t_interval`.
+        rho: see `t_interval`.
         decided: shape (n,), below zero for a pair that is lost and above zero for one that is won whatever its scores,
             because one side failed; zero if the scores decide.
 
@@ -121,8 +120,8 @@ def paired_effect(
     n = int(difference.size)
     ties = n - wins - losses
     return PairedEffect(
-        interval=t_interval(difference, confidence, rho, num_pilot),
-        rows_only=t_interval(difference, confidence, 0.0, num_pilot),
+        interval=t_interval(difference, confidence, rho),
+        rows_only=t_interval(difference, confidence, 0.0),
         wins=wins,
         ties=ties,
         losses=losses,

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from evalbench.statistics.decisions import FEWEST_FREEDOM
+
+MOST_SEEDS = 1000
+"""More seeds than this on a data set are no advice."""
 MOST_DATASETS = 500
 
 
@@ -18,52 +25,66 @@ def detectable_effect(count: int, power: float = 0.8, alpha: float = 0.05) -> fl
     return float(TTestPower().solve_power(effect_size=None, nobs=count, alpha=alpha, power=power))
 
 
-def more_seeds(
-    sd: float, count: int, half: float, alpha: float = 0.05, num_comparisons: int = 1, rho: float = 0.0, least: int = 5
-) -> int | None:
-    """Return the extra paired seeds after a pilot of n that make half the interval at most `half` (Stein's two stages).
+@dataclass(frozen=True)
+class Prices:
+    """How many seeds per workload, and how many data sets, an answer needs in all; None if no number will do.
 
-    `N = max(n, ceil(1 / ((half / (t_{1-α/(2m), n-1} s_d))² - rho)))`, and at least `least` in all.
-
-    Returns:
-        The extra seeds; None if no number of them can do it, the rows being too few: `half ≤ t s_d sqrt(rho)`.
-
-    Source: Stein, Annals of Mathematical Statistics 16 (1945).
+    Seeds narrow the interval of the first verdict, data sets that of the second. With a width of the observed mean the
+    interval excludes zero if the mean stays, with a width of the ROPE it decides whatever the mean.
     """
-    if count < 2:
-        return max(least - count, 0)
-    if not sd > 0:
-        return max(0, least - count)
-    t = float(stats.t.ppf(1 - alpha / (2 * num_comparisons), count - 1))
-    capacity = (half / (t * sd)) ** 2 - rho
-    return max(0, least - count, math.ceil(1 / capacity) - count) if capacity > 0 else None
+
+    seeds_for_sign: int | None
+    seeds_for_rope: int | None
+    datasets_for_sign: int | None
+    datasets_for_rope: int | None
 
 
-def more_datasets(
-    tau2: float, sigma2: float, num_seeds: int, num_datasets: int, half: float, alpha: float = 0.05
-) -> int | None:
-    """Return the data sets still needed until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None above 500 in all.
+def seeds_needed(sds: npt.ArrayLike, rho: npt.ArrayLike, half: float, level: float, least: int = 2) -> int | None:
+    """Return the fewest seeds on each of W workloads that make half the interval at most `half`.
+
+    Half the interval is `t_{1-level/2, ν} sqrt(Σ s_w² (1/n + rho_w)) / W`, with ν as in `decide`.
 
     Args:
-        tau2: variance of the true effect between data sets.
-        sigma2: variance of the paired difference between seeds within a data set.
-        num_seeds, num_datasets: S and D at present.
+        sds: shape (W,), standard deviations of the paired differences.
+        rho: shape (W,) or a number; see `t_interval`.
         half: what half the interval may be.
-        alpha: of the interval, already divided over the family.
+        level: of the interval, already divided over the family.
+        least: seeds that are there already.
+
+    Returns:
+        The number of seeds; None if 1,000 are not enough, as when the rows are too few.
     """
-    for wanted in range(max(2, num_datasets), MOST_DATASETS):
-        error = math.sqrt((tau2 + sigma2 / num_seeds) / wanted)
-        if float(stats.t.ppf(1 - alpha / 2, wanted - 1)) * error <= half:
-            return wanted - num_datasets
-    return None
+    s2, shared = np.broadcast_arrays(np.asarray(sds, dtype=np.float64) ** 2, np.asarray(rho, dtype=np.float64))
+    if not (s2 > 0).any() or not half > 0:
+        return None
+
+    def enough(n: int) -> bool:
+        v = s2 * (1 / n + shared)
+        freedom = v.sum() ** 2 / (v**2).sum() * (n - 1)
+        width = float(stats.t.ppf(1 - level / 2, freedom)) * math.sqrt(float(v.sum())) / v.size
+        return bool(freedom >= FEWEST_FREEDOM - 1e-9 and width <= half)
+
+    if not enough(MOST_SEEDS):
+        return None
+    return bisect.bisect_left(range(MOST_SEEDS), True, lo=max(2, least), key=enough)
 
 
-def more_seeds_each(
-    tau2: float, sigma2: float, num_seeds: int, num_datasets: int, half: float, alpha: float = 0.05
-) -> int | None:
-    """Return extra seeds on each of D data sets until `t_{D-1} sqrt((tau² + sigma²/S) / D) ≤ half`; None if none do."""
-    capacity = num_datasets * (half / float(stats.t.ppf(1 - alpha / 2, num_datasets - 1))) ** 2 - tau2
-    return max(0, math.ceil(sigma2 / capacity) - num_seeds) if capacity > 0 else None
+def datasets_needed(sd: float, half: float, level: float, least: int = 2) -> int | None:
+    """Return the fewest data sets D with `t_{1-level/2, D-1} sd / sqrt(D) ≤ half`; None above 500.
+
+    Args:
+        sd: standard deviation of the data sets' means, at the present number of seeds.
+        half, level, least: as in `seeds_needed`; `least` data sets are there already.
+    """
+    if not sd > 0 or not half > 0:
+        return None
+
+    def enough(D: int) -> bool:
+        return bool(float(stats.t.ppf(1 - level / 2, D - 1)) * sd / math.sqrt(D) <= half)
+
+    if not enough(MOST_DATASETS):
+        return None
+    return bisect.bisect_left(range(MOST_DATASETS), True, lo=max(2, least), key=enough)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from evalbench.statistics.significance import failure_rates
 
 COST_TOLERANCE = 0.10  # a ratio within 10 % of one is the same cost
-FEWEST_PAIRS = 5
 FEWEST_DATASETS = 6  # the exact test over data sets cannot reach .05 with fewer
 FAILURES = 0.10  # share of runs that may fail
 FAILURES_P = 0.05  # of Fisher's test, for failures to decide; that they must be most of the pairs makes it rarer still
@@ -30,6 +29,7 @@ class Quality(StrEnum):
     SUPERIOR = "SUPERIOR"
     BETTER = "BETTER"
     EQUIVALENT = "EQUIVALENT"
+    MIXED = "MIXED"
     NON_INFERIOR = "NON-INFERIOR"
     INCONCLUSIVE = "INCONCLUSIVE"
     WORSE = "WORSE"
@@ -42,6 +42,7 @@ class Quality(StrEnum):
             Quality.SUPERIOR: "better by more than the ROPE",
             Quality.BETTER: "better, by how much is uncertain",
             Quality.EQUIVALENT: "practically the same",
+            Quality.MIXED: "it depends on the data",
             Quality.NON_INFERIOR: "not practically worse",
             Quality.INCONCLUSIVE: "not enough evidence",
             Quality.WORSE: "worse, by how much is uncertain",
@@ -91,6 +92,7 @@ MATRIX = {
         _UNCLEAR: Recommendation.ASSESS,
         _DEARER: Recommendation.HOLD,
     },
+    Quality.MIXED: dict.fromkeys(CostClass, Recommendation.ASSESS),
     Quality.NON_INFERIOR: {
         _CHEAPER: Recommendation.TRIAL,
         _SAME: Recommendation.ASSESS,
@@ -197,31 +199,6 @@ def cost_class(low: float, high: float, tolerance: float = COST_TOLERANCE) -> Co
     return CostClass.SAME if low >= 1 - tolerance and high <= 1 + tolerance else CostClass.UNCLEAR
 
 
-def vote(overall: Any, claims: npt.NDArray[np.intp], plain: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Return the class over the data sets, elementwise, as indices into `QUALITIES`.
-
-    Args:
-        overall: shape (...), classes of the overall interval.
-        claims: shape (..., W), classes of the data sets, INFERIOR and SUPERIOR being corrected for all claims (Holm).
-        plain: shape (..., W), the classes without that correction: a veto needs less evidence than a claim.
-    """
-    count = claims.shape[-1]
-
-    def many(name: Quality) -> npt.NDArray[np.bool_]:
-        reached: npt.NDArray[np.bool_] = 2 * (claims == QUALITIES.index(name)).sum(axis=-1) >= max(count, 1)
-        return reached
-
-    def nowhere(*names: Quality) -> npt.NDArray[np.bool_]:
-        there = np.isin(plain, [QUALITIES.index(name) for name in names])
-        return np.asarray(~there.any(axis=-1), dtype=np.bool_)
-
-    open_ = overall == QUALITIES.index(Quality.INCONCLUSIVE)
-    worse = open_ & many(Quality.INFERIOR) & nowhere(Quality.BETTER, Quality.SUPERIOR)
-    better = open_ & many(Quality.SUPERIOR) & nowhere(Quality.WORSE, Quality.INFERIOR)
-    voted = np.where(better, QUALITIES.index(Quality.BETTER), overall)
-    return np.asarray(np.where(worse, QUALITIES.index(Quality.INFERIOR), voted), dtype=np.intp)
-
-
 @dataclass(frozen=True)
 class Guards:
     """What besides the two classes decides on the recommendation; the defaults are those of a flawless evaluation."""
@@ -230,10 +207,11 @@ class Guards:
     complete: bool = True  # no cell is missing
     tuned: bool = True  # at least one side was tuned
     tuning_parity: bool = True  # both sides had the same tuning budget
-    worst_dataset_inferior: bool = False
-    lodo_stable: bool = True  # the sign holds leaving one data set out
+    named_worse: bool = False  # on a workload, by evidence of its own
     methods_agree: bool = True  # the second method does not contradict
     failures_ok: bool = True
+    few_datasets: int | None = None  # number of data sets, if the advice speaks of data sets like these, and it is low
+    lodo_stable: bool = True  # the sign holds leaving one data set out; for advice on data sets like these
 
 
 @dataclass(frozen=True)
@@ -253,37 +231,32 @@ class Advice:
     caps: tuple[Cap, ...]  # all that apply and lie below the uncapped recommendation
 
 
-def advise(
-    quality: Quality, cost: CostClass, num_datasets: int, num_pairs: int, guards: Guards | None = None
-) -> Advice:
+def advise(quality: Quality, cost: CostClass, lacking: str = "", guards: Guards | None = None) -> Advice:
     """Return the recommendation of one comparison.
 
     Args:
         quality, cost: the two classes.
-        num_datasets: data sets that count; generated ones do not.
-        num_pairs: paired runs on the data set with fewest; if every data set has one score, the data sets.
+        lacking: why there are too few pairs for any verdict, such as `3 pairs are fewer than 5`; empty if there are
+            enough.
         guards: everything that may cap the recommendation; None for a flawless evaluation.
     """
     g = guards or Guards()
     recommendation = MATRIX[quality][cost]
-    if g.leak:
-        return Advice(
-            Recommendation.INVALID, recommendation, (Cap(Recommendation.INVALID, "test rows were used for choosing"),)
-        )
-    if not g.complete:
-        return Advice(Recommendation.INVALID, recommendation, (Cap(Recommendation.INVALID, "cells are missing"),))
-    if num_pairs < FEWEST_PAIRS:
-        reason = f"{num_pairs} {'pair is' if num_pairs == 1 else 'pairs are'} fewer than {FEWEST_PAIRS}"
-        return Advice(Recommendation.INSUFFICIENT, recommendation, (Cap(Recommendation.INSUFFICIENT, reason),))
+    for holds, reason in ((g.leak, "test rows were used for choosing"), (not g.complete, "cells are missing")):
+        if holds:
+            return Advice(Recommendation.INVALID, recommendation, (Cap(Recommendation.INVALID, reason),))
+    if lacking:
+        return Advice(Recommendation.INSUFFICIENT, recommendation, (Cap(Recommendation.INSUFFICIENT, lacking),))
     if recommendation in (Recommendation.INSUFFICIENT, Recommendation.HOLD):
         return Advice(recommendation, recommendation, ())
-    binding = tuple(cap for cap in _caps(g, num_datasets) if _ORDER[cap.recommendation] < _ORDER[recommendation])
+    binding = tuple(cap for cap in _caps(g) if _ORDER[cap.recommendation] < _ORDER[recommendation])
     lowest = min((cap.recommendation for cap in binding), key=_ORDER.__getitem__, default=recommendation)
     return Advice(lowest, recommendation, binding)
 
 
-def _caps(guards: Guards, num_datasets: int) -> list[Cap]:
-    sets = "data set" if num_datasets == 1 else "data sets"
+def _caps(guards: Guards) -> list[Cap]:
+    few = guards.few_datasets
+    sets = f"{few} {'data set' if few == 1 else 'data sets'}, fewer than {FEWEST_DATASETS}"
     caps = [
         (not guards.tuning_parity, Recommendation.ASSESS, "the two sides were not tuned alike"),
         (
@@ -292,8 +265,8 @@ def _caps(guards: Guards, num_datasets: int) -> list[Cap]:
             "it fails in 10 % of runs or more, and more often than the baseline",
         ),
         (not guards.tuned, Recommendation.TRIAL, "at default settings"),
-        (num_datasets < FEWEST_DATASETS, Recommendation.TRIAL, f"{num_datasets} {sets}, fewer than {FEWEST_DATASETS}"),
-        (guards.worst_dataset_inferior, Recommendation.TRIAL, "INFERIOR on a data set"),
+        (few is not None, Recommendation.TRIAL, sets),
+        (guards.named_worse, Recommendation.TRIAL, "worse on a data set"),
         (not guards.lodo_stable, Recommendation.TRIAL, "the sign changes when one data set is left out"),
         (not guards.methods_agree, Recommendation.TRIAL, "the second method disagrees"),
     ]
