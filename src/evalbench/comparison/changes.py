@@ -17,7 +17,7 @@ from evalbench.record.folder import load
 from evalbench.record.foreign import Options, load_table
 from evalbench.report.analysis.findings import Findings, JudgedFindings, find, judged
 from evalbench.report.analysis.verdicts import difference
-from evalbench.statistics.decisions import Decisions, Evidence, decide
+from evalbench.statistics.decisions import Decisions, Evidence, Rule, decide
 from evalbench.statistics.design import failures
 from evalbench.statistics.intervals import Floats, t_interval, welch_intervals
 from evalbench.statistics.matrices import Matrix
@@ -213,14 +213,15 @@ def _decide(
         return 0.0, 0.0, 0.0, Quality.EQUIVALENT
     evidence = Evidence(
         d.means[None],
-        np.nan_to_num(d.sds())[None],
+        np.nan_to_num(d.sds)[None],
         np.array(d.counts)[None],
         rho=rho,
         floors=floors,
         lost=failures(decided, -1)[None],
         won=failures(decided, 1)[None],
     )
-    return _first(decide(evidence, rope, counted=counted.astype(bool), alpha=level))
+    use = counted.astype(bool) if counted.any() else np.ones(len(counted), dtype=bool)
+    return _first(decide(evidence.on(use), Rule(rope, level)))
 
 
 def _first(decisions: Decisions) -> tuple[float, float, float, Quality]:
@@ -249,9 +250,8 @@ def _unpaired(
     if len(use) > 1:
         new, old, lost, won = (np.array([[m.column(w).mean() for w in use]]) for m in (a, b, gone, before))
         means = new - old
-        every = np.ones(len(use), dtype=bool)
         evidence = Evidence(means, np.zeros_like(means), np.ones_like(means), lost=lost, won=won)
-        return _first(decide(evidence, rope, counted=every, alpha=level))
+        return _first(decide(evidence, Rule(rope, level, by_set=True)))
     x, y = a.column(use[0]), b.column(use[0])
     mean = float(x.mean() - y.mean())
     if min(x.size, y.size) < 2:

@@ -30,6 +30,7 @@ from evalbench.report.sections.reproduce import REPRODUCE
 from evalbench.report.sections.scores import RUNS, SCORES
 from evalbench.report.sections.second_methods import SECOND_METHODS
 from evalbench.report.sections.shares import SHARES
+from evalbench.report.sections.summary import SUMMARY
 from evalbench.report.sections.targets import PROFILE, SPEED_UPS, TIMES
 from evalbench.report.sections.title import TITLE
 from evalbench.report.sections.tradeoff import FRONT, TRADEOFF
@@ -41,7 +42,7 @@ from evalbench.report.sections.tuning_gains import GAINS
 from evalbench.report.sections.tuning_importance import IMPORTANCE
 from evalbench.report.sections.verdicts import VERDICTS
 
-HEAD: tuple[Section[Any], ...] = (TITLE, VERDICTS, ANSWER, CONTEXT)
+HEAD: tuple[Section[Any], ...] = (TITLE, SUMMARY, VERDICTS, ANSWER, CONTEXT)
 FIGURES: tuple[Section[Any], ...] = (FOREST, RUNS, EPOCHS, TRADEOFF, PROFILE, SPEED_UPS)
 APPENDIX: tuple[Section[Any], ...] = (
     Section(always, lambda _: "# Appendix"),

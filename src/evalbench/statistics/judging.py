@@ -77,6 +77,8 @@ class RowsOnly:
     low: float
     high: float
     quality: Quality
+    better_on: tuple[str, ...]
+    worse_on: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ class _Judged:
             losses=losses,
             failures=failed,
             quality=Quality.INCONCLUSIVE if invalid else quality,
-            on_rows=self._on_rows(index),
+            on_rows=self._on_rows(index, differences.workloads),
             generality=second_verdict,
             looks=look,
             cost=challenger.cost,
@@ -293,11 +295,15 @@ class _Judged:
             confidence=1 - self.rule.for_the_mean(counts.size) / family,
         )
 
-    def _on_rows(self, index: int) -> RowsOnly | None:
-        if self.rule.by_set or not np.asarray(self.design.rho)[used(self.design)].any():
+    def _on_rows(self, index: int, workloads: Sequence[str]) -> RowsOnly | None:
+        indices, rows = used(self.design), self.rows
+        if self.rule.by_set or not np.asarray(self.design.rho)[indices].any():
             return None
-        rows = self.rows
-        return RowsOnly(float(rows.low[index]), float(rows.high[index]), QUALITIES[int(rows.quality[index])])
+        named = [
+            tuple(workloads[w] for w, side in zip(indices, rows.named[index], strict=True) if side == wanted)
+            for wanted in (1, -1)
+        ]
+        return RowsOnly(float(rows.low[index]), float(rows.high[index]), QUALITIES[int(rows.quality[index])], *named)
 
     def _failures(self, index: int, indices: list[int]) -> Failures:
         lost, won, counts = (

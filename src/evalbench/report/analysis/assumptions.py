@@ -34,7 +34,7 @@ def checks(folder: Folder, judged: Judgment) -> tuple[Check, ...]:
         _different_data(folder.evaluation),
         _failures(folder),
         _floors(folder.evaluation, judged),
-        _stopping(folder, judged),
+        _stopping(folder.evaluation),
         _hardware(folder.evaluation),
     )
 
@@ -120,16 +120,12 @@ def _floors(evaluation: Declaration, judged: Judgment) -> Check:
     )
 
 
-def _stopping(folder: Folder, judged: Judgment) -> Check:
-    """Check the stages of the seeds: nothing else says whether somebody looked at results and then went on."""
-    first, results = judged.design.num_pilot, folder.results
-    recorded = "stage" in results and bool((results["stage"].fillna("") != "").any())
-    if first is not None:
-        outcome = f"pilot of seeds below {first}, then an extension; the number of its steps is not recorded"
-    else:
-        outcome = "one stage" if recorded else "not recorded"
-    holds = "yes" if recorded and first is None else "not known"
-    return Check("no optional stopping", "stages of the trials", outcome, holds)
+def _stopping(evaluation: Declaration) -> Check:
+    """Check the declared looks: nothing else says whether somebody looked at results and then went on."""
+    looks = ", ".join(map(str, evaluation.looks))
+    outcome = "not recorded" if evaluation.foreign else f"looks declared at {looks} seeds"
+    holds = "not known" if evaluation.foreign or evaluation.declared is None else "yes"
+    return Check("no optional stopping", "looks that were declared before the results", outcome, holds)
 
 
 def _hardware(evaluation: Declaration) -> Check:

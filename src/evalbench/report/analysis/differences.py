@@ -63,11 +63,10 @@ def differences(
             lost = contrast.left_out[contrast.left_out["workload"] == workload]
             seeds, unbalanced = average_settings(table, factors, values)
             names = {"workload": workload, "candidate": contrast.candidate, "comparator": contrast.comparator}
-            pilot = None if folder.num_pilot is None else int((seeds["seed"] < folder.num_pilot).sum())
             effect = paired_effect(
-                seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), pilot, seeds["decided"]
+                seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), seeds["decided"]
             )
-            common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0), pilot)
+            common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0))
             effects.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
             for reason, count in lost["reason"].value_counts().sort_index().items():
                 notices.append({**names, "reason": str(reason), "count": int(count)})

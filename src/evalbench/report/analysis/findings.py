@@ -15,10 +15,12 @@ from evalbench.record.declared import Declaration
 from evalbench.record.folder import Folder, TunedFolder
 from evalbench.record.schema import REFERENCES
 from evalbench.report.analysis.assumptions import Check, checks
+from evalbench.report.analysis.collapsed import Collapse, collapses
 from evalbench.report.analysis.cost import FrontPoint, Matched, cost_ratios, front, matched
 from evalbench.report.analysis.curves import curve_table
 from evalbench.report.analysis.differences import Difference, LevelEffect, Overall, differences, levels, overall
 from evalbench.report.analysis.pairs import contrasts
+from evalbench.report.analysis.prices import Bill, bills
 from evalbench.report.analysis.robustness import Robustness, robustness
 from evalbench.report.analysis.scores import Cost, LinearAhead, Score, costs, linear_ahead, scores
 from evalbench.report.analysis.targets import Milestones, milestones
@@ -74,6 +76,8 @@ class JudgedFindings(Findings):
     front: tuple[FrontPoint, ...]
     robustness: Robustness
     checks: tuple[Check, ...]
+    collapses: tuple[Collapse, ...] | None  # None if the trivial predictor's scores are not known
+    bills: Mapping[str, Bill]  # the price of an answer about each candidate
 
     @property
     def one_score(self) -> bool:
@@ -155,6 +159,8 @@ def find(folder: Folder) -> Findings:
         front=front(folder, judgments),
         robustness=robustness(folder, judgments, common),
         checks=checks(folder, judgments),
+        collapses=collapses(folder),
+        bills=bills(folder, judgments),
     )
 
 

@@ -18,7 +18,7 @@ from evalbench.record.skill import best_possible
 from evalbench.report.analysis.pairs import Contrast, common_scores
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
-from evalbench.statistics.decisions import Evidence, decide
+from evalbench.statistics.decisions import Evidence, Rule, decide
 from evalbench.statistics.design import Challenger, Design, failures, used
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.judging import Verdict, judge
@@ -126,7 +126,7 @@ def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: s
         counted=tuple(not workload.generated for workload in evaluation.workloads.values()),
         floors=_floors(folder, common is SKILL),
         alpha=1 - evaluation.confidence,
-        num_pilot=folder.num_pilot,
+        looks=evaluation.looks,
         one_score=_one_score(folder),
         tuned=evaluation.tuned,
         tuning_parity=evaluation.tuning_parity,
@@ -257,22 +257,17 @@ def _all_pairs(
             nan = math.nan
             outcomes.append(PairOutcome(names[i], names[j], nan, nan, nan, Quality.INCONCLUSIVE))
             continue
-        pilot = None
-        if design.num_pilot is not None:
-            early = [index for index, seed in enumerate(d.seeds) if seed < design.num_pilot]
-            pilot = np.isfinite(d.values[early]).sum(axis=0).astype(float)[None]
+        use = used(design)
         evidence = Evidence(
-            d.means[None],
-            np.nan_to_num(d.sds(None if pilot is None else [s for s in d.seeds if s < (design.num_pilot or 0)]))[None],
-            np.array(d.counts)[None],
-            rho=design.rho,
-            num_pilot=pilot,
-            floors=design.floors,
-            lost=failures(decided, -1)[None],
-            won=failures(decided, 1)[None],
+            d.means[None, use],
+            np.nan_to_num(d.sds)[None, use],
+            np.array(d.counts)[None, use],
+            rho=design.rho[use],
+            floors=design.floors[use],
+            lost=failures(decided, -1)[None, use],
+            won=failures(decided, 1)[None, use],
         )
-        counted = np.array(design.counted)
-        decisions = decide(evidence, design.rope, counted=counted, alpha=design.alpha / len(pairs))
+        decisions = decide(evidence, Rule(design.rope, design.alpha / len(pairs), by_set=design.one_score))
         side = int(decisions.by_failures[0]) or int(decisions.low[0] > 0) - int(decisions.high[0] < 0)
         beats[i, j], beats[j, i] = side > 0, side < 0
         ends = (float(decisions.mean[0]), float(decisions.low[0]), float(decisions.high[0]))

@@ -198,3 +198,10 @@ def p_value(value: float) -> str:
     if math.isnan(value):
         return "–"
     return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
+
+
+def span_of_time(seconds: float) -> str:
+    """Return a time in the largest fitting unit: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"

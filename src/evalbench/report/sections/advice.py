@@ -11,20 +11,35 @@ from evalbench.report.analysis.cost import Matched
 from evalbench.report.analysis.findings import Findings, JudgedFindings, searched
 from evalbench.report.render.units import counted, flops, listed, percent, plural, ratio, times
 from evalbench.report.sections import tuning
+from evalbench.report.sections.generality import named_words, on_these_rows, price, second_verdict, watch
+from evalbench.statistics.design import used
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
+RINGS = (Recommendation.ADOPT, Recommendation.TRIAL, Recommendation.ASSESS, Recommendation.HOLD)
+
 
 def scope(findings: JudgedFindings) -> str:
-    """Return the scope of the verdicts: `5 data sets (10 seeds each)`."""
-    evaluation = findings.evaluation
-    seeds = f"({_seeds(findings)})"
-    if len(findings.data_sets) > 1:
-        return f"{plural(len(findings.data_sets), 'data set')} {seeds}"
-    if findings.data_sets:
-        return f"{code(findings.data_sets[0])} {seeds}"
-    names = listed([code(name) for name in evaluation.workloads])
-    return f"generated data alone, {names} {seeds}"
+    """Return what the first verdict is about: `new rows of these 5 data sets (10 seeds each)`."""
+    return f"{rows_of(findings)}{where_words(findings)} ({_seeds(findings)})"
+
+
+def where_words(findings: JudgedFindings) -> str:
+    """Return the workloads of the first verdict: `these 5 data sets`."""
+    names = [list(findings.units)[index] for index in used(findings.judged.design)]
+    if findings.one_score:
+        return f"data sets like these {len(names)}"
+    if not findings.data_sets:
+        return f"generated data alone, {listed([code(name) for name in names])}"
+    kind = "workloads" if set(names) - set(findings.data_sets) else "data sets"
+    return f"these {len(names)} {kind}" if len(names) > 1 else code(names[0])
+
+
+def rows_of(findings: JudgedFindings) -> str:
+    """Return which rows the first verdict is about, as words before the workloads; empty if data sets are the unit."""
+    if findings.one_score:
+        return ""
+    return "new rows of "
 
 
 def _seeds(findings: JudgedFindings) -> str:
@@ -37,11 +52,11 @@ def _seeds(findings: JudgedFindings) -> str:
     return f"{number} {one if high == 1 else many}" + (" each" if len(findings.data_sets) > 1 else "")
 
 
-def sentences(findings: JudgedFindings) -> list[str]:
-    """Return a sentence for each technique but the baseline, in the order of the table."""
+def said(findings: JudgedFindings) -> list[list[str]]:
+    """Return the lines about each technique but the baseline, in the order of the table; the first decides."""
     verdicts = {verdict.challenger: verdict for verdict in findings.judged.verdicts}
     others = [name for name in order(findings) if name != findings.judged.baseline]
-    return [sentence(findings, verdicts[name]) if name in verdicts else _unjudged(findings, name) for name in others]
+    return [lines(findings, verdicts[name]) if name in verdicts else [_unjudged(findings, name)] for name in others]
 
 
 def _unjudged(findings: JudgedFindings, name: str) -> str:
@@ -65,28 +80,9 @@ def order(findings: JudgedFindings) -> list[str]:
     return sorted(findings.evaluation.techniques, key=lambda n: (n not in known, judged.ranks[n]))
 
 
-def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
-    """Return the verdict on one technique, from the template."""
-    unit, baseline = findings.common, str(findings.evaluation.baseline)
-    effect = verdict.effect
-    rope = f"ROPE ±{unit.size(findings.judged.design.rope)}"
-    if effect.computed:
-        interval = f"{percent(effect.confidence)} CI {' to '.join(unit.end_texts(effect.low, effect.high))}; {rope}"
-    else:
-        interval = f"no interval: {effect.why_not}; {rope}"
-    size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval})"
-    pairs = verdict.wins + verdict.ties + verdict.losses
-    wins = f"better in {verdict.wins} of {plural(pairs, 'pair')}"
-    recommendation = f"**{verdict.recommendation}**"
-    caps = listed(list(dict.fromkeys(cap.reason for cap in verdict.advice.caps)))
-    limited = ""
-    if verdict.recommendation in (Recommendation.INVALID, Recommendation.INSUFFICIENT) and caps:
-        limited = f" ({reason_invalid(findings, verdict) or caps})"
-    elif caps:
-        limited = f" (at most {verdict.recommendation}: {caps})"
-    parts = [
-        f"On {scope(findings)}, {code(verdict.challenger)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}.",
-        f"{verdict.quality} ({_why(findings, verdict)}), cost {verdict.cost_class} → {recommendation}{limited}.",
+def lines(findings: JudgedFindings, verdict: Verdict) -> list[str]:
+    """Return the verdict on one technique, then the second verdict, then what else is known, a line each."""
+    remarks = [
         _failures(findings, verdict),
         _unmatched(findings, verdict),
         _budget(findings),
@@ -94,24 +90,54 @@ def sentence(findings: JudgedFindings, verdict: Verdict) -> str:
         *(_matched(findings, match) for match in findings.matched if match.candidate == verdict.challenger),
         _survivors(findings, verdict),
         _conditional(findings, verdict),
-        next_step(findings, verdict),
         _sensitive(verdict),
     ]
-    return " ".join(part for part in parts if part)
+    found = [
+        first_verdict(findings, verdict),
+        second_verdict(findings, verdict),
+        on_these_rows(findings, verdict),
+        *watch(findings, verdict),
+        " ".join(remark for remark in remarks if remark),
+        " ".join(text for text in (next_step(findings, verdict), price(findings, verdict)) if text),
+    ]
+    return [line for line in found if line]
 
 
-def _why(findings: JudgedFindings, verdict: Verdict) -> str:
-    """Say what the class means, and that failures or a vote decided, if the interval did not."""
-    words = verdict.quality.words
+def first_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
+    """Return the verdict on the workloads of the evaluation."""
+    unit, baseline = findings.common, str(findings.evaluation.baseline)
+    effect = verdict.effect
+    rope = f"ROPE ±{unit.size(findings.judged.design.rope)}"
+    if effect.computed:
+        interval = f"{percent(effect.confidence)} CI {' to '.join(unit.end_texts(effect.low, effect.high))}; {rope}"
+    else:
+        interval = f"no interval: {_no_interval(verdict)}; {rope}"
+    size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval})"
+    pairs = verdict.wins + verdict.ties + verdict.losses
+    wins = f"better in {verdict.wins} of {plural(pairs, 'pair')}"
+    caps = listed(list(dict.fromkeys(cap.reason for cap in verdict.advice.caps)))
+    limited = ""
+    if verdict.recommendation in (Recommendation.INVALID, Recommendation.INSUFFICIENT) and caps:
+        limited = f" ({reason_invalid(findings, verdict) or caps})"
+    elif caps:
+        limited = f" (at most {verdict.recommendation}: {caps})"
+    where = f" on {where_words(findings)}" if verdict.recommendation in RINGS else ""
+    return (
+        f"On {scope(findings)}, {code(verdict.challenger)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}."
+        f" {verdict.quality} ({_why(verdict)}), cost {verdict.cost_class}"
+        f" → **{verdict.recommendation}**{where}{limited}."
+    )
+
+
+def _no_interval(verdict: Verdict) -> str:
+    return verdict.effect.why_not if verdict.recommendation is not Recommendation.INSUFFICIENT else "too few pairs"
+
+
+def _why(verdict: Verdict) -> str:
+    """Say what the class means, which workloads are named, and that failures decided, if they did."""
     if verdict.failures.side and verdict.recommendation is not Recommendation.INVALID:
         return f"{'works' if verdict.failures.side > 0 else 'fails'} where the other does not, whatever the scores"
-    effect, rope = verdict.effect, findings.judged.design.rope
-    decided = {Quality.BETTER: effect.low > 0, Quality.INFERIOR: effect.high < -rope}
-    if decided.get(verdict.quality, True):
-        return words
-    claim = Quality.SUPERIOR if verdict.quality is Quality.BETTER else Quality.INFERIOR
-    vote = f"the mean does not decide, but at least half of the data sets are {claim} and none says the opposite"
-    return f"{words}; {vote}"
+    return "; ".join([verdict.quality.words, *named_words(verdict.better_on, verdict.worse_on)])
 
 
 def _failures(findings: JudgedFindings, verdict: Verdict) -> str:
@@ -215,36 +241,33 @@ def _conditional(findings: JudgedFindings, verdict: Verdict) -> str:
 
 def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
     """Return the next step, in one sentence."""
-    step, effect, unit = verdict.next_step, verdict.effect, findings.common
+    step = verdict.next_step
     if verdict.recommendation is Recommendation.INVALID:
         if findings.evaluation.foreign:
             return "Next: add the missing scores to the table."
         return "Next: run the missing trials again. The same command runs only those."
     if verdict.recommendation is not Recommendation.INSUFFICIENT:
         return _confirm(verdict)
-    within = f"any true difference lies in {unit.span(effect.low, effect.high)}"
-    have = verdict.num_pairs
+    if step.what == "look":
+        return f"Next: the look at {step.count} seeds."
     if step.what == "seeds":
-        if findings.evaluation.num_studies > 1:
-            more = plural(step.count, "more study", "more studies")
-            return f"Next: run {more} (search.num_studies={have + step.count}), once, then decide."
-        return f"Next: run {plural(step.count, 'more seed')} (num_seeds={have + step.count}), once, then decide."
+        by_study = findings.evaluation.num_studies > 1
+        number = plural(step.count, "study", "studies") if by_study else plural(step.count, "seed")
+        key = "search.num_studies" if by_study else "num_seeds"
+        new = "" if findings.evaluation.foreign else f" (evaluation.name=OTHER {key}={step.count})"
+        return f"Next: a new evaluation with {number}{new}."
     if step.what == "datasets":
-        if findings.one_score:
-            return f"Next: add {plural(step.count, 'data set')}."
-        reason = "the effect varies more between data sets than seeds could average out"
-        return f"Next: add {plural(step.count, 'data set')}, not seeds: {reason}."
+        if not step.count:
+            return "No number of data sets below 500 would settle it."
+        return f"Next: add {plural(step.count - verdict.num_datasets, 'data set')}."
     if step.what == "rows":
-        return f"Not resolvable: more rows or more data sets, not more seeds; {within}."
+        ends = findings.common.span(verdict.effect.low, verdict.effect.high)
+        return f"Next: more rows or more data sets, not more seeds; any true difference lies in {ends}."
     if step.what == "failures":
         return f"Next: find out why runs of {code(verdict.challenger)} fail."
     if step.what == "spread" and _none_works(findings, verdict):
         return "All runs of both failed. There is nothing to compare before one of them works."
-    if step.what == "spread":
-        return "All pairs differ by the same amount. Check that the runs are not copies of each other."
-    things = "seeds" if len(findings.data_sets) < 2 else "data sets"
-    why = f"it would take more than {step.count} {things}" if step.count else "seeds are added once only"
-    return f"Not resolvable within budget ({why}): {within}."
+    return "All pairs differ by the same amount. Check that the runs are not copies of each other."
 
 
 def _none_works(findings: JudgedFindings, verdict: Verdict) -> bool:
@@ -256,12 +279,12 @@ def _confirm(verdict: Verdict) -> str:
     if verdict.recommendation is Recommendation.HOLD:
         return "Next: nothing. There is no reason to switch."
     steps = []
+    if verdict.quality is Quality.MIXED:
+        steps.append("choose by data set")
     if verdict.cost_class is CostClass.UNCLEAR:
         steps.append("measure the cost in isolation")
     if not verdict.guards.tuned:
         steps.append("tune both sides alike")
-    if verdict.num_datasets < 6:
-        steps.append(f"add {plural(6 - verdict.num_datasets, 'data set')}")
     if not verdict.guards.failures_ok or verdict.failures.side > 0:
         steps.append("find out why runs fail")
     return f"Next: {listed(steps)}." if steps else "Next: use it."

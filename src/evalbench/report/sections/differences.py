@@ -43,11 +43,6 @@ def how_differences(findings: Findings) -> str:
             if any(findings.rho.values())
             else "."
         )
-        + (
-            f" The seeds from {findings.folder.num_pilot} on were added once: intervals use the spread of those before."
-            if findings.folder.num_pilot is not None
-            else ""
-        )
         + " *Wins* counts the pairs that the first one won; P(better) is the probability to win a pair, with its exact"
         " interval (a tie counts half)." + family
     )

@@ -16,9 +16,9 @@ def how(findings: JudgedFindings) -> str:
     """Explain how a recommendation follows from the classes."""
     several = len(findings.data_sets) > 1
     overall = (
-        " Over several data sets the equal-weight mean decides. If it is INCONCLUSIVE, at least half of the data sets"
-        " decide, unless one says the opposite."
-        if several
+        " The mean over the data sets decides, each with the same weight. A data set is named if its own difference"
+        " holds after Holm's correction for all data sets and techniques. One named better and another worse is MIXED."
+        if several and not findings.one_score
         else ""
     )
     failures = (
@@ -91,7 +91,9 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
                     "sd": i.sd * unit.scale,
                     "pairs": i.count,
                     "confidence": i.confidence,
-                    "quality": str(effect.quality),
+                    "named": effect.named,
+                    "p_holm": effect.p,
+                    "share": effect.share,
                     "counted": effect.counted,
                     "overall_without_it": v.leave_one_out.get(effect.workload, math.nan) * unit.oriented,
                 }

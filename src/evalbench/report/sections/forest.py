@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -14,13 +15,16 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from evalbench.names import one_line, short
-from evalbench.report.analysis.differences import Difference, Overall
+from evalbench.report.analysis.differences import Difference
 from evalbench.report.analysis.findings import Findings, JudgedFindings
 from evalbench.report.render import style
 from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
 from evalbench.report.render.units import percent
 from evalbench.report.section import Chart, Section, always
+from evalbench.statistics.design import used
 from evalbench.statistics.intervals import Interval
+
+THESE, LIKE = "mean of these", "data sets like these"
 
 
 def caption(findings: Findings) -> str:
@@ -28,11 +32,7 @@ def caption(findings: Findings) -> str:
     rope = (
         ". Within the shaded ROPE the difference is too small to matter" if isinstance(findings, JudgedFindings) else ""
     )
-    thick = (
-        " Thin lines are the intervals that decide, thick ones hold for these rows only."
-        if any(findings.rho.values())
-        else ""
-    )
+    thick = " Thin lines are for new rows, thick ones hold for these rows only." if any(findings.rho.values()) else ""
     scales = " Scales differ between the panels." if len(findings.comparisons) > 1 else ""
     side = "Right" if findings.common.sign > 0 else "Left"
     return f"{side} of zero is better for the first of the two{rope}.{thick}{scales}"
@@ -71,23 +71,50 @@ def numbers(findings: Findings) -> pd.DataFrame:
                 "left_out": difference.num_left_out,
             }
         )
-    rows += [_overall_row(findings, overall, overall.interval) for overall in findings.overall if overall.interval]
+    rows += [
+        _mean_row(findings, comparison, mean)
+        for comparison in findings.comparisons
+        for mean in _means(findings, *comparison)
+    ]
     counts = ["pairs", "wins", "ties", "losses", "left_out"]
     return pd.DataFrame(rows).astype(dict.fromkeys(counts, "Int64"))
 
 
-def _overall_row(findings: Findings, overall: Overall, interval: Interval) -> dict[str, Any]:
-    low, high = findings.common.ends(interval.low, interval.high)
+@dataclass(frozen=True)
+class _Mean:
+    """A mean over the workloads, below them in a panel."""
+
+    label: str
+    interval: Interval
+    num_workloads: int
+    filled: bool  # it decides
+
+
+def _means(findings: Findings, candidate: str, comparator: str) -> list[_Mean]:
+    """Return the mean of the first verdict and that of the second, or the mean over the data sets."""
+    overall = next(o for o in findings.overall if (o.candidate, o.comparator) == (candidate, comparator))
+    like = [] if overall.interval is None else [_Mean(LIKE, overall.interval, len(overall.workloads), True)]
+    if not isinstance(findings, JudgedFindings) or findings.one_score:
+        return like
+    verdict = next((v for v in findings.judged.verdicts if v.challenger == candidate), None)
+    number = len(used(findings.judged.design))
+    if verdict is None or number < 2:
+        return like
+    return [_Mean(THESE, verdict.effect, number, True), *(replace(mean, filled=False) for mean in like)]
+
+
+def _mean_row(findings: Findings, comparison: tuple[str, str], mean: _Mean) -> dict[str, Any]:
+    low, high = findings.common.ends(mean.interval.low, mean.interval.high)
     return {
-        "workload": f"(all {len(overall.workloads)} data sets)",
-        "candidate": overall.candidate,
-        "comparator": overall.comparator,
+        "workload": f"({mean.label}: {mean.num_workloads})",
+        "candidate": comparison[0],
+        "comparator": comparison[1],
         "unit": findings.common.difference,
-        "mean": interval.mean * findings.common.oriented,
+        "mean": mean.interval.mean * findings.common.oriented,
         "low": low,
         "high": high,
-        "confidence": interval.confidence,
-        **_prediction(findings, overall.candidate),
+        "confidence": mean.interval.confidence,
+        **(_prediction(findings, comparison[0]) if mean.label == LIKE else {}),
     }
 
 
@@ -106,7 +133,8 @@ def _prediction(findings: Findings, candidate: str) -> dict[str, float]:
 def draw(findings: Findings) -> Figure:
     """Draw a panel per comparison: paired differences by workload with intervals, and the mean over data sets."""
     evaluation = findings.evaluation
-    num_rows = len(evaluation.workloads) + any(overall.interval is not None for overall in findings.overall)
+    means = [mean for comparison in findings.comparisons for mean in _means(findings, *comparison)]
+    num_rows = len(evaluation.workloads) + len({mean.label for mean in means})
     figure, axes = style.panels(len(findings.comparisons), 1.0 + 0.27 * num_rows)
     for index, (axis, comparison) in enumerate(zip(axes, findings.comparisons, strict=True)):
         _forest(axis, findings, *comparison)
@@ -122,9 +150,13 @@ def draw(findings: Findings) -> Figure:
     handles.append(Line2D([], [], color="black", marker="o", ms=5, lw=0 if alone else 1.4, label=mean))
     if any(findings.rho.values()):
         handles.append(Line2D([], [], color="black", lw=4.5, alpha=0.35, label="these rows only"))
-    if any(overall.interval is not None for overall in findings.overall):
-        overall = "mean over data sets" + (f", {level} interval" if alone else "")
-        handles.append(Line2D([], [], color="black", marker="D", ms=7, lw=2, label=overall))
+    for filled in (True, False):
+        mine = [mean for mean in means if mean.filled is filled]
+        if mine:
+            label = f"{'decides' if filled else 'second verdict'}, {percent(mine[0].interval.confidence)} interval"
+            face = "black" if filled else "white"
+            handles.append(Line2D([], [], color="black", marker="D", mfc=face, ms=7, lw=2, label=label))
+    if any(mean.label == LIKE for mean in means):
         handles.append(
             Line2D([], [], color="black", ls=(0, (2, 1.5)), lw=1.2, label="prediction interval, a new data set")
         )
@@ -140,13 +172,12 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
     for row, difference in enumerate(mine):
         _difference(axis, findings, difference, row, color)
     names = [style.wrapped(workload_label(findings.evaluation, d.workload)) for d in mine]
-    overall = next(o for o in findings.overall if (o.candidate, o.comparator) == (candidate, comparator))
-    if any(o.interval is not None for o in findings.overall):
-        index = len(mine)
-        names.append("mean over data sets")
-        axis.axhline(index - 0.5, color=style.GRAY, lw=0.6)
-        if overall.interval is not None:
-            _overall(axis, findings, overall.interval, candidate, index, color)
+    means = _means(findings, candidate, comparator)
+    for index, mean in enumerate(means, len(mine)):
+        names.append(mean.label)
+        _mean(axis, findings, mean, candidate, index, color)
+    if means:
+        axis.axhline(len(mine) - 0.5, color=style.GRAY, lw=0.6)
     axis.axvline(0, color="black", lw=0.9, zorder=1)
     if isinstance(findings, JudgedFindings):
         rope = findings.judged.design.rope * unit.scale
@@ -180,17 +211,28 @@ def _difference(axis: Axes, findings: Findings, difference: Difference, row: int
     axis.plot([common.mean * unit.oriented], [row], "o", ms=5, color=color, mec="white", mew=0.5, zorder=4)
 
 
-def _overall(axis: Axes, findings: Findings, interval: Interval, candidate: str, row: int, color: str) -> None:
-    """Draw the mean over the data sets with its interval, and the prediction for a new one."""
-    unit = findings.common
+def _mean(axis: Axes, findings: Findings, mean: _Mean, candidate: str, row: int, color: str) -> None:
+    """Draw a mean over the workloads with its interval, and the prediction for a new data set."""
+    unit, interval = findings.common, mean.interval
     verdicts = findings.judged.verdicts if isinstance(findings, JudgedFindings) else ()
     ahead = next((v.prediction for v in verdicts if v.challenger == candidate), (math.nan, math.nan))
-    if math.isfinite(ahead[0]):
+    if math.isfinite(ahead[0]) and mean.label == LIKE:
         axis.plot(unit.ends(*ahead), [row] * 2, color=color, ls=(0, (2, 1.5)), lw=1.2, zorder=2)
     if interval.computed:
         ends = unit.ends(interval.low, interval.high)
         axis.plot(ends, [row] * 2, "-", color=color, lw=2, solid_capstyle="butt", zorder=3)
-    axis.plot([interval.mean * unit.oriented], [row], "D", ms=7, color=color, mec="white", mew=0.5, zorder=4)
+    face = color if mean.filled else "white"
+    edge = "white" if mean.filled else color
+    axis.plot(
+        [interval.mean * unit.oriented],
+        [row],
+        "D",
+        ms=7,
+        color=face,
+        mec=edge,
+        mew=0.5 if mean.filled else 1.5,
+        zorder=4,
+    )
 
 
 def alt(findings: Findings) -> str:

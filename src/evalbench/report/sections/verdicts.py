@@ -12,7 +12,7 @@ from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import UNKNOWN, percent, ratio
 from evalbench.report.section import Section, numbers_of
-from evalbench.report.sections.advice import next_step, order, sentence, sentences, spent, work_cells
+from evalbench.report.sections.advice import lines, next_step, order, said, spent, work_cells
 from evalbench.statistics.judging import Verdict
 
 WORK = ("updates", "examples", "FLOPs")  # columns that a foreign table may know nothing of
@@ -22,7 +22,7 @@ def table(findings: JudgedFindings) -> str:
     """Return the table that decides: a row per technique, best rank first."""
     judged = findings.judged
     baseline = judged.baseline
-    base = ["", code(baseline), "*baseline*", "", "", "1", *work_cells(findings, baseline), "", ""]
+    base = ["", code(baseline), "*baseline*", "", "", "1", *work_cells(findings, baseline), "", "", ""]
     base[0] = str(judged.ranks[baseline])
     rows = []
     for name in order(findings):
@@ -33,16 +33,16 @@ def table(findings: JudgedFindings) -> str:
             rows.append(_verdict_row(findings, verdict))
         else:
             reason = "no pairs with the baseline"
-            rows.append(["–", code(name), "**INVALID**", reason, "", "–", *work_cells(findings, name), "", "0"])
+            rows.append(["–", code(name), "**INVALID**", reason, "", "–", *work_cells(findings, name), "", "", "0"])
     headers = [
         "rank", "technique", "recommendation",
-        f"effect ({plain(findings.common.difference)}) [{percent(findings.family)} CI]", "wins", "cost ratio", *WORK,
-        "data sets", "seeds",
+        f"effect ({plain(findings.common.difference)}) [{_level(findings)} CI]", "wins", "cost ratio", *WORK,
+        "other data sets", "data sets", "seeds",
     ]  # fmt: skip
     known = [
         index
         for index, name in enumerate(headers)
-        if name not in WORK or any(row[index] not in ("–", UNKNOWN) for row in rows)
+        if name not in (*WORK, "other data sets") or any(row[index] not in ("", "–", UNKNOWN) for row in rows)
     ]
     return markdown([headers[index] for index in known], [[row[index] for index in known] for row in rows], 3)
 
@@ -59,9 +59,23 @@ def _verdict_row(findings: JudgedFindings, verdict: Verdict) -> list[str]:
         f"{verdict.wins}/{pairs}{tied}",
         _ratio(verdict),
         *work_cells(findings, verdict.challenger),
+        _generality(verdict),
         str(verdict.num_datasets),
         "1" if findings.one_score else str(verdict.num_pairs),
     ]
+
+
+def _generality(verdict: Verdict) -> str:
+    general = verdict.generality
+    if general is None or not general.tested:
+        return "–"
+    return "generalizes" if general.shown else "not shown"
+
+
+def _level(findings: JudgedFindings) -> str:
+    """Return the level of the intervals that decide."""
+    levels = [verdict.effect.confidence for verdict in findings.judged.verdicts]
+    return percent(levels[0] if levels else findings.family)
 
 
 def _ratio(verdict: Verdict) -> str:
@@ -82,13 +96,13 @@ def how_to_read(findings: JudgedFindings) -> str:
     pairs = len(findings.judged.pairs)
     stricter = f". Ranks allow for all {pairs} pairs, so they are stricter than the verdicts" if pairs > 1 else ""
     unit = (
-        f"{plain(findings.common.difference)}, averaged over data sets of equal weight"
+        f"{plain(findings.common.difference)}, averaged over the data sets with equal weight"
         if len(findings.data_sets) > 1
         else ""
     )
     return (
         f"Effect: technique minus {baseline} in {unit or plain(findings.common.difference)}, with the"
-        f" {percent(findings.family)} interval{family}{findings.common.better}. A difference within ±{rope} (the ROPE,"
+        f" {_level(findings)} interval{family}{findings.common.better}. A difference within ±{rope} (the ROPE,"
         f" {source}) is too small to matter. Techniques that cannot be told apart share a rank{stricter}. Cost: time"
         f" relative to {baseline}."
     )
@@ -145,6 +159,14 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         **_spent(findings, v.challenger),
         "num_datasets": v.num_datasets,
         "num_pairs": v.num_pairs,
+        "better_on": "; ".join(v.better_on),
+        "worse_on": "; ".join(v.worse_on),
+        "quality_on_these_rows": "" if v.on_rows is None else str(v.on_rows.quality),
+        **_second_verdict(findings, v),
+        "look": v.looks.index + 1,
+        "stopped": v.looks.stopped or "",
+        **_prices(findings, v),
+        "between": v.between * scale,
         "caps": "; ".join(cap.reason for cap in v.advice.caps),
         "floor": v.floor * scale,
         "finest": v.finest * scale,
@@ -156,8 +178,23 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "next_count": v.next_step.count,
         "next": next_step(findings, v),
         "effect_without_failed": math.nan if other is None else other.effect.mean * unit.oriented,
-        "sentence": sentence(findings, v),
+        "sentence": " ".join(lines(findings, v)),
     }
+
+
+def _second_verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
+    unit, general = findings.common, v.generality
+    if general is None:
+        return {}
+    low, high = unit.ends(general.interval.low, general.interval.high)
+    said = "not tested" if not general.tested else "GENERALIZES" if general.shown else "NOT SHOWN"
+    return {"generality": said, "generality_low": low, "generality_high": high}
+
+
+def _prices(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
+    prices = vars(findings.bills[v.challenger])
+    needed = {name: price.needed for name, price in prices.items()}
+    return {**needed, **{f"trials_{name}": price.trials for name, price in prices.items() if price.needed is not None}}
 
 
 def _spent(findings: JudgedFindings, technique: str) -> dict[str, float]:
@@ -167,8 +204,8 @@ def _spent(findings: JudgedFindings, technique: str) -> dict[str, float]:
 
 def text(findings: JudgedFindings) -> str:
     """Return the table and the sentences."""
-    said = "\n".join(f"- {sentence}" for sentence in sentences(findings))
-    return f"{table(findings)}\n\n{how_to_read(findings)} {numbers_of('verdicts')}\n\n{said}"
+    items = [f"- {first}\n" + "".join(f"  - {line}\n" for line in rest) for first, *rest in said(findings)]
+    return f"{table(findings)}\n\n{how_to_read(findings)} {numbers_of('verdicts')}\n\n{''.join(items).rstrip()}"
 
 
 VERDICTS = Section(judged, text, {"verdicts": numbers})

@@ -1,0 +1,128 @@
+"""Beside the first verdict: data sets like these, exactly these rows, what to watch, and the price of an answer."""
+
+from __future__ import annotations
+
+import math
+
+from evalbench.names import code, plain
+from evalbench.report.analysis.collapsed import Collapse
+from evalbench.report.analysis.findings import JudgedFindings
+from evalbench.report.analysis.prices import Price
+from evalbench.report.render.units import listed, p_is, percent, plural, span_of_time
+from evalbench.statistics.judging import Verdict
+from evalbench.statistics.looks import Stop
+from evalbench.statistics.verdicts import Quality, Recommendation
+
+
+def second_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
+    """Say whether the effect generalizes to data sets like these; empty if the first verdict says so itself."""
+    general, unit = verdict.generality, findings.common
+    if general is None or verdict.recommendation is Recommendation.INVALID:
+        return ""
+    if not general.side:
+        return ""
+    if not general.tested:
+        return f"Data sets like these: not tested, since {plural(general.num_datasets, 'data set')} cannot show it."
+    interval = f"{percent(general.interval.confidence)} CI of the mean over data sets"
+    ends = f"{unit.change(general.interval.mean)} {unit.change_interval(general.interval)}, {interval}"
+    typical = ""
+    if general.typical is not None:
+        middle, p = general.typical
+        typical = f" The typical data set differs by {unit.change(middle)} (signed rank, p {p_is(p)})."
+    if general.shown:
+        limits = f" With care: {listed(list(general.limits))}." if general.limits else ""
+        return f"Data sets like these: GENERALIZES ({ends}).{limits}{typical}"
+    bill = findings.bills[verdict.challenger]
+    need = f"The sign would take {_sets(bill.datasets_for_sign)}, the ROPE {_sets(bill.datasets_for_rope)}."
+    return f"Data sets like these: NOT SHOWN ({ends}). {need}{typical}"
+
+
+def _sets(price: Price) -> str:
+    return "more than 500 data sets" if price.needed is None else plural(price.needed, "data set")
+
+
+def on_these_rows(findings: JudgedFindings, verdict: Verdict) -> str:
+    """Say what holds on exactly these rows, if that is another class."""
+    rows, unit = verdict.on_rows, findings.common
+    if rows is None or rows.quality is verdict.quality or not math.isfinite(rows.low):
+        return ""
+    ends = f"{' to '.join(unit.end_texts(rows.low, rows.high))} {plain(unit.difference)}"
+    said = "; ".join([rows.quality.words, *named_words(rows.better_on, rows.worse_on), ends])
+    return f"Exactly these rows: {rows.quality} ({said}). That says nothing about new rows."
+
+
+def named_words(better_on: tuple[str, ...], worse_on: tuple[str, ...]) -> list[str]:
+    """Return the workloads that are named: `worse on digits and moons`."""
+    sides = (("better on", better_on), ("worse on", worse_on))
+    return [f"{words} {listed([code(name) for name in names])}" for words, names in sides if names]
+
+
+def watch(findings: JudgedFindings, verdict: Verdict) -> list[str]:
+    """Return what may mislead: runs that collapsed, a workload that rules the interval, seeds that stopped early."""
+    return [line for line in (_stopped(findings, verdict), _collapsed(findings, verdict), _ruled(verdict)) if line]
+
+
+def _stopped(findings: JudgedFindings, verdict: Verdict) -> str:
+    looks = findings.evaluation.looks
+    if len(looks) < 2:
+        return ""
+    at = f"Look {verdict.looks.index + 1} of {len(looks)}, {plural(verdict.looks.num_seeds, 'seed')}"
+    if verdict.looks.stopped is None:
+        return f"{at}: open."
+    if verdict.looks.stopped is Stop.DECIDED:
+        return f"{at}: decided."
+    floor = findings.common.size(verdict.finest)
+    return f"{at}: stopped, since no number of seeds narrows the interval to less than ±{floor}."
+
+
+def _collapsed(findings: JudgedFindings, verdict: Verdict) -> str:
+    if findings.collapses is None:
+        return ""
+    sides = (verdict.challenger, findings.judged.baseline)
+    mine = [c for c in findings.collapses if c.technique in sides and c.workload in findings.data_sets]
+    if not mine:
+        return ""
+    uneven = {c.technique for c in mine} != set(sides)
+    warning = " Rare collapses of one side make errors up to twice as likely as stated." if uneven else ""
+    return f"Watch: {listed([_runs(c) for c in mine])}.{warning}"
+
+
+def _runs(c: Collapse) -> str:
+    diverged = f" ({c.diverged} diverged)" if c.diverged else ""
+    runs = f"{c.collapsed} of {plural(c.num_runs, 'run')} of {code(c.technique)} on {code(c.workload)}"
+    return f"{runs} ended no better than the trivial predictor{diverged}"
+
+
+def _ruled(verdict: Verdict) -> str:
+    shares = {effect.workload: effect.share for effect in verdict.sets if math.isfinite(effect.share)}
+    ruled = [name for name, share in shares.items() if share > 0.5 and len(shares) > 1]
+    if not ruled:
+        return ""
+    return f"Watch: {code(ruled[0])} carries {100 * shares[ruled[0]]:.0f} % of the squared standard error of the mean."
+
+
+def price(findings: JudgedFindings, verdict: Verdict) -> str:
+    """Return what an answer would cost, for a verdict that is open."""
+    if verdict.quality not in (Quality.INCONCLUSIVE, Quality.NON_INFERIOR) or not verdict.effect.computed:
+        return ""
+    bill = findings.bills[verdict.challenger]
+    if findings.one_score:
+        return ""
+    sign, rope = bill.seeds_for_sign, bill.seeds_for_rope
+    if sign.needed is None and rope.needed is None:
+        limit = findings.common.size(verdict.finest)
+        return f"No number of seeds will do: they narrow the interval to ±{limit} at most."
+    return f"Price of the sign, if the effect stays as it is: {_seeds(sign)}. Price of the ROPE: {_seeds(rope)}."
+
+
+def _seeds(price: Price) -> str:
+    if price.needed is None:
+        return "no number of seeds, only more rows or more data sets"
+    return f"{plural(price.needed, 'seed')} ({_effort(price)})"
+
+
+def _effort(price: Price) -> str:
+    if price.had:
+        return "there already"
+    time = f", about {span_of_time(price.seconds)} one after the other" if math.isfinite(price.seconds) else ""
+    return f"{plural(price.trials, 'more trial')}{time}"

@@ -1,0 +1,85 @@
+"""The first lines of a report: what to do, on what it holds, and how sure it is."""
+
+from __future__ import annotations
+
+from evalbench.names import code, plain
+from evalbench.report.analysis.findings import JudgedFindings, judged
+from evalbench.report.render.units import listed, percent
+from evalbench.report.section import Section
+from evalbench.report.sections.advice import order, rows_of, where_words
+from evalbench.statistics.judging import Verdict
+from evalbench.statistics.verdicts import Quality, Recommendation
+
+
+def text(findings: JudgedFindings) -> str:
+    """Return the summary."""
+    verdicts = {verdict.challenger: verdict for verdict in findings.judged.verdicts}
+    known = [verdicts[name] for name in order(findings) if name in verdicts]
+    unjudged = [name for name in order(findings) if name not in verdicts and name != findings.judged.baseline]
+    todo = [_todo(findings, verdict) for verdict in known] + [f"{code(name)} cannot be judged" for name in unjudged]
+    lines = [f"**What to do:** {'; '.join(todo)}.", f"**On what it holds:** {_scope(findings)}."]
+    lines += [f"**How sure:** {' '.join(_sure(findings, known))}"]
+    return "  \n".join(lines)  # two spaces: a line break
+
+
+def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
+    name, baseline = code(verdict.challenger), code(findings.judged.baseline)
+    quality = verdict.quality
+    size = f"{findings.common.change(verdict.effect.mean)} {plain(findings.common.difference)}"
+    where = listed([code(workload) for workload in verdict.worse_on]) if verdict.worse_on else ""
+    if verdict.recommendation is Recommendation.INSUFFICIENT:
+        why = {
+            "rows": "more rows or data sets can decide it, more seeds cannot",
+            "look": f"the next look is at {verdict.next_step.count} seeds",
+            "seeds": f"{verdict.next_step.count} seeds would decide it",
+            "datasets": f"{verdict.next_step.count} data sets would decide it",
+        }.get(verdict.next_step.what, "see below")
+        return f"leave {name} open ({size}; {why})"
+    if verdict.recommendation is Recommendation.INVALID:
+        return f"{name} cannot be judged"
+    reasons = {
+        Quality.SUPERIOR: f"better by more than the ROPE, {size}",
+        Quality.BETTER: f"better, {size}",
+        Quality.EQUIVALENT: f"practically the same, {size}",
+        Quality.MIXED: f"better on {listed([code(w) for w in verdict.better_on])}, worse on {where}",
+        Quality.NON_INFERIOR: f"not practically worse, {size}",
+        Quality.WORSE: f"worse, {size}",
+        Quality.INFERIOR: f"worse by more than the ROPE, {size}",
+    }
+    reason = reasons[quality]
+    if verdict.failures.side:
+        reason = f"{'it works' if verdict.failures.side > 0 else 'it fails'} where the other does not"
+    elif where and quality is not Quality.MIXED:
+        reason += f", worse on {where}"
+    if quality is Quality.EQUIVALENT and verdict.recommendation is Recommendation.ADOPT:
+        reason += ", and cheaper"
+    verbs = {
+        Recommendation.ADOPT: f"adopt {name}",
+        Recommendation.TRIAL: f"try {name}",
+        Recommendation.ASSESS: f"look closer at {name}",
+        Recommendation.HOLD: f"keep {baseline} rather than {name}",
+    }
+    return f"{verbs[verdict.recommendation]} ({reason})"
+
+
+def _scope(findings: JudgedFindings) -> str:
+    names = [code(name) for name in findings.data_sets]
+    which = f" ({listed(names)})" if 1 < len(names) <= 8 else ""
+    tuned = "with tuned settings" if findings.evaluation.tuned else "at default settings"
+    return f"{rows_of(findings)}{where_words(findings)}{which}, {tuned}"
+
+
+def _sure(findings: JudgedFindings, verdicts: list[Verdict]) -> list[str]:
+    alpha = percent(findings.judged.design.alpha)
+    sure = [f"at most {alpha} of such reports say anything wrong in the line above."]
+    tested = [verdict for verdict in verdicts if verdict.generality is not None and verdict.generality.side]
+    shown = [code(v.challenger) for v in tested if v.generality is not None and v.generality.shown]
+    missing = [code(v.challenger) for v in tested if v.generality is None or not v.generality.shown]
+    if shown:
+        sure.append(f"It generalizes to data sets like these for {listed(shown)}.")
+    if missing:
+        sure.append(f"Whether it holds on other data sets is not shown for {listed(missing)}.")
+    return sure
+
+
+SUMMARY = Section(judged, text)
