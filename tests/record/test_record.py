@@ -17,13 +17,15 @@ from report.conftest import make
 
 FIRST = Path(__file__).parents[1] / "data" / "version_0_1_0" / "report"
 WORDS = ["sentence", "next", "caps"]
+CHANGED = ["finest"]  # the test rows of a search are the same for all seeds: nothing is added to 1/n
 
 
 @pytest.mark.slow
 def test_a_folder_of_the_first_version_gives_the_verdicts_that_it_gave() -> None:
     report = read(FIRST)
-    expected = pd.read_csv(FIRST / "verdicts.csv").drop(columns=WORDS)
-    pd.testing.assert_frame_equal(report.verdicts.drop(columns=WORDS), expected, check_dtype=False, rtol=1e-8)
+    expected = pd.read_csv(FIRST / "verdicts.csv").drop(columns=WORDS + CHANGED)
+    found = report.verdicts.drop(columns=WORDS + CHANGED)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-8)
     assert len(report.frame("tuning_choices")) == 10
     (default,) = report.frame("default_verdicts").to_dict("records")  # as 0.1.0 wrote it
     assert (default["candidate"], default["quality"]) == ("adam", "INCONCLUSIVE")

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,11 @@ import pytest
 
 from evalbench.errors import TableError
 from evalbench.record.foreign import KNOWN, Options, load_table
+from evalbench.record.repetitions import RowScope
 from evalbench.record.schema import RESERVED
 from evalbench.report.__main__ import main
 from evalbench.report.analysis.findings import JudgedFindings, find
+from evalbench.report.analysis.scope import scope_of
 from evalbench.report.sections import advice
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 from report.conftest import with_verdicts
@@ -398,6 +401,61 @@ def test_a_file_that_is_no_table_is_refused(
     file.write_bytes(content)
     assert main([str(file), "--baseline", "sgd", "--out", str(tmp_path / "out")]) == 2
     assert message in capsys.readouterr().err
+
+
+UNITS = [  # what is declared, columns num_train and num_test, rho, what the interval speaks of
+    ({}, (80, 20), 0.0, RowScope.UNKNOWN),  # never a silent 0: the scope says that it is not known
+    ({"unit": "split"}, (80, 20), 0.25, RowScope.NEW_ROWS),
+    ({"unit": "split"}, None, 0.0, RowScope.UNKNOWN),
+    ({"unit": "fold"}, (90, 10), 1 / 9, RowScope.NEW_ROWS),
+    ({"unit": "fold", "folds": 5}, None, 1 / 4, RowScope.NEW_ROWS),
+    ({"unit": "seed"}, (80, 20), 0.0, RowScope.THESE_ROWS),
+    ({"unit": "run"}, None, 0.0, RowScope.THESE_ROWS),
+    ({"unit": "item"}, None, 0.0, RowScope.NEW_ROWS),
+]
+
+
+@pytest.mark.parametrize(("declared", "rows", "rho", "scope"), UNITS)
+def test_what_the_rows_repeat_says_what_they_share(
+    tmp_path: Path, declared: dict[str, Any], rows: tuple[int, int] | None, rho: float, scope: RowScope
+) -> None:
+    runs = table(5) if rows is None else table(5).assign(num_train=rows[0], num_test=rows[1])
+    folder = load_table(written(tmp_path, runs), Options("sgd", "accuracy", **declared))
+    found = scope_of(folder.evaluation, folder.results)
+    assert found.rho == pytest.approx(dict.fromkeys("abcdef", rho))
+    assert set(found.rows.values()) == {scope} == {found.words}
+
+
+def test_the_narrowest_scope_is_that_of_all_workloads(tmp_path: Path) -> None:
+    rows = table(5).assign(num_train=80.0, num_test=lambda t: np.where(t["workload"] == "b", np.nan, 20.0))
+    folder = load_table(written(tmp_path, rows), Options("sgd", "accuracy", unit="split"))
+    found = scope_of(folder.evaluation, folder.results)
+    assert (found.rows["a"], found.rows["b"], found.words) == (RowScope.NEW_ROWS, RowScope.UNKNOWN, RowScope.UNKNOWN)
+
+
+@pytest.mark.slow
+def test_the_report_says_what_a_row_is(tmp_path: Path) -> None:
+    asked = [str(written(tmp_path, table())), "--baseline", "sgd", "--metric", "accuracy", "--out", str(tmp_path)]
+    for unit, words in (
+        ([], "does not say what its rows repeat (`--unit`): the intervals hold for these rows only"),
+        (["--unit", "fold", "--folds", "5"], "A row is a fold of cross-validation: 0.25 is added to 1/n for the rows"),
+        (["--unit", "seed"], "A row is a seed, with the same test rows for all seeds: the intervals hold for these"),
+        (["--unit", "split"], "but num_train and num_test are not given: the intervals hold for these rows only"),
+    ):
+        assert main([*asked, *unit]) == 0
+        assert words in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_unit_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, table())
+    for unit, words in (
+        (["--unit", "fold"], "needs the number of folds of workload a: give it (--folds"),
+        (["--unit", "fold", "--folds", "1"], "folds must be a number from 2 on beside the unit fold, not 1"),
+        (["--unit", "seed", "--folds", "5"], "not 5 beside seed"),
+        (["--unit", "ms"], "unit must be one of split, seed, fold, run, item, not 'ms'"),
+    ):
+        assert main([str(file), "--baseline", "sgd", *unit, "--out", str(tmp_path / "out")]) == 2
+        assert words in capsys.readouterr().err
 
 
 def test_the_command_line_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

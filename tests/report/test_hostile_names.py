@@ -173,7 +173,7 @@ def test_every_field_of_a_table(tmp_path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(["data", f"a{ATTACK}", f"b{ATTACK}"])
         writer.writerows([f"d{place}{ATTACK}", 0.1 * place, 0.5] for place in range(6))
-    options = Options(f"a{ATTACK}", metric=f"m{ATTACK}", unit=ATTACK, wide=True)
+    options = Options(f"a{ATTACK}", metric=f"m{ATTACK}", score_unit=ATTACK, wide=True)
     check(Report(find(load_table(wide, options))).markdown, tmp_path)
 
 

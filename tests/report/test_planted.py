@@ -13,7 +13,7 @@ from evalbench.report.analysis.findings import Findings, JudgedFindings, find
 from evalbench.statistics.judging import NextStep
 from evalbench.statistics.verdicts import Quality, Recommendation
 
-OPTIONS = Options("sgd", "accuracy", rope=0.005)
+OPTIONS = Options("sgd", "accuracy", rope=0.005, unit="split")
 
 
 def runs(num_seeds: int, effect: float, noise: float, pilot: int | None = None, **columns: float) -> pd.DataFrame:

@@ -123,7 +123,7 @@ def test_test_rows_that_the_data_set_gives_are_described_as_what_they_are(tmp_pa
     for words in (
         "- Splits: `wine` has the same 20 test rows for every seed, given by the data set; 20 % of its 100 rows",
         "20 % test of the rows of the other workloads, drawn anew for each of 4 seeds (root seed 0).",
-        "All trials of `wine` are tested on the same rows, which the data set gives: the scores are about",
+        "All trials of `wine` are tested on the same rows, which the data set gives: the intervals hold for these test",
         "Every seed redraws its split of `digits` from one pool of rows",
         "Own code, by hashes of its syntax trees and versions of packages: `own.Net` (`own` 00ff, `made` 1.0).",
     ):

@@ -12,6 +12,7 @@ from evalbench import programs
 from evalbench.comparison.changes import Change, Comparison, compare
 from evalbench.names import one_line, plain
 from evalbench.record.foreign import Options, positive_number
+from evalbench.record.repetitions import UNITS
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import percent, ratio, signed
 
@@ -27,7 +28,10 @@ def _main(arguments: Sequence[str] | None) -> int:
     asked = _parser().parse_args(arguments)
     options = None
     if asked.baseline is not None:
-        options = Options(asked.baseline, asked.metric, asked.direction, rope=asked.rope, wide=asked.wide)
+        options = Options(
+            asked.baseline, asked.metric, asked.direction, rope=asked.rope, wide=asked.wide, unit=asked.unit,
+            folds=asked.folds,
+        )  # fmt: skip
     comparison = compare(asked.old, asked.new, options)
     print(text(comparison))
     if not asked.gate:
@@ -96,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wide", action="store_true", help="lone tables: a column per technique")
     parser.add_argument("--metric", default="score", help="lone tables: what the score is")
     parser.add_argument("--direction", default="maximize", choices=("maximize", "minimize"))
+    parser.add_argument("--unit", metavar="|".join(UNITS), help="lone tables: what a row repeats")
+    parser.add_argument("--folds", type=int, help="lone tables: the number of folds, with --unit fold")
     parser.add_argument("--rope", type=positive_number, help="lone tables: the smallest difference that matters")
     return parser
 

@@ -99,6 +99,8 @@ class Declaration:
         int, ...
     ] = ()  # the numbers of seeds after which it is judged; one look at `num_seeds` if not declared
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
+    unit: str | None = None  # what the rows of a foreign table repeat, a key of `UNITS`; None: not said
+    folds: int | None = None  # the number of folds, if the unit is `fold` and the user gave it
 
     def __post_init__(self) -> None:
         """Make all seeds one look if no looks were declared."""

@@ -15,6 +15,7 @@ from pandas.api.types import is_string_dtype
 from evalbench.errors import TableError
 from evalbench.record.declared import ROPE, Declaration, Workload, default_question
 from evalbench.record.folder import Folder, pilot_of
+from evalbench.record.repetitions import check_unit
 from evalbench.record.schema import COSTS, REFERENCES, STATES, TRIVIAL
 from evalbench.record.skill import skill_scales
 from evalbench.record.tables import finite, header_of, no_column_of_ours, once, only, positive, read_table, typed
@@ -38,11 +39,13 @@ class Options:
     baseline: str
     metric: str = "score"
     direction: str = "maximize"
-    unit: str = ""
+    score_unit: str = ""
     rope: float | None = None
     question: str | None = None
     wide: bool = False
     tuned: bool = False  # both sides were tuned with the same budget
+    unit: str | None = None  # what a row repeats, a key of `UNITS`
+    folds: int | None = None
     command: str = ""
 
 
@@ -106,6 +109,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     Raises:
         TableError: the table cannot be evaluated; the message is one line.
     """
+    check_unit(options.unit, options.folds)
     table = _completed(_long(source, table) if options.wide else table, options)
     factors = _factors(source, table)
     results, curves = _without_curves(table, list(factors))
@@ -117,6 +121,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     workloads = {workload: _workload(workload, results) for workload in dict.fromkeys(results["workload"])}
     evaluation = _evaluation(name, options, techniques, workloads, factors, results)
     _common_seeds(source, evaluation, results)
+    _known_folds(source, evaluation, results)
     _one_unit(source, whole, evaluation, references)
     indices = {technique: index for index, technique in enumerate(techniques)}
     order = results.assign(_t=results["technique"].map(indices), _w=results["workload"].map(list(workloads).index))
@@ -167,7 +172,7 @@ def _completed(table: pd.DataFrame, options: Options) -> pd.DataFrame:
         "state": "COMPLETE",
         "metric": options.metric,
         "direction": options.direction,
-        "unit": options.unit or (FRACTION if options.metric in SHARES and _within_one(table) else ""),
+        "unit": options.score_unit or (FRACTION if options.metric in SHARES and _within_one(table) else ""),
     }
     for name, value in defaults.items():
         if name not in table.columns:
@@ -355,6 +360,8 @@ def _evaluation(
         rope_declared=options.rope is not None,
         tuning={"parity": True} if options.tuned else None,
         foreign=True,
+        unit=options.unit,
+        folds=options.folds,
     )
 
 
@@ -369,6 +376,17 @@ def _common_seeds(source: str, evaluation: Declaration, results: pd.DataFrame) -
                     f"{source}: {name} and {evaluation.baseline} have no seed in common on workload {workload}:"
                     " give runs that belong together the same seed"
                 )
+
+
+def _known_folds(source: str, evaluation: Declaration, results: pd.DataFrame) -> None:
+    """Refuse folds of which neither the rows nor the number is known."""
+    known = results["num_test"].notna() & results["num_train"].notna()
+    lacking = [name for name in evaluation.workloads if name not in set(results.loc[known, "workload"])]
+    if evaluation.unit == "fold" and evaluation.folds is None and lacking:
+        raise TableError(
+            f"{source}: the unit fold needs the number of folds of workload {lacking[0]}: give it (--folds, or folds="
+            " in Python), or columns num_train and num_test"
+        )
 
 
 def _one_unit(source: str, whole: Path | None, evaluation: Declaration, references: pd.DataFrame) -> None:

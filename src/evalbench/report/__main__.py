@@ -16,6 +16,7 @@ from evalbench import programs
 from evalbench.errors import TableError
 from evalbench.names import from_cell, short
 from evalbench.record.foreign import NO_KEYS, Options, load_table, positive_number
+from evalbench.record.repetitions import UNITS
 from evalbench.record.tables import header_of
 from evalbench.report.analysis.findings import find
 from evalbench.report.api import Report, write
@@ -94,7 +95,11 @@ def _write_folder(asked: argparse.Namespace) -> Path:
 
 def _refuse_options_of_tables(asked: argparse.Namespace) -> None:
     unset = vars(_parser().parse_args([asked.source]))
-    extra = [name for name, value in vars(asked).items() if name not in ("index", "tracker") and value != unset[name]]
+    extra = [
+        name.replace("_", "-")
+        for name, value in vars(asked).items()
+        if name not in ("index", "tracker") and value != unset[name]
+    ]
     if extra:
         these = ", ".join(f"--{name}" for name in extra)
         raise TableError(f"{asked.source} is not a table that exists: {these} belongs to a CSV file of results")
@@ -112,11 +117,13 @@ def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Pa
         baseline=asked.baseline,
         metric=asked.metric,
         direction=asked.direction,
-        unit=asked.unit,
+        score_unit=asked.score_unit,
         rope=asked.rope,
         question=asked.question,
         wide=asked.wide,
         tuned=asked.tuned,
+        unit=asked.unit,
+        folds=asked.folds,
         command=shlex.join(["evalbench", "report", *given]),
     )
     return Report(find(load_table(table, options))).save(out)
@@ -152,7 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--wide", action="store_true", help="table: one row per workload, one column per technique")
     parser.add_argument("--metric", default="score", help="table: what the score is, such as accuracy")
     parser.add_argument("--direction", default="maximize", choices=("maximize", "minimize"))
-    parser.add_argument("--unit", default="", help="table: unit of the score, such as s or fraction")
+    parser.add_argument("--score-unit", default="", help="table: unit of the score, such as s or fraction")
+    parser.add_argument("--unit", metavar="|".join(UNITS), help="table: what a row repeats; intervals follow from it")
+    parser.add_argument("--folds", type=int, help="table: the number of folds, with --unit fold")
     parser.add_argument(
         "--rope", type=positive_number, help="table: the smallest difference that matters, declared beforehand"
     )

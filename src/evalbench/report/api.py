@@ -138,6 +138,8 @@ def judge(
     direction: str = "maximize",
     score_unit: str = "",
     rope: float | None = None,
+    unit: str | None = None,
+    folds: int | None = None,
     tuned: bool = False,
     wide: bool = False,
     question: str | None = None,
@@ -147,18 +149,18 @@ def judge(
 
     Args:
         results: a row per technique, workload and seed (and setting of further columns, which are factors), or a wide
-            table: a row per workload with its name in the first column and one column of scores per technique. Known
-            columns are used too: `state` (COMPLETE, DIVERGED or FAILED), `metric`, `direction`, `unit`, `num_train`,
-            `num_test`, `cost_seconds`, `cost_flops`, `steps`, `step` (several steps of a trial are its curve) and
-            `message`. An index with names counts as columns.
+            table: a row per workload with its name in the first column and one column of scores per technique. Columns
+            that are known besides are listed in docs/tables.md. An index with names counts as columns.
         baseline: the technique that all others are compared with.
         technique, workload, score: the columns that hold them.
         seed: the column by which runs are paired within a workload; None for one run per technique and workload.
-        metric: what the score is, such as `accuracy`; by default the name of its column.
+        metric, score_unit: what the score is, such as `accuracy` (by default the name of its column), and its unit.
         direction: `maximize`, or `minimize` if lower is better; a column `direction` counts more.
-        score_unit: unit of the score, such as `s`; a column `unit` counts more.
-        rope: the smallest difference that matters, in the unit of the score (0.005 for half a point of accuracy); the
-            region of practical equivalence is twice as wide. Needed unless all scores lie between 0 and 1.
+        rope: the smallest difference that matters, in the unit of the score (0.005 for half a point of accuracy).
+            Needed unless all scores lie between 0 and 1.
+        unit: what a row repeats: `split`, `seed`, `fold`, `run` or `item` (docs/tables.md), from which the intervals
+            follow. None if nobody knows: the intervals then hold for these rows only.
+        folds: the number of folds, if `unit` is `fold` and the table has no `num_train` and `num_test`.
         tuned: all techniques were tuned with the same budget.
         wide: a column of scores per technique.
         question: the question that the report answers.
@@ -172,7 +174,7 @@ def judge(
     if not wide:
         results = _renamed(results, {technique: "technique", workload: "workload", seed: "seed", score: "score"})
     metric = metric or ("score" if wide else str(score))
-    options = Options(str(baseline), metric, direction, score_unit, rope, question, wide, tuned)
+    options = Options(str(baseline), metric, direction, score_unit, rope, question, wide, tuned, unit, folds)
     return Report(find(frame_to_folder(name, results, options)))
 
 

@@ -9,6 +9,8 @@ import numpy as np
 
 from evalbench.record.declared import Declaration
 from evalbench.record.folder import Folder
+from evalbench.record.repetitions import RowScope
+from evalbench.report.analysis.scope import scope_of
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.statistics.design import used
 from evalbench.statistics.judging import Verdict
@@ -30,7 +32,7 @@ def checks(folder: Folder, judged: Judgment) -> tuple[Check, ...]:
         _complete(judged),
         _pairing(judged),
         _outliers(judged),
-        _independence(folder.evaluation, judged),
+        _independence(folder, judged),
         _different_data(folder.evaluation),
         _failures(folder),
         _floors(folder.evaluation, judged),
@@ -72,19 +74,25 @@ def _outliers(judged: Judgment) -> Check:
     )
 
 
-def _independence(evaluation: Declaration, judged: Judgment) -> Check:
-    widened = bool((np.asarray(judged.design.rho)[used(judged.design)] > 0).any())
-    drawn, fixed = bool(evaluation.redrawn), len(evaluation.redrawn) < len(evaluation.workloads)
-    when = " or ".join(["every seed redraws its split"] * drawn + ["all trials share their test rows"] * fixed)
-    how = " or ".join(["splits are redrawn"] * drawn + ["test rows are shared"] * fixed)
-    return Check(
-        "seeds are independent",
-        f"test rows / training rows added to 1/n if {when}",
-        f"{how}: intervals of single data sets are widened"
-        if widened
-        else "test data are taken as fixed or fresh: nothing is added",
-        "yes" if widened or evaluation.foreign else "not checked",
-    )
+def _independence(folder: Folder, judged: Judgment) -> Check:
+    """State how repetitions share rows: declared in evalbench's own evaluations, by `--unit` in foreign tables."""
+    evaluation, results = folder.evaluation, folder.results
+    scope = scope_of(evaluation, results[results["score"].notna()])
+    what = "repetitions are independent, or the rows that they share are allowed for"
+    if judged.design.one_score:
+        return Check(what, "one score per data set", "nothing is repeated", "not checked")
+    names = [name for index, name in enumerate(evaluation.workloads) if index in used(judged.design)]
+    outcomes = {
+        RowScope.NEW_ROWS: "the rows that repetitions share widen the intervals"
+        if any(scope.rho.get(name, 0.0) for name in names)
+        else "repetitions share no rows",
+        RowScope.THESE_ROWS: "test rows are the same for all: intervals hold for them",
+        RowScope.UNKNOWN: "what rows repetitions share is not known: nothing is added",
+    }
+    kinds = {scope.rows[name] for name in names}
+    check = "unit that was declared for the table" if evaluation.foreign else "splits that were declared"
+    said = "; ".join(words for rows, words in outcomes.items() if rows in kinds)
+    return Check(what, check, said, "not known" if RowScope.UNKNOWN in kinds else "yes")
 
 
 def _different_data(evaluation: Declaration) -> Check:

@@ -22,6 +22,7 @@ from evalbench.report.analysis.differences import Difference, LevelEffect, Overa
 from evalbench.report.analysis.pairs import contrasts
 from evalbench.report.analysis.prices import Bill, bills
 from evalbench.report.analysis.robustness import Robustness, robustness
+from evalbench.report.analysis.scope import scope_of
 from evalbench.report.analysis.scores import Cost, LinearAhead, Score, costs, linear_ahead, scores
 from evalbench.report.analysis.targets import Milestones, milestones
 from evalbench.report.analysis.tuning import Tuned, tuned
@@ -37,7 +38,7 @@ class Findings:
     folder: Folder
     units: Mapping[str, Unit]  # of each workload
     common: Unit  # in which workloads are averaged and drawn side by side
-    rho: Mapping[str, float]  # num_test / num_train of each workload
+    rho: Mapping[str, float]  # added to 1/n, by workload; see `scope_of`
     family: float  # level of each paired interval, so that all of them hold together
     comparisons: tuple[tuple[str, str], ...]  # (candidate, comparator)
     data_sets: tuple[str, ...]  # workloads that count as data sets: those that were not generated
@@ -124,7 +125,7 @@ def find(folder: Folder) -> Findings:
         name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction, workload.words)
         for name, workload in evaluation.workloads.items()
     }
-    rho = _rho(measured)
+    rho = _rho(evaluation, measured)
     comparisons = _comparisons(folder)
     family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
     data_sets = tuple(name for name, workload in evaluation.workloads.items() if not workload.generated)
@@ -184,10 +185,8 @@ def _typical(measured: pd.DataFrame, workload: str) -> float:
     return float(scores.abs().median()) if len(scores) else math.nan
 
 
-def _rho(measured: pd.DataFrame) -> dict[str, float]:
-    shares = (measured["num_test"] / measured["num_train"]).groupby(measured["workload"]).mean()
-    shares = shares.fillna(0.0)  # a foreign table that does not say: its test data are taken as fixed or fresh
-    return {str(name): float(share) for name, share in shares.items()}
+def _rho(evaluation: Declaration, measured: pd.DataFrame) -> dict[str, float]:
+    return dict(scope_of(evaluation, measured).rho)
 
 
 def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:

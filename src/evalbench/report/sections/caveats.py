@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evalbench.names import code
+from evalbench.record.repetitions import UNITS
 from evalbench.report.analysis.findings import Findings, judged, searched
 from evalbench.report.analysis.scores import Score
 from evalbench.report.render.units import listed
@@ -22,10 +23,7 @@ def caveats(findings: Findings) -> list[str]:
         notes.append(
             "The techniques did unequal work (see the answer): a difference in score may come from that alone."
         )
-    if any(findings.rho.values()):
-        notes += _about_splits(findings)
-    elif evaluation.foreign:
-        notes.append("The table does not give numbers of training and test rows, so test data are taken as fresh.")
+    notes += _about_unit(findings) if evaluation.foreign else _about_splits(findings)
     notes += _about_seeds(findings)
     if any(_passes_bounds(findings, score) for score in findings.scores):
         notes.append("Some t intervals pass 0 or 100 %, because a t interval ignores the bounds of an accuracy.")
@@ -103,14 +101,13 @@ def _about_splits(findings: Findings) -> list[str]:
     if fixed:
         names = listed([code(name) for name in fixed])
         notes.append(
-            f"All trials of {names} are tested on the same rows, which the data set gives: the scores are about this"
-            " test set. The spread over seeds misses what other test rows would have changed."
-            f" {_allowance(findings, fixed)}"
+            f"All trials of {names} are tested on the same rows, which the data set gives: the intervals hold for these"
+            " test rows. The spread over seeds misses what other test rows would have changed."
         )
     if drawn and findings.tuned is not None:
         notes.append(
-            "All trials of a workload are tested on the same rows, and train on rows of one pool: their spread misses"
-            f" what other rows would have changed. {_allowance(findings, drawn)}"
+            "All trials of a workload are tested on the same rows, and train on rows of one pool: the intervals hold"
+            " for these test rows. Their spread misses what other rows would have changed."
         )
     elif drawn:
         of = f" of {listed([code(name) for name in drawn])}" if fixed else ""
@@ -122,11 +119,20 @@ def _about_splits(findings: Findings) -> list[str]:
     return notes
 
 
-def _allowance(findings: Findings, workloads: list[str]) -> str:
-    return (
-        f"The intervals add test rows / training rows (here {_rho(findings, workloads)}) to 1/n in its place, as for"
-        " splits that are redrawn (Nadeau and Bengio, 2003): an allowance, not an estimate."
-    )
+def _about_unit(findings: Findings) -> list[str]:
+    """Say what the rows of a foreign table repeat, and what follows."""
+    unit, widened = findings.evaluation.unit, [name for name, rho in findings.rho.items() if rho]
+    if findings.one_score:
+        return []
+    if unit is None:
+        return ["The table does not say what its rows repeat (`--unit`): the intervals hold for these rows only."]
+    row = f"A row is {UNITS[unit].meaning}"
+    if widened:
+        term = f"{_rho(findings, widened)} is added to 1/n for the rows that two of them share"
+        return [f"{row}: {term} (Nadeau and Bengio, 2003)."]
+    if unit == "split":
+        return [f"{row}, but num_train and num_test are not given: the intervals hold for these rows only."]
+    return [f"{row}: the intervals hold for {UNITS[unit].scope}, and nothing is added to 1/n."]
 
 
 def _rho(findings: Findings, workloads: list[str]) -> str:

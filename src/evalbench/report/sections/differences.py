@@ -56,12 +56,8 @@ def _better_side(findings: Findings) -> str:
 
 
 def _why_widened(findings: Findings) -> str:
-    evaluation = findings.evaluation
-    reasons = {
-        "every seed draws its split from the same rows": evaluation.redrawn,
-        "all trials share their test rows": evaluation.workloads.keys() - set(evaluation.redrawn),
-    }
-    return " or ".join(reason for reason, workloads in reasons.items() if workloads)
+    by_fold = findings.evaluation.unit == "fold"
+    return "folds share training rows" if by_fold else "every seed draws its split from the same rows"
 
 
 def common_unit(findings: Findings) -> str:
