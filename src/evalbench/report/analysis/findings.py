@@ -22,7 +22,7 @@ from evalbench.report.analysis.differences import Difference, LevelEffect, Overa
 from evalbench.report.analysis.pairs import contrasts
 from evalbench.report.analysis.prices import Bill, bills
 from evalbench.report.analysis.robustness import Robustness, robustness
-from evalbench.report.analysis.scope import scope_of
+from evalbench.report.analysis.scope import Scope, scope_of
 from evalbench.report.analysis.scores import Cost, LinearAhead, Score, costs, linear_ahead, scores
 from evalbench.report.analysis.targets import Milestones, milestones
 from evalbench.report.analysis.tuning import Tuned, tuned
@@ -38,7 +38,7 @@ class Findings:
     folder: Folder
     units: Mapping[str, Unit]  # of each workload
     common: Unit  # in which workloads are averaged and drawn side by side
-    rho: Mapping[str, float]  # added to 1/n, by workload; see `scope_of`
+    scope: Scope  # the rows that the intervals speak of, and what is added to 1/n
     family: float  # level of each paired interval, so that all of them hold together
     comparisons: tuple[tuple[str, str], ...]  # (candidate, comparator)
     data_sets: tuple[str, ...]  # workloads that count as data sets: those that were not generated
@@ -56,6 +56,11 @@ class Findings:
     def evaluation(self) -> Declaration:
         """Return the declared part of the evaluation."""
         return self.folder.evaluation
+
+    @property
+    def rho(self) -> Mapping[str, float]:
+        """Return the term that is added to 1/n, by workload."""
+        return self.scope.rho
 
     @property
     def one_score(self) -> bool:
@@ -125,7 +130,8 @@ def find(folder: Folder) -> Findings:
         name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction, workload.words)
         for name, workload in evaluation.workloads.items()
     }
-    rho = _rho(evaluation, measured)
+    scope = scope_of(evaluation, measured)
+    rho = scope.rho
     comparisons = _comparisons(folder)
     family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
     data_sets = tuple(name for name, workload in evaluation.workloads.items() if not workload.generated)
@@ -136,7 +142,7 @@ def find(folder: Folder) -> Findings:
         folder=folder,
         units=units,
         common=common,
-        rho=rho,
+        scope=scope,
         family=family,
         comparisons=comparisons,
         data_sets=data_sets,
@@ -166,7 +172,7 @@ def find(folder: Folder) -> Findings:
 
 
 def _tuned(
-    folder: Folder, common: Unit, rho: dict[str, float], comparisons: tuple[tuple[str, str], ...]
+    folder: Folder, common: Unit, rho: Mapping[str, float], comparisons: tuple[tuple[str, str], ...]
 ) -> Tuned | None:
     """Summarize the studies, with the verdicts that the default settings would have got on the same splits."""
     if not isinstance(folder, TunedFolder):
@@ -183,10 +189,6 @@ def _tuned(
 def _typical(measured: pd.DataFrame, workload: str) -> float:
     scores = measured.loc[measured["workload"] == workload, "score"]
     return float(scores.abs().median()) if len(scores) else math.nan
-
-
-def _rho(evaluation: Declaration, measured: pd.DataFrame) -> dict[str, float]:
-    return dict(scope_of(evaluation, measured).rho)
 
 
 def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:

@@ -79,7 +79,7 @@ class Tuned:
     defaults: Judgment | None  # the verdicts if nobody had tuned
 
 
-def tuned(folder: TunedFolder, in_skill: bool, level: float, rho: dict[str, float], defaults: Judgment | None) -> Tuned:
+def tuned(folder: TunedFolder, in_skill: bool, level: float, rho: Mapping[str, float], defaults: Judgment | None) -> Tuned:
     """Summarize the studies; `level` is that of each interval, `rho` widens the intervals of single workloads."""
     studies = folder.studies
     independent = str(folder.studies.search["sampler"]).endswith("RandomSampler")
@@ -127,7 +127,7 @@ def _finished(folder: TunedFolder) -> pd.DataFrame:
     return finished.reindex(list(folder.evaluation.techniques)).fillna(0)
 
 
-def _gains(folder: TunedFolder, in_skill: bool, level: float, rho: dict[str, float]) -> list[Gain]:
+def _gains(folder: TunedFolder, in_skill: bool, level: float, rho: Mapping[str, float]) -> list[Gain]:
     evaluation = folder.evaluation
     keys = ["technique", "workload", *evaluation.factors, "seed"]
     sides = [

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from evalbench.names import code, plain
+from evalbench.record.repetitions import RowScope
 from evalbench.report.analysis.cost import Matched
 from evalbench.report.analysis.findings import Findings, JudgedFindings, searched
 from evalbench.report.render.units import counted, flops, listed, percent, plural, ratio, times
@@ -39,7 +40,8 @@ def rows_of(findings: JudgedFindings) -> str:
     """Return which rows the first verdict is about, as words before the workloads; empty if data sets are the unit."""
     if findings.one_score:
         return ""
-    return "new rows of "
+    words = {RowScope.NEW_ROWS: "new rows of ", RowScope.THESE_ROWS: "the test rows of "}
+    return words.get(findings.scope.words, "these rows of ")
 
 
 def _seeds(findings: JudgedFindings) -> str:

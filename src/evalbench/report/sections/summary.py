@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evalbench.names import code, plain
+from evalbench.record.repetitions import RowScope
 from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render.units import listed, percent
 from evalbench.report.section import Section
@@ -66,7 +67,13 @@ def _scope(findings: JudgedFindings) -> str:
     names = [code(name) for name in findings.data_sets]
     which = f" ({listed(names)})" if 1 < len(names) <= 8 else ""
     tuned = "with tuned settings" if findings.evaluation.tuned else "at default settings"
-    return f"{rows_of(findings)}{where_words(findings)}{which}, {tuned}"
+    unit = findings.evaluation.unit
+    models = "; for these trained models" if unit == "item" else ""
+    unknown = findings.scope.words is RowScope.UNKNOWN and not findings.one_score
+    alone = (
+        "; nobody said whether the splits were redrawn (--unit), so nothing is claimed beyond them" if unknown else ""
+    )
+    return f"{rows_of(findings)}{where_words(findings)}{which}, {tuned}{models}{alone}"
 
 
 def _sure(findings: JudgedFindings, verdicts: list[Verdict]) -> list[str]:
