@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from evalbench.statistics.costs import Ratio
 from evalbench.statistics.design import Challenger, Design
 from evalbench.statistics.judging import NextStep, Verdict, judge
+from evalbench.statistics.looks import Looked, Stop
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.verdicts import Quality, Recommendation
 
@@ -31,38 +33,48 @@ def verdict(differences: Matrix, cost: Ratio = SAME, rho: float = 0.0, **changes
     return judge([challenger], replace(design, **changes), np.random.default_rng(0))[0]  # type: ignore[arg-type]
 
 
-def test_a_large_effect_on_many_data_sets_is_adopted() -> None:
+def test_a_large_effect_on_many_data_sets_is_adopted_and_generalizes() -> None:
     found = verdict(planted([0.02, 0.03, 0.025, 0.02, 0.03, 0.02], 0.005))
     assert (found.quality, found.recommendation) == (Quality.SUPERIOR, Recommendation.ADOPT)
     assert (found.num_datasets, found.num_pairs) == (6, 10)
-    assert found.second.p == 2 / 2**6
-    assert found.prediction[0] < found.effect.low
+    assert (found.second.name, found.second.p) == ("sign flips within data sets", 1 / (2**14 + 1))
+    assert found.better_on == ("w0", "w1", "w2", "w3", "w4", "w5")
+    assert found.generality is not None
+    assert found.generality.shown
+    assert found.generality.limits == ()
+    assert found.prediction[0] < found.generality.interval.low < found.effect.low
     assert not found.rope_sensitive
 
 
 def test_seeds_that_would_settle_it_do_settle_it() -> None:
-    pilot = verdict(planted(0.006, 0.008))
-    assert pilot.recommendation is Recommendation.INSUFFICIENT or pilot.quality is Quality.BETTER
     open_ = verdict(planted(0.0005, 0.01))
     assert open_.recommendation is Recommendation.INSUFFICIENT
-    assert open_.next_step == NextStep("seeds", 11)
-    settled = verdict(planted(0.0005, 0.01, 21), num_pilot=10)
-    assert settled.effect.high - settled.effect.low <= 2 * 0.005 + 1e-3
+    assert open_.next_step == NextStep("seeds", open_.prices.seeds_for_rope or 0)
+    settled = verdict(planted(0.0005, 0.01, open_.next_step.count))
+    assert settled.effect.high - settled.effect.low <= 2 * 0.005
+    assert verdict(planted(0.0005, 0.01, open_.next_step.count - 1)).effect.high > 0.0055
 
 
-def test_as_many_data_sets_as_advised_do_narrow_the_interval() -> None:
-    effects = [0.02, -0.018, 0.002, 0.012, -0.01, 0.004, 0.0, -0.006]
-    pilot = verdict(planted(effects, 0.004))
-    step = pilot.next_step
-    assert step.what == "datasets"
-    wider = planted(np.resize(effects, len(effects) + step.count).tolist(), 0.004)
-    assert verdict(wider).effect.high - verdict(wider).effect.low <= 2 * 0.005 * 1.05
+def test_as_many_data_sets_as_advised_show_the_sign() -> None:
+    effects = [0.02, 0.03, 0.001, 0.025, 0.0, 0.001]
+    few = verdict(planted(effects, 0.002))
+    assert few.quality is Quality.SUPERIOR
+    assert few.generality is not None
+    assert not few.generality.shown
+    needed = few.prices.datasets_for_sign
+    assert needed is not None
+    more = verdict(planted(np.resize(effects, needed + needed % 6).tolist(), 0.002))
+    assert more.generality is not None
+    assert more.generality.shown
 
 
-def test_below_six_data_sets_the_second_method_is_that_of_sign_flips() -> None:
-    found = verdict(planted([0.02, 0.03, 0.025, 0.02, 0.03], 0.005), num_challengers=3)
+def test_with_one_score_per_data_set_the_second_method_is_over_data_sets() -> None:
+    means = np.array([[0.02, 0.03, 0.025, 0.02, 0.03]])
+    found = verdict(Matrix(means, (0,), tuple("abcde")), num_challengers=3, one_score=True)
     assert (found.second.name, found.second.p) == ("sign flips over data sets", 2 / 2**5)
     assert found.second.p_holm == pytest.approx(3 * found.second.p)
+    assert found.recommendation is Recommendation.TRIAL
+    assert [cap.reason for cap in found.advice.caps] == ["5 data sets, fewer than 6"]
 
 
 def test_no_seeds_make_up_for_rows() -> None:
@@ -71,35 +83,65 @@ def test_no_seeds_make_up_for_rows() -> None:
     assert found.next_step == NextStep("rows")
 
 
-def test_data_sets_that_disagree_ask_for_data_sets() -> None:
+def test_data_sets_that_disagree_are_mixed() -> None:
     found = verdict(planted([0.02, -0.02, 0.01, -0.015, 0.012, -0.005], 0.004))
-    assert found.recommendation is Recommendation.INSUFFICIENT
-    assert found.next_step.what == "datasets"
-    assert found.next_step.count > 0
+    assert (found.quality, found.recommendation) == (Quality.MIXED, Recommendation.ASSESS)
+    assert (found.better_on, found.worse_on) == (("w0", "w2", "w4"), ("w1", "w3", "w5"))
+    assert found.generality is not None
+    assert not found.generality.tested
 
 
-def test_seeds_are_extended_once() -> None:
-    found = verdict(planted(0.0005, 0.05, 21), num_pilot=10)
-    assert found.recommendation is Recommendation.INSUFFICIENT
-    assert found.next_step == NextStep("stop")
+def test_looks_end_at_the_declared_number_and_advise_a_new_evaluation() -> None:
+    open_ = verdict(planted(0.0005, 0.05, 10), looks=(5, 10, 20))
+    assert open_.looks == Looked(1, 10, None)
+    assert open_.next_step == NextStep("look", 20)
+    ended = verdict(planted(0.0005, 0.05, 20), looks=(5, 10, 20))
+    assert ended.looks == Looked(2, 20, None)
+    assert ended.next_step.what == "seeds"
+
+
+def test_a_decided_look_is_kept_and_later_seeds_are_left_out() -> None:
+    early = planted(0.05, 0.004, 5)
+    later = Matrix(np.concatenate([early.values, -early.values]), tuple(range(10)), ("w0",))
+    found = verdict(later, looks=(5, 10))
+    assert found.looks == Looked(0, 5, Stop.DECIDED)
+    assert (found.quality, found.num_pairs, found.wins) == (Quality.SUPERIOR, 5, 5)
+    assert found.effect.confidence == pytest.approx(1 - 0.05 / 2)
+
+
+def test_rows_that_seeds_share_stop_a_challenger() -> None:
+    found = verdict(planted(-0.001, 0.1, 20), rho=1 / 3, looks=(20, 40))
+    assert found.looks == Looked(0, 20, Stop.FUTILE)
+    assert found.next_step == NextStep("rows")
+    assert found.finest == pytest.approx(stats.norm.ppf(1 - 0.05 / 4) * 0.1 * np.sqrt(1 / 3))
+    assert found.prices.seeds_for_rope is None
 
 
 def test_too_few_pairs_and_identical_runs() -> None:
     few = verdict(planted(0.05, 0.001, 4))
     assert few.recommendation is Recommendation.INSUFFICIENT
-    assert few.next_step == NextStep("seeds", 1)
+    assert few.next_step == NextStep("seeds", 5)
+    assert [cap.reason for cap in few.advice.caps] == ["4 pairs are fewer than 5"]
     same = verdict(planted(0.0, 0.0))
     assert same.quality is Quality.INCONCLUSIVE
     assert same.next_step == NextStep("spread")
     assert (same.wins, same.ties, same.losses) == (0, 10, 0)
 
 
-def test_the_pilots_spread_is_kept_after_the_extension() -> None:
-    calm = planted(0.01, 0.004)
-    wild = np.concatenate([calm.values, planted(0.01, 0.4).values])
-    both = verdict(Matrix(wild, tuple(range(20)), ("w0",)), num_pilot=10)
-    half = (both.effect.high - both.effect.low) / 2
-    assert half == pytest.approx(2.2621571628540993 * 0.004 / np.sqrt(20))
+def test_the_fewest_pairs_belong_to_what_decides() -> None:
+    many = verdict(planted([0.05] * 40, 0.01, 3))  # 80 degrees of freedom
+    assert (many.quality, round(many.freedom)) == (Quality.SUPERIOR, 80)
+    one = verdict(planted([0.05] * 40, 0.01, 2).first(1))
+    assert one.recommendation is Recommendation.INSUFFICIENT
+    assert [cap.reason for cap in one.advice.caps] == ["1 pair is fewer than 2"]
+
+
+def test_these_rows_may_decide_more_than_new_rows() -> None:
+    found = verdict(planted([0.01, 0.02], 0.02), rho=1 / 3)
+    assert found.quality is Quality.INCONCLUSIVE
+    assert found.on_rows is not None
+    assert found.on_rows.quality is Quality.SUPERIOR
+    assert verdict(planted([0.01, 0.02], 0.02)).on_rows is None
 
 
 def test_generated_workloads_do_not_count() -> None:
@@ -109,21 +151,28 @@ def test_generated_workloads_do_not_count() -> None:
     assert found.quality is Quality.SUPERIOR
     alone = verdict(planted(0.02, 0.004), counted=(False,))
     assert (alone.num_datasets, alone.recommendation) == (0, Recommendation.TRIAL)
+    declared = verdict(planted([0.02, -0.5], 0.004), counted=(True, False), generated_too=True)
+    assert declared.quality is Quality.MIXED
+    assert declared.num_datasets == 1
 
 
-def test_a_data_set_where_it_is_inferior_caps_the_ring() -> None:
-    found = verdict(planted([0.06, 0.05, 0.06, 0.05, 0.06, 0.05, -0.006 - 0.01], 0.004))
-    assert found.sets[-1].quality is Quality.INFERIOR
-    assert found.quality in (Quality.SUPERIOR, Quality.BETTER)
+def test_a_data_set_that_is_named_worse_caps_the_recommendation() -> None:
+    sets = [planted(effect, sd) for effect, sd in ((0.06, 0.07), (0.06, 0.07), (-0.02, 0.01))]
+    values = np.concatenate([one.values for one in sets], axis=1)
+    found = verdict(Matrix(values, tuple(range(10)), ("w0", "w1", "w2")))
+    assert (found.quality, found.better_on, found.worse_on) == (Quality.SUPERIOR, (), ("w2",))
     assert found.recommendation is Recommendation.TRIAL
-    assert "INFERIOR on a data set" in [cap.reason for cap in found.advice.caps]
+    assert [cap.reason for cap in found.advice.caps] == ["worse on a data set"]
+    assert sum(effect.share for effect in found.sets) == pytest.approx(1)
 
 
-def test_half_of_the_data_sets_can_speak_where_the_mean_cannot() -> None:
-    found = verdict(planted([-0.15, -0.08, -0.02, -0.001], 0.004))
-    assert found.effect.side == 0
-    assert found.quality is Quality.INFERIOR
-    assert found.recommendation is Recommendation.HOLD
+def test_equal_on_average_is_no_equality_if_a_data_set_differs_by_more() -> None:
+    found = verdict(planted([0.03, 0.002, -0.004, -0.004, 0.002], 0.002), rope=0.01)
+    assert -0.01 < found.equivalence[0] < found.equivalence[1] < 0.01
+    assert found.quality is Quality.MIXED
+    one_sided = verdict(planted([0.03, 0.002, 0.0001, 0.0, 0.002], 0.002), rope=0.01)
+    assert one_sided.better_on[0] == "w0"
+    assert one_sided.quality is Quality.BETTER
 
 
 def test_equivalence_below_the_floor_is_not_given_and_the_rope_is_not_altered() -> None:
@@ -143,9 +192,8 @@ def test_one_score_per_data_set() -> None:
 
 def test_a_rope_that_decides_is_said() -> None:
     found = verdict(planted(0.012, 0.006))
-    assert found.recommendation is Recommendation.TRIAL
-    assert found.half_rope is Recommendation.TRIAL
-    assert not found.rope_sensitive
+    assert (found.quality, found.recommendation) == (Quality.SUPERIOR, Recommendation.ADOPT)
+    assert found.double_rope is Recommendation.TRIAL
     moved = verdict(planted(0.0, 0.006))  # the interval is ±.0043: within the ROPE and its double, not its half
     assert (moved.half_rope, moved.recommendation, moved.double_rope) == (
         Recommendation.INSUFFICIENT,

@@ -39,7 +39,7 @@ def test_two_levels() -> None:
     d = matrix(t.sample(frac=1, random_state=1), "d", sorted(set(t["workload"])))
     assert d.values.shape == (5, 8)
     assert d.means[:2] == pytest.approx([0.00746, 0.00482])
-    errors = d.sds() / np.sqrt(5)
+    errors = d.sds / np.sqrt(5)
     assert errors[:2] == pytest.approx([0.0017397126199461908, 0.0010767543823918182])
     pooled = random_effects(d.means, errors**2)
     assert pooled is not None

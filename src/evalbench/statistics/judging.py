@@ -236,6 +236,7 @@ class _Judged:
         invalid = advices[1.0].recommendation is Recommendation.INVALID
         failed = self._failures(index, indices)
         variances = self.evidence.errors[index] ** 2
+        floor = float(np.sqrt((np.asarray(design.floors)[indices] ** 2).sum())) / len(indices)
         prices = self._prices(index, effect, means[data_sets])
         wins, ties, losses = _count_pairs(challenger, indices)
         return Verdict(
@@ -264,9 +265,9 @@ class _Judged:
             prices=prices,
             half_rope=advices[0.5].recommendation,
             double_rope=advices[2.0].recommendation,
-            floor=float(np.sqrt((np.asarray(design.floors)[indices] ** 2).sum())) / len(indices),
-            finest=float(here.limit[index]),
-            between=math.sqrt(between_variance(means[indices], variances[indices])),
+            floor=floor,
+            finest=float(np.fmax(here.limit[index], floor)),
+            between=_between(means[indices], variances[indices]),
             leave_one_out=_without_each(means, differences.workloads, indices),
         )
 
@@ -317,7 +318,7 @@ class _Judged:
         total = float(np.nansum(variances[indices]))
         effects = []
         for w, workload in enumerate(differences.workloads):
-            place = indices.index(w) if w in indices and not self.rule.by_set else None
+            position = indices.index(w) if w in indices and not self.rule.by_set else None
             interval = Interval(
                 mean=float(differences.means[w]),
                 low=float(low[w]),
@@ -330,9 +331,9 @@ class _Judged:
                 SetEffect(
                     workload,
                     interval,
-                    named=0 if place is None else int(here.named[index, place]),
-                    p=math.nan if place is None else float(here.p_where[index, place]),
-                    share=math.nan if place is None or not total > 0 else float(variances[w]) / total,
+                    named=0 if position is None else int(here.named[index, position]),
+                    p=math.nan if position is None else float(here.p_where[index, position]),
+                    share=math.nan if position is None or not total > 0 else float(variances[w]) / total,
                     counted=self.design.counted[w],
                 )
             )
@@ -351,7 +352,7 @@ class _Judged:
             named_worse=bool((self.by_factor[1.0].named[index] < 0).any()),
             methods_agree=second.agrees,
             failures_ok=challenger.failures_ok,
-            few_datasets=D if self.rule.by_set and D < FEWEST_DATASETS else None,
+            few_datasets=D if D == 0 or (self.rule.by_set and D < FEWEST_DATASETS) else None,
             lodo_stable=not self.rule.by_set or generality(means, 0, self.level).stable,
         )
         cost = cost_class(challenger.cost.low, challenger.cost.high)
@@ -406,6 +407,11 @@ def _count_pairs(challenger: Challenger, indices: list[int]) -> tuple[int, int, 
         decided = challenger.decided.values[:, indices]
         rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
     return int((rounded > 0).sum()), int((rounded == 0).sum()), int((rounded < 0).sum())
+
+
+def _between(means: Floats, variances: Floats) -> float:
+    """Return the standard deviation of the true effect between workloads; nan if their noise is not known."""
+    return math.sqrt(between_variance(means, variances)) if np.isfinite(variances).all() else math.nan
 
 
 def _without_each(means: Floats, workloads: Sequence[str], indices: list[int]) -> dict[str, float]:

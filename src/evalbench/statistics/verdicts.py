@@ -257,6 +257,7 @@ def advise(quality: Quality, cost: CostClass, lacking: str = "", guards: Guards 
 def _caps(guards: Guards) -> list[Cap]:
     few = guards.few_datasets
     sets = f"{few} {'data set' if few == 1 else 'data sets'}, fewer than {FEWEST_DATASETS}"
+    sets = sets if few else "generated data alone"
     caps = [
         (not guards.tuning_parity, Recommendation.ASSESS, "the two sides were not tuned alike"),
         (

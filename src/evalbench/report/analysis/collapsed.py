@@ -31,5 +31,5 @@ def collapses(folder: Folder) -> tuple[Collapse, ...] | None:
     counts = runs.groupby(["technique", "workload"], sort=False, as_index=False).agg(
         collapsed=("collapsed", "sum"), diverged=("diverged", "sum"), num_runs=("collapsed", "size")
     )
-    found = counts[counts["collapsed"] > 0].itertuples(index=False)
-    return tuple(Collapse(str(technique), str(workload), *map(int, numbers)) for technique, workload, *numbers in found)
+    rows = counts[counts["collapsed"] > 0].itertuples(index=False)
+    return tuple(Collapse(str(technique), str(workload), *map(int, numbers)) for technique, workload, *numbers in rows)

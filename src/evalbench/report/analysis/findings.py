@@ -130,8 +130,7 @@ def find(folder: Folder) -> Findings:
         name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction, workload.words)
         for name, workload in evaluation.workloads.items()
     }
-    scope = scope_of(evaluation, measured)
-    rho = scope.rho
+    rho = (scope := scope_of(evaluation, measured)).rho
     comparisons = _comparisons(folder)
     family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
     data_sets = tuple(name for name, workload in evaluation.workloads.items() if not workload.generated)

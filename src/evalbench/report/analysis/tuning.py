@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +80,9 @@ class Tuned:
     defaults: Judgment | None  # the verdicts if nobody had tuned
 
 
-def tuned(folder: TunedFolder, in_skill: bool, level: float, rho: Mapping[str, float], defaults: Judgment | None) -> Tuned:
+def tuned(
+    folder: TunedFolder, in_skill: bool, level: float, rho: Mapping[str, float], defaults: Judgment | None
+) -> Tuned:
     """Summarize the studies; `level` is that of each interval, `rho` widens the intervals of single workloads."""
     studies = folder.studies
     independent = str(folder.studies.search["sampler"]).endswith("RandomSampler")

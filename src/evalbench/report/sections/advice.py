@@ -94,7 +94,7 @@ def lines(findings: JudgedFindings, verdict: Verdict) -> list[str]:
         _conditional(findings, verdict),
         _sensitive(verdict),
     ]
-    found = [
+    every = [
         first_verdict(findings, verdict),
         second_verdict(findings, verdict),
         on_these_rows(findings, verdict),
@@ -102,7 +102,7 @@ def lines(findings: JudgedFindings, verdict: Verdict) -> list[str]:
         " ".join(remark for remark in remarks if remark),
         " ".join(text for text in (next_step(findings, verdict), price(findings, verdict)) if text),
     ]
-    return [line for line in found if line]
+    return [line for line in every if line]
 
 
 def first_verdict(findings: JudgedFindings, verdict: Verdict) -> str:

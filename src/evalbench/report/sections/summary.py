@@ -18,9 +18,11 @@ def text(findings: JudgedFindings) -> str:
     known = [verdicts[name] for name in order(findings) if name in verdicts]
     unjudged = [name for name in order(findings) if name not in verdicts and name != findings.judged.baseline]
     todo = [_todo(findings, verdict) for verdict in known] + [f"{code(name)} cannot be judged" for name in unjudged]
-    lines = [f"**What to do:** {'; '.join(todo)}.", f"**On what it holds:** {_scope(findings)}."]
-    lines += [f"**How sure:** {' '.join(_sure(findings, known))}"]
-    return "  \n".join(lines)  # two spaces: a line break
+    return (
+        f"- **What to do:** {'; '.join(todo)}.\n"
+        f"- **On what it holds:** {_scope(findings)}.\n"
+        f"- **How sure:** {' '.join(_sure(findings, known))}"
+    )
 
 
 def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
