@@ -77,6 +77,8 @@ evaluation.factor=nothing
 evaluation.rope.accuracy=0
 evaluation.rope.accuracy=-1
 evaluation.rope=5
+evaluation.rope.accuracy=0.5
+evaluation.confirm_rope=perhaps
 cost.rounds=-1
 cost.rounds=half
 cost=null
@@ -352,6 +354,9 @@ t.csv --baseline none
 t.csv --baseline A --rope 0
 t.csv --baseline A --rope x
 t.csv --baseline A --rope nan
+t.csv --baseline A --unit ms
+t.csv --baseline A --span=1,0
+t.csv --baseline A --span=low,high
 t.csv --baseline A --direction up
 t.csv --baseline A --nothing
 t.csv --baseline A --out iris.csv

@@ -140,6 +140,14 @@ def test_the_rope_is_declared_by_unit() -> None:
     assert config.evaluation.rope == {"accuracy": 0.005, "skill": 0.02, "rmse": 3.0}
 
 
+@pytest.mark.parametrize("unit", ["accuracy", "skill", "r2"])
+def test_a_rope_above_a_tenth_of_the_span_must_be_confirmed(unit: str) -> None:
+    wide = f"++evaluation.rope.{unit}=0.5"
+    with pytest.raises(ConfigError, match=rf"a tenth of the span of {unit} \(1\), not 0\.5: .*confirm_rope=true"):
+        compose_config(wide)
+    assert compose_config(wide, "evaluation.confirm_rope=true").evaluation.rope[unit] == 0.5
+
+
 @pytest.mark.parametrize("override", ["evaluation.rope.accuracy=0", "dataset.target_score=good"])
 def test_a_wrong_rope_or_target_is_refused(override: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(override.split("=")[0])):

@@ -9,7 +9,7 @@ import pytest
 
 from evalbench.comparison import compare
 from evalbench.comparison.__main__ import main
-from evalbench.record.foreign import Options
+from evalbench.record.options import Options
 from evalbench.statistics.verdicts import Quality
 
 OPTIONS = ["--baseline", "sgd", "--metric", "accuracy", "--rope", "0.005"]

@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 
 from evalbench.errors import TableError
-from evalbench.record.foreign import KNOWN, Options, load_table
+from evalbench.record.foreign import KNOWN, load_table
+from evalbench.record.options import Options
 from evalbench.record.repetitions import RowScope
 from evalbench.record.schema import RESERVED
 from evalbench.report.__main__ import main
 from evalbench.report.analysis.findings import JudgedFindings, find
 from evalbench.report.analysis.scope import scope_of
 from evalbench.report.sections import advice
+from evalbench.report.sections.caveats import caveats
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 from report.conftest import with_verdicts
 
@@ -456,6 +458,36 @@ def test_a_unit_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     ):
         assert main([str(file), "--baseline", "sgd", *unit, "--out", str(tmp_path / "out")]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_a_rope_above_a_tenth_of_the_span_must_be_confirmed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [str(written(tmp_path, table())), "--baseline", "sgd", "--out", str(tmp_path / "out")]
+    for options, said in (
+        (["--metric", "accuracy", "--rope", "0.5"], "a tenth of the span of accuracy (1), not 0.5: a larger one needs"),
+        (["--score-unit", "fraction", "--rope", "0.11"], "the span of score (1), not 0.11"),
+        (["--span=0,2", "--rope", "0.21"], "the span of score (2), not 0.21"),
+        (["--span=0,0.5", "--rope", "0.01"], "the span is 0 to 0.5, and a score is 0.79"),
+        (["--span=1,0"], "span must be two numbers, the smaller first"),
+        (["--span=1"], "--span: invalid"),
+        (["--metric", "accuracy", "--span=0,1"], "span must be left out for accuracy, whose span is known"),
+    ):
+        assert main([*asked, *options]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_a_wide_rope_is_flagged_and_an_unknown_span_is_named(tmp_path: Path) -> None:
+    file = written(tmp_path, table())
+
+    def declared(**options: Any) -> tuple[bool, bool]:
+        found = find(load_table(file, Options("sgd", **options)))
+        named = any("is not known: nobody checked the ROPE" in note for note in caveats(found))
+        return found.evaluation.rope_wide, named
+
+    assert declared(metric="accuracy", rope=0.5, confirm_rope=True) == (True, False)
+    assert declared(metric="accuracy", rope=0.1) == (False, False)
+    assert declared(rope=0.5) == (False, True)  # scores between 0 and 1 say nothing about the possible ones
+    assert declared(rope=0.5, span=(0.0, 10.0)) == (False, False)
+    assert declared(rope=1.5, span=(0.0, 10.0), confirm_rope=True) == (True, False)
 
 
 def test_the_command_line_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from evalbench.names import one_line
-from evalbench.record.foreign import Options, load_table
+from evalbench.record.foreign import load_table
+from evalbench.record.options import Options
 from evalbench.record.tables import read_table
 from evalbench.report import Report, read, write_index
 from evalbench.report.analysis.findings import find

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evalbench.record.foreign import Options, load_table
+from evalbench.record.foreign import load_table
+from evalbench.record.options import Options
 from evalbench.report import Report
 from evalbench.report.analysis.findings import Findings, JudgedFindings, find
 from evalbench.statistics.judging import NextStep

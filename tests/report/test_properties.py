@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evalbench.record.foreign import Options, load_table
+from evalbench.record.foreign import load_table
+from evalbench.record.options import Options
 from evalbench.report.analysis.findings import JudgedFindings, find
 from evalbench.statistics.verdicts import QUALITIES, Quality, classify
 from report.conftest import with_verdicts

@@ -11,8 +11,7 @@ from pathlib import Path
 from evalbench import programs
 from evalbench.comparison.changes import Change, Comparison, compare
 from evalbench.names import one_line, plain
-from evalbench.record.foreign import Options, positive_number
-from evalbench.record.repetitions import UNITS
+from evalbench.record.options import add_arguments, options_of
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import percent, ratio, signed
 
@@ -26,12 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     asked = _parser().parse_args(arguments)
-    options = None
-    if asked.baseline is not None:
-        options = Options(
-            asked.baseline, asked.metric, asked.direction, rope=asked.rope, wide=asked.wide, unit=asked.unit,
-            folds=asked.folds,
-        )  # fmt: skip
+    options = None if asked.baseline is None else options_of(asked)
     comparison = compare(asked.old, asked.new, options)
     print(text(comparison))
     if not asked.gate:
@@ -96,13 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("old", type=Path, help="results.csv, or the folder, of the earlier evaluation")
     parser.add_argument("new", type=Path, help="results.csv, or the folder, of the later one")
     parser.add_argument("--gate", action="store_true", help="exit with 1 if a technique got worse beyond the ROPE")
-    parser.add_argument("--baseline", help="lone tables: the technique that all others are compared with")
-    parser.add_argument("--wide", action="store_true", help="lone tables: a column per technique")
-    parser.add_argument("--metric", default="score", help="lone tables: what the score is")
-    parser.add_argument("--direction", default="maximize", choices=("maximize", "minimize"))
-    parser.add_argument("--unit", metavar="|".join(UNITS), help="lone tables: what a row repeats")
-    parser.add_argument("--folds", type=int, help="lone tables: the number of folds, with --unit fold")
-    parser.add_argument("--rope", type=positive_number, help="lone tables: the smallest difference that matters")
+    add_arguments(parser)
     return parser
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from evalbench.errors import TableError
 from evalbench.record.folder import load
-from evalbench.record.foreign import Options, load_table
+from evalbench.record.foreign import load_table
+from evalbench.record.options import Options
 from evalbench.report.analysis.findings import Findings, JudgedFindings, find, judged
 from evalbench.report.analysis.verdicts import difference
 from evalbench.statistics.decisions import Decisions, Evidence, Rule, decide

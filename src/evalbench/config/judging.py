@@ -7,7 +7,7 @@ from typing import Any, Literal
 from evalbench.config.component import Component
 from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
-from evalbench.tasks.metric import METRICS, Direction, Metric
+from evalbench.tasks.metric import FRACTION, METRICS, Direction, Metric
 from evalbench.tasks.own import computed_by, is_torchmetrics
 
 LOSS, METRIC = "loss", "metric"
@@ -80,6 +80,7 @@ def _own(section: Reader) -> OwnMetric:
         str(given["unit"] or ""),
         best,
         str(given["words"] or name.replace("_", " ")),
+        span=1.0 if given["unit"] == FRACTION else None,
         as_skill=best is not None,
         compute=computed_by(target, component.build),
     )

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from evalbench import space
-from evalbench.config.judging import read_task
+from evalbench.config.judging import OwnMetric, read_task
 from evalbench.config.looks import read_looks
 from evalbench.config.parts import PARTS
 from evalbench.config.reader import Reader, check_leaves
@@ -22,6 +22,7 @@ from evalbench.config.values import Config, EvaluationConfig, SplitConfig, Track
 from evalbench.errors import ConfigError
 from evalbench.names import LONGEST_FILE_NAME, file_name
 from evalbench.space import Dimension
+from evalbench.tasks.metric import METRICS, SKILL, SKILL_SPAN, Metric, is_wide
 from evalbench.trial import Budget
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
@@ -82,7 +83,7 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     part_settings = {part.group: dict(top.rest[part.group]) for part in PARTS}
     dataset, store, cost = top.section("dataset"), top.section("store"), top.section("cost")
     target_score = dataset.optional_number("target_score")  # ours: the loader never sees it
-    evaluation = top.section("evaluation")
+    evaluation, task = top.section("evaluation"), read_task(top.section("task"))
     looks = read_looks(top, evaluation, overrides)
     if len(looks) > 1 and search is not None and search.num_studies > 1:
         rule = "must be one look if the search is repeated: studies repeat there, not seeds"
@@ -90,7 +91,7 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     config = Config(
         **_trainer(top.section("trainer")),
         dataset=dataset.component(),
-        task=read_task(top.section("task")),
+        task=task,
         target_score=target_score,
         parts={part.group: part.read(top.section(part.group)) for part in PARTS},
         part_settings=part_settings,
@@ -102,7 +103,7 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
         tracker=_tracker(top.section("tracker")),
         store_url=store.text("url"),
         reports=Path(top.text("reports")),
-        evaluation=_evaluation(evaluation, looks),
+        evaluation=_evaluation(evaluation, looks, task.metric.metric if isinstance(task.metric, OwnMetric) else None),
         search=search,
         root_seed=_root_seed(top),
         num_seeds=looks[-1],
@@ -157,13 +158,13 @@ def _trainer(section: Reader) -> dict[str, Any]:
     return {**fields, "trainer": dict(section.rest)}
 
 
-def _evaluation(section: Reader, looks: tuple[int, ...]) -> EvaluationConfig:
+def _evaluation(section: Reader, looks: tuple[int, ...], own: Metric | None) -> EvaluationConfig:
     evaluation = EvaluationConfig(
         name=_folder_name(section),
         question=section.optional_text("question"),
         factor=section.optional_text("factor"),
         baseline=section.optional_text("baseline"),
-        rope=_rope(section.section("rope")),
+        rope=_rope(section.section("rope"), section.flag("confirm_rope"), own),
         looks=looks,
     )
     section.finish()
@@ -222,8 +223,18 @@ def _tracker(section: Reader) -> TrackerConfig:
     return TrackerConfig(trackers, live, patience_seconds)
 
 
-def _rope(section: Reader) -> dict[str, float]:
-    return {unit: section.positive(unit, 0.01) for unit in list(section.rest)}
+def _rope(section: Reader, confirmed: bool, own: Metric | None) -> dict[str, float]:
+    """Return the ROPE by unit; refuse one above a tenth of its metric's span that is not confirmed."""
+    spans = {name: metric.span for name, metric in METRICS.items()} | {SKILL: SKILL_SPAN}
+    if own is not None:
+        spans[own.name] = own.span
+    rope = {unit: section.positive(unit, 0.01) for unit in list(section.rest)}
+    for unit, width in rope.items():
+        span = spans.get(unit)
+        if is_wide(width, span) and not confirmed:
+            rule = f"must be at most a tenth of the span of {unit} ({span:g})"
+            raise ConfigError(f"{section.name}.{unit}", rule, width, "a larger one needs evaluation.confirm_rope=true")
+    return rope
 
 
 def _folder_name(evaluation: Reader) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from evalbench.errors import TableError
 from evalbench.record.schema import check_version
-from evalbench.tasks.metric import Direction, Metric, base_name, find, in_words
+from evalbench.tasks.metric import FRACTION, SKILL, SKILL_SPAN, Direction, Metric, base_name, find, in_words, is_wide
 
 ROPE = {"accuracy": 0.005, "skill": 0.01}
 """By unit, if none was declared."""
@@ -37,6 +37,7 @@ class Workload:
     curve_metric: str = ""  # which metric `val_score` of a curve is
     best: float | None = None  # the score that cannot be beaten, of a metric that evalbench does not know
     words: str = ""  # its name for people
+    span: float | None = None  # from the worst possible score to the best, as declared for a foreign table
     as_skill: bool = True  # average it over data sets as skill
 
     @property
@@ -48,7 +49,8 @@ class Workload:
     def described(self) -> Metric:
         """Return the registered metric, or else the metric as it was declared."""
         own = Metric(self.measure, self.sense, self.unit, self.best, self.words or in_words(self.measure))
-        return find(self.metric) or replace(own, as_skill=self.as_skill)
+        span = 1.0 if self.unit == FRACTION else self.span
+        return find(self.metric) or replace(own, span=span, as_skill=self.as_skill)
 
     @property
     def sense(self) -> Direction:
@@ -105,6 +107,23 @@ class Declaration:
     def __post_init__(self) -> None:
         """Make all seeds one look if no looks were declared."""
         object.__setattr__(self, "looks", self.looks or (self.num_seeds,))
+
+    @property
+    def rope_unit(self) -> str:
+        """Return the metric whose ROPE decides: that of all workloads if it has one, else `skill`."""
+        measures = {workload.measure for workload in self.workloads.values()}
+        return measures.pop() if len(measures) == 1 and measures <= set(self.rope) else SKILL
+
+    @property
+    def rope_span(self) -> float | None:
+        """Return the span of the scores that the ROPE is part of; None if nobody declared it."""
+        spans = {workload.measure: workload.described.span for workload in self.workloads.values()}
+        return SKILL_SPAN if self.rope_unit == SKILL else spans[self.rope_unit]
+
+    @property
+    def rope_wide(self) -> bool:
+        """Return whether the ROPE takes more than a tenth of the span of the scores: the user confirmed it."""
+        return is_wide(self.rope[self.rope_unit], self.rope_span) if self.rope_unit in self.rope else False
 
     @property
     def tuned(self) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,11 @@ from pandas.api.types import is_string_dtype
 from evalbench.errors import TableError
 from evalbench.record.declared import ROPE, Declaration, Workload, default_question
 from evalbench.record.folder import Folder, pilot_of
-from evalbench.record.repetitions import check_unit
+from evalbench.record.options import Options
 from evalbench.record.schema import COSTS, REFERENCES, STATES, TRIVIAL
 from evalbench.record.skill import skill_scales
 from evalbench.record.tables import finite, header_of, no_column_of_ours, once, only, positive, read_table, typed
-from evalbench.tasks.metric import FRACTION, METRICS, base_name
+from evalbench.tasks.metric import FRACTION, METRICS, SKILL, base_name
 from evalbench.trial import LARGEST_SCORE
 
 REQUIRED = ("technique", "workload", "seed", "score")
@@ -30,31 +29,6 @@ KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "
 NO_KEYS = KNOWN - {"technique", "workload", "seed"}
 SHARES = tuple(name for name, metric in METRICS.items() if metric.unit == FRACTION)
 MOST_LEVELS = 30  # a column of text with more values than this is no factor, but a remark
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the table does not say itself, from the command line."""
-
-    baseline: str
-    metric: str = "score"
-    direction: str = "maximize"
-    score_unit: str = ""
-    rope: float | None = None
-    question: str | None = None
-    wide: bool = False
-    tuned: bool = False  # both sides were tuned with the same budget
-    unit: str | None = None  # what a row repeats, a key of `UNITS`
-    folds: int | None = None
-    command: str = ""
-
-
-def positive_number(text: str) -> float:
-    """Return a number above 0 from the command line; argparse turns the error into a refusal."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
-    return value
 
 
 def load_table(path: Path, options: Options) -> Folder:
@@ -109,19 +83,20 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     Raises:
         TableError: the table cannot be evaluated; the message is one line.
     """
-    check_unit(options.unit, options.folds)
+    options.check()
     table = _completed(_long(source, table) if options.wide else table, options)
     factors = _factors(source, table)
     results, curves = _without_curves(table, list(factors))
-    results = _checked(source, results, list(factors))
+    results = _checked(source, results, list(factors), options)
     is_reference = results["technique"].isin(list(REFERENCES.values()))
     references = _references(results[is_reference])
     results = results[~is_reference].reset_index(drop=True)
     techniques = _techniques(source, results, options)
-    workloads = {workload: _workload(workload, results) for workload in dict.fromkeys(results["workload"])}
+    workloads = {workload: _workload(workload, results, options) for workload in dict.fromkeys(results["workload"])}
     evaluation = _evaluation(name, options, techniques, workloads, factors, results)
     _common_seeds(source, evaluation, results)
     _known_folds(source, evaluation, results)
+    _confirmed(evaluation, options)
     _one_unit(source, whole, evaluation, references)
     indices = {technique: index for index, technique in enumerate(techniques)}
     order = results.assign(_t=results["technique"].map(indices), _w=results["workload"].map(list(workloads).index))
@@ -207,7 +182,7 @@ def _without_curves(table: pd.DataFrame, factors: list[str]) -> tuple[pd.DataFra
     return results.reset_index(drop=True), curves[columns].reset_index(drop=True)
 
 
-def _checked(source: str, table: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
+def _checked(source: str, table: pd.DataFrame, factors: list[str], options: Options) -> pd.DataFrame:
     keys = ["technique", "workload", *factors, "seed"]
     if table.empty:
         raise TableError(f"{source} has no row")
@@ -224,6 +199,7 @@ def _checked(source: str, table: pd.DataFrame, factors: list[str]) -> pd.DataFra
     positive(source, complete, amounts, keys, LARGEST_SCORE)
     _one_meaning(source, table)
     _within_bounds(source, complete, keys)
+    _within_span(source, complete, options.span)
     _every_cell(source, table, [*factors, "workload"])
     return table
 
@@ -251,6 +227,20 @@ def _within_bounds(source: str, complete: pd.DataFrame, keys: list[str]) -> None
         raise TableError(
             f"{source}: {first['metric']} lies between 0 and 1, and workload {first['workload']} has"
             f" {first['score']:g}: divide percentages by 100"
+        )
+
+
+def _within_span(source: str, complete: pd.DataFrame, span: tuple[float, float] | None) -> None:
+    """Refuse a score outside the declared span, and a span of several metrics."""
+    if span is None:
+        return
+    metrics = sorted(set(complete["metric"]))
+    if len(metrics) > 1:
+        raise TableError(f"{source}: span belongs to one metric, and the table has {', '.join(metrics)}: leave it out")
+    outside = complete.loc[~complete["score"].between(*span), "score"]
+    if len(outside):
+        raise TableError(
+            f"{source}: the span is {span[0]:g} to {span[1]:g}, and a score is {outside.iloc[0]:g}: widen it"
         )
 
 
@@ -310,12 +300,12 @@ def _references(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.rename(columns={"technique": "reference"})[columns].reset_index(drop=True)
 
 
-def _workload(name: str, results: pd.DataFrame) -> Workload:
+def _workload(name: str, results: pd.DataFrame, options: Options) -> Workload:
     mine = results[results["workload"] == name].iloc[0]
     return Workload(
         name=name, kind="", generated=False, rows=0, features=0, classes=None, fingerprint="",
         metric=str(mine["metric"]), direction=str(mine["direction"]), unit=str(mine["unit"]), description="",
-        curve_metric=str(mine["metric"]),
+        curve_metric=str(mine["metric"]), span=None if options.span is None else options.span[1] - options.span[0],
     )  # fmt: skip
 
 
@@ -328,7 +318,7 @@ def _evaluation(
     results: pd.DataFrame,
 ) -> Declaration:
     metrics = {workload.metric for workload in workloads.values()}
-    metric = next(iter(metrics)).rsplit("/", 1)[-1] if len(metrics) == 1 else "skill"
+    metric = base_name(next(iter(metrics))) if len(metrics) == 1 else SKILL
     rope = dict(ROPE)
     if options.rope is not None:
         rope = {metric: options.rope}
@@ -376,6 +366,16 @@ def _common_seeds(source: str, evaluation: Declaration, results: pd.DataFrame) -
                     f"{source}: {name} and {evaluation.baseline} have no seed in common on workload {workload}:"
                     " give runs that belong together the same seed"
                 )
+
+
+def _confirmed(evaluation: Declaration, options: Options) -> None:
+    """Refuse a ROPE above a tenth of the span that nobody confirmed."""
+    if evaluation.rope_wide and not options.confirm_rope:
+        unit, span = evaluation.rope_unit, evaluation.rope_span
+        raise TableError(
+            f"rope must be at most a tenth of the span of {unit} ({span:g}), not {evaluation.rope[unit]:g}: a larger"
+            " one needs --confirm-rope, or confirm_rope=True in Python"
+        )
 
 
 def _known_folds(source: str, evaluation: Declaration, results: pd.DataFrame) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from evalbench.errors import TableError
-
 
 class RowScope(StrEnum):
     """The rows that an interval over repetitions speaks of."""
@@ -53,18 +51,3 @@ UNITS: Mapping[str, Repetition] = {
     "item": Repetition("a test item", f"{NEW} and these trained models", RowScope.NEW_ROWS, _none),
 }
 """By the name that `--unit` takes. Repeated k folds have the term of k folds."""
-
-
-def check_unit(unit: str | None, folds: int | None) -> None:
-    """Refuse a unit that is not in the table, and a number of folds that goes with no fold.
-
-    Raises:
-        TableError: the unit is unknown, or `folds` is given without folds or is below 2.
-    """
-    if unit is not None and unit not in UNITS:
-        raise TableError(
-            f"unit must be one of {', '.join(UNITS)}, not {unit!r}: it says what a row repeats (the unit of the score"
-            " is --score-unit, or score_unit= in Python)"
-        )
-    if folds is not None and (unit != "fold" or folds < 2):
-        raise TableError(f"folds must be a number from 2 on beside the unit fold, not {folds} beside {unit}")

@@ -15,8 +15,8 @@ from pathlib import Path
 from evalbench import programs
 from evalbench.errors import TableError
 from evalbench.names import from_cell, short
-from evalbench.record.foreign import NO_KEYS, Options, load_table, positive_number
-from evalbench.record.repetitions import UNITS
+from evalbench.record.foreign import NO_KEYS, load_table
+from evalbench.record.options import add_arguments, options_of
 from evalbench.record.tables import header_of
 from evalbench.report.analysis.findings import find
 from evalbench.report.api import Report, write
@@ -113,19 +113,7 @@ def _needs_baseline(asked: argparse.Namespace) -> None:
 def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Path:
     _needs_baseline(asked)
     out: Path = asked.out or Path("reports") / table.stem
-    options = Options(
-        baseline=asked.baseline,
-        metric=asked.metric,
-        direction=asked.direction,
-        score_unit=asked.score_unit,
-        rope=asked.rope,
-        question=asked.question,
-        wide=asked.wide,
-        tuned=asked.tuned,
-        unit=asked.unit,
-        folds=asked.folds,
-        command=shlex.join(["evalbench", "report", *given]),
-    )
+    options = options_of(asked, shlex.join(["evalbench", "report", *given]))
     return Report(find(load_table(table, options))).save(out)
 
 
@@ -154,19 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         help="only runs, or rows of a table, that have these values, such as group=mine config.optimizer=adam",
     )
     parser.add_argument("--index", action="store_true", help="list all reports of a folder in its index.md instead")
-    parser.add_argument("--baseline", help="table: the technique that all others are compared with")
+    add_arguments(parser)
     parser.add_argument("--out", type=Path, help="table: the folder of the report (default: reports/NAME)")
-    parser.add_argument("--wide", action="store_true", help="table: one row per workload, one column per technique")
-    parser.add_argument("--metric", default="score", help="table: what the score is, such as accuracy")
-    parser.add_argument("--direction", default="maximize", choices=("maximize", "minimize"))
-    parser.add_argument("--score-unit", default="", help="table: unit of the score, such as s or fraction")
-    parser.add_argument("--unit", metavar="|".join(UNITS), help="table: what a row repeats; intervals follow from it")
-    parser.add_argument("--folds", type=int, help="table: the number of folds, with --unit fold")
-    parser.add_argument(
-        "--rope", type=positive_number, help="table: the smallest difference that matters, declared beforehand"
-    )
     parser.add_argument("--question", help="table: what the report answers")
-    parser.add_argument("--tuned", action="store_true", help="table: all techniques were tuned with the same budget")
     return parser
 
 

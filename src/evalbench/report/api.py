@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from evalbench.errors import InputError, TableError
 from evalbench.record.folder import load
-from evalbench.record.foreign import Options, frame_to_folder
+from evalbench.record.foreign import frame_to_folder
+from evalbench.record.options import Options
 from evalbench.report import page
 from evalbench.report.analysis.findings import Findings, find
 from evalbench.report.render.html import fragment
@@ -127,44 +128,32 @@ def write(folder: str | Path) -> Path:
 
 
 def judge(
-    results: pd.DataFrame,
-    baseline: str,
-    *,
-    technique: str = "technique",
-    workload: str = "workload",
-    seed: str | None = "seed",
-    score: str = "score",
-    metric: str | None = None,
-    direction: str = "maximize",
-    score_unit: str = "",
-    rope: float | None = None,
-    unit: str | None = None,
-    folds: int | None = None,
-    tuned: bool = False,
-    wide: bool = False,
-    question: str | None = None,
-    name: str = "results",
-) -> Report:
+    results: pd.DataFrame, baseline: str, *,
+    technique: str = "technique", workload: str = "workload", seed: str | None = "seed", score: str = "score",
+    metric: str | None = None, direction: str = "maximize", score_unit: str = "",
+    rope: float | None = None, span: tuple[float, float] | None = None, confirm_rope: bool = False,
+    unit: str | None = None, folds: int | None = None,
+    tuned: bool = False, wide: bool = False, question: str | None = None, name: str = "results",
+) -> Report:  # fmt: skip
     """Judge every technique of a table against the baseline.
 
     Args:
-        results: a row per technique, workload and seed (and setting of further columns, which are factors), or a wide
-            table: a row per workload with its name in the first column and one column of scores per technique. Columns
-            that are known besides are listed in docs/tables.md. An index with names counts as columns.
+        results: a row per technique, workload and seed, or a wide table: a row per workload with its name in the first
+            column and one column of scores per technique. docs/tables.md lists all columns. An index with names counts
+            as columns.
         baseline: the technique that all others are compared with.
         technique, workload, score: the columns that hold them.
         seed: the column by which runs are paired within a workload; None for one run per technique and workload.
         metric, score_unit: what the score is, such as `accuracy` (by default the name of its column), and its unit.
         direction: `maximize`, or `minimize` if lower is better; a column `direction` counts more.
         rope: the smallest difference that matters, in the unit of the score (0.005 for half a point of accuracy).
-            Needed unless all scores lie between 0 and 1.
-        unit: what a row repeats: `split`, `seed`, `fold`, `run` or `item` (docs/tables.md), from which the intervals
-            follow. None if nobody knows: the intervals then hold for these rows only.
-        folds: the number of folds, if `unit` is `fold` and the table has no `num_train` and `num_test`.
+            Needed unless all scores lie between 0 and 1. Above a tenth of the span it needs `confirm_rope`.
+        span: the lowest and the highest possible score, for metrics that evalbench does not know.
+        unit, folds: what a row repeats: `split`, `seed`, `fold` (of that many folds), `run` or `item`, from which the
+            intervals follow (docs/tables.md). None if nobody knows: they then hold for these rows only.
         tuned: all techniques were tuned with the same budget.
         wide: a column of scores per technique.
-        question: the question that the report answers.
-        name: the name of the report.
+        question, name: the question that the report answers, and the name of the report.
 
     Raises:
         InputError: the table cannot be judged; the message is one line: the rule, the value, the remedy.
@@ -174,7 +163,9 @@ def judge(
     if not wide:
         results = _renamed(results, {technique: "technique", workload: "workload", seed: "seed", score: "score"})
     metric = metric or ("score" if wide else str(score))
-    options = Options(str(baseline), metric, direction, score_unit, rope, question, wide, tuned, unit, folds)
+    options = Options(
+        str(baseline), metric, direction, score_unit, rope, question, wide, tuned, unit, folds, span, confirm_rope
+    )
     return Report(find(frame_to_folder(name, results, options)))
 
 

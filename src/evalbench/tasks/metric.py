@@ -20,6 +20,10 @@ Classes: probabilities `(..., N, K)` and class indices `(..., N)`. Numbers: `(..
 """
 FRACTION = "fraction"
 """The unit of scores between 0 and 1, which reports print in percent."""
+SKILL, SKILL_SPAN = "skill", 1.0
+"""The unit in which different metrics are averaged: 0 is the trivial predictor, 1 the best possible score."""
+WIDEST = 0.1
+"""The largest ROPE, as a share of the metric's span, that needs no confirmation."""
 CLASSES = ("binary", "multiclass")
 """The tasks with a class per row."""
 
@@ -38,6 +42,8 @@ class Metric:
     """The name for people."""
     decimals: int | None = None
     """Decimals of a printed score; None: as many as its size asks for."""
+    span: float | None = None
+    """From the worst possible score, or else that of the trivial predictor, to the best; None: not known."""
     as_skill: bool = True
     """Average over data sets as skill; False: as it is."""
     on_curve: bool = False
@@ -77,6 +83,11 @@ def find(name: str) -> Metric | None:
 def describe(name: str, direction: Direction = "maximize", unit: str = "") -> Metric:
     """Return the registered metric of a name with or without its split, else one with these properties alone."""
     return find(name) or Metric(base_name(name), direction, unit, words=in_words(base_name(name)))
+
+
+def is_wide(rope: float, span: float | None) -> bool:
+    """Return whether a ROPE takes so much of the possible scores that it must be confirmed."""
+    return span is not None and rope > WIDEST * span * (1 + 1e-9)
 
 
 def accuracy_floor(accuracy: float, num_test: int) -> float:
@@ -158,7 +169,7 @@ def _mae(predictions: Array, targets: Array) -> Any:
 
 
 def _share(name: str, words: str, compute: Compute, **more: Any) -> Metric:
-    return Metric(name, "maximize", FRACTION, 1.0, words, 3, on_curve=True, compute=compute, **more)
+    return Metric(name, "maximize", FRACTION, 1.0, words, 3, span=1.0, on_curve=True, compute=compute, **more)
 
 
 METRICS: Mapping[str, Metric] = {
@@ -169,7 +180,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("log_loss", "minimize", "nats", 0.0, "log loss", compute=_log_loss),
         Metric("perplexity", "minimize", "", 1.0, "perplexity", compute=_perplexity),
         _share("auroc", "AUROC", _auroc),
-        Metric("r2", "maximize", "R²", 1.0, "R²", 3, on_curve=True, floor=r2_floor, compute=_r2),
+        Metric("r2", "maximize", "R²", 1.0, "R²", 3, span=1.0, on_curve=True, floor=r2_floor, compute=_r2),
         Metric("rmse", "minimize", "", 0.0, "RMSE", compute=_rmse),
         Metric("mae", "minimize", "", 0.0, "MAE", compute=_mae),
         _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=CLASSES),

@@ -23,6 +23,8 @@ def caveats(findings: Findings) -> list[str]:
         notes.append(
             "The techniques did unequal work (see the answer): a difference in score may come from that alone."
         )
+    if evaluation.rope_span is None and judged(findings) is not None:
+        notes.append(f"The span of {code(evaluation.rope_unit)} is not known: nobody checked the ROPE.")
     notes += _about_unit(findings) if evaluation.foreign else _about_splits(findings)
     notes += _about_seeds(findings)
     if any(_passes_bounds(findings, score) for score in findings.scores):

@@ -1,0 +1,93 @@
+"""What is declared for a lone table of results, from the command line or from Python."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from evalbench.errors import TableError
+from evalbench.record.repetitions import UNITS
+from evalbench.tasks.metric import find
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the table does not say itself."""
+
+    baseline: str
+    metric: str = "score"
+    direction: str = "maximize"
+    score_unit: str = ""
+    rope: float | None = None
+    question: str | None = None
+    wide: bool = False
+    tuned: bool = False  # both sides were tuned with the same budget
+    unit: str | None = None  # what a row repeats, a key of `UNITS`
+    folds: int | None = None
+    span: tuple[float, float] | None = None  # the worst and the best possible score, or the other way round
+    confirm_rope: bool = False  # a ROPE above a tenth of the span is meant
+    targets: Mapping[str, float] = field(default_factory=dict)  # by workload
+    command: str = ""
+
+    def check(self) -> None:
+        """Refuse values that contradict each other.
+
+        Raises:
+            TableError: the unit is unknown, folds go with no unit, or the span is no interval or one too many.
+        """
+        if self.unit is not None and self.unit not in UNITS:
+            raise TableError(
+                f"unit must be one of {', '.join(UNITS)}, not {self.unit!r}: it says what a row repeats (the unit of"
+                " the score is --score-unit, or score_unit= in Python)"
+            )
+        if self.folds is not None and (self.unit != "fold" or self.folds < 2):
+            given = f"{self.folds} beside {self.unit}"
+            raise TableError(f"folds must be a number from 2 on beside the unit fold, not {given}")
+        if self.span is not None:
+            _check_span(self.metric, self.span)
+
+
+def _check_span(metric: str, span: tuple[float, float]) -> None:
+    if not (all(map(math.isfinite, span)) and span[0] < span[1]):
+        raise TableError(f"span must be two numbers, the smaller first, not {span}: for example --span=0,100")
+    known = find(metric)
+    if known is not None and known.span is not None:
+        raise TableError(f"span must be left out for {metric}, whose span is known: it is {known.span:g}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is declared for a lone table to a command line."""
+    parser.add_argument("--baseline", help="table: the technique that all others are compared with")
+    parser.add_argument("--wide", action="store_true", help="table: one row per workload, one column per technique")
+    parser.add_argument("--metric", default="score", help="table: what the score is, such as accuracy")
+    parser.add_argument("--direction", default="maximize", choices=("maximize", "minimize"))
+    parser.add_argument("--score-unit", default="", help="table: unit of the score, such as s or fraction")
+    parser.add_argument(
+        "--rope", type=positive_number, help="table: the smallest difference that matters, declared beforehand"
+    )
+    parser.add_argument("--span", type=_two_numbers, metavar="LOW,HIGH", help="table: the possible scores (--span=0,1)")
+    parser.add_argument("--confirm-rope", action="store_true", help="table: a ROPE above a tenth of the span is meant")
+    parser.add_argument("--unit", metavar="|".join(UNITS), help="table: what a row repeats; intervals follow from it")
+    parser.add_argument("--folds", type=int, help="table: the number of folds, with --unit fold")
+    parser.add_argument("--tuned", action="store_true", help="table: all techniques were tuned with the same budget")
+
+
+def options_of(asked: argparse.Namespace, command: str = "") -> Options:
+    """Return the options of a command line."""
+    given = {one.name: getattr(asked, one.name) for one in fields(Options) if hasattr(asked, one.name)}
+    return Options(**given, command=command)
+
+
+def positive_number(text: str) -> float:
+    """Return a number above 0 from the command line; argparse turns the error into a refusal."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+    return value
+
+
+def _two_numbers(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(",")
+    return float(low), float(high)
