@@ -19,6 +19,7 @@ from evalbench.config.parts import PARTS
 from evalbench.config.reader import Reader, check_leaves
 from evalbench.config.search import SearchConfig, read_search
 from evalbench.config.values import Config, EvaluationConfig, SplitConfig, TrackerConfig
+from evalbench.config.variance import read_variance
 from evalbench.errors import ConfigError
 from evalbench.names import LONGEST_FILE_NAME, file_name
 from evalbench.space import Dimension
@@ -102,7 +103,7 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
         tracker=_tracker(top.section("tracker")),
         store_url=store.text("url"),
         reports=Path(top.text("reports")),
-        evaluation=_evaluation(evaluation, looks),
+        evaluation=_evaluation(evaluation, looks, search),
         search=search,
         root_seed=_root_seed(top),
         num_seeds=looks[-1],
@@ -157,7 +158,7 @@ def _trainer(section: Reader) -> dict[str, Any]:
     return {**fields, "trainer": dict(section.rest)}
 
 
-def _evaluation(section: Reader, looks: tuple[int, ...]) -> EvaluationConfig:
+def _evaluation(section: Reader, looks: tuple[int, ...], search: SearchConfig | None) -> EvaluationConfig:
     evaluation = EvaluationConfig(
         name=_folder_name(section),
         question=section.optional_text("question"),
@@ -165,6 +166,7 @@ def _evaluation(section: Reader, looks: tuple[int, ...]) -> EvaluationConfig:
         baseline=section.optional_text("baseline"),
         rope=_rope(section.section("rope")),
         looks=looks,
+        variance=read_variance(section, searched=search is not None),
     )
     section.finish()
     return evaluation
