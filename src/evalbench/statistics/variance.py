@@ -27,6 +27,7 @@ class VarianceComponent:
     share: float  # of the sum of all parts, negative ones taken as 0
     low: float
     high: float
+    largest: float  # share of the draws behind the interval in which no other part is larger: 0 to 1
 
     @property
     def resolved(self) -> bool:
@@ -71,12 +72,12 @@ def decompose(values: Floats, sources: Sequence[str], confidence: float = 0.95) 
     pivots = matrix @ (squares / _chi_squares(values.shape)).T  # (sets, draws)
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.clip(pivots / pivots.sum(axis=0), 0.0, 1.0), (tail, 1 - tail), axis=1)
-    shares = _shares(variances)
+    largest = (pivots == pivots.max(axis=0)).mean(axis=1)
+    positive = np.maximum(variances, 0.0)
+    numbers = zip(variances, positive / positive.sum(), low, high, largest, strict=True)
     return tuple(
-        VarianceComponent(
-            tuple(sources[axis] for axis in axes), *map(float, (variances[i], shares[i], low[i], high[i]))
-        )
-        for i, axes in enumerate(sets)
+        VarianceComponent(tuple(sources[axis] for axis in axes), *map(float, part))
+        for axes, part in zip(sets, numbers, strict=True)
     )
 
 
@@ -120,12 +121,3 @@ def _chi_squares(shape: tuple[int, ...]) -> Floats:
     freedoms = np.array([_freedom(shape, axes) for axes in _sets(len(shape))])
     draws: Floats = np.random.default_rng(SEED).chisquare(freedoms, (NUM_DRAWS, len(freedoms))) / freedoms
     return draws
-
-
-def _shares(variances: Floats) -> Floats:
-    """Return the shares of (sets,) or (sets, draws) variances: all of them are of the rest if none is above 0."""
-    positive = np.maximum(variances, 0.0)
-    total = positive.sum(axis=0)
-    shares = positive / np.where(total > 0, total, 1.0)
-    shares[-1] = np.where(total > 0, shares[-1], 1.0)
-    return shares

@@ -14,6 +14,9 @@ from evalbench.record.variance import SEEDS
 from evalbench.seeds import SOURCES
 from evalbench.statistics.variance import VarianceComponent, decompose
 
+SURE = 0.95
+"""Confidence with which a part is named as the largest."""
+
 
 @dataclass(frozen=True)
 class NoiseBudget:
@@ -32,12 +35,8 @@ class NoiseBudget:
 
     @property
     def main(self) -> VarianceComponent | None:
-        """Return the largest part, if its share is resolved, or if its interval lies above those of all others."""
-        if not self.components:
-            return None
-        largest = max(self.components, key=lambda part: part.share)
-        ahead = largest.low > max(part.high for part in self.components if part is not largest)
-        return largest if largest.resolved or ahead else None
+        """Return the part that is the largest with 95 % confidence; None if no part is."""
+        return next((part for part in self.components if part.largest >= SURE), None)
 
 
 def noise_budgets(folder: Folder) -> tuple[NoiseBudget, ...]:
