@@ -105,10 +105,10 @@ def how(noise: NoiseFindings) -> str:
     fixed_rows = [code(key) for key, workload in evaluation.workloads.items() if workload.fixed_test_rows]
     sentences = [
         f"Every technique was trained on every workload with all combinations of {design}:"
-        f" {plural(sum(budget.num_trials for budget in plain), 'trial')}, of which {diverged} diverged"
-        f" and count with {evaluation.failed_score}'s score.",
+        f" {plural(sum(budget.num_trials for budget in plain), 'trial')}. "
+        + (f"{diverged} of them diverged and count as {evaluation.failed_score}." if diverged else "None diverged."),
         "The order includes all other noise of training, such as dropout.",
-        f"The test rows of {listed(fixed_rows)} are fixed, so a split draws validation rows only."
+        f"The test rows of {listed(fixed_rows)} are fixed: a split draws the validation rows only."
         if fixed_rows
         else "",
         "Shares are analysis of variance estimates for random effects, negative ones taken as 0, with generalized 95 %"
