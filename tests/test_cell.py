@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import make_cell
@@ -106,3 +107,25 @@ def test_weights_stay_in_their_folder(name: str) -> None:
     folder = cells.weights_folder(replace(cell, dataset=replace(cell.dataset, name=name)))
     assert folder.parent == Path("w")
     assert len(folder.name) <= 100
+
+
+@pytest.mark.slow
+def test_a_variance_design_crosses_the_sources(store: Store, trained: list[list[int]]) -> None:
+    """Whole batches in no order and without dropout: the order carries nothing, weights and split carry something."""
+    cell = make_cell(*SMALL, "optimizer=bgd", "evaluation.variance={init: 3, order: 3, split: 4}", "num_seeds=2")
+    cells.run(cell, store)
+    cells.run(cell, store)
+    assert [len(seeds) for seeds in trained] == [2, 34]  # of 36 combinations, two are seeds 0 and 1
+    trials = store.trials(list(cell.crossed))
+    losses = np.array([trial.result.metrics["test/log_loss"] for trial in trials.values()]).reshape(3, 3, 4)
+    assert losses[:, :1] == pytest.approx(losses[:, 1:2], rel=1e-5)
+    assert losses[:, :1] == pytest.approx(losses[:, 2:], rel=1e-5)
+    assert np.ptp(losses[:, 0], axis=0).min() > 1e-3
+    assert np.ptp(losses[:, 0], axis=1).min() > 1e-3
+
+
+@pytest.mark.slow
+def test_weights_of_a_variance_design_are_not_kept(workspace: Path, store: Store) -> None:
+    cell = make_cell(*SMALL, "evaluation.variance=3", "save=all")
+    cells.run(cell, store)
+    assert sorted(path.name for path in cells.weights_folder(cell).glob("s*")) == ["s0", "s1", "s2"]

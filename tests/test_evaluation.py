@@ -8,6 +8,7 @@ import pytest
 
 from conftest import compose_config
 from evalbench import cell as cells
+from evalbench import provenance
 from evalbench.config import Config, parse_plain
 from evalbench.errors import ConfigError
 from evalbench.evaluation.checks import check_trainable
@@ -16,7 +17,7 @@ from evalbench.evaluation.design import link
 from evalbench.evaluation.naming import name_for
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
-from evalbench.trial import State
+from evalbench.trial import State, TrialResult
 
 SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3")
 
@@ -229,3 +230,38 @@ def test_two_processes_that_end_together_write_one_after_the_other(
     for thread in threads:
         thread.join()
     assert len(ended) == 2
+
+
+@pytest.mark.slow
+def test_a_variance_design_is_complete_or_refused_and_trains_only_what_is_missing(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.sqlite")
+    names = ("sgd", "adam")
+    common = (*COMPARED, f"reports={tmp_path}", "num_seeds=2")
+    plan = Plan.of([cell_of(*common, "evaluation.variance=3", f"optimizer={name}") for name in names])
+    link(plan, store, "evalbench")
+    assert conclude(plan, store).num_trials == 2 * 27  # seeds 0 and 1 are a part of the design
+    for cell in plan.cells:
+        cells.run(cell, store)
+    lost = list(plan.cells[1].crossed.values())[5]
+    store.record([(lost, TrialResult(State.FAILED, message="no memory"))], provenance.collect())
+
+    assert plan.untrained(store) == [1]
+    outcome = conclude(plan, store)
+    assert outcome.states == {State.COMPLETE: 53, State.FAILED: 1}
+    assert [(each["technique"], each["message"]) for each in outcome.failures] == [("adam", "no memory")]
+    table = pd.read_csv(tmp_path / "small" / "variance.csv")
+    assert len(table) == 54
+    assert outcome.page is not None
+    page = outcome.page.read_text()
+    assert "`adam` on `iris` is not decomposed: 1 of 27 trials failed or are missing" in page
+    assert set(pd.read_csv(tmp_path / "small" / "numbers" / "variance.csv")["technique"]) == {"sgd"}
+
+    cells.run(plan.cells[1], store)
+    assert plan.untrained(store) == []
+    assert not conclude(plan, store).failures
+    again = pd.read_csv(tmp_path / "small" / "variance.csv")
+    assert again["score"].isna().sum() == 0
+    assert again.iloc[:27].equals(table.iloc[:27])
+    conclude(Plan.of([cell_of(*common, f"optimizer={name}") for name in names]), store)
+    assert not (tmp_path / "small" / "variance.csv").exists()
+    assert "noise comes from" not in outcome.page.read_text()

@@ -66,3 +66,13 @@ def test_studies() -> None:
     assert studies[0].unchosen[0].trial_id == "4ff6c217e19bdd1c0a19"
     other = make_cell("dataset=iris", "optimizer=adam", "+search=tpe")
     assert Study(other, 0).id == "2b0b2d4c483e1b326358"
+
+
+def test_the_trials_of_a_variance_design() -> None:
+    cell = make_cell("dataset=iris", "optimizer=sgd", "evaluation.variance=3")
+    known = [cell.spec(seed).trial_id for seed in range(3)]
+    assert known[2] == "5cb2fe74b2d184eb18b7"  # a combination of equal levels is the trial of that seed
+    assert list(cell.crossed)[0::13] == known
+    assert list(cell.crossed)[1] == "73de29662ca9a6030f98"
+    assert {trial.cell_id for trial in cell.trials.values()} == {cell.id}
+    assert (len(cell.crossed), len(cell.trials), len(cell.specs)) == (27, 34, 10)

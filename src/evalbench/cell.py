@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from evalbench import live, provenance, ranks, workloads
 from evalbench.config import ANYTHING, PARTS, Component, Config, SplitConfig, log_folder
 from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageError
 from evalbench.names import file_name
-from evalbench.seeds import Phase, Role, derive, seeds_of
+from evalbench.seeds import SOURCES, Phase, Role, derive, seeds_of
 from evalbench.store import Lease, Store
 from evalbench.trial import Entrant, State, TrialResult, TrialSpec, best_point
 from evalbench.workloads import Dataset, development_part, draw_split, hold_out, judged, judging, references
@@ -94,6 +95,28 @@ class Cell:
         """The trials by identity, in the order of their seeds."""
         trials = (self.spec(seed) for seed in self.seeds)
         return {spec.trial_id: spec for spec in trials}
+
+    @cached_property
+    def crossed(self) -> dict[str, TrialSpec]:
+        """The trials of the variance design by identity: every combination of the levels of its sources.
+
+        A combination of equal levels is the trial of that seed index. The level of the initial weights is `seed`.
+        """
+        levels = self.config.evaluation.variance
+        if levels is None:
+            return {}
+        trials = []
+        for indices in product(*(range(levels[source]) for source in SOURCES)):
+            seed = indices[0]
+            roles = zip(SOURCES.values(), indices, strict=True)
+            other = {role: index for same, index in roles for role in same if index != seed}
+            trials.append(replace(self.spec(seed), roles=other))
+        return {trial.trial_id: trial for trial in trials}
+
+    @property
+    def trials(self) -> dict[str, TrialSpec]:
+        """All trials of the cell by identity: those that judge the technique, then those of the variance design."""
+        return {**self.specs, **self.crossed}
 
     def spec(self, seed: int) -> TrialSpec:
         """Return the trial of one seed index."""
@@ -198,15 +221,19 @@ def run(cell: Cell, store: Store) -> None:
         help_to_train(cell, store)
         return
     complete_references(cell, store)
-    ids = list(cell.specs)
-    if not store.missing(ids):
+    trials = cell.trials
+    if not store.missing(list(trials)):
         return
     with store.lease(cell.id) as lease:
-        missing = [cell.specs[trial_id].seed for trial_id in store.missing(ids)]
-        if not missing:
-            return  # another process trained them meanwhile
-        log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, missing)
-        train(cell, cell.entrants(*missing), store, lease)
+        missing = [trials[trial_id] for trial_id in store.missing(list(trials))]  # another process may have trained
+        own = [spec.seed for spec in missing if spec.trial_id in cell.specs]
+        crossed = [Entrant.of(spec, cell.phase) for spec in missing if spec.trial_id not in cell.specs]
+        if own:
+            log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, own)
+            train(cell, cell.entrants(*own), store, lease)
+        if crossed:
+            log.info("training %s on %s, %d crossed trials", cell.config.technique, cell.workload, len(crossed))
+            train(cell, crossed, store, lease)
 
 
 def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -> None:
@@ -216,7 +243,7 @@ def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -
     ended: list[tuple[TrialSpec, TrialResult]] = []
     start = time.monotonic()
     try:
-        with _watch(cell, store) as watch:
+        with _watch(cell, entrants, store) as watch:
             for members, results in _train(cell, list(entrants), watch):
                 if isinstance(results, Exception):
                     results = [_failure(results) for _ in members]
@@ -225,7 +252,7 @@ def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -
                 store.record(new, {**provenance.collect(), "seconds": seconds}, lease)
                 ended += new
                 start = time.monotonic()
-        if cell.config.save == "best" and cell.phase is Phase.MEASURE:
+        if cell.config.save == "best" and cell.phase is Phase.MEASURE and not _are_crossed(entrants):
             _keep_best(cell, ended)
     except (LeaseLostError, StorageError):
         raise
@@ -242,7 +269,7 @@ def help_to_train(cell: Cell, store: Store) -> None:
         nothing: Job = ({}, Phase.MEASURE, [])
         values, phase, members = ranks.current().agree(nothing)
         named = cell.at(values, phase)
-        with _watch(named, store) as watch:
+        with _watch(named, members, store) as watch:
             for _ in _train_here(named, members, watch):
                 pass  # rank zero writes
 
@@ -253,9 +280,15 @@ Trained = tuple[Members, list[TrialResult] | Exception]
 """Members that trained together with their results, or one member with its error."""
 
 
-def _watch(cell: Cell, store: Store) -> AbstractContextManager[live.Watch | None]:
+def _are_crossed(entrants: Sequence[Entrant]) -> bool:
+    """Return whether trials train for a variance design: they are neither shown, nor are their weights kept."""
+    return any(entrant.roles for entrant in entrants)
+
+
+def _watch(cell: Cell, entrants: Sequence[Entrant], store: Store) -> AbstractContextManager[live.Watch | None]:
     """Return a watcher that shows the curves of measured trials; curves of candidates are not shown."""
-    return live.watch(cell.config, list(cell.specs), store) if cell.phase is Phase.MEASURE else nullcontext()
+    hidden = cell.phase is not Phase.MEASURE or _are_crossed(entrants)
+    return nullcontext() if hidden else live.watch(cell.config, list(cell.specs), store)
 
 
 def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[Trained]:
@@ -268,7 +301,8 @@ def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Itera
     from evalbench.engine import training
 
     group = ranks.current()
-    keep_in = None if cell.config.save == "none" or cell.phase is Phase.TUNE else weights_folder(cell)
+    hidden = cell.phase is Phase.TUNE or _are_crossed(members)
+    keep_in = None if cell.config.save == "none" or hidden else weights_folder(cell)
     if cell.config.trainer_split == "data":
         yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in, watch)
         return
@@ -297,7 +331,8 @@ def _keep_best(cell: Cell, ended: Sequence[tuple[TrialSpec, TrialResult]]) -> No
 
 def fail(cell: Cell, store: Store, error: Exception) -> None:
     """Record the missing trials of a cell as FAILED, because its job died."""
-    missing = [cell.specs[trial_id] for trial_id in store.missing(list(cell.specs))]
+    trials = cell.trials
+    missing = [trials[trial_id] for trial_id in store.missing(list(trials))]
     store.record([(spec, _failure(error)) for spec in missing], provenance.collect())
 
 

@@ -26,6 +26,10 @@ class Role(StrEnum):
     SEARCH = "search"  # the draws of a sampler
 
 
+SOURCES = {"init": (Role.INIT,), "order": (Role.ORDER, Role.NOISE), "split": (Role.SPLIT,)}
+"""The sources of noise that a variance design crosses, and the roles that each draws anew."""
+
+
 class Phase(StrEnum):
     """Name the purpose of a trial."""
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from evalbench.seeds import Phase
+from evalbench.seeds import Phase, Role
 
 TRAINING_VERSION = 2
 """Raised by hand when a change of the training code changes results; part of every trial's identity."""
@@ -62,24 +62,31 @@ class TrialSpec:
     """Plain values: data fingerprint and split, model, activation, optimizer, budget, precision."""
     root_seed: int
     seed: int
+    roles: Mapping[Role, int] = field(default_factory=dict)
+    """The seed indices of roles that differ from `seed`: empty, except in a crossed design."""
 
     @cached_property
     def cell_id(self) -> str:
-        """The identity of the cell: that of its trials without the seed index."""
-        return _digest({**self._content(), "seed": None})
+        """The identity of the cell: that of its trials without their seed indices."""
+        return _digest(self._content(None))
 
     @cached_property
     def trial_id(self) -> str:
         """The identity of the trial, 20 hexadecimal digits."""
-        return _digest(self._content())
+        roles = {"roles": {role.value: index for role, index in self.roles.items()}} if self.roles else {}
+        return _digest({**self._content(self.seed), **roles})
 
-    def _content(self) -> dict[str, Any]:
+    def index(self, role: Role) -> int:
+        """Return the seed index of one role."""
+        return self.roles.get(role, self.seed)
+
+    def _content(self, seed: int | None) -> dict[str, Any]:
         return {
             "training_version": TRAINING_VERSION,
             "workload": self.workload,
             "settings": self.settings,
             "root_seed": self.root_seed,
-            "seed": self.seed,
+            "seed": seed,
         }
 
 
@@ -101,6 +108,11 @@ class Entrant:
     def of(cls, trial: TrialSpec, phase: Phase, settings: Mapping[str, Any] | None = None) -> "Entrant":
         """Return the entrant of a trial."""
         return cls(trial.seed, phase, settings or {}, trial=trial)
+
+    @property
+    def roles(self) -> Mapping[Role, int]:
+        """The seed indices of roles that differ from `seed`."""
+        return {} if self.trial is None else self.trial.roles
 
     @property
     def spec(self) -> TrialSpec:

@@ -19,6 +19,7 @@ from evalbench.config.parts import PARTS
 from evalbench.config.reader import Reader, check_leaves
 from evalbench.config.search import SearchConfig, read_search
 from evalbench.config.values import Config, EvaluationConfig, SplitConfig, TrackerConfig
+from evalbench.config.variance import read_variance
 from evalbench.errors import ConfigError
 from evalbench.names import LONGEST_FILE_NAME, file_name
 from evalbench.space import Dimension
@@ -103,7 +104,12 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
         tracker=_tracker(top.section("tracker")),
         store_url=store.text("url"),
         reports=Path(top.text("reports")),
-        evaluation=_evaluation(evaluation, looks, task.metric.metric if isinstance(task.metric, OwnMetric) else None),
+        evaluation=_evaluation(
+            evaluation,
+            looks,
+            task.metric.metric if isinstance(task.metric, OwnMetric) else None,
+            searched=search is not None,
+        ),
         search=search,
         root_seed=_root_seed(top),
         num_seeds=looks[-1],
@@ -158,7 +164,7 @@ def _trainer(section: Reader) -> dict[str, Any]:
     return {**fields, "trainer": dict(section.rest)}
 
 
-def _evaluation(section: Reader, looks: tuple[int, ...], own: Metric | None) -> EvaluationConfig:
+def _evaluation(section: Reader, looks: tuple[int, ...], own: Metric | None, searched: bool) -> EvaluationConfig:
     evaluation = EvaluationConfig(
         name=_folder_name(section),
         question=section.optional_text("question"),
@@ -166,6 +172,7 @@ def _evaluation(section: Reader, looks: tuple[int, ...], own: Metric | None) -> 
         baseline=section.optional_text("baseline"),
         rope=_rope(section.section("rope"), section.flag("confirm_rope"), own),
         looks=looks,
+        variance=read_variance(section, searched),
     )
     section.finish()
     return evaluation

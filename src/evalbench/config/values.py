@@ -40,6 +40,8 @@ class EvaluationConfig:
     """Unit to the smallest difference that matters."""
     looks: tuple[int, ...]
     """Numbers of seeds after which the techniques are judged, ascending."""
+    variance: Mapping[str, int] | None
+    """Source of noise to its levels in the variance design; None: the noise is not decomposed."""
 
 
 @dataclass(frozen=True)

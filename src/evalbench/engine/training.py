@@ -142,6 +142,7 @@ def made_for(checkpoint: Path, entrants: Sequence[Entrant]) -> str:
     """Return the origin that a checkpoint must have: the cell in its name, these members, this code."""
     members = [
         {"seed": entrant.seed, "phase": entrant.phase, "settings": dict(entrant.settings), "stop": entrant.stop}
+        | ({"roles": dict(entrant.roles)} if entrant.roles else {})
         for entrant in entrants
     ]
     return json.dumps([checkpoint.name, members, TRAINING_VERSION, torch.__version__])
@@ -151,7 +152,8 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     """Return the untrained cohort of some entrants, and their splits."""
 
     def seeds_of(role: Role) -> list[int]:
-        return [derive(config.root_seed, dataset.name, role, entrant.seed, entrant.phase) for entrant in entrants]
+        indices = [(entrant.roles.get(role, entrant.seed), entrant.phase) for entrant in entrants]
+        return [derive(config.root_seed, dataset.name, role, index, phase) for index, phase in indices]
 
     splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
     init_seeds, shape = seeds_of(Role.INIT), shape_of(dataset)
@@ -184,9 +186,10 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
 
 
 def _own_settings(entrants: Sequence[Entrant]) -> str:
-    """Return a suffix for the entrants' own settings; empty if no entrant has any."""
-    settings = [dict(entrant.settings) for entrant in entrants]
-    return f"-{hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]}" if any(settings) else ""
+    """Return a suffix for the entrants' own settings and roles; empty if no entrant has any."""
+    settings, roles = [dict(entrant.settings) for entrant in entrants], [dict(entrant.roles) for entrant in entrants]
+    own = [settings, roles] if any(roles) else settings
+    return f"-{hashlib.sha256(json.dumps(own).encode()).hexdigest()[:12]}" if any((*settings, *roles)) else ""
 
 
 def _halving(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> Halving | None:

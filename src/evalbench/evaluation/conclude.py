@@ -1,5 +1,6 @@
 """The end of an evaluation: its folder and its report."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from evalbench import cell as cells
 from evalbench import report, tuning
+from evalbench.evaluation import variance
 from evalbench.evaluation.costs import alone, cost_rows
 from evalbench.evaluation.plan import Plan
 from evalbench.record.write import Searched, failed_candidates, write_costs, write_defaults, write_folder
@@ -52,8 +54,9 @@ def _conclude(plan: Plan, store: Store) -> Outcome:
     searched = plan.config.search is not None
     links = list({link.trial_id: link for each in (plan.links(), *measured) for link in each}.values())
     store.link(plan.name, store.design(plan.name), links)
-    states = store.count_states(plan.name)
-    outcome = Outcome(states, len(links), None, None, ())
+    crossed = variance.unlinked(plan, {link.trial_id for link in links})
+    states = variance.count_states(store, crossed) + Counter(store.count_states(plan.name))
+    outcome = Outcome(states, len(links) + len(crossed), None, None, ())
     if not outcome.has_ended:
         return outcome
     trials = store.trials([link.trial_id for link in links])
@@ -75,6 +78,7 @@ def _conclude(plan: Plan, store: Store) -> Outcome:
     failures = write_folder(
         plan.folder, design, datasets, targets, measured, trials, references, plan.config.num_seeds, studies
     )
+    failures += variance.write(plan, store, failures)
     write_costs(plan.folder / "costs.csv", cost_rows(plan, store, searched))
     if searched:
         write_defaults(plan.folder, design, datasets, plan.links(), trials, plan.config.num_seeds)

@@ -15,6 +15,7 @@ from evalbench.record.declared import Declaration, Workload, read_evaluation
 from evalbench.record.schema import COSTS, NUMBERS, REFERENCES, STAGES, STATES, TEXTS
 from evalbench.record.studies import Studies, by_study, check_seeds, read_studies
 from evalbench.record.tables import finite, no_column_of_ours, once, only, read_table
+from evalbench.record.variance import read_variance
 from evalbench.seeds import study_of
 
 
@@ -27,6 +28,7 @@ class Folder:
     curves: one row per trial and epoch.
     references: one row per reference, workload and seed; `reference` in the words of `REFERENCES`.
     costs: one row per technique, workload, setting and round of the isolated measurement; empty if there is none.
+    variance: one row per trial of the variance design, see `read_variance`; None if there was none.
     num_pilot: seeds below it were the pilot, and the others its one extension; None if there was none.
 
     If the whole search was repeated, a row of `results`, `curves` and `references` is a study's mean over its seeds,
@@ -39,6 +41,7 @@ class Folder:
     references: pd.DataFrame
     costs: pd.DataFrame
     num_pilot: int | None = None
+    variance: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,8 @@ def load(folder: Path) -> Folder:
     results = _table(folder / "results.csv", factors)
     costs = _costs(folder / "costs.csv", evaluation)
     if not evaluation.searched:
-        return _checked(folder, evaluation, results, curves, references, costs)
+        checked = _checked(folder, evaluation, results, curves, references, costs)
+        return replace(checked, variance=read_variance(folder, evaluation))
     defaults = _checked(
         folder,
         replace(evaluation, tuning=None),

@@ -40,10 +40,11 @@ from evalbench.report.sections.tuning_choices import CHOICES
 from evalbench.report.sections.tuning_front import FRONT as TUNING_FRONT
 from evalbench.report.sections.tuning_gains import GAINS
 from evalbench.report.sections.tuning_importance import IMPORTANCE
+from evalbench.report.sections.variance import VARIANCE
 from evalbench.report.sections.verdicts import VERDICTS
 
 HEAD: tuple[Section[Any], ...] = (TITLE, SUMMARY, VERDICTS, ANSWER, CONTEXT)
-FIGURES: tuple[Section[Any], ...] = (FOREST, RUNS, EPOCHS, TRADEOFF, PROFILE, SPEED_UPS)
+FIGURES: tuple[Section[Any], ...] = (FOREST, RUNS, EPOCHS, TRADEOFF, PROFILE, SPEED_UPS, VARIANCE)
 APPENDIX: tuple[Section[Any], ...] = (
     Section(always, lambda _: "# Appendix"),
     COMPARED,

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from evalbench import tuning
 from evalbench.errors import StorageError
+from evalbench.evaluation import variance
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
@@ -77,10 +78,11 @@ def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]
     A search has two phases: its candidates, then the measured trials at the default and at the best settings.
     """
     name = f"{plan.name}: {len(plan.cells)} {'cell' if len(plan.cells) == 1 else 'cells'}"
-    measured = sum(len(cell.specs) for cell in plan.cells)
+    crossed = variance.unlinked(plan, {link.trial_id for link in plan.links()})
+    measured = len(plan.links()) + len(crossed)
     studies = [study for cell in plan.cells for study in tuning.studies(cell)]
     if not studies:
-        return [(name, measured, lambda: _ended(plan, store))]
+        return [(name, measured, lambda: _ended(plan, store) + variance.count_states(store, crossed).total())]
     ids = [study.id for study in studies]
     measured += sum(study.cell.config.num_seeds for study in studies)
     return [

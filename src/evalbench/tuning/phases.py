@@ -88,7 +88,7 @@ def measured(cell: Cell, store: Store) -> list[dict[str, TrialSpec]]:
 
 def is_done(cell: Cell, store: Store) -> bool:
     """Return whether nothing of a cell is left to train."""
-    ids = [trial_id for specs in (cell.specs, *measured(cell, store)) for trial_id in specs]
+    ids = [trial_id for specs in (cell.trials, *measured(cell, store)) for trial_id in specs]
     return not store.missing(ids) and all(study.is_complete(store) for study in studies(cell))
 
 

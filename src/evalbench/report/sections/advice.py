@@ -17,7 +17,7 @@ from evalbench.statistics.design import used
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
-RINGS = (Recommendation.ADOPT, Recommendation.TRIAL, Recommendation.ASSESS, Recommendation.HOLD)
+ADVISED = (Recommendation.ADOPT, Recommendation.TRIAL, Recommendation.ASSESS, Recommendation.HOLD)
 
 
 def scope(findings: JudgedFindings) -> str:
@@ -123,7 +123,7 @@ def first_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
         limited = f" ({reason_invalid(findings, verdict) or caps})"
     elif caps:
         limited = f" (at most {verdict.recommendation}: {caps})"
-    where = f" on {where_words(findings)}" if verdict.recommendation in RINGS else ""
+    where = f" on {where_words(findings)}" if verdict.recommendation in ADVISED else ""
     return (
         f"On {scope(findings)}, {code(verdict.challenger)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}."
         f" {verdict.quality} ({_why(verdict)}), cost {verdict.cost_class}"

@@ -159,14 +159,7 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         **_spent(findings, v.challenger),
         "num_datasets": v.num_datasets,
         "num_pairs": v.num_pairs,
-        "better_on": "; ".join(v.better_on),
-        "worse_on": "; ".join(v.worse_on),
-        "quality_on_these_rows": "" if v.on_rows is None else str(v.on_rows.quality),
-        **_second_verdict(findings, v),
-        "look": v.looks.index + 1,
-        "stopped": v.looks.stopped or "",
-        **_prices(findings, v),
-        "between": v.between * scale,
+        **_beside(findings, v),
         "caps": "; ".join(cap.reason for cap in v.advice.caps),
         "floor": v.floor * scale,
         "finest": v.finest * scale,
@@ -179,6 +172,20 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "next": next_step(findings, v),
         "effect_without_failed": math.nan if other is None else other.effect.mean * unit.oriented,
         "sentence": " ".join(lines(findings, v)),
+    }
+
+
+def _beside(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
+    """Return what stands beside the first verdict."""
+    return {
+        "better_on": "; ".join(v.better_on),
+        "worse_on": "; ".join(v.worse_on),
+        "quality_on_these_rows": "" if v.on_rows is None else str(v.on_rows.quality),
+        **_second_verdict(findings, v),
+        "look": v.looks.index + 1,
+        "stopped": v.looks.stopped or "",
+        **_prices(findings, v),
+        "between": v.between * findings.common.scale,
     }
 
 
