@@ -1,5 +1,4 @@
 import math
-import statistics
 
 import pytest
 
@@ -7,7 +6,6 @@ from evalbench.statistics.intervals import (
     clopper_pearson,
     family_confidence,
     fewest_decisive,
-    narrower,
     t_interval,
 )
 
@@ -93,18 +91,3 @@ def test_fewest_decisive_is_where_all_wins_exclude_one_half(confidence: float) -
 def test_a_share_above_one_is_refused() -> None:
     with pytest.raises(ValueError, match="within"):
         clopper_pearson(3, 2, 0.95)
-
-
-def test_two_stages_keep_the_spread_and_the_freedom_of_the_pilot() -> None:
-    pilot, more = [1.0, 2.0, 4.0], [100.0, -100.0, 50.0]
-    both = t_interval([*pilot, *more], 0.95, num_pilot=3)
-    assert both.mean == pytest.approx(57 / 6)
-    half = 4.302652729911275 * statistics.stdev(pilot) / math.sqrt(6)
-    assert both.high - both.mean == pytest.approx(half)
-
-
-def test_another_level_of_the_same_interval() -> None:
-    wide = t_interval([1.0, 2.0, 4.0, 3.0], 0.95, rho=0.3)
-    direct, found = t_interval([1.0, 2.0, 4.0, 3.0], 0.9, rho=0.3), narrower(wide, 0.9)
-    assert (found.low, found.high) == pytest.approx((direct.low, direct.high))
-    assert not narrower(t_interval([1.0], 0.95), 0.9).computed

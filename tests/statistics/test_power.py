@@ -2,14 +2,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from evalbench.statistics.power import (
-    detectable_effect,
-    more_datasets,
-    more_seeds,
-    more_seeds_each,
-    resolution,
-)
+from evalbench.statistics.decisions import Evidence, Rule, decide
+from evalbench.statistics.power import MOST_SEEDS, datasets_needed, detectable_effect, resolution, seeds_needed
 from evalbench.tasks.metric import accuracy_floor, r2_floor
 
 
@@ -19,33 +15,52 @@ def test_smallest_detectable_effect() -> None:
     assert math.isnan(detectable_effect(1))
 
 
-@pytest.mark.parametrize(
-    ("sd", "n", "half", "extra"),
-    [(0.01, 5, 0.005, 26), (0.01, 10, 0.005, 11), (0.004, 5, 0.005, 0), (0.02, 5, 0.005, 119), (0.004, 5, 0.01, 0)],
-)
-def test_stein_two_stages(sd: float, n: int, half: float, extra: int) -> None:
-    assert more_seeds(sd, n, half) == extra
+def half_interval(sds: list[float], rho: float, n: int, level: float) -> float:
+    """Return half the interval of the mean over W workloads with n seeds on each; infinite if there is none."""
+    v = [sd**2 * (1 / n + rho) for sd in sds]
+    freedom = sum(v) ** 2 / sum(one**2 / (n - 1) for one in v)
+    return math.inf if freedom < 4 else float(stats.t.ppf(1 - level / 2, freedom)) * math.sqrt(sum(v)) / len(v)
+
+
+@pytest.mark.parametrize("sds", [[1.0], [1.0, 1.0], [0.5, 2.0, 0.0], [1.0] * 5])
+@pytest.mark.parametrize("rho", [0.0, 0.25])
+@pytest.mark.parametrize("half", [0.1, 0.4, 0.6, 1.5])
+def test_seeds_needed_is_the_first_number_that_is_enough(sds: list[float], rho: float, half: float) -> None:
+    enough = (n for n in range(3, MOST_SEEDS + 1) if half_interval(sds, rho, n, 0.02) <= half)
+    assert seeds_needed(sds, rho, half, 0.02, least=3) == next(enough, None)
 
 
 def test_no_number_of_seeds_makes_up_for_rows() -> None:
-    assert more_seeds(0.01, 10, 0.005, rho=1 / 3) is None
-    enough = more_seeds(0.01, 10, 0.02, rho=1 / 3)
-    assert enough is not None
-    t = 2.2621571628540993
-    assert t * 0.01 * math.sqrt(1 / (10 + enough) + 1 / 3) <= 0.02
-    assert more_seeds(0.0, 3, 0.01) == 2
-    assert more_seeds(math.nan, 1, 0.01) == 4
+    floor = float(stats.norm.ppf(0.975)) * math.sqrt(2 * 0.25) / 2  # of two workloads, with infinitely many seeds
+    assert seeds_needed([1.0, 1.0], 0.25, floor, 0.05) is None
+    assert seeds_needed([1.0, 1.0], 0.25, 1.05 * floor, 0.05) is not None
+    assert seeds_needed([1.0, 1.0], [0.25, 0.0], floor, 0.05) is not None
 
 
-def test_seeds_or_data_sets_over_several_data_sets() -> None:
-    assert more_datasets(0.0, 0.01**2, 10, 8, 0.01) == 0
-    assert (
-        more_datasets(0.01**2, 0.01**2, 10, 4, 0.01) == 3
-    )  # t_6 sqrt(.00011 / 7) is .0097, t_5 sqrt(.00011 / 6) .0110
-    assert more_datasets(1.0, 0.0, 5, 6, 0.001) is None
-    assert more_seeds_each(0.01**2, 0.01**2, 10, 4, 0.01) is None  # the variance between data sets alone is too large
-    extra = more_seeds_each(0.0, 0.03**2, 5, 6, 0.01)
-    assert extra == math.ceil(0.03**2 / (6 * (0.01 / 2.5705818366147395) ** 2)) - 5
+def test_prices_that_cannot_be_told() -> None:
+    assert seeds_needed([0.0, 0.0], 0.0, 0.1, 0.05) is None  # identical runs
+    assert seeds_needed([1.0], 0.0, 0.0, 0.05) is None  # a mean of exactly zero has no sign
+    assert seeds_needed([1.0], 0.0, 10.0, 0.05) == 5  # the fewest on a single workload
+    assert seeds_needed([1.0], 0.0, 10.0, 0.05, least=12) == 12
+    assert datasets_needed(math.nan, 0.1, 0.05) is None
+    assert datasets_needed(0.0, 0.1, 0.05) is None
+
+
+@pytest.mark.parametrize(("sd", "half"), [(1.0, 0.5), (1.0, 0.1), (1.0, 0.08), (0.3, 1.0)])
+def test_datasets_needed_is_the_first_number_that_is_enough(sd: float, half: float) -> None:
+    enough = (D for D in range(3, 501) if stats.t.ppf(0.9875, D - 1) * sd / math.sqrt(D) <= half)
+    assert datasets_needed(sd, half, 0.025, least=3) == next(enough, None)
+
+
+def test_the_seeds_that_are_advised_decide() -> None:
+    generator = np.random.default_rng(5)
+    d = generator.standard_normal((200, 4))
+    pilot = d[:6].std(axis=0, ddof=1)
+    count = seeds_needed(pilot, 0.0, 0.3, 0.04)
+    assert count is not None
+    scaled = (d[:count] - d[:count].mean(axis=0)) / d[:count].std(axis=0, ddof=1) * pilot + 0.31
+    decisions = decide(Evidence(scaled.mean(axis=0)[None], scaled.std(axis=0, ddof=1)[None], count), Rule(0.01))
+    assert decisions.low[0] > 0.01
 
 
 def test_floors_of_a_test_set() -> None:

@@ -115,7 +115,8 @@ def decide(evidence: Evidence, rule: Rule, named: Codes | None = None) -> Decisi
     Source: Cochran, Sampling Techniques (1977), chapter 5; Satterthwaite (1946); Welch (1947); Nadeau and Bengio
     (2003); Holm (1979).
     """
-    m, W = rule.num_challengers or evidence.means.shape[-2], evidence.means.shape[-1]
+    given, W = evidence.means.shape[-2:]
+    m = max(rule.num_challengers or 0, given)
     level = rule.for_the_mean(W) / m
     mean = evidence.means.mean(axis=-1)
     error, freedom = _over_sets(evidence.means) if rule.by_set else _over_seeds(evidence)
@@ -124,7 +125,7 @@ def decide(evidence: Evidence, rule: Rule, named: Codes | None = None) -> Decisi
     named = named_now if named is None else np.where(named != 0, named, named_now)
     beyond = (_where(evidence, m, rule.for_naming(W), rule.rope)[1] != 0).any(axis=-1)
     lost, won, counts = (evidence.broadcast(name) for name in ("lost", "won", "counts"))
-    floor = np.sqrt((evidence.broadcast("floors") ** 2).sum(axis=-1)) / W
+    floor = np.sqrt(np.nansum(evidence.broadcast("floors") ** 2, axis=-1)) / W  # at least; some may not be known
     fine = ~(rule.rope < floor) & np.isclose(lost, won).all(axis=-1) & ~beyond
     quality = classify(mean - half, mean + half, mean - half_tost, mean + half_tost, rule.rope, fine)
     mixed = (named > 0).any(axis=-1) & (named < 0).any(axis=-1)
@@ -160,8 +161,8 @@ def _over_seeds(evidence: Evidence) -> tuple[Floats, Floats]:
     """Return the standard error of the mean over fixed workloads, and its degrees of freedom; nan if too few pairs."""
     v, n = evidence.errors**2, evidence.broadcast("counts")
     total = v.sum(axis=-1)
-    squares = (v**2 / np.maximum(n - 1, 1)).sum(axis=-1)
-    freedom = np.divide(total**2, squares, out=np.full(total.shape, np.nan), where=squares > 0)
+    shares = np.divide(v, total[..., None], out=np.full(v.shape, np.nan), where=total[..., None] > 0)
+    freedom = 1 / (shares**2 / np.maximum(n - 1, 1)).sum(axis=-1)
     enough = freedom >= FEWEST_FREEDOM - 1e-9
     error = np.where(enough, np.sqrt(total) / v.shape[-1], np.nan)
     return error, freedom

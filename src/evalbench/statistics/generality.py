@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalbench.statistics.effects import hodges_lehmann
-from evalbench.statistics.intervals import Floats, Interval, half_width, t_interval
+from evalbench.statistics.intervals import ROUNDING, Floats, Interval, half_width, t_interval
 from evalbench.statistics.pooling import sign_is_stable
 from evalbench.statistics.significance import wilcoxon
 from evalbench.statistics.verdicts import FEWEST_DATASETS
@@ -73,5 +73,7 @@ def generalizes(means: Floats, side: Any, confidence: float) -> npt.NDArray[np.b
     D = means.shape[-1]
     if D < FEWEST:
         return np.zeros(np.shape(side), dtype=bool)
-    half = half_width(means.std(axis=-1, ddof=1), D, confidence)
-    return np.asarray((side != 0) & (np.asarray(side) * means.mean(axis=-1) > half), dtype=bool)
+    spread = means.std(axis=-1, ddof=1)
+    half = half_width(spread, D, confidence)
+    spreads = spread > ROUNDING * np.abs(means).max(axis=-1)
+    return np.asarray(spreads & (np.asarray(side) * means.mean(axis=-1) > half), dtype=bool)

@@ -179,7 +179,7 @@ def _reached(challengers: Sequence[Challenger], design: Design) -> list[int | No
     if len(design.looks) < 2:
         return [None]
     last = max((seed for challenger in challengers for seed in challenger.differences.seeds), default=0)
-    return [n for before, n in zip((0, *design.looks), design.looks, strict=False) if before == 0 or last >= before]
+    return [design.looks[0], *(n for n in design.looks[1:] if last >= n - 1)]
 
 
 def _until(challenger: Challenger, num_seeds: int | None) -> Challenger:
@@ -224,7 +224,7 @@ class _Judged:
         design, here, indices = self.design, self.by_factor[1.0], used(self.design)
         differences = challenger.differences
         means, counts = differences.means, np.array(differences.counts)
-        data_sets = [w for w, counts_there in enumerate(design.counted) if counts_there]
+        data_sets = [w for w, counts_there in enumerate(design.counted) if counts_there and counts[w]]
         lacking = self._lacking(index, counts[indices])
         effect = self._effect(index, differences.sds[indices], counts[indices])
         side = int(here.by_failures[index]) or effect.side
@@ -387,8 +387,12 @@ class _Judged:
         indices = used(self.design)
         means, sds = self.evidence.means[index, indices], self.evidence.sds[index, indices]
         counts = self.evidence.broadcast("counts")[index, indices]
-        if counts.sum() > 1 and not (sds > 0).any() and np.ptp(means) <= ROUNDING * np.abs(means).max():
-            return NextStep("spread")  # copies of one run, most likely
+        if self.rule.by_set:
+            copies = means.size > 1 and np.ptp(means) <= ROUNDING * np.abs(means).max()
+        else:
+            copies = counts.max() > 1 and not (sds > 0).any()
+        if copies:
+            return NextStep("spread")  # of one run, most likely
         if look.stopped is None and look.index + 1 < len(self.design.looks):
             return NextStep("look", self.design.looks[look.index + 1])
         if self.rule.by_set:

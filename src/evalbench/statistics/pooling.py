@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from evalbench.statistics.intervals import Interval, t_interval
-
 
 @dataclass(frozen=True)
 class RandomEffects:
@@ -96,13 +94,11 @@ def between_variance(means: npt.ArrayLike, variances: npt.ArrayLike) -> float:
     Source: Hedges and Olkin, Statistical Methods for Meta-Analysis (1985), section 9.C.
     """
     effect, variance = np.asarray(means, dtype=np.float64), np.asarray(variances, dtype=np.float64)
-    return max(0.0, float(effect.var(ddof=1) - np.nanmean(variance))) if effect.size > 1 else 0.0
-
-
-def leave_one_out(means: npt.ArrayLike, confidence: float) -> tuple[Interval, ...]:
-    """Return the equal-weight mean and its interval without each data set in turn, shape (D,) in, D intervals out."""
-    values = np.asarray(means, dtype=np.float64)
-    return tuple(t_interval(np.delete(values, index), confidence) for index in range(values.size))
+    there = np.isfinite(effect)
+    noise = variance[there & np.isfinite(variance)]
+    if there.sum() < 2:
+        return 0.0
+    return max(0.0, float(effect[there].var(ddof=1) - (noise.mean() if noise.size else 0.0)))
 
 
 def sign_is_stable(means: npt.ArrayLike) -> bool:

@@ -54,7 +54,8 @@ def _second_method(
     if len(indices) > 1 and not design.one_score:
         values = differences.values[:, indices]
         p, smallest = stratified_flip(values, generator)
-        return "sign flips within data sets", p, int(np.sign(differences.means[indices].mean())), smallest
+        mean = float(np.nan_to_num(differences.means[indices].mean()))  # nan if a workload has no pair
+        return "sign flips within data sets", p, int(np.sign(mean)), smallest
     column = differences.means[indices] if design.one_score else differences.values[:, indices[0]]
     column = column[np.isfinite(column)]
     many = design.one_score and column.size >= FEWEST_DATASETS
