@@ -65,7 +65,7 @@ def test_noise_does_not_close_the_gate(tmp_path: Path) -> None:
 
 
 def test_what_broke_on_one_data_set_is_not_averaged_away(tmp_path: Path) -> None:
-    old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv", worse=0.05, on="c")
+    old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv", worse=0.02, on="c")
     noisy = pd.read_csv(new)
     noisy["score"] += np.random.default_rng(1).normal(0, 0.003, len(noisy))
     noisy.to_csv(new, index=False)

@@ -16,22 +16,23 @@ from evalbench.report import Report, read
 from report.conftest import make
 
 FIRST = Path(__file__).parents[1] / "data" / "version_0_1_0" / "report"
-WORDS = ["sentence", "next", "caps"]
-CHANGED = ["finest"]  # the test rows of a search are the same for all seeds: nothing is added to 1/n
+MEASURED = [
+    "technique", "updates", "examples", "flops", "cost_class", "unit", "effect", "rope", "wins", "ties", "losses",
+    "failed_alone", "baseline_failed_alone", "cost_ratio", "cost_low", "cost_high", "num_datasets", "num_pairs",
+    "floor",
+]  # fmt: skip
+"""Columns that no later rule of decision changes."""
 
 
 @pytest.mark.slow
-def test_a_folder_of_the_first_version_gives_the_verdicts_that_it_gave() -> None:
+def test_a_folder_of_the_first_version_gives_the_numbers_that_it_gave() -> None:
     report = read(FIRST)
-    expected = pd.read_csv(FIRST / "verdicts.csv").drop(columns=WORDS + CHANGED)
-    found = report.verdicts.drop(columns=WORDS + CHANGED)
-    pd.testing.assert_frame_equal(found, expected, check_dtype=False, rtol=1e-8)
+    expected = pd.read_csv(FIRST / "verdicts.csv")[MEASURED]
+    pd.testing.assert_frame_equal(report.verdicts[MEASURED], expected, check_dtype=False, rtol=1e-8)
     assert len(report.frame("tuning_choices")) == 10
     (default,) = report.frame("default_verdicts").to_dict("records")  # as 0.1.0 wrote it
     assert (default["candidate"], default["quality"]) == ("adam", "INCONCLUSIVE")
-    assert [default[key] for key in ("effect", "low", "high")] == pytest.approx(
-        [-0.1835555806, -2.369022477, 2.001911315]
-    )
+    assert default["effect"] == pytest.approx(-0.1835555806)
 
 
 @pytest.mark.parametrize("version", [VERSION + 1, -1, "2", None])

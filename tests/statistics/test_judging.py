@@ -120,7 +120,7 @@ def test_rows_that_seeds_share_stop_a_challenger() -> None:
 def test_too_few_pairs_and_identical_runs() -> None:
     few = verdict(planted(0.05, 0.001, 4))
     assert few.recommendation is Recommendation.INSUFFICIENT
-    assert few.next_step == NextStep("seeds", 5)
+    assert few.next_step == NextStep("pairs", 5)
     assert [cap.reason for cap in few.advice.caps] == ["4 pairs are fewer than 5"]
     same = verdict(planted(0.0, 0.0))
     assert same.quality is Quality.INCONCLUSIVE

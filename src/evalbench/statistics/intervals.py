@@ -31,6 +31,7 @@ class Interval:
     sd: float  # with n - 1 in the denominator; nan for fewer than two values, and for a mean over workloads
     count: int
     confidence: float
+    lacking: str = ""  # why there is no interval, if n alone does not say it
 
     @property
     def computed(self) -> bool:
@@ -47,7 +48,7 @@ class Interval:
         """Say why there is no interval, in two words; empty if there is one."""
         if self.computed:
             return ""
-        return f"n = {self.count}" if self.count < 2 else "no spread"
+        return self.lacking or (f"n = {self.count}" if self.count < 2 else "no spread")
 
 
 def half_width(sd: Any, count: Any, confidence: float, rho: Any = 0.0) -> Any:

@@ -49,10 +49,10 @@ class SetEffect:
 
 @dataclass(frozen=True)
 class NextStep:
-    """What would settle an open question: `what` is look, seeds, datasets, rows, spread, failures, or nothing."""
+    """What would settle an open question."""
 
-    what: str
-    count: int = 0  # of a look and of seeds: how many per workload in all; of data sets: in all
+    what: str  # look, seeds, pairs, datasets, rows, spread, failures, or nothing
+    count: int = 0  # of a look, seeds and pairs: how many per workload in all; of data sets: in all
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Verdict:
     failures: Failures
     quality: Quality
     on_rows: RowsOnly | None  # None if the first verdict is about these rows already
-    generality: Generality | None  # the second verdict; None if it decides itself, or there is one data set
+    generality: Generality | None  # the second verdict, which decides if data sets are the pairs; None for one data set
     looks: Looked
     cost: Ratio
     cost_class: CostClass
@@ -226,11 +226,8 @@ class _Judged:
         means, counts = differences.means, np.array(differences.counts)
         data_sets = [w for w, counts_there in enumerate(design.counted) if counts_there and counts[w]]
         lacking = self._lacking(index, counts[indices])
-        effect = self._effect(index, differences.sds[indices], counts[indices])
+        effect = self._effect(index, differences.sds[indices], counts[indices], lacking)
         side = int(here.by_failures[index]) or effect.side
-        second_verdict = None
-        if len(data_sets) > 1 and not design.one_score:
-            second_verdict = generality(means[data_sets], side, self.level)
         guards, advices = self._advices(index, challenger, second, lacking)
         quality = QUALITIES[int(here.quality[index])]
         invalid = advices[1.0].recommendation is Recommendation.INVALID
@@ -252,7 +249,7 @@ class _Judged:
             failures=failed,
             quality=Quality.INCONCLUSIVE if invalid else quality,
             on_rows=self._on_rows(index, differences.workloads),
-            generality=second_verdict,
+            generality=generality(means[data_sets], side, self.level) if len(data_sets) > 1 else None,
             looks=look,
             cost=challenger.cost,
             cost_class=cost_class(challenger.cost.low, challenger.cost.high),
@@ -284,7 +281,7 @@ class _Judged:
             return f"{freedom:.1f} degrees of freedom are fewer than {FEWEST_FREEDOM:.0f}"
         return ""
 
-    def _effect(self, index: int, sds: Floats, counts: npt.NDArray[np.int_]) -> Interval:
+    def _effect(self, index: int, sds: Floats, counts: npt.NDArray[np.int_], lacking: str) -> Interval:
         """Return the effect that decides."""
         here, family = self.by_factor[1.0], self.rule.num_challengers or 1
         return Interval(
@@ -294,6 +291,7 @@ class _Judged:
             sd=float(sds[0]) if counts.size == 1 else math.nan,
             count=int(counts[0]) if counts.size == 1 else counts.size,
             confidence=1 - self.rule.for_the_mean(counts.size) / family,
+            lacking="too few pairs" if lacking else "",
         )
 
     def _on_rows(self, index: int, workloads: Sequence[str]) -> RowsOnly | None:
@@ -399,7 +397,7 @@ class _Judged:
             return NextStep("datasets", prices.datasets_for_rope or prices.datasets_for_sign or 0)
         if not enough:
             least = FEWEST_PAIRS if len(indices) == 1 else 2
-            return NextStep("seeds", max(least, int(counts.min()) + int(counts.min() >= least)))
+            return NextStep("pairs", max(least, int(counts.min()) + int(counts.min() >= least)))
         seeds = prices.seeds_for_rope or prices.seeds_for_sign
         return NextStep("rows") if seeds is None else NextStep("seeds", seeds)
 

@@ -113,7 +113,7 @@ def first_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
     if effect.computed:
         interval = f"{percent(effect.confidence)} CI {' to '.join(unit.end_texts(effect.low, effect.high))}; {rope}"
     else:
-        interval = f"no interval: {_no_interval(verdict)}; {rope}"
+        interval = f"no interval: {effect.why_not}; {rope}"
     size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval})"
     pairs = verdict.wins + verdict.ties + verdict.losses
     wins = f"better in {verdict.wins} of {plural(pairs, 'pair')}"
@@ -129,10 +129,6 @@ def first_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
         f" {verdict.quality} ({_why(verdict)}), cost {verdict.cost_class}"
         f" → **{verdict.recommendation}**{where}{limited}."
     )
-
-
-def _no_interval(verdict: Verdict) -> str:
-    return verdict.effect.why_not if verdict.recommendation is not Recommendation.INSUFFICIENT else "too few pairs"
 
 
 def _why(verdict: Verdict) -> str:
@@ -252,6 +248,8 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
         return _confirm(verdict)
     if step.what == "look":
         return f"Next: the look at {step.count} seeds."
+    if step.what == "pairs":
+        return f"Next: at least {plural(step.count, 'seed')} on each, the fewest for a verdict."
     if step.what == "seeds":
         by_study = findings.evaluation.num_studies > 1
         number = plural(step.count, "study", "studies") if by_study else plural(step.count, "seed")

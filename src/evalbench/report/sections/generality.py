@@ -19,16 +19,16 @@ def second_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
     general, unit = verdict.generality, findings.common
     if general is None or verdict.recommendation is Recommendation.INVALID:
         return ""
-    if not general.side:
-        return ""
+    typical = ""
+    if general.typical is not None:
+        middle, p = general.typical
+        typical = f" The typical data set differs by {unit.change(middle)} (signed rank, {p_is(p)})."
+    if findings.one_score or not general.side:
+        return typical.strip()
     if not general.tested:
         return f"Data sets like these: not tested, since {plural(general.num_datasets, 'data set')} cannot show it."
     interval = f"{percent(general.interval.confidence)} CI of the mean over data sets"
     ends = f"{unit.change(general.interval.mean)} {unit.change_interval(general.interval)}, {interval}"
-    typical = ""
-    if general.typical is not None:
-        middle, p = general.typical
-        typical = f" The typical data set differs by {unit.change(middle)} (signed rank, p {p_is(p)})."
     if general.shown:
         limits = f" With care: {listed(list(general.limits))}." if general.limits else ""
         return f"Data sets like these: GENERALIZES ({ends}).{limits}{typical}"

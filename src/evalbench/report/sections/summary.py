@@ -35,6 +35,7 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
             "rows": "more rows or data sets can decide it, more seeds cannot",
             "look": f"the next look is at {verdict.next_step.count} seeds",
             "seeds": f"{verdict.next_step.count} seeds would decide it",
+            "pairs": f"a verdict needs {verdict.next_step.count} seeds at least",
             "datasets": f"{verdict.next_step.count} data sets would decide it",
         }.get(verdict.next_step.what, "see below")
         return f"leave {name} open ({size}; {why})"
@@ -68,20 +69,21 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
 def _scope(findings: JudgedFindings) -> str:
     names = [code(name) for name in findings.data_sets]
     which = f" ({listed(names)})" if 1 < len(names) <= 8 else ""
-    tuned = "with tuned settings" if findings.evaluation.tuned else "at default settings"
+    tuned = "" if findings.evaluation.foreign else ", at default settings"
+    tuned = ", with tuned settings" if findings.evaluation.tuned else tuned
     unit = findings.evaluation.unit
     models = "; for these trained models" if unit == "item" else ""
     unknown = findings.scope.words is RowScope.UNKNOWN and not findings.one_score
     alone = (
         "; nobody said whether the splits were redrawn (--unit), so nothing is claimed beyond them" if unknown else ""
     )
-    return f"{rows_of(findings)}{where_words(findings)}{which}, {tuned}{models}{alone}"
+    return f"{rows_of(findings)}{where_words(findings)}{which}{tuned}{models}{alone}"
 
 
 def _sure(findings: JudgedFindings, verdicts: list[Verdict]) -> list[str]:
     alpha = percent(findings.judged.design.alpha)
     sure = [f"at most {alpha} of such reports say anything wrong in the line above."]
-    tested = [verdict for verdict in verdicts if verdict.generality is not None and verdict.generality.side]
+    tested = [v for v in verdicts if v.generality is not None and v.generality.side and not findings.one_score]
     shown = [code(v.challenger) for v in tested if v.generality is not None and v.generality.shown]
     missing = [code(v.challenger) for v in tested if v.generality is None or not v.generality.shown]
     if shown:

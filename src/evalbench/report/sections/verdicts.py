@@ -59,7 +59,7 @@ def _verdict_row(findings: JudgedFindings, verdict: Verdict) -> list[str]:
         f"{verdict.wins}/{pairs}{tied}",
         _ratio(verdict),
         *work_cells(findings, verdict.challenger),
-        _generality(verdict),
+        "–" if findings.one_score else _generality(verdict),
         str(verdict.num_datasets),
         "1" if findings.one_score else str(verdict.num_pairs),
     ]
@@ -171,8 +171,13 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "next_count": v.next_step.count,
         "next": next_step(findings, v),
         "effect_without_failed": math.nan if other is None else other.effect.mean * unit.oriented,
-        "sentence": " ".join(lines(findings, v)),
+        **_words(findings, v),
     }
+
+
+def _words(findings: JudgedFindings, v: Verdict) -> dict[str, str]:
+    sentence, *beside = lines(findings, v)
+    return {"sentence": sentence, "beside": " ".join(beside)}
 
 
 def _beside(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
