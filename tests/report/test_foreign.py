@@ -261,7 +261,7 @@ def test_the_report_says_how_failures_were_scored(tmp_path: Path) -> None:
     assert "36 runs failed: each counts as a loss, one ROPE worse than the worst run of its data set." in said
     assert "Runs that failed count as one ROPE worse than the worst run of its data set; without them:" in said
     assert "| 8 (6 failed) |" in said
-    assert "0 FAILED, 36 counted as losses" in said
+    assert "36 counted as losses; missing runs are not recorded" in said
     assert "trivial predictor" not in said
     assert "left out together" not in said
     rows = pd.concat([rows, rows[rows["technique"] == "sgd"].assign(technique="lion")], ignore_index=True)
@@ -463,6 +463,22 @@ def test_the_narrowest_scope_is_that_of_all_workloads(tmp_path: Path) -> None:
     folder = load_table(written(tmp_path, rows), Options("sgd", "accuracy", unit="split"))
     found = scope_of(folder.evaluation, folder.results)
     assert (found.rows["a"], found.rows["b"], found.words) == (RowScope.NEW_ROWS, RowScope.UNKNOWN, RowScope.UNKNOWN)
+
+
+def test_a_check_that_was_not_made_claims_nothing(tmp_path: Path) -> None:
+    def outcomes(**options: Any) -> dict[str, str]:
+        checks = with_verdicts(find(load_table(file, Options("sgd", **options)))).checks
+        return {check.assumption.partition(",")[0]: check.holds for check in checks}
+
+    file = written(tmp_path, table())
+    found = outcomes()
+    assert {name for name, holds in found.items() if holds == "not known"} == {
+        *("repetitions are independent", "data sets are different ones", "no trial is missing by our fault"),
+        *("the ROPE is not finer than the data", "the ROPE is small", "no optional stopping", "one kind of hardware"),
+    }
+    assert outcomes(unit="seed", span=(0.0, 1.0)) == found | dict.fromkeys(
+        ["repetitions are independent", "the ROPE is small"], "yes"
+    )
 
 
 @pytest.mark.slow
