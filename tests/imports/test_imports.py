@@ -173,7 +173,8 @@ def test_where_selects_runs_by_their_values(tmp_path: Path) -> None:
         ({"summary__score": float(np.finfo(np.float32).max)}, "DIVERGED", ""),
         ({"summary__score": 1e30}, "COMPLETE", "1e+30"),
         ({"summary__score": True}, "COMPLETE", "1.0"),
-        ({"summary__state": "DIVERGED"}, "DIVERGED", ""),  # logged by evalbench, with a score that replaces it
+        ({"summary__state": "DIVERGED"}, "DIVERGED", "0.5"),  # as it ended: the table's rule says what it counts
+        ({"summary__state": "DIVERGED", "summary__score": None}, "DIVERGED", ""),
         ({"summary__state": "ok"}, "COMPLETE", "0.5"),
     ],
 )

@@ -14,6 +14,7 @@ from evalbench.record.foreign import KNOWN, load_table
 from evalbench.record.options import Options
 from evalbench.record.repetitions import RowScope
 from evalbench.record.schema import RESERVED
+from evalbench.report import Report
 from evalbench.report.__main__ import main
 from evalbench.report.analysis.findings import JudgedFindings, find
 from evalbench.report.analysis.scope import scope_of
@@ -158,6 +159,35 @@ def test_a_run_that_failed_scores_one_rope_worse_than_the_worst_of_its_data_set(
     assert scored("FAILED", sign * -9.0) == pytest.approx(dict(worst))  # of a run that broke off, no score does
 
 
+def test_a_diverged_run_is_in_the_mean_that_the_sentence_prints(tmp_path: Path) -> None:
+    """Three of ten runs ended at chance: left out, the technique looked better; as they ended, it loses 24 points."""
+    rows = table(10, gain=0.003)
+    rows = rows[rows["workload"] == "a"]
+    gone = (rows["technique"] == "adam") & (rows["seed"] < 3)
+    for columns in ({}, {"num_train": 80.0, "num_test": 20.0}, {"step": 9.0, "cost_seconds": 1.0}):
+        failed = failing(rows, gone, "DIVERGED", 0.0).assign(**columns)
+        found = with_verdicts(find(load_table(written(tmp_path, failed), Options("sgd", "accuracy", unit="seed"))))
+        (mine,) = found.judged.verdicts
+        as_ended = rows["score"].mask(gone, 0.0).groupby(rows["technique"]).mean()
+        assert mine.effect.mean == pytest.approx(as_ended["adam"] - as_ended["sgd"])
+        assert mine.effect.mean < -0.2
+        assert mine.quality not in (Quality.EQUIVALENT, Quality.NON_INFERIOR)
+        assert (
+            f"`adam` vs `sgd`: −{-100 * mine.effect.mean:.2f} accuracy points" in Report(found).verdicts["sentence"][1]
+        )
+
+
+def test_a_diverged_run_without_a_score_counts_as_the_worst_one(tmp_path: Path) -> None:
+    rows = table(5)
+    gone = (rows["technique"] == "adam") & (rows["seed"] < 2)
+    failed = failing(rows, gone, "DIVERGED")
+    failed = failed.assign(score=failed["score"].mask(gone & (rows["seed"] == 0) & (rows["workload"] == "a"), 0.1))
+    results = load_table(written(tmp_path, failed), Options("sgd", "accuracy")).results
+    scores = results[results["failed"] == 1].groupby("workload")["score"].agg(set)
+    assert scores["a"] == {0.1}
+    assert scores["b"] == {rows.loc[~gone & (rows["workload"] == "b"), "score"].min() - 0.005}
+
+
 def test_in_skill_the_rope_of_a_failed_run_is_scaled(tmp_path: Path) -> None:
     rows = table(gain=0.0).assign(metric=lambda t: np.where(t["workload"] < "d", "accuracy", "r2"))
     gone = failing(rows, (rows["technique"] == "adam") & (rows["seed"] == 0), "FAILED")
@@ -231,7 +261,7 @@ def test_the_report_says_how_failures_were_scored(tmp_path: Path) -> None:
     assert "36 runs failed: each counts as a loss, one ROPE worse than the worst run of its data set." in said
     assert "Runs that failed count as one ROPE worse than the worst run of its data set; without them:" in said
     assert "| 8 (6 failed) |" in said
-    assert "0 FAILED, 36 counted as losses" in said
+    assert "36 counted as losses; missing runs are not recorded" in said
     assert "trivial predictor" not in said
     assert "left out together" not in said
     rows = pd.concat([rows, rows[rows["technique"] == "sgd"].assign(technique="lion")], ignore_index=True)
@@ -433,6 +463,22 @@ def test_the_narrowest_scope_is_that_of_all_workloads(tmp_path: Path) -> None:
     folder = load_table(written(tmp_path, rows), Options("sgd", "accuracy", unit="split"))
     found = scope_of(folder.evaluation, folder.results)
     assert (found.rows["a"], found.rows["b"], found.words) == (RowScope.NEW_ROWS, RowScope.UNKNOWN, RowScope.UNKNOWN)
+
+
+def test_a_check_that_was_not_made_claims_nothing(tmp_path: Path) -> None:
+    def outcomes(**options: Any) -> dict[str, str]:
+        checks = with_verdicts(find(load_table(file, Options("sgd", **options)))).checks
+        return {check.assumption.partition(",")[0]: check.holds for check in checks}
+
+    file = written(tmp_path, table())
+    found = outcomes()
+    assert {name for name, holds in found.items() if holds == "not known"} == {
+        *("repetitions are independent", "data sets are different ones", "no trial is missing by our fault"),
+        *("the ROPE is not finer than the data", "the ROPE is small", "no optional stopping", "one kind of hardware"),
+    }
+    assert outcomes(unit="seed", span=(0.0, 1.0)) == found | dict.fromkeys(
+        ["repetitions are independent", "the ROPE is small"], "yes"
+    )
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from evalbench.comparison.changes import Change, Comparison, compare
 from evalbench.names import one_line, plain
 from evalbench.record.options import add_arguments, options_of
 from evalbench.report.render.markdown import markdown
-from evalbench.report.render.units import percent, ratio, signed
+from evalbench.report.render.units import NO_USE, is_useful, percent, ratio, signed
 
 MOST_PROVENANCE = 20
 
@@ -73,6 +73,8 @@ def _row(change: Change, comparison: Comparison, decimals: int) -> list[str]:
     ends = sorted(value * comparison.scale for value in (change.low, change.high))
     numbers = [signed(value, decimals) for value in (change.mean * comparison.scale, *ends)]
     interval = f" [{numbers[1]}, {numbers[2]}]" if math.isfinite(change.low) else " (no interval)"
+    if not is_useful(change.low, change.high, comparison.reach) and math.isfinite(change.low):
+        interval = f" ({NO_USE})"
     old, new = change.recommendations
     ranks, costs = change.ranks, change.cost
     return [

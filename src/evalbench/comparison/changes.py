@@ -73,6 +73,7 @@ class Comparison:
     unit: str
     scale: float  # from a change of which larger is better to the printed one: below zero if lower is better
     confidence: float  # of each interval
+    reach: float  # the largest possible change in size, infinite if it is not known
 
     @property
     def worse(self) -> tuple[str, ...]:
@@ -102,6 +103,7 @@ def compare(old: str | Path, new: str | Path, options: Options | None = None) ->
         unit=both.new.common.difference,
         scale=both.new.common.oriented,
         confidence=1 - both.level,
+        reach=both.new.common.reach,
     )
 
 

@@ -136,7 +136,7 @@ def _result(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:
     state, message = _ending(row, columns)
     return {
         **{column: short(name_of(row[name])) if name in row else "" for column, name in columns.items()},
-        "score": _number(row, columns["score"]) if state == "COMPLETE" else "",
+        "score": "" if state == "FAILED" else _finite(row, columns["score"]),
         "state": state,
         "finished": {None: "not known", FINISHED: "yes"}.get(row.get("state"), "no"),
         "message": message,
@@ -156,6 +156,12 @@ def _ending(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
     if not abs(score) < LARGEST_SCORE:
         return "DIVERGED", f"run {_called(row)} has no finite {columns['score']}"
     return "COMPLETE", ""
+
+
+def _finite(row: Row, name: str) -> float | str:
+    """Return the score of a run that ended, also of one that diverged; empty if it is no finite number."""
+    score = _number(row, name)
+    return score if score is not None and abs(score) < LARGEST_SCORE else ""
 
 
 def _number(row: Row, name: str) -> float | None:

@@ -264,7 +264,7 @@ def _with_failed(source: str, folder: Folder) -> pd.DataFrame:
     """Return the results with a score for each run that failed: one ROPE worse than the worst run of its data set.
 
     So a run that failed is never as good as one that works, and how much worse it is follows from nothing that nobody
-    declared. One that diverged keeps its own score if that is worse still.
+    declared. One that diverged keeps its own score if that is worse still; without a score it counts as the worst one.
     """
     results = folder.results
     failed = results["state"] != "COMPLETE"
@@ -277,7 +277,9 @@ def _with_failed(source: str, folder: Folder) -> pd.DataFrame:
         name = results.loc[worst.isna(), "workload"].iloc[0]
         raise TableError(f"{source}: on workload {name} every run failed: there is nothing to compare, leave it out")
     instead = worst - _margins(folder)
-    own = oriented.where((results["state"] == "DIVERGED") & (oriented.abs() < LARGEST_SCORE), np.inf)
+    diverged = results["state"] == "DIVERGED"
+    own = oriented.where(diverged & (oriented.abs() < LARGEST_SCORE))
+    own = own.fillna(results["workload"].map(own.groupby(results["workload"]).min()).where(diverged)).fillna(np.inf)
     return results.assign(
         score=results["score"].where(~failed, sign * np.minimum(instead, own)), failed=failed.astype(float)
     )

@@ -12,6 +12,7 @@ from evalbench.record.folder import Folder
 from evalbench.record.repetitions import RowScope
 from evalbench.report.analysis.scope import scope_of
 from evalbench.report.analysis.verdicts import Judgment
+from evalbench.report.render.units import UNKNOWN
 from evalbench.statistics.design import used
 from evalbench.statistics.judging import Verdict
 
@@ -23,7 +24,7 @@ class Check:
     assumption: str
     check: str
     outcome: str
-    holds: str  # yes, no, not checked, or not known
+    holds: str  # yes, no, or not known: a check that was not made claims nothing
 
 
 def checks(folder: Folder, judged: Judgment) -> tuple[Check, ...]:
@@ -36,6 +37,7 @@ def checks(folder: Folder, judged: Judgment) -> tuple[Check, ...]:
         _different_data(folder.evaluation),
         _failures(folder),
         _floors(folder.evaluation, judged),
+        _span(folder.evaluation),
         _stopping(folder.evaluation),
         _hardware(folder.evaluation),
     )
@@ -60,7 +62,7 @@ def _pairing(judged: Judgment) -> Check:
         "pairing helps",
         "correlation of the paired runs, averaged over the workloads",
         f"at least {min(known):.2f}" if known else "too few runs",
-        ("yes" if min(known) > 0 else "no") if known else "not checked",
+        ("yes" if min(known) > 0 else "no") if known else UNKNOWN,
     )
 
 
@@ -70,7 +72,7 @@ def _outliers(judged: Judgment) -> Check:
         "the t interval is not ruled by one value",
         "largest distance of a difference from their mean, in standard deviations (below 3)",
         f"{max(known):.1f}" if known else "too few values",
-        ("yes" if max(known) < 3 else "no") if known else "not checked",
+        ("yes" if max(known) < 3 else "no") if known else UNKNOWN,
     )
 
 
@@ -80,7 +82,7 @@ def _independence(folder: Folder, judged: Judgment) -> Check:
     scope = scope_of(evaluation, results[results["score"].notna()])
     what = "repetitions are independent, or the rows that they share are allowed for"
     if judged.design.one_score:
-        return Check(what, "one score per data set", "nothing is repeated", "not checked")
+        return Check(what, "one score per data set", "nothing is repeated", UNKNOWN)
     names = [name for index, name in enumerate(evaluation.workloads) if index in used(judged.design)]
     outcomes = {
         RowScope.NEW_ROWS: "the rows that repetitions share widen the intervals"
@@ -92,7 +94,7 @@ def _independence(folder: Folder, judged: Judgment) -> Check:
     kinds = {scope.rows[name] for name in names}
     check = "unit that was declared for the table" if evaluation.foreign else "splits that were declared"
     said = "; ".join(words for rows, words in outcomes.items() if rows in kinds)
-    return Check(what, check, said, "not known" if RowScope.UNKNOWN in kinds else "yes")
+    return Check(what, check, said, UNKNOWN if RowScope.UNKNOWN in kinds else "yes")
 
 
 def _different_data(evaluation: Declaration) -> Check:
@@ -102,17 +104,17 @@ def _different_data(evaluation: Declaration) -> Check:
         "data sets are different ones",
         "fingerprints of the data",
         ("all differ" if differ else "two are the same") if known else "not recorded",
-        ("yes" if differ else "no") if known else "not checked",
+        ("yes" if differ else "no") if known else UNKNOWN,
     )
 
 
 def _failures(folder: Folder) -> Check:
     lost = int(folder.results["score"].isna().sum())
     losses = int((folder.results["failed"] > 0).sum())
-    counted = f", {losses} counted as losses" if folder.evaluation.foreign and losses else ""
-    return Check(
-        "no trial is missing by our fault", "states of the trials", f"{lost} FAILED{counted}", "no" if lost else "yes"
-    )
+    what, check = "no trial is missing by our fault", "states of the trials"
+    if folder.evaluation.foreign:
+        return Check(what, check, f"{losses} counted as losses; missing runs are not recorded", UNKNOWN)
+    return Check(what, check, f"{lost} FAILED", "no" if lost else "yes")
 
 
 def _floors(evaluation: Declaration, judged: Judgment) -> Check:
@@ -124,22 +126,30 @@ def _floors(evaluation: Declaration, judged: Judgment) -> Check:
         "the ROPE is not finer than the data",
         "noise floor of each test set against the ROPE",
         outcome if known else "no floor is known",
-        ("no" if below else "yes") if known else "not checked",
+        ("no" if below else "yes") if known else UNKNOWN,
     )
+
+
+def _span(evaluation: Declaration) -> Check:
+    """Check the ROPE against the possible scores, never against the observed ones."""
+    unit, span = evaluation.rope_unit, evaluation.rope_span
+    outcome = f"the span of {unit} is not known" if span is None else f"the span of {unit} is {span:g}"
+    holds = UNKNOWN if span is None else "no" if evaluation.rope_wide else "yes"
+    return Check("the ROPE is small", "at most a tenth of the span of the metric", outcome, holds)
 
 
 def _stopping(evaluation: Declaration) -> Check:
     """Check the declared looks: nothing else says whether somebody looked at results and then went on."""
     looks = ", ".join(map(str, evaluation.looks))
     outcome = "not recorded" if evaluation.foreign else f"looks declared at {looks} seeds"
-    holds = "not known" if evaluation.foreign or evaluation.declared is None else "yes"
+    holds = UNKNOWN if evaluation.foreign or evaluation.declared is None else "yes"
     return Check("no optional stopping", "looks that were declared before the results", outcome, holds)
 
 
 def _hardware(evaluation: Declaration) -> Check:
     count = len(evaluation.provenance.get("machines", []))
     outcome = "not recorded" if not count else "one kind" if count == 1 else f"{count} kinds"
-    holds = "not checked" if not count else "yes" if count == 1 else "no"
+    holds = UNKNOWN if not count else "yes" if count == 1 else "no"
     return Check("one kind of hardware", "machines of the trials", outcome, holds)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evalbench.names import one_line
 from evalbench.statistics.intervals import Interval
-from evalbench.tasks.metric import FRACTION, base_name, find, in_words
+from evalbench.tasks.metric import FRACTION, SKILL_SPAN, base_name, find, in_words
 
 UNKNOWN = "not known"
 
@@ -24,6 +24,7 @@ class Unit:
     decimals: int  # of scores
     finer: int  # decimals of differences
     sign: int = 1  # -1 if lower is better: a difference of a better technique is printed below zero
+    reach: float = math.inf  # the largest possible difference in size, before `scale`: the span of the scores
 
     @property
     def oriented(self) -> float:
@@ -74,26 +75,50 @@ class Unit:
             decimals = -math.floor(math.log10(size))
         return signed(printed, decimals)
 
+    def useful(self, low: float, high: float) -> bool:
+        """Return whether an interval of differences says something: a side, or possible differences alone."""
+        return is_useful(low, high, self.reach)
+
     def span(self, low: float, high: float) -> str:
         """Return an interval of differences, `[−0.31, +1.20]`, or a dash if it is not known."""
-        return f"[{', '.join(self.end_texts(low, high))}]" if math.isfinite(low) else "–"
+        if not math.isfinite(low):
+            return "–"
+        return f"[{', '.join(self.end_texts(low, high))}]" if self.useful(low, high) else NO_USE
 
     def numbers(self, interval: Interval) -> dict[str, float]:
         """Return an interval of differences as columns of a table, in the printed unit."""
         low, high = self.ends(interval.low, interval.high)
         return {"effect": interval.mean * self.oriented, "low": low, "high": high}
 
-    def change_interval(self, interval: Interval) -> str:
-        """Return an interval of differences, `[−0.31, +1.20]`, or the reason that there is none."""
+    def change_interval(self, interval: Interval, each: str = "pair") -> str:
+        """Return an interval of differences over `count` of `each`, `[−0.31, +1.20]`, or why there is none."""
         if not interval.computed:
             return f"– ({interval.why_not})"
-        return self.span(interval.low, interval.high)
+        printed = self.span(interval.low, interval.high)
+        return f"{printed} with {plural(interval.count, each)}" if printed == NO_USE else printed
+
+    def in_sentence(self, interval: Interval, each: str = "pair") -> str:
+        """Return the interval as a sentence has it, `95 % CI −0.31 to +1.20`; empty if it was not computed."""
+        if not interval.computed:
+            return ""
+        if not self.useful(interval.low, interval.high):
+            return self.change_interval(interval, each)
+        return f"{percent(interval.confidence)} CI {' to '.join(self.end_texts(interval.low, interval.high))}"
 
 
-SKILL = Unit("skill", 1.0, "skill", "skill", "skill", 3, 3)
+NO_USE = "no useful interval"
+FARTHEST = 1e3  # an interval of ratios that reaches from below 1 to above it, and is wider, says nothing
+SKILL = Unit("skill", 1.0, "skill", "skill", "skill", 3, 3, reach=SKILL_SPAN)
 
 
-def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize", words: str = "") -> Unit:
+def is_useful(low: float, high: float, reach: float) -> bool:
+    """Return whether an interval of differences shows a side, or holds possible differences alone."""
+    return low > 0 or high < 0 or max(-low, high) <= reach
+
+
+def unit_of(
+    metric: str, unit: str, typical: float, direction: str = "maximize", words: str = "", span: float | None = None
+) -> Unit:
     """Return the unit of a metric such as `test/accuracy`.
 
     Args:
@@ -102,19 +127,22 @@ def unit_of(metric: str, unit: str, typical: float, direction: str = "maximize",
         typical: the size of a typical score, which sets the decimals if the metric has a scale of its own.
         direction: `minimize` if lower is better.
         words: the name of a metric that evalbench does not know.
+        span: from its worst to its best possible score, if that was declared.
     """
     name, unit = one_line(base_name(metric)), one_line(unit)
     sign = -1 if direction == "minimize" else 1
     known = find(name)
     words = known.words if known else one_line(words) or in_words(name)
+    span = known.span if known else span
+    reach = math.inf if span is None else span
     if known and known.unit == unit == FRACTION:
-        return Unit(words, 100.0, f"{words} (%)", f"{words} points", "points", 1, 2, sign)
+        return Unit(words, 100.0, f"{words} (%)", f"{words} points", "points", 1, 2, sign, reach)
     if known and known.decimals is not None:
-        return Unit(words, 1.0, words, words, words, known.decimals, known.decimals, sign)
+        return Unit(words, 1.0, words, words, words, known.decimals, known.decimals, sign, reach)
     size = abs(typical) if typical and math.isfinite(typical) else 1.0
     decimals = max(0, 3 - math.floor(math.log10(size)))
     label = f"{words} ({unit})" if unit and unit != name else words
-    return Unit(words, 1.0, label, label, unit or words, decimals, decimals, sign)
+    return Unit(words, 1.0, label, label, unit or words, decimals, decimals, sign, reach)
 
 
 def fixed(value: float, decimals: int) -> str:
@@ -172,6 +200,15 @@ def ratio(value: float) -> str:
     if not math.isfinite(value):
         return "–"
     return f"{value:#.2g}" if value < 0.1 else f"{value:,.2f}"
+
+
+def ratio_interval(low: float, high: float, count: int | None = None) -> str:
+    """Return an interval of ratios over rounds, `[0.98, 1.03]`, or why there is none."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    if low < 1 < high and high > FARTHEST * low:
+        return NO_USE if count is None else f"{NO_USE} with {plural(count, 'round')}"
+    return f"[{ratio(low)}, {ratio(high)}]"
 
 
 def plural(count: int, noun: str, many: str | None = None) -> str:

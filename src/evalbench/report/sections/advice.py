@@ -10,7 +10,7 @@ from evalbench.names import code, plain
 from evalbench.record.repetitions import RowScope
 from evalbench.report.analysis.cost import Matched
 from evalbench.report.analysis.findings import Findings, JudgedFindings, searched
-from evalbench.report.render.units import counted, flops, listed, percent, plural, ratio, times
+from evalbench.report.render.units import counted, flops, listed, percent, plural, ratio, ratio_interval, times
 from evalbench.report.sections import tuning
 from evalbench.report.sections.generality import named_words, on_these_rows, price, second_verdict, watch
 from evalbench.statistics.design import used
@@ -42,6 +42,11 @@ def rows_of(findings: JudgedFindings) -> str:
         return ""
     words = {RowScope.NEW_ROWS: "new rows of ", RowScope.THESE_ROWS: "the test rows of "}
     return words.get(findings.scope.words, "these rows of ")
+
+
+def repeated(findings: JudgedFindings) -> str:
+    """Return what the interval of the first verdict counts."""
+    return "data set" if len(used(findings.judged.design)) > 1 else "pair"
 
 
 def _seeds(findings: JudgedFindings) -> str:
@@ -109,12 +114,9 @@ def first_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
     """Return the verdict on the workloads of the evaluation."""
     unit, baseline = findings.common, str(findings.evaluation.baseline)
     effect = verdict.effect
+    interval = unit.in_sentence(effect, repeated(findings)) or f"no interval: {effect.why_not}"
     rope = f"ROPE ±{unit.size(findings.judged.design.rope)}"
-    if effect.computed:
-        interval = f"{percent(effect.confidence)} CI {' to '.join(unit.end_texts(effect.low, effect.high))}; {rope}"
-    else:
-        interval = f"no interval: {effect.why_not}; {rope}"
-    size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval})"
+    size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval}; {rope})"
     pairs = verdict.wins + verdict.ties + verdict.losses
     wins = f"better in {verdict.wins} of {plural(pairs, 'pair')}"
     caps = listed(list(dict.fromkeys(cap.reason for cap in verdict.advice.caps)))
@@ -163,8 +165,9 @@ def _cost(verdict: Verdict) -> str:
     cost = verdict.cost
     if not math.isfinite(cost.value):
         return "cost not measured in isolation"
-    if not math.isfinite(cost.low):
-        return f"at {ratio(cost.value)}× cost (no interval)"
+    interval = ratio_interval(cost.low, cost.high, cost.count)
+    if not interval.startswith("["):
+        return f"at {ratio(cost.value)}× cost ({interval})"
     return f"at {ratio(cost.value)}× cost ({percent(cost.confidence)} CI {ratio(cost.low)} to {ratio(cost.high)})"
 
 
@@ -261,8 +264,9 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
             return "No number of data sets below 500 would settle it."
         return f"Next: add {plural(step.count - verdict.num_datasets, 'data set')}."
     if step.what == "rows":
-        ends = findings.common.span(verdict.effect.low, verdict.effect.high)
-        return f"Next: more rows or more data sets, not more seeds; any true difference lies in {ends}."
+        ends = findings.common.change_interval(verdict.effect, repeated(findings))
+        within = f"any true difference lies in {ends}" if ends.startswith("[") else ends
+        return f"Next: more rows or more data sets, not more seeds; {within}."
     if step.what == "failures":
         return f"Next: find out why runs of {code(verdict.challenger)} fail."
     if step.what == "spread" and _none_works(findings, verdict):

@@ -100,7 +100,7 @@ def table(findings: Findings, candidate: str, comparator: str) -> str:
     for overall in findings.overall:
         if (overall.candidate, overall.comparator) == (candidate, comparator) and overall.interval is not None:
             unit = findings.common
-            mean, ends = unit.change(overall.interval.mean), unit.change_interval(overall.interval)
+            mean, ends = unit.change(overall.interval.mean), unit.change_interval(overall.interval, "data set")
             name = f"**mean over {len(overall.workloads)} data sets**"
             rows.append([name, plain(unit.short), mean, ends, "", *([mean] if mixed else []), "", "", ""])
     headers = ["workload", "unit", "difference", f"{level} interval", "these rows only"]
@@ -115,7 +115,7 @@ def one_score_table(findings: JudgedFindings) -> str:
         [code(e.workload), *(unit.change(v.sets[index].interval.mean) for v in verdicts)]
         for index, e in enumerate(verdicts[0].sets if verdicts else ())
     ]
-    mean = [f"{unit.change(v.effect.mean)} {unit.change_interval(v.effect)}" for v in verdicts]
+    mean = [f"{unit.change(v.effect.mean)} {unit.change_interval(v.effect, 'data set')}" for v in verdicts]
     rows.append([f"**mean, {percent(findings.family)} interval**", *mean])
     return markdown(["workload", *(code(v.challenger) for v in verdicts)], rows, 1)
 

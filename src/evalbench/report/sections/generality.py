@@ -28,7 +28,7 @@ def second_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
     if not general.tested:
         return f"Data sets like these: not tested, since {plural(general.num_datasets, 'data set')} cannot show it."
     interval = f"{percent(general.interval.confidence)} CI of the mean over data sets"
-    ends = f"{unit.change(general.interval.mean)} {unit.change_interval(general.interval)}, {interval}"
+    ends = f"{unit.change(general.interval.mean)} {unit.change_interval(general.interval, 'data set')}, {interval}"
     if general.shown:
         limits = f" With care: {listed(list(general.limits))}." if general.limits else ""
         return f"Data sets like these: GENERALIZES ({ends}).{limits}{typical}"

@@ -18,7 +18,7 @@ from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.style import ROUND_STEPS
-from evalbench.report.render.units import percent, ratio
+from evalbench.report.render.units import percent, ratio, ratio_interval
 from evalbench.report.section import Chart, Section
 
 
@@ -150,7 +150,7 @@ def table(findings: JudgedFindings) -> str:
     for point in findings.front:
         mean, low, high = point.effect
         ends = f" {unit.span(low, high)}" if mean or low else ""
-        cost = f" [{ratio(point.cost[1])}, {ratio(point.cost[2])}]" if point.cost[1] < point.cost[2] else ""
+        cost = f" {ratio_interval(*point.cost[1:])}" if point.cost[1] < point.cost[2] else ""
         rows.append(
             [
                 code(point.technique),

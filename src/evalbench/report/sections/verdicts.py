@@ -10,9 +10,9 @@ import pandas as pd
 from evalbench.names import code, plain
 from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render.markdown import markdown
-from evalbench.report.render.units import UNKNOWN, percent, ratio
+from evalbench.report.render.units import UNKNOWN, percent, ratio, ratio_interval
 from evalbench.report.section import Section, numbers_of
-from evalbench.report.sections.advice import lines, next_step, order, said, spent, work_cells
+from evalbench.report.sections.advice import lines, next_step, order, repeated, said, spent, work_cells
 from evalbench.statistics.judging import Verdict
 
 WORK = ("updates", "examples", "FLOPs")  # columns that a foreign table may know nothing of
@@ -55,7 +55,7 @@ def _verdict_row(findings: JudgedFindings, verdict: Verdict) -> list[str]:
         str(findings.judged.ranks[verdict.challenger]),
         code(verdict.challenger),
         f"**{verdict.recommendation}**",
-        f"{unit.change(verdict.effect.mean)} {unit.change_interval(verdict.effect)}",
+        f"{unit.change(verdict.effect.mean)} {unit.change_interval(verdict.effect, repeated(findings))}",
         f"{verdict.wins}/{pairs}{tied}",
         _ratio(verdict),
         *work_cells(findings, verdict.challenger),
@@ -82,7 +82,7 @@ def _ratio(verdict: Verdict) -> str:
     cost = verdict.cost
     if not math.isfinite(cost.value):
         return "not measured"
-    ends = f" [{ratio(cost.low)}, {ratio(cost.high)}]" if math.isfinite(cost.low) else ""
+    ends = f" {ratio_interval(cost.low, cost.high, cost.count)}" if math.isfinite(cost.low) else ""
     return f"{ratio(cost.value)}{ends}"
 
 
