@@ -86,13 +86,13 @@ LAYERS = {
         "dashboard": "the W&B workspace and report of an evaluation",
     },
     "Evaluation": {
-        "evaluation": "the plan of all cells, its checks, its run, its end; without Hydra and without a console",
+        "evaluation": "the plan of all cells, its checks, looks, run and end; without Hydra and without a console",
     },
     "Entry points": {
         "composition": "the edge to Hydra: jobs of a sweep, one line for a refusal",
         "api": "`evaluate`: an evaluation from Python",
         "__init__": "the public names, imported when they are first used",
-        "terminal": "Hydra's task and sweep, progress, summary, exit codes",
+        "terminal": "Hydra's task and sweep, progress, looks, summary, exit codes",
         "__main__": "the one command and its subcommands",
     },
 }

@@ -19,6 +19,8 @@ from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
 SMALL = ("budget.epochs=3", "model.width=8", "num_seeds=3", "dataset=iris,wine")
+LOOKS = {"num_seeds=3": "evaluation.looks=[2,3]"}
+"""The same seeds in two looks."""
 SWEEP = ("+sweep=optimizers", *SMALL, "evaluation.name=small", "tracker=none", "cost.rounds=0")
 PROCESSES = ("hydra/launcher=processes", "hydra.launcher.workers=2", "hydra.launcher.threads=1")
 
@@ -94,7 +96,7 @@ def test_help_is_written_for_this_program(cli: Cli) -> None:
     for word in (
         "evalbench +sweep=optimizers",
         "optimizer: adam, adamw, bgd",
-        "num_seeds: 10",
+        "num_seeds: null",
         "--config-dir",
         *(f"evalbench {name} " for name in COMMANDS),
     ):
@@ -144,9 +146,9 @@ def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(cli: Cli, work
 def test_a_sweep_killed_in_the_middle_ends_with_the_bytes_of_one_that_ran_cell_by_cell(
     cli: Cli, inline: Inline, workspace: Path
 ) -> None:
-    whole = workspace / "whole"
-    inline(*SWEEP, f"reports={whole}", f"store.url=sqlite:///{whole}/store.sqlite")
-    command = [sys.executable, "-m", "evalbench", *SWEEP, *PROCESSES]
+    whole, sweep = workspace / "whole", [LOOKS.get(text, text) for text in SWEEP]
+    said = inline(*sweep, f"reports={whole}", f"store.url=sqlite:///{whole}/store.sqlite")
+    command = [sys.executable, "-m", "evalbench", *sweep, *PROCESSES]
     process = subprocess.Popen(command, cwd=workspace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while _stored(workspace) < 6:
         assert process.poll() is None
@@ -154,11 +156,16 @@ def test_a_sweep_killed_in_the_middle_ends_with_the_bytes_of_one_that_ran_cell_b
     process.kill()
     process.wait()
     assert 6 <= _stored(workspace) < 18
-    again = cli(*SWEEP, *PROCESSES)
+    again = cli(*sweep, *PROCESSES)
     assert (again.returncode, again.stderr) == (0, "")
     for name in ("results.csv", "curves.csv"):
         assert (workspace / "reports/small" / name).read_bytes() == (whole / "small" / name).read_bytes()
-    assert len(results(workspace)) == 18
+    assert results(workspace)["look"].value_counts().to_dict() == {1: 12, 2: 6}
+    for printed in (said, again.stdout):
+        assert re.search(
+            r"^Look 1 of 2, 2 seeds, 12 trials and .*: bgd and adam are open, next look at 3 seeds$", printed, re.M
+        )
+        assert re.search(r"^Looks    trained 18 of 18 trials: 0 % saved by looks$", printed, re.M)
     _wait_for_the_end_of_all(workspace)
 
 
@@ -380,7 +387,7 @@ def test_a_cell_that_raises_is_reported_and_tried_again(cli: Cli, workspace: Pat
 @pytest.mark.slow
 def test_a_changed_sweep_leaves_the_first_ones_report_alone(inline: Inline, workspace: Path) -> None:
     small = ("dataset=iris", "num_seeds=2", "tracker=none", "cost.rounds=0")
-    for changes in (["budget.epochs=1"], ["budget.epochs=2"], ["budget.epochs=2", "num_seeds=3"]):
+    for changes in (["budget.epochs=1"], ["budget.epochs=2"]):
         inline("+sweep=activations", "activation=relu,tanh", *small, *changes)
     names = sorted(path.name for path in (workspace / "reports").iterdir() if path.is_dir())
     assert len(names) == 2

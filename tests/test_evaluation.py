@@ -187,21 +187,19 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
     assert content["workloads"]["iris"]["target"] == 0.95
     assert content["tuning"] is None
     assert content["declared"]
-    assert set(pd.read_csv(tmp_path / "small" / "results.csv")["stage"]) == {"pilot"}
+    assert (content["looks"], content["judged_before"]) == ([3], [])
+    assert set(pd.read_csv(tmp_path / "small" / "results.csv")["look"]) == {1}
     assert "](small/report.md)" in (tmp_path / "index.md").read_text()
 
-    altered = [cell_of(*common, f"optimizer={name}", "evaluation.rope.accuracy=0.05") for name in ("sgd", "adam")]
-    with pytest.raises(ConfigError, match=r"^evaluation\.rope must stay as declared"):
-        check_trainable(Plan.of(altered), store)
-
-    more = Plan.of([cell_of(*common, f"optimizer={name}", "num_seeds=5") for name in ("sgd", "adam")])
-    for _ in range(2):  # asking a second time does not make the extension a pilot
-        link(more, store, "evalbench num_seeds=5")
-    for cell in more.cells:
-        cells.run(cell, store)
-    conclude(more, store)
-    stages = pd.read_csv(tmp_path / "small" / "results.csv").groupby("seed")["stage"].first()
-    assert stages.tolist() == ["pilot"] * 3 + ["extension"] * 2
+    for altered, refusal in (
+        ("evaluation.rope.accuracy=0.05", r"^evaluation\.rope must stay as declared"),
+        ("num_seeds=5", r"^num_seeds must stay as declared .* \(3\), not 5: give evaluation\.name=OTHER"),
+        ("evaluation.looks=[3,5]", r"^evaluation\.looks must stay as declared .* \(\[3\]\), not \[3, 5\]"),
+    ):
+        with pytest.raises(ConfigError, match=refusal):
+            check_trainable(
+                Plan.of([cell_of(*common, f"optimizer={name}", altered) for name in ("sgd", "adam")]), store
+            )
 
 
 @pytest.mark.slow
@@ -218,9 +216,9 @@ def test_two_processes_that_end_together_write_one_after_the_other(
         writing.append(True)
         time.sleep(0.05)
         writing.clear()
-        return Outcome({}, 6, None, plan.folder, ())
+        return Outcome(plan, {}, 6, None, None, ())
 
-    monkeypatch.setattr("evalbench.evaluation.conclude._conclude", write)
+    monkeypatch.setattr("evalbench.evaluation.conclude._write_tables", write)
     ended: list[Outcome] = []
     threads = [
         threading.Thread(target=lambda: ended.append(conclude(plan, Store(plan.config.store_url)))) for _ in range(2)

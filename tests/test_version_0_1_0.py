@@ -25,4 +25,5 @@ def test_the_command_of_an_old_store_trains_nothing_and_gives_the_same_results(i
     with closing(sqlite3.connect("outputs/store.sqlite")) as store:
         assert store.execute("SELECT * FROM trials ORDER BY id").fetchall() == before
     for table in ("results.csv", "defaults.csv", "tuning.csv", "curves.csv", "references.csv"):
-        assert Path("reports/old", table).read_bytes() == (DATA / "report" / table).read_bytes(), table
+        expected = (DATA / "report" / table).read_bytes().replace(b",stage,", b",look,").replace(b",pilot,", b",1,")
+        assert Path("reports/old", table).read_bytes() == expected, table

@@ -29,6 +29,7 @@ from evalbench.config import parse
 from evalbench.errors import ConfigError, InputError, JobLostError
 from evalbench.evaluation.checks import check_trainable
 from evalbench.evaluation.conclude import Outcome
+from evalbench.evaluation.looks import reached
 from evalbench.evaluation.plan import Plan
 from evalbench.evaluation.run import Train, run, train_here
 from evalbench.programs import conf_folder
@@ -89,7 +90,7 @@ def evaluate(
             a notebook's cell can write one with `%%writefile nets.py`.
         data: one or more `evalbench.workloads.Dataset`, known by their content. They replace `dataset=`.
         baseline: the technique that all others are compared with; by default the first.
-        num_seeds: trainings per technique and data set; 10 by default.
+        num_seeds: trainings per technique and data set, judged once; 10 if no `evaluation.looks` are declared.
         name: the name of the evaluation and of its folder.
         workers: 0 trains in this process, one cell after another; more train in as many processes. These read the
             script that called `evaluate` again: there, call it below `if __name__ == "__main__":`.
@@ -109,10 +110,10 @@ def evaluate(
         plan = Plan.of([parse(tree, tree.hydra) for tree in trees])
         _check_devices(plan, workers)
         store = Store(plan.config.store_url)
-        check_trainable(plan, store)
-        train = train_here(plan, store) if workers == 0 else _train_in(workers, trees)
+        check_trainable(plan := reached(plan, store), store)
+        train = train_here(store) if workers == 0 else _train_in(workers, trees)
         outcome = run(plan, store, train, _command(arguments, models, data), Path(trees[0].hydra.sweep.dir))
-    if outcome.report is None:
+    if outcome.report is None or not outcome.has_ended:
         raise _unfinished(outcome)
     return Evaluation(outcome, plan.folder, outcome.report)
 
@@ -234,11 +235,19 @@ def _check_devices(plan: Plan, workers: int) -> None:
         raise ConfigError("trainer.devices", "must be 1 in the process that calls", devices, "give workers=1 or more")
 
 
+def _job(tree: DictConfig, num_seeds: int) -> processes.Job:
+    """Return the job that trains the seeds of one look."""
+    look = tree.copy()
+    OmegaConf.update(look, "num_seeds", num_seeds, force_add=True)
+    OmegaConf.update(look, "evaluation.looks", None, force_add=True)
+    return processes.Job.of(train_job, look, look.hydra)
+
+
 def _train_in(workers: int, trees: Sequence[DictConfig]) -> Train:
     """Return a function that trains in worker processes."""
 
-    def train(numbers: Sequence[int]) -> list[Exception | None]:
-        jobs = [processes.Job.of(train_job, trees[number], trees[number].hydra) for number in numbers]
+    def train(plan: Plan, numbers: Sequence[int]) -> list[Exception | None]:
+        jobs = [_job(trees[number], plan.jobs[number].config.num_seeds) for number in numbers]
         return processes.errors(processes.run(jobs, len(jobs), workers))
 
     return train

@@ -79,6 +79,12 @@ class Cell:
         """The rows that a search may see."""
         return development_part(self.dataset)
 
+    def with_seeds(self, num_seeds: int) -> "Cell":
+        """Return this cell with another number of seeds."""
+        if num_seeds == self.config.num_seeds:
+            return self
+        return replace(self, config=replace(self.config, num_seeds=num_seeds))
+
     @property
     def num_studies(self) -> int:
         """The number of times that its hyperparameters are searched; 1 if they are not."""
@@ -253,7 +259,7 @@ def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -
                 ended += new
                 start = time.monotonic()
         if cell.config.save == "best" and cell.phase is Phase.MEASURE and not _are_crossed(entrants):
-            _keep_best(cell, ended)
+            _keep_best(cell, store)
     except (LeaseLostError, StorageError):
         raise
     except Exception as error:
@@ -319,14 +325,16 @@ def weights_folder(cell: Cell) -> Path:
     return cell.config.weights_folder / file_name(*readable, cell.id[:8])
 
 
-def _keep_best(cell: Cell, ended: Sequence[tuple[TrialSpec, TrialResult]]) -> None:
-    """Keep the weights of the cell's best trial: each cohort has saved those of its own best."""
+def _keep_best(cell: Cell, store: Store) -> None:
+    """Keep the weights of the cell's best trial: each cohort, of any look, has saved those of its own best."""
     from evalbench import weights
 
-    complete = {spec.seed: result.curve for spec, result in ended if result.state is State.COMPLETE}
-    ordered = sorted(complete, key=lambda seed: best_point(complete[seed]).rank)
-    for seed in ordered[1:]:
-        shutil.rmtree(weights.folder(weights_folder(cell), seed), ignore_errors=True)
+    ended = store.trials(list(cell.specs)).values()
+    complete = {trial.seed: trial.result.curve for trial in ended if trial.result.state is State.COMPLETE}
+    folders = {seed: weights.folder(weights_folder(cell), seed) for seed in complete}
+    saved = [seed for seed, folder in folders.items() if folder.exists()]
+    for seed in sorted(saved, key=lambda seed: best_point(complete[seed]).rank)[1:]:
+        shutil.rmtree(folders[seed], ignore_errors=True)
 
 
 def fail(cell: Cell, store: Store, error: Exception) -> None:

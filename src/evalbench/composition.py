@@ -11,6 +11,7 @@ from hydra.errors import InstantiationException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from evalbench.config.looks import KEYS as LOOK_KEYS
 from evalbench.errors import ConfigError
 from evalbench.evaluation.naming import name_for
 from evalbench.interrupts import held_back
@@ -39,6 +40,15 @@ def split_jobs(
     name = sweep.evaluation.name
     name = f"evaluation.name={name_for('sweep' if name == 'single' else name, arguments)}"
     return [[*(text for text in job if not text.startswith("evaluation.name=")), name] for job in jobs]
+
+
+def with_seeds(job: Sequence[str], num_seeds: int) -> list[str]:
+    """Return the overrides of a job that trains the seeds of one look."""
+    return [*(text for text in job if _key(text) not in LOOK_KEYS), f"num_seeds={num_seeds}"]
+
+
+def _key(override: str) -> str:
+    return override.split("=", 1)[0].lstrip("+~")
 
 
 def compose_job(loader: ConfigLoader, sweep: DictConfig, job: Sequence[str]) -> DictConfig:

@@ -7,6 +7,8 @@ independent of tuning. Repeated studies share no seed either, so their means do 
 """
 
 import hashlib
+from bisect import bisect_right
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -45,6 +47,11 @@ def seeds_of(study: int, count: int) -> range:
 def study_of(seed: S) -> tuple[S, S]:
     """Return the study of a measured trial's seed index, and its number in the study; also elementwise for arrays."""
     return seed // STUDY_SEEDS, seed % STUDY_SEEDS
+
+
+def look_of(looks: Sequence[int], seed: int) -> int:
+    """Return the number of the look, from 1, at which a measured trial's seed index is trained."""
+    return 1 + bisect_right(looks, study_of(seed)[1])
 
 
 def derive(root: int, workload: str, role: Role, index: int, phase: Phase = Phase.MEASURE) -> int:

@@ -38,12 +38,10 @@ def make(
     diverged: tuple[str, str, int] | None = None,
     failed: tuple[str, str] | None = None,
     costs: dict[str, float] | None = None,
-    pilot: int | None = None,
 ) -> Path:
     """Write the files. A diverged trial stops after its first epoch; a failed cell leaves no row at all.
 
-    `costs` holds seconds per step by technique and makes a `costs.csv` of five rounds; seeds from `pilot` on are an
-    extension.
+    `costs` holds seconds per step by technique and makes a `costs.csv` of five rounds.
     """
     factors = factors or {}
     results: list[dict[str, Any]] = []
@@ -79,7 +77,7 @@ def make(
                     {
                         **key,
                         "seed": seed,
-                        "stage": "pilot" if pilot is None or seed < pilot else "extension",
+                        "look": 1,
                         "state": "DIVERGED" if gone else "COMPLETE",
                         **said,
                         "score": trivial if gone else score,
@@ -112,6 +110,8 @@ def make(
         "budget": {"epochs": EPOCHS},
         "splits": {"train": 0.6, "validation": 0.2, "test": 0.2},
         "num_seeds": seeds,
+        "looks": [seeds],
+        "judged_before": [],
         "root_seed": 0,
         "confidence": 0.95,
         "rope": {"accuracy": 0.005, "skill": 0.01},

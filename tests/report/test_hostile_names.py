@@ -37,7 +37,7 @@ ATTACK = MARK + " ".join(HOSTILE)
 """Every way in at once; the mark tells where a page shows it."""
 TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "strong", "em", "code", "pre"}
 TAGS |= {"table", "thead", "tbody", "tr", "th", "td", "div", "ul", "li"}
-KEYWORDS = {"kind", "metric", "direction", "state", "stage"}
+KEYWORDS = {"kind", "metric", "direction", "state"}
 """Fields whose values are ours; others are refused."""
 CHOICES = {"choices", "optimizer.batch_size"}
 

@@ -11,7 +11,7 @@ import pytest
 
 from evalbench.errors import TableError
 from evalbench.record.folder import load
-from evalbench.report import read, write, write_index
+from evalbench.report import judge, read, write, write_index
 from evalbench.report.analysis.cost import cost_ratios
 from evalbench.report.render.units import p_is
 from evalbench.statistics.judging import Verdict
@@ -175,13 +175,15 @@ def test_an_absent_baseline_is_refused(tmp_path: Path, make_folder: Make) -> Non
             text(folder)
 
 
-def test_stages_in_the_wrong_order_are_refused(tmp_path: Path, make_folder: Make) -> None:
-    folder = make_folder(tmp_path, workloads=("digits",))
+def test_an_old_folder_that_was_extended_is_marked(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, workloads=("digits",), seeds=12)
+    change(folder, pilot_seeds=5)
+    assert "| not declared: seeds were added after a look at 5 | no |" in text(folder)
+    assert "The seeds from 5 on were added after a look that was not declared." in text(folder)
     table = pd.read_csv(folder / "results.csv")
-    table["stage"] = ["extension" if seed == 0 else "pilot" for seed in table["seed"]]
-    table.to_csv(folder / "results.csv", index=False)
-    with pytest.raises(TableError, match="must come before"):
-        text(folder)
+    table["stage"] = ["pilot" if seed < 5 else "extension" for seed in table["seed"]]
+    report = judge(table, "sgd", metric="accuracy", unit="split")
+    assert "The seeds from 5 on were added after a look that was not declared." in report.markdown
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from typing import Any
 
 from evalbench import own_code, tuning
 from evalbench.errors import ConfigError
+from evalbench.evaluation.design import declared_looks
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
@@ -15,9 +16,10 @@ from evalbench.store import Store
 def check_trainable(plan: Plan, store: Store) -> None:
     """Build every cell that has something left to train, so that a wrong setting is refused now.
 
-    Raises `InputError`, also if the ROPE differs from the one that was declared before the results.
+    Raises `InputError`, also if the ROPE or the looks differ from those that were declared before the results.
     """
     _check_rope(plan, store)
+    _check_looks(plan, store)
     _check_folders(plan)
     for tracker in plan.config.tracker.trackers.values():
         tracker.build()
@@ -58,6 +60,18 @@ def _check_rope(plan: Plan, store: Store) -> None:
     if declared is not None and declared != asked:
         rule = f"must stay as declared before the results ({declared})"
         raise ConfigError("evaluation.rope", rule, asked, "give evaluation.name=OTHER for another question")
+
+
+def _check_looks(plan: Plan, store: Store) -> None:
+    """Refuse other looks than were declared before the results."""
+    declared, asked = declared_looks(store, plan.name), list(plan.looks)
+    if plan.factor is None or declared in (None, asked):
+        return
+    assert declared is not None
+    one = len(declared) == len(asked) == 1
+    key = "num_seeds" if one else "evaluation.looks"
+    rule = f"must stay as declared before the results ({declared[0] if one else declared})"
+    raise ConfigError(key, rule, asked[0] if one else asked, "give evaluation.name=OTHER for another evaluation")
 
 
 def _check_folders(plan: Plan) -> None:

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from evalbench import cell as cells
 from evalbench import report, tuning
 from evalbench.evaluation import variance
 from evalbench.evaluation.costs import alone, cost_rows
+from evalbench.evaluation.looks import following
 from evalbench.evaluation.plan import Plan
 from evalbench.record.write import Searched, failed_candidates, write_costs, write_defaults, write_folder
 from evalbench.report import Report
+from evalbench.seeds import look_of
 from evalbench.store import Store
 from evalbench.trial import State
 
@@ -21,6 +24,8 @@ from evalbench.trial import State
 class Outcome:
     """The state of an evaluation: its trials by state, and its report if all of them have ended."""
 
+    plan: Plan
+    """The trials so far: those of the last look."""
     states: Mapping[State, int]
     num_trials: int
     report: Report | None
@@ -28,14 +33,24 @@ class Outcome:
     page: Path | None
     """The path of `report.md`."""
     failures: tuple[Mapping[str, Any], ...]
+    seconds: Mapping[int, float] = field(default_factory=dict)
+    """The seconds that the trials took to train, by the look that they belong to, from 1."""
     interrupted: bool = False
     unmirrored: tuple[tuple[str, int, str], ...] = ()
     """Each tracker that lacks something, with the number of trials that it lacks, and the reason."""
 
     @property
     def has_ended(self) -> bool:
-        """Return whether all trials are in the store, so that there is a report."""
-        return self.num_ended == self.num_trials
+        """Return whether all trials are in the store, and no other look follows."""
+        return self.num_ended == self.num_trials and self.following is None
+
+    @cached_property
+    def following(self) -> Plan | None:
+        """Return the plan of the next look; None if there is none, or if a trial of this look is missing."""
+        if self.report is None or len(self.plan.looks) == 1:
+            return None
+        plan = following(self.plan, self.report)
+        return None if plan.seeds == self.plan.seeds else plan
 
     @property
     def num_ended(self) -> int:
@@ -46,17 +61,34 @@ class Outcome:
 def conclude(plan: Plan, store: Store) -> Outcome:
     """Write the evaluation's folder and report if every trial has ended, well or not."""
     with alone(store, f"reports in {plan.folder.parent.absolute()}"):
-        return _conclude(plan, store)
+        outcome = _write_tables(plan, store)
+        return outcome if outcome.report is None else _save(outcome)
 
 
-def _conclude(plan: Plan, store: Store) -> Outcome:
+def look(plan: Plan, store: Store) -> Outcome:
+    """Judge the trials so far: write the folder, and its interim report if another look follows."""
+    with alone(store, f"reports in {plan.folder.parent.absolute()}"):
+        outcome = _write_tables(plan, store)
+        return outcome if outcome.following is None else _save(outcome)
+
+
+def _save(outcome: Outcome) -> Outcome:
+    """Write the report into the folder of its tables."""
+    assert outcome.report is not None
+    page = outcome.report.save(outcome.plan.folder)
+    report.write_index(outcome.plan.folder.parent)
+    return replace(outcome, page=page)
+
+
+def _write_tables(plan: Plan, store: Store) -> Outcome:
+    """Write the folder without its report, and read it, if every trial has ended."""
     measured = plan.measured(store)
     searched = plan.config.search is not None
     links = list({link.trial_id: link for each in (plan.links(), *measured) for link in each}.values())
     store.link(plan.name, store.design(plan.name), links)
     crossed = variance.unlinked(plan, {link.trial_id for link in links})
     states = variance.count_states(store, crossed) + Counter(store.count_states(plan.name))
-    outcome = Outcome(states, len(links) + len(crossed), None, None, ())
+    outcome = Outcome(plan, states, len(links) + len(crossed), None, None, ())
     if not outcome.has_ended:
         return outcome
     trials = store.trials([link.trial_id for link in links])
@@ -75,15 +107,15 @@ def _conclude(plan: Plan, store: Store) -> Outcome:
         for cell in plan.cells
         for study in tuning.studies(cell)
     ]
-    failures = write_folder(
-        plan.folder, design, datasets, targets, measured, trials, references, plan.config.num_seeds, studies
-    )
+    failures = write_folder(plan.folder, design, datasets, targets, measured, trials, references, studies)
     failures += variance.write(plan, store, failures)
     write_costs(plan.folder / "costs.csv", cost_rows(plan, store, searched))
     if searched:
-        write_defaults(plan.folder, design, datasets, plan.links(), trials, plan.config.num_seeds)
+        write_defaults(plan.folder, design, datasets, plan.links(), trials)
         write_costs(plan.folder / "default_costs.csv", cost_rows(plan, store, tuned=False))
-    written = report.read(plan.folder)
-    page = written.save(plan.folder)
-    report.write_index(plan.folder.parent)
-    return replace(outcome, report=written, page=page, failures=(*failures, *failed_candidates(studies)))
+    seconds: dict[int, float] = {}
+    for trial in trials.values():
+        number = look_of(plan.looks, trial.seed)
+        seconds[number] = seconds.get(number, 0.0) + trial.provenance.get("seconds", 0.0)
+    failed = (*failures, *failed_candidates(studies))
+    return replace(outcome, report=report.read(plan.folder), failures=failed, seconds=seconds)

@@ -1,12 +1,14 @@
 """The design of an evaluation as the store keeps it: links to trials, settings, and the description for trackers."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from evalbench import provenance, tuning
 from evalbench.config import PARTS
 from evalbench.evaluation.plan import Plan
+from evalbench.seeds import study_of
 from evalbench.store import Store
 
 UNTOLD = ("store", "reports", "cost", "save", "weights", "tracker", "sweep")
@@ -16,13 +18,62 @@ UNTOLD = ("store", "reports", "cost", "save", "weights", "tracker", "sweep")
 def link(plan: Plan, store: Store, command: str) -> None:
     """Link the evaluation to its trials in the store, and write its design and the command that asked for it.
 
-    The number of seeds of the first run is kept: later seeds are an extension, chosen after an interim analysis.
+    What was known of the trials before the first run is kept: the evaluations that had judged them.
     """
-    design = _design(plan, command)
     known = store.design(plan.name) if store.has_design(plan.name) else {}
-    design["pilot_seeds"] = min(known.get("pilot_seeds", plan.config.num_seeds), plan.config.num_seeds)
+    before = known.get("judged_before") if known else _judged_before(plan, store)
+    design = {**_design(plan, command), "judged_before": before}
+    if known.get("pilot_seeds", math.inf) < plan.looks[-1]:
+        design["pilot_seeds"] = known["pilot_seeds"]  # version 0.1.0 let seeds be added after a look
     store.link(plan.name, design, plan.links())
     store.describe(plan.name, _description(plan, command))
+
+
+def declared_looks(store: Store, evaluation: str) -> list[int] | None:
+    """Return the looks of an evaluation that compares techniques and has results; None for any other."""
+    if not store.has_design(evaluation) or not store.count_states(evaluation):
+        return None
+    design, about = store.design(evaluation), store.description(evaluation)
+    if design["factor"] is None:
+        return None
+    if "looks" not in design and about is not None:  # version 0.1.0 had one look
+        return [1 + max(study_of(seed)[1] for cell in about["cells"] for seed in cell["seeds"])]
+    return design.get("looks")
+
+
+def comparison(plan: Plan) -> dict[str, Any]:
+    """Return what is declared before the results: the compared techniques, the ROPE and the looks."""
+    return {
+        "factor": plan.factor,
+        "baseline": plan.baseline,
+        "techniques": list(plan.techniques),
+        "factors": {key: list(levels) for key, levels in plan.factors.items()},
+        "rope": dict(plan.config.evaluation.rope),
+        "looks": list(plan.looks),
+    }
+
+
+def _judged_before(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """Return the comparisons that have trials of this one in the store, with their looks and these trials' seeds."""
+    if plan.factor is None:
+        return []
+    whole = plan.with_seeds(dict.fromkeys(plan.techniques, plan.looks[-1]))
+    trials = {link.trial_id: link.technique for link in whole.links()}
+    seeds = {spec.trial_id: spec.seed for cell in whole.cells for spec in cell.specs.values()}
+    before = []
+    for name, ended in store.ended_in(list(trials)).items():
+        looks = declared_looks(store, name)
+        if looks and name != plan.name:
+            before.append(
+                {
+                    "evaluation": name,
+                    "looks": looks,
+                    "trials": len(ended),
+                    "techniques": sorted({trials[trial_id] for trial_id in ended}, key=plan.techniques.index),
+                    "seeds": sorted({seeds[trial_id] for trial_id in ended}),
+                }
+            )
+    return before
 
 
 def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
@@ -83,10 +134,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
     return {
         "name": plan.name,
         "question": plan.question,
-        "factor": plan.factor,
-        "baseline": plan.baseline,
-        "techniques": list(plan.techniques),
-        "factors": {key: list(levels) for key, levels in plan.factors.items()},
+        **comparison(plan),
         "settings": {
             part.group: _settings(plan, part.group) for part in PARTS if part.described or part.group == compared
         },
@@ -99,8 +147,6 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         "precision": config.precision,
         "root_seed": config.root_seed,
         "confidence": 0.95,
-        "rope": dict(config.evaluation.rope),
-        "looks": list(config.evaluation.looks),
         "command": command,
         "versions": provenance.versions(),
     }

@@ -1,7 +1,7 @@
 """The plan of an evaluation: its cells, the factor that is compared, and the trials that count."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Plan:
         distinct = {cell.id: cell for cell in reversed(jobs)}
         chosen = tuple(distinct[cell_id] for cell_id in dict.fromkeys(cell.id for cell in jobs))
         result = cls(shared.name, chosen, jobs, factor, baseline, factors)
+        _check_looks(result)
         _check_distinct(result)
         if factor is not None:
             _check_techniques(result)
@@ -69,6 +70,23 @@ class Plan:
     def techniques(self) -> tuple[str, ...]:
         """Return the techniques in the order of the sweep."""
         return tuple(dict.fromkeys(self.technique(cell) for cell in self.cells))
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Return the numbers of seeds after which the techniques are judged, ascending."""
+        return self.config.evaluation.looks
+
+    @cached_property
+    def seeds(self) -> dict[str, int]:
+        """Return each technique's number of seeds."""
+        return {self.technique(cell): cell.config.num_seeds for cell in self.cells}
+
+    def with_seeds(self, seeds: Mapping[str, int]) -> "Plan":
+        """Return this plan with another number of seeds for each technique."""
+        cells, jobs = (
+            tuple(cell.with_seeds(seeds[self.technique(cell)]) for cell in each) for each in (self.cells, self.jobs)
+        )
+        return replace(self, cells=cells, jobs=jobs)
 
     @property
     def question(self) -> str:
@@ -117,6 +135,19 @@ def _varying(configs: Sequence[Config]) -> dict[str, tuple[str, ...]]:
     return {key: levels for key, levels in values.items() if len(levels) > 1}
 
 
+def _check_looks(plan: Plan) -> None:
+    """Refuse looks that differ between cells, and several looks if nothing is compared."""
+    declared = list(dict.fromkeys(cell.config.evaluation.looks for cell in plan.jobs))
+    if len(declared) > 1:
+        several = any(len(looks) > 1 for looks in declared)
+        key = "evaluation.looks" if several else "num_seeds"
+        values = [list(looks) if several else looks[0] for looks in declared]
+        raise ConfigError(key, "must be the same in all cells", ", ".join(map(str, values)), "give one value")
+    if len(plan.looks) > 1 and plan.factor is None:
+        rule = "must be left out if nothing is compared: no verdict could end the seeds of a technique"
+        raise ConfigError("evaluation.looks", rule, list(plan.looks), f"give num_seeds={plan.looks[-1]} instead")
+
+
 def _check_techniques(plan: Plan) -> None:
     if len(plan.techniques) < 2:
         remedy = f"give at least two, for example {plan.factor}=A,B, or evaluation.factor=null to describe one"
@@ -133,8 +164,6 @@ def _check_distinct(plan: Plan) -> None:
     fingerprints: dict[str, str] = {}
     metrics: dict[str, Any] = {}
     for cell in plan.jobs:
-        if len(seen[cell.id].specs) != len(cell.specs):
-            raise ConfigError("num_seeds", "must be the same in all cells", cell.config.num_seeds, "give one number")
         labels = [
             [plan.technique(twin), *(twin.config.label(key) for key in plan.factors)] for twin in (seen[cell.id], cell)
         ]

@@ -1,6 +1,6 @@
-"""Run an evaluation: link its trials, train those that are missing, mirror, time, conclude.
+"""Run an evaluation: at each look link its trials, train those that are missing and judge; then time and conclude.
 
-The caller decides how jobs are trained, and may show the stages.
+The caller decides how jobs are trained, and may show the stages and the looks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evalbench import tuning
 from evalbench.errors import StorageError
-from evalbench.evaluation.conclude import Outcome, conclude
+from evalbench.evaluation.conclude import Outcome, conclude, look
 from evalbench.evaluation.costs import measure_costs
 from evalbench.evaluation.design import link
 from evalbench.evaluation.plan import Plan
@@ -20,8 +20,8 @@ from evalbench.store import Store
 DRAIN_SECONDS = 5.0
 """How long an interrupted evaluation waits for its trackers."""
 
-Train = Callable[[Sequence[int]], Sequence[Exception | None]]
-"""Trains the jobs of these numbers and returns for each the error that ended it early, or None."""
+Train = Callable[[Plan, Sequence[int]], Sequence[Exception | None]]
+"""Trains the jobs of these numbers in a plan and returns for each the error that ended it early, or None."""
 Stage = Callable[[str], AbstractContextManager[None]]
 """Shows a stage of the run, such as `writing the report`, while it lasts."""
 
@@ -31,22 +31,39 @@ def unseen(stage: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def run(
-    plan: Plan, store: Store, train: Train, command: str, log_folder: Path | None = None, stage: Stage = unseen
-) -> Outcome:
-    """Run a checked plan to its report; `train` is not called if nothing is left to train.
+def untold(outcome: Outcome) -> None:
+    """Say nothing of a look."""
 
-    `command` repeats the evaluation. An interrupt ends the training only: the evaluation is still concluded if all its
-    trials have ended, and the outcome tells whether it was interrupted.
+
+def run(
+    plan: Plan,
+    store: Store,
+    train: Train,
+    command: str,
+    log_folder: Path | None = None,
+    stage: Stage = unseen,
+    tell: Callable[[Outcome], None] = untold,
+) -> Outcome:
+    """Run a checked plan, at the look that it has reached, to its report; `train` is not called for nothing.
+
+    `command` repeats the evaluation. `tell` is called after each look that another one follows. An interrupt ends the
+    training only: the evaluation is still concluded if all its trials have ended, and the outcome tells whether it was
+    interrupted.
     """
-    jobs = plan.untrained(store)
-    link(plan, store, command)
     interrupted = False
     with _mirrors(plan, log_folder) as mirrors:
         try:
-            if jobs:
-                mirrors.start()
-                _fail_lost(plan, store, jobs, train(jobs))
+            while True:
+                link(plan, store, command)
+                _train_missing(plan, store, train, mirrors)
+                if max(plan.seeds.values()) == plan.looks[-1]:
+                    break
+                with stage("judging the trials so far"):
+                    outcome = look(plan, store)
+                if outcome.following is None:
+                    break
+                tell(outcome)
+                plan = outcome.following
             with stage("waiting for the tracker"):
                 mirrors.drain()
             with stage("timing each technique alone"):
@@ -63,10 +80,10 @@ def run(
         return replace(outcome, unmirrored=tuple(mirrors.problems()))
 
 
-def train_here(plan: Plan, store: Store) -> Train:
+def train_here(store: Store) -> Train:
     """Return a function that trains in this process, one job after another."""
 
-    def train(jobs: Sequence[int]) -> list[Exception | None]:
+    def train(plan: Plan, jobs: Sequence[int]) -> list[Exception | None]:
         for number in jobs:
             tuning.run(plan.jobs[number], store)
         return [None] * len(jobs)
@@ -83,6 +100,14 @@ def _mirrors(plan: Plan, log_folder: Path | None) -> Iterator[Mirrors]:
         yield mirrors
     finally:
         mirrors.stop()
+
+
+def _train_missing(plan: Plan, store: Store, train: Train, mirrors: Mirrors) -> None:
+    """Train what the store lacks of the plan, while its trials are mirrored."""
+    jobs = plan.untrained(store)
+    if jobs:
+        mirrors.start()
+        _fail_lost(plan, store, jobs, train(plan, jobs))
 
 
 def _fail_lost(plan: Plan, store: Store, jobs: Sequence[int], errors: Sequence[Exception | None]) -> None:

@@ -39,11 +39,16 @@ class Mirror:
         self.tracker: Tracker = component.build() if tracker is None else tracker
         self._design = {key: about[key] for key in ("question", "factor", "baseline", "command")}
         self._context = runs.Context(evaluation, about["question"], about["command"])
-        self._cells = [runs.CellDescription(**cell) for cell in about["cells"]]
-        self._cell_of = {trial_id: cell for cell in self._cells for trial_id in cell.trials}
-        self._links = {link.trial_id: link for link in store.links(evaluation)}
         self._folder = Path(about["folder"])
         self._shown: dict[str, int] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the cells and the links again: a look adds trials, and a tuned trial is linked after its search."""
+        about = described(self._store, self._evaluation)
+        self._cells = [runs.CellDescription(**cell) for cell in about["cells"]]
+        self._cell_of = {trial_id: cell for cell in self._cells for trial_id in cell.trials}
+        self._links = {link.trial_id: link for link in self._store.links(self._evaluation)}
 
     def waiting(self) -> int:
         """Return the number of ended trials that the tracker lacks."""
@@ -108,9 +113,9 @@ class Mirror:
             yield runs.ended(self._context, *self._cell_and_link(trial), trial).id
 
     def _cell_and_link(self, trial: StoredTrial) -> tuple[runs.CellDescription, Link]:
-        """Return a trial's cell and link; reload the links for a tuned trial, which is linked after its search."""
+        """Return a trial's cell and link; reload them for a trial that was linked later."""
         if trial.id not in self._links:
-            self._links = {link.trial_id: link for link in self._store.links(self._evaluation)}
+            self.reload()
         link = self._links[trial.id]
         if trial.id not in self._cell_of:
             self._cell_of[trial.id] = next(

@@ -43,9 +43,12 @@ class Mirrors:
         self._processes = [_Process(store_url, evaluation, name, patience_seconds, log_folder) for name in names]
 
     def start(self) -> None:
-        """Start to mirror ended trials."""
+        """Start to mirror ended trials, or read the evaluation again, whose next look has more trials."""
         for process in self._processes:
-            process.start()
+            if process.running:
+                process.say("reload")
+            else:
+                process.start()
 
     def drain(self, at_most_seconds: float = float("inf")) -> None:
         """Wait until the trackers have all ended trials, or the patience runs out."""
@@ -190,6 +193,8 @@ def main() -> None:
             mirror.send(lambda: not left.is_set())
             if command == "follow":
                 mirror.follow()
+            elif command == "reload":
+                mirror.reload()
             elif command == "conclude":
                 mirror.conclude()
                 mirror.tracker.close()

@@ -75,6 +75,17 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class JudgedBefore:
+    """Trials that another evaluation had judged before this one began."""
+
+    evaluation: str
+    looks: tuple[int, ...]
+    trials: int
+    techniques: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Declaration:
     """`evaluation.json`: what was compared, and how."""
 
@@ -97,9 +108,10 @@ class Declaration:
     rope_declared: bool = True  # False if it is evalbench's default
     declared: str | None = None  # hash of what was fixed before the results
     tuning: Mapping[str, Any] | None = None  # None: nobody tuned
-    looks: tuple[
-        int, ...
-    ] = ()  # the numbers of seeds after which it is judged; one look at `num_seeds` if not declared
+    looks: tuple[int, ...] = ()  # numbers of seeds after which it is judged; by default one look at `num_seeds`
+    looks_declared: bool = False  # False: nothing says whether somebody looked at results and then went on
+    extended_from: int | None = None  # seeds from this number on were added after a look that was not declared
+    judged_before: tuple[JudgedBefore, ...] | None = None  # None: not known
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
     unit: str | None = None  # what the rows of a foreign table repeat, a key of `UNITS`; None: not said
     folds: int | None = None  # the number of folds, if the unit is `fold` and the user gave it
@@ -205,6 +217,9 @@ def read_evaluation(path: Path) -> Declaration:
             declared=raw.get("declared"),
             tuning=raw.get("tuning"),
             looks=_looks(path, raw),
+            looks_declared="looks" in raw or "pilot_seeds" in raw,
+            extended_from=_extended_from(raw),
+            judged_before=_judged_before(raw),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise TableError(f"{path} does not describe an evaluation: {type(error).__name__} {error}") from None
@@ -233,6 +248,23 @@ def _looks(path: Path, raw: Mapping[str, Any]) -> tuple[int, ...]:
     if not looks or looks != sorted(set(looks)) or looks[-1] != raw["num_seeds"]:
         raise TableError(f"{path}: looks must be ascending numbers that end at num_seeds, not {looks}")
     return tuple(looks)
+
+
+def _extended_from(raw: Mapping[str, Any]) -> int | None:
+    """Return the number of seeds of the first run if more were added later, as version 0.1.0 allowed once."""
+    first = raw.get("pilot_seeds")
+    return None if first is None or first >= raw["num_seeds"] else int(first)
+
+
+def _judged_before(raw: Mapping[str, Any]) -> tuple[JudgedBefore, ...] | None:
+    if raw.get("judged_before") is None:
+        return None
+    return tuple(
+        JudgedBefore(
+            one["evaluation"], tuple(one["looks"]), one["trials"], tuple(one["techniques"]), tuple(one["seeds"])
+        )
+        for one in raw["judged_before"]
+    )
 
 
 def _workload(name: str, raw: Mapping[str, Any]) -> Workload:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from evalbench.errors import TableError
 from evalbench.record.declared import Declaration, Workload, read_evaluation
-from evalbench.record.schema import COSTS, NUMBERS, REFERENCES, STAGES, STATES, TEXTS
+from evalbench.record.schema import COSTS, NUMBERS, REFERENCES, STATES, TEXTS
 from evalbench.record.studies import Studies, by_study, check_seeds, read_studies
 from evalbench.record.tables import finite, no_column_of_ours, once, only, read_table
 from evalbench.record.variance import read_variance
@@ -29,7 +29,6 @@ class Folder:
     references: one row per reference, workload and seed; `reference` in the words of `REFERENCES`.
     costs: one row per technique, workload, setting and round of the isolated measurement; empty if there is none.
     variance: one row per trial of the variance design, see `read_variance`; None if there was none.
-    num_pilot: seeds below it were the pilot, and the others its one extension; None if there was none.
 
     If the whole search was repeated, a row of `results`, `curves` and `references` is a study's mean over its seeds,
     and `seed` is the study's number: studies are what repeats.
@@ -40,8 +39,11 @@ class Folder:
     curves: pd.DataFrame
     references: pd.DataFrame
     costs: pd.DataFrame
-    num_pilot: int | None = None
     variance: pd.DataFrame | None = None
+
+    def num_seeds(self, technique: str) -> int:
+        """Return the number of seeds of a technique's last look."""
+        return _seeds_of(technique, self.results, self.evaluation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ def load(folder: Path) -> Folder:
 
 
 def _numbered(table: pd.DataFrame, num_studies: int) -> pd.DataFrame:
-    """Number the seeds of all studies so that those of the pilot come first, one of each study after the other."""
+    """Number the seeds of all studies so that the first seed of each study comes first, then each second one."""
     study, number = study_of(table["seed"])
     return table.assign(seed=number * num_studies + study)
 
@@ -137,7 +139,6 @@ def _checked(
         _ordered(curves, evaluation, [*factors, "seed", "epoch"]),
         _ordered(references, evaluation, ["reference", "seed"]),
         costs,
-        pilot_of("results.csv", results),
     )
 
 
@@ -175,23 +176,10 @@ def _costs(path: Path, evaluation: Declaration) -> pd.DataFrame:
     return table.sort_values([*keys, "round"], kind="stable", ignore_index=True)
 
 
-def pilot_of(name: str, results: pd.DataFrame) -> int | None:
-    """Return the first seed of the extension, from the column `stage`; None if all seeds are one stage.
-
-    Raises:
-        TableError: a stage is neither pilot nor extension, or a seed of the extension comes before one of the pilot.
-    """
-    if "stage" not in results.columns:
-        return None
-    stages = results[results["stage"].notna() & (results["stage"] != "")]
-    only(name, stages, "stage", STAGES)
-    extension = stages.loc[stages["stage"] == "extension", "seed"]
-    pilot = stages.loc[stages["stage"] == "pilot", "seed"]
-    if extension.empty or pilot.empty:
-        return None
-    if pilot.max() >= extension.min():
-        raise TableError(f"{name}: stage: the seeds of the pilot must come before those of the extension")
-    return int(extension.min())
+def _seeds_of(technique: str, results: pd.DataFrame, evaluation: Declaration) -> int:
+    """Return the smallest declared look above a technique's seeds: it trained all of that look, and no more."""
+    seeds = results.loc[results["technique"] == technique, "seed"]
+    return next((look for look in evaluation.looks if len(seeds) and look > seeds.max()), evaluation.looks[-1])
 
 
 def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluation: Declaration) -> pd.DataFrame:
@@ -209,6 +197,8 @@ def _with_failed_cells(results: pd.DataFrame, references: pd.DataFrame, evaluati
         }
         # A failure that does not name the level of a factor concerns all of them.
         levels = [[failure.factors[name]] if name in failure.factors else evaluation.factors[name] for name in factors]
+        if len(evaluation.looks) > 1:
+            seeds = {seed for seed in seeds if seed < _seeds_of(failure.technique, results, evaluation)}
         for setting in itertools.product(*levels, sorted(seeds or range(evaluation.num_seeds))):
             key = dict(zip(trial, (failure.technique, failure.workload, *setting), strict=True))
             if tuple(key.values()) not in present:

@@ -13,7 +13,7 @@ from pandas.api.types import is_string_dtype
 
 from evalbench.errors import TableError
 from evalbench.record.declared import ROPE, Declaration, Workload, default_question
-from evalbench.record.folder import Folder, pilot_of
+from evalbench.record.folder import Folder
 from evalbench.record.options import Options
 from evalbench.record.schema import COSTS, REFERENCES, STATES, TRIVIAL
 from evalbench.record.skill import skill_scales
@@ -22,10 +22,10 @@ from evalbench.tasks.metric import FRACTION, METRICS, SKILL, base_name
 from evalbench.trial import LARGEST_SCORE
 
 REQUIRED = ("technique", "workload", "seed", "score")
-TEXT = ("state", "metric", "direction", "unit", "stage")
+TEXT = ("state", "metric", "direction", "unit")
 NUMBERS = ("seed", "score")
 OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters")
-KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "finished", "message"}
+KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "finished", "message", "look", "stage"}
 NO_KEYS = KNOWN - {"technique", "workload", "seed"}
 SHARES = tuple(name for name, metric in METRICS.items() if metric.unit == FRACTION)
 MOST_LEVELS = 30  # a column of text with more values than this is no factor, but a remark
@@ -74,7 +74,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     `source` names the table in messages, and `whole` is the folder of an evaluation that it was taken from.
 
     A long table has columns `technique, workload, seed, score`, and optionally `state, metric, direction, unit,
-    num_train, num_test, cost_seconds, cost_flops, stage, message, step` (several steps of a trial are its curve, the
+    num_train, num_test, cost_seconds, cost_flops, message, step` (several steps of a trial are its curve, the
     last one its score) and columns of text, which are further factors. A wide table has a row per workload and a column
     per technique. Techniques called `trivial predictor` or `linear model` are references and not judged. A run whose
     state is FAILED or DIVERGED counts as a loss (`_with_failed`), and `message` says why. Seeds that only one of two
@@ -102,7 +102,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     order = results.assign(_t=results["technique"].map(indices), _w=results["workload"].map(list(workloads).index))
     results = results.loc[order.sort_values(["_w", "_t", *factors, "seed"], kind="stable").index].reset_index(drop=True)
     costs = _costs(results, list(factors))
-    folder = Folder(evaluation, results, curves, references, costs, pilot_of(source, results))
+    folder = Folder(evaluation, results, curves, references, costs)
     return replace(folder, results=_with_failed(source, folder))
 
 
@@ -351,10 +351,17 @@ def _evaluation(
         rope=rope,
         rope_declared=options.rope is not None,
         tuning={"parity": True} if options.tuned else None,
+        extended_from=_extended_from(results),
         foreign=True,
         unit=options.unit,
         folds=options.folds,
     )
+
+
+def _extended_from(results: pd.DataFrame) -> int | None:
+    """Return the first seed that was added after a look that was not declared, as tables of version 0.1.0 tell."""
+    added = results.loc[results["stage"] == "extension", "seed"] if "stage" in results.columns else ()
+    return int(min(added)) if len(added) else None
 
 
 def _common_seeds(source: str, evaluation: Declaration, results: pd.DataFrame) -> None:

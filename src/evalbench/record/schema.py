@@ -15,7 +15,6 @@ FIRST = 0
 
 STATES = ("COMPLETE", "DIVERGED", "FAILED")
 CANDIDATE_STATES = ("COMPLETE", "DIVERGED", "PRUNED", "FAILED")
-STAGES = ("pilot", "extension")
 # Named as in the sentences of the report: a technique could be called `linear`, none is called `linear model`.
 REFERENCES = {"linear": "linear model", "trivial": "trivial predictor"}
 LINEAR, TRIVIAL = REFERENCES["linear"], REFERENCES["trivial"]
@@ -40,7 +39,7 @@ INTEGERS = ("seed", "num_train", "num_test", "steps", "examples", "flops", "para
 """Columns that hold integers or nothing."""
 RESERVED = frozenset(
     {
-        "technique", "workload", "seed", "score", "state", "stage", "metric", "direction", "unit", "failed", "finished",
+        "technique", "workload", "seed", "score", "state", "look", "metric", "direction", "unit", "failed", "finished",
         "message", "reference", "trivial", "scale", "candidate", "baseline", "difference", "decided",
         "common", "found", "lost", "epoch", "step", "train_loss", "val_loss", "val_score", "round",
         "step_seconds", "steps", "cost_seconds", "name", "shown", "value", "low", "high", "count",

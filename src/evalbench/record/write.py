@@ -12,7 +12,7 @@ import pandas as pd
 from evalbench.record.declared import declaration
 from evalbench.record.schema import INTEGERS, NUMBERS, VERSION
 from evalbench.record.tables import write_table
-from evalbench.seeds import study_of
+from evalbench.seeds import look_of
 from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
 from evalbench.tasks import MEASURED
@@ -42,7 +42,6 @@ def write_folder(
     measured: Sequence[Sequence[Link]],
     trials: Mapping[str, StoredTrial],
     references: Mapping[str, Mapping[tuple[int, str], Mapping[str, float]]],
-    num_seeds: int,
     searched: Sequence[Searched] = (),
 ) -> tuple[Mapping[str, Any], ...]:
     """Write `evaluation.json`, `results.csv`, `curves.csv` and `references.csv`; return the failed cells.
@@ -57,7 +56,7 @@ def write_folder(
         "version": VERSION,
         **{key: value for key, value in design.items() if key not in ("command", "versions")},
         "workloads": {name: {**_describe(dataset), "target": targets[name]} for name, dataset in datasets.items()},
-        "num_seeds": num_seeds,
+        "num_seeds": design["looks"][-1],
         "tuning": _tuning(searched),
         "failures": failures,
         "provenance": _provenance(design, [trial for _, _, trial in pairs]),
@@ -65,9 +64,9 @@ def write_folder(
     content["declared"] = declaration(content)
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
-    pilot = int(design.get("pilot_seeds", num_seeds))
+    looks = design["looks"]
     results = [
-        {**_result_row(link, trial, datasets[trial.workload], pilot), **_of_study(searched, s)}
+        {**_result_row(link, trial, datasets[trial.workload], looks), **_of_study(searched, s)}
         for s, link, trial in pairs
     ]
     _write_csv(folder / "results.csv", results)
@@ -91,11 +90,10 @@ def write_defaults(
     datasets: Mapping[str, Dataset],
     links: Sequence[Link],
     trials: Mapping[str, StoredTrial],
-    num_seeds: int,
 ) -> None:
     """Write `defaults.csv`: like `results.csv`, of the settings that nobody tuned."""
-    pilot = int(design.get("pilot_seeds", num_seeds))
-    rows = [_result_row(link, trials[link.trial_id], datasets[trials[link.trial_id].workload], pilot) for link in links]
+    pairs = [(link, trials[link.trial_id]) for link in links]
+    rows = [_result_row(link, trial, datasets[trial.workload], design["looks"]) for link, trial in pairs]
     _write_csv(folder / "defaults.csv", rows)
 
 
@@ -230,12 +228,12 @@ def write_costs(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, pilot_seeds: int) -> dict[str, Any]:
+def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, looks: Sequence[int]) -> dict[str, Any]:
     result, metric = trial.result, dataset.metric
     names = [measured.on("test") for measured in dict.fromkeys((*MEASURED, *dataset.measured.values()))]
     return {
         **_key(link, trial),
-        "stage": "pilot" if study_of(trial.seed)[1] < pilot_seeds else "extension",
+        "look": look_of(looks, trial.seed),
         "state": result.state.value,
         "metric": metric.on("test"),
         "direction": metric.direction,

@@ -18,13 +18,15 @@ from rich.console import Console
 
 from evalbench import processes, programs, ranks, tuning
 from evalbench.cell import Cell
-from evalbench.composition import compose_job, split_jobs
+from evalbench.composition import compose_job, split_jobs, with_seeds
 from evalbench.config import Config, log_folder, parse
 from evalbench.errors import ConfigError, InputError, StorageError
 from evalbench.evaluation.checks import changed_code, check_trainable
+from evalbench.evaluation.looks import reached
 from evalbench.evaluation.plan import Plan
 from evalbench.evaluation.run import Train, run, train_here
 from evalbench.store import Store
+from evalbench.terminal.looks import LookLines
 from evalbench.terminal.progress import plain_console, progress, waiting
 from evalbench.terminal.summary import print_studies, print_summary
 
@@ -85,10 +87,10 @@ def _run_alone(config: Config, job: processes.Job) -> None:
             processes.warm_up()
         check_trainable(plan, store)
 
-    def train_in_ranks(_: Sequence[int]) -> list[Exception | None]:
+    def train_in_ranks(_plan: Plan, _jobs: Sequence[int]) -> list[Exception | None]:
         return processes.errors(processes.run([job], num_jobs=1))
 
-    train = train_in_ranks if config.devices > 1 else train_here(plan, store)
+    train = train_in_ranks if config.devices > 1 else train_here(store)
     _run(console, plan, store, train, log_folder())
 
 
@@ -121,16 +123,18 @@ def run_sweep(
                 _check_launcher(config, warm_up is not None)
             plan = Plan.of(configs)
             store = Store(plan.config.store_url)
+            plan = reached(plan, store)
             if warm_up is not None and plan.untrained(store):
                 warm_up()
             check_trainable(plan, store)
     except InputError as error:
         refuse(error)
 
-    def train(numbers: Sequence[int]) -> list[Exception | None]:
-        _planned.update((tuple(jobs[number]), plan.jobs[number]) for number in numbers)
+    def train(plan: Plan, numbers: Sequence[int]) -> list[Exception | None]:
+        cells = {tuple(with_seeds(jobs[n], plan.jobs[n].config.num_seeds)): plan.jobs[n] for n in numbers}
+        _planned.update(cells)
         try:
-            return processes.errors(launcher.launch([jobs[number] for number in numbers], initial_job_idx=0))
+            return processes.errors(launcher.launch([list(job) for job in cells], initial_job_idx=0))
         finally:
             _planned.clear()
 
@@ -146,11 +150,13 @@ def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: P
         console.print(f"{change}: {trials} trials train anew", markup=False, highlight=False, soft_wrap=True)
     print_studies(console, [plan.jobs[number] for number in plan.untrained(store)], store)
 
-    def train_and_show(jobs: Sequence[int]) -> Sequence[Exception | None]:
+    def train_and_show(plan: Plan, jobs: Sequence[int]) -> Sequence[Exception | None]:
         with progress(console, plan, store):
-            return train(jobs)
+            return train(plan, jobs)
 
-    outcome = run(plan, store, train_and_show, command(), log_folder, lambda stage: waiting(console, stage))
+    looks = LookLines(console)
+    outcome = run(plan, store, train_and_show, command(), log_folder, lambda stage: waiting(console, stage), looks.tell)
+    looks.tell(outcome)
     if not outcome.has_ended:
         start = "Interrupted: " if outcome.interrupted else ""
         console.print(
@@ -160,6 +166,6 @@ def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: P
             soft_wrap=True,
         )
         raise SystemExit(130 if outcome.interrupted else 1)
-    print_summary(console, plan, store, outcome)
+    print_summary(console, store, outcome)
     if outcome.failures:
         raise SystemExit(1)

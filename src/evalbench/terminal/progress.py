@@ -77,7 +77,9 @@ def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]
 
     A search has two phases: its candidates, then the measured trials at the default and at the best settings.
     """
-    name = f"{plan.name}: {len(plan.cells)} {'cell' if len(plan.cells) == 1 else 'cells'}"
+    number = 1 + plan.looks.index(max(plan.seeds.values())) if len(plan.looks) > 1 else None
+    look = f", look {number} of {len(plan.looks)}" if number else ""
+    name = f"{plan.name}{look}: {len(plan.cells)} {'cell' if len(plan.cells) == 1 else 'cells'}"
     crossed = variance.unlinked(plan, {link.trial_id for link in plan.links()})
     measured = len(plan.links()) + len(crossed)
     studies = [study for cell in plan.cells for study in tuning.studies(cell)]

@@ -15,6 +15,8 @@ from evalbench.evaluation.plan import Plan
 from evalbench.names import one_line
 from evalbench.record.schema import REFERENCES
 from evalbench.report import Report
+from evalbench.report.analysis.looks import looks_taken
+from evalbench.report.sections.looks import saving
 from evalbench.statistics.intervals import Interval
 from evalbench.store import Store, printable
 from evalbench.tasks.metric import Metric
@@ -43,8 +45,9 @@ def print_studies(console: Console, cells_to_train: Sequence[Cell], store: Store
     console.print(line, highlight=False, soft_wrap=True)
 
 
-def print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) -> None:
+def print_summary(console: Console, store: Store, outcome: Outcome) -> None:
     """Print failures, scores, states, and the paths of the report, the weights and the runs."""
+    plan = outcome.plan
     for failure in outcome.failures:
         where = ", ".join([failure["technique"], failure["workload"], *failure["factors"].values()])
         said = one_line(f"{where}: {failure['message']}")
@@ -62,6 +65,8 @@ def print_summary(console: Console, plan: Plan, store: Store, outcome: Outcome) 
     console.print(table)
     states = ", ".join(f"{count} {state.value.lower()}" for state, count in sorted(outcome.states.items()))
     console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)
+    if looks := looks_taken(outcome.report.findings):
+        console.print(f"Looks    {saving(looks)}", highlight=False)
     studies = [study for cell in plan.cells for study in tuning.studies(cell)]
     if studies:
         tried = store.count_tried([study.id for study in studies])

@@ -139,11 +139,17 @@ def _span(evaluation: Declaration) -> Check:
 
 
 def _stopping(evaluation: Declaration) -> Check:
-    """Check the declared looks: nothing else says whether somebody looked at results and then went on."""
-    looks = ", ".join(map(str, evaluation.looks))
-    outcome = "not recorded" if evaluation.foreign else f"looks declared at {looks} seeds"
-    holds = UNKNOWN if evaluation.foreign or evaluation.declared is None else "yes"
-    return Check("no optional stopping", "looks that were declared before the results", outcome, holds)
+    """Check the looks: nothing else says whether somebody looked at results and then went on."""
+    seeds = ", ".join(map(str, evaluation.looks))
+    outcome, holds = "not recorded", "not known"
+    if evaluation.looks_declared:
+        outcome, holds = f"at {seeds} seeds, declared before the results", "yes"
+    if evaluation.judged_before:
+        names = ", ".join(before.evaluation for before in evaluation.judged_before)
+        outcome, holds = f"{outcome}; some trials had been judged in {names}", "no"
+    if evaluation.extended_from is not None:
+        outcome, holds = f"not declared: seeds were added after a look at {evaluation.extended_from}", "no"
+    return Check("no optional stopping", "looks at the results", outcome, holds)
 
 
 def _hardware(evaluation: Declaration) -> Check:

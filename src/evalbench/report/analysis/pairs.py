@@ -9,7 +9,7 @@ import pandas as pd
 from evalbench.record.folder import Folder
 from evalbench.record.schema import TRIVIAL
 from evalbench.record.skill import skill_scales
-from evalbench.statistics.paired import pair
+from evalbench.statistics.paired import Pairs, pair
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,30 @@ def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill
     Raises:
         TableError: a pair is missing or repeated, or skill is asked for without a trivial predictor.
     """
-    factors = list(folder.evaluation.factors)
-    keys = ["workload", "seed", *factors]
     trials = with_references(folder)
     scales = skill_scales(folder) if in_skill else None
     compared = []
     for candidate, comparator in comparisons:
-        pairs = pair(trials, candidate, comparator, keys, complete=not folder.evaluation.foreign)
+        pairs = matched_trials(folder, trials, candidate, comparator)
         table = pairs.table.assign(common=pairs.table["difference"])
         if scales is not None:
             table = table.merge(scales, on=["workload", "seed"], how="left", sort=False)
             table["common"] = table["difference"] / table["scale"]
         compared.append(Contrast(candidate, comparator, table, pairs.left_out))
     return compared
+
+
+def matched_trials(folder: Folder, trials: pd.DataFrame, candidate: str, comparator: str) -> Pairs:
+    """Return the pairs of two techniques; a candidate that was stopped has none at the seeds of later looks.
+
+    Raises:
+        TableError: a pair is missing or repeated.
+    """
+    evaluation = folder.evaluation
+    if len(evaluation.looks) > 1:
+        trials = trials[trials["seed"] < folder.num_seeds(candidate)]
+    keys = ["workload", "seed", *evaluation.factors]
+    return pair(trials, candidate, comparator, keys, complete=not evaluation.foreign)
 
 
 def with_references(folder: Folder) -> pd.DataFrame:

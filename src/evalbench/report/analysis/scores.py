@@ -12,9 +12,9 @@ import pandas as pd
 
 from evalbench.record.folder import Folder
 from evalbench.record.schema import COSTS, LINEAR
-from evalbench.report.analysis.pairs import with_references
+from evalbench.report.analysis.pairs import matched_trials, with_references
 from evalbench.statistics.intervals import Interval, family_confidence, t_interval
-from evalbench.statistics.paired import pair, paired_effect
+from evalbench.statistics.paired import paired_effect
 from evalbench.statistics.settings import average_settings
 
 
@@ -119,11 +119,9 @@ def linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead,
     evaluation = folder.evaluation
     if LINEAR not in set(folder.references["reference"]):
         return None
-    keys = ["workload", "seed", *evaluation.factors]
     level = family_confidence(evaluation.confidence, len(evaluation.techniques))
     trials = with_references(folder)
-    complete = not evaluation.foreign
-    tables = [pair(trials, technique, LINEAR, keys, complete).table for technique in evaluation.techniques]
+    tables = [matched_trials(folder, trials, technique, LINEAR).table for technique in evaluation.techniques]
     ahead = []
     for workload in evaluation.workloads:
         intervals = []

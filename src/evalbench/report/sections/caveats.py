@@ -8,7 +8,7 @@ from evalbench.report.analysis.findings import Findings, judged, searched
 from evalbench.report.analysis.scores import Score
 from evalbench.report.render.units import listed
 from evalbench.report.section import Section, always
-from evalbench.report.sections import tuning
+from evalbench.report.sections import looks, tuning
 from evalbench.report.sections.answer import unequal_updates
 from evalbench.statistics.intervals import fewest_decisive
 
@@ -27,6 +27,7 @@ def caveats(findings: Findings) -> list[str]:
         notes.append(f"The span of {code(evaluation.rope_unit)} is not known: nobody checked the ROPE.")
     notes += _about_unit(findings) if evaluation.foreign else _about_splits(findings)
     notes += _about_seeds(findings)
+    notes += looks.caveats(findings)
     if any(_passes_bounds(findings, score) for score in findings.scores):
         notes.append("Some t intervals pass 0 or 100 %, because a t interval ignores the bounds of an accuracy.")
     notes += _about_endings(findings)

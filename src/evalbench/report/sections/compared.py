@@ -52,7 +52,8 @@ def splits(findings: Findings) -> str:
     """Return the shares of the splits and the seeds that draw them."""
     evaluation = findings.evaluation
     shares = ", ".join(f"{percent(share)} {plain(name)}" for name, share in evaluation.splits.items())
-    many = f"each of {evaluation.num_seeds} seeds" if evaluation.num_seeds > 1 else "the one seed"
+    seeds = max(findings.folder.num_seeds(technique) for technique in evaluation.techniques)
+    many = f"each of {seeds} seeds" if seeds > 1 else "the one seed"
     rows = " from those that tuning saw" if findings.tuned is not None else ""
     drawn = f"drawn anew for {many}{rows} (root seed {evaluation.root_seed})"
     fixed = [workload for workload in evaluation.workloads.values() if workload.fixed_test_rows]
