@@ -55,10 +55,14 @@ def how(findings: JudgedFindings) -> str:
     return (
         f"The paired difference from the baseline at one level, minus that at another level, by {repeated}"
         + (", each factor averaged over the others" if several else "")
-        + f", as a mean over {plural(len(findings.data_sets or findings.units), 'workload')}. The"
-        f" {plural(count, 'comparison')} of this question share an error rate of"
-        f" {percent(findings.judged.design.alpha)}: each interval has {percent(some.confidence)}."
-        f" {numbers_of('interactions')}"
+        + f", as a mean over {plural(len(findings.data_sets or findings.units), 'workload')}. "
+        + (
+            f" The {count} comparisons of this question share an error rate of {percent(findings.judged.design.alpha)}:"
+            f" each interval has {percent(some.confidence)}."
+            if count > 1
+            else f" The interval has {percent(some.confidence)}."
+        )
+        + f" {numbers_of('interactions')}"
     )
 
 
