@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from evalbench.statistics.decisions import Evidence
 from evalbench.statistics.interactions import DEPENDENCES, Dependence, LevelContrasts, contrast_levels
 from evalbench.statistics.intervals import Floats
 
@@ -17,12 +18,9 @@ DEPENDS, SAME, UNKNOWN = (DEPENDENCES.index(name) for name in (Dependence.DEPEND
 
 def judged(gaps: Floats, rope: float = 1e-9, rho: float = 0.0, alpha: float = 0.05) -> LevelContrasts:
     """Judge gaps of shape (..., seeds, W)."""
-    means, sds = (
-        gaps.mean(axis=-2),
-        gaps.std(axis=-2, ddof=1) if gaps.shape[-2] > 1 else np.full(gaps.shape[-1], np.nan),
-    )
-    counts = np.full(means.shape, float(gaps.shape[-2]))
-    return contrast_levels(means, sds, counts, np.full(gaps.shape[-1], rho), rope, alpha)
+    seeds = gaps.shape[-2]
+    sds = gaps.std(axis=-2, ddof=1) if seeds > 1 else np.full(gaps.shape[-1], np.nan)
+    return contrast_levels(Evidence(gaps.mean(axis=-2), sds, seeds, rho), rope, alpha)
 
 
 def test_one_workload_has_the_t_interval() -> None:

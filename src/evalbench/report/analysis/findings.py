@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from evalbench.record.declared import Declaration
+from evalbench.record.declared import Declaration, Workload
 from evalbench.record.folder import Folder, TunedFolder
 from evalbench.record.schema import REFERENCES
 from evalbench.report.analysis.assumptions import Check, checks
@@ -128,10 +128,7 @@ def find(folder: Folder) -> Findings:
     """
     evaluation = folder.evaluation
     measured = folder.results[folder.results["score"].notna()]
-    units = {
-        name: unit_of(workload.metric, workload.unit, _typical(measured, name), workload.direction, workload.words)
-        for name, workload in evaluation.workloads.items()
-    }
+    units = {name: _unit(workload, measured) for name, workload in evaluation.workloads.items()}
     rho = (scope := scope_of(evaluation, measured)).rho
     comparisons = _comparisons(folder)
     family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
@@ -188,9 +185,10 @@ def _tuned(
     return tuned(folder, common is SKILL, folder.evaluation.confidence, rho, before)
 
 
-def _typical(measured: pd.DataFrame, workload: str) -> float:
-    scores = measured.loc[measured["workload"] == workload, "score"]
-    return float(scores.abs().median()) if len(scores) else math.nan
+def _unit(workload: Workload, measured: pd.DataFrame) -> Unit:
+    scores = measured.loc[measured["workload"] == workload.name, "score"]
+    typical = float(scores.abs().median()) if len(scores) else math.nan
+    return unit_of(workload.metric, workload.unit, typical, workload.direction, workload.words)
 
 
 def _comparisons(folder: Folder) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from evalbench.record.folder import Folder
 from evalbench.report.analysis.pairs import Contrast
 from evalbench.report.analysis.verdicts import difference
+from evalbench.statistics.decisions import Evidence
 from evalbench.statistics.design import Design, used
 from evalbench.statistics.interactions import DEPENDENCES, Dependence, contrast_levels
 from evalbench.statistics.matrices import Matrix, matrix
@@ -76,9 +77,8 @@ def _interaction(folder: Folder, contrast: Contrast, factor: str, design: Design
         by_level[level] = matrix(seeds, "common", workloads)
     pairs = list(combinations(by_level, 2))
     gaps = [difference(by_level[first], by_level[second]) for first, second in pairs]
-    means, sds = np.array([gap.means for gap in gaps]), np.array([gap.sds() for gap in gaps])
-    counts = np.array([gap.counts for gap in gaps], dtype=np.float64)
-    compared = contrast_levels(means, sds, counts, design.rho[indices], design.rope, alpha)
+    means, sds, counts = (np.array(rows) for rows in zip(*((g.means, g.sds, g.counts) for g in gaps), strict=True))
+    compared = contrast_levels(Evidence(means, sds, counts, design.rho[indices]), design.rope, alpha)
     numbers = zip(compared.mean, compared.low, compared.high, compared.answer, strict=True)
     return Interaction(
         factor,

@@ -15,6 +15,7 @@ from evalbench.report.analysis.interactions import Interaction
 from evalbench.report.render import style
 from evalbench.report.render.units import listed, percent, plural
 from evalbench.report.section import Chart, Section, numbers_of
+from evalbench.statistics.design import used
 from evalbench.statistics.interactions import Dependence
 
 
@@ -55,7 +56,7 @@ def how(findings: JudgedFindings) -> str:
     return (
         f"The paired difference from the baseline at one level, minus that at another level, by {repeated}"
         + (", each factor averaged over the others" if several else "")
-        + f", as a mean over {plural(len(findings.data_sets or findings.units), 'workload')}. "
+        + f", as a mean over {plural(len(used(findings.judged.design)), 'workload')}, on {findings.scope.words}."
         + (
             f" The {count} comparisons of this question share an error rate of {percent(findings.judged.design.alpha)}:"
             f" each interval has {percent(some.confidence)}."
