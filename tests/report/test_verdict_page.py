@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from evalbench.errors import TableError
 from evalbench.record.folder import load
@@ -187,13 +188,23 @@ def test_an_old_folder_that_was_extended_is_marked(tmp_path: Path, make_folder: 
 
 
 @pytest.mark.slow
-def test_signs_that_turn_with_another_factor_make_a_conditional_conclusion(tmp_path: Path, make_folder: Make) -> None:
+def test_the_page_says_whether_the_choice_depends_on_another_factor(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits", "wine"), factors={"depth": ["1", "4"]}, seeds=6)
     table = pd.read_csv(folder / "results.csv", dtype={"depth": str})
     table.loc[(table["technique"] == "adam") & (table["depth"] == "4"), "score"] -= 0.1
     table.to_csv(folder / "results.csv", index=False)
     said = text(folder)
-    assert "conditional: ahead with `depth` = `1`, behind with `4`" in said
+    assert (
+        "Whether `adam` is better than `sgd` depends on `depth`: +2.00 at `1` and −8.02 at `4` accuracy points" in said
+    )
+    assert "Whether the difference between `bgd` and `sgd` depends on `depth` is not known: the interval" in said
+    adam = next(each for each in with_verdicts(read(folder).findings).interactions if each.candidate == "adam")
+    gaps = table.pivot_table("score", ["workload", "seed"], ["technique", "depth"])
+    gap = ((gaps["adam", "1"] - gaps["sgd", "1"]) - (gaps["adam", "4"] - gaps["sgd", "4"])).groupby("workload")
+    errors = gap.var() * (1 / 6 + 1 / 3)
+    freedom = errors.sum() ** 2 / (errors**2 / 5).sum()
+    half = stats.t.ppf(1 - 0.05 / 2 / 2, freedom) * errors.sum() ** 0.5 / 2  # two candidates, one pair of levels
+    assert (adam.main.low, adam.main.high) == pytest.approx((gap.mean().mean() - half, gap.mean().mean() + half))
     shares = {share.factors: share.share for share in with_verdicts(read(folder).findings).robustness.shares}
     assert sum(shares.values()) == pytest.approx(1)
     assert shares["optimizer", "depth"] > 0.05

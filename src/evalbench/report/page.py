@@ -24,6 +24,7 @@ from evalbench.report.sections.differences import DIFFERENCES
 from evalbench.report.sections.endings import ENDINGS
 from evalbench.report.sections.evidence import EVIDENCE
 from evalbench.report.sections.forest import FOREST
+from evalbench.report.sections.interactions import INTERACTIONS
 from evalbench.report.sections.looks import INTERIM, LOOKS
 from evalbench.report.sections.profiles import PROFILES
 from evalbench.report.sections.ranks import PAIR_TESTS, RANKS
@@ -45,7 +46,7 @@ from evalbench.report.sections.variance import VARIANCE
 from evalbench.report.sections.verdicts import VERDICTS
 
 HEAD: tuple[Section[Any], ...] = (TITLE, INTERIM, SUMMARY, VERDICTS, ANSWER, CONTEXT)
-FIGURES: tuple[Section[Any], ...] = (FOREST, RUNS, EPOCHS, TRADEOFF, PROFILE, SPEED_UPS, VARIANCE)
+FIGURES: tuple[Section[Any], ...] = (FOREST, RUNS, EPOCHS, TRADEOFF, PROFILE, SPEED_UPS, INTERACTIONS, VARIANCE)
 APPENDIX: tuple[Section[Any], ...] = (
     Section(always, lambda _: "# Appendix"),
     COMPARED,

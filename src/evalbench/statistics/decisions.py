@@ -119,7 +119,7 @@ def decide(evidence: Evidence, rule: Rule, named: Codes | None = None) -> Decisi
     m = max(rule.num_challengers or 0, given)
     level = rule.for_the_mean(W) / m
     mean = evidence.means.mean(axis=-1)
-    error, freedom = _over_sets(evidence.means) if rule.by_set else _over_seeds(evidence)
+    error, freedom = _over_sets(evidence.means) if rule.by_set else over_seeds(evidence)
     half, half_tost = (stats.t.ppf(1 - tail, freedom) * error for tail in (level / 2, level))
     p_where, named_now = _where(evidence, m, rule.for_naming(W))
     named = named_now if named is None else np.where(named != 0, named, named_now)
@@ -157,7 +157,7 @@ def per_set(evidence: Evidence, confidence: float) -> tuple[Floats, Floats]:
     return evidence.means - half, evidence.means + half
 
 
-def _over_seeds(evidence: Evidence) -> tuple[Floats, Floats]:
+def over_seeds(evidence: Evidence) -> tuple[Floats, Floats]:
     """Return the standard error of the mean over fixed workloads, and its degrees of freedom; nan if too few pairs."""
     v, n = evidence.errors**2, evidence.broadcast("counts")
     total = v.sum(axis=-1)

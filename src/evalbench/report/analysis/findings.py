@@ -19,6 +19,7 @@ from evalbench.report.analysis.collapsed import Collapse, collapses
 from evalbench.report.analysis.cost import FrontPoint, Matched, cost_ratios, front, matched
 from evalbench.report.analysis.curves import curve_table
 from evalbench.report.analysis.differences import Difference, LevelEffect, Overall, differences, levels, overall
+from evalbench.report.analysis.interactions import Interaction, interactions
 from evalbench.report.analysis.pairs import contrasts
 from evalbench.report.analysis.prices import Bill, bills
 from evalbench.report.analysis.robustness import Robustness, robustness
@@ -84,6 +85,7 @@ class JudgedFindings(Findings):
     checks: tuple[Check, ...]
     collapses: tuple[Collapse, ...] | None  # None if the trivial predictor's scores are not known
     bills: Mapping[str, Bill]  # the price of an answer about each candidate
+    interactions: tuple[Interaction, ...]  # without an element if nothing else varies
 
     @property
     def one_score(self) -> bool:
@@ -164,6 +166,7 @@ def find(folder: Folder) -> Findings:
         checks=checks(folder, judgments),
         collapses=collapses(folder),
         bills=bills(folder, judgments),
+        interactions=interactions(folder, paired, judgments.design),
     )
 
 

@@ -13,7 +13,9 @@ from evalbench.report.analysis.findings import Findings, JudgedFindings, searche
 from evalbench.report.render.units import counted, flops, listed, percent, plural, ratio, ratio_interval, times
 from evalbench.report.sections import tuning
 from evalbench.report.sections.generality import named_words, on_these_rows, price, second_verdict, watch
+from evalbench.report.sections.interactions import sentence as sentence_on
 from evalbench.statistics.design import used
+from evalbench.statistics.interactions import Dependence
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
@@ -225,19 +227,9 @@ def _survivors(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _conditional(findings: JudgedFindings, verdict: Verdict) -> str:
-    """Say at which levels of another factor the effect turns, by more than the ROPE on both sides."""
-    rope = findings.judged.design.rope
-    parts = []
-    for factor in findings.evaluation.factors:
-        mine = [e for e in findings.levels if e.factor == factor and e.candidate == verdict.challenger]
-        overall = (
-            [e for e in mine if e.workload is None] or [e for e in mine if e.workload in findings.data_sets] or mine
-        )
-        ahead = list(dict.fromkeys(code(e.level) for e in overall if e.interval.mean > rope))
-        behind = list(dict.fromkeys(code(e.level) for e in overall if e.interval.mean < -rope))
-        if ahead and behind:
-            parts.append(f"ahead with {code(factor)} = {listed(ahead)}, behind with {listed(behind)}")
-    return f"The conclusion is conditional: {'; '.join(parts)} (exploratory)." if parts else ""
+    """Say on which other factors the effect depends."""
+    mine = [interaction for interaction in findings.interactions if interaction.candidate == verdict.challenger]
+    return " ".join(sentence_on(findings, each) for each in mine if each.answer is Dependence.DEPENDS)
 
 
 def next_step(findings: JudgedFindings, verdict: Verdict) -> str:

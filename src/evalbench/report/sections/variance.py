@@ -32,6 +32,8 @@ LOOKS = {
     tuple(SOURCES): ("#BFBFBF", ""),
 }
 """Color and hatch of each part, by its sources."""
+MOST_NAMED = 6
+"""Techniques on a workload that one sentence names; the table has all."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def advice(noise: NoiseFindings) -> list[str]:
 
 
 def _sentence(paired: bool, sources: tuple[str, ...], names: list[str]) -> str:
-    of = f"the {'paired differences' if paired else 'scores'} of {listed(names)}"
+    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
+    of = f"the {'paired differences' if paired else 'scores'} of {listed([*names[:MOST_NAMED], *more])}"
     if not sources:
         return f"What to redraw is not resolved for {of}."
     if len(sources) == len(SOURCES):
