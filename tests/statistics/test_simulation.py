@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from benchmarks import validity
 from evalbench.statistics.simulation import ANYTHING, FIRST, GENERALIZES, NAMED, Rates, Setup, simulate
 from evalbench.statistics.verdicts import Quality
 
@@ -171,3 +172,19 @@ def test_rare_crashes_of_one_side(D: int) -> None:
 
 def test_the_same_generator_gives_the_same_rates() -> None:
     assert run(Setup(1, (5,))) == run(Setup(1, (5,)))
+
+
+def test_the_benchmark_names_the_cells_that_exceed_their_limits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = Setup(5, (10,), rope=NOTHING)
+    page = validity.Page()
+    monkeypatch.setattr(validity, "run", run)
+    page.measure("sound", cell)
+    assert page.exceeded == []
+    monkeypatch.setattr(validity, "run", lambda setup: run(setup, narrower=0.6))
+    monkeypatch.setattr(validity, "SECTIONS", (lambda page: page.measure("broken", cell),))
+    with pytest.raises(SystemExit) as exit_:
+        validity.main()
+    assert exit_.value.code == 1
+    assert capsys.readouterr().err.startswith("broken: false claims: ")
