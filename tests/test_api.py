@@ -61,8 +61,10 @@ def test_networks_and_data_sets_may_be_objects(workspace: Path) -> None:
 
 @pytest.mark.slow
 def test_cells_may_train_in_processes(workspace: Path) -> None:
-    evaluation = evalbench.evaluate(SWEEP, workers=1)
+    sweep = [text for text in SWEEP if not text.startswith("num_seeds")]
+    evaluation = evalbench.evaluate([*sweep, "evaluation.looks=[2,3]"], workers=1)
     assert set(evaluation.results["state"]) == {"COMPLETE"}
+    assert evaluation.results["look"].tolist() == [1, 1, 2] * 2
 
 
 @pytest.mark.parametrize(

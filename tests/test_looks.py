@@ -13,6 +13,7 @@ import evalbench
 from conftest import compose_config
 from evalbench.api import Evaluation
 from evalbench.errors import ConfigError
+from evalbench.evaluation.checks import check_trainable
 from evalbench.evaluation.conclude import Outcome
 from evalbench.evaluation.looks import reached
 from evalbench.evaluation.plan import Plan
@@ -144,6 +145,12 @@ def test_a_run_killed_anywhere_goes_on_to_the_same_bytes(workspace: Path, plante
     for name in ("results.csv", "numbers/verdicts.csv", "numbers/looks.csv"):
         assert (resumed.folder / name).read_bytes() == (planted["third"].folder / name).read_bytes(), name
     assert printed(evaluate("third", workspace).outcome) == printed(resumed.outcome)
+    others = [compose_config(*OWN, rate, "evaluation.name=third", "evaluation.looks=[5,10]") for rate in rates]
+    refusal = (
+        r"^evaluation\.looks must stay as declared .* \(\[5, 10, 20\]\), not \[5, 10\]: give evaluation\.name=OTHER"
+    )
+    with pytest.raises(ConfigError, match=refusal):
+        check_trainable(Plan.of(others), store)
 
 
 def test_looks_without_a_verdict_are_refused(workspace: Path) -> None:
