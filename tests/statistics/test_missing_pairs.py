@@ -28,7 +28,7 @@ def test_a_workload_with_fewer_than_two_pairs(there: int) -> None:
     values[there:, 1] = np.nan
     verdict_ = verdict(values)
     assert (verdict_.quality, verdict_.recommendation) == (Quality.INCONCLUSIVE, Recommendation.INSUFFICIENT)
-    assert verdict_.next_step == NextStep("seeds", 2)
+    assert verdict_.next_step == NextStep("pairs", 2)
     assert verdict_.better_on == ("w0", "w2", "w3")
 
 

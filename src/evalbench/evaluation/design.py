@@ -60,10 +60,12 @@ def _judged_before(plan: Plan, store: Store) -> list[dict[str, Any]]:
     whole = plan.with_seeds(dict.fromkeys(plan.techniques, plan.looks[-1]))
     trials = {link.trial_id: link.technique for link in whole.links()}
     seeds = {spec.trial_id: spec.seed for cell in whole.cells for spec in cell.specs.values()}
+    done = trials.keys() - set(store.missing(list(trials)))
     before = []
-    for name, ended in store.ended_in(list(trials)).items():
-        looks = declared_looks(store, name)
-        if looks and name != plan.name:
+    for name in store.described():
+        looks = None if name == plan.name else declared_looks(store, name)
+        ended = [link.trial_id for link in store.links(name, list(done))] if looks else []
+        if ended:
             before.append(
                 {
                     "evaluation": name,

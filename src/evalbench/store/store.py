@@ -222,22 +222,6 @@ class Store:
             return {state_of(state): count for state, count in connection.execute(query)}
 
     @insistent
-    def ended_in(self, trial_ids: Sequence[str]) -> dict[str, list[str]]:
-        """Return the ended ones among some trials, by the evaluations that have them."""
-        query = (
-            sa.select(tables.links.c.evaluation, tables.links.c.trial_id)
-            .join(tables.trials, tables.links.c.trial_id == tables.trials.c.id)
-            .where(tables.trials.c.state.in_(ENDED))
-            .order_by(tables.links.c.evaluation, tables.links.c.position)
-        )
-        ended: dict[str, list[str]] = {}
-        with self._engine.connect() as connection:
-            for chunk in chunks(trial_ids):
-                for row in connection.execute(query.where(tables.links.c.trial_id.in_(chunk))):
-                    ended.setdefault(row.evaluation, []).append(row.trial_id)
-        return ended
-
-    @insistent
     def unmirrored(self, evaluation: str, tracker: str) -> list[str]:
         """Return the evaluation's ended trials that a tracker, named by a hash, still lacks."""
         query = (

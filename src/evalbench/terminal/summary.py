@@ -12,11 +12,14 @@ from evalbench import sync, tuning
 from evalbench.cell import Cell
 from evalbench.evaluation.conclude import Outcome
 from evalbench.evaluation.plan import Plan
-from evalbench.names import one_line
+from evalbench.names import code, one_line
 from evalbench.record.schema import REFERENCES
 from evalbench.report import Report
+from evalbench.report.analysis.findings import judged
 from evalbench.report.analysis.looks import looks_taken
+from evalbench.report.sections.generality import price
 from evalbench.report.sections.looks import saving
+from evalbench.report.sections.summary import summary
 from evalbench.statistics.intervals import Interval
 from evalbench.store import Store, printable
 from evalbench.tasks.metric import Metric
@@ -64,6 +67,7 @@ def print_summary(console: Console, store: Store, outcome: Outcome) -> None:
     console.print(f"{plan.name}: {score}{points}, {content}{legend}", style="bold", highlight=False)
     console.print(table)
     states = ", ".join(f"{count} {state.value.lower()}" for state, count in sorted(outcome.states.items()))
+    _print_verdicts(console, outcome.report)
     console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)
     if looks := looks_taken(outcome.report.findings):
         console.print(f"Looks    {saving(looks)}", highlight=False)
@@ -77,6 +81,18 @@ def print_summary(console: Console, store: Store, outcome: Outcome) -> None:
         console.print(f"Report   {outcome.page}", highlight=False, soft_wrap=True)
     _print_weights(console, plan)
     _print_trackers(console, plan, outcome)
+
+
+def _print_verdicts(console: Console, report: Report) -> None:
+    """Print what to do about each technique, on what it holds, and what an open question would cost."""
+    findings = judged(report.findings)
+    if findings is None:
+        return
+    todo, scope, _ = summary(findings)
+    prices = [f"{code(v.challenger)}: {text}" for v in findings.judged.verdicts if (text := price(findings, v))]
+    lines = [*(("Verdict", text) for text in todo), ("On", scope), *(("Price", text) for text in prices)]
+    for head, text in lines:
+        console.print(f"{head:<8} {one_line(text.replace('`', ''))}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_trackers(console: Console, plan: Plan, outcome: Outcome) -> None:

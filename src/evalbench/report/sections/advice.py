@@ -22,9 +22,14 @@ from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 ADVISED = (Recommendation.ADOPT, Recommendation.TRIAL, Recommendation.ASSESS, Recommendation.HOLD)
 
 
-def scope(findings: JudgedFindings) -> str:
-    """Return what the first verdict is about: `new rows of these 5 data sets (10 seeds each)`."""
-    return f"{rows_of(findings)}{where_words(findings)} ({_seeds(findings)})"
+def scope(findings: JudgedFindings, verdict: Verdict) -> str:
+    """Return what a first verdict is about: `new rows of these 5 data sets (10 seeds each)`."""
+    number = "one score each"
+    if not findings.one_score:
+        one, many = ("study", "studies") if findings.evaluation.num_studies > 1 else ("seed", "seeds")
+        each = " each" if len(findings.data_sets) > 1 else ""
+        number = f"{plural(verdict.num_pairs, one, many)}{each}"
+    return f"{rows_of(findings)}{where_words(findings)} ({number})"
 
 
 def where_words(findings: JudgedFindings) -> str:
@@ -49,16 +54,6 @@ def rows_of(findings: JudgedFindings) -> str:
 def repeated(findings: JudgedFindings) -> str:
     """Return what the interval of the first verdict counts."""
     return "data set" if len(used(findings.judged.design)) > 1 else "pair"
-
-
-def _seeds(findings: JudgedFindings) -> str:
-    if findings.one_score:
-        return "one score each"
-    counts = [verdict.num_pairs for verdict in findings.judged.verdicts] or [findings.evaluation.num_seeds]
-    low, high = min(counts), max(counts)
-    number = str(low) if low == high else f"{low} to {high}"
-    one, many = ("study", "studies") if findings.evaluation.num_studies > 1 else ("seed", "seeds")
-    return f"{number} {one if high == 1 else many}" + (" each" if len(findings.data_sets) > 1 else "")
 
 
 def said(findings: JudgedFindings) -> list[list[str]]:
@@ -129,8 +124,8 @@ def first_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
         limited = f" (at most {verdict.recommendation}: {caps})"
     where = f" on {where_words(findings)}" if verdict.recommendation in ADVISED else ""
     return (
-        f"On {scope(findings)}, {code(verdict.challenger)} vs {code(baseline)}: {size}, {wins}, {_cost(verdict)}."
-        f" {verdict.quality} ({_why(verdict)}), cost {verdict.cost_class}"
+        f"On {scope(findings, verdict)}, {code(verdict.challenger)} vs {code(baseline)}: {size}, {wins},"
+        f" {_cost(verdict)}. {verdict.quality} ({_why(verdict)}), cost {verdict.cost_class}"
         f" → **{verdict.recommendation}**{where}{limited}."
     )
 

@@ -15,13 +15,13 @@ from evalbench.report.section import Section, numbers_of
 from evalbench.statistics.judging import Verdict
 
 WORDS = {
-    "SUPERIOR": "is better",
-    "BETTER": "is better, its size uncertain,",
+    "SUPERIOR": "is better by more than the ROPE",
+    "BETTER": "is better",
     "EQUIVALENT": "is equivalent",
     "NON-INFERIOR": "is not inferior",
     "MIXED": "depends on the data",
-    "WORSE": "is worse, its size uncertain,",
-    "INFERIOR": "is worse",
+    "WORSE": "is worse",
+    "INFERIOR": "is worse by more than the ROPE",
     "INCONCLUSIVE": "is not decided",
 }
 """What a quality class says of a technique."""

@@ -9,20 +9,22 @@ from evalbench.report.render.units import listed, percent
 from evalbench.report.section import Section
 from evalbench.report.sections.advice import order, rows_of, where_words
 from evalbench.statistics.judging import Verdict
-from evalbench.statistics.verdicts import Quality, Recommendation
+from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
 
 def text(findings: JudgedFindings) -> str:
     """Return the summary."""
+    todo, scope, sure = summary(findings)
+    return f"- **What to do:** {'; '.join(todo)}.\n- **On what it holds:** {scope}.\n- **How sure:** {sure}"
+
+
+def summary(findings: JudgedFindings) -> tuple[list[str], str, str]:
+    """Return what to do about each technique, on what it holds, and how sure it is."""
     verdicts = {verdict.challenger: verdict for verdict in findings.judged.verdicts}
     known = [verdicts[name] for name in order(findings) if name in verdicts]
     unjudged = [name for name in order(findings) if name not in verdicts and name != findings.judged.baseline]
     todo = [_todo(findings, verdict) for verdict in known] + [f"{code(name)} cannot be judged" for name in unjudged]
-    return (
-        f"- **What to do:** {'; '.join(todo)}.\n"
-        f"- **On what it holds:** {_scope(findings)}.\n"
-        f"- **How sure:** {' '.join(_sure(findings, known))}"
-    )
+    return todo, _scope(findings), " ".join(_sure(findings, known))
 
 
 def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
@@ -55,8 +57,10 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
         reason = f"{'it works' if verdict.failures.side > 0 else 'it fails'} where the other does not"
     elif where and quality is not Quality.MIXED:
         reason += f", worse on {where}"
-    if quality is Quality.EQUIVALENT and verdict.recommendation is Recommendation.ADOPT:
-        reason += ", and cheaper"
+    if verdict.cost_class is CostClass.CHEAPER:
+        reason += ", but cheaper" if quality in (Quality.WORSE, Quality.INFERIOR) else ", and cheaper"
+    elif verdict.cost_class is CostClass.DEARER:
+        reason += ", at a higher cost"
     verbs = {
         Recommendation.ADOPT: f"adopt {name}",
         Recommendation.TRIAL: f"try {name}",
@@ -82,7 +86,7 @@ def _scope(findings: JudgedFindings) -> str:
 
 def _sure(findings: JudgedFindings, verdicts: list[Verdict]) -> list[str]:
     alpha = percent(findings.judged.design.alpha)
-    sure = [f"at most {alpha} of such reports say anything wrong in the line above."]
+    sure = [f"by chance, at most {alpha} of such reports say anything wrong in the first line."]
     tested = [v for v in verdicts if v.generality is not None and v.generality.side and not findings.one_score]
     shown = [code(v.challenger) for v in tested if v.generality is not None and v.generality.shown]
     missing = [code(v.challenger) for v in tested if v.generality is None or not v.generality.shown]
