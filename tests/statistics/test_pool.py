@@ -14,7 +14,7 @@ SCORES = np.array([[0.9, 0.8, 0.7], [0.6, 0.6, 0.5], [0.4, 0.7, 0.9], [0.8, 0.7,
 
 
 def test_win_rate_and_reciprocal_rank() -> None:
-    beaten = [[2, 1, 0], [1.5, 1.5, 0], [0, 1, 2], [2, 0.5, 0.5]]  # of two others, a tie one half
+    beaten = [[2.0, 1.0, 0.0], [1.5, 1.5, 0.0], [0.0, 1.0, 2.0], [2.0, 0.5, 0.5]]  # of two others, a tie one half
     assert win_rates(SCORES) == pytest.approx(np.mean(beaten, axis=0) / 2)
     assert win_rates(SCORES) == pytest.approx(1 - (rank_rows(SCORES).mean(axis=0) - 1) / 2)
     ranks = [[1, 2, 3], [1.5, 1.5, 3], [3, 2, 1], [1, 2.5, 2.5]]
