@@ -136,6 +136,37 @@ def test_steps_of_a_trial_are_its_curve(tmp_path: Path) -> None:
     assert last == pytest.approx(table().sort_values(["technique", "workload", "seed"])["score"].to_numpy() - 0.001)
 
 
+def test_targets_are_declared_and_read_off_the_curves(tmp_path: Path) -> None:
+    steps = {"sgd": (10, 20, 30), "adam": (5, 10, 15)}
+    rows = [
+        {"technique": t, "workload": w, "seed": s, "step": step, "score": 1.0 - 0.3 * place}
+        for t in steps
+        for w in ("a", "b")
+        for s in range(3)
+        for place, step in enumerate(steps[t])
+    ]
+    file = written(tmp_path, pd.DataFrame(rows).assign(cost_seconds=lambda t: 1.0 + (t["technique"] == "sgd")))
+    options = Options("sgd", "loss", "minimize", rope=0.02, targets={"a": 0.75, "b": 0.1})
+    found = find(load_table(file, options)).milestones
+    times = {(row.workload, row.technique): row.steps for row in found.rows}
+    assert times == {("a", "sgd"): 20, ("a", "adam"): 10, ("b", "sgd"): np.inf, ("b", "adam"): np.inf}
+    assert found.speed_ups["adam"].ratio == pytest.approx(2.0)  # 20 of 30 steps in 2 s, 10 of 15 steps in 1 s
+    asked = [str(file), "--baseline", "sgd", "--metric", "loss", "--direction", "minimize", "--rope", "0.02"]
+    assert main([*asked, "--target", "a=0.75", "--target", "b=0.1", "--out", str(tmp_path)]) == 0
+    assert "targets `a` 0.7500, `b` 0.1000" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_target_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [str(written(tmp_path, table())), "--baseline", "sgd", "--out", str(tmp_path / "out")]
+    for target, words in (
+        ("a=0.9", "a target needs the curves of its workload, and the table has no steps of workload 'a'"),
+        ("a", "argument --target: must be NAME=NUMBER, not 'a'"),
+        ("a=high", "must be NAME=NUMBER, not 'a=high'"),
+    ):
+        assert main([*asked, "--target", target]) == 2
+        assert words in capsys.readouterr().err
+
+
 def failing(rows: pd.DataFrame, gone: "pd.Series[bool]", state: str, score: float = np.nan) -> pd.DataFrame:
     return rows.assign(score=rows["score"].mask(gone, score), state=np.where(gone, state, "COMPLETE"))
 

@@ -192,6 +192,20 @@ def test_random_search_gets_the_expected_best_of_n(tuned: Callable[..., Path]) -
     assert mine[mine["workload"] == "wine"]["mean"].tolist() == pytest.approx(expected.without_replacement.tolist())
 
 
+def test_a_pruned_candidate_counts_by_the_epochs_that_it_used(tuned: Callable[..., Path]) -> None:
+    folder = tuned()
+    table = pd.read_csv(folder / "tuning.csv")
+    pruned = table["candidate"] >= 2
+    table = table.assign(state=table["state"].mask(pruned, "PRUNED"), epochs=np.where(pruned, 4, 40))  # of two trials
+    table.to_csv(folder / "tuning.csv", index=False)
+    found = read(folder)
+    assert found.tuned is not None
+    mine = found.tuned.best_scores[(found.tuned.best_scores[["technique", "workload"]] == ["sgd", "wine"]).all(axis=1)]
+    assert mine["n"].tolist() == [1, 2, 3, 4]
+    assert mine["full_candidates"].tolist() == pytest.approx([0.55, 1.1, 1.65, 2.2])
+    assert "A pruned candidate counts by the epochs that it used." in said(folder)
+
+
 @pytest.mark.slow
 def test_an_adaptive_sampler_gets_the_best_so_far(tuned: Callable[..., Path]) -> None:
     folder = tuned(sampler="optuna.samplers.TPESampler", studies=3)

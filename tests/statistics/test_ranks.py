@@ -14,7 +14,7 @@ from evalbench.statistics.ranks import (
     rank_rows,
     shared_ranks,
 )
-from evalbench.statistics.significance import wilcoxon
+from evalbench.statistics.significance import signed_rank_sums, wilcoxon
 
 DATA = Path(__file__).parent / "data"
 PUBLISHED = pd.read_csv(DATA / "demsar_ranks.csv", index_col=0)
@@ -57,8 +57,25 @@ def test_groups_of_the_critical_difference_picture() -> None:
 
 def test_wilcoxon_the_way_of_the_paper() -> None:
     d = (SCORES["C4.5+m"] - SCORES["C4.5"]).to_numpy()
+    assert signed_rank_sums(d) == (93.0, 12.0)  # Demšar, section 3.1.3: zero differences are split
     assert wilcoxon(d) == pytest.approx(0.008544921875, abs=3e-3)
     assert wilcoxon(d, zeros="wilcox") == pytest.approx(0.00927734375, abs=3e-3)
+
+
+def test_wilcoxon_without_the_zero_differences() -> None:
+    """Student's sleep data: with the zero dropped, V = 45, the largest of 2^9 values, as R's `wilcox.exact` prints."""
+    d = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
+    assert signed_rank_sums(d, "wilcox") == (45.0, 0.0)
+    assert wilcoxon(d, "wilcox") == pytest.approx(0.003906, abs=5e-7)
+    assert signed_rank_sums(d) == (54.5, 0.5)
+
+
+def test_wilcoxon_is_exact_without_ties() -> None:
+    """Hollander and Wolfe's depression scores: V = 40, p = .03906 (two-sided) in R."""
+    before = np.array([1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30])
+    after = np.array([0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29])
+    assert signed_rank_sums(before - after) == (40.0, 5.0)
+    assert wilcoxon(before - after) == wilcoxon(before - after, "wilcox") == pytest.approx(0.0390625)
 
 
 def test_unanimous_and_tied_data_sets() -> None:

@@ -3,7 +3,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from evalbench.statistics.tuning import expected_best
+from evalbench.statistics.tuning import expected_best, full_candidates
 
 CASES = [
     [1.0, 2.0, 3.0],
@@ -30,6 +30,14 @@ def test_published_ten_trials() -> None:
     unbiased = (0.655, 0.836, 0.891, 0.9086666666666667, 0.9158333333333334, 0.9199523809523811)
     assert found.without_replacement[:6] == pytest.approx(unbiased)
     assert found.without_replacement[-1] == pytest.approx(0.93)
+
+
+def test_a_pruned_candidate_counts_by_what_it_used() -> None:
+    used = [1.0, 0.2, 0.2, 1.0]
+    assert full_candidates(used, in_order=True) == pytest.approx([1.0, 1.2, 1.4, 2.4])
+    for n, spent in enumerate(full_candidates(used, in_order=False), 1):
+        assert spent == pytest.approx(np.mean([sum(chosen) for chosen in combinations(used, n)]))
+    assert full_candidates([1.0] * 3, in_order=False).tolist() == [1, 2, 3]
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ class Workload:
     words: str = ""  # its name for people
     span: float | None = None  # from the worst possible score to the best, as declared for a foreign table
     as_skill: bool = True  # average it over data sets as skill
+    score_on_curve: bool = False  # `val_score` of a curve is the score itself: a foreign table
 
     @property
     def measure(self) -> str:
@@ -61,6 +62,11 @@ class Workload:
     def on_curve(self) -> bool:
         """Return whether `val_score` of a curve is on the scale of the workload's own score."""
         return self.described.on_curve and base_name(self.curve_metric) == self.measure
+
+    @property
+    def curve_sign(self) -> int:
+        """Return 1 if the `val_score` of a curve can rise to a target, -1 if it can fall to it, 0 if it is not it."""
+        return 1 if self.on_curve else self.described.sign if self.score_on_curve else 0
 
 
 @dataclass(frozen=True)

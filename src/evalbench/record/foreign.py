@@ -96,6 +96,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     evaluation = _evaluation(name, options, techniques, workloads, factors, results)
     _common_seeds(source, evaluation, results)
     _known_folds(source, evaluation, results)
+    _reachable(source, options.targets, curves)
     _confirmed(evaluation, options)
     _one_unit(source, whole, evaluation, references)
     indices = {technique: index for index, technique in enumerate(techniques)}
@@ -307,8 +308,14 @@ def _workload(name: str, results: pd.DataFrame, options: Options) -> Workload:
     return Workload(
         name=name, kind="", generated=False, rows=0, features=0, classes=None, fingerprint="",
         metric=str(mine["metric"]), direction=str(mine["direction"]), unit=str(mine["unit"]), description="",
-        curve_metric=str(mine["metric"]), span=None if options.span is None else options.span[1] - options.span[0],
+        curve_metric=str(mine["metric"]), score_on_curve=True, target=options.targets.get(name),
+        best=_best(str(mine["direction"]), options.span),
+        span=None if options.span is None else options.span[1] - options.span[0],
     )  # fmt: skip
+
+
+def _best(direction: str, span: tuple[float, float] | None) -> float | None:
+    return None if span is None else span[0] if direction == "minimize" else span[1]
 
 
 def _evaluation(
@@ -385,6 +392,16 @@ def _confirmed(evaluation: Declaration, options: Options) -> None:
             f"rope must be at most a tenth of the span of {unit} ({span:g}), not {evaluation.rope[unit]:g}: a larger"
             " one needs --confirm-rope, or confirm_rope=True in Python"
         )
+
+
+def _reachable(source: str, targets: Mapping[str, float], curves: pd.DataFrame) -> None:
+    """Refuse a target of a workload without curves: nothing says when it was reached."""
+    for workload in targets:
+        if workload not in set(curves["workload"]):
+            raise TableError(
+                f"{source}: a target needs the curves of its workload, and the table has no steps of workload"
+                f" {workload!r}: give the column step with several rows per run, or leave the target out"
+            )
 
 
 def _known_folds(source: str, evaluation: Declaration, results: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from evalbench.errors import TableError
 from evalbench.record.repetitions import UNITS
@@ -69,9 +70,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--span", type=_two_numbers, metavar="LOW,HIGH", help="table: the possible scores (--span=0,1)")
     parser.add_argument("--confirm-rope", action="store_true", help="table: a ROPE above a tenth of the span is meant")
+    parser.add_argument(
+        "--target",
+        dest="targets",
+        action=_Named,
+        default={},
+        metavar="WORKLOAD=SCORE",
+        help="table: the score that counts as solved, declared beforehand; may be repeated",
+    )
     parser.add_argument("--unit", metavar="|".join(UNITS), help="table: what a row repeats; intervals follow from it")
     parser.add_argument("--folds", type=int, help="table: the number of folds, with --unit fold")
     parser.add_argument("--tuned", action="store_true", help="table: all techniques were tuned with the same budget")
+
+
+class _Named(argparse.Action):
+    """Collect numbers by name: `--target digits=0.95 --target iris=0.9`."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        name, is_there, text = str(values).rpartition("=")
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not (name and is_there and math.isfinite(number)):
+            parser.error(f"argument {self.option_strings[0]}: must be NAME=NUMBER, not {values!r}")
+        setattr(namespace, self.dest, {**getattr(namespace, self.dest), name: number})
 
 
 def options_of(asked: argparse.Namespace, command: str = "") -> Options:

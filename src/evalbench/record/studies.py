@@ -64,7 +64,7 @@ def read_studies(folder: Path, evaluation: Declaration) -> Studies:
     numeric = [path for path in paths if all(_is_numeric(s.get(path)) for s in search["space"].values())]
     texts = ["technique", "workload", *evaluation.factors, "state"]
     path = folder / "tuning.csv"
-    table = read_table(path, texts, [*NUMBERS["tuning.csv"], *names], optional=numeric)
+    table = read_table(path, texts, [*NUMBERS["tuning.csv"], *names], optional=[*numeric, "epochs"])
     only(path.name, table, "technique", evaluation.techniques)
     only(path.name, table, "workload", evaluation.workloads)
     only(path.name, table, "state", CANDIDATE_STATES)

@@ -172,6 +172,7 @@ def _candidate_row(s: Searched, one: TriedCandidate) -> dict[str, Any]:
         **dict(zip(s.study.objectives, values or [None] * len(s.study.objectives), strict=True)),
         "val_loss": one.val_loss if math.isfinite(one.val_loss) else None,
         "trials": len(results),
+        "epochs": sum(len(result.curve) for result in results if result.state is not State.FAILED),
         "steps": _total([result.steps for result in results if result.state is not State.FAILED]),
         "flops": _total([result.flops for result in results if result.state is not State.FAILED]),
         "seconds": round(sum(trial.provenance.get("seconds", 0.0) for trial in one.trials), 4),

@@ -1,6 +1,7 @@
 """`evalbench report FOLDER` writes a report again; `... results.csv --baseline NAME` judges any table.
 
-`--from wandb-offline DIR` and the like judge runs that any program logged to a tracker.
+`--from wandb-offline DIR` and the like judge runs that any program logged to a tracker. `--protocol algoperf` scores a
+table of times to target.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import csv
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from evalbench import programs
 from evalbench.errors import TableError
 from evalbench.names import from_cell, short
 from evalbench.record.foreign import NO_KEYS, load_table
-from evalbench.record.options import add_arguments, options_of
+from evalbench.record.options import Options, add_arguments, options_of
 from evalbench.record.tables import header_of
+from evalbench.record.times import read_times
+from evalbench.report import algoperf
 from evalbench.report.analysis.findings import find
 from evalbench.report.api import Report, write
 from evalbench.report.render.index import write_index
@@ -67,7 +71,7 @@ def _write_runs(asked: argparse.Namespace, given: list[str]) -> Path:
     if left_out:
         these = f"{len(left_out)} of {len(rows)} runs"
         print(f"{these} lack a value that --map takes, and are left out: {', '.join(left_out)}", file=sys.stderr)
-    asked.out, asked.baseline = out, short(asked.baseline)
+    asked.out, asked.baseline = out, asked.baseline and short(asked.baseline)
     return _write_table(table, asked, given)
 
 
@@ -106,13 +110,37 @@ def _refuse_options_of_tables(asked: argparse.Namespace) -> None:
 
 
 def _needs_baseline(asked: argparse.Namespace) -> None:
-    if asked.baseline is None:
+    if asked.protocol is not None:
+        _refuse_options_of_verdicts(asked)
+    elif asked.baseline is None:
         raise TableError("a table needs --baseline NAME: the technique that all others are compared with")
+
+
+def _refuse_options_of_verdicts(asked: argparse.Namespace) -> None:
+    """Refuse what a protocol does not use: it has rules of its own."""
+    unset = vars(_parser().parse_args([asked.source]))
+    names = [one.name for one in fields(Options) if one.name in unset and one.name != "question"]
+    extra = [f"--{name.replace('_', '-')}" for name in names if getattr(asked, name) != unset[name]]
+    if extra:
+        raise TableError(f"{', '.join(extra)} must be left out with --protocol {asked.protocol}: it gives no verdicts")
+
+
+def _held_out(asked: argparse.Namespace) -> dict[str, str]:
+    if asked.held_out and asked.protocol is None:
+        raise TableError("--held-out belongs to --protocol algoperf: leave it out, or add the protocol")
+    pairs = [text.partition("=") for text in asked.held_out]
+    for variant, _, fixed in pairs:
+        if not (variant and fixed):
+            raise TableError(f"--held-out must be VARIANT=WORKLOAD, not {variant!r}: name the fixed workload too")
+    return {variant: fixed for variant, _, fixed in pairs}
 
 
 def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Path:
     _needs_baseline(asked)
+    held_out = _held_out(asked)
     out: Path = asked.out or Path("reports") / table.stem
+    if asked.protocol is not None:
+        return algoperf.save(read_times(table, held_out), out, asked.question)
     options = options_of(asked, shlex.join(["evalbench", "report", *given]))
     return Report(find(load_table(table, options))).save(out)
 
@@ -144,6 +172,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--index", action="store_true", help="list all reports of a folder in its index.md instead")
     add_arguments(parser)
     parser.add_argument("--out", type=Path, help="table: the folder of the report (default: reports/NAME)")
+    parser.add_argument(
+        "--protocol",
+        choices=("algoperf",),
+        help="table of times to target (technique, workload, study, seconds): score it by AlgoPerf's rules instead",
+    )
+    parser.add_argument(
+        "--held-out",
+        nargs="+",
+        default=[],
+        metavar="VARIANT=WORKLOAD",
+        help="with --protocol: the held-out workloads, and the fixed ones that they are variants of",
+    )
     parser.add_argument("--question", help="table: what the report answers")
     return parser
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,7 @@ def judge(
     technique: str = "technique", workload: str = "workload", seed: str | None = "seed", score: str = "score",
     metric: str | None = None, direction: str = "maximize", score_unit: str = "",
     rope: float | None = None, span: tuple[float, float] | None = None, confirm_rope: bool = False,
-    unit: str | None = None, folds: int | None = None,
+    unit: str | None = None, folds: int | None = None, targets: Mapping[str, float] | None = None,
     tuned: bool = False, wide: bool = False, question: str | None = None, name: str = "results",
 ) -> Report:  # fmt: skip
     """Judge every technique of a table against the baseline.
@@ -151,6 +152,7 @@ def judge(
         span: the lowest and the highest possible score, for metrics that evalbench does not know.
         unit, folds: what a row repeats: `split`, `seed`, `fold` (of that many folds), `run` or `item`, from which the
             intervals follow (docs/tables.md). None if nobody knows: they then hold for these rows only.
+        targets: by workload, the score that counts as solved, declared beforehand; for tables with a column `step`.
         tuned: all techniques were tuned with the same budget.
         wide: a column of scores per technique.
         question, name: the question that the report answers, and the name of the report.
@@ -164,8 +166,9 @@ def judge(
         results = _renamed(results, {technique: "technique", workload: "workload", seed: "seed", score: "score"})
     metric = metric or ("score" if wide else str(score))
     options = Options(
-        str(baseline), metric, direction, score_unit, rope, question, wide, tuned, unit, folds, span, confirm_rope
-    )
+        str(baseline), metric, direction, score_unit, rope, question, wide, tuned, unit, folds, span, confirm_rope,
+        dict(targets or {}),
+    )  # fmt: skip
     return Report(find(frame_to_folder(name, results, options)))
 
 

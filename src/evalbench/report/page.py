@@ -26,6 +26,7 @@ from evalbench.report.sections.evidence import EVIDENCE
 from evalbench.report.sections.forest import FOREST
 from evalbench.report.sections.interactions import INTERACTIONS
 from evalbench.report.sections.looks import INTERIM, LOOKS
+from evalbench.report.sections.pool import POOL
 from evalbench.report.sections.profiles import PROFILES
 from evalbench.report.sections.ranks import PAIR_TESTS, RANKS
 from evalbench.report.sections.reproduce import REPRODUCE
@@ -65,6 +66,7 @@ APPENDIX: tuple[Section[Any], ...] = (
     ALL_PAIRS,
     RANKS,
     PAIR_TESTS,
+    POOL,
     PROFILES,
     SHARES,
     FRONT,

@@ -96,6 +96,15 @@ def wilcoxon(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "z
     return float(stats.wilcoxon(d, zero_method=zeros, method="auto").pvalue)
 
 
+def signed_rank_sums(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "zsplit") -> tuple[float, float]:
+    """Return the sums of the ranks of positive and of negative differences, rounded and treated as in `wilcoxon`."""
+    d = _differences(differences)
+    d = d[d != 0] if zeros == "wilcox" else d
+    ranks = stats.rankdata(np.abs(d))
+    split = float(ranks[d == 0].sum()) / 2
+    return float(ranks[d > 0].sum()) + split, float(ranks[d < 0].sum()) + split
+
+
 def equivalence(differences: npt.ArrayLike, rope: float, rho: float = 0.0) -> float:
     """Return p of two one-sided t tests (TOST): the larger of those against -rope and +rope; nan without spread.
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from evalbench.statistics.intervals import Floats
 
 TAU_MAX = 4.0  # AlgoPerf's: slower than four times the fastest counts as not reached
+FEWEST_TECHNIQUES, FEWEST_WORKLOADS = 3, 5
 
 
 def time_profile(times: npt.ArrayLike, ratios: npt.ArrayLike) -> Floats:
@@ -43,17 +44,18 @@ def relative_times(times: npt.ArrayLike) -> Floats:
 
 
 def algoperf_score(times: npt.ArrayLike) -> Floats | None:
-    """Return `B = 1/(4-1) ∫_1^4 ρ(τ) dτ = mean_w max(0, (4 - r_w) / 3)` for each of k techniques, shape (k, W) in.
+    """Return `profile_area`, None with fewer than three techniques or five workloads: it depends on the pool."""
+    table = np.asarray(times, dtype=np.float64)
+    return None if table.shape[0] < FEWEST_TECHNIQUES or table.shape[1] < FEWEST_WORKLOADS else profile_area(table)
 
-    None with fewer than three techniques or five workloads: it depends on who else is in the pool.
+
+def profile_area(times: npt.ArrayLike) -> Floats:
+    """Return `B = 1/(4-1) ∫_1^4 ρ(τ) dτ = mean_w max(0, (4 - r_w) / 3)` for each of k techniques, shape (k, W) in.
 
     Source: Dahl et al., Benchmarking neural network training algorithms, arXiv 2306.07179 (2023).
     """
-    table = np.asarray(times, dtype=np.float64)
-    if table.shape[0] < 3 or table.shape[1] < 5:
-        return None
-    score: Floats = np.maximum(0.0, (TAU_MAX - relative_times(table)) / (TAU_MAX - 1)).mean(axis=1)
-    return score
+    area: Floats = np.maximum(0.0, (TAU_MAX - relative_times(times)) / (TAU_MAX - 1)).mean(axis=1)
+    return area
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,19 @@ class ExpectedBest:
     without_replacement: Floats  # U: unbiased for n ≤ N
 
 
+def full_candidates(shares: npt.ArrayLike, in_order: bool) -> Floats:
+    """Return what the first n = 1 ... N candidates took, shape (N,), a candidate that trained to its end counting 1.
+
+    Args:
+        shares: shape (N,), the share of its epochs that each candidate used.
+        in_order: the candidates follow on each other as given; otherwise n of them are drawn without replacement, and
+            the expected sum is `n mean(shares)`.
+    """
+    used = np.asarray(shares, dtype=np.float64)
+    spent: Floats = np.cumsum(used) if in_order else np.arange(1, used.size + 1) * used.mean()
+    return spent
+
+
 def expected_best(scores: npt.ArrayLike) -> ExpectedBest:
     """Return the expected best of n trials from N independent ones, shape (N,), larger is better (negate a loss).
 

@@ -21,6 +21,7 @@ from evalbench.report.analysis.curves import curve_table
 from evalbench.report.analysis.differences import Difference, LevelEffect, Overall, differences, levels, overall
 from evalbench.report.analysis.interactions import Interaction, interactions
 from evalbench.report.analysis.pairs import contrasts
+from evalbench.report.analysis.pool import PoolScore, pool_scores
 from evalbench.report.analysis.prices import Bill, bills
 from evalbench.report.analysis.robustness import Robustness, robustness
 from evalbench.report.analysis.scope import Scope, scope_of
@@ -91,6 +92,11 @@ class JudgedFindings(Findings):
     def one_score(self) -> bool:
         """Return whether there is one score per technique and data set, so that data sets are the pairs."""
         return self.judged.design.one_score
+
+    @cached_property
+    def pool(self) -> tuple[PoolScore, ...]:
+        """Return the scores that depend on the pool of techniques; see `pool_scores`."""
+        return pool_scores(self.folder, self.judged, self.common)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from evalbench.statistics.aggregates import (
     probability_best,
     score_profile,
 )
+from evalbench.statistics.all_pairs import PairTest, pair_tests
 from evalbench.statistics.design import used
 from evalbench.statistics.effects import (
     Posterior,
@@ -34,7 +35,7 @@ from evalbench.statistics.pooling import RandomEffects, random_effects
 from evalbench.statistics.power import Resolution, resolution
 from evalbench.statistics.ranks import RankTest, critical_difference, iman_davenport, rank_rows
 from evalbench.statistics.shares import Share, variance_shares
-from evalbench.statistics.significance import equivalence, holm, paired_t, wilcoxon
+from evalbench.statistics.significance import equivalence, paired_t
 from evalbench.statistics.verdicts import FEWEST_DATASETS
 
 SEED = 20_260_103
@@ -68,7 +69,7 @@ class Omnibus:
     ranks: Floats  # shape (D, k)
     workloads: tuple[str, ...]
     critical_difference: float  # Nemenyi's, at the level of the evaluation
-    pair_p: Mapping[tuple[str, str], tuple[float, float]]  # Wilcoxon per pair: raw and after Holm over all pairs
+    pair_p: Mapping[tuple[str, str], PairTest]
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,6 @@ def _omnibus(judged: Judgment, alpha: float) -> Omnibus | None:
     if not np.isfinite(means).all():
         return None
     ranks = rank_rows(means)
-    pairs = [(pair.a, pair.b) for pair in judged.pairs]
-    p = [wilcoxon(means[:, names.index(a)] - means[:, names.index(b)]) for a, b in pairs]
-    adjusted = holm(p)
     workloads = judged.scores[names[0]].workloads
     return Omnibus(
         iman_davenport(ranks),
@@ -169,7 +167,7 @@ def _omnibus(judged: Judgment, alpha: float) -> Omnibus | None:
         ranks,
         tuple(workloads[index] for index in indices),
         critical_difference(len(names), len(indices), alpha),
-        {pair: (raw, after) for pair, raw, after in zip(pairs, p, adjusted, strict=True)},
+        {(names[i], names[j]): test for (i, j), test in pair_tests(means).items()},
     )
 
 

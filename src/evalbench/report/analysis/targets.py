@@ -48,7 +48,7 @@ def milestones(folder: Folder) -> Milestones:
     targets = {
         name: float(workload.target)
         for name, workload in evaluation.workloads.items()
-        if workload.target is not None and workload.on_curve
+        if workload.target is not None and workload.curve_sign
     }
     if not targets or folder.curves.empty:
         return Milestones((), "", np.empty((0, 0)), {}, None)
@@ -91,7 +91,8 @@ def _first_steps(folder: Folder, targets: dict[str, float]) -> pd.DataFrame:
     keys = ["technique", "workload", *folder.evaluation.factors, "seed"]
     trials = folder.results[folder.results["score"].notna() & folder.results["workload"].isin(list(targets))]
     curves = folder.curves[folder.curves["workload"].isin(list(targets))]
-    reached = curves[curves["val_score"] >= curves["workload"].map(targets) - 1e-12]
+    signs = curves["workload"].map({name: folder.evaluation.workloads[name].curve_sign for name in targets})
+    reached = curves[signs * (curves["val_score"] - curves["workload"].map(targets)) >= -1e-12]
     first = reached.groupby(keys)["step"].min().rename("first").reset_index()
     table = trials[[*keys, "failed", "steps", "flops"]].merge(first, on=keys, how="left", sort=False)
     # A run that failed later has not solved anything, whatever it scored on the way.

@@ -17,7 +17,7 @@ from evalbench.space import bound_of
 from evalbench.statistics.intervals import Interval, t_interval
 from evalbench.statistics.overall import overall_effect
 from evalbench.statistics.settings import average_settings
-from evalbench.statistics.tuning import expected_best
+from evalbench.statistics.tuning import expected_best, full_candidates
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Tuned:
     evenly_pruned: bool  # as many finished for every technique, in each study
     gains: tuple[Gain, ...]
     choices: tuple[Choice, ...]
-    best_scores: pd.DataFrame  # technique, workload, objective, n, mean, sd, studies
+    best_scores: pd.DataFrame  # technique, workload, objective, n, full_candidates, mean, sd, studies
     independent: bool  # candidates were drawn one by one: `best_scores` is the expected best of n
     importance: pd.DataFrame  # technique, workload, path, share (mean over the studies) and its standard error
     front: pd.DataFrame  # technique, workload, study, candidate, the objectives, on_front; empty for one objective
@@ -191,17 +191,18 @@ def _best_scores(folder: TunedFolder, independent: bool) -> pd.DataFrame:
     """Return the first objective of the best of n candidates.
 
     Expected, from all candidates, if each was drawn by itself; over the studies' own order otherwise. A pruned
-    candidate counts with the value it had.
+    candidate counts with the value that it had, and in `full_candidates` by the epochs that it used.
     """
     rows = []
-    table = folder.studies.candidates
+    table = folder.studies.candidates.assign(used=_used(folder.studies.candidates))
     keys = [*folder.evaluation.factors, "study"]
     for (technique, workload), mine in table.groupby(["technique", "workload"], sort=False):
         name, direction = objective_of(folder.studies, str(workload))
         sign = 1.0 if direction == "maximize" else -1.0
-        curves, spreads = [], []
-        for _, one in mine[mine[name].notna()].groupby(keys, sort=False):
-            values = sign * one.sort_values("candidate")[name].to_numpy()
+        curves, spreads, spent = [], [], []
+        for _, one in mine[mine[name].notna()].sort_values("candidate").groupby(keys, sort=False):
+            values = sign * one[name].to_numpy()
+            spent.append(full_candidates(one["used"].to_numpy(), in_order=not independent))
             if independent:
                 best = expected_best(values)
                 curves.append(best.without_replacement)
@@ -211,16 +212,26 @@ def _best_scores(folder: TunedFolder, independent: bool) -> pd.DataFrame:
         if not curves:
             continue
         length = min(map(len, curves))
-        together = np.stack([curve[:length] for curve in curves])
+        together, took = (np.stack([curve[:length] for curve in some]) for some in (curves, spent))
         if independent:
             sd = np.stack([spread[:length] for spread in spreads]).mean(axis=0)
         else:
             sd = together.std(axis=0, ddof=1) if len(together) > 1 else np.full(length, np.nan)
         for n in range(length):
             mean = sign * float(together[:, n].mean())
-            rows.append((technique, workload, name, n + 1, mean, float(sd[n]), len(together)))
-    columns = ["technique", "workload", "objective", "n", "mean", "sd", "studies"]
+            rows.append((technique, workload, name, n + 1, float(took[:, n].mean()), mean, float(sd[n]), len(together)))
+    columns = ["technique", "workload", "objective", "n", "full_candidates", "mean", "sd", "studies"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _used(candidates: pd.DataFrame) -> pd.Series[float]:
+    """Return the share of its epochs that each candidate used: 1 unless it was pruned and its epochs are recorded."""
+    if "epochs" not in candidates:
+        return pd.Series(1.0, candidates.index)
+    per_trial = candidates["epochs"] / candidates["trials"]
+    cells = [candidates["technique"], candidates["workload"]]
+    longest = per_trial.groupby(cells).transform("max")
+    return (per_trial / longest).where(candidates["state"] == "PRUNED", 1.0).fillna(1.0)
 
 
 def _importance(studies: Studies) -> pd.DataFrame:

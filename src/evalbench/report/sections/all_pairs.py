@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 
 import pandas as pd
 
@@ -10,6 +11,9 @@ from evalbench.names import code, plain
 from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render.markdown import markdown
 from evalbench.report.section import Section, numbers_of
+from evalbench.statistics.all_pairs import PairTest
+
+NOT_TESTED = PairTest(*[math.nan] * 5)
 
 
 def table(findings: JudgedFindings) -> str:
@@ -29,11 +33,17 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
     omnibus = findings.robustness.omnibus
     rows = []
     for pair in findings.judged.pairs:
-        raw, after = omnibus.pair_p.get((pair.a, pair.b), (math.nan, math.nan)) if omnibus else (math.nan, math.nan)
+        test = omnibus.pair_p.get((pair.a, pair.b), NOT_TESTED) if omnibus else NOT_TESTED
         low, high = findings.common.ends(pair.low, pair.high)
         ends = {"difference": pair.mean * findings.common.oriented, "low": low, "high": high}
         rows.append(
-            {"a": pair.a, "b": pair.b, **ends, "quality": str(pair.quality), "wilcoxon_p": raw, "wilcoxon_holm": after}
+            {
+                "a": pair.a,
+                "b": pair.b,
+                **ends,
+                "quality": str(pair.quality),
+                **{f"wilcoxon_{name}": p for name, p in asdict(test).items()},
+            }
         )
     return pd.DataFrame(rows)
 

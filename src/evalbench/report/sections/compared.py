@@ -20,7 +20,7 @@ def declared(findings: JudgedFindings) -> str:
     targets = [
         f"{code(name)} {findings.units[name].score(workload.target)}"
         for name, workload in findings.evaluation.workloads.items()
-        if workload.target is not None and workload.on_curve
+        if workload.target is not None and workload.curve_sign
     ]
     default = "" if findings.evaluation.rope_declared else " (evalbench's default)"
     text = f"ROPE ±{rope} {plain(findings.common.difference)}{default}"

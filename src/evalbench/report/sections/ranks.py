@@ -17,6 +17,7 @@ from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import fixed, p_is, percent
 from evalbench.report.render.units import p_value as _p
 from evalbench.report.section import Chart, Section, numbers_of
+from evalbench.statistics.all_pairs import MOST_TECHNIQUES
 from evalbench.statistics.ranks import cliques
 from evalbench.statistics.verdicts import FEWEST_DATASETS
 
@@ -57,12 +58,24 @@ def table(ranked: _Ranked) -> str:
 
 
 def pair_tests(ranked: _Ranked) -> str:
-    """Return Wilcoxon's test over the data sets for every pair, after Holm; empty if it cannot reach the level."""
+    """Return Wilcoxon's test over the data sets for every pair; empty if it cannot reach the level."""
     o = ranked.omnibus
     if len(o.workloads) < FEWEST_DATASETS:
         return ""
-    rows = [[f"{code(a)} − {code(b)}", _p(raw), _p(after)] for (a, b), (raw, after) in o.pair_p.items()]
-    return markdown(["pair", "Wilcoxon p", "Holm over all pairs"], rows, 1)
+    rows = [
+        [
+            f"{code(a)} − {code(b)}",
+            *map(_p, (test.p, test.p_without_ties, test.holm, test.shaffer, test.bergmann_hommel)),
+        ]
+        for (a, b), test in o.pair_p.items()
+    ]
+    headers = ["pair", "Wilcoxon p", "without ties", "Holm", "Shaffer", "Bergmann–Hommel"]
+    computed = "" if len(o.techniques) <= MOST_TECHNIQUES else f" (not computed beyond {MOST_TECHNIQUES} techniques)"
+    return (
+        "Wilcoxon's test over the data sets: ties are split between the two sides, or left out. The last three columns"
+        f" adjust the first p for all pairs, Shaffer (static) and Bergmann–Hommel{computed} by what equal techniques"
+        f" imply.\n\n{markdown(headers, rows, 1)}"
+    )
 
 
 def numbers(ranked: _Ranked) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import counted, flops, plural, times
 from evalbench.report.section import Chart, Section
+from evalbench.statistics.intervals import Floats
 from evalbench.statistics.targets import time_profile
 
 
@@ -40,15 +42,20 @@ def numbers(findings: Findings) -> pd.DataFrame:
 
 def draw(findings: Findings) -> Figure:
     """Draw the share of targets reached within τ times the fastest technique's time."""
-    relative = findings.milestones.relative
+    milestones = findings.milestones
+    return draw_profile(milestones.relative, findings.evaluation.techniques, milestones.measured_by)
+
+
+def draw_profile(relative: Floats, techniques: Sequence[str], measured_by: str, end: float = math.inf) -> Figure:
+    """Draw the performance profile of times relative to the fastest, shape (k, W), up to the ratio `end`."""
     finite = relative[np.isfinite(relative)]
-    end = max(4.0, float(finite.max()) * 1.2) if finite.size else 4.0
+    end = min(end, max(4.0, float(finite.max()) * 1.2) if finite.size else 4.0)
     grid = np.geomspace(1, end, 400)
     shares = time_profile(relative, grid)
     figure = Figure(figsize=(style.WIDTH, 3.0))
     axis = figure.subplots()
     handles = []
-    for index, name in enumerate(findings.evaluation.techniques):
+    for index, name in enumerate(techniques):
         # Curves that lie on each other stay visible: each is a little lower than the one before.
         drawn = shares[index] - 0.006 * index
         axis.step(grid, drawn, where="post", color=style.color(index), ls=style.dashes(index), lw=2)
@@ -63,7 +70,7 @@ def draw(findings: Findings) -> Figure:
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.set_ylim(-0.04, 1.04)
     axis.grid()
-    axis.set_xlabel(f"time to target relative to the fastest technique ({findings.milestones.measured_by}, log scale)")
+    axis.set_xlabel(f"time to target relative to the fastest technique ({measured_by}, log scale)")
     axis.set_ylabel("targets reached")
     style.legend_below(figure, handles, 6)
     return figure

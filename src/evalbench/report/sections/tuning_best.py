@@ -61,17 +61,17 @@ def draw(tuned: TunedFindings) -> Figure:
         ends: list[float] = []
         for technique, part in table[table["workload"] == workload].groupby("technique", sort=False):
             index = tuned.evaluation.techniques.index(str(technique))
-            n, mean, sd = (part[name].to_numpy() for name in ("n", "mean", "sd"))
+            n, spent, mean, sd = (part[name].to_numpy() for name in ("n", "full_candidates", "mean", "sd"))
             known = np.isfinite(sd)
             axis.fill_between(
-                n[known],
+                spent[known],
                 (mean - sd)[known] * scale,
                 (mean + sd)[known] * scale,
                 color=style.color(index),
                 alpha=0.15,
                 lw=0,
             )
-            axis.plot(n, mean * scale, color=style.color(index), ls=style.dashes(index), lw=1.6)
+            axis.plot(spent, mean * scale, color=style.color(index), ls=style.dashes(index), lw=1.6)
             later = mean[n >= min(FROM, n.max())] * scale
             ends += [float(later.min()), float(later.max())]
         axis.set_title(style.wrapped(workload_label(tuned.evaluation, workload), 34))
@@ -82,7 +82,9 @@ def draw(tuned: TunedFindings) -> Figure:
         axis.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
         axis.grid()
     for axis in axes[-columns(axes) :]:
-        axis.set_xlabel("candidates")
+        axis.set_xlabel(
+            "candidates" if (table["full_candidates"] == table["n"]).all() else "candidates trained in full"
+        )
     style.legend_below(figure, technique_lines(tuned.evaluation.techniques), 6)
     return figure
 
@@ -95,7 +97,15 @@ def alt(tuned: TunedFindings) -> str:
 
 def caption(tuned: TunedFindings) -> str:
     """Explain how to read the figure."""
-    return f"The best of n candidates by validation score{band(tuned)}. The axes show it from three candidates on."
+    table = tuned.best_scores
+    pruned = (
+        ""
+        if (table["full_candidates"] == table["n"]).all()
+        else " A pruned candidate counts by the epochs that it used."
+    )
+    return (
+        f"The best of n candidates by validation score{band(tuned)}. The axes show it from three candidates on.{pruned}"
+    )
 
 
 BEST = Section(
