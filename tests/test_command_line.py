@@ -87,7 +87,7 @@ def test_help_is_written_for_this_program(cli: Cli) -> None:
     for word in (
         "evalbench +sweep=optimizers",
         "optimizer: adam, adamw, bgd",
-        "num_seeds: 10",
+        "num_seeds: null",
         "--config-dir",
         *(f"evalbench {name} " for name in COMMANDS),
     ):
