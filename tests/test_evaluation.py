@@ -251,7 +251,7 @@ def test_a_variance_design_is_complete_or_refused_and_trains_only_what_is_missin
     assert outcome.page is not None
     page = outcome.page.read_text()
     assert "`adam` on `iris` is not decomposed: 1 of 27 trials failed or are missing" in page
-    assert set(pd.read_csv(tmp_path / "small" / "numbers" / "variance.csv")["technique"]) == {"sgd"}
+    assert set(pd.read_csv(tmp_path / "small" / "figures" / "variance.csv")["technique"]) == {"sgd"}
 
     cells.run(plan.cells[1], store)
     assert plan.untrained(store) == []
