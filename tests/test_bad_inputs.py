@@ -35,6 +35,13 @@ num_seeds=true
 num_seeds=[1]
 num_seeds={a:1}
 num_seeds=1e25
+evaluation.variance=2
+evaluation.variance=yes_please
+evaluation.variance=1.5
+evaluation.variance=[6]
+evaluation.variance={splits:6}
+evaluation.variance={split:2}
+evaluation.variance=true +search=tpe
 evaluation.looks=5
 evaluation.looks=[]
 evaluation.looks=[5,5]

@@ -236,7 +236,7 @@ def test_a_variance_design_is_complete_or_refused_and_trains_only_what_is_missin
     common = (*COMPARED, f"reports={tmp_path}", "num_seeds=2")
     plan = Plan.of([cell_of(*common, "evaluation.variance=3", f"optimizer={name}") for name in names])
     link(plan, store, "evalbench")
-    assert conclude(plan, store).num_trials == 2 * 27  # seeds 0 and 1 are a part of the design
+    assert conclude(plan, store).num_trials == 2 * (2 + 27)
     for cell in plan.cells:
         cells.run(cell, store)
     lost = list(plan.cells[1].crossed.values())[5]
@@ -244,14 +244,14 @@ def test_a_variance_design_is_complete_or_refused_and_trains_only_what_is_missin
 
     assert plan.untrained(store) == [1]
     outcome = conclude(plan, store)
-    assert outcome.states == {State.COMPLETE: 53, State.FAILED: 1}
+    assert outcome.states == {State.COMPLETE: 57, State.FAILED: 1}
     assert [(each["technique"], each["message"]) for each in outcome.failures] == [("adam", "no memory")]
     table = pd.read_csv(tmp_path / "small" / "variance.csv")
     assert len(table) == 54
     assert outcome.page is not None
     page = outcome.page.read_text()
     assert "`adam` on `iris` is not decomposed: 1 of 27 trials failed or are missing" in page
-    assert set(pd.read_csv(tmp_path / "small" / "numbers" / "variance.csv")["technique"]) == {"sgd"}
+    assert set(pd.read_csv(tmp_path / "small" / "figures" / "variance.csv")["technique"]) == {"sgd"}
 
     cells.run(plan.cells[1], store)
     assert plan.untrained(store) == []

@@ -106,17 +106,16 @@ class Cell:
     def crossed(self) -> dict[str, TrialSpec]:
         """The trials of the variance design by identity: every combination of the levels of its sources.
 
-        A combination of equal levels is the trial of that seed index. The level of the initial weights is `seed`.
+        They are no trials of a seed, also where all levels are equal: nobody is judged by them. `seed` is the level of
+        the initial weights.
         """
         levels = self.config.evaluation.variance
         if levels is None:
             return {}
         trials = []
         for indices in product(*(range(levels[source]) for source in SOURCES)):
-            seed = indices[0]
-            roles = zip(SOURCES.values(), indices, strict=True)
-            other = {role: index for same, index in roles for role in same if index != seed}
-            trials.append(replace(self.spec(seed), roles=other))
+            roles = {role: index for index, same in zip(indices, SOURCES.values(), strict=True) for role in same}
+            trials.append(replace(self.spec(roles[Role.INIT]), roles=roles))
         return {trial.trial_id: trial for trial in trials}
 
     @property
@@ -232,8 +231,8 @@ def run(cell: Cell, store: Store) -> None:
         return
     with store.lease(cell.id) as lease:
         missing = [trials[trial_id] for trial_id in store.missing(list(trials))]  # another process may have trained
-        own = [spec.seed for spec in missing if spec.trial_id in cell.specs]
-        crossed = [Entrant.of(spec, cell.phase) for spec in missing if spec.trial_id not in cell.specs]
+        own = [spec.seed for spec in missing if not spec.roles]
+        crossed = [Entrant.of(spec, cell.phase) for spec in missing if spec.roles]
         if own:
             log.info("training %s on %s, seeds %s", cell.config.technique, cell.workload, own)
             train(cell, cell.entrants(*own), store, lease)

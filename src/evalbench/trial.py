@@ -63,7 +63,7 @@ class TrialSpec:
     root_seed: int
     seed: int
     roles: Mapping[Role, int] = field(default_factory=dict)
-    """The seed indices of roles that differ from `seed`: empty, except in a crossed design."""
+    """The seed index of each role whose own is not `seed`: empty, except in a variance design."""
 
     @cached_property
     def cell_id(self) -> str:
@@ -111,7 +111,7 @@ class Entrant:
 
     @property
     def roles(self) -> Mapping[Role, int]:
-        """The seed indices of roles that differ from `seed`."""
+        """The seed index of each role whose own is not `seed`."""
         return {} if self.trial is None else self.trial.roles
 
     @property

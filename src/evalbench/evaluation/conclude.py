@@ -1,6 +1,5 @@
 """The end of an evaluation: its folder and its report."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -86,9 +85,8 @@ def _write_tables(plan: Plan, store: Store) -> Outcome:
     searched = plan.config.search is not None
     links = list({link.trial_id: link for each in (plan.links(), *measured) for link in each}.values())
     store.link(plan.name, store.design(plan.name), links)
-    crossed = variance.unlinked(plan, {link.trial_id for link in links})
-    states = variance.count_states(store, crossed) + Counter(store.count_states(plan.name))
-    outcome = Outcome(plan, states, len(links) + len(crossed), None, None, ())
+    states = variance.count_states(plan, store)
+    outcome = Outcome(plan, states, len(links) + len(variance.crossed(plan)), None, None, ())
     if not outcome.has_ended:
         return outcome
     trials = store.trials([link.trial_id for link in links])

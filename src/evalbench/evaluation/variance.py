@@ -1,7 +1,7 @@
 """The variance design of an evaluation: its trials, how they ended, and their table in the folder."""
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalbench.evaluation.plan import Plan
@@ -12,18 +12,17 @@ from evalbench.trial import State, TrialSpec
 
 
 def crossed(plan: Plan) -> list[tuple[Link, TrialSpec]]:
-    """Return the trials of the variance design with their technique and setting; none if it was not asked for."""
+    """Return the trials of the variance design with their technique and setting; none if there is no design."""
     return [(plan.link(cell, trial_id), spec) for cell in plan.cells for trial_id, spec in cell.crossed.items()]
 
 
-def unlinked(plan: Plan, linked: Container[str]) -> list[str]:
-    """Return the trials of the variance design that the evaluation is not linked to: trackers do not get them."""
-    return [link.trial_id for link, _ in crossed(plan) if link.trial_id not in linked]
+def count_states(plan: Plan, store: Store) -> Counter[State]:
+    """Return the number of trials in each state, of the seeds and of the variance design, as far as they were trained.
 
-
-def count_states(store: Store, trial_ids: list[str]) -> Counter[State]:
-    """Return the number of trials in each state, without trials that were never trained."""
-    return Counter(store.states(trial_ids).values())
+    The evaluation is not linked to the trials of the design, so that trackers do not get them.
+    """
+    design = store.states([link.trial_id for link, _ in crossed(plan)])
+    return Counter(store.count_states(plan.name)) + Counter(design.values())
 
 
 def write(plan: Plan, store: Store, known: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], ...]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from evalbench.errors import TableError
 from evalbench.record.declared import Declaration
 from evalbench.record.schema import STATES
 from evalbench.record.tables import finite, once, only, read_table, write_table
@@ -39,6 +41,10 @@ def read_variance(folder: Path, evaluation: Declaration) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame(columns=[*texts, *numbers])
     table = read_table(path, texts, numbers)
+    for seed in SEEDS:
+        if (table[seed] % 1 != 0).any():
+            raise TableError(f"{FILE} has a row whose {seed} is not a whole number")
+    table = table.astype(dict.fromkeys(SEEDS, np.int64))
     declared = {"technique": evaluation.techniques, "workload": tuple(evaluation.workloads), **evaluation.factors}
     for column, allowed in {**declared, "state": STATES}.items():
         only(FILE, table, column, allowed)

@@ -80,11 +80,10 @@ def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]
     number = 1 + plan.looks.index(max(plan.seeds.values())) if len(plan.looks) > 1 else None
     look = f", look {number} of {len(plan.looks)}" if number else ""
     name = f"{plan.name}{look}: {len(plan.cells)} {'cell' if len(plan.cells) == 1 else 'cells'}"
-    crossed = variance.unlinked(plan, {link.trial_id for link in plan.links()})
-    measured = len(plan.links()) + len(crossed)
+    measured = sum(len(cell.trials) for cell in plan.cells)
     studies = [study for cell in plan.cells for study in tuning.studies(cell)]
     if not studies:
-        return [(name, measured, lambda: _ended(plan, store) + variance.count_states(store, crossed).total())]
+        return [(name, measured, lambda: _ended(plan, store))]
     ids = [study.id for study in studies]
     measured += sum(study.cell.config.num_seeds for study in studies)
     return [
@@ -94,4 +93,4 @@ def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]
 
 
 def _ended(plan: Plan, store: Store) -> int:
-    return sum(store.count_states(plan.name).values())
+    return variance.count_states(plan, store).total()

@@ -14,7 +14,7 @@ from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
 from evalbench.report.analysis.interactions import Interaction
 from evalbench.report.render import style
 from evalbench.report.render.units import listed, percent, plural
-from evalbench.report.section import Chart, Section, numbers_of
+from evalbench.report.section import Chart, Section
 from evalbench.statistics.design import used
 from evalbench.statistics.interactions import Dependence
 
@@ -63,7 +63,6 @@ def how(findings: JudgedFindings) -> str:
             if count > 1
             else f" The interval has {percent(some.confidence)}."
         )
-        + f" {numbers_of('interactions')}"
     )
 
 
@@ -162,8 +161,7 @@ def alt(findings: JudgedFindings) -> str:
 INTERACTIONS = Section(
     varied,
     text,
-    {"interactions": numbers},
-    (
+    charts=(
         Chart(
             "interactions",
             draw,

@@ -16,7 +16,7 @@ from evalbench.report.analysis.variance import NoiseBudget, noise_budgets
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import fixed, listed, plural
-from evalbench.report.section import Chart, Section, numbers_of
+from evalbench.report.section import Chart, Section
 from evalbench.seeds import SOURCES
 from evalbench.statistics.variance import VarianceComponent
 
@@ -123,7 +123,7 @@ def how(noise: NoiseFindings) -> str:
         if len(plain) < len(noise.budgets)
         else "A seed of this evaluation redraws all three sources.",
     ]
-    return " ".join(filter(None, [*sentences, numbers_of("variance")]))
+    return " ".join(filter(None, sentences))
 
 
 def share_text(part: VarianceComponent) -> str:
@@ -227,8 +227,7 @@ def alt(noise: NoiseFindings) -> str:
 VARIANCE = Section(
     designed,
     text,
-    {"variance": numbers},
-    (
+    charts=(
         Chart(
             "variance",
             draw,
