@@ -182,7 +182,11 @@ def stages(page: Page) -> None:
         for name, truth in truths.items()
     }
     three = replace(truths["no difference, fresh rows"], num_workloads=5, looks=STAGES[:3])
-    setups |= {"5 data sets, looks at 5, 10 and 20, no difference, fresh rows": three}
+    four = replace(truths["no difference"], num_workloads=5, num_challengers=4)
+    setups |= {
+        "5 data sets, no difference, 4 candidates": four,
+        "5 data sets, looks at 5, 10 and 20, no difference, fresh rows": three,
+    }
     heads = (
         "looks at 5, 10, 20 and 40 seeds", "first verdict", "second verdict", "either (≤ 6)", "without futility (≤ 6)",
         "mean seeds", "without futility",

@@ -181,6 +181,16 @@ def test_equivalence_is_not_given_below_a_noise_floor_of_which_a_part_is_known()
         assert quality(decide(replace(near, floors=np.array(floors)), Rule(ROPE))) is expected
 
 
+def test_data_sets_are_named_by_holms_steps() -> None:
+    y = stats.t.isf(np.array([[0.0045, 0.0049, 0.5]]) / 2, 9) / math.sqrt(10)
+    decisions = decide(Evidence(y, np.ones((1, 3)), 10), Rule(ROPE))
+    assert decisions.p_where[0] == pytest.approx([0.0135, 0.0135, 0.5])
+    assert not decisions.named.any()  # .0049 is below .01 / 2, but the step before it fails: .0045 is above .01 / 3
+    y[0, 0] = stats.t.isf(0.003 / 2, 9) / math.sqrt(10)
+    y[0, 1] = -stats.t.isf(0.0049 / 2, 9) / math.sqrt(10)
+    assert decide(Evidence(y, np.ones((1, 3)), 10), Rule(ROPE)).named.tolist() == [[1, -1, 0]]
+
+
 def test_a_family_that_was_declared_larger_gives_no_discount() -> None:
     two = Evidence(np.array([[1.0, 1.1], [0.2, 0.1]]), np.ones((2, 2)), 10)
     declared = decide(two, Rule(ROPE, num_challengers=4))

@@ -78,7 +78,7 @@ def plain_futility(y: float, s: float, n: int, rho: float, W: int, rope: float, 
 
 
 @pytest.mark.parametrize("n", [5, 20, 80])
-@pytest.mark.parametrize("rope", [0.02, 0.3, 0.6])
+@pytest.mark.parametrize("rope", [0.02, 0.3, 0.6, 0.7])
 @pytest.mark.parametrize("y", [0.0, 0.1, -0.1, 0.25, -0.25])
 def test_futility_against_its_formula(n: int, rope: float, y: float) -> None:
     W, rho, L, m = 5, 0.25, 4, 2

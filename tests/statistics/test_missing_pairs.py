@@ -40,6 +40,8 @@ def test_no_pair_at_all(W: int) -> None:
 def test_one_score_per_data_set() -> None:
     assert verdict(NOISE[:, :1].T + 5, one_score=True).quality is Quality.SUPERIOR
     assert verdict(NOISE[:1] + 5, one_score=True).recommendation is Recommendation.INSUFFICIENT
+    gap = NOISE[:, :1].T + np.where(np.arange(10) == 3, np.nan, 5)
+    assert verdict(gap, one_score=True).recommendation is Recommendation.INSUFFICIENT
 
 
 def test_copies_of_one_run_on_every_data_set() -> None:

@@ -45,6 +45,7 @@ LOOKS = [
     for D, rho in ((1, 0.0), (2, REDRAWN), (3, 0.0), (5, REDRAWN))
     for rope, between, futility in ((NOTHING, 0.0, True), (NOTHING, 0.0, False), (0.3, 1.0, True))
 ]
+LOOKS += [Setup(5, (5, 10, 20), m, NOTHING) for m in (1, 4)]  # the stages of the shipped sweeps
 
 
 def run(setup: Setup, narrower: float = 1.0, divided: bool = True, count: int = 4000) -> Rates:
@@ -168,6 +169,14 @@ def test_rare_crashes_of_one_side(D: int) -> None:
     balanced = Setup(D, (10,), crashes=0.1, crash=-3.0, effect=1 / 3)  # its other runs make up for the crashes exactly
     assert abs(balanced.population) < 1e-9
     assert holds(balanced, most=0.12)
+
+
+@pytest.mark.parametrize("D", [3, 5, 10])
+def test_data_sets_that_are_alike_by_chance(D: int) -> None:
+    """Each is +1 or -1 SD: not the normal effects that the second verdict assumes, so it errs more often."""
+    rates = run(Setup(D, (10,), effect=-1.0, half=2.0, rho=REDRAWN))
+    assert rates.false[FIRST] <= limit(0.05, rates)
+    assert rates.false[GENERALIZES] <= limit(0.10, rates)
 
 
 def test_the_same_generator_gives_the_same_rates() -> None:

@@ -15,7 +15,7 @@ from evalbench.statistics.design import Challenger, Design, failures, used
 from evalbench.statistics.generality import Generality, generality
 from evalbench.statistics.intervals import ROUNDING, Floats, Interval
 from evalbench.statistics.looks import Looked, decide_in_looks
-from evalbench.statistics.pooling import between_variance, prediction_interval
+from evalbench.statistics.pooling import between_variance, prediction_interval, sign_is_stable
 from evalbench.statistics.power import Prices, datasets_needed, seeds_needed
 from evalbench.statistics.second import Second, second_methods
 from evalbench.statistics.verdicts import (
@@ -351,7 +351,7 @@ class _Judged:
             methods_agree=second.agrees,
             failures_ok=challenger.failures_ok,
             few_datasets=D if D == 0 or (self.rule.by_set and D < FEWEST_DATASETS) else None,
-            lodo_stable=not self.rule.by_set or generality(means, 0, self.level).stable,
+            lodo_stable=not self.rule.by_set or sign_is_stable(means),
         )
         cost = cost_class(challenger.cost.low, challenger.cost.high)
         advices = {
