@@ -111,7 +111,7 @@ def price(findings: JudgedFindings, verdict: Verdict) -> str:
     sign, rope = bill.seeds_for_sign, bill.seeds_for_rope
     if sign.needed is None and rope.needed is None:
         limit = findings.common.size(verdict.finest)
-        return f"No number of seeds will do: they narrow the interval to ±{limit} at most."
+        return f"No number of seeds will do: they narrow the interval to ±{limit} at best."
     return f"Price of the sign, if the effect stays as it is: {_seeds(sign)}. Price of the ROPE: {_seeds(rope)}."
 
 
