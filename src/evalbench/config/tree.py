@@ -172,6 +172,7 @@ def _evaluation(section: Reader, looks: tuple[int, ...], own: Metric | None, sea
         baseline=section.optional_text("baseline"),
         rope=_rope(section.section("rope"), section.flag("confirm_rope"), own),
         looks=looks,
+        generated=section.flag("generated"),
         variance=read_variance(section, searched),
     )
     section.finish()

@@ -38,6 +38,8 @@ class EvaluationConfig:
     baseline: str | None
     rope: Mapping[str, float]
     """Unit to the smallest difference that matters."""
+    generated: bool
+    """Generated workloads count in the first verdict."""
     looks: tuple[int, ...]
     """Numbers of seeds after which the techniques are judged, ascending."""
     variance: Mapping[str, int] | None

@@ -55,11 +55,11 @@ def _check_rope(plan: Plan, store: Store) -> None:
             raise ConfigError(f"evaluation.rope.{metric.name}", rule, remedy=remedy)
     if not store.has_design(plan.name) or not store.count_states(plan.name):
         return
-    declared = store.design(plan.name).get("rope")
-    asked = dict(plan.config.evaluation.rope)
-    if declared is not None and declared != asked:
-        rule = f"must stay as declared before the results ({declared})"
-        raise ConfigError("evaluation.rope", rule, asked, "give evaluation.name=OTHER for another question")
+    declared, shared = store.design(plan.name), plan.config.evaluation
+    for key, asked in (("rope", dict(shared.rope)), ("generated", shared.generated)):
+        if declared.get(key, asked) != asked:
+            rule = f"must stay as declared before the results ({declared[key]})"
+            raise ConfigError(f"evaluation.{key}", rule, asked, "give evaluation.name=OTHER for another question")
 
 
 def _check_looks(plan: Plan, store: Store) -> None:

@@ -49,6 +49,7 @@ def comparison(plan: Plan) -> dict[str, Any]:
         "techniques": list(plan.techniques),
         "factors": {key: list(levels) for key, levels in plan.factors.items()},
         "rope": dict(plan.config.evaluation.rope),
+        "generated": plan.config.evaluation.generated,
         "looks": list(plan.looks),
     }
 

@@ -112,6 +112,7 @@ class Declaration:
     provenance: Mapping[str, Any]
     rope: Mapping[str, float] = field(default_factory=lambda: dict(ROPE))  # half its width, by unit
     rope_declared: bool = True  # False if it is evalbench's default
+    generated: bool = False  # generated workloads count in the first verdict
     declared: str | None = None  # hash of what was fixed before the results
     tuning: Mapping[str, Any] | None = None  # None: nobody tuned
     looks: tuple[int, ...] = ()  # numbers of seeds after which it is judged; by default one look at `num_seeds`
@@ -179,7 +180,7 @@ def declaration(raw: Mapping[str, Any]) -> str:
     fixed = {
         **{key: raw.get(key) for key in ("factor", "baseline", "rope", "confidence")},
         "targets": {name: workload.get("target") for name, workload in raw["workloads"].items()},
-        **({"looks": raw["looks"]} if "looks" in raw else {}),  # older folders declare none
+        **{key: raw[key] for key in ("looks", "generated") if key in raw},  # older folders declare none
     }
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -220,6 +221,7 @@ def read_evaluation(path: Path) -> Declaration:
             provenance=raw["provenance"],
             rope={str(unit): float(width) for unit, width in raw.get("rope", ROPE).items()},
             rope_declared="rope" in raw,
+            generated=bool(raw.get("generated", False)),
             declared=raw.get("declared"),
             tuning=raw.get("tuning"),
             looks=_looks(path, raw),

@@ -16,6 +16,7 @@ from evalbench.report.sections.aggregates import AGGREGATES
 from evalbench.report.sections.all_pairs import ALL_PAIRS
 from evalbench.report.sections.answer import ANSWER, CONTEXT
 from evalbench.report.sections.assumptions import ASSUMPTIONS
+from evalbench.report.sections.beside import BESIDE
 from evalbench.report.sections.caveats import CAVEATS
 from evalbench.report.sections.compared import COMPARED
 from evalbench.report.sections.costs import COSTS, MATCHED
@@ -60,6 +61,7 @@ APPENDIX: tuple[Section[Any], ...] = (
     TUNING_FRONT,
     SCORES,
     DIFFERENCES,
+    BESIDE,
     EVIDENCE,
     SECOND_METHODS,
     AGGREGATES,

@@ -127,6 +127,7 @@ def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: s
         floors=_floors(folder, common is SKILL),
         alpha=1 - evaluation.confidence,
         looks=evaluation.looks,
+        generated_too=evaluation.generated,
         one_score=_one_score(folder),
         tuned=evaluation.tuned,
         tuning_parity=evaluation.tuning_parity,

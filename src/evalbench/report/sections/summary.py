@@ -8,6 +8,7 @@ from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render.units import listed, percent
 from evalbench.report.section import Section
 from evalbench.report.sections.advice import order, rows_of, where_words
+from evalbench.statistics.design import used
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
@@ -15,7 +16,11 @@ from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 def text(findings: JudgedFindings) -> str:
     """Return the summary."""
     todo, scope, sure = summary(findings)
-    return f"- **What to do:** {'; '.join(todo)}.\n- **On what it holds:** {scope}.\n- **How sure:** {sure}"
+    rope = findings.common.size(findings.judged.design.rope)
+    wide = (
+        f" Mind the ROPE: ±{rope} is more than a tenth of the metric's span." if findings.evaluation.rope_wide else ""
+    )
+    return f"- **What to do:** {'; '.join(todo)}.{wide}\n- **On what it holds:** {scope}.\n- **How sure:** {sure}"
 
 
 def summary(findings: JudgedFindings) -> tuple[list[str], str, str]:
@@ -36,9 +41,9 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
         why = {
             "rows": "more rows or data sets can decide it, more seeds cannot",
             "look": f"the next look is at {verdict.next_step.count} seeds",
-            "seeds": f"{verdict.next_step.count} seeds would decide it",
+            "seeds": f"about {verdict.next_step.count} seeds would decide it",
             "pairs": f"a verdict needs {verdict.next_step.count} seeds at least",
-            "datasets": f"{verdict.next_step.count} data sets would decide it",
+            "datasets": f"about {verdict.next_step.count} data sets would decide it",
         }.get(verdict.next_step.what, "see below")
         return f"leave {name} open ({size}; {why})"
     if verdict.recommendation is Recommendation.INVALID:
@@ -71,7 +76,7 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _scope(findings: JudgedFindings) -> str:
-    names = [code(name) for name in findings.data_sets]
+    names = [code(list(findings.units)[index]) for index in used(findings.judged.design)]
     which = f" ({listed(names)})" if 1 < len(names) <= 8 else ""
     tuned = "" if findings.evaluation.foreign else ", at default settings"
     tuned = ", with tuned settings" if findings.evaluation.tuned else tuned
