@@ -100,7 +100,7 @@ def test_each_look_says_what_it_decided_and_what_it_cost(planted: dict[str, Eval
     assert first.startswith("Look 1 of 3, 5 seeds, 10 trials and ")
     assert first.endswith(" s of training so far: 0.007 is open, next look at 10 seeds")
     assert second.endswith(" s of training so far: 0.007 is open, next look at 20 seeds")
-    assert third.endswith(" s of training so far: 0.007 is worse (decided)")
+    assert third.endswith(" s of training so far: 0.007 is worse by more than the ROPE (decided)")
     assert "trained 10 of 40 trials: 75 % saved by looks" in planted["first"].report.markdown
     assert "trained 40 of 40 trials: 0 % saved by looks" in planted["third"].report.markdown
 

@@ -22,7 +22,7 @@ WORDS = {
     "MIXED": "depends on the data",
     "WORSE": "is worse",
     "INFERIOR": "is worse by more than the ROPE",
-    "INCONCLUSIVE": "is not decided",
+    "INCONCLUSIVE": "stays open",
 }
 """What a quality class says of a technique."""
 
