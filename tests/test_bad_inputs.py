@@ -303,14 +303,14 @@ optimizer=sgd,adam
 -m optimizer=sgd,adam evaluation.baseline=lion
 -m optimizer=sgd,adam evaluation.factor=optimiser
 +sweep=nothing
-+sweep=optimizers optimizer=sgd
-+sweep=optimizers hydra.launcher.workers=0
-+sweep=optimizers hydra.launcher.threads=many
-+sweep=optimizers hydra.sweep.dir=/dev/null/x
-+sweep=optimizers hydra/launcher=basic trainer.devices=2 trainer.strategy=ddp
++sweep=optimizers dataset=iris optimizer=sgd
++sweep=optimizers dataset=iris hydra.launcher.workers=0
++sweep=optimizers dataset=iris hydra.launcher.threads=many
++sweep=optimizers dataset=iris hydra.sweep.dir=/dev/null/x
++sweep=optimizers dataset=iris hydra/launcher=basic trainer.devices=2 trainer.strategy=ddp
 +sweep=optimizers hydra.sweeper.params=7
-+sweep=optimizers model.depth=2,0
-+sweep=[optimizers,depths] optimizer=sgd,adan
++sweep=optimizers dataset=iris model.depth=2,0
++sweep=[optimizers,depths] dataset=iris optimizer=sgd,adan
 """
 OWN = """
 --config-dir own optimizer=broken

@@ -193,7 +193,7 @@ def test_every_worker_gets_its_threads(tmp_path: Path, monkeypatch: pytest.Monke
     assert [note(tmp_path, 0)["threads"], note(tmp_path, 1, 1)["threads"]] == [[3], [1]]
 
 
-def test_ctrl_c_does_not_reach_the_fork_server() -> None:
+def test_ctrl_c_and_a_closed_terminal_do_not_reach_the_fork_server() -> None:
     script = (
         "from multiprocessing import forkserver; from evalbench import processes\n"
         "processes._ensure_server(['evalbench.errors'])\n"
@@ -201,4 +201,4 @@ def test_ctrl_c_does_not_reach_the_fork_server() -> None:
     )
     status = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     (blocked,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:"))
-    assert int(blocked, 16) >> (signal.SIGINT - 1) & 1
+    assert all(int(blocked, 16) >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGHUP))

@@ -589,11 +589,12 @@ def test_the_terminal_says_whether_a_study_goes_on_or_is_another_one(inline: Inl
 # ── killed ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 ARGUMENTS = (
-    "budget.epochs=40",
+    "budget.epochs=20",
     "dataset=iris",
     *RANDOM,
-    "search.num_candidates=24",
+    "search.num_candidates=9",
     "search.batch=3",
+    "optimizer.space.batch_size=null",
     "num_seeds=2",
     "cost.rounds=0",
 )
@@ -621,7 +622,7 @@ def test_a_study_that_was_killed_ends_with_the_same_table(
     inline(*arguments)
     process = subprocess.Popen(command, cwd=cut, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while num_trials(cut / "outputs/store.sqlite") < 12:
+        while num_trials(cut / "outputs/store.sqlite") < 6:
             assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.01)
     finally:
@@ -631,6 +632,6 @@ def test_a_study_that_was_killed_ends_with_the_same_table(
     inline(*arguments)
     cell = Cell.of(compose_config(*ARGUMENTS))
     one, two = (table(cell, Store(f"sqlite:///{folder}/outputs/store.sqlite")) for folder in (whole, cut))
-    assert len(one) == 24
+    assert len(one) == 9
     assert one == two
     assert (whole / "reports/single/results.csv").read_bytes() == (cut / "reports/single/results.csv").read_bytes()

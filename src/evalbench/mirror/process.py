@@ -130,8 +130,9 @@ class _Process:
     @staticmethod
     def _listen(process: "subprocess.Popen[str]", answers: "queue.Queue[tuple[float, str]]") -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            answers.put((time.monotonic(), line))
+        with process.stdout as lines:
+            for line in lines:
+                answers.put((time.monotonic(), line))
         answers.put((time.monotonic(), ""))
 
     def say(self, command: Any) -> None:
@@ -168,8 +169,11 @@ class _Process:
 
     def _kill(self) -> None:
         if self._process is not None:
+            assert self._process.stdin is not None
             self._process.kill()
             self._process.wait()
+            with suppress(BrokenPipeError):
+                self._process.stdin.close()
             self._process = None
 
 
