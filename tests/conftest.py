@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side
@@ -14,6 +15,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it ig
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 import postgresql
 from evalbench.__main__ import main
@@ -28,9 +30,15 @@ Inline = Callable[..., str]
 
 def compose_config(*overrides: str) -> Config:
     """Return the checked configuration of one cell, as the command line would make it."""
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        tree = compose("config", overrides=["tracker=none", *overrides], return_hydra_config=True)
+    tree = _composed(overrides)
     return parse(tree, tree.hydra)
+
+
+@lru_cache(maxsize=50)
+def _composed(overrides: tuple[str, ...]) -> DictConfig:
+    """Compose a tree once for the tests that follow each other: Hydra takes a tenth of a second."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return compose("config", overrides=["tracker=none", *overrides], return_hydra_config=True)
 
 
 def make_cell(*overrides: str) -> Cell:

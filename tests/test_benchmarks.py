@@ -11,7 +11,7 @@ from benchmarks.work import Work
 @pytest.mark.slow
 def test_a_whole_sweep_trains_the_work_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "CELLS", 2)
-    work = Work("mlp", "32", ("dataset=wine", "model=mlp", "budget.epochs=30"))
+    work = Work("mlp", "32", ("dataset=wine", "model=mlp", "budget.epochs=10"))
     accuracies = engine._whole_sweep(work, range(4), tmp_path)
     assert len(accuracies) == 4
     assert accuracies[:2] == engine._cohort(work, range(2), tmp_path)
@@ -19,7 +19,7 @@ def test_a_whole_sweep_trains_the_work_first(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.slow
 def test_every_engine_reaches_the_same_accuracy_and_is_in_the_table(tmp_path: Path) -> None:
-    work = Work("mlp", "32", ("dataset=wine", "model=mlp", "budget.epochs=30"))
+    work = Work("mlp", "32", ("dataset=wine", "model=mlp", "budget.epochs=10"))
     absent = Work("nothing", "32", ("model=nothing",))
     bench = engine.measure([work, absent], 5, (1, 2), (2,), None, 1, 1, threads=1)
     timings = bench.timings[work]

@@ -1,6 +1,7 @@
 """Saved weights come back as the plain single model, which predicts what was tested."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -82,11 +83,18 @@ def test_a_model_whose_code_has_changed_is_loaded_with_a_warning(
         weights.load(tmp_path / "s0", packages=["changing"])
 
 
-def test_a_folder_that_holds_no_model_is_refused(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a model that was saved once."""
+    folder, cell = tmp_path_factory.mktemp("saved"), make_cell("dataset=iris", *SMALL, "save=all")
+    training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=folder)
+    return folder / "s0"
+
+
+def test_a_folder_that_holds_no_model_is_refused(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="give a folder written by save=best or save=all"):
         weights.load(tmp_path)
-    cell = make_cell("dataset=iris", *SMALL, "save=all")
-    training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=tmp_path)
+    shutil.copytree(saved, tmp_path / "s0")
     description = tmp_path / "s0" / weights.DESCRIPTION
     description.write_text(description.read_text().replace('"depth": 2', '"depth": 3'))
     with pytest.raises(DataError, match="must hold the weights of the model"):
@@ -106,14 +114,12 @@ HOSTILE: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("group", ["model", "activation"])
 @pytest.mark.parametrize("spec", HOSTILE.values(), ids=HOSTILE.keys())
-@pytest.mark.slow
 def test_a_description_of_another_user_runs_no_code(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, group: str, spec: dict[str, object]
+    saved: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, group: str, spec: dict[str, object]
 ) -> None:
     (workspace / "planted.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
     monkeypatch.syspath_prepend(workspace)
-    cell = make_cell("dataset=iris", *SMALL, "save=all")
-    training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=workspace)
+    shutil.copytree(saved, workspace / "s0")
     description = workspace / "s0" / weights.DESCRIPTION
     described = json.loads(description.read_text())
     description.write_text(json.dumps({**described, group: {"gain": 1.0, **spec}}))

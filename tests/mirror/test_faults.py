@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import Cli, compose_config
+from conftest import Cli, Inline, compose_config
 from evalbench import cell as cells
 from evalbench import sync
 from evalbench.evaluation.design import link
@@ -92,28 +92,27 @@ def faults(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_faulty_trackers_lose_no_result_and_sync_completes_them(
-    cli: Cli, workspace: Path, faults: Path, capsys: pytest.CaptureFixture[str]
+    inline: Inline, workspace: Path, faults: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def taken(fault: str) -> list[str]:
         path = workspace / f"taken-{fault}"
         return sorted(path.read_text().splitlines()) if path.exists() else []
 
     sweep = (*SWEEP, f"tracker=[{','.join(FAULTS)}]", "tracker.patience_seconds=4")
-    process = cli(*sweep)
-    assert process.returncode == 0, process.stderr
+    printed = inline(*sweep)
     assert Counter(pd.read_csv(workspace / "reports/small/results.csv")["state"]) == {"COMPLETE": 6}
     missing = {}
-    for line in process.stdout.splitlines():
+    for line in printed.splitlines():
         if match := re.fullmatch(r"MISSING  (\d) of 6 trials are not in (\w+): (.*)", line):
             missing[match[2]] = int(match[1])
             assert FAULTS[match[2]] in [(int(match[1]), match[3]), (None, match[3])]
-    assert missing.keys() == FAULTS.keys(), process.stdout
-    assert "evalbench sync small" in process.stdout
+    assert missing.keys() == FAULTS.keys(), printed
+    assert "evalbench sync small" in printed
     for fault, count in missing.items():
         assert len(taken(fault)) in (6 - count, 7 - count)  # the store may lack a note of the last written trial
 
     faults.write_text("slow")  # the same command sends most trials, `sync` the rest
-    lines = cli(*sweep).stdout.splitlines()
+    lines = inline(*sweep).splitlines()
     (line,) = [line for line in lines if line.startswith("MISSING")]
     assert re.fullmatch(r"MISSING  \d of 6 trials are not in slow: it was too slow", line)
     faults.write_text("")
@@ -128,15 +127,14 @@ def test_faulty_trackers_lose_no_result_and_sync_completes_them(
 
 @pytest.mark.slow
 def test_wandb_at_a_dead_address_loses_no_result(
-    cli: Cli, workspace: Path, faults: Path, monkeypatch: pytest.MonkeyPatch
+    inline: Inline, workspace: Path, faults: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    process = cli(*SWEEP, "tracker=[wandb,csv]", "tracker.wandb.mode=online", "tracker.patience_seconds=2")
-    assert process.returncode == 0, process.stderr
+    printed = inline(*SWEEP, "tracker=[wandb,csv]", "tracker.wandb.mode=online", "tracker.patience_seconds=2")
     assert set(pd.read_csv(workspace / "reports/small/results.csv")["state"]) == {"COMPLETE"}
-    assert "MISSING  6 of 6 trials are not in wandb: it was too slow" in process.stdout
-    assert "not in csv" not in process.stdout
+    assert "MISSING  6 of 6 trials are not in wandb: it was too slow" in printed
+    assert "not in csv" not in printed
     assert len(read_rows(workspace / "outputs/csv/runs.csv")) == 6
     assert_no_file_holds(workspace, KEY)
 
