@@ -327,7 +327,7 @@ def test_a_cell_that_raises_is_reported_and_tried_again(
         (workspace / "mine" / group / "own.yaml").write_text(f"{text}\n{'batch_size: 16' * (group == 'optimizer')}")
     sweep = [text for text in SWEEP if "width" not in text]
     arguments = ["--config-dir", "mine", *sweep, "optimizer=sgd,own", "model=own"]
-    process = cli(*arguments)
+    process = cli(*arguments, "hydra/launcher=basic")
     assert process.returncode == 1
     assert "FAILED   own, wine: RuntimeError: thirteen features" in process.stdout
     (log,) = {line.split("log: ")[1] for line in process.stdout.splitlines() if "log: " in line and "/3/" in line}
@@ -410,9 +410,8 @@ def test_a_cohort_killed_in_the_middle_is_resumed_bit_for_bit(inline: Inline, wo
     size = ("dataset=wine", "num_seeds=3", "budget.epochs=100")
     arguments = (*size, "tracker=none", "cost.rounds=0", "trainer.checkpoint_minutes=1e-9")
     inline(*arguments, "reports=whole", "store.url=sqlite:///whole.sqlite")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "evalbench", *arguments], cwd=workspace, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "evalbench", *arguments, "hydra/launcher=basic"]
+    process = subprocess.Popen(command, cwd=workspace, stderr=subprocess.DEVNULL)
     checkpoints = workspace / "outputs" / "checkpoints"
     while not list(checkpoints.glob("*.pt")):
         assert process.poll() is None
