@@ -12,10 +12,10 @@ demo: $(VENV)/installed  ## install, then run the sweep of optimizers and write 
 	$(BIN)/python -m evalbench +sweep=optimizers
 
 test: $(VENV)/installed  ## install, then run the whole test suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 quick: $(VENV)/installed  ## run the tests that are not marked slow: under a minute on two cores
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 bench: $(VENV)/installed  ## time evalbench and its peers, in twenty minutes; write benchmarks/results.md
 	$(BIN)/python -m benchmarks.engine

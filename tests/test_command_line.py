@@ -128,7 +128,11 @@ def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(
 
 @pytest.mark.slow
 def test_a_sweep_killed_in_the_middle_leaves_no_process_and_ends_with_the_bytes_of_one_that_ran_cell_by_cell(
+<<<<<<< HEAD
     inline: Inline, workspace: Path
+=======
+    cli: Cli, inline: Inline, workspace: Path
+>>>>>>> 8d4da367368dd1f0f11c26e617dc8ba722a6897a
 ) -> None:
     whole, sweep = workspace / "whole", [LOOKS.get(text, text) for text in SWEEP]
     said = inline(*sweep, f"reports={whole}", f"store.url=sqlite:///{whole}/store.sqlite")
@@ -326,7 +330,7 @@ def test_a_cell_that_raises_is_reported_and_tried_again(
         (workspace / "mine" / group / "own.yaml").write_text(f"{text}\n{'batch_size: 16' * (group == 'optimizer')}")
     sweep = [text for text in SWEEP if "width" not in text]
     arguments = ["--config-dir", "mine", *sweep, "optimizer=sgd,own", "model=own"]
-    process = cli(*arguments)
+    process = cli(*arguments, "hydra/launcher=basic")
     assert process.returncode == 1
     assert "FAILED   own, wine: RuntimeError: thirteen features" in process.stdout
     (log,) = {line.split("log: ")[1] for line in process.stdout.splitlines() if "log: " in line and "/3/" in line}
@@ -409,9 +413,8 @@ def test_a_cohort_killed_in_the_middle_is_resumed_bit_for_bit(inline: Inline, wo
     size = ("dataset=wine", "num_seeds=3", "budget.epochs=100")
     arguments = (*size, "tracker=none", "cost.rounds=0", "trainer.checkpoint_minutes=1e-9")
     inline(*arguments, "reports=whole", "store.url=sqlite:///whole.sqlite")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "evalbench", *arguments], cwd=workspace, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "evalbench", *arguments, "hydra/launcher=basic"]
+    process = subprocess.Popen(command, cwd=workspace, stderr=subprocess.DEVNULL)
     checkpoints = workspace / "outputs" / "checkpoints"
     while not list(checkpoints.glob("*.pt")):
         assert process.poll() is None

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 from conftest import Cli, Inline
@@ -100,26 +101,27 @@ def test_the_shells_environment_changes_nothing(
     inline(*arguments, "evaluation.name=here", "store.url=sqlite:///here.sqlite")
     for name, value in SHELL.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MPLCONFIGDIR", matplotlib.get_cachedir())  # else each process lists the machine's fonts anew
     monkeypatch.delenv("HOME")
     process = cli(*arguments, "evaluation.name=there")
     assert (process.returncode, process.stderr) == (0, "")
     here, there = ((workspace / "reports" / name / "results.csv").read_bytes() for name in ("here", "there"))
     assert here == there
+<<<<<<< HEAD
     monkeypatch.setenv("PYTHONOPTIMIZE", "2")  # torch is compiled anew for it, which takes longer than the test
+=======
+>>>>>>> 8d4da367368dd1f0f11c26e617dc8ba722a6897a
     refused = cli("+sweep=optimizers", "dataset=iris", "model.depth=2,0")
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
     assert refused.stderr.startswith("evalbench: model.depth must be a whole number of at least 1, not 0")
     table = str(workspace / "t.csv")
     Path(table).write_text("technique,workload,seed,score\nA,w,0,0.8\nB,w,0,0.75\nA,w,1,0.8\nB,w,1,0.7\n")
-    compared = cli(
-        "compare",
-        table,
-        table,
-        "--baseline",
-        "A",
-    )
+    compared = cli("compare", table, table, "--baseline", "A")
     assert (compared.returncode, compared.stderr) == (0, "")
     assert "ROPE" in compared.stdout
+    monkeypatch.setenv("PYTHONOPTIMIZE", "2")  # only here: large libraries are compiled anew for it, at each start
+    shown = cli("--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
 
 
 def test_variables_of_another_group_are_left_outside(monkeypatch: pytest.MonkeyPatch) -> None:

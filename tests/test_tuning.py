@@ -614,7 +614,7 @@ def test_a_study_that_was_killed_ends_with_the_same_table(
     inline: Inline, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [*ARGUMENTS, "tracker=none", "reports=reports"]
-    command = [sys.executable, "-m", "evalbench", *arguments]
+    command = [sys.executable, "-m", "evalbench", *arguments, "hydra/launcher=basic"]
     whole, cut = workspace / "whole", workspace / "cut"
     for folder in (whole, cut):
         folder.mkdir()

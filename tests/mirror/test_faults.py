@@ -152,7 +152,8 @@ def test_the_offline_files_of_a_sweep_equal_the_store_and_hold_no_key(
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     arguments = ("+sweep=optimizers", "dataset=iris,diabetes", "budget.epochs=3", "model.width=8")
     trackers = ("tracker=[wandb,tensorboard,csv]", "tracker.live=true")
-    process = cli(*arguments, *trackers, "cost.rounds=0", "evaluation.name=optimizers", "evaluation.looks=[2,3]")
+    how = ("evaluation.looks=[2,3]", "hydra/launcher=basic")
+    process = cli(*arguments, *trackers, *how, "cost.rounds=0", "evaluation.name=optimizers")
     assert process.returncode == 0, process.stderr
     assert KEY not in process.stdout + process.stderr
     assert_no_file_holds(workspace, KEY)
