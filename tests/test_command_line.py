@@ -128,11 +128,7 @@ def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(
 
 @pytest.mark.slow
 def test_a_sweep_killed_in_the_middle_leaves_no_process_and_ends_with_the_bytes_of_one_that_ran_cell_by_cell(
-<<<<<<< HEAD
     inline: Inline, workspace: Path
-=======
-    cli: Cli, inline: Inline, workspace: Path
->>>>>>> 8d4da367368dd1f0f11c26e617dc8ba722a6897a
 ) -> None:
     whole, sweep = workspace / "whole", [LOOKS.get(text, text) for text in SWEEP]
     said = inline(*sweep, f"reports={whole}", f"store.url=sqlite:///{whole}/store.sqlite")

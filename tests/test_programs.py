@@ -107,10 +107,6 @@ def test_the_shells_environment_changes_nothing(
     assert (process.returncode, process.stderr) == (0, "")
     here, there = ((workspace / "reports" / name / "results.csv").read_bytes() for name in ("here", "there"))
     assert here == there
-<<<<<<< HEAD
-    monkeypatch.setenv("PYTHONOPTIMIZE", "2")  # torch is compiled anew for it, which takes longer than the test
-=======
->>>>>>> 8d4da367368dd1f0f11c26e617dc8ba722a6897a
     refused = cli("+sweep=optimizers", "dataset=iris", "model.depth=2,0")
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
     assert refused.stderr.startswith("evalbench: model.depth must be a whole number of at least 1, not 0")
