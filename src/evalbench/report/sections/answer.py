@@ -50,7 +50,7 @@ def _scope(findings: Findings) -> str:
     trials = plural(len(findings.folder.results), "trial")
     single = code(next(iter(evaluation.workloads)))
     where = plural(len(evaluation.workloads), "workload") if len(evaluation.workloads) > 1 else single
-    seeds = f"{plural(evaluation.num_seeds, 'seed')} each ({trials})"
+    seeds = f"{_seeds(findings)} each ({trials})"
     if evaluation.factor is None:
         techniques = listed([code(name) for name in evaluation.techniques])
         verb = "was" if len(evaluation.techniques) == 1 else "were"
@@ -64,6 +64,16 @@ def _scope(findings: Findings) -> str:
         return f"{values} of {code(evaluation.factor)} were compared on {where}, {each}."
     given = f"At {budget(findings)} per trial and the settings listed below"
     return f"{given}, {values} of {code(evaluation.factor)} were compared on {where}, {seeds}."
+
+
+def _seeds(findings: Findings) -> str:
+    """Return the seeds of a technique on a workload: `10 seeds`, or `5 to 20 seeds` if some stopped early."""
+    evaluation = findings.evaluation
+    if len(evaluation.looks) < 2:
+        return plural(evaluation.num_seeds, "seed")
+    used = findings.folder.results.groupby(["technique", "workload"])["seed"].nunique()
+    ends = dict.fromkeys([str(used.min()), str(used.max())])
+    return f"{' to '.join(ends)} seeds"
 
 
 def _compared(findings: Findings, overall: Overall) -> str:
