@@ -151,6 +151,12 @@ def harder(page: Page) -> None:
         f"one score per data set, {W} data sets": replace(null, num_workloads=W, looks=(1,), one_score=True)
         for W in (5, 10, 40)
     }
+    cells |= {
+        f"the class on these rows, which differ by 0.5 SD from others, {sets(W)} × 10 seeds": replace(
+            null, num_workloads=W, between=0.5
+        )
+        for W in (1, 2)
+    }
     heads = (
         "design, no difference, ROPE of almost nothing",
         "false claims (≤ 6)",
@@ -290,6 +296,9 @@ def broken(page: Page) -> None:
         "intervals 40 % narrower, 1 data set": run(replace(null, num_workloads=1), 0.6),
         "intervals 40 % narrower, 5 data sets": run(null, 0.6),
         "the same, effects vary by 1 SD around 0": run(varies, 0.6),
+        "redrawn splits taken for fresh rows, 1 data set": run(
+            replace(null, num_workloads=1, rho=REDRAWN), float(np.sqrt(0.1 / (0.1 + REDRAWN)))
+        ),
         "looks that do not divide the error rate, 1 data set": run(
             replace(null, num_workloads=1, looks=STAGES), 1, False
         ),

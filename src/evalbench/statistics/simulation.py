@@ -21,7 +21,7 @@ ROWS_WITH_TIES, ACCURACY = 30, 0.95
 NUMBERS_AT_ONCE = 500_000
 EXACT = 1e-9
 """A true effect this near to a limit lies on it: the sums of the true effects are rounded."""
-NAMED, GENERALIZES, FIRST, ANYTHING = "sets named", "GENERALISES", "first verdict", "either verdict"
+NAMED, GENERALIZES, FIRST, ANYTHING = "sets named", "GENERALIZES", "first verdict", "either verdict"
 CLAIMS = tuple(quality for quality in Quality if quality is not Quality.INCONCLUSIVE)
 
 
