@@ -248,22 +248,17 @@ def _worse_on(d: Matrix, decided: Matrix, rope: float, rho: Floats, level: float
 def _unpaired(
     a: Matrix, b: Matrix, gone: Matrix, before: Matrix, counted: Floats, rope: float, rho: Floats, level: float
 ) -> tuple[float, float, float, Quality]:
-    """Compare independent seeds: over the data sets if there are several, else by Welch's interval."""
+    """Compare independent seeds on the same data sets, by Welch's interval of the mean over them."""
     use = [w for w, counts in zip(a.workloads, counted, strict=True) if counts] or list(a.workloads)
-    if len(use) > 1:
-        new, old, lost, won = (np.array([[m.column(w).mean() for w in use]]) for m in (a, b, gone, before))
-        means = new - old
-        evidence = Evidence(means, np.zeros_like(means), np.ones_like(means), lost=lost, won=won)
-        return _first(decide(evidence, Rule(rope, level, by_set=True)))
-    x, y = a.column(use[0]), b.column(use[0])
-    mean = float(x.mean() - y.mean())
-    if min(x.size, y.size) < 2:
+    x, y, failed, failed_before = ([m.column(w) for w in use] for m in (a, b, gone, before))
+    mean = float(np.mean([new.mean() - old.mean() for new, old in zip(x, y, strict=True)]))
+    if min(column.size for column in (*x, *y)) < 2:
         return mean, math.nan, math.nan, Quality.INCONCLUSIVE
-    low, high, low_tost, high_tost = welch_intervals(x, y, level, float(rho[a.workloads.index(use[0])]))
-    failed, failed_before = gone.column(use[0]), before.column(use[0])
-    alike = math.isclose(failed.mean(), failed_before.mean())
+    low, high, low_tost, high_tost = welch_intervals(x, y, level, [float(rho[a.workloads.index(w)]) for w in use])
+    alike = all(math.isclose(f.mean(), g.mean()) for f, g in zip(failed, failed_before, strict=True))
     by_score = QUALITIES.index(quality(low, high, low_tost, high_tost, rope, alike))
-    chosen = after_failures(by_score, failed.sum(), failed.size, failed_before.sum(), failed_before.size)
+    after, past = np.concatenate(failed), np.concatenate(failed_before)
+    chosen = after_failures(by_score, after.sum(), after.size, past.sum(), past.size)
     return mean, low, high, QUALITIES[int(chosen)]
 
 

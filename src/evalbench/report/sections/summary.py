@@ -16,11 +16,8 @@ from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 def text(findings: JudgedFindings) -> str:
     """Return the summary."""
     todo, scope, sure = summary(findings)
-    rope = findings.common.size(findings.judged.design.rope)
-    wide = (
-        f" Mind the ROPE: ±{rope} is more than a tenth of the metric's span." if findings.evaluation.rope_wide else ""
-    )
-    return f"- **What to do:** {'; '.join(todo)}.{wide}\n- **On what it holds:** {scope}.\n- **How sure:** {sure}"
+    todo_line = f"- **What to do:** {'; '.join(todo)}.{_wide(findings)}"
+    return f"{todo_line}\n- **On what it holds:** {scope}.\n- **How sure:** {sure}"
 
 
 def summary(findings: JudgedFindings) -> tuple[list[str], str, str]:
@@ -30,6 +27,13 @@ def summary(findings: JudgedFindings) -> tuple[list[str], str, str]:
     unjudged = [name for name in order(findings) if name not in verdicts and name != findings.judged.baseline]
     todo = [_todo(findings, verdict) for verdict in known] + [f"{code(name)} cannot be judged" for name in unjudged]
     return todo, _scope(findings), " ".join(_sure(findings, known))
+
+
+def _wide(findings: JudgedFindings) -> str:
+    """Flag a ROPE that hides differences which matter, although it was confirmed."""
+    rope = findings.common.size(findings.judged.design.rope)
+    wide = f" Flagged: differences within ±{rope} (the ROPE) count as none, which is over a tenth of the span."
+    return wide if findings.evaluation.rope_wide else ""
 
 
 def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
