@@ -101,9 +101,7 @@ def test_a_key_of_the_command_line_counts_more_than_the_files_other_key() -> Non
     assert looks(dict(both), "num_seeds") == (7,)
     assert looks(dict(both), "evaluation.looks") == (3, 9)
     for overrides in ((), KEYS):
-        with pytest.raises(
-            ConfigError, match=r"^num_seeds must be left out beside evaluation\.looks.*, not 7: give one"
-        ):
+        with pytest.raises(ConfigError, match=r"^num_seeds must be left out beside evaluation\.looks, not 7: give one"):
             looks(dict(both), *overrides)
     assert compose_config("evaluation.looks=[2,4]").num_seeds == 4
 

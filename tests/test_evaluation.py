@@ -200,6 +200,15 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
                 Plan.of([cell_of(*common, f"optimizer={name}", altered) for name in ("sgd", "adam")]), store
             )
 
+    before = {key: value for key, value in store.design("small").items() if key not in ("looks", "judged_before")}
+    store.link("small", {**before, "pilot_seeds": 2}, plan.links())  # version 0.1.0 let a third seed be added
+    check_trainable(plan, store)
+    link(plan, store, "evalbench")
+    report = conclude(plan, store).report
+    assert report is not None
+    assert report.findings.evaluation.judged_before is None  # not known
+    assert "The seeds from 2 on were added after a look that was not declared." in report.markdown
+
 
 @pytest.mark.slow
 def test_two_processes_that_end_together_write_one_after_the_other(

@@ -23,8 +23,9 @@ def read_looks(top: Reader, evaluation: Reader, overrides: Mapping[str, str]) ->
         given["evaluation.looks"] = _looks(evaluation.rest.pop("looks"))
     chosen = {key: looks for key, looks in given.items() if key in overrides} or given
     if len(chosen) > 1:
-        rule = "must be left out beside evaluation.looks: it is one look at that number of seeds"
-        raise ConfigError("num_seeds", rule, given["num_seeds"][0], "give one of them")
+        (num_seeds,) = given["num_seeds"]
+        remedy = f"give one of them; num_seeds={num_seeds} is one look"
+        raise ConfigError("num_seeds", "must be left out beside evaluation.looks", num_seeds, remedy)
     return next(iter(chosen.values()), (NUM_SEEDS,))
 
 

@@ -87,8 +87,8 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     evaluation, task = top.section("evaluation"), read_task(top.section("task"))
     looks = read_looks(top, evaluation, overrides)
     if len(looks) > 1 and search is not None and search.num_studies > 1:
-        rule = "must be one look if the search is repeated: studies repeat there, not seeds"
-        raise ConfigError("evaluation.looks", rule, list(looks), "give num_seeds=N instead")
+        rule, remedy = "must be one look if the search is repeated", f"studies repeat there: give num_seeds={looks[-1]}"
+        raise ConfigError("evaluation.looks", rule, list(looks), remedy)
     config = Config(
         **_trainer(top.section("trainer")),
         dataset=dataset.component(),

@@ -144,8 +144,8 @@ def _check_looks(plan: Plan) -> None:
         values = [list(looks) if several else looks[0] for looks in declared]
         raise ConfigError(key, "must be the same in all cells", ", ".join(map(str, values)), "give one value")
     if len(plan.looks) > 1 and plan.factor is None:
-        rule = "must be left out if nothing is compared: no verdict could end the seeds of a technique"
-        raise ConfigError("evaluation.looks", rule, list(plan.looks), f"give num_seeds={plan.looks[-1]} instead")
+        remedy = f"there is no verdict that could end the seeds early: give num_seeds={plan.looks[-1]}"
+        raise ConfigError("evaluation.looks", "must be left out if nothing is compared", list(plan.looks), remedy)
 
 
 def _check_techniques(plan: Plan) -> None:

@@ -130,11 +130,16 @@ def run_sweep(
     except InputError as error:
         refuse(error)
 
+    launched = 0
+
     def train(plan: Plan, numbers: Sequence[int]) -> list[Exception | None]:
-        cells = {tuple(with_seeds(jobs[n], plan.jobs[n].config.num_seeds)): plan.jobs[n] for n in numbers}
-        _planned.update(cells)
+        nonlocal launched
+        first, launched = launched, launched + len(numbers)  # each job of each look has a folder of its own
+        cells = [plan.jobs[number] for number in numbers]
+        overrides = [with_seeds(jobs[n], cell.config.num_seeds) for n, cell in zip(numbers, cells, strict=True)]
+        _planned.update(zip(map(tuple, overrides), cells, strict=True))
         try:
-            return processes.errors(launcher.launch([list(job) for job in cells], initial_job_idx=0))
+            return processes.errors(launcher.launch(overrides, initial_job_idx=first))
         finally:
             _planned.clear()
 

@@ -66,10 +66,11 @@ def text(looks: LooksTaken) -> str:
     rows = [
         [str(look.number), str(look.num_seeds), f"{look.num_trials:,}", decisions(look, code)] for look in looks.looks
     ]
-    said = f"{plural(looks.num_looks, 'look')} were declared; a technique that is decided gets no more seeds"
-    saved = "" if looks.interim else f", which {saving(looks)}"
-    heading = f"## Looks\n\n{said}{saved}. {numbers_of('looks')}"
-    return heading + "\n\n" + markdown(["look", "seeds", "trials so far", "decided"], rows, 3)
+    said = f"{plural(looks.num_looks, 'look')} were declared, each with the same share of the error rate."
+    rule = "A technique that is decided, or that more seeds cannot decide, gets no more seeds."
+    saved = "" if looks.interim else f" Together the looks {saving(looks)}."
+    heading = f"## Looks\n\n{said} {rule}{saved} {numbers_of('looks')}"
+    return heading + "\n\n" + markdown(["look", "seeds", "trials so far", "decided"], rows, 4)
 
 
 def numbers(looks: LooksTaken) -> pd.DataFrame:
