@@ -54,6 +54,7 @@ class Change:
             return "got better"
         return {
             Quality.EQUIVALENT: "practically the same",
+            Quality.MIXED: "better on some data sets, worse on others",
             Quality.BETTER: "slightly better",
             Quality.WORSE: "slightly worse",
         }.get(self.quality, "within noise")
