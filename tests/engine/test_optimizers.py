@@ -9,8 +9,9 @@ from torch import Tensor, nn, optim
 from conftest import compose_config
 from evalbench.config import Component
 from evalbench.engine import kernels
+from evalbench.engine.gradients import clip_per_member
 from evalbench.engine.instances import scheduled
-from evalbench.engine.optimizers import ELEMENTWISE, CohortOptimizer, build, clip_per_member
+from evalbench.engine.optimizers import ELEMENTWISE, CohortOptimizer, build
 from evalbench.errors import ConfigError
 
 C = 3
