@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -14,12 +15,14 @@ from evalbench.engine.graphs import Run
 class RecordedGraph(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Record the operations of a step with the tensors that they read and write, and repeat them on these tensors.
 
-    As in a CUDA graph, a number from Python keeps the value of the recording, and nothing has happened after it.
+    As in a CUDA graph, a number from Python keeps the value of the recording, nothing has happened after it, and only
+    memory that the step itself allocates stays: all else must be kept alive by others.
     """
 
     def __init__(self, step: Run) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._calls: list[tuple[Any, Any, Any, Any]] = []
+        self._made: set[int] = set()  # the memory that the step itself allocated
         self._overwritten: list[tuple[Tensor, Tensor]] = []
         with torch.no_grad(), self:
             step()
@@ -36,16 +39,42 @@ class RecordedGraph(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if argument.alias_info is not None and argument.alias_info.is_write:
                 self._overwritten += [(tensor, tensor.clone()) for tensor in _tensors(value)]
         result = operation(*args, **(kwargs or {}))
-        call = (operation, args, kwargs or {}, result)
-        self._calls.append(tree_map_only(Tensor, Tensor.detach, call))  # with the shapes that they have now
+        given = {_address(tensor) for tensor in _tensors((args, kwargs))}
+        self._made |= {_address(tensor) for tensor in _tensors(result)} - given
+        self._calls.append(tree_map_only(Tensor, self._held, (operation, args, kwargs or {}, result)))
         return result
+
+    def _held(self, tensor: Tensor) -> "Tensor | Outside":
+        """Return a tensor of the step's own with the shape that it has now, or a reference to another one."""
+        return tensor.detach() if _address(tensor) in self._made else Outside(tensor)
 
     def replay(self) -> None:
         """Run all operations again."""
-        for operation, args, kwargs, recorded in self._calls:
+        for call in self._calls:
+            operation, args, kwargs, recorded = tree_map_only(Outside, Outside.tensor, call)
             for old, new in zip(_tensors(recorded), _tensors(operation(*args, **kwargs)), strict=True):
                 if old.data_ptr() != new.data_ptr():
                     old.copy_(new)
+
+
+class Outside:
+    """Refer to a tensor from outside of a graph, without keeping it alive."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._memory = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+        self._layout = (tensor.storage_offset(), tensor.shape, tensor.stride())
+        self._dtype = tensor.dtype
+
+    def tensor(self) -> Tensor:
+        """Return the tensor; raise `RuntimeError` if its memory has been freed."""
+        memory = torch.UntypedStorage._new_with_weak_ptr(self._memory.cdata)
+        if memory is None:
+            raise RuntimeError("the graph reads memory that has been freed")
+        return torch.empty(0, dtype=self._dtype, device=memory.device).set_(memory, *self._layout)
+
+
+def _address(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

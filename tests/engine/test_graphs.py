@@ -15,7 +15,7 @@ from evalbench.engine.cohort import Cohort
 from evalbench.engine.graphs import TIMED, WARM_UP, CudaDevice, Run
 from evalbench.engine.halving import Halving
 from evalbench.trial import Entrant, State, TrialResult
-from recorded_graphs import RecordingDevice
+from recorded_graphs import RecordedGraph, RecordingDevice
 
 MODEL = ("~model.depth", "~model.width")
 NETWORK = {
@@ -215,6 +215,45 @@ def test_a_resumed_cohort_ends_with_the_same_bits(case: str, tmp_path: Path) -> 
     whole = train(cell, eager, cell.entrants(0, 1, 2))
     assert resumed(cell, lambda _: device, tmp_path / "x.pt") == whole
     assert device.captured > 2
+
+
+LENGTHS = ([1] * 12, [2, 9, 1], [8, 4], [WARM_UP + 2 * TIMED, 3], [12])
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_every_step_is_taken_once_however_many_a_chunk_has(lengths: list[int]) -> None:
+    """The steps that are watched, timed and captured are steps of the training, and none is taken past a chunk."""
+    cell = cell_of("optimizer=bgd", "schedule=cosine", "budget.epochs=20", *NETWORK["mlp"])
+    losses = []
+    for device in (None, RecordingDevice()):
+        cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1))
+        cohort.replay.device = device
+        rows = torch.cat(list(cohort.batches.chunks(0, sum(lengths), 1)))
+        first_steps = [sum(lengths[:index]) for index in range(len(lengths))]
+        with torch.no_grad():
+            chunks = zip(torch.split(rows, lengths), first_steps, strict=True)
+            losses.append(torch.cat([cohort.train_chunk(chunk, first) for chunk, first in chunks]))
+    assert device is not None
+    assert (device.captured, device.replayed) == (1, sum(lengths) - WARM_UP - TIMED)
+    assert torch.equal(*losses)
+
+
+def test_a_recorded_graph_keeps_only_its_own_memory_and_checks_each_index() -> None:
+    table, index, picked = torch.arange(3.0), torch.tensor([1]), torch.zeros(1)
+
+    def graph_of(table: torch.Tensor) -> RecordedGraph:
+        return RecordedGraph(lambda: picked.copy_(table.index_select(0, index) * 2))
+
+    graph = graph_of(table)
+    index.fill_(2)
+    graph.replay()
+    assert picked.tolist() == [4]
+    index.fill_(3)
+    with pytest.raises(IndexError):
+        graph.replay()
+    del table
+    with pytest.raises(RuntimeError, match="memory that has been freed"):
+        graph.replay()
 
 
 # ── captured on a CUDA device ─────────────────────────────────────────────────────────────────────────────────────────
