@@ -15,7 +15,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -57,6 +57,8 @@ class CudaDevice:
     They may, because they are replayed one at a time and no result outlives a replay unless a reference keeps it.
     """
 
+    _failed: ClassVar[list[torch.cuda.CUDAGraph]] = []  # torch's allocator goes on asking them
+
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
@@ -69,6 +71,8 @@ class CudaDevice:
         except BaseException:
             torch.cuda.set_stream(stream)  # torch stays on the stream of a capture that fails at its end,
             self._pool = torch.cuda.graph_pool_handle()  # and goes on allocating in its pool
+            graph.reset()  # ends the capture of random numbers
+            self._failed.append(graph)
             raise
         replay: Run = graph.replay
         return replay
