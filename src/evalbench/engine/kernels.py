@@ -9,6 +9,7 @@ uses its `step`.
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -32,10 +33,28 @@ def flags(optimizer_class: Any, component: Component, parameters: Mapping[str, T
         return {}
     known = inspect.signature(optimizer_class).parameters
     values = list(parameters.values())
-    real = all(torch.is_floating_point(value) and not value.is_complex() for value in values)
+    fused = fused and "fused" in known and "maximize" not in given
+    kinds = {(value.device, value.dtype) for value in values}
     on_cuda = all(value.device.type == "cuda" for value in values)
-    chosen = {"fused": fused and real and "maximize" not in given, "capturable": on_cuda}
+    chosen = {
+        "fused": fused and all(_has_fused_kernel(optimizer_class, device, dtype) for device, dtype in kinds),
+        "capturable": on_cuda,
+    }
     return {name: True for name, wanted in chosen.items() if wanted and name in known}
+
+
+@cache
+def _has_fused_kernel(optimizer_class: Any, device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether torch takes a fused step of a parameter on this device; Adagrad has no kernel on CUDA."""
+    parameter = torch.zeros(1, device=device, dtype=dtype, requires_grad=True)
+    parameter.grad = torch.zeros_like(parameter)
+    try:
+        optimizer_class([parameter], fused=True).step()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:
+        return False
+    return True
 
 
 def why_not_captured(optimizer_class: Any, component: Component) -> str | None:
