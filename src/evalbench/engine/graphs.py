@@ -15,7 +15,9 @@ import logging
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ClassVar, Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -52,28 +54,31 @@ class Device(Protocol):
 
 
 class CudaDevice:
-    """Capture steps on the current CUDA device; all graphs of a cohort share one pool of memory.
+    """Capture steps on the current CUDA device; the graphs of a cohort share a pool of memory.
 
     They may, because they are replayed one at a time and no result outlives a replay unless a reference keeps it.
     """
 
-    _failed: ClassVar[list[torch.cuda.CUDAGraph]] = []  # torch's allocator goes on asking them
+    _failed: ClassVar[list[torch.cuda.CUDAGraph]] = []  # torch's allocator of pinned memory goes on asking them
 
     def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+        self._graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
 
     def capture(self, step: Run) -> Run:
         """Return the replay of a new graph of the step."""
         graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        living = next(iter(self._graphs), None)  # torch refuses the pool of graphs that are all gone
+        pool = torch.cuda.graph_pool_handle() if living is None else living.pool()
         try:
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
                 step()
         except BaseException:
-            torch.cuda.set_stream(stream)  # torch stays on the stream of a capture that fails at its end,
-            self._pool = torch.cuda.graph_pool_handle()  # and goes on allocating in its pool
-            graph.reset()  # ends the capture of random numbers
+            torch.cuda.set_stream(stream)  # torch stays on the stream of a capture that fails at its end
+            graph.reset()
             self._failed.append(graph)
+            _end_capture(pool)
             raise
+        self._graphs.add(graph)
         replay: Run = graph.replay
         return replay
 
@@ -96,6 +101,19 @@ class CudaDevice:
             finally:
                 torch.cuda.set_sync_debug_mode(before)
         return any("called a synchronizing CUDA operation" in str(warning.message) for warning in caught)
+
+
+def _end_capture(pool: tuple[int, int]) -> None:
+    """End what torch leaves open if a capture fails at its end.
+
+    Until then memory that is freed is not returned to the device, and torch's generator refuses to draw.
+    """
+    device = torch.cuda.current_device()
+    with suppress(RuntimeError):  # torch has ended the capture, and released its pool
+        torch._C._cuda_endAllocateToPool(device, pool)
+        torch._C._cuda_releasePool(device, pool)
+    with torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode="thread_local"):
+        torch.zeros(1, device="cuda")  # the end of a good capture frees the generator
 
 
 def device_of(device: torch.device) -> Device | None:
