@@ -76,6 +76,7 @@ class CudaDevice:
             torch.cuda.set_stream(stream)  # torch stays on the stream of a capture that fails at its end
             graph.reset()
             self._failed.append(graph)
+            self._graphs.clear()  # torch goes on recording into the pool of a capture that fails at its end
             _end_capture(pool)
             raise
         self._graphs.add(graph)
