@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick bench check format clean postgresql help
+.PHONY: demo test quick bench gpu check format clean postgresql help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,10 @@ bench: $(VENV)/installed  ## time evalbench and its peers, in twenty minutes; wr
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.trackers
 	$(BIN)/python -m benchmarks.search
+
+gpu: $(VENV)/installed  ## run the tests that need a CUDA device, and time it; write benchmarks/results-gpu.md
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m benchmarks.graphs
 
 check: $(VENV)/installed  ## check formatting, lint and types, and run all tests
 	$(BIN)/ruff format --check .

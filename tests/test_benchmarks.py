@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import engine, search, table
+from benchmarks import engine, graphs, search, table
 from benchmarks.work import Work
 
 
@@ -42,3 +42,16 @@ def test_the_search_is_compared_on_the_same_candidates() -> None:
     table = search.measure(4, 2, ("dataset=wine", "budget.epochs=2"))
     assert "| evalbench, 4 candidates × 2 seeds | 8 |" in table
     assert table.count("one Lightning fit per trial") == 2
+
+
+def test_the_page_of_replayed_steps_says_which_goals_are_reached() -> None:
+    times = graphs.StepTimes("cnn", 64, {"direct": [6e-3, 12e-3, 9e-3], "replayed": [1e-3, 2e-3, 3e-3]})
+    busy = graphs.busy_share([(10, 12), (11, 12), (11, 13), (18, 20)])
+    assert busy == 0.5
+    fit = graphs.FitTimes(64, "direct", 1.5, 0.02, busy)
+    page = graphs.page("a device", [times], [fit])
+    assert "| cnn | 64 | 9000 | 2000 |  |  | 6.00 |" in page
+    assert "Goal for cnn, 64 members: 5 times as fast. It was reached." in page
+    assert "| 64 | direct | 1.50 | 20.0 | 50% | 50% |" in page
+    slow = graphs.StepTimes("transformer", 64, {"direct": [1.0], "replayed": [1.0]})
+    assert "Goal for transformer, 64 members: 1.8 times as fast. It was not reached." in graphs.page("", [slow], [])

@@ -27,7 +27,7 @@ def step_keys(seeds: Tensor, first_step: int, num_steps: int) -> Tensor:
 
 def stream(keys: Tensor, user: str) -> Tensor:
     """Return the keys `(...)` of a user's own stream, such as a part of a technique; networks draw from the keys."""
-    low = _mix((keys & MASK) ^ _mix(torch.tensor(crc32(user.encode()), device=keys.device)))
+    low = _mix((keys & MASK) ^ _mix(torch.full((), crc32(user.encode()), device=keys.device)))
     return (keys >> 32) << 32 | low
 
 

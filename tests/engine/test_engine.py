@@ -201,7 +201,7 @@ def test_cohorts_that_do_not_fit_are_split_and_give_the_same_results(
 ) -> None:
     cell = make_cell(*SMALL, f"trainer.checkpoint_folder={tmp_path}")
     cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0))
-    needed = memory.member_bytes(cohort)
+    needed = memory.member_bytes(cohort, torch.device("cpu"))
     assert needed > memory.STATE_COPIES * cohort.state_bytes
     monkeypatch.setattr(memory, "available_bytes", lambda _: int(2.5 * needed / memory.SHARE))
     parts = list(training.train_all(cell.config, cell.dataset, cell.entrants(*range(5)), "cell"))

@@ -9,8 +9,9 @@ from torch import Tensor, nn, optim
 from conftest import compose_config
 from evalbench.config import Component
 from evalbench.engine import kernels
+from evalbench.engine.gradients import clip_per_member
 from evalbench.engine.instances import scheduled
-from evalbench.engine.optimizers import ELEMENTWISE, CohortOptimizer, build, clip_per_member
+from evalbench.engine.optimizers import ELEMENTWISE, CohortOptimizer, build
 from evalbench.errors import ConfigError
 
 C = 3
@@ -183,3 +184,16 @@ def test_others_follow_the_schedule_of_their_own_member() -> None:
     optimizer.schedule(1)
     first, second = (instance.param_groups[0]["lr"] for instance in optimizer.optimizers[-2:])
     assert second == pytest.approx(10 * first)
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Adagrad"])
+def test_a_fused_kernel_is_chosen_where_torch_has_one(name: str) -> None:
+    component = Component("optimizer", f"torch.optim.{name}", {"lr": 0.1})
+    cases = {"float32": True, "bfloat16": True, "complex64": False}
+    for dtype, has_one in cases.items():
+        parameters = {"weight": torch.zeros(2, 3, dtype=getattr(torch, dtype))}
+        assert kernels.flags(getattr(optim, name), component, parameters, fused=True) == (
+            {"fused": True} if has_one else {}
+        )
+    parameters = {"weight": torch.zeros(2, 3, device="meta")}
+    assert kernels.flags(getattr(optim, name), component, parameters, fused=True) == {}

@@ -1,6 +1,5 @@
 """A part that changes batches: what its line in `ON_BATCH` gives it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from evalbench.parts.hooks import BatchHook
 
 
 class Noise(BatchHook):
-    def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         return inputs + draws.normal(keys, inputs.shape[2:]), targets
 
 
@@ -39,13 +38,14 @@ def cohort(*seeds: int) -> Cohort:
 def test_its_noise_is_of_its_own_stream_of_each_trial_and_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = cohort(0, 1)
     rows = next(plain.batches.chunks(0, 2, 2))
-    clean, weighted, keys = plain._batch(rows, 0)
+    keys = plain._keys(0, 2)
+    clean, weighted = plain._batch(rows, keys)
     add_to(monkeypatch, "model", Noise())
     noisy, alone = cohort(0, 1), cohort(1)
-    inputs, targets, _ = noisy._batch(rows, 0)
+    inputs, targets = noisy._batch(rows, keys)
     torch.testing.assert_close(inputs - clean, draws.normal(draws.stream(keys, "model"), inputs.shape[2:]))
     assert torch.equal(targets, weighted)
-    assert torch.equal(alone._batch(rows[1:, 1:], 1)[0], inputs[1:, 1:])
+    assert torch.equal(alone._batch(rows[1:, 1:], alone._keys(1, 1))[0], inputs[1:, 1:])
     assert all(each.optimizer.can_be_saved for each in (noisy, plain))  # made now, with the weights to validate
     assert all(map(np.array_equal, noisy.validation_predictions(), plain.validation_predictions()))
 

@@ -6,7 +6,6 @@ into a graph of plain tensor operations. Each step replays the graph and so cost
 Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `K` outputs, `N` rows of the data set.
 """
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -18,16 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 
 from evalbench import draws
-from evalbench.engine import gradients, guard, instances, optimizers, python_state, state
+from evalbench.engine import gradients, graphs, guard, instances, optimizers, python_state, state
 from evalbench.engine.batches import Batches, Loader
 from evalbench.engine.data import Data, pick
-from evalbench.engine.members import Member, Recipe
+from evalbench.engine.members import Member, Recipe, Tally
 from evalbench.engine.networks import build_all
 from evalbench.engine.state import Held, HeldStack, Stack, num_bytes
 from evalbench.engine.validation import Validation
 from evalbench.workloads import Dataset, Split
-
-log = logging.getLogger(__name__)
 
 CHUNK_NUMBERS = 2**20
 """Numbers gathered for a chunk of steps: small enough to stay near the processor."""
@@ -51,7 +48,7 @@ class Cohort(pl.LightningModule):
     """
 
     noise_seeds: Tensor  # (C,)
-    _loss_sums: Tensor  # (slots,), float64
+    _slots: Tensor  # (slots,), `member_indices` on the device
 
     def __init__(
         self,
@@ -88,7 +85,9 @@ class Cohort(pl.LightningModule):
         self._loss = recipe.loss if isinstance(recipe.loss, nn.Module) else None  # so that its tensors move along
         self._validation = Validation(dataset, self.data)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
-        self.register_buffer("_loss_sums", torch.zeros(len(splits), dtype=torch.float64), persistent=False)
+        self.register_buffer("_slots", torch.arange(len(splits)), persistent=False)
+        self._tally = Tally(len(splits))
+        self.replay = graphs.Replay(self._compute, self._keys)
         self._best = Held()
         self._best_python: dict[int, python_state.Values] = {}
         self._optimizer: optimizers.CohortOptimizer | optimizers.SplitOptimizer | None = None
@@ -103,15 +102,19 @@ class Cohort(pl.LightningModule):
     def _example(self, step: int) -> guard.Example:
         """Return the batch of an early step, or its part for one pass."""
         rows = next(self.batches.chunks(step, step + 1, 1))[..., : self.recipe.microbatch_size]
-        return guard.Example(*(values[0] for values in self._batch(rows, step)))
+        keys = self._keys(step, 1)
+        return guard.Example(*(values[0] for values in (*self._batch(rows, keys), keys)))
 
-    def _batch(self, rows: Tensor, first_step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return inputs `(S, C, B, D)` and targets to train on, and noise keys `(S, C)`, for rows `(S, C, B)`."""
-        inputs, targets = self.data.gather(rows, self.member_indices)
-        keys = draws.step_keys(pick(self.noise_seeds, self.member_indices), first_step, len(rows))
+    def _keys(self, first_step: int, num_steps: int) -> Tensor:
+        """Return the noise keys `(S, C)` of some steps."""
+        return draws.step_keys(pick(self.noise_seeds, self._slots), first_step, num_steps)
+
+    def _batch(self, rows: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs `(S, C, B, D)` and targets to train on, for rows `(S, C, B)` and noise keys `(S, C)`."""
+        inputs, targets = self.data.gather(rows, self._slots)
         for name, hook in self._on_batch.items():
-            inputs, targets = hook(inputs, targets, draws.stream(keys, name), self.member_indices)
-        return inputs, targets, keys
+            inputs, targets = hook(inputs, targets, draws.stream(keys, name), self._slots)
+        return inputs, targets
 
     @property
     def why_one_by_one(self) -> str | None:
@@ -139,6 +142,7 @@ class Cohort(pl.LightningModule):
         self._steps.move(function)
         if self._optimizer is not None:
             self._optimizer.move(function, self._held.trained)
+        self.replay.move(self._slots.device)
         return self
 
     # ── training ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -185,22 +189,32 @@ class Cohort(pl.LightningModule):
         """Take S optimizer steps for every member; `rows` is `(S, C, B)`."""
         if batch_idx == 0:
             self._step = self.interval_steps(self.interval)[0]
-            self._loss_sums = torch.zeros(len(self.member_indices), device=self.device, dtype=torch.float64)
-        step_losses = self.train_chunk(rows, self._step)
-        self._note_divergence(step_losses)
-        self._step += len(step_losses)
-        self._loss_sums += step_losses.sum(0) * rows.shape[2]
+            self._tally.begin(len(self.member_indices))
+        self._tally.note(self.train_chunk(rows, self._step), self._step, rows.shape[2])
+        self._step += len(rows)
+
+    @property
+    def _is_replayed(self) -> bool:
+        """Return whether steps run on static tensors, so that a CUDA graph can repeat them."""
+        if self.replay.device is None or self.why_one_by_one is not None or self._ranks > 1:
+            return False
+        return not self.optimizer.calls.closure
 
     def train_chunk(self, rows: Tensor, first_step: int) -> Tensor:
         """Take S optimizer steps for every member on rows `(S, C, B)`; return the losses `(S, C)` in float64."""
+        self.optimizer.switch(training=True)
         with self.recipe.numbers():
-            return self._train_chunk(rows, first_step)
+            most = self.steps_in_chunk()
+            if self._is_replayed:
+                return self.replay.take(rows, first_step, most, self.optimizer)
+            keys = self._keys(first_step, len(rows))  # of more steps than `most` if their replay was given up
+            parts = [slice(start, start + most) for start in range(0, len(rows), most)]
+            return torch.cat([self._train_chunk(rows[p], keys[p], first_step + p.start) for p in parts])
 
-    def _train_chunk(self, rows: Tensor, first_step: int) -> Tensor:
+    def _train_chunk(self, rows: Tensor, keys: Tensor, first_step: int) -> Tensor:
         optimizer, stack = self.optimizer, self._held.stack
-        optimizer.switch(training=True)
         chunk_losses = []
-        batch = (values.unbind() for values in self._batch(rows, first_step))
+        batch = (values.unbind() for values in (*self._batch(rows, keys), keys))
         for step, (step_inputs, step_targets, key) in enumerate(zip(*batch, strict=True)):
             optimizer.schedule(first_step + step)
             if optimizer.calls.closure:
@@ -210,6 +224,11 @@ class Cohort(pl.LightningModule):
                 optimizer.step(named, without, key)
             chunk_losses.append(loss)
         return torch.stack(chunk_losses).double()
+
+    def _compute(self, rows: Tensor, keys: Tensor) -> optimizers.Computed:
+        """Return the gradients of a step on rows `(C, B)` with noise keys `(C,)`."""
+        inputs, targets = self._batch(rows[None], keys[None])
+        return self._gradients(self._held.stack, inputs[0], targets[0], keys)
 
     def _step_with_closures(self, stack: Stack, inputs: Tensor, targets: Tensor, key: Tensor) -> Tensor:
         """Let each member's optimizer request gradients itself, of the same batch with the same noise each time."""
@@ -231,18 +250,6 @@ class Cohort(pl.LightningModule):
             named = hook(named)
         return named, loss, without
 
-    def _note_divergence(self, step_losses: Tensor) -> None:
-        """End members whose loss is not finite; the other members go on. `step_losses` is `(S, C)`."""
-        diverged = ~torch.isfinite(step_losses)
-        if not diverged.any():
-            return
-        first_diverged = diverged.int().argmax(0)
-        for slot in diverged.any(0).nonzero().flatten().tolist():
-            member = self.members[self.member_indices[slot]]
-            if not member.ended:
-                member.diverged_step = self._step + int(first_diverged[slot]) + 1
-                member.ended = True
-
     # ── validation, test ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @torch.no_grad()
@@ -250,12 +257,13 @@ class Cohort(pl.LightningModule):
         """Validate every member; keep its state if the validation is its best so far."""
         start, stop = self.interval_steps(self.interval)
         num_examples = self.batches.examples(stop) - self.batches.examples(start)
+        self._tally.end_diverged([self.members[index] for index in self.member_indices])
         self.optimizer.switch(training=False)
         with self.trainer.precision_plugin.val_step_context():
             rows = pick(self.data.validation_rows, self.member_indices)
             outputs = self._evaluate(self._held.stack, rows)  # (C, rows, K)
         validated = self._validation(outputs, rows, self.member_indices)
-        train_losses = (self._loss_sums / num_examples).tolist()
+        train_losses = (self._tally.sums / num_examples).tolist()
         improved = []
         for slot, member_index in enumerate(self.member_indices):
             member = self.members[member_index]
@@ -293,6 +301,8 @@ class Cohort(pl.LightningModule):
         self.batches = self.batches.keep(keep)
         self.optimizer.keep(keep, self._held.trained)
         self.member_indices = [self.member_indices[slot] for slot in keep]
+        self._slots = torch.tensor(self.member_indices, device=self._slots.device)
+        self.replay.forget()
 
     @torch.no_grad()
     def test_predictions(self) -> Iterator[NDArray[np.float64]]:
@@ -309,7 +319,7 @@ class Cohort(pl.LightningModule):
         yield from self._predict(self.data.validation_rows)
 
     def _predict(self, rows: Tensor) -> Iterator[NDArray[np.float64]]:
-        self._check_shared()
+        state.check_unchanged(self.shared_tensors, self._checksums)
         self._steps.set_python_state(self._best_python)
         for member_index, outputs in enumerate(self._evaluate(self._best_stack(), rows)):
             predictions = self.data.unscaled(self.task.predict(outputs)[None], [member_index])[0]
@@ -324,12 +334,6 @@ class Cohort(pl.LightningModule):
     def shared_tensors(self) -> dict[str, Tensor]:
         """The tensors that all members share, by name: one copy, which nothing changes."""
         return self._held.stack.shared
-
-    def _check_shared(self) -> None:
-        """Raise `RuntimeError` if a network that trains alone has written into a shared tensor."""
-        for name, value in self._held.stack.shared.items():
-            if self._checksums and state.fingerprint(value) != self._checksums[name]:
-                raise RuntimeError(f"the network changed {name}, which does not train, after the checked first steps")
 
     def _evaluate(self, stack: Stack, rows: Tensor) -> Tensor:
         """Return the outputs `(C, rows, K)` of members for rows `(C, rows)`."""
@@ -360,7 +364,7 @@ class Cohort(pl.LightningModule):
     def trace_memory(self) -> tuple[int, int]:
         """Return the peak bytes of a step and of a validation pass; nothing is learned."""
         rows = next(self.batches.chunks(0, 1, 1))
-        inputs, targets, _ = (values[0] for values in self._batch(rows, 0))
+        inputs, targets = (values[0] for values in self._batch(rows, self._keys(0, 1)))
         max_rows = min(self.recipe.microbatch_size or rows.shape[2], rows.shape[2])
         validation_rows = self.data.validation_rows[None, :, : self._rows_in_pass()]
         validation_inputs = self.data.gather(validation_rows, self.member_indices)[0][0]
@@ -426,13 +430,14 @@ class Cohort(pl.LightningModule):
         self._steps.set_python_state(snapshot["python"])
         self._best_python = snapshot["best_python"]
         self.optimizer.load_state(snapshot["optimizer"])
+        self.replay.forget()
 
     # ── data ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def steps_in_chunk(self) -> int:
         """Return the maximal number of steps S of a chunk."""
-        numbers = len(self.member_indices) * self.batches.batch_size * self.data.inputs.shape[1]
-        return max(1, CHUNK_NUMBERS // numbers)
+        rows = len(self.member_indices) * self.batches.batch_size
+        return max(1, CHUNK_NUMBERS // (rows if self._is_replayed else rows * self.data.inputs.shape[1]))
 
     def _rows_in_pass(self) -> int:
         """Return the maximal number of rows of one member in a forward pass without learning."""

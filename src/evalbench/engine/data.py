@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from evalbench.workloads import Dataset, Split, fit_scaling
 
+Indices = Sequence[int] | Tensor
+"""Member indices; a tensor `(C,)` on the device can be used without a wait."""
+
 
 class Data(nn.Module):
     """Hold one copy of the data set, with each member's split and scaling."""
@@ -42,7 +45,7 @@ class Data(nn.Module):
     def _hold(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
 
-    def gather(self, rows: Tensor, member_indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def gather(self, rows: Tensor, member_indices: Indices) -> tuple[Tensor, Tensor]:
         """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)` of C members.
 
         Tokens are not scaled. The targets of language are `(S, C, B, D)`.
@@ -55,7 +58,7 @@ class Data(nn.Module):
             inputs.nan_to_num_(nan=0.0)
         return inputs, self.targets_of(rows, member_indices)
 
-    def targets_of(self, rows: Tensor, member_indices: Sequence[int]) -> Tensor:
+    def targets_of(self, rows: Tensor, member_indices: Indices) -> Tensor:
         """Return the targets, scaled for regression, in the shape of `rows`, whose last axes are `(C, B)`.
 
         Language adds an axis of positions.
@@ -74,6 +77,8 @@ class Data(nn.Module):
         return predictions * std + mean
 
 
-def pick(values: Tensor, member_indices: Sequence[int]) -> Tensor:
+def pick(values: Tensor, member_indices: Indices) -> Tensor:
     """Return the rows of some members from a tensor with a row per member."""
-    return values if len(member_indices) == len(values) else values[list(member_indices)]
+    if len(member_indices) == len(values):
+        return values
+    return values[member_indices if isinstance(member_indices, Tensor) else list(member_indices)]

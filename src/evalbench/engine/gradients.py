@@ -1,6 +1,7 @@
 """The gradient of a batch as a weighted sum over its parts: micro-batches, and slices on other ranks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -57,3 +58,13 @@ def _without_on_all_ranks(without: optimizers.Without, count: int, device: torch
     counts = flags.int()
     torch.distributed.all_reduce(counts, torch.distributed.ReduceOp.MIN)
     return {name: frozenset(row.nonzero().flatten().tolist()) for name, row in zip(without, counts, strict=True)}
+
+
+def clip_per_member(gradients: Mapping[str, Tensor], max_norm: float) -> dict[str, Tensor]:
+    """Scale each member's gradients down to a norm of at most `max_norm`, as `torch.nn.utils.clip_grad_norm_` does."""
+    parts = [torch.view_as_real(value) if value.is_complex() else value for value in gradients.values()]
+    wide = reduce(torch.promote_types, (part.dtype for part in parts), torch.float32)
+    squares = [part.flatten(1).to(wide).square().sum(1) for part in parts]
+    norm = torch.stack(squares).sum(0).sqrt()  # (C,)
+    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    return {name: g * scale.view(-1, *[1] * (g.ndim - 1)).to(g.real.dtype) for name, g in gradients.items()}

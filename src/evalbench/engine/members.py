@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evalbench.config import Component, OptimizerConfig
 from evalbench.engine.halving import Halving
@@ -81,6 +81,38 @@ class Member:
         if self.diverged_step is not None or self.best_round is None:
             return float("-inf")
         return -self.val_losses[self.best_round] if by_loss else sign * self.val_scores[self.best_round]
+
+
+class Tally(nn.Module):
+    """Add up the losses of a validation interval on the device, and note when a loss was not finite.
+
+    Nothing is read from the device before the interval ends.
+    """
+
+    sums: Tensor  # (C,), float64, of examples
+    diverged: Tensor  # (C,), the first step, counted from 1, after which a loss was not finite; 0 for none
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        for name, dtype in (("sums", torch.float64), ("diverged", torch.int64)):
+            self.register_buffer(name, torch.zeros(count, dtype=dtype), persistent=False)
+
+    def begin(self, count: int) -> None:
+        """Begin an interval of a number of members."""
+        self.sums, self.diverged = self.sums.new_zeros(count), self.diverged.new_zeros(count)
+
+    def note(self, losses: Tensor, first_step: int, rows: int) -> None:
+        """Note a chunk's losses `(S, C)`, each the mean of a number of rows."""
+        self.sums += losses.sum(0) * rows
+        infinite = ~torch.isfinite(losses)
+        is_first = infinite.any(0) & (self.diverged == 0)
+        self.diverged = torch.where(is_first, infinite.int().argmax(0) + first_step + 1, self.diverged)
+
+    def end_diverged(self, members: Sequence[Member]) -> None:
+        """End the members whose loss was not finite in this interval."""
+        for member, step in zip(members, self.diverged.tolist(), strict=True):
+            if step and not member.ended:
+                member.diverged_step, member.ended = step, True
 
 
 @dataclass(frozen=True)

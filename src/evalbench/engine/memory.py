@@ -29,13 +29,14 @@ def available_bytes(device: torch.device) -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def member_bytes(cohort: Cohort) -> int:
-    """Return the bytes that a member needs while it trains, measured on a cohort of one member.
+def member_bytes(cohort: Cohort, device: torch.device) -> int:
+    """Return the bytes that a member needs while it trains on a device, measured on a cohort of one member.
 
-    They are the copies of its state plus the larger peak of a traced step and a validation pass.
+    They are the copies of its state plus the larger peak of a traced step and a validation pass. On CUDA they are both
+    peaks, because the graph of a step keeps its memory.
     """
     step, forward = cohort.trace_memory()
-    return STATE_COPIES * cohort.state_bytes + max(step, forward)
+    return STATE_COPIES * cohort.state_bytes + (step + forward if device.type == "cuda" else max(step, forward))
 
 
 def split(entrants: Sequence[T], max_members: int) -> list[list[T]]:

@@ -3,9 +3,7 @@
 Shapes: every stacked parameter and gradient is `(C, *shape)`.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import torch
@@ -81,10 +79,9 @@ class CohortOptimizer:
         alone = alone or uneven(tables)
         self._component = component
         self._members = [dict(member) for member in members] if members else [{} for _ in range(len(first))]
-        # fused updates do not take parameters without a gradient
-        fused = not alone and _has_fused(optimizer_class, component, parameters)
-        self._fused = {"fused": True} if fused else {}
-        self._direct = kernels.update_maker(optimizer_class) if self._fused and first.device.type == "cpu" else None
+        self._flags = kernels.flags(optimizer_class, component, parameters, fused=not alone)
+        direct = "fused" in self._flags and first.device.type == "cpu"
+        self._direct = kernels.update_maker(optimizer_class) if direct else None
         keys = {key for settings in self._members for key in settings}
         differing = {key for key in keys if any(own.get(key) != self._members[0].get(key) for own in self._members)}
         by_rate = differing == {"lr"} and optimizer_class in LINEAR_IN_LR and self._direct is None
@@ -110,17 +107,18 @@ class CohortOptimizer:
             for slot, settings in enumerate(self._members):
                 views = {name: nn.Parameter(stacked.data[slot]) for name, stacked in parameters.items()}
                 self._views.append(list(views.values()))
-                self.optimizers.append(make(component, views, settings, self._fused))
+                self.optimizers.append(make(component, views, settings, self._flags))
         self._go_on_with(parameters)
 
     def _share(self, parameters: Mapping[str, nn.Parameter]) -> None:
         settings = {**self._members[0], **({} if self._rates is None else {"lr": 1.0})}
-        self.optimizers = [make(self._component, parameters, settings, self._fused)]
+        self.optimizers = [make(self._component, parameters, settings, self._flags)]
 
     def _go_on_with(self, parameters: Mapping[str, nn.Parameter]) -> None:
         """Step these stacked parameters from now on; let the views point to them."""
         self.parameters = parameters
         self._updates: list[kernels.Update] = []  # one per instance, once it has made its state
+        self._static_rates: Tensor | None = None  # (R,), the learning rates of the groups if a graph sets them
         self._last: list[Tensor] = []  # the last gradients: freeing and allocating large memory costs page faults
         for slot, views in enumerate(self._views):
             for view, stacked in zip(views, parameters.values(), strict=True):
@@ -139,6 +137,38 @@ class CohortOptimizer:
         if self._rates is not None:
             self._rates = torch.tensor([row[0]["lr"] for row in rows], dtype=torch.float64).to(self._rates)
             self.optimizers[0].param_groups[0]["lr"] = 1.0
+
+    @property
+    def why_not_captured(self) -> str | None:
+        """The reason why a CUDA graph cannot hold the step, which may then change only in its learning rates."""
+        changing = {key for table in self._tables or () for values in table[0] for key in values}
+        if not changing <= {"lr", "lr_factor"}:
+            return f"the schedule changes {', '.join(sorted(changing - {'lr', 'lr_factor'}))}"
+        return kernels.why_not_captured(located(self._component), self._component)
+
+    def rates(self, first_step: int, num_steps: int) -> Tensor | None:
+        """Return the scheduled learning rates of a chunk, `(S, R)` on the device; None without a schedule."""
+        if self._tables is None:
+            return None
+        tables = self._tables if self._rates is not None else self._tables[: len(self.optimizers)]
+        steps = range(first_step, first_step + num_steps)
+        rates = [[group["lr"] for table in tables for group in table[step]] for step in steps]
+        device = next(iter(self.parameters.values())).device
+        dtype = torch.float64 if device.type == "cpu" else torch.float32  # fused updates on CUDA take no other
+        dtype = dtype if self._rates is None else self._rates.dtype
+        return torch.tensor(rates, dtype=dtype).to(device, non_blocking=True)
+
+    def set_rates(self, rates: Tensor) -> None:
+        """Set the learning rates `(R,)` of a step by operations on the device alone; see `rates`."""
+        if self._rates is not None:
+            self._rates.copy_(rates)
+            return
+        if self._static_rates is None:
+            self._static_rates = torch.empty_like(rates)
+        self._static_rates.copy_(rates)
+        groups = (group for optimizer in self.optimizers for group in optimizer.param_groups)
+        for group, rate in zip(groups, self._static_rates, strict=True):
+            group["lr"] = rate
 
     def switch(self, training: bool) -> None:
         """Switch instances that have modes to stepping, or to the evaluation of their parameters."""
@@ -357,6 +387,18 @@ class SplitOptimizer:
                     base = group.setdefault("base_lr", group["lr"])
                     group["lr"] = base * factors[step]
 
+    @property
+    def why_not_captured(self) -> str:
+        """The reason why a CUDA graph cannot hold the step."""
+        return "two optimizers share the parameters"
+
+    def rates(self, first_step: int, num_steps: int) -> None:
+        """Return None: no graph sets the learning rates."""
+
+    def set_rates(self, rates: Tensor) -> None:
+        """Never called: no graph sets the learning rates."""
+        raise NotImplementedError
+
     def switch(self, training: bool) -> None:
         """Switch the instances that have modes; see `CohortOptimizer.switch`."""
         for part in self._parts:
@@ -405,22 +447,3 @@ def build(
     if config.others is None:
         return CohortOptimizer(config.component, parameters, members, alone, tables)
     return SplitOptimizer(config, parameters, members, alone, tables)
-
-
-def clip_per_member(gradients: Mapping[str, Tensor], max_norm: float) -> dict[str, Tensor]:
-    """Scale each member's gradients down to a norm of at most `max_norm`, as `torch.nn.utils.clip_grad_norm_` does."""
-    parts = [torch.view_as_real(value) if value.is_complex() else value for value in gradients.values()]
-    wide = reduce(torch.promote_types, (part.dtype for part in parts), torch.float32)
-    squares = [part.flatten(1).to(wide).square().sum(1) for part in parts]
-    norm = torch.stack(squares).sum(0).sqrt()  # (C,)
-    scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-    return {name: g * scale.view(-1, *[1] * (g.ndim - 1)).to(g.real.dtype) for name, g in gradients.items()}
-
-
-def _has_fused(optimizer_class: Any, component: Component, parameters: Mapping[str, Tensor]) -> bool:
-    """Return whether fused updates apply: 2.5 times faster on the CPU, floating point only, no implementation flag."""
-    flags = (calls.FLAGS | {"maximize"}) & component.arguments.keys()
-    has_fused = optimizer_class in calls.OF_TORCH and "fused" in inspect.signature(optimizer_class).parameters
-    return (
-        has_fused and not flags and all(torch.is_floating_point(p) and not p.is_complex() for p in parameters.values())
-    )

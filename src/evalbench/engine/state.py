@@ -166,6 +166,13 @@ def fingerprint(value: Tensor) -> int:
     return zlib.crc32(raw.numpy().tobytes(), value.numel())
 
 
+def check_unchanged(shared: Mapping[str, Tensor], checksums: Mapping[str, int]) -> None:
+    """Raise `RuntimeError` if a network that trains alone has written into a shared tensor with a checksum."""
+    for name, value in shared.items():
+        if checksums and fingerprint(value) != checksums[name]:
+            raise RuntimeError(f"the network changed {name}, which does not train, after the checked first steps")
+
+
 def _dense(value: Tensor) -> Tensor:
     return value if value.layout is torch.strided else value.to_dense()
 

@@ -122,8 +122,8 @@ class Steps:
                 self.give_up(reason_of(error))
                 return self.one_by_one(stack, inputs, targets, keys, row)  # raises the model's own errors
             self._programs[inputs.shape] = program
-        parts = stack.parts
-        gradients, carried, loss = program(*parts, inputs, targets, keys, torch.tensor(row, device=inputs.device))
+        first_row = torch.full((), row, device=inputs.device)  # needs no copy to the device, unlike torch.tensor
+        gradients, carried, loss = program(*stack.parts, inputs, targets, keys, first_row)
         return Pass(gradients, carried, loss)
 
     def _trace(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor) -> tracing.Program:

@@ -20,7 +20,7 @@ from torch import nn
 
 from evalbench import models, ranks, weights
 from evalbench.config import Config
-from evalbench.engine import checkpoints, counting, memory, optimizers
+from evalbench.engine import checkpoints, counting, gradients, memory
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort, UnfitSnapshotError
 from evalbench.engine.halving import Halving
@@ -172,7 +172,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         TrainingLoss(config.loss, dataset.kind).to(dtype),
         validation_steps,
         batch_hooks(config, dataset, splits, dtype),
-        [] if clip_norm is None else [partial(optimizers.clip_per_member, max_norm=clip_norm)],
+        [] if clip_norm is None else [partial(gradients.clip_per_member, max_norm=clip_norm)],
         config.schedule,
         config.budget.patience,
         config.microbatch_size,
@@ -214,7 +214,7 @@ def _max_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) 
     estimate = memory.STATE_COPIES * cohort.state_bytes + 1000 * rows * dataset.inputs.shape[1]
     if estimate * count < free / 20:
         return count
-    return max(1, int(free / memory.member_bytes(cohort)))
+    return max(1, int(free / memory.member_bytes(cohort, device)))
 
 
 def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[Split]) -> list[TrialResult]:

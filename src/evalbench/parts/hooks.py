@@ -7,7 +7,7 @@ Shapes: `C` members, `S` steps in a block, `B` rows, `D` features.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
@@ -19,8 +19,8 @@ class BatchHook(nn.Module, ABC):
     """A change of the batches of a block of steps, in training only; its buffers follow the cohort to its device."""
 
     @abstractmethod
-    def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return inputs `(S, C, B, D)` and targets `(S, C, B)`, given the noise keys `(S, C)` of these members.
+    def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs `(S, C, B, D)` and targets `(S, C, B)`, given noise keys `(S, C)` and member indices `(C,)`.
 
         The keys are of a stream of the part's own: `draws.normal(keys, inputs.shape[2:])`.
         """

@@ -136,9 +136,9 @@ class ClassWeights(BatchHook):
         table = np.stack([balanced(dataset.targets[split.train], len(dataset.classes)) for split in splits])
         self.register_buffer("weights", torch.tensor(table, dtype=dtype), persistent=False)
 
-    def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         """Return the inputs, and targets `(S, C, B, 2)`: classes and weights."""
-        index = torch.tensor(list(members), device=targets.device).view(-1, *[1] * (targets.ndim - 2))
+        index = members.view(-1, *[1] * (targets.ndim - 2))
         weights = self.weights[index, targets]
         return inputs, torch.stack([targets.to(weights.dtype), weights], dim=-1)
 
