@@ -32,7 +32,7 @@ def changed_code(plan: Plan, store: Store) -> dict[str, int]:
     changes: Counter[str] = Counter()
     known: dict[str, list[Mapping[str, Any]]] = {}
     for cell in plan.cells:
-        missing = store.missing(list(cell.specs)) if cell.code else []
+        missing = store.missing(list(cell.trials)) if cell.code else []
         if not missing:
             continue
         if cell.workload not in known:

@@ -74,7 +74,7 @@ def advice(noise: NoiseFindings) -> list[str]:
         share = "" if main is None else f" ({share_text(main)})"
         key = (budget.baseline is not None, main.sources if main else ())
         leading.setdefault(key, []).append(f"{code(name(budget))} on {code(budget.workload)}{share}")
-    return [_sentence(*key, names) for key, names in leading.items()]
+    return [_sentence(*key, names) for key, names in sorted(leading.items(), key=lambda item: not item[0][1])]
 
 
 def _sentence(paired: bool, sources: tuple[str, ...], names: list[str]) -> str:
