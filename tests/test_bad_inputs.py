@@ -270,7 +270,7 @@ a=b=c
 'num_seeds={'
 num_seeds=(
 "num_seeds='"
-+num_seeds=3
++seed=3
 ++=3
 a b
 --nothing

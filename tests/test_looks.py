@@ -12,7 +12,7 @@ from rich.console import Console
 import evalbench
 from conftest import compose_config
 from evalbench.api import Evaluation
-from evalbench.errors import ConfigError
+from evalbench.errors import ConfigError, JobLostError
 from evalbench.evaluation.checks import check_trainable
 from evalbench.evaluation.conclude import Outcome
 from evalbench.evaluation.looks import reached
@@ -151,6 +151,24 @@ def test_a_run_killed_anywhere_goes_on_to_the_same_bytes(workspace: Path, plante
     )
     with pytest.raises(ConfigError, match=refusal):
         check_trainable(Plan.of(others), store)
+
+
+@pytest.mark.slow
+def test_a_technique_that_failed_keeps_its_seeds_until_it_works(workspace: Path) -> None:
+    write_own(workspace)
+    rates = (BASELINE, f"optimizer.lr={PLANTED['first']}")
+    plan = Plan.of([compose_config(*OWN, rate, f"reports={workspace}") for rate in rates])
+    store = Store(plan.config.store_url)
+
+    def lose_the_second(plan: Plan, jobs: Sequence[int]) -> Sequence[Exception | None]:
+        return [*train_here(store)(plan, jobs[:1]), JobLostError("it died")]
+
+    failed = run(reached(plan, store), store, lose_the_second, "a command")
+    assert failed.plan.seeds == {"0.03": 5, "0.001": 5}
+    (line,) = printed(failed)
+    assert line.endswith(": 0.001 cannot be judged")
+    (line,) = printed(run(reached(plan, store), store, train_here(store), "a command"))
+    assert line.endswith(": 0.001 is worse by more than the ROPE (decided)")
 
 
 def test_looks_without_a_verdict_are_refused(workspace: Path) -> None:

@@ -56,7 +56,7 @@ def run(
             while True:
                 link(plan, store, command)
                 _train_missing(plan, store, train, mirrors)
-                if max(plan.seeds.values()) == plan.looks[-1]:
+                if min(plan.seeds.values()) == plan.looks[-1]:
                     break
                 with stage("judging the trials so far"):
                     outcome = look(plan, store)

@@ -11,13 +11,17 @@ from evalbench.statistics.judging import Verdict
 
 @dataclass(frozen=True)
 class LookTaken:
-    """One look; `stopped` and `open` are the verdicts on the candidates that ended there, and that went on."""
+    """One look; `stopped` and `open` are the verdicts on the candidates that ended there, and that went on.
+
+    `unjudged` are candidates without a verdict, since they failed: their last seeds are those of this look.
+    """
 
     number: int  # from 1
     num_seeds: int
     num_trials: int  # so far
     stopped: tuple[Verdict, ...]
     open: tuple[Verdict, ...]
+    unjudged: tuple[str, ...]
     next_seeds: int | None  # of the next look; None at the last one
 
 
@@ -50,6 +54,7 @@ def looks_taken(findings: Findings) -> LooksTaken | None:
     seeds = {technique: folder.num_seeds(technique) for technique in findings.evaluation.techniques}
     counts = {technique: _count_trials(folder, technique, declared[-1]) for technique in seeds}
     verdicts = compared.judged.verdicts
+    unjudged = seeds.keys() - {compared.judged.baseline, *(v.challenger for v in verdicts)}
     looks = []
     for index, num_seeds in enumerate(declared[: declared.index(max(seeds.values())) + 1]):
         ended = {v.challenger for v in verdicts if v.looks.stopped is not None and v.looks.index <= index}
@@ -60,6 +65,7 @@ def looks_taken(findings: Findings) -> LooksTaken | None:
                 sum(_count_trials(folder, technique, num_seeds) for technique in seeds),
                 tuple(v for v in verdicts if v.challenger in ended and v.looks.index == index),
                 tuple(v for v in verdicts if v.challenger not in ended),
+                tuple(name for name, last in seeds.items() if name in unjudged and last == num_seeds),
                 declared[index + 1] if index + 1 < len(declared) else None,
             )
         )

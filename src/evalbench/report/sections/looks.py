@@ -30,11 +30,12 @@ WORDS = {
 def decisions(look: LookTaken, name: Callable[[str], str] = str) -> str:
     """Say what a look decided: `bgd is worse (decided); adam is open, next look at 10 seeds`."""
     said = [f"{name(v.challenger)} {WORDS[str(v.quality)]} ({v.looks.stopped})" for v in look.stopped]
+    said += [f"{name(technique)} cannot be judged" for technique in look.unjudged]
     if look.open and look.next_seeds is not None:
         said.append(f"{_are_open(look.open, name)}, next look at {plural(look.next_seeds, 'seed')}")
     elif look.open:
         said += [f"{name(v.challenger)} {WORDS[str(v.quality)]} (last look)" for v in look.open]
-    return "; ".join(said) or "no technique could be judged"
+    return "; ".join(said)
 
 
 def saving(looks: LooksTaken) -> str:
