@@ -49,6 +49,13 @@ def test_many_signs_are_drawn_from_the_generator() -> None:
     assert p == pytest.approx(float(stats.ttest_1samp(d, 0).pvalue), abs=0.02)
 
 
+def test_thousands_of_items_are_drawn_by_their_sizes() -> None:
+    d = np.repeat([1.0, 0.0, -1.0], [560, 3000, 440])
+    exact = stats.binomtest(560, 1000).pvalue  # of the items that differ, as in McNemar's test
+    assert sign_flip(d, np.random.default_rng(0)) == pytest.approx(exact, abs=1e-4)
+    assert smallest_attainable(5000) == 0.0
+
+
 def test_differences_that_are_rounding_are_ties() -> None:
     assert wilcoxon([0.3 - 0.1 - 0.2, 0.0]) == 1.0
     assert sign_flip([0.1 + 0.2 - 0.3] * 5) == 1.0

@@ -102,4 +102,4 @@ def resolution(sd: float, count: int, alpha: float, rho: float = 0.0) -> Resolut
     worth = max(2, math.floor(1 / (1 / count + rho))) if count else 0
     detectable = detectable_effect(worth, alpha=alpha) * sd if count > 1 and sd > 0 else math.nan
     finest = float(stats.norm.ppf(1 - alpha / 2)) * sd * math.sqrt(rho)
-    return Resolution(2.0 / 2.0**count if count else 1.0, detectable, finest)
+    return Resolution(2.0 ** (1 - count) if count else 1.0, detectable, finest)

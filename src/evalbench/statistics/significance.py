@@ -12,6 +12,7 @@ from scipy import stats
 
 from evalbench.statistics.intervals import ROUNDING, Floats
 
+MOST_DRAWS_AT_ONCE = 2**24  # numbers: those of thousands of differences, such as test items, would need gigabytes
 EXACT_SIGNS = 16  # up to 2^16 sign vectors are enumerated; beyond, the same number is drawn
 
 
@@ -46,16 +47,22 @@ def sign_flip(differences: npt.ArrayLike, generator: np.random.Generator | None 
     if n <= EXACT_SIGNS:
         # The sign of the first difference may stay: the other half of the vectors are mirror images.
         signs = 1.0 - 2.0 * ((np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1)
-        extra = 0
-    elif generator is None:
+        return _as_far(signs @ d, d) / len(signs)
+    if generator is None:
         raise ValueError(f"{n} differences have too many signs to enumerate: give a generator")
-    else:
-        signs = 1.0 - 2.0 * generator.integers(0, 2, (2**EXACT_SIGNS, n))
-        extra = 1
-    sums = np.abs(signs @ d)
-    observed = abs(float(d.sum()))
-    hits = int((sums >= observed * (1 - 1e-9)).sum())
-    return (hits + extra) / (len(signs) + extra)
+    # Of c differences of one size, the number that keeps its sign is binomial.
+    sizes, counts = np.unique(np.abs(d[d != 0]), return_counts=True)
+    draws, hits = 2**EXACT_SIGNS, 1
+    part = min(draws, max(1, MOST_DRAWS_AT_ONCE // sizes.size))
+    for first in range(0, draws, part):
+        kept = generator.binomial(counts, 0.5, (min(part, draws - first), sizes.size))
+        hits += _as_far((2.0 * kept - counts) @ sizes, d)
+    return float(hits / (draws + 1))
+
+
+def _as_far(sums: Floats, differences: Floats) -> int:
+    """Return the number of sums that are at least as far from zero as the observed one."""
+    return int((np.abs(sums) >= abs(float(differences.sum())) * (1 - 1e-9)).sum())
 
 
 def stratified_flip(differences: Floats, generator: np.random.Generator) -> tuple[float, float]:
@@ -139,7 +146,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 def smallest_attainable(count: int) -> float:
     """Return the smallest two-sided p that a paired exact test can give with n pairs: `2 / 2^n`, and 1 for none."""
-    return 2.0 / 2.0**count if count else 1.0
+    return 2.0 ** (1 - count) if count else 1.0
 
 
 def failure_rates(failed_a: int, count_a: int, failed_b: int, count_b: int) -> float:
