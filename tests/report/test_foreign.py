@@ -518,6 +518,7 @@ def test_the_report_says_what_a_row_is(tmp_path: Path) -> None:
     for unit, words in (
         ([], "does not say what its rows repeat (`--unit`): the intervals hold for these rows only"),
         (["--unit", "fold", "--folds", "5"], "A row is a fold of cross-validation: 0.25 is added to 1/n for the rows"),
+        (["--unit", "item"], "(8 items each)"),
         (["--unit", "seed"], "A row is a seed, with the same test rows for all seeds: the intervals hold for these"),
         (["--unit", "split"], "but num_train and num_test are not given: the intervals hold for these rows only"),
     ):
@@ -561,6 +562,8 @@ def test_a_wide_rope_is_flagged_and_an_unknown_span_is_named(tmp_path: Path) -> 
         return found.evaluation.rope_wide, named
 
     assert declared(metric="accuracy", rope=0.5, confirm_rope=True) == (True, False)
+    said = Report(find(load_table(file, Options("sgd", "accuracy", rope=0.5, confirm_rope=True)))).markdown
+    assert "Mind the ROPE: ±50.00 is more than a tenth of the metric's span." in said
     assert declared(metric="accuracy", rope=0.1) == (False, False)
     assert declared(rope=0.5) == (False, True)  # scores between 0 and 1 say nothing about the possible ones
     assert declared(rope=0.5, span=(0.0, 10.0)) == (False, False)

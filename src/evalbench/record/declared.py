@@ -170,6 +170,13 @@ class Declaration:
         return int(self.tuning["num_studies"]) if self.tuning is not None and self.searched else 1
 
     @property
+    def repeated(self) -> tuple[str, str]:
+        """Return the noun of what repeats, and its plural: `seed` and `seeds`, unless studies or other units repeat."""
+        if self.num_studies > 1:
+            return "study", "studies"
+        return self.unit or "seed", f"{self.unit or 'seed'}s"
+
+    @property
     def tuning_parity(self) -> bool:
         """Return whether all techniques were tuned with the same budget, or none was tuned."""
         return self.tuning is None or bool(self.tuning.get("parity", True))

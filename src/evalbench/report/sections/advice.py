@@ -26,9 +26,8 @@ def scope(findings: JudgedFindings, verdict: Verdict) -> str:
     """Return what a first verdict is about: `new rows of these 5 data sets (10 seeds each)`."""
     number = "one score each"
     if not findings.one_score:
-        one, many = ("study", "studies") if findings.evaluation.num_studies > 1 else ("seed", "seeds")
         each = " each" if len(findings.data_sets) > 1 else ""
-        number = f"{plural(verdict.num_pairs, one, many)}{each}"
+        number = f"{plural(verdict.num_pairs, *findings.evaluation.repeated)}{each}"
     return f"{rows_of(findings)}{where_words(findings)} ({number})"
 
 
@@ -239,7 +238,8 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
     if step.what == "look":
         return f"Next: the look at {step.count} seeds."
     if step.what == "pairs":
-        return f"Next: at least {plural(step.count, 'seed')} on each, the fewest for a verdict."
+        number = plural(step.count, *findings.evaluation.repeated)
+        return f"Next: at least {number} on each, the fewest for a verdict."
     if step.what == "seeds":
         by_study = findings.evaluation.num_studies > 1
         number = plural(step.count, "study", "studies") if by_study else plural(step.count, "seed")

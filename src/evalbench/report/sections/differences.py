@@ -36,7 +36,7 @@ def how_differences(findings: Findings) -> str:
         + (", seed and setting of the other factors" if evaluation.factors else " and seed")
         + f"; {_better_side(findings)} for the first of the two."
         + averaged
-        + f" The interval is a t interval over {'studies' if evaluation.num_studies > 1 else 'seeds'}"
+        + f" The interval is a t interval over {evaluation.repeated[1]}"
         + (
             f", widened because {_why_widened(findings)};"
             " it is the one to decide by. *These rows only* leaves the widening out and says nothing about new rows."

@@ -37,7 +37,7 @@ def table(findings: JudgedFindings) -> str:
     headers = [
         "rank", "technique", "recommendation",
         f"effect ({plain(findings.common.difference)}) [{_level(findings)} CI]", "wins", "cost ratio", *WORK,
-        "other data sets", "data sets", "seeds",
+        "other data sets", "data sets", findings.evaluation.repeated[1] if findings.evaluation.unit else "seeds",
     ]  # fmt: skip
     known = [
         index
