@@ -563,7 +563,7 @@ def test_a_wide_rope_is_flagged_and_an_unknown_span_is_named(tmp_path: Path) -> 
 
     assert declared(metric="accuracy", rope=0.5, confirm_rope=True) == (True, False)
     said = Report(find(load_table(file, Options("sgd", "accuracy", rope=0.5, confirm_rope=True)))).markdown
-    assert "Flagged: differences within ±50.00 (the ROPE) count as none, which is over a tenth of the span." in said
+    assert "Mind the ROPE: ±50.00 is more than a tenth of the metric's span." in said
     assert declared(metric="accuracy", rope=0.1) == (False, False)
     assert declared(rope=0.5) == (False, True)  # scores between 0 and 1 say nothing about the possible ones
     assert declared(rope=0.5, span=(0.0, 10.0)) == (False, False)

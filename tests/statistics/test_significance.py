@@ -1,4 +1,5 @@
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -54,6 +55,13 @@ def test_thousands_of_items_are_drawn_by_their_sizes() -> None:
     exact = stats.binomtest(560, 1000).pvalue  # of the items that differ, as in McNemar's test
     assert sign_flip(d, np.random.default_rng(0)) == pytest.approx(exact, abs=1e-4)
     assert smallest_attainable(5000) == 0.0
+
+
+@pytest.mark.parametrize("zeros", ["zsplit", "wilcox"])
+def test_wilcoxon_with_ties_is_the_permutation_test_of_scipy(zeros: Literal["zsplit", "wilcox"]) -> None:
+    d = np.round(np.random.default_rng(3).normal(0.4, 1, 9)) / 10
+    assert {0.0, 0.1} <= set(d)
+    assert wilcoxon(d, zeros) == pytest.approx(float(stats.wilcoxon(d, zero_method=zeros).pvalue))
 
 
 def test_differences_that_are_rounding_are_ties() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
 from evalbench.errors import TableError
 from evalbench.record.repetitions import UNITS
 from evalbench.tasks.metric import find
@@ -36,7 +38,8 @@ class Options:
         """Refuse values that contradict each other.
 
         Raises:
-            TableError: the unit is unknown, folds go with no unit, or the span is no interval or one too many.
+            TableError: the unit is unknown, folds go with no unit, the span is no interval or one too many, or a target
+                is no number.
         """
         if self.unit is not None and self.unit not in UNITS:
             raise TableError(
@@ -48,10 +51,17 @@ class Options:
             raise TableError(f"folds must be a number from 2 on beside the unit fold, not {given}")
         if self.span is not None:
             _check_span(self.metric, self.span)
+        for workload, target in self.targets.items():
+            if not _is_number(target):
+                raise TableError(f"the target of {workload} must be a number, not {target!r}: for example 0.95")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.floating) and math.isfinite(value)
 
 
 def _check_span(metric: str, span: tuple[float, float]) -> None:
-    if not (all(map(math.isfinite, span)) and span[0] < span[1]):
+    if not (len(span) == 2 and all(map(_is_number, span)) and span[0] < span[1]):
         raise TableError(f"span must be two numbers, the smaller first, not {span}: for example --span=0,100")
     known = find(metric)
     if known is not None and known.span is not None:

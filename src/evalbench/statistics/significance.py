@@ -13,6 +13,7 @@ from scipy import stats
 from evalbench.statistics.intervals import ROUNDING, Floats
 
 MOST_DRAWS_AT_ONCE = 2**24  # numbers: those of thousands of differences, such as test items, would need gigabytes
+EXACT_RANKS = 13  # up to 2^13 sign vectors of ranks are enumerated, with or without ties
 EXACT_SIGNS = 16  # up to 2^16 sign vectors are enumerated; beyond, the same number is drawn
 
 
@@ -93,14 +94,20 @@ def wilcoxon(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "z
     """Return the two-sided p of Wilcoxon's signed rank test on differences of shape (n,), rounded to 10 decimals.
 
     `zeros`: `zsplit` shares the ranks of zero differences between the two sides (Demšar); `wilcox` drops them. Exact
-    for n ≤ 50 without ties; 1 if all differences are zero.
+    for n ≤ 13, and for n ≤ 50 without ties; 1 if all differences are zero.
 
     Source: Wilcoxon, Biometrics Bulletin 1 (1945); Demšar, JMLR 7 (2006), section 3.1.3.
     """
     d = _differences(differences)
     if not d.any():
         return 1.0
-    return float(stats.wilcoxon(d, zero_method=zeros, method="auto").pvalue)
+    d = d[d != 0] if zeros == "wilcox" else d
+    if d.size > EXACT_RANKS:
+        return float(stats.wilcoxon(d, zero_method=zeros, method="auto").pvalue)
+    ranks, there = stats.rankdata(np.abs(d)), d != 0
+    sums = ((np.arange(2 ** int(there.sum()))[:, None] >> np.arange(there.sum())) & 1) @ ranks[there]
+    positive = float(ranks[d > 0].sum())
+    return min(1.0, 2 * min(float((sums <= positive + 1e-9).mean()), float((sums >= positive - 1e-9).mean())))
 
 
 def signed_rank_sums(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "zsplit") -> tuple[float, float]:
