@@ -32,7 +32,7 @@ def summary(findings: JudgedFindings) -> tuple[list[str], str, str]:
 def _wide(findings: JudgedFindings) -> str:
     """Flag a ROPE that hides differences which matter, although it was confirmed."""
     rope = findings.common.size(findings.judged.design.rope)
-    wide = f" Flagged: differences within ±{rope} (the ROPE) count as none, which is over a tenth of the span."
+    wide = f" Mind the ROPE: ±{rope} is more than a tenth of the metric's span."
     return wide if findings.evaluation.rope_wide else ""
 
 
