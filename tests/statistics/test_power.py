@@ -13,6 +13,7 @@ def test_smallest_detectable_effect() -> None:
     known = (3.264043552819638, 1.6819970833232674, 0.9960019107624178, 0.6604416544380312, 0.5292357045238948)
     assert [detectable_effect(n) for n in (3, 5, 10, 20, 30)] == pytest.approx(known, rel=1e-4)
     assert math.isnan(detectable_effect(1))
+    assert detectable_effect(100_000) == pytest.approx(2.8016 / math.sqrt(100_000), rel=1e-4)  # as of a normal test
 
 
 def half_interval(sds: list[float], rho: float, n: int, level: float) -> float:

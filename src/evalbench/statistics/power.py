@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from scipy.optimize import brentq
 from statsmodels.stats.power import TTestPower
 
 from evalbench.statistics.decisions import FEWEST_FREEDOM
@@ -22,7 +23,17 @@ def detectable_effect(count: int, power: float = 0.8, alpha: float = 0.05) -> fl
     """Return the smallest `dz = δ / σ_d` that a two-sided paired t test of n pairs finds; nan for n < 2."""
     if count < 2:
         return math.nan
-    return float(TTestPower().solve_power(effect_size=None, nobs=count, alpha=alpha, power=power))
+    normal = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / math.sqrt(count)
+
+    def beyond(dz: float) -> float:
+        reached = float(TTestPower().power(dz, count, alpha))
+        return (1.0 if math.isnan(reached) else reached) - power  # far above, SciPy's noncentral t is nan
+
+    largest = normal
+    while beyond(largest) < 0:
+        largest *= 2
+    # By hand: the solver of statsmodels finds no root for a thousand pairs. The t test needs more than the normal one.
+    return float(brentq(beyond, normal / 2, largest))
 
 
 @dataclass(frozen=True)
