@@ -1,6 +1,7 @@
 """Seeds in stages: planted effects end at the look that settles them, and a killed run goes on as if it never was."""
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from evalbench.evaluation.conclude import Outcome
 from evalbench.evaluation.looks import reached
 from evalbench.evaluation.plan import Plan
 from evalbench.evaluation.run import run, train_here
+from evalbench.report import read
 from evalbench.report.analysis.looks import looks_taken
 from evalbench.statistics.looks import Stop
 from evalbench.store import Store
 from evalbench.terminal.looks import LookLines
+from report.conftest import make, with_verdicts
 
 BASELINE = "optimizer.lr=0.03"
 PLANTED = {"first": "0.001", "third": "0.007", "futile": "0.035"}
@@ -169,6 +172,24 @@ def test_a_technique_that_failed_keeps_its_seeds_until_it_works(workspace: Path)
     assert line.endswith(": 0.001 cannot be judged")
     (line,) = printed(run(reached(plan, store), store, train_here(store), "a command"))
     assert line.endswith(": 0.001 is worse by more than the ROPE (decided)")
+
+
+def test_what_was_decided_does_not_change_with_the_seeds_of_others(tmp_path: Path) -> None:
+    findings = []
+    for name, last in (("short", 4), ("long", 12)):
+        folder = make(tmp_path / name, workloads=("digits", "wine", "diabetes"), seeds=12)
+        content = json.loads((folder / "evaluation.json").read_text())
+        (folder / "evaluation.json").write_text(json.dumps({**content, "looks": [4, 12]}))
+        table = pd.read_csv(folder / "results.csv")
+        kept = table["seed"] < table["technique"].map({"bgd": 4}).fillna(last)
+        table[kept].to_csv(folder / "results.csv", index=False)
+        findings.append(with_verdicts(read(folder).findings).judged)
+    short, long = findings
+    assert long.design.floors.tolist() == pytest.approx(short.design.floors.tolist(), nan_ok=True)
+    for candidate in ("bgd", "adam"):  # adam has later seeds too, which must not count: it was decided
+        first, later = short.verdict(candidate), long.verdict(candidate)
+        assert (later.effect, later.quality, later.looks) == (first.effect, first.quality, first.looks)
+        assert first.looks.index == 0
 
 
 def test_looks_without_a_verdict_are_refused(workspace: Path) -> None:

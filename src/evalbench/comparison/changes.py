@@ -293,7 +293,7 @@ def _flat(side: JudgedFindings) -> dict[str, str]:
         "budget": json.dumps(dict(e.budget), sort_keys=True),
         "commit": str(e.provenance.get("commit")),
         "machines": "; ".join(e.provenance.get("machines", [])),
-        "num_seeds": str(e.num_seeds),
+        "looks": ", ".join(map(str, e.looks)) + " seeds",
         "root_seed": str(e.root_seed),
         "rope": json.dumps(dict(e.rope), sort_keys=True),
         "splits": json.dumps(dict(e.splits), sort_keys=True),

@@ -164,11 +164,17 @@ def _one_score(folder: Folder) -> bool:
 
 
 def _floors(folder: Folder, in_skill: bool) -> Floats:
-    """Return the noise floor of each workload's test set in the common unit; nan if its metric has no formula."""
+    """Return the noise floor of each workload's test set in the common unit; nan if its metric has no formula.
+
+    It is that of the first look: what was decided then must not change with later seeds of the baseline.
+    """
     evaluation = folder.evaluation
+    results, references = folder.results, folder.references
+    if len(evaluation.looks) > 1:
+        results, references = (table[table["seed"] < evaluation.looks[0]] for table in (results, references))
     floors = []
     for name, workload in evaluation.workloads.items():
-        mine = folder.results[(folder.results["workload"] == name) & (folder.results["state"] == "COMPLETE")]
+        mine = results[(results["workload"] == name) & (results["state"] == "COMPLETE")]
         base = mine[mine["technique"] == evaluation.baseline]
         num_test = float(base["num_test"].mean()) if len(base) else math.nan
         score = float(base["score"].mean()) if len(base) else math.nan
@@ -177,7 +183,6 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
         if math.isfinite(num_test) and math.isfinite(score) and formula is not None:
             floor = formula(score, round(num_test))
             if in_skill:
-                references = folder.references
                 trivial = references[(references["workload"] == name) & (references["reference"] == TRIVIAL)]["score"]
                 floor /= abs(best_possible(workload) - float(trivial.mean()))
         floors.append(floor)
