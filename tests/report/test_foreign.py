@@ -526,6 +526,15 @@ def test_the_report_says_what_a_row_is(tmp_path: Path) -> None:
         assert words in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
+def test_more_items_always_help(tmp_path: Path) -> None:
+    """Items share no rows, so that some number of them decides, though it may be more than a report names."""
+    rows = table(40, gain=0.0)
+    rows = rows[rows["workload"] == "a"].assign(score=lambda t: (t["score"] * 1e4 % 2 < 1).astype(float))
+    said = Report(find(load_table(written(tmp_path, rows), Options("sgd", "accuracy", unit="item")))).markdown
+    assert "Price of the ROPE: more than 1,000 items." in said
+    assert "No number of" not in said
+
+
 def test_a_unit_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = written(tmp_path, table())
     for unit, words in (

@@ -11,6 +11,7 @@ from evalbench.report.analysis.prices import Price
 from evalbench.report.render.units import listed, p_is, percent, plural, span_of_time
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.looks import Stop
+from evalbench.statistics.power import MOST_SEEDS
 from evalbench.statistics.verdicts import Quality, Recommendation
 
 
@@ -108,17 +109,18 @@ def price(findings: JudgedFindings, verdict: Verdict) -> str:
     bill = findings.bills[verdict.challenger]
     if findings.one_score:
         return ""
-    sign, rope = bill.seeds_for_sign, bill.seeds_for_rope
-    if sign.needed is None and rope.needed is None:
+    one, many = findings.evaluation.repeated
+    without = f"no number of {many}, only more rows or more data sets"
+    if not verdict.finest > 0:  # repetitions share no rows: some number would do
+        without = f"more than {MOST_SEEDS:,} {many}"
+    elif bill.seeds_for_sign.needed is None and bill.seeds_for_rope.needed is None:
         limit = findings.common.size(verdict.finest)
-        return f"No number of seeds will do: they narrow the interval to ±{limit} at best."
-    return f"Price of the sign, if the effect stays as it is: {_seeds(sign)}. Price of the ROPE: {_seeds(rope)}."
-
-
-def _seeds(price: Price) -> str:
-    if price.needed is None:
-        return "no number of seeds, only more rows or more data sets"
-    return f"{plural(price.needed, 'seed')} ({_effort(price)})"
+        return f"No number of {many} will do: they narrow the interval to ±{limit} at best."
+    sign, rope = (
+        without if price.needed is None else f"{plural(price.needed, one, many)} ({_effort(price)})"
+        for price in (bill.seeds_for_sign, bill.seeds_for_rope)
+    )
+    return f"Price of the sign, if the effect stays as it is: {sign}. Price of the ROPE: {rope}."
 
 
 def _effort(price: Price) -> str:
