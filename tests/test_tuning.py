@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -234,13 +235,20 @@ def lengths(cell: Cell, store: Store) -> list[list[int]]:
     return [[len(trial.result.curve) for trial in one.trials] for one in only_study(cell).history(store)]
 
 
+PLAIN: dict[str, Sequence[CurvePoint]] = {}
+"""The curves of trials that were trained to the end, by identity: the tests below share their candidates."""
+
+
 def halved_plainly(cell: Cell, store: Store) -> list[list[int]]:
     """The same from candidates that are trained one by one, all to the end."""
     curves = []
     for one in only_study(cell).history(store):
         tuned = cell.at(one.candidate.values, Phase.TUNE)
-        alone = [replace(tuned.entrants(trial.seed)[0], stop=6) for trial in one.trials]
-        curves.append([result.curve for result in training.train(tuned.config, tuned.dataset, alone)])
+        lacking = [trial for trial in one.trials if trial.id not in PLAIN]
+        alone = [replace(tuned.entrants(trial.seed)[0], stop=6) for trial in lacking]
+        results = training.train(tuned.config, tuned.dataset, alone) if alone else []
+        PLAIN.update({trial.id: result.curve for trial, result in zip(lacking, results, strict=True)})
+        curves.append([PLAIN[trial.id] for trial in one.trials])
     going, ends = list(range(len(curves))), [6] * len(curves)
     for rung in (1, 2, 4):
         best = [[min(curve[:rung], key=lambda point: point.val_loss).val_score for curve in each] for each in curves]

@@ -71,6 +71,7 @@ def test_names_may_be_numbers_and_columns_an_index() -> None:
     assert judge(wide, "a", wide=True).verdicts["technique"].tolist() == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_a_report_shows_itself(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
     report = read(make_folder(tmp_path, workloads=("digits",)))
     assert isinstance(report.figure("scores"), Figure)

@@ -136,6 +136,7 @@ def test_steps_of_a_trial_are_its_curve(tmp_path: Path) -> None:
     assert last == pytest.approx(table().sort_values(["technique", "workload", "seed"])["score"].to_numpy() - 0.001)
 
 
+@pytest.mark.slow
 def test_targets_are_declared_and_read_off_the_curves(tmp_path: Path) -> None:
     steps = {"sgd": (10, 20, 30), "adam": (5, 10, 15)}
     rows = [
@@ -562,6 +563,7 @@ def test_a_rope_above_a_tenth_of_the_span_must_be_confirmed(tmp_path: Path, caps
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_wide_rope_is_flagged_and_an_unknown_span_is_named(tmp_path: Path) -> None:
     file = written(tmp_path, table())
 

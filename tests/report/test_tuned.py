@@ -192,6 +192,7 @@ def test_random_search_gets_the_expected_best_of_n(tuned: Callable[..., Path]) -
     assert mine[mine["workload"] == "wine"]["mean"].tolist() == pytest.approx(expected.without_replacement.tolist())
 
 
+@pytest.mark.slow
 def test_a_pruned_candidate_counts_by_the_epochs_that_it_used(tuned: Callable[..., Path]) -> None:
     folder = tuned()
     table = pd.read_csv(folder / "tuning.csv")

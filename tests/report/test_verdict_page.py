@@ -176,6 +176,7 @@ def test_an_absent_baseline_is_refused(tmp_path: Path, make_folder: Make) -> Non
             text(folder)
 
 
+@pytest.mark.slow
 def test_an_old_folder_that_was_extended_is_marked(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits",), seeds=12)
     change(folder, pilot_seeds=5)

@@ -81,6 +81,7 @@ class TestWandb(TrackerContract):
         return kept[: len(artifacts)]
 
 
+@pytest.mark.slow
 def test_wandb_curves_have_a_declared_axis_and_a_best_value(workspace: Path) -> None:
     tracker = WandbTracker("evalbench", None, "offline", str(workspace))
     for axis in ("epoch", "step"):
@@ -105,6 +106,7 @@ def test_wandb_samples_the_machine_for_the_first_run_of_a_cohort(workspace: Path
     assert run.num_stats >= 1
 
 
+@pytest.mark.slow
 def test_wandb_shows_tables_and_figures(workspace: Path) -> None:
     WandbTracker("evalbench", None, "offline", str(workspace)).conclude(drawn(workspace / "report"))
     (run,) = offline_runs(workspace)
@@ -116,6 +118,7 @@ def test_wandb_shows_tables_and_figures(workspace: Path) -> None:
     assert [path.name.split("_")[0] for path in workspace.rglob("files/media/images/figures/*.png")] == ["scores"]
 
 
+@pytest.mark.slow
 def test_wandb_keeps_the_tables_of_a_run(workspace: Path) -> None:
     table = Table(("candidate", "optimizer.batch_size", "val/accuracy"), [[0, "full", 0.5], [1, 32, 0.75]])
     WandbTracker("evalbench", None, "offline", str(workspace)).record(replace(RUN, tables={"candidates": table}))
