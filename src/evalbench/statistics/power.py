@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 from scipy.optimize import brentq
-from statsmodels.stats.power import TTestPower
 
 from evalbench.statistics.decisions import FEWEST_FREEDOM
 
@@ -23,17 +22,15 @@ def detectable_effect(count: int, power: float = 0.8, alpha: float = 0.05) -> fl
     """Return the smallest `dz = δ / σ_d` that a two-sided paired t test of n pairs finds; nan for n < 2."""
     if count < 2:
         return math.nan
-    normal = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / math.sqrt(count)
+    # By hand: statsmodels finds no root for a thousand pairs, and SciPy's noncentral t is nan far above.
+    critical = float(stats.t.ppf(1 - alpha / 2, count - 1))
+    spreads = np.sqrt(stats.chi2.ppf((np.arange(20_000) + 0.5) / 20_000, count - 1) / (count - 1))
 
-    def beyond(dz: float) -> float:
-        reached = float(TTestPower().power(dz, count, alpha))
-        return (1.0 if math.isnan(reached) else reached) - power  # far above, SciPy's noncentral t is nan
+    def beyond(shift: float) -> float:
+        """Return the power at a mean of so many standard errors, averaged over the spreads of a sample, minus 80 %."""
+        return float(stats.norm.sf(critical * spreads - shift).mean()) - power
 
-    largest = normal
-    while beyond(largest) < 0:
-        largest *= 2
-    # By hand: the solver of statsmodels finds no root for a thousand pairs. The t test needs more than the normal one.
-    return float(brentq(beyond, normal / 2, largest))
+    return float(brentq(beyond, 0, 100 * critical)) / math.sqrt(count)
 
 
 @dataclass(frozen=True)
