@@ -9,6 +9,7 @@ from evalbench.report.render.units import listed, percent
 from evalbench.report.section import Section
 from evalbench.report.sections.advice import order, rows_of, where_words
 from evalbench.statistics.design import used
+from evalbench.statistics.interactions import Dependence
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
@@ -90,7 +91,20 @@ def _scope(findings: JudgedFindings) -> str:
     alone = (
         "; nobody said whether the splits were redrawn (--unit), so nothing is claimed beyond them" if unknown else ""
     )
-    return f"{rows_of(findings)}{where_words(findings)}{which}{tuned}{models}{alone}"
+    return f"{rows_of(findings)}{where_words(findings)}{which}{tuned}{_over(findings)}{models}{alone}"
+
+
+def _over(findings: JudgedFindings) -> str:
+    """Name the other factors that the effect is averaged over, and those that the choice depends on."""
+    if not findings.evaluation.factors:
+        return ""
+    over = listed([code(factor) for factor in findings.evaluation.factors])
+    depends = [
+        f"for {code(one.candidate)} the choice depends on {code(one.factor)}"
+        for one in findings.interactions
+        if one.answer is Dependence.DEPENDS
+    ]
+    return "; ".join([f", averaged over {over}", *depends])
 
 
 def _sure(findings: JudgedFindings, verdicts: list[Verdict]) -> list[str]:
