@@ -146,6 +146,11 @@ def test_a_rope_above_a_tenth_of_the_span_must_be_confirmed(unit: str) -> None:
     assert compose_config(wide, "evaluation.confirm_rope=true").evaluation.rope[unit] == 0.5
 
 
+def test_a_group_inside_a_group_is_set_by_its_keys() -> None:
+    with pytest.raises(ConfigError, match=re.escape("not 0.5: give one of them, evaluation.rope.NAME=VALUE")):
+        compose_config("evaluation.rope=0.5")
+
+
 @pytest.mark.parametrize("override", ["evaluation.rope.accuracy=0", "dataset.target_score=good"])
 def test_a_wrong_rope_or_target_is_refused(override: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(override.split("=")[0])):

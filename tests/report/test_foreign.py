@@ -291,7 +291,7 @@ def test_the_report_says_how_failures_were_scored(tmp_path: Path) -> None:
     assert "INFERIOR (fails where the other does not, whatever the scores)" in said
     assert "`adam` alone failed in 36 of 48 pairs, `sgd` alone in 0." in said
     assert "36 runs failed: each counts as a loss, one ROPE worse than the worst run of its data set." in said
-    assert "Runs that failed count as one ROPE worse than the worst run of its data set; without them:" in said
+    assert "A run that failed counts as one ROPE worse than the worst run of its data set; without them:" in said
     assert "| 8 (6 failed) |" in said
     assert "36 counted as losses; missing runs are not recorded" in said
     assert "trivial predictor" not in said
@@ -540,8 +540,8 @@ def test_a_unit_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     file = written(tmp_path, table())
     for unit, words in (
         (["--unit", "fold"], "needs the number of folds of workload a: give it (--folds"),
-        (["--unit", "fold", "--folds", "1"], "folds must be a number from 2 on beside the unit fold, not 1"),
-        (["--unit", "seed", "--folds", "5"], "not 5 beside seed"),
+        (["--unit", "fold", "--folds", "1"], "folds must be a whole number of at least 2, not 1"),
+        (["--unit", "seed", "--folds", "5"], "folds go with the unit fold, not with seed: leave them out"),
         (["--unit", "ms"], "unit must be one of split, seed, fold, run, item, not 'ms'"),
     ):
         assert main([str(file), "--baseline", "sgd", *unit, "--out", str(tmp_path / "out")]) == 2

@@ -24,7 +24,9 @@ class Reader:
         """Take out a group of settings."""
         value = self._take(key)
         if not isinstance(value, Mapping):
-            raise ConfigError(self._full(key), "must be a group of settings", value, f"choose one: {key}=OPTION")
+            full = self._full(key)
+            remedy = f"give one of them, {full}.NAME=VALUE" if self.name else f"choose one: {key}=OPTION"
+            raise ConfigError(full, "must be a group of settings", value, remedy)
         return Reader(value, self._full(key))
 
     def component(self) -> Component:

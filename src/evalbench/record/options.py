@@ -46,9 +46,10 @@ class Options:
                 f"unit must be one of {', '.join(UNITS)}, not {self.unit!r}: it says what a row repeats (the unit of"
                 " the score is --score-unit, or score_unit= in Python)"
             )
-        if self.folds is not None and (self.unit != "fold" or self.folds < 2):
-            given = f"{self.folds} beside {self.unit}"
-            raise TableError(f"folds must be a number from 2 on beside the unit fold, not {given}")
+        if self.folds is not None and self.unit != "fold":
+            raise TableError(f"folds go with the unit fold, not with {self.unit}: leave them out, or give --unit fold")
+        if self.folds is not None and not (isinstance(self.folds, int | np.integer) and self.folds >= 2):
+            raise TableError(f"folds must be a whole number of at least 2, not {self.folds!r}: for example 10")
         if self.span is not None:
             _check_span(self.metric, self.span)
         for workload, target in self.targets.items():

@@ -17,6 +17,7 @@ from evalbench.report.sections.interactions import sentence as sentence_on
 from evalbench.statistics.design import used
 from evalbench.statistics.interactions import Dependence
 from evalbench.statistics.judging import Verdict
+from evalbench.statistics.power import MOST_SEEDS
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
 ADVISED = (Recommendation.ADOPT, Recommendation.TRIAL, Recommendation.ASSESS, Recommendation.HOLD)
@@ -27,19 +28,27 @@ def scope(findings: JudgedFindings, verdict: Verdict) -> str:
     number = "one score each"
     if not findings.one_score:
         each = " each" if len(findings.data_sets) > 1 else ""
-        number = f"{plural(verdict.num_pairs, *findings.evaluation.repeated)}{each}"
+        counts = [effect.interval.count for effect in verdict.sets if effect.workload in _decisive(findings)]
+        ends = f"{min(counts):,} to {max(counts):,} {findings.evaluation.repeated[1]}"
+        equal = plural(verdict.num_pairs, *findings.evaluation.repeated)
+        number = f"{equal if min(counts) == max(counts) else ends}{each}"
     return f"{rows_of(findings)}{where_words(findings)} ({number})"
 
 
 def where_words(findings: JudgedFindings) -> str:
     """Return the workloads of the first verdict: `these 5 data sets`."""
-    names = [list(findings.units)[index] for index in used(findings.judged.design)]
+    names = _decisive(findings)
     if findings.one_score:
         return f"data sets like these {len(names)}"
     if not findings.data_sets:
         return f"generated data alone, {listed([code(name) for name in names])}"
     kind = "workloads" if set(names) - set(findings.data_sets) else "data sets"
     return f"these {len(names)} {kind}" if len(names) > 1 else code(names[0])
+
+
+def _decisive(findings: JudgedFindings) -> list[str]:
+    """Return the names of the workloads of the first verdict."""
+    return [list(findings.units)[index] for index in used(findings.judged.design)]
 
 
 def rows_of(findings: JudgedFindings) -> str:
@@ -213,9 +222,9 @@ def _survivors(findings: JudgedFindings, verdict: Verdict) -> str:
     if other is None:
         return ""
     unit = findings.common
-    runs = "Runs that failed" if findings.evaluation.foreign else "Diverged runs"
+    run = "A run that failed" if findings.evaluation.foreign else "A diverged run"
     return (
-        f"{runs} count as {findings.evaluation.failed_score}; without them:"
+        f"{run} counts as {findings.evaluation.failed_score}; without them:"
         f" {unit.change(other.effect.mean)} {unit.change_interval(other.effect)}, {other.quality}."
     )
 
@@ -238,14 +247,11 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
     if step.what == "look":
         return f"Next: the look at {step.count} seeds."
     if step.what == "pairs":
-        number = plural(step.count, *findings.evaluation.repeated)
-        return f"Next: at least {number} on each, the fewest for a verdict."
+        return f"Next: at least {repetitions(findings, step.count)} on each, the fewest for a verdict."
     if step.what == "seeds":
-        by_study = findings.evaluation.num_studies > 1
-        number = plural(step.count, "study", "studies") if by_study else plural(step.count, "seed")
-        key = "search.num_studies" if by_study else "num_seeds"
+        key = "search.num_studies" if findings.evaluation.num_studies > 1 else "num_seeds"
         new = "" if findings.evaluation.foreign else f" (evaluation.name=OTHER {key}={step.count})"
-        return f"Next: a new evaluation with {number}{new}."
+        return f"Next: a new evaluation with {repetitions(findings, step.count)}{new}."
     if step.what == "datasets":
         if not step.count:
             return "No number of data sets below 500 would settle it."
@@ -253,12 +259,27 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
     if step.what == "rows":
         ends = findings.common.change_interval(verdict.effect, repeated(findings))
         within = f"any true difference lies in {ends}" if ends.startswith("[") else ends
-        return f"Next: more rows or more data sets, not more seeds; {within}."
+        many = findings.evaluation.repeated[1]
+        instead = f"not more {many}" if verdict.finest > 0 else f"since fewer than {MOST_SEEDS:,} {many} will not do"
+        return f"Next: more rows or more data sets, {instead}; {within}."
     if step.what == "failures":
         return f"Next: find out why runs of {code(verdict.challenger)} fail."
     if step.what == "spread" and _none_works(findings, verdict):
         return "All runs of both failed. There is nothing to compare before one of them works."
     return "All pairs differ by the same amount. Check that the runs are not copies of each other."
+
+
+def repetitions(findings: Findings, count: int) -> str:
+    """Return a number of seeds, or of what else a table repeats: `142 folds`."""
+    return plural(count, *findings.evaluation.repeated)
+
+
+def rows_decide(findings: JudgedFindings, verdict: Verdict) -> str:
+    """Say that rows or data sets can decide, and what more repetitions can do."""
+    many = findings.evaluation.repeated[1]
+    if not verdict.finest > 0:  # repetitions share no rows: some number would do
+        return f"more rows or data sets can decide it, or more than {MOST_SEEDS:,} {many}"
+    return f"more rows or data sets can decide it, more {many} cannot"
 
 
 def _none_works(findings: JudgedFindings, verdict: Verdict) -> bool:

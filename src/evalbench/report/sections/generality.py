@@ -14,6 +14,8 @@ from evalbench.statistics.looks import Stop
 from evalbench.statistics.power import MOST_SEEDS
 from evalbench.statistics.verdicts import Quality, Recommendation
 
+ONLY_THE_MEAN = (Quality.MIXED, Quality.EQUIVALENT)  # of them, the second verdict tests another claim: the mean's side
+
 
 def second_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
     """Say whether the effect generalizes to data sets like these; empty if the first verdict says so itself."""
@@ -32,7 +34,8 @@ def second_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
     ends = f"{unit.change(general.interval.mean)} {unit.change_interval(general.interval, 'data set')}, {interval}"
     if general.shown:
         limits = f" With care: {listed(list(general.limits))}." if general.limits else ""
-        return f"Data sets like these: GENERALIZES ({ends}).{limits}{typical}"
+        what = "the side of the mean GENERALIZES" if verdict.quality in ONLY_THE_MEAN else "GENERALIZES"
+        return f"Data sets like these: {what} ({ends}).{limits}{typical}"
     bill = findings.bills[verdict.challenger]
     need = f"The sign would take {_sets(bill.datasets_for_sign)}, the ROPE {_sets(bill.datasets_for_rope)}."
     return f"Data sets like these: NOT SHOWN ({ends}). {need}{typical}"
@@ -60,7 +63,23 @@ def named_words(better_on: tuple[str, ...], worse_on: tuple[str, ...]) -> list[s
 
 def watch(findings: JudgedFindings, verdict: Verdict) -> list[str]:
     """Return what may mislead: runs that collapsed, a workload that rules the interval, seeds that stopped early."""
-    return [line for line in (_stopped(findings, verdict), _collapsed(findings, verdict), _ruled(verdict)) if line]
+    return [line for line in (_stopped(findings, verdict), *_suspect(findings, verdict)) if line]
+
+
+def _suspect(findings: JudgedFindings, verdict: Verdict) -> list[str]:
+    return [_collapsed(findings, verdict), _constant(verdict), _ruled(verdict)]
+
+
+def _constant(verdict: Verdict) -> str:
+    """Name workloads whose pairs all differ by the same amount, among others that spread."""
+    same = [
+        e.workload for e in verdict.sets if e.interval.count > 1 and math.isfinite(e.share) and not e.interval.sd > 0
+    ]
+    if not same or not verdict.effect.computed:
+        return ""
+    return (
+        f"Watch: all pairs on {listed([code(name) for name in same])} differ by the same amount. Are the runs copies?"
+    )
 
 
 def _stopped(findings: JudgedFindings, verdict: Verdict) -> str:
@@ -85,13 +104,12 @@ def _collapsed(findings: JudgedFindings, verdict: Verdict) -> str:
         return ""
     uneven = {c.technique for c in mine} != set(sides)
     warning = " Rare collapses of one side make errors up to twice as likely as stated." if uneven else ""
-    return f"Watch: {listed([_runs(c) for c in mine])}.{warning}"
+    return f"Watch: {listed([_runs(c) for c in mine])} ended no better than the trivial predictor.{warning}"
 
 
 def _runs(c: Collapse) -> str:
     diverged = f" ({c.diverged} diverged)" if c.diverged else ""
-    runs = f"{c.collapsed} of {plural(c.num_runs, 'run')} of {code(c.technique)} on {code(c.workload)}"
-    return f"{runs} ended no better than the trivial predictor{diverged}"
+    return f"{c.collapsed} of {plural(c.num_runs, 'run')} of {code(c.technique)} on {code(c.workload)}{diverged}"
 
 
 def _ruled(verdict: Verdict) -> str:

@@ -47,7 +47,7 @@ def tests(findings: JudgedFindings) -> str:
                 fixed(unit.sign * p.size.dz, 2),
                 unit.change(p.hodges_lehmann),
                 fixed(p.improvement, 2),
-                f"{p.posterior.worse:.2f} / {p.posterior.same:.2f} / {p.posterior.better:.2f}",
+                " / ".join(fixed(share, 2) for share in (p.posterior.worse, p.posterior.same, p.posterior.better)),
             ]
         )
     headers = [

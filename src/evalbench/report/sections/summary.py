@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from evalbench.names import code, plain
 from evalbench.record.repetitions import RowScope
 from evalbench.report.analysis.findings import JudgedFindings, judged
-from evalbench.report.render.units import listed, percent
+from evalbench.report.render.units import listed, percent, plural
 from evalbench.report.section import Section
-from evalbench.report.sections.advice import order, rows_of, where_words
+from evalbench.report.sections.advice import order, repetitions, rows_decide, rows_of, where_words
+from evalbench.report.sections.generality import ONLY_THE_MEAN
 from evalbench.statistics.design import used
 from evalbench.statistics.interactions import Dependence
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
+
+MOST_NAMES = 8  # in one sentence of the first lines
 
 
 def text(findings: JudgedFindings) -> str:
@@ -26,8 +31,27 @@ def summary(findings: JudgedFindings) -> tuple[list[str], str, str]:
     verdicts = {verdict.challenger: verdict for verdict in findings.judged.verdicts}
     known = [verdicts[name] for name in order(findings) if name in verdicts]
     unjudged = [name for name in order(findings) if name not in verdicts and name != findings.judged.baseline]
-    todo = [_todo(findings, verdict) for verdict in known] + [f"{code(name)} cannot be judged" for name in unjudged]
+    todo = [_todo(findings, verdict) for verdict in known] if len(known) <= MOST_NAMES else _grouped(findings, known)
+    todo += [f"{_some(unjudged)} cannot be judged"] if unjudged else []
     return todo, _scope(findings), " ".join(_sure(findings, known))
+
+
+def _some(names: Sequence[str]) -> str:
+    """Join names, at most eight of them: `a, b, c, d, e, f, g, h and 2 others`."""
+    rest = [plural(len(names) - MOST_NAMES, "other")] if len(names) > MOST_NAMES else []
+    return listed([*(code(name) for name in names[:MOST_NAMES]), *rest])
+
+
+def _grouped(findings: JudgedFindings, verdicts: list[Verdict]) -> list[str]:
+    """Return what to do about many techniques: those with the same recommendation and class together."""
+    groups: dict[tuple[Recommendation, Quality], list[str]] = {}
+    for verdict in verdicts:
+        groups.setdefault((verdict.recommendation, verdict.quality), []).append(verdict.challenger)
+    verbs = _verbs(code(findings.judged.baseline))
+    return [
+        f"{verbs[recommendation].format(_some(names))} ({quality.words})"
+        for (recommendation, quality), names in groups.items()
+    ]
 
 
 def _wide(findings: JudgedFindings) -> str:
@@ -41,14 +65,16 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
     name, baseline = code(verdict.challenger), code(findings.judged.baseline)
     quality = verdict.quality
     size = f"{findings.common.change(verdict.effect.mean)} {plain(findings.common.difference)}"
-    where = listed([code(workload) for workload in verdict.worse_on]) if verdict.worse_on else ""
+    where = _some(verdict.worse_on)
     if verdict.recommendation is Recommendation.INSUFFICIENT:
         why = {
-            "rows": "more rows or data sets can decide it, more seeds cannot",
+            "rows": rows_decide(findings, verdict),
             "look": f"the next look is at {verdict.next_step.count} seeds",
-            "seeds": f"about {verdict.next_step.count} seeds would decide it",
-            "pairs": f"a verdict needs {verdict.next_step.count} seeds at least",
+            "seeds": f"about {repetitions(findings, verdict.next_step.count)} would decide it",
+            "pairs": f"a verdict needs {repetitions(findings, verdict.next_step.count)} at least",
             "datasets": f"about {verdict.next_step.count} data sets would decide it",
+            "spread": "all pairs differ by the same amount: are the runs copies of each other?",
+            "failures": "find out why its runs fail",
         }.get(verdict.next_step.what, "see below")
         return f"leave {name} open ({size}; {why})"
     if verdict.recommendation is Recommendation.INVALID:
@@ -57,7 +83,7 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
         Quality.SUPERIOR: f"better by more than the ROPE, {size}",
         Quality.BETTER: f"better, {size}",
         Quality.EQUIVALENT: f"practically the same, {size}",
-        Quality.MIXED: f"better on {listed([code(w) for w in verdict.better_on])}, worse on {where}",
+        Quality.MIXED: f"better on {_some(verdict.better_on)}, worse on {where}",
         Quality.NON_INFERIOR: f"not practically worse, {size}",
         Quality.WORSE: f"worse, {size}",
         Quality.INFERIOR: f"worse by more than the ROPE, {size}",
@@ -71,27 +97,34 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
         reason += ", but cheaper" if quality in (Quality.WORSE, Quality.INFERIOR) else ", and cheaper"
     elif verdict.cost_class is CostClass.DEARER:
         reason += ", at a higher cost"
-    verbs = {
-        Recommendation.ADOPT: f"adopt {name}",
-        Recommendation.TRIAL: f"try {name}",
-        Recommendation.ASSESS: f"look closer at {name}",
-        Recommendation.HOLD: f"keep {baseline} rather than {name}",
+    return f"{_verbs(baseline)[verdict.recommendation].format(name)} ({reason})"
+
+
+def _verbs(baseline: str) -> dict[Recommendation, str]:
+    """Return what to do by recommendation, with a place for the names of the techniques."""
+    baseline = baseline.replace("{", "{{").replace("}", "}}")
+    return {
+        Recommendation.ADOPT: "adopt {}",
+        Recommendation.TRIAL: "try {}",
+        Recommendation.ASSESS: "look closer at {}",
+        Recommendation.HOLD: f"keep {baseline} rather than {{}}",
+        Recommendation.INSUFFICIENT: "leave {} open",
+        Recommendation.INVALID: "do not judge {}",
     }
-    return f"{verbs[verdict.recommendation]} ({reason})"
 
 
 def _scope(findings: JudgedFindings) -> str:
     names = [code(list(findings.units)[index]) for index in used(findings.judged.design)]
-    which = f" ({listed(names)})" if 1 < len(names) <= 8 else ""
+    which = f" ({listed(names)})" if 1 < len(names) <= MOST_NAMES else ""
     tuned = "" if findings.evaluation.foreign else ", at default settings"
     tuned = ", with tuned settings" if findings.evaluation.tuned else tuned
     unit = findings.evaluation.unit
-    models = "; for these trained models" if unit == "item" else ""
+    models = " and these trained models" if unit == "item" else ""
     unknown = findings.scope.words is RowScope.UNKNOWN and not findings.one_score
     alone = (
         "; nobody said whether the splits were redrawn (--unit), so nothing is claimed beyond them" if unknown else ""
     )
-    return f"{rows_of(findings)}{where_words(findings)}{which}{tuned}{_over(findings)}{models}{alone}"
+    return f"{rows_of(findings)}{where_words(findings)}{which}{models}{tuned}{_over(findings)}{alone}"
 
 
 def _over(findings: JudgedFindings) -> str:
@@ -111,12 +144,16 @@ def _sure(findings: JudgedFindings, verdicts: list[Verdict]) -> list[str]:
     alpha = percent(findings.judged.design.alpha)
     sure = [f"by chance, at most {alpha} of such reports say anything wrong in the first line."]
     tested = [v for v in verdicts if v.generality is not None and v.generality.side and not findings.one_score]
-    shown = [code(v.challenger) for v in tested if v.generality is not None and v.generality.shown]
-    missing = [code(v.challenger) for v in tested if v.generality is None or not v.generality.shown]
-    if shown:
-        sure.append(f"It generalizes to data sets like these for {listed(shown)}.")
-    if missing:
-        sure.append(f"Whether it holds on other data sets is not shown for {listed(missing)}.")
+    shown = [v for v in tested if v.generality is not None and v.generality.shown]
+    for side, words in ((1, "better"), (-1, "worse")):  # of these two classes, the mean alone generalizes
+        if mean := [v.challenger for v in shown if v.quality in ONLY_THE_MEAN and v.effect.side == side]:
+            sure.append(
+                f"On average over data sets like these, {_some(mean)} {'is' if len(mean) == 1 else 'are'} {words}."
+            )
+    if names := [v.challenger for v in shown if v.quality not in ONLY_THE_MEAN]:
+        sure.append(f"It generalizes to data sets like these for {_some(names)}.")
+    if missing := [v.challenger for v in tested if v not in shown]:
+        sure.append(f"Whether it holds on other data sets is not shown for {_some(missing)}.")
     return sure
 
 

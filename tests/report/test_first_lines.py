@@ -1,0 +1,83 @@
+"""The first lines of a report: they stay short, and say nothing that the rest takes back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from evalbench.errors import InputError
+from evalbench.report import judge
+
+NOISE = 0.01
+TIGHT = 0.0002
+
+
+def table(effects: Mapping[str, Mapping[str, float]], seeds: int = 10, noise: float = NOISE) -> pd.DataFrame:
+    """Return scores of a baseline, `base`, and of techniques with an effect on each workload."""
+    draw = np.random.default_rng(3)
+    workloads = list(next(iter(effects.values())))
+    by = {"base": dict.fromkeys(workloads, 0.0), **effects}
+    rows = [
+        {"technique": t, "workload": w, "seed": s, "score": 0.8 + by[t][w] + noise * draw.normal()}
+        for t in by
+        for w in workloads
+        for s in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+def said(rows: pd.DataFrame, **options: Any) -> str:
+    return judge(rows, "base", **options).markdown
+
+
+def test_many_techniques_and_data_sets_leave_the_first_lines_short() -> None:
+    everywhere = {f"w{i}": 0.1 for i in range(10)}
+    lines = said(table({f"t{i}": everywhere for i in range(9)}, seeds=3)).splitlines()
+    todo, sure = (next(line for line in lines if line.startswith(f"- **{name}")) for name in ("What", "How"))
+    names = "`t0`, `t1`, `t2`, `t3`, `t4`, `t5`, `t6`, `t7` and 1 other"
+    assert todo == f"- **What to do:** try {names} (better by more than the ROPE)."
+    assert sure.endswith(f"It generalizes to data sets like these for {names}.")
+    worse = said(table({"b": dict.fromkeys(everywhere, -0.1)}))
+    assert "worse on `w0`, `w1`, `w2`, `w3`, `w4`, `w5`, `w6`, `w7` and 2 others)" in worse
+
+
+@pytest.mark.parametrize(("lowest", "quality"), [(-0.001, "MIXED"), (0.002, "EQUIVALENT")])
+def test_of_mixed_and_equivalent_the_mean_alone_generalizes(lowest: float, quality: str) -> None:
+    """Neither "it depends on the data" nor "practically the same" is what the second verdict tests."""
+    effects = dict(zip("abcdefgh", np.linspace(lowest, 0.009, 8), strict=True))
+    page = said(table({"b": effects}, seeds=20, noise=TIGHT))
+    assert f". {quality} (" in page
+    assert "On average over data sets like these, `b` is better." in page
+    assert "Data sets like these: the side of the mean GENERALIZES" in page
+    assert "It generalizes" not in page
+
+
+def test_pairs_that_all_differ_by_the_same_are_named() -> None:
+    rows = table({"b": dict.fromkeys("xyz", 0.05)})
+    rows.loc[rows["workload"] == "x", "score"] = 0.8 + 0.05 * (rows["technique"] == "b")
+    assert "Watch: all pairs on `x` differ by the same amount. Are the runs copies?" in said(rows)
+    copies = said(table({"b": {"x": 0.0}}, noise=0.0))
+    assert "leave `b` open (0.0000 score; all pairs differ by the same amount: are the runs copies" in copies
+    assert "nan" not in copies
+
+
+def test_unequal_numbers_of_seeds_are_given_as_a_range() -> None:
+    rows = table({"b": {"x": 0.05, "y": 0.05}})
+    rows = rows[(rows["workload"] != "x") | (rows["seed"] < 7) | (rows["technique"] == "base")]
+    assert "On these rows of these 2 data sets (7 to 10 seeds each), `b` vs `base`" in said(rows)
+
+
+@pytest.mark.parametrize(("unit", "number"), [("fold", "folds"), ("run", "runs")])
+def test_what_would_decide_is_counted_in_what_repeats(unit: str, number: str) -> None:
+    page = said(table({"b": {"x": -0.004, "y": 0.0}}, seeds=5), unit=unit, folds=50 if unit == "fold" else None)
+    assert f" {number} would decide it" in page
+    assert "Next: a new evaluation with " in page
+    assert " seeds" not in page.split("![")[0]
+
+
+@pytest.mark.parametrize("folds", [1, 5.5, "5"])
+def test_folds_are_a_whole_number(folds: Any) -> None:
+    with pytest.raises(InputError, match="folds must be a whole number of at least 2"):
+        judge(table({"b": {"x": 0.0}}), "base", unit="fold", folds=folds)
