@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from conftest import Inline
@@ -26,4 +27,6 @@ def test_the_command_of_an_old_store_trains_nothing_and_gives_the_same_results(i
         assert store.execute("SELECT * FROM trials ORDER BY id").fetchall() == before
     for table in ("results.csv", "defaults.csv", "tuning.csv", "curves.csv", "references.csv"):
         expected = (DATA / "report" / table).read_bytes().replace(b",stage,", b",look,").replace(b",pilot,", b",1,")
-        assert Path("reports/old", table).read_bytes() == expected, table
+        written = pd.read_csv(Path("reports/old", table), dtype=str, keep_default_na=False)
+        new = [name for name in ("epochs",) if table == "tuning.csv"]  # columns of later versions
+        assert written.drop(columns=new).to_csv(index=False).encode() == expected, table
