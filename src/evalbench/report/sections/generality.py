@@ -7,7 +7,7 @@ import math
 from evalbench.names import code, plain
 from evalbench.report.analysis.collapsed import Collapse
 from evalbench.report.analysis.findings import JudgedFindings
-from evalbench.report.analysis.prices import Price
+from evalbench.report.analysis.prices import Bill, Price
 from evalbench.report.render.units import listed, p_is, percent, plural, span_of_time
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.looks import Stop
@@ -124,9 +124,14 @@ def price(findings: JudgedFindings, verdict: Verdict) -> str:
     """Return what an answer would cost, for a verdict that is open."""
     if verdict.quality not in (Quality.INCONCLUSIVE, Quality.NON_INFERIOR) or not verdict.effect.computed:
         return ""
-    bill = findings.bills[verdict.challenger]
     if findings.one_score:
         return ""
+    bill = findings.bills[verdict.challenger]
+    return " ".join(text for text in (_in_seeds(findings, verdict, bill), _in_datasets(verdict, bill)) if text)
+
+
+def _in_seeds(findings: JudgedFindings, verdict: Verdict, bill: Bill) -> str:
+    """Return how many seeds the first verdict would take."""
     one, many = findings.evaluation.repeated
     without = f"no number of {many}, only more rows or more data sets"
     if not verdict.finest > 0:  # repetitions share no rows: some number would do
@@ -141,8 +146,19 @@ def price(findings: JudgedFindings, verdict: Verdict) -> str:
     return f"Price of the sign, if the effect stays as it is: {sign}. Price of the ROPE: {rope}."
 
 
+def _in_datasets(verdict: Verdict, bill: Bill) -> str:
+    """Return how many data sets the second verdict would take."""
+    if verdict.num_datasets < 2:
+        return ""
+    sign, rope = (
+        "more than 500" if price.needed is None else f"{price.needed} ({_effort(price)})"
+        for price in (bill.datasets_for_sign, bill.datasets_for_rope)
+    )
+    return f"Data sets that would show the mean over others like these: {sign} for the sign, {rope} for the ROPE."
+
+
 def _effort(price: Price) -> str:
     if price.had:
         return "there already"
-    time = f", about {span_of_time(price.seconds)} one after the other" if math.isfinite(price.seconds) else ""
+    time = f", about {span_of_time(price.seconds)}" if math.isfinite(price.seconds) else ""
     return f"{plural(price.trials, 'more trial')}{time}"
