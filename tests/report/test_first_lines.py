@@ -81,3 +81,30 @@ def test_what_would_decide_is_counted_in_what_repeats(unit: str, number: str) ->
 def test_folds_are_a_whole_number(folds: Any) -> None:
     with pytest.raises(InputError, match="folds must be a whole number of at least 2"):
         judge(table({"b": {"x": 0.0}}), "base", unit="fold", folds=folds)
+
+
+def test_a_price_that_rests_on_the_observed_effect_is_no_promise() -> None:
+    """Rows that splits share leave the ROPE out of reach: what is left is the sign, if the effect stays."""
+    rows = table({"b": {"x": 0.028}}, seeds=5).assign(num_train=100, num_test=30)
+    page = said(rows, unit="split")
+    assert "if the effect stays as it is, about " in page
+    assert "would decide it" not in page
+
+
+def test_a_unit_without_its_numbers_of_rows_was_said_all_the_same() -> None:
+    page = said(table({"b": {"x": 0.05, "y": 0.05}}), unit="split")
+    assert "num_train and num_test are not given, so nothing is claimed beyond them" in page
+    assert "nobody said" not in page
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_fewer_than_three_data_sets_draw_no_mean_of_others(number: int) -> None:
+    report = judge(table({"b": {f"w{i}": 0.05 for i in range(number)}}), "base")
+    drawn = report.frame("figures/differences")["workload"]
+    assert drawn.str.startswith("(data sets like these").any() == (number == 3)
+    assert report.verdicts["generality"].dropna().isin(["", "GENERALIZES" if number == 3 else "not tested"]).all()
+
+
+def test_an_interval_wider_than_all_scores_is_not_printed() -> None:
+    page = said(table({"b": {"x": 0.0}}, seeds=2, noise=0.09), metric="accuracy")
+    assert "no useful interval" in page.split("## Scores")[-1].split("##")[0]

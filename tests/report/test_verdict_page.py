@@ -196,7 +196,8 @@ def test_the_page_says_whether_the_choice_depends_on_another_factor(tmp_path: Pa
     table.to_csv(folder / "results.csv", index=False)
     said = text(folder)
     assert (
-        "Whether `adam` is better than `sgd` depends on `depth`: +2.00 at `1` and −8.02 at `4` accuracy points" in said
+        "Whether `adam` is better than `sgd` depends on `depth`: +2.00 accuracy points at `1` and −8.02 accuracy"
+        " points at `4`; `1` minus `4` +10.02 [" in said
     )
     assert "Whether the difference between `bgd` and `sgd` depends on `depth` is not known: the interval" in said
     adam = next(each for each in with_verdicts(read(folder).findings).interactions if each.candidate == "adam")

@@ -106,7 +106,9 @@ def _refuse_options_of_tables(asked: argparse.Namespace) -> None:
     ]
     if extra:
         these = ", ".join(f"--{name}" for name in extra)
-        raise TableError(f"{asked.source} is not a table that exists: {these} belongs to a CSV file of results")
+        source = Path(asked.source)
+        given = f"{source} is the folder of an evaluation" if source.is_dir() else f"{source} does not exist"
+        raise TableError(f"{given}: {these} must be given with a CSV file of results")
 
 
 def _needs_baseline(asked: argparse.Namespace) -> None:

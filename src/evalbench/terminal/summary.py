@@ -1,5 +1,6 @@
 """The summary at the terminal: scores, states, studies, paths of report and weights, runs that trackers lack."""
 
+import math
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -134,7 +135,8 @@ def _summary_table(plan: Plan, report: Report, halves: bool = True) -> Table:
     for workload, metric in _metrics(plan).items():
         scale, decimals = (100.0, 1) if _in_points(metric) else (1.0, report.findings.units[workload].decimals)
         row = [one_line(workload) + ("" if metric.name == "accuracy" else f" ({metric.words})")]
-        row += [_mean_text(scores[workload, technique], scale, decimals, halves) for technique in plan.techniques]
+        reach = report.findings.units[workload].reach
+        row += [_mean_text(scores[workload, name], scale, decimals, halves, reach) for name in plan.techniques]
         for reference in REFERENCE_ROWS:
             interval = scores.get((workload, REFERENCES[reference]))  # None: each job died before it had computed it
             row.append("–" if interval is None else _mean_text(interval, scale, decimals, half=False))
@@ -151,8 +153,10 @@ def _in_points(metric: Metric) -> bool:
     return metric.best == 1 and metric.direction == "maximize"
 
 
-def _mean_text(interval: Interval, scale: float, decimals: int, half: bool) -> str:
+def _mean_text(interval: Interval, scale: float, decimals: int, half: bool, reach: float = math.inf) -> str:
+    """Return the mean, with half its interval if that is asked for and not wider than all possible scores."""
     if not interval.count:
         return "failed"
-    width = f" ± {scale * (interval.high - interval.low) / 2:.{decimals}f}" if half and interval.computed else ""
-    return f"{scale * interval.mean:.{decimals}f}{width}"
+    width = interval.high - interval.low
+    shown = f" ± {scale * width / 2:.{decimals}f}" if half and interval.computed and width <= reach else ""
+    return f"{scale * interval.mean:.{decimals}f}{shown}"

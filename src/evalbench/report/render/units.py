@@ -66,6 +66,8 @@ class Unit:
         """Return an interval of scores, `[92.1, 94.0]`, or the reason that there is none."""
         if not interval.computed:
             return f"– ({interval.why_not})"
+        if interval.high - interval.low > self.reach:  # wider than all possible scores
+            return NO_USE
         return f"[{self.score(interval.low)}, {self.score(interval.high)}]"
 
     def _end(self, printed: float) -> str:

@@ -22,6 +22,7 @@ from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
 from evalbench.report.render.units import percent
 from evalbench.report.section import Chart, Section, always
 from evalbench.statistics.design import used
+from evalbench.statistics.generality import FEWEST
 from evalbench.statistics.intervals import Interval
 
 THESE, LIKE = "mean of these", "data sets like these"
@@ -96,6 +97,7 @@ def _means(findings: Findings, candidate: str, comparator: str) -> list[_Mean]:
     like = [] if overall.interval is None else [_Mean(LIKE, overall.interval, len(overall.workloads), True)]
     if not isinstance(findings, JudgedFindings) or findings.one_score:
         return like
+    like = like if len(overall.workloads) >= FEWEST else []  # fewer show nothing about others, however close they are
     verdict = next((v for v in findings.judged.verdicts if v.challenger == candidate), None)
     number = len(used(findings.judged.design))
     if verdict is None or number < 2:

@@ -30,14 +30,17 @@ def sentence(findings: JudgedFindings, interaction: Interaction) -> str:
     unit, contrast, factor = findings.common, interaction.main, code(interaction.factor)
     candidate, baseline = code(interaction.candidate), code(findings.evaluation.baseline)
     rope = f"the ROPE (±{unit.size(findings.judged.design.rope)} {plain(unit.difference)})"
-    levels = f"between {code(contrast.first)} and {code(contrast.second)}"
+    levels = f"{code(contrast.first)} minus {code(contrast.second)}"
     gap = f"{unit.change(contrast.mean)} {unit.span(contrast.low, contrast.high)}"
     if interaction.answer is Dependence.DEPENDS:
-        effects = [f"{unit.change(effect)} at {code(level)}" for level, effect in interaction.effects.items()]
+        effects = [
+            f"{unit.change(effect)} {plain(unit.difference)} at {code(level)}"
+            for level, effect in interaction.effects.items()
+        ]
         ends = [interaction.effects[level] for level in (contrast.first, contrast.second)]
         turns = f"Whether {candidate} is better than {baseline}" if min(ends) < 0 < max(ends) else ""
         subject = turns or f"The difference between {candidate} and {baseline}"
-        return f"{subject} depends on {factor}: {listed(effects)} {plain(unit.difference)}; change {levels} {gap}."
+        return f"{subject} depends on {factor}: {listed(effects)}; {levels} {gap}."
     if interaction.answer is Dependence.SAME:
         subject = f"The difference between {candidate} and {baseline}"
         return f"{subject} does not depend on {factor} by more than {rope}: the largest change, {levels}, is {gap}."

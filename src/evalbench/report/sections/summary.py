@@ -14,6 +14,7 @@ from evalbench.report.sections.generality import ONLY_THE_MEAN
 from evalbench.statistics.design import used
 from evalbench.statistics.interactions import Dependence
 from evalbench.statistics.judging import Verdict
+from evalbench.statistics.power import MOST_DATASETS
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
 MOST_NAMES = 8  # in one sentence of the first lines
@@ -70,9 +71,9 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
         why = {
             "rows": rows_decide(findings, verdict),
             "look": f"the next look is at {verdict.next_step.count} seeds",
-            "seeds": f"about {repetitions(findings, verdict.next_step.count)} would decide it",
+            "seeds": _would_do(verdict, repetitions(findings, verdict.next_step.count)),
             "pairs": f"a verdict needs {repetitions(findings, verdict.next_step.count)} at least",
-            "datasets": f"about {verdict.next_step.count} data sets would decide it",
+            "datasets": _would_do(verdict, plural(verdict.next_step.count, "data set")),
             "spread": "all pairs differ by the same amount: are the runs copies of each other?",
             "failures": "find out why its runs fail",
         }.get(verdict.next_step.what, "see below")
@@ -100,6 +101,17 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
     return f"{_verbs(baseline)[verdict.recommendation].format(name)} ({reason})"
 
 
+def _would_do(verdict: Verdict, number: str) -> str:
+    """Say what a number of seeds or data sets gives: a decision whatever the effect, or a sign if the effect stays."""
+    prices = verdict.prices
+    if not verdict.next_step.count:
+        return f"no number of data sets below {MOST_DATASETS} would decide it"
+    whatever = prices.datasets_for_rope if verdict.next_step.what == "datasets" else prices.seeds_for_rope
+    if whatever is None:
+        return f"if the effect stays as it is, about {number} would show its sign"
+    return f"about {number} would decide it"
+
+
 def _verbs(baseline: str) -> dict[Recommendation, str]:
     """Return what to do by recommendation, with a place for the names of the techniques."""
     baseline = baseline.replace("{", "{{").replace("}", "}}")
@@ -121,9 +133,12 @@ def _scope(findings: JudgedFindings) -> str:
     unit = findings.evaluation.unit
     models = " and these trained models" if unit == "item" else ""
     unknown = findings.scope.words is RowScope.UNKNOWN and not findings.one_score
-    alone = (
-        "; nobody said whether the splits were redrawn (--unit), so nothing is claimed beyond them" if unknown else ""
+    why = (
+        "nobody said whether the splits were redrawn (--unit)"
+        if unit is None
+        else "num_train and num_test are not given"
     )
+    alone = f"; {why}, so nothing is claimed beyond them" if unknown else ""
     return f"{rows_of(findings)}{where_words(findings)}{which}{models}{tuned}{_over(findings)}{alone}"
 
 
