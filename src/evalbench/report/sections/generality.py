@@ -103,7 +103,11 @@ def _collapsed(findings: JudgedFindings, verdict: Verdict) -> str:
     if not mine:
         return ""
     uneven = {c.technique for c in mine} != set(sides)
-    warning = " Rare collapses of one side make errors up to twice as likely as stated." if uneven else ""
+    warning = (
+        " Rare collapses of one side make errors more likely than stated, the more so the deeper they are."
+        if uneven
+        else ""
+    )
     return f"Watch: {listed([_runs(c) for c in mine])} ended no better than the trivial predictor.{warning}"
 
 
