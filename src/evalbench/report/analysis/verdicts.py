@@ -243,8 +243,9 @@ def _scores(folder: Folder, in_skill: bool) -> tuple[dict[str, Matrix], dict[str
 
 def difference(a: Matrix, b: Matrix, decided: Matrix | None = None) -> Matrix:
     """Return `a - b` on the seeds that both have; `decided` (of these seeds) as in `never_gained`."""
-    seeds = tuple(seed for seed in a.seeds if seed in set(b.seeds))
-    rows = [[m.seeds.index(seed) for seed in seeds] for m in (a, b)]
+    positions = [{seed: index for index, seed in enumerate(m.seeds)} for m in (a, b)]
+    seeds = tuple(seed for seed in a.seeds if seed in positions[1])
+    rows = [[position[seed] for seed in seeds] for position in positions]
     values = a.values[rows[0]] - b.values[rows[1]]
     return Matrix(values if decided is None else never_gained(values, decided.values), seeds, a.workloads)
 
