@@ -249,11 +249,12 @@ def flagged(page: Page) -> None:
             page.limit(f"{sets(W)}, {name}", rates.false[ANYTHING], CRASHED, EVALUATIONS)
         chance = run(Setup(W, (10,), effect=-1.0, half=2.0, rho=REDRAWN))
         page.limit(f"{sets(W)}, ±1 SD by chance", chance.false[ANYTHING], CRASHED, EVALUATIONS)
-        rows.append((W, *(percent(rates.false[ANYTHING]) for rates in (*cells, chance))))
+        skewed = run(Setup(W, (10,), skewed=True))
+        rows.append((W, *(percent(rates.false[ANYTHING]) for rates in (*cells, chance, skewed))))
     heads = (
         "data sets × 10 seeds", "10 % crash by −10 SD, else no difference (≤ 12)",
         "by −3 SD, made up for by the other runs (≤ 12)", "by −5 SD, made up for", "by −10 SD, made up for",
-        "each set +1 or −1 SD by chance (≤ 12)",
+        "each set +1 or −1 SD by chance (≤ 12)", "exponential differences",
     )  # fmt: skip
     table("What the report warns of: evaluations with a false claim, in percent", heads, rows)
 

@@ -48,7 +48,7 @@ def test_insufficient_evidence_then_that_many_seeds_then_an_answer(tmp_path: Pat
     assert isinstance(found, JudgedFindings)
     first = found.judged.verdict("adam")
     assert first.recommendation is Recommendation.INSUFFICIENT
-    match = re.search(r"Next: a new evaluation with (\d+) seeds\.", said)
+    match = re.search(r"Next: a new evaluation with (\d+) splits\.", said)
     assert match is not None
     wanted = int(match[1])
     assert first.next_step == NextStep("seeds", wanted)
@@ -68,7 +68,7 @@ def test_not_resolvable_by_seeds(tmp_path: Path) -> None:
     found, said = judged(tmp_path, rows)
     assert isinstance(found, JudgedFindings)
     assert found.judged.verdict("adam").recommendation is Recommendation.INSUFFICIENT
-    assert "Next: more rows or more data sets, not more seeds; any true difference lies in [" in said
+    assert "Next: more rows or more data sets, not more splits; any true difference lies in [" in said
     # A hundred times the rows, but in the same proportion, changes nothing: the seeds would still share them.
     again, _ = judged(tmp_path, runs(200, effect=0.008, noise=0.008, num_train=60.0, num_test=20.0))
     assert isinstance(again, JudgedFindings)

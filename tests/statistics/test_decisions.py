@@ -69,10 +69,10 @@ def plain_decisions(y: np.ndarray, s: np.ndarray, n: np.ndarray, rho: np.ndarray
         below = sum(v[w] ** 2 / (n[c, w] - 1) for w in range(W))
         freedom = sum(v) ** 2 / below if below else math.nan
         SE = math.sqrt(sum(v)) / W
-        if {-1, 1} <= set(named[c]):
-            classes.append(Quality.MIXED)
-        elif not freedom >= 4:
+        if not freedom >= 4:
             classes.append(Quality.INCONCLUSIVE)
+        elif {-1, 1} <= set(named[c]):
+            classes.append(Quality.MIXED)
         else:
             half = stats.t.ppf(1 - for_mean / looks / (2 * m), freedom) * SE
             half_tost = stats.t.ppf(1 - for_mean / looks / m, freedom) * SE
@@ -147,10 +147,13 @@ def test_data_sets_without_spread() -> None:
     assert np.isnan(per_set(evidence([5.0, 5.0], [1.0, 0.0]), 0.95)).tolist() == [[[False, True]]] * 2
 
 
-def test_a_data_set_with_a_single_pair_leaves_the_mean_open() -> None:
-    decisions = decide(evidence([9.0, 9.0], 1.0, [10, 1]), Rule(ROPE))
-    assert quality(decisions) is Quality.INCONCLUSIVE
-    assert decisions.named.tolist() == [[1, 0]]
+def test_with_too_few_pairs_nothing_is_claimed() -> None:
+    single = decide(evidence([9.0, 9.0], 1.0, [10, 1]), Rule(ROPE))
+    assert quality(single) is Quality.INCONCLUSIVE
+    assert single.named.tolist() == [[0, 0]]
+    failing = decide(evidence([-0.5], 0.0, 4, lost=4.0), Rule(ROPE))  # Fisher: p = .029
+    assert (quality(failing), failing.by_failures.tolist()) == (Quality.INCONCLUSIVE, [0])
+    assert quality(decide(evidence([-0.5], 0.0, 5, lost=5.0), Rule(ROPE))) is Quality.INFERIOR
 
 
 def test_opposite_data_sets_are_mixed_whatever_the_mean() -> None:

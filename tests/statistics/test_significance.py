@@ -1,3 +1,4 @@
+import math
 from itertools import product
 from typing import Literal
 
@@ -6,6 +7,7 @@ import pytest
 from scipy import stats
 
 from evalbench.statistics.significance import (
+    asymmetry,
     failure_rates,
     holm,
     sign_flip,
@@ -76,3 +78,13 @@ def test_the_smallest_p_of_a_paired_exact_test(n: int) -> None:
 
 def test_rates_of_failures() -> None:
     assert failure_rates(0, 10, 3, 10) == pytest.approx(0.210526, abs=1e-6)
+
+
+def test_skewed_differences_are_noticed_and_symmetric_ones_seldom() -> None:
+    generator = np.random.default_rng(1)
+    skewed = [asymmetry(1 - generator.exponential(size=(10, 5))) < 0.01 for _ in range(200)]
+    symmetric = [asymmetry(generator.standard_normal((10, 5)) * [1, 2, 3, 4, 5]) < 0.01 for _ in range(200)]
+    assert np.mean(skewed) > 0.5
+    assert np.mean(symmetric) < 0.01
+    assert math.isnan(asymmetry(np.zeros((40, 1))))
+    assert math.isnan(asymmetry(generator.standard_normal((4, 10))))

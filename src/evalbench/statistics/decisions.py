@@ -20,6 +20,8 @@ Codes = npt.NDArray[np.intp]
 
 FOR_THE_MEAN = 0.8
 """Share of the error rate for the mean over the workloads; the rest is for naming workloads."""
+FEWEST_PAIRS = 5
+"""Fewest pairs on a single data set; with several, two on each."""
 FEWEST_FREEDOM = 4.0
 """Fewest degrees of freedom of the interval that decides: five pairs on a single data set."""
 
@@ -116,21 +118,22 @@ def decide(evidence: Evidence, rule: Rule, named: Codes | None = None) -> Decisi
     (2003); Holm (1979).
     """
     given, W = evidence.means.shape[-2:]
-    m = max(rule.num_challengers or 0, given)
-    level = rule.for_the_mean(W) / m
+    level = rule.for_the_mean(W) / (m := max(rule.num_challengers or 0, given))
     mean = evidence.means.mean(axis=-1)
     error, freedom = _over_sets(evidence.means) if rule.by_set else over_seeds(evidence)
     half, half_tost = (stats.t.ppf(1 - tail, freedom) * error for tail in (level / 2, level))
+    enough = _enough(evidence, freedom, rule)
     p_where, named_now = _where(evidence, m, rule.for_naming(W))
-    named = named_now if named is None else np.where(named != 0, named, named_now)
+    known = np.zeros_like(named_now) if named is None else named
+    named = np.where(known != 0, known, named_now * enough[..., None])
     beyond = (_where(evidence, m, rule.for_naming(W), rule.rope)[1] != 0).any(axis=-1)
     lost, won, counts = (evidence.broadcast(name) for name in ("lost", "won", "counts"))
     floor = np.sqrt(np.nansum(evidence.broadcast("floors") ** 2, axis=-1)) / W  # at least; some may not be known
     fine = ~(rule.rope < floor) & np.isclose(lost, won).all(axis=-1) & ~beyond
     quality = classify(mean - half, mean + half, mean - half_tost, mean + half_tost, rule.rope, fine)
-    mixed = (named > 0).any(axis=-1) & (named < 0).any(axis=-1)
-    quality = np.where(mixed, QUALITIES.index(Quality.MIXED), quality)
+    quality = np.where(_both_ways(named), QUALITIES.index(Quality.MIXED), quality)
     failures = (lost.sum(axis=-1), counts.sum(axis=-1), won.sum(axis=-1), counts.sum(axis=-1))
+    quality = np.where(enough, after_failures(quality, *failures), QUALITIES.index(Quality.INCONCLUSIVE))
     limit, futile = _futility(evidence, mean, quality, freedom, rule.rope, level)
     return Decisions(
         mean=mean,
@@ -139,13 +142,26 @@ def decide(evidence: Evidence, rule: Rule, named: Codes | None = None) -> Decisi
         low_tost=mean - half_tost,
         high_tost=mean + half_tost,
         freedom=freedom,
-        quality=after_failures(quality, *failures),
-        by_failures=decided_by_failures(*failures),
-        futile=futile if not rule.by_set else np.zeros_like(futile),
+        quality=quality,
+        by_failures=np.where(enough, decided_by_failures(*failures), 0),
+        futile=futile & (not rule.by_set),
         limit=limit,
         p_where=p_where,
         named=named,
     )
+
+
+def _both_ways(named: Codes) -> npt.NDArray[np.bool_]:
+    """Return whether one workload is named better and another worse."""
+    return np.asarray((named > 0).any(axis=-1) & (named < 0).any(axis=-1), dtype=bool)
+
+
+def _enough(evidence: Evidence, freedom: Floats, rule: Rule) -> npt.NDArray[np.bool_]:
+    """Return whether there are enough pairs for any claim, also one by failures; without spread, ν is not known."""
+    W, fewest = evidence.means.shape[-1], evidence.broadcast("counts").min(axis=-1)
+    pairs = np.full(fewest.shape, W) if rule.by_set else fewest
+    least = FEWEST_PAIRS if rule.by_set or W == 1 else 2
+    return np.asarray((pairs >= least) & ~(freedom < FEWEST_FREEDOM - 1e-9), dtype=bool)
 
 
 def per_set(evidence: Evidence, confidence: float) -> tuple[Floats, Floats]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalbench.statistics.costs import Ratio
-from evalbench.statistics.decisions import FEWEST_FREEDOM, Decisions, Evidence, Rule, decide, per_set
+from evalbench.statistics.decisions import FEWEST_FREEDOM, FEWEST_PAIRS, Decisions, Evidence, Rule, decide, per_set
 from evalbench.statistics.design import Challenger, Design, failures, used
 from evalbench.statistics.generality import Generality, generality
 from evalbench.statistics.intervals import ROUNDING, Floats, Interval
@@ -18,6 +18,7 @@ from evalbench.statistics.looks import Looked, decide_in_looks
 from evalbench.statistics.pooling import between_variance, prediction_interval, sign_is_stable
 from evalbench.statistics.power import Prices, datasets_needed, seeds_needed
 from evalbench.statistics.second import Second, second_methods
+from evalbench.statistics.significance import asymmetry
 from evalbench.statistics.verdicts import (
     FAILURES,
     FEWEST_DATASETS,
@@ -31,8 +32,8 @@ from evalbench.statistics.verdicts import (
     cost_class,
 )
 
-FEWEST_PAIRS = 5
-"""Fewest pairs on a single data set."""
+SKEWED = 0.01
+"""Below this p of `asymmetry`, the t interval errs more often than it says."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Verdict:
     double_rope: Recommendation
     floor: float  # noise floor of the test sets for the mean; nan if not known
     finest: float  # half the interval with infinitely many seeds on these rows
+    asymmetry: float  # p of a test that the paired differences are symmetric; nan for too few
     between: float  # standard deviation of the true effect between the workloads
     leave_one_out: Mapping[str, float] = field(default_factory=dict)  # mean without each workload
 
@@ -264,6 +266,7 @@ class _Judged:
             double_rope=advices[2.0].recommendation,
             floor=floor,
             finest=float(np.fmax(here.limit[index], floor)),
+            asymmetry=math.nan if self.rule.by_set else asymmetry(differences.values[:, indices]),
             between=_between(means[indices], variances[indices]),
             leave_one_out=_without_each(means, differences.workloads, indices),
         )

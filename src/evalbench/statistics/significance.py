@@ -66,6 +66,22 @@ def _as_far(sums: Floats, differences: Floats) -> int:
     return int((np.abs(sums) >= abs(float(differences.sum())) * (1 - 1e-9)).sum())
 
 
+def asymmetry(differences: Floats) -> float:
+    """Return p of D'Agostino's test of skewness on differences of shape (S, W), standardized within each workload.
+
+    nan below 20 of them on workloads with at least 5 and a spread.
+
+    Source: D'Agostino, Belanger and D'Agostino, The American Statistician 44 (1990).
+    """
+    parts = []
+    for column in np.asarray(differences, dtype=np.float64).T:
+        d = column[np.isfinite(column)]
+        if d.size >= 5 and d.std() > ROUNDING * float(np.abs(d).max()):
+            parts.append((d - d.mean()) / d.std(ddof=1))
+    pooled = np.concatenate(parts) if parts else np.empty(0)
+    return float(stats.skewtest(pooled).pvalue) if pooled.size >= 20 else math.nan
+
+
 def stratified_flip(differences: Floats, generator: np.random.Generator) -> tuple[float, float]:
     """Return the two-sided p of the mean of W means under changes of sign of all pairs, and the smallest p possible.
 

@@ -46,6 +46,7 @@ class Setup:
     pool: bool = False  # instead of that, every seed draws its rows from a finite pool
     noise: float = 1.0  # largest over smallest SD of the data sets; their mean square is 1
     ties: bool = False  # scores are shares of correct answers on 30 test rows
+    skewed: bool = False  # the noise of the differences is exponential, as if one side alone had rare bad runs
     crashes: float = 0.0  # share of the challenger's runs that end at `crash`
     crash: float = -10.0
     one_score: bool = False  # each data set has one score per technique: the data sets are the pairs
@@ -200,7 +201,7 @@ def _draw(setup: Setup, count: int, generator: np.random.Generator) -> tuple[Flo
     effects += setup.between * generator.standard_normal(shape) if setup.between else 0.0
     effects += setup.half * generator.integers(0, 2, shape) if setup.half else 0.0
     effects += setup.opposite * (1 - 2 * (np.arange(setup.num_workloads) % 2))
-    draw = _ties if setup.ties else _pool if setup.pool else _normal
+    draw = _ties if setup.ties else _skewed if setup.skewed else _pool if setup.pool else _normal
     differences = draw(setup, count, generator)
     differences += effects[:, :, None]
     if setup.crashes:
@@ -229,6 +230,13 @@ def _normal(setup: Setup, count: int, generator: np.random.Generator) -> Floats:
     differences = noise(setup.looks[-1])
     if setup.rho:
         differences += np.sqrt(setup.rho) * noise(1)
+    return differences
+
+
+def _skewed(setup: Setup, count: int, generator: np.random.Generator) -> Floats:
+    """Draw differences with a long tail on the side of the baseline."""
+    shape = (count, setup.num_challengers, setup.looks[-1], setup.num_workloads)
+    differences: Floats = 1.0 - generator.standard_exponential(shape)
     return differences
 
 

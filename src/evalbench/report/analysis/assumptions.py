@@ -14,7 +14,7 @@ from evalbench.report.analysis.scope import scope_of
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.report.render.units import UNKNOWN
 from evalbench.statistics.design import used
-from evalbench.statistics.judging import Verdict
+from evalbench.statistics.judging import SKEWED, Verdict
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ def checks(folder: Folder, judged: Judgment) -> tuple[Check, ...]:
         _complete(judged),
         _pairing(judged),
         _outliers(judged),
+        _symmetry(judged),
         _independence(folder, judged),
         _different_data(folder.evaluation),
         _failures(folder),
@@ -73,6 +74,17 @@ def _outliers(judged: Judgment) -> Check:
         "largest distance of a difference from their mean, in standard deviations (below 3)",
         f"{max(known):.1f}" if known else "too few values",
         ("yes" if max(known) < 3 else "no") if known else UNKNOWN,
+    )
+
+
+def _symmetry(judged: Judgment) -> Check:
+    p_values = [verdict.asymmetry for verdict in judged.verdicts]
+    known = [p for p in p_values if math.isfinite(p)]
+    return Check(
+        "paired differences are about symmetric",
+        f"D'Agostino's test of skewness, pooled over the workloads (p of at least {SKEWED})",
+        f"p of at least {min(known):.2g}" if known else "too few values",
+        ("yes" if min(known) >= SKEWED else "no") if known else UNKNOWN,
     )
 
 

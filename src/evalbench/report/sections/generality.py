@@ -9,7 +9,7 @@ from evalbench.report.analysis.collapsed import Collapse
 from evalbench.report.analysis.findings import JudgedFindings
 from evalbench.report.analysis.prices import Bill, Price
 from evalbench.report.render.units import listed, p_is, percent, plural, span_of_time
-from evalbench.statistics.judging import Verdict
+from evalbench.statistics.judging import SKEWED, Verdict
 from evalbench.statistics.looks import Stop
 from evalbench.statistics.power import MOST_SEEDS
 from evalbench.statistics.verdicts import Quality, Recommendation
@@ -67,7 +67,13 @@ def watch(findings: JudgedFindings, verdict: Verdict) -> list[str]:
 
 
 def _suspect(findings: JudgedFindings, verdict: Verdict) -> list[str]:
-    return [_collapsed(findings, verdict), _constant(verdict), _ruled(verdict)]
+    return [_collapsed(findings, verdict), _skewed(verdict), _constant(verdict), _ruled(verdict)]
+
+
+def _skewed(verdict: Verdict) -> str:
+    if not verdict.asymmetry < SKEWED:
+        return ""
+    return "Watch: the paired differences are skewed, so errors are more likely than stated."
 
 
 def _constant(verdict: Verdict) -> str:
@@ -98,17 +104,22 @@ def _stopped(findings: JudgedFindings, verdict: Verdict) -> str:
 def _collapsed(findings: JudgedFindings, verdict: Verdict) -> str:
     if findings.collapses is None:
         return ""
-    sides = (verdict.challenger, findings.judged.baseline)
-    mine = [c for c in findings.collapses if c.technique in sides and c.workload in findings.data_sets]
+    mine = _collapses(findings, verdict)
     if not mine:
         return ""
-    uneven = {c.technique for c in mine} != set(sides)
-    warning = (
-        " Rare collapses of one side make errors more likely than stated, the more so the deeper they are."
-        if uneven
-        else ""
-    )
+    rare = "Rare collapses of one side make errors more likely than stated, the more so the deeper they are."
+    warning = f" {rare}" if collapsed_on_one_side(findings, verdict) else ""
     return f"Watch: {listed([_runs(c) for c in mine])} ended no better than the trivial predictor.{warning}"
+
+
+def _collapses(findings: JudgedFindings, verdict: Verdict) -> list[Collapse]:
+    sides = (verdict.challenger, findings.judged.baseline)
+    return [c for c in findings.collapses or () if c.technique in sides and c.workload in findings.data_sets]
+
+
+def collapsed_on_one_side(findings: JudgedFindings, verdict: Verdict) -> bool:
+    """Return whether runs of one side alone ended no better than the trivial predictor."""
+    return len({c.technique for c in _collapses(findings, verdict)}) == 1
 
 
 def _runs(c: Collapse) -> str:

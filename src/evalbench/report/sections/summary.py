@@ -10,7 +10,7 @@ from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render.units import listed, percent, plural
 from evalbench.report.section import Section
 from evalbench.report.sections.advice import order, repetitions, rows_decide, rows_of, where_words
-from evalbench.report.sections.generality import ONLY_THE_MEAN
+from evalbench.report.sections.generality import ONLY_THE_MEAN, collapsed_on_one_side
 from evalbench.statistics.design import used
 from evalbench.statistics.interactions import Dependence
 from evalbench.statistics.judging import Verdict
@@ -77,6 +77,8 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
             "spread": "all pairs differ by the same amount: are the runs copies of each other?",
             "failures": "find out why its runs fail",
         }.get(verdict.next_step.what, "see below")
+        depends = [code(factor) for factor in _depends_on(findings, verdict.challenger)]
+        why += f"; it depends on {listed(depends)}" if depends else ""
         return f"leave {name} open ({size}; {why})"
     if verdict.recommendation is Recommendation.INVALID:
         return f"{name} cannot be judged"
@@ -94,6 +96,8 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
         reason = f"{'it works' if verdict.failures.side > 0 else 'it fails'} where the other does not"
     elif where and quality is not Quality.MIXED:
         reason += f", worse on {where}"
+    if depends := [code(factor) for factor in _depends_on(findings, verdict.challenger)]:
+        reason += f", but that depends on {listed(depends)}"
     if verdict.cost_class is CostClass.CHEAPER:
         reason += ", but cheaper" if quality in (Quality.WORSE, Quality.INFERIOR) else ", and cheaper"
     elif verdict.cost_class is CostClass.DEARER:
@@ -143,21 +147,26 @@ def _scope(findings: JudgedFindings) -> str:
 
 
 def _over(findings: JudgedFindings) -> str:
-    """Name the other factors that the effect is averaged over, and those that the choice depends on."""
+    """Name the other factors that the effect is averaged over."""
     if not findings.evaluation.factors:
         return ""
     over = listed([code(factor) for factor in findings.evaluation.factors])
-    depends = [
-        f"for {code(one.candidate)} the choice depends on {code(one.factor)}"
-        for one in findings.interactions
-        if one.answer is Dependence.DEPENDS
-    ]
-    return "; ".join([f", averaged over {over}", *depends])
+    return f", averaged over {over}"
+
+
+def _depends_on(findings: JudgedFindings, candidate: str) -> list[str]:
+    """Return the other factors that the choice of a technique depends on."""
+    mine = [one for one in findings.interactions if one.candidate == candidate]
+    return [one.factor for one in mine if one.answer is Dependence.DEPENDS]
 
 
 def _sure(findings: JudgedFindings, verdicts: list[Verdict]) -> list[str]:
     alpha = percent(findings.judged.design.alpha)
+    if all(v.recommendation in (Recommendation.INSUFFICIENT, Recommendation.INVALID) for v in verdicts):
+        return ["nothing is claimed, so nothing is wrong by chance."]
     sure = [f"by chance, at most {alpha} of such reports say anything wrong in the first line."]
+    if uneven := [v.challenger for v in verdicts if collapsed_on_one_side(findings, v)]:
+        sure.append(f"It may be more for {_some(uneven)}: runs of one side collapsed.")
     tested = [v for v in verdicts if v.generality is not None and v.generality.side and not findings.one_score]
     shown = [v for v in tested if v.generality is not None and v.generality.shown]
     for side, words in ((1, "better"), (-1, "worse")):  # of these two classes, the mean alone generalizes

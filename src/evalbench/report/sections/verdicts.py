@@ -190,6 +190,7 @@ def _beside(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "look": v.looks.index + 1,
         "stopped": v.looks.stopped or "",
         **_prices(findings, v),
+        "asymmetry_p": v.asymmetry,
         "between": v.between * findings.common.scale,
     }
 
