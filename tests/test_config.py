@@ -24,6 +24,7 @@ SWEEPS = sorted((conf_folder() / "sweep").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("file", OPTIONS, ids=lambda file: f"{file.parent.name}={file.stem}")
+@pytest.mark.slow
 def test_every_shipped_option_is_accepted(file: Path) -> None:
     group, name = file.parent.name, file.stem
     settings = yaml.safe_load(file.read_text())

@@ -146,6 +146,7 @@ def test_an_evaluation_whose_every_cell_failed_has_a_report_all_the_same(tmp_pat
     assert len(pd.read_csv(tmp_path / "small" / "references.csv")) == 3 * 2  # no job lived to compute them
 
 
+@pytest.mark.slow
 def test_the_folder_holds_what_the_store_holds(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.sqlite")
     configs = [cell_of(*COMPARED, f"reports={tmp_path}", f"optimizer={name}") for name in ("sgd", "adam")]

@@ -174,6 +174,7 @@ def test_a_technique_that_failed_keeps_its_seeds_until_it_works(workspace: Path)
     assert line.endswith(": 0.001 is worse by more than the ROPE (decided)")
 
 
+@pytest.mark.slow
 def test_what_was_decided_does_not_change_with_the_seeds_of_others(tmp_path: Path) -> None:
     findings = []
     for name, last in (("short", 4), ("long", 12)):

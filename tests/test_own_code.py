@@ -155,6 +155,7 @@ def test_a_module_that_is_compiled_is_known_by_its_bytes(write: Write) -> None:
     assert own_code.behind({"_target_": "own.make"}) != before
 
 
+@pytest.mark.slow
 def test_an_installed_package_is_known_by_its_version(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

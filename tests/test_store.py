@@ -68,6 +68,7 @@ def test_unknown_and_failed_trials_are_missing_and_a_retry_replaces_the_failure(
     assert store.missing(IDS) == IDS[2:]
 
 
+@pytest.mark.slow
 def test_evaluations_link_to_trials_that_they_share(url: str) -> None:
     store = Store(url)
     store.record([(spec, COMPLETE) for spec in SPECS], PROVENANCE)

@@ -80,6 +80,7 @@ def table(cell: Cell, store: Store) -> list[Any]:
 # ── two phases ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 def test_candidates_train_together_and_the_best_is_measured_beside_the_default(
     store: Store, trained: list[tuple[Config, list[Entrant]]]
 ) -> None:
@@ -491,6 +492,7 @@ def test_two_objectives_are_both_told_and_the_first_chooses(store: Store) -> Non
         ("++search.space.schedule.pct_start={choices: [0.3, 2.0, 0.5]} schedule=one_cycle", "schedule"),
     ],
 )
+@pytest.mark.slow
 def test_what_cannot_be_searched_is_refused_before_anything_trains(override: str, key: str) -> None:
     with pytest.raises(ConfigError) as refused:
         tuning.check(searched(*re.split(r" (?=search|split|num_seeds|schedule)", override)))

@@ -33,6 +33,7 @@ def table(path: Path, worse: float = 0.0, on: str = "abcdef", offset: int = 0, s
     return path
 
 
+@pytest.mark.slow
 def test_what_got_worse_closes_the_gate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv", worse=0.05)
     jittered = pd.read_csv(new)

@@ -75,6 +75,7 @@ def tensors_of(cohort: Cohort) -> Iterator[tuple[str, Tensor]]:
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_nothing_of_a_cohort_is_left_behind_when_it_moves(case: str) -> None:
     cohort = trained_cohort(cell_of(case))
     assert len(list(tensors_of(cohort))) > 20

@@ -231,6 +231,7 @@ def test_running_out_of_memory_halves_the_cohort(monkeypatch: pytest.MonkeyPatch
     assert sizes[0] == 5
 
 
+@pytest.mark.slow
 def test_peak_memory_grows_with_the_batch() -> None:
     peaks = []
     for rows in (8, 64):

@@ -94,6 +94,7 @@ SLOW = ("images", "momentum", "frozen body", "one batch", "cosine with momentum"
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES])
+@pytest.mark.slow
 def test_a_replayed_step_gives_the_bits_of_a_plain_one(case: str) -> None:
     device = RecordingDevice()
     results = assert_the_same(cell_of(*CASES[case]), device)
@@ -104,6 +105,7 @@ def test_a_replayed_step_gives_the_bits_of_a_plain_one(case: str) -> None:
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=pytest.mark.slow if case == "muon" else ()) for case in OUTSIDE]
 )
+@pytest.mark.slow
 def test_an_optimizer_that_cannot_be_captured_steps_after_the_replayed_gradients(
     case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -115,6 +117,7 @@ def test_an_optimizer_that_cannot_be_captured_steps_after_the_replayed_gradients
     assert [line for line in caplog.messages if "the optimizer's step is not part of a CUDA graph: " in line]
 
 
+@pytest.mark.slow
 def test_members_that_differ_in_the_learning_rate_share_a_graph() -> None:
     entrants = [Entrant(seed, settings={"lr": lr}) for seed, lr in enumerate((0.001, 0.01, 0.1))]
     for overrides in (("optimizer=adam",), ("optimizer=momentum", "schedule=cosine")):
@@ -123,6 +126,7 @@ def test_members_that_differ_in_the_learning_rate_share_a_graph() -> None:
         assert device.replayed > 2 * TIMED
 
 
+@pytest.mark.slow
 def test_each_batch_shape_has_its_own_graph_and_a_smaller_cohort_new_ones() -> None:
     device = RecordingDevice()
     cell = cell_of("optimizer=adam", *NETWORK["mlp"])  # three batches an epoch, and a smaller one
@@ -179,6 +183,7 @@ def test_a_step_that_cannot_be_captured_runs_directly_and_says_so_once(
     assert device.replayed == 0
 
 
+@pytest.mark.slow
 def test_networks_that_train_one_by_one_are_not_captured() -> None:
     device = RecordingDevice()
     assert_the_same(cell_of("model._target_=networks.Branching", *MODEL), device)
@@ -210,6 +215,7 @@ def resumed(cell: Cell, device_of: DeviceOf, path: Path) -> list[TrialResult]:
 
 
 @pytest.mark.parametrize("case", ["adam", "cosine"])
+@pytest.mark.slow
 def test_a_resumed_cohort_ends_with_the_same_bits(case: str, tmp_path: Path) -> None:
     cell, device = cell_of(*CASES[case]), RecordingDevice()
     whole = train(cell, eager, cell.entrants(0, 1, 2))

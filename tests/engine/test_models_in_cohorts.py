@@ -60,6 +60,7 @@ def cell_of(case: str, optimizer: str) -> Cell:
     ("case", "optimizer"),
     [pytest.param(*pair, marks=() if pair in QUICK else pytest.mark.slow) for pair in PAIRS],
 )
+@pytest.mark.slow
 def test_a_cohort_equals_a_plain_loop_and_a_cohort_of_one(case: str, optimizer: str) -> None:
     cell = cell_of(case, optimizer)
     checks.check(cell.config, cell.dataset)

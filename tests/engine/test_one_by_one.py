@@ -146,6 +146,7 @@ def test_noise_does_not_depend_on_how_a_batch_is_split(network: str) -> None:
 
 
 @pytest.mark.parametrize("network", ["LstmWithDropout", "RandomChoices", "BatchNorm", "BufferAssigned"])
+@pytest.mark.slow
 def test_a_network_whose_halves_do_not_add_up_is_refused_in_parts(network: str) -> None:
     cell = cell_of(f"peoples_networks.{network}", "trainer.microbatch_size=10")
     with pytest.raises(ConfigError, match=r"trainer.microbatch_size must see whole batches"):

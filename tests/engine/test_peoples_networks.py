@@ -261,7 +261,7 @@ TABLE: dict[type[nn.Module], Expected] = {
     people.TupleOfTraining: refused("a loss needs one tensor", "tuple"),
     people.ShapeOfTraining: refused("a loss needs one output per class", "outputs"),
 }
-QUICK = (people.BufferAssigned, people.LinearProbe, people.ParameterHook, people.Counter, people.Projection)
+QUICK = (people.BufferAssigned, people.Counter)
 
 
 def cell_of(network: type[nn.Module]) -> Cell:

@@ -32,6 +32,7 @@ QUICK = ("numbers, clipped", "own network, dropout")
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
 )
+@pytest.mark.slow
 def test_double_precision_agrees_with_a_double_loop_to_its_last_digits(case: str, tmp_path: Path) -> None:
     cell = make_cell(*CASES[case], *DOUBLE, "save=all")
     results = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2), keep_in=tmp_path)

@@ -55,6 +55,7 @@ def test_groups_divide_any_width() -> None:
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
+@pytest.mark.slow
 def test_signals_keep_their_size_through_eight_layers(name: str) -> None:
     overrides = (f"activation={name}", "model.norm=none", "model.depth=8", "model.width=64")
     built = network(*overrides, shape=models.Shape(3 * 64 * 64, 10, (3, 64, 64)))

@@ -29,6 +29,7 @@ def test_depth_and_width_count_layers_and_units() -> None:
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.slow
 def test_the_shipped_gain_keeps_the_second_moment_at_one(name: str) -> None:
     activation = compose_config(f"activation={name}").activation
     function = activation.module.build()

@@ -48,6 +48,7 @@ def test_the_encoder_makes_a_token_of_every_column() -> None:
 
 
 @pytest.mark.parametrize("name", ["relu", "sigmoid", "gelu"])
+@pytest.mark.slow
 def test_outputs_start_near_one_at_any_depth(name: str) -> None:
     for depth in (1, 8):
         overrides = (f"activation={name}", f"model.depth={depth}", "model.width=64")

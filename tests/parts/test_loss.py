@@ -106,6 +106,7 @@ BESIDE: dict[str, tuple[Task, str, Loss]] = {
 
 
 @pytest.mark.parametrize(("task", "overrides", "beside"), BESIDE.values(), ids=BESIDE.keys())
+@pytest.mark.slow
 def test_a_loss_is_that_of_plain_pytorch(task: Task, overrides: str, beside: Loss) -> None:
     loss = TrainingLoss(compose_config(*overrides.split()).loss, task)
     outputs, targets = drawn(task)
@@ -219,6 +220,7 @@ def test_the_old_key_of_smoothing_keeps_its_identity() -> None:
         ("dataset=iris loss.label_smoothing=1", "must be a share from 0 to below 1"),
     ],
 )
+@pytest.mark.slow
 def test_a_loss_that_cannot_train_is_refused_in_one_line(overrides: str, said: str) -> None:
     def check() -> None:
         cell = make_cell(*overrides.split())

@@ -32,6 +32,7 @@ def said(rows: pd.DataFrame, **options: Any) -> str:
     return judge(rows, "base", **options).markdown
 
 
+@pytest.mark.slow
 def test_many_techniques_and_data_sets_leave_the_first_lines_short() -> None:
     everywhere = {f"w{i}": 0.1 for i in range(10)}
     lines = said(table({f"t{i}": everywhere for i in range(9)}, seeds=3)).splitlines()

@@ -165,6 +165,7 @@ def table(path: Path, unit: str, states: tuple[str, str] = ("COMPLETE", "FAILED"
     return path
 
 
+@pytest.mark.slow
 def test_every_field_of_a_table(tmp_path: Path) -> None:
     path = table(tmp_path / "long.csv", f"unit{ATTACK}")
     options = Options(f"a{ATTACK}".strip(), rope=0.01, question=f"Which{ATTACK}?", command=f"python{ATTACK}")

@@ -84,6 +84,7 @@ def test_every_figure_of_the_report_exists_with_its_numbers(tmp_path: Path, make
     assert re.findall(r"!\[\]", report) == []  # every figure has a text for those who cannot see it
 
 
+@pytest.mark.slow
 def test_the_numbers_beside_a_figure_are_those_of_a_plain_calculation(tmp_path: Path, make_folder: Make) -> None:
     write(make_folder(tmp_path, workloads=("digits",)))
     results = pd.read_csv(tmp_path / "results.csv").pivot(index="seed", columns="technique", values="score")

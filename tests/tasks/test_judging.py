@@ -79,6 +79,7 @@ def test_the_monitored_metric_picks_the_epoch_and_the_primary_one_is_on_the_curv
         assert result.metrics["test/balanced_accuracy"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_metrics_of_the_users_own_are_measured_on_every_split() -> None:
     kappa = "{_target_:torchmetrics.classification.MulticlassCohenKappa,num_classes:3,name:kappa}"
     cell = make_cell(*SMALL, f"task.metric={kappa}", f"task.monitor={GAIN}", "budget.epochs=2")
@@ -123,6 +124,7 @@ def test_a_search_follows_the_choice() -> None:
         ([f"task.metric={GAIN.replace('weight:2', 'weight:nan')}"], "task.metric.weight", "finite"),
     ],
 )
+@pytest.mark.slow
 def test_bad_choices_are_refused_in_one_line(overrides: list[str], key: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
         make_cell("dataset=iris", *overrides)

@@ -64,6 +64,7 @@ def test_the_delimiter_is_found_and_beside_others_commas_are_decimal(tmp_path: P
         assert dataset.inputs[[1, 7], 0].tolist() == [1.5, -1.25]
 
 
+@pytest.mark.slow
 def test_columns_to_leave_out_are_one_or_several_and_a_few_numbers_among_words_are_words(tmp_path: Path) -> None:
     path = write(tmp_path, "id,2,grade,y\n" + rows("#,7,1,a", 6) + rows("#,8,2b,b", 6))
     assert load(path, drop=["id", 2]).features == ("grade=1", "grade=2b")

@@ -14,6 +14,7 @@ BUNDLED = ["anes96", "breast_cancer", "diabetes", "digits", "fair", "iris", "moo
 
 
 @pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.slow
 def test_parts_are_disjoint_cover_all_rows_and_have_one_size_for_every_seed(name: str) -> None:
     dataset = make_cell(f"dataset={name}").dataset
     splits = [draw_split(dataset, 0.2, 0.2, seed) for seed in range(3)]
