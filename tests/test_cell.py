@@ -32,6 +32,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return calls
 
 
+@pytest.mark.slow
 def test_a_cell_trains_what_the_store_lacks_and_nothing_else(store: Store, trained: list[list[int]]) -> None:
     cells.run(make_cell(*SMALL), store)
     cells.run(make_cell(*SMALL), store)

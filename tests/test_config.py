@@ -81,6 +81,7 @@ def test_values_arrive_typed() -> None:
         ("model.depth=${nothing}", "model.depth"),
     ],
 )
+@pytest.mark.slow
 def test_a_wrong_value_is_refused_by_the_name_of_its_key(override: str, key: str) -> None:
     with pytest.raises(ConfigError) as refused:
         compose_config(override)

@@ -74,6 +74,7 @@ def test_a_study_that_grew_has_the_candidates_of_one_that_was_large_at_once(tmp_
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.slow
 def test_every_candidate_lies_in_the_space(tmp_path: Path, sampler: str) -> None:
     for candidate in run(tmp_path, searched(f"+search={sampler}"), 2):
         assert list(candidate.values) == [

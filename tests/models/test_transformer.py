@@ -96,6 +96,7 @@ def test_flops_by_hand(tie: str) -> None:
     ],
 )
 @pytest.mark.parametrize("model", ["transformer", "encoder"])
+@pytest.mark.slow
 def test_wrong_settings_are_refused(model: str, override: str, key: str) -> None:
     with pytest.raises(ConfigError, match=rf"^model\.{key}"):
         network(model, TEXT, override)

@@ -45,6 +45,7 @@ def test_many_techniques_and_data_sets_leave_the_first_lines_short() -> None:
 
 
 @pytest.mark.parametrize(("lowest", "quality"), [(-0.001, "MIXED"), (0.002, "EQUIVALENT")])
+@pytest.mark.slow
 def test_of_mixed_and_equivalent_the_mean_alone_generalizes(lowest: float, quality: str) -> None:
     """Neither "it depends on the data" nor "practically the same" is what the second verdict tests."""
     effects = dict(zip("abcdefgh", np.linspace(lowest, 0.009, 8), strict=True))

@@ -82,6 +82,7 @@ def plain_decisions(y: np.ndarray, s: np.ndarray, n: np.ndarray, rho: np.ndarray
 
 @pytest.mark.parametrize("W", [1, 2, 5])
 @pytest.mark.parametrize("looks", [1, 3])
+@pytest.mark.slow
 def test_many_evaluations_at_once_are_judged_as_one_by_one(W: int, looks: int) -> None:
     generator = np.random.default_rng(W)
     shape = (200, 3, W)

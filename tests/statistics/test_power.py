@@ -26,6 +26,7 @@ def half_interval(sds: list[float], rho: float, n: int, level: float) -> float:
 @pytest.mark.parametrize("sds", [[1.0], [1.0, 1.0], [0.5, 2.0, 0.0], [1.0] * 5])
 @pytest.mark.parametrize("rho", [0.0, 0.25])
 @pytest.mark.parametrize("half", [0.1, 0.4, 0.6, 1.5])
+@pytest.mark.slow
 def test_seeds_needed_is_the_first_number_that_is_enough(sds: list[float], rho: float, half: float) -> None:
     enough = (n for n in range(3, MOST_SEEDS + 1) if half_interval(sds, rho, n, 0.02) <= half)
     assert seeds_needed(sds, rho, half, 0.02, least=3) == next(enough, None)
