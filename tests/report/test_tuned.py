@@ -407,3 +407,21 @@ def test_what_is_missing_is_said_in_one_line(tuned: Callable[..., Path], name: s
     (folder / name).unlink()
     with pytest.raises(TableError, match=word):
         write(folder)
+
+
+def test_the_price_of_an_answer_counts_the_default_and_the_tuning(tmp_path: Path, make_folder: Make) -> None:
+    techniques = ("sgd", "adam")
+    folder = tune(make_folder(tmp_path, techniques=techniques, workloads=WORKLOADS, seeds=6))
+    results = pd.read_csv(folder / "results.csv")
+    results["score"] += 0.03 * ((results["technique"] == "adam") & (results["workload"] == "wine"))  # data sets differ
+    results.to_csv(folder / "results.csv", index=False)
+    findings = find(load(folder))
+    assert isinstance(findings, JudgedFindings)
+    bill = findings.bills["adam"]
+    sign = bill.datasets_for_sign
+    assert sign.needed is not None
+    assert sign.needed > 2
+    assert sign.trials == 2 * (sign.needed - 2) * (2 * 6 + 4 * 2)  # sides, data sets, (best and default, candidates)
+    seeds = bill.seeds_for_rope
+    assert seeds.needed is not None
+    assert seeds.trials == 2 * 2 * 2 * max(0, seeds.needed - 6)  # sides, data sets, best and default

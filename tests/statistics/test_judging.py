@@ -213,3 +213,15 @@ def test_a_family_shares_its_error_rate() -> None:
     declared = judge([one], replace(design, num_challengers=4), np.random.default_rng(0))[0]
     assert declared.effect == of_four.effect  # three that cannot be judged are no discount for the fourth
     assert judge([], design, np.random.default_rng(0)) == ()
+
+
+def test_of_a_comparison_with_missing_cells_nothing_is_claimed() -> None:
+    design = Design(0.005, np.full(3, 1 / 3), (True,) * 3, np.array([0.02, np.nan, np.nan]), tuned=True)
+    whole, partial = (
+        Challenger("new", planted([0.02] * 3, 0.001), SAME, complete=complete) for complete in (True, False)
+    )
+    (claimed,), (silent,) = (judge([one], design, np.random.default_rng(0)) for one in (whole, partial))
+    assert (len(claimed.better_on), claimed.generality is None, claimed.on_rows is None) == (3, False, False)
+    assert (silent.recommendation, silent.quality) == (Recommendation.INVALID, Quality.INCONCLUSIVE)
+    assert (silent.better_on, silent.generality, silent.on_rows) == ((), None, None)
+    assert claimed.floor == pytest.approx(0.02 / 3)  # of the data set that has one

@@ -97,8 +97,8 @@ class Verdict:
     losses: int
     failures: Failures
     quality: Quality
-    on_rows: RowsOnly | None  # None if the first verdict is about these rows already
-    generality: Generality | None  # the second verdict, which decides if data sets are the pairs; None for one data set
+    on_rows: RowsOnly | None  # None if the first verdict is about these rows already, or INVALID
+    generality: Generality | None  # the second verdict, which decides if data sets are the pairs; None for one, INVALID
     looks: Looked
     cost: Ratio
     cost_class: CostClass
@@ -111,7 +111,7 @@ class Verdict:
     prices: Prices
     half_rope: Recommendation  # the recommendation if the ROPE were half as wide
     double_rope: Recommendation
-    floor: float  # noise floor of the test sets for the mean; nan if not known
+    floor: float  # noise floor of the test sets for the mean, at least, if some are not known; nan if none is
     finest: float  # half the interval with infinitely many seeds on these rows
     asymmetry: float  # p of a test that the paired differences are symmetric; nan for too few
     between: float  # standard deviation of the true effect between the workloads
@@ -235,7 +235,8 @@ class _Judged:
         invalid = advices[1.0].recommendation is Recommendation.INVALID
         failed = self._failures(index, indices)
         variances = self.evidence.errors[index] ** 2
-        floor = float(np.sqrt((np.asarray(design.floors)[indices] ** 2).sum())) / len(indices)
+        floors = np.asarray(design.floors)[indices]
+        floor = math.sqrt(np.nansum(floors**2)) / len(indices) if np.isfinite(floors).any() else math.nan
         prices = self._prices(index, effect, means[data_sets])
         wins, ties, losses = _count_pairs(challenger, indices)
         return Verdict(
@@ -244,14 +245,14 @@ class _Judged:
             freedom=float(here.freedom[index]),
             equivalence=(float(here.low_tost[index]), float(here.high_tost[index])),
             prediction=prediction_interval(list(means[data_sets]) if len(data_sets) > 1 else [], self.level),
-            sets=self._sets(index, challenger, variances),
+            sets=self._sets(index, challenger, variances, claims=not invalid),
             wins=wins,
             ties=ties,
             losses=losses,
             failures=failed,
             quality=Quality.INCONCLUSIVE if invalid else quality,
-            on_rows=self._on_rows(index, differences.workloads),
-            generality=generality(means[data_sets], side, self.level) if len(data_sets) > 1 else None,
+            on_rows=None if invalid else self._on_rows(index, differences.workloads),
+            generality=None if invalid or len(data_sets) < 2 else generality(means[data_sets], side, self.level),
             looks=look,
             cost=challenger.cost,
             cost_class=cost_class(challenger.cost.low, challenger.cost.high),
@@ -313,7 +314,8 @@ class _Judged:
         )
         return Failures(lost, won, int(counts), int(self.by_factor[1.0].by_failures[index]))
 
-    def _sets(self, index: int, challenger: Challenger, variances: Floats) -> tuple[SetEffect, ...]:
+    def _sets(self, index: int, challenger: Challenger, variances: Floats, claims: bool) -> tuple[SetEffect, ...]:
+        """Return the effects on the workloads; none is named without `claims`."""
         here, indices, differences = self.by_factor[1.0], used(self.design), challenger.differences
         low, high = (ends[index] for ends in per_set(self.evidence, self.level))
         total = float(np.nansum(variances[indices]))
@@ -332,7 +334,7 @@ class _Judged:
                 SetEffect(
                     workload,
                     interval,
-                    named=0 if position is None else int(here.named[index, position]),
+                    named=int(here.named[index, position]) if claims and position is not None else 0,
                     p=math.nan if position is None else float(here.p_where[index, position]),
                     share=math.nan if position is None or not total > 0 else float(variances[w]) / total,
                     counted=self.design.counted[w],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evalbench.record.folder import Folder
+from evalbench.record.folder import Folder, TunedFolder
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.statistics.design import used
 from evalbench.statistics.judging import Verdict
@@ -37,24 +38,26 @@ class Bill:
 
 def bills(folder: Folder, judged: Judgment) -> dict[str, Bill]:
     """Return the prices for each challenger."""
-    return {verdict.challenger: _bill(folder, judged, verdict) for verdict in judged.verdicts}
+    seconds = _seconds(folder)
+    return {verdict.challenger: _bill(folder, judged, verdict, seconds) for verdict in judged.verdicts}
 
 
-def _bill(folder: Folder, judged: Judgment, verdict: Verdict) -> Bill:
+def _bill(folder: Folder, judged: Judgment, verdict: Verdict, seconds: Mapping[tuple[str, str], float]) -> Bill:
     sides = (verdict.challenger, judged.baseline)
     settings = math.prod(len(levels) for levels in folder.evaluation.factors.values())
     workloads = [list(folder.evaluation.workloads)[index] for index in used(judged.design)]
     pairs = {effect.workload: effect.interval.count for effect in verdict.sets}
-    seconds = _seconds(folder)
+    each, once = _trials(folder)
     known = [seconds.get((side, workload), math.nan) for side in sides for workload in workloads]
 
     def seeds(needed: int | None) -> Price:
         more = {workload: max(0, (needed or 0) - pairs[workload]) for workload in workloads}
         time = sum(more[w] * seconds.get((side, w), math.nan) for side in sides for w in workloads)
-        return Price(needed, 2 * settings * sum(more.values()), settings * time)
+        return Price(needed, 2 * settings * each * sum(more.values()), settings * each * time)
 
     def data_sets(needed: int | None) -> Price:
-        trials = 2 * settings * max(0, (needed or 0) - verdict.num_datasets) * max(pairs.values(), default=0)
+        more = max(0, (needed or 0) - verdict.num_datasets)
+        trials = 2 * settings * more * (each * max(pairs.values(), default=0) + once)
         return Price(needed, trials, trials * sum(known) / len(known) if known else math.nan)
 
     prices = verdict.prices
@@ -64,6 +67,21 @@ def _bill(folder: Folder, judged: Judgment, verdict: Verdict) -> Bill:
         data_sets(prices.datasets_for_sign),
         data_sets(prices.datasets_for_rope),
     )
+
+
+def _trials(folder: Folder) -> tuple[int, int]:
+    """Return the trials of one side for one more repetition, and those that tune it on one more data set.
+
+    After a search, the default setting is measured beside the best one. If the search was repeated, a repetition is a
+    study, with its tuning and its seeds.
+    """
+    if not isinstance(folder, TunedFolder):
+        return 1, 0
+    study = ["technique", "workload", *folder.evaluation.factors, "study"]
+    tuning = round(folder.studies.candidates.groupby(study)["trials"].sum().mean())
+    if folder.evaluation.num_studies > 1:
+        return tuning + 2 * folder.evaluation.num_seeds, 0
+    return 2, tuning
 
 
 def _seconds(folder: Folder) -> dict[tuple[str, str], float]:

@@ -17,7 +17,7 @@ from evalbench.report.sections.interactions import sentence as sentence_on
 from evalbench.statistics.design import used
 from evalbench.statistics.interactions import Dependence
 from evalbench.statistics.judging import Verdict
-from evalbench.statistics.power import MOST_SEEDS
+from evalbench.statistics.power import MOST_DATASETS, MOST_SEEDS
 from evalbench.statistics.verdicts import CostClass, Quality, Recommendation
 
 ADVISED = (Recommendation.ADOPT, Recommendation.TRIAL, Recommendation.ASSESS, Recommendation.HOLD)
@@ -254,7 +254,7 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
         return f"Next: a new evaluation with {repetitions(findings, step.count)}{new}."
     if step.what == "datasets":
         if not step.count:
-            return "No number of data sets below 500 would settle it."
+            return f"No number of data sets below {MOST_DATASETS} would settle it."
         return f"Next: add {plural(step.count - verdict.num_datasets, 'data set')}."
     if step.what == "rows":
         ends = findings.common.change_interval(verdict.effect, repeated(findings))

@@ -86,7 +86,7 @@ def text(findings: JudgedFindings) -> str:
     note = (
         "The numbers of seeds on each data set, and of data sets, after which the interval excludes zero if the effect"
         " stays as it is (the sign), or is no wider than the ROPE on either side. In brackets: the trials still to be"
-        f" run, and their time one after the other. {numbers_of('verdicts')}"
+        f" run, and their time one by one (cohorts are faster). {numbers_of('verdicts')}"
     )
     return "\n\n".join(part for part in [*parts, note, prices(findings)] if part)
 

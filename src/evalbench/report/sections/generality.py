@@ -11,7 +11,7 @@ from evalbench.report.analysis.prices import Bill, Price
 from evalbench.report.render.units import listed, p_is, percent, plural, span_of_time
 from evalbench.statistics.judging import SKEWED, Verdict
 from evalbench.statistics.looks import Stop
-from evalbench.statistics.power import MOST_SEEDS
+from evalbench.statistics.power import MOST_DATASETS, MOST_SEEDS
 from evalbench.statistics.verdicts import Quality, Recommendation
 
 ONLY_THE_MEAN = (Quality.MIXED, Quality.EQUIVALENT)  # of them, the second verdict tests another claim: the mean's side
@@ -20,7 +20,7 @@ ONLY_THE_MEAN = (Quality.MIXED, Quality.EQUIVALENT)  # of them, the second verdi
 def second_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
     """Say whether the effect generalizes to data sets like these; empty if the first verdict says so itself."""
     general, unit = verdict.generality, findings.common
-    if general is None or verdict.recommendation is Recommendation.INVALID:
+    if general is None:
         return ""
     typical = ""
     if general.typical is not None:
@@ -42,7 +42,7 @@ def second_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _sets(price: Price) -> str:
-    return "more than 500 data sets" if price.needed is None else plural(price.needed, "data set")
+    return f"more than {MOST_DATASETS} data sets" if price.needed is None else plural(price.needed, "data set")
 
 
 def on_these_rows(findings: JudgedFindings, verdict: Verdict) -> str:
@@ -102,8 +102,6 @@ def _stopped(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def _collapsed(findings: JudgedFindings, verdict: Verdict) -> str:
-    if findings.collapses is None:
-        return ""
     mine = _collapses(findings, verdict)
     if not mine:
         return ""
@@ -139,7 +137,7 @@ def price(findings: JudgedFindings, verdict: Verdict) -> str:
     """Return what an answer would cost, for a verdict that is open."""
     if verdict.quality not in (Quality.INCONCLUSIVE, Quality.NON_INFERIOR) or not verdict.effect.computed:
         return ""
-    if findings.one_score:
+    if findings.one_score or verdict.recommendation is Recommendation.INVALID:
         return ""
     bill = findings.bills[verdict.challenger]
     return " ".join(text for text in (_in_seeds(findings, verdict, bill), _in_datasets(verdict, bill)) if text)
@@ -166,7 +164,7 @@ def _in_datasets(verdict: Verdict, bill: Bill) -> str:
     if verdict.num_datasets < 2:
         return ""
     sign, rope = (
-        "more than 500" if price.needed is None else f"{price.needed} ({_effort(price)})"
+        f"more than {MOST_DATASETS}" if price.needed is None else f"{price.needed} ({_effort(price)})"
         for price in (bill.datasets_for_sign, bill.datasets_for_rope)
     )
     return f"Data sets that would show the mean over others like these: {sign} for the sign, {rope} for the ROPE."
@@ -175,5 +173,5 @@ def _in_datasets(verdict: Verdict, bill: Bill) -> str:
 def _effort(price: Price) -> str:
     if price.had:
         return "there already"
-    time = f", about {span_of_time(price.seconds)}" if math.isfinite(price.seconds) else ""
+    time = f", {span_of_time(price.seconds)} one by one" if math.isfinite(price.seconds) else ""
     return f"{plural(price.trials, 'more trial')}{time}"
