@@ -16,6 +16,7 @@ LAYERS = {
         "trial": "frozen records: budget, trial and its identity, state, result",
         "tasks": "kinds of problems, one file each, and the registry of metrics (`metric.py`)",
         "provenance": "the machine, time and versions of a training",
+        "gpus": "the CUDA devices of this process and of the jobs that it starts",
         "ranks": "the processes that train one cell together",
         "space": "search spaces: ranges and choices, by the keys that they replace",
         "own_code": "the user's own code behind a `_target_`, as hashes and versions",
@@ -24,7 +25,7 @@ LAYERS = {
         "config": "Hydra's tree as frozen typed values, read once; `parts.py`: the table of a technique's parts",
     },
     "Storage and trackers": {
-        "processes": "Hydra jobs in processes forked from one server; groups of ranks; shares of the cores",
+        "processes": "Hydra jobs in processes forked from one server; groups of ranks; shares of the cores and GPUs",
         "store": "the source of truth in SQL: results, links, leases; `tables.py` is the schema",
         "tracking": "the contract of a tracker; W&B, TensorBoard, MLflow, trackio, CSV, in memory: one file each",
         "live": "the curves of trials in training, off the training path",

@@ -14,9 +14,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from threadpoolctl import threadpool_info
 
-from evalbench import ranks
+from evalbench import gpus, ranks
 
-SIGNS = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
+SIGNS = (
+    *("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS"),
+    *(gpus.VISIBLE_KEY, gpus.BYTES_KEY),
+)
+
+
+def free_bytes() -> list[int]:
+    """Stand in for two GPUs."""
+    return [1000, 4000]
+
+
+def die() -> list[int]:
+    """Stand in for a driver that cannot be asked."""
+    os._exit(1)
 
 
 def kill_the_server() -> None:

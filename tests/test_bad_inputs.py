@@ -312,6 +312,7 @@ optimizer=sgd,adam
 +sweep=nothing
 +sweep=optimizers dataset=iris optimizer=sgd
 +sweep=optimizers dataset=iris hydra.launcher.workers=0
++sweep=optimizers dataset=iris hydra.launcher.jobs_per_gpu=0
 +sweep=optimizers dataset=iris hydra.launcher.threads=many
 +sweep=optimizers dataset=iris hydra.sweep.dir=/dev/null/x
 +sweep=optimizers dataset=iris hydra/launcher=basic trainer.devices=2 trainer.strategy=ddp

@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from evalbench import processes, programs, tuning
+from evalbench import gpus, processes, programs, tuning
 from evalbench.cell import Cell
 from evalbench.composition import add_to_search, compose_job, refusal, split_jobs
 from evalbench.config import parse
@@ -92,8 +92,9 @@ def evaluate(
         baseline: the technique that all others are compared with; by default the first.
         num_seeds: trainings per technique and data set, judged once; 10 if no `evaluation.looks` are declared.
         name: the name of the evaluation and of its folder.
-        workers: 0 trains in this process, one cell after another; more train in as many processes. These read the
-            script that called `evaluate` again: there, call it below `if __name__ == "__main__":`.
+        workers: 0 trains in this process, one cell after another; more train in as many processes, on a GPU at most
+            `hydra.launcher.jobs_per_gpu`, which is 1. These read the script that called `evaluate` again: there, call
+            it below `if __name__ == "__main__":`.
 
     Returns:
         The evaluation with its report. Its `outcome.failures` lists failed trials.
@@ -111,7 +112,7 @@ def evaluate(
         _check_devices(plan, workers)
         store = Store(plan.config.store_url)
         check_trainable(plan := reached(plan, store), store)
-        train = train_here(store) if workers == 0 else _train_in(workers, trees)
+        train = train_here(store) if workers == 0 else _train_in(workers, plan, trees)
         outcome = run(plan, store, train, _command(arguments, models, data), Path(trees[0].hydra.sweep.dir))
     if outcome.report is None or not outcome.has_ended:
         raise _unfinished(outcome)
@@ -243,11 +244,14 @@ def _job(tree: DictConfig, num_seeds: int) -> processes.Job:
     return processes.Job.of(train_job, look, look.hydra)
 
 
-def _train_in(workers: int, trees: Sequence[DictConfig]) -> Train:
-    """Return a function that trains in worker processes."""
+def _train_in(workers: int, plan: Plan, trees: Sequence[DictConfig]) -> Train:
+    """Return a function that trains in worker processes; raise `ConfigError` for more than the GPUs may have."""
+    visible = gpus.visible({cell.config.accelerator for cell in plan.jobs})
+    per_gpu = trees[0].hydra.launcher.get("jobs_per_gpu", 1)
+    shares = processes.Shares.of(len(trees), workers, gpus=visible, jobs_per_gpu=per_gpu)
 
     def train(plan: Plan, numbers: Sequence[int]) -> list[Exception | None]:
         jobs = [_job(trees[number], plan.jobs[number].config.num_seeds) for number in numbers]
-        return processes.errors(processes.run(jobs, len(jobs), workers))
+        return processes.errors(processes.run(jobs, shares))
 
     return train

@@ -110,6 +110,11 @@ class Config:
     """The whole resolved tree as plain values, for display only."""
 
     @property
+    def accelerator(self) -> str:
+        """The kind of device to train on, as Lightning names it."""
+        return str(self.trainer.get("accelerator", "auto"))
+
+    @property
     def model(self) -> Component:
         """The network."""
         model: Component = self.parts["model"]

@@ -11,7 +11,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from evalbench import models
+from evalbench import gpus, models
 from evalbench.config import Config
 from evalbench.engine import instances, optimizers
 from evalbench.engine.training import (
@@ -50,6 +50,7 @@ def check(config: Config, dataset: Dataset) -> None:
     stacked = {name: nn.Parameter(value[None]) for name, value in trained.items()}
     optimizers.build(config.optimizer, stacked)
     _check_schedule(config, num_train, stacked)
+    gpus.check(config.devices, config.accelerator)
     try:
         with quiet_lightning():
             make_trainer(config, 1, devices_of(config))

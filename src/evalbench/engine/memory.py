@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from evalbench import gpus
 from evalbench.engine.cohort import Cohort
 
 T = TypeVar("T")
@@ -17,10 +18,21 @@ STATE_COPIES = 6
 """Parameters, gradients, two optimizer states, the best state so far, and a temporary copy."""
 
 
-def available_bytes(device: torch.device) -> int:
-    """Return the free bytes of a device, or of the machine for the CPU."""
+def available_bytes(device: torch.device, max_bytes: int | None = None) -> int:
+    """Return the bytes of a device that this process may still take, or the free bytes of the machine for the CPU.
+
+    On CUDA they include what torch's allocator has kept of tensors that are gone. Tensors of this process then never
+    exceed `max_bytes`, by default its share of the device.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        free, total = torch.cuda.mem_get_info(device)
+        taken = torch.cuda.memory_allocated(device)
+        usable = free + torch.cuda.memory_reserved(device) - taken
+        max_bytes = gpus.max_bytes() if max_bytes is None else max_bytes
+        if max_bytes is None:
+            return int(usable)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, max_bytes / total), device)
+        return int(max(0, min(usable, max_bytes - taken)))
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         fields = dict(line.split(":", 1) for line in lines)

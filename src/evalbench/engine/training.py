@@ -18,7 +18,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import nn
 
-from evalbench import models, ranks, weights
+from evalbench import gpus, models, ranks, weights
 from evalbench.config import Config
 from evalbench.engine import checkpoints, counting, gradients, memory
 from evalbench.engine.batches import Batches
@@ -207,7 +207,7 @@ def _max_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) 
     """Return the number of members that fit into memory; small members are not measured."""
     cohort, _ = make_cohort(config, dataset, [Entrant(entrants[0].seed)])
     count = len(entrants)
-    device = torch.device("cuda") if torch.cuda.is_available() else torch.device("cpu")
+    device = device_of(config)
     free = memory.SHARE * memory.available_bytes(device)
     rows = max(cohort.batches.batch_size, cohort.data.validation_rows.shape[1])
     free -= cohort.constant_bytes
@@ -274,6 +274,14 @@ def quiet_lightning() -> Iterator[None]:
         yield
 
 
+def device_of(config: Config) -> torch.device:
+    """Return the device that this process trains on, as Lightning chooses it: each rank of a group has one."""
+    if config.accelerator in gpus.ACCELERATORS and torch.cuda.is_available():
+        return torch.device("cuda", ranks.current().index)
+    on_mps = config.accelerator in ("auto", "gpu", "mps") and torch.backends.mps.is_available()
+    return torch.device("mps", 0) if on_mps else torch.device("cpu")
+
+
 def devices_of(config: Config) -> dict[str, Any]:
     """Return all devices of the group, as Lightning's Trainer takes them; one device needs no strategy."""
     return {"devices": config.devices, "strategy": "auto" if config.devices == 1 else config.strategy}
@@ -283,8 +291,8 @@ def _own_devices(config: Config) -> dict[str, Any]:
     """Return the devices of this process: one of its own if ranks share the members out."""
     if config.trainer_split == "data" or config.devices == 1:
         return devices_of(config)
-    on_gpu = config.trainer.get("accelerator") in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return {"devices": [ranks.current().index] if on_gpu else 1, "strategy": "auto"}
+    device = device_of(config)
+    return {"devices": [device.index] if device.type == "cuda" else 1, "strategy": "auto"}
 
 
 def make_trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trainer:

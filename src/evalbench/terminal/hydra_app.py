@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from evalbench import processes, programs, ranks, tuning
+from evalbench import gpus, processes, programs, ranks, tuning
 from evalbench.cell import Cell
 from evalbench.composition import compose_job, split_jobs, with_seeds
 from evalbench.config import Config, log_folder, parse
@@ -88,7 +88,7 @@ def _run_alone(config: Config, job: processes.Job) -> None:
         check_trainable(plan, store)
 
     def train_in_ranks(_plan: Plan, _jobs: Sequence[int]) -> list[Exception | None]:
-        return processes.errors(processes.run([job], num_jobs=1))
+        return processes.errors(processes.run([job], processes.Shares.of(1, gpus=gpus.visible({config.accelerator}))))
 
     train = train_in_ranks if config.devices > 1 else train_here(store)
     _run(console, plan, store, train, log_folder())
@@ -125,7 +125,7 @@ def run_sweep(
             store = Store(plan.config.store_url)
             plan = reached(plan, store)
             if warm_up is not None and plan.untrained(store):
-                warm_up()
+                warm_up({config.accelerator for config in configs})
             check_trainable(plan, store)
     except InputError as error:
         refuse(error)

@@ -1,7 +1,7 @@
 """Hydra's door to jobs in processes: `hydra/launcher=processes`."""
 
 # Hydra runs this module before it is in sys.modules: no `from __future__ import annotations` beside a dataclass.
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from omegaconf import DictConfig, open_dict
 
 @dataclass
 class ProcessLauncherConf:
-    """The launcher's configuration; null shares the cores."""
+    """The launcher's configuration; null shares cores and GPUs."""
 
     _target_: str = "hydra_plugins.evalbench.launcher.ProcessLauncher"
     workers: int | None = None  # jobs at once
     threads: int | None = None  # threads of every process of a job
+    jobs_per_gpu: int = 1  # jobs at once on one GPU, each with an equal part of its free memory
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="processes", node=ProcessLauncherConf, provider="evalbench")
@@ -27,21 +28,30 @@ ConfigStore.instance().store(group="hydra/launcher", name="processes", node=Proc
 class ProcessLauncher(Launcher):
     """Every job in a process, or a group of them, that has torch and Lightning loaded already."""
 
-    def __init__(self, workers: int | None = None, threads: int | None = None) -> None:
-        for key, value in (("workers", workers), ("threads", threads)):
-            if value is not None and value < 1:
-                raise ValueError(f"hydra.launcher.{key} must be a whole number of at least 1, not {value}")
-        self.workers, self.threads = workers, threads
+    def __init__(self, workers: int | None = None, threads: int | None = None, jobs_per_gpu: int = 1) -> None:
+        self.workers, self.threads, self.jobs_per_gpu = workers, threads, jobs_per_gpu
+        self.gpus: tuple[str, ...] = ()
+        self._shares(1)  # refuses wrong numbers
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what jobs are made from."""
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
-    def warm_up(self) -> None:
-        """Load torch in the background, because something is going to be trained."""
-        from evalbench import processes
+    def warm_up(self, accelerators: Collection[str]) -> None:
+        """Load torch in the background, because something is going to be trained, and list the GPUs for it.
+
+        Raises `ConfigError` for more workers than the GPUs may have.
+        """
+        from evalbench import gpus, processes
 
         processes.warm_up()
+        self.gpus = gpus.visible(accelerators)
+        self._shares(1)
+
+    def _shares(self, num_jobs: int) -> "processes.Shares":  # type: ignore[name-defined] # noqa: F821
+        from evalbench import processes
+
+        return processes.Shares.of(num_jobs, self.workers, self.threads, gpus=self.gpus, jobs_per_gpu=self.jobs_per_gpu)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; they are composed one by one, while others run."""
@@ -51,7 +61,7 @@ class ProcessLauncher(Launcher):
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         jobs = (self._job(list(overrides), number) for number, overrides in enumerate(job_overrides, initial_job_idx))
-        return processes.run(jobs, len(job_overrides), self.workers, self.threads)
+        return processes.run(jobs, self._shares(len(job_overrides)))
 
     def _job(self, overrides: list[str], number: int) -> "processes.Job":  # type: ignore[name-defined] # noqa: F821
         from evalbench import processes
