@@ -69,7 +69,8 @@ LAYERS = {
         "engine.checks": "network, optimizer and trainer built once, to refuse wrong settings early",
     },
     "Cells": {
-        "cost": "the cost of a technique alone: seconds and bytes, in interleaved rounds",
+        "energy": "the joules that a GPU and the CPU take: NVML and RAPL",
+        "cost": "the cost of a technique alone: seconds, joules and bytes, in interleaved rounds",
         "cell": "one technique on one workload: train the trials that the store lacks",
         "search": "Optuna's side of a search: ask, tell, resume, importance",
         "tuning": "the two phases of a searched cell: tune, then measure the best candidate beside the default",

@@ -92,9 +92,8 @@ def evaluate(
         baseline: the technique that all others are compared with; by default the first.
         num_seeds: trainings per technique and data set, judged once; 10 if no `evaluation.looks` are declared.
         name: the name of the evaluation and of its folder.
-        workers: 0 trains in this process, one cell after another; more train in as many processes, on a GPU at most
-            `hydra.launcher.jobs_per_gpu`, which is 1. These read the script that called `evaluate` again: there, call
-            it below `if __name__ == "__main__":`.
+        workers: 0 trains in this process, one cell after another; more train in as many processes, by default one
+            per GPU. These read the calling script again: call `evaluate` below `if __name__ == "__main__":`.
 
     Returns:
         The evaluation with its report. Its `outcome.failures` lists failed trials.

@@ -254,7 +254,7 @@ def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -
                     results = [_failure(results) for _ in members]
                 seconds = round((time.monotonic() - start) / len(members), 6)
                 new = list(zip((member.spec for member in members), results, strict=True))
-                store.record(new, {**provenance.collect(), "seconds": seconds}, lease)
+                store.record(new, {**provenance.collect(cell.config.accelerator), "seconds": seconds}, lease)
                 ended += new
                 start = time.monotonic()
         if cell.config.save == "best" and cell.phase is Phase.MEASURE and not _are_crossed(entrants):
@@ -265,7 +265,7 @@ def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -
         log.exception("the cell failed")
         known = {spec.trial_id for spec, _ in ended}
         lacking = [entrant.spec for entrant in entrants if entrant.spec.trial_id not in known]
-        store.record([(spec, _failure(error)) for spec in lacking], provenance.collect(), lease)
+        store.record([(spec, _failure(error)) for spec in lacking], provenance.collect(cell.config.accelerator), lease)
 
 
 def help_to_train(cell: Cell, store: Store) -> None:
@@ -340,7 +340,7 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
     """Record the missing trials of a cell as FAILED, because its job died."""
     trials = cell.trials
     missing = [trials[trial_id] for trial_id in store.missing(list(trials))]
-    store.record([(spec, _failure(error)) for spec in missing], provenance.collect())
+    store.record([(spec, _failure(error)) for spec in missing], provenance.collect(cell.config.accelerator))
 
 
 def complete_references(cell: Cell, store: Store) -> None:

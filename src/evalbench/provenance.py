@@ -3,36 +3,40 @@
 import os
 import platform
 import subprocess
+from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+GPUS = Path("/proc/driver/nvidia/gpus")
 PACKAGES = ("evalbench-dl", "torch", "pytorch-lightning", "numpy", "scikit-learn")
 
 
-def collect() -> dict[str, Any]:
-    """Return the provenance of results that have just been computed."""
+def collect(accelerator: str = "auto") -> dict[str, Any]:
+    """Return the provenance of results that have just been computed, with a value of `trainer.accelerator`."""
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
-        "machine": machine(),
+        "machine": machine(accelerator),
         "versions": versions(),
     }
 
 
-def machine() -> str:
-    """Return a description of the parts of this machine that determine its speed."""
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_device()}"
+def machine(accelerator: str = "auto", gpus: Path = GPUS) -> str:
+    """Return a description of the parts of this machine that determine the speed of a training.
+
+    `gpus` is the folder where the driver describes the GPUs, which is read without importing torch.
+    """
+    device = "CPU" if accelerator == "cpu" else _gpus(gpus) or "CPU"
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {device}"
 
 
-def _device() -> str:
-    """Return the GPUs or "CPU", read from the driver's files without importing torch."""
-    files = Path("/proc/driver/nvidia/gpus").glob("*/information")
-    lines = [line for file in files for line in file.read_text().splitlines() if line.startswith("Model:")]
-    names = [line.split(":", 1)[1].strip() for line in lines]
-    return f"{len(names)} x {names[0]}" if names else "CPU"
+def _gpus(folder: Path) -> str:
+    lines = [line for file in folder.glob("*/information") for line in file.read_text().splitlines()]
+    names = Counter(line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:"))
+    return " + ".join(f"{count} x {name}" for name, count in sorted(names.items()))
 
 
 @cache

@@ -16,6 +16,9 @@ from evalbench.store import Lease, Store
 
 log = logging.getLogger(__name__)
 
+PER_STEP = ("step_seconds", "gpu_step_joules", "cpu_step_joules")
+"""Measurements of a step, whose decisive value is that of a training."""
+
 
 def measure_costs(plan: Plan, store: Store) -> None:
     """Time every technique alone on every workload, unless the store has times of this machine.
@@ -29,12 +32,14 @@ def measure_costs(plan: Plan, store: Store) -> None:
     with alone(store, f"costs on {socket.gethostname()}"):
         for workload in dict.fromkeys(cell.workload for cell in trained):
             cells = {cell.id: cell for cell in trained if cell.workload == workload}
-            known = store.costs(list(cells), provenance.machine())
+            machine = provenance.machine(plan.config.accelerator)
+            known = store.costs(list(cells), machine)
             if known is None or any(len(costs) < rounds for costs in known.values()):
                 from evalbench import cost  # torch and Lightning: only if something is measured
 
                 try:
-                    measured = cost.measure([(cell.config, cell.dataset) for cell in cells.values()], rounds)
+                    pairs = [(cell.config, cell.dataset) for cell in cells.values()]
+                    measured = cost.measure(pairs, rounds, cost.instruments_of)
                 except Exception as error:  # the user's own code runs there: its cost stays unknown
                     log.warning("the cost on %s cannot be measured: %s: %s", workload, type(error).__name__, error)
                     continue
@@ -42,7 +47,7 @@ def measure_costs(plan: Plan, store: Store) -> None:
                     name: [asdict(round_cost) for round_cost in costs]
                     for name, costs in zip(cells, measured, strict=True)
                 }
-                store.record_costs(by_cell, provenance.machine())
+                store.record_costs(by_cell, machine)
 
 
 def alone(store: Store, task: str) -> AbstractContextManager[Lease]:
@@ -58,13 +63,14 @@ def _timed(cell: Cell, store: Store) -> list[Cell]:
 def cost_rows(plan: Plan, store: Store, tuned: bool) -> list[dict[str, Any]]:
     """Return a row per technique, workload, setting of the other factors and round: the mean over studies."""
     rows = []
+    machine = provenance.machine(plan.config.accelerator)
     for cell in plan.cells:
         timed_cells = _timed(cell, store)[1:] if tuned else [cell]
-        costs = [(store.costs([timed.id], provenance.machine()) or {}).get(timed.id, []) for timed in timed_cells]
+        costs = [(store.costs([timed.id], machine) or {}).get(timed.id, []) for timed in timed_cells]
         key = {"technique": plan.technique(cell), "workload": cell.workload}
         factors = {name: cell.config.label(name) for name in plan.factors}
         for rounds in zip(*costs, strict=False):
-            rows.append({**key, **factors, **mean_cost(rounds), "machine": provenance.machine()})
+            rows.append({**key, **factors, **mean_cost(rounds), "machine": machine})
     return rows
 
 
@@ -72,10 +78,21 @@ def mean_cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the mean of one round's measurements of several settings; its steps times seconds is their mean."""
     if len(rounds) == 1:
         return dict(rounds[0])
-    mean = {
-        key: None if any(cost[key] is None for cost in rounds) else statistics.fmean(cost[key] for cost in rounds)
-        for key in rounds[0]
-    }
-    seconds = statistics.fmean(cost["steps"] * cost["step_seconds"] for cost in rounds)
+    mean = {key: _mean([cost.get(key) for cost in rounds]) for key in rounds[0]}
     steps = round(statistics.fmean(cost["steps"] for cost in rounds))
-    return {**mean, "round": rounds[0]["round"], "steps": steps, "step_seconds": seconds / steps}
+    totals = {key: _mean([_times(cost["steps"], cost.get(key)) for cost in rounds]) for key in mean if key in PER_STEP}
+    per_step = {key: None if total is None else total / steps for key, total in totals.items()}
+    return {**mean, "round": rounds[0]["round"], "steps": steps, **per_step}
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """Return the mean, None if a value is not known; what is no number is the same everywhere, or true everywhere."""
+    if any(value is None for value in values):
+        return None
+    if isinstance(values[0], bool):
+        return all(values)
+    return values[0] if isinstance(values[0], str) else statistics.fmean(values)
+
+
+def _times(steps: int, value: float | None) -> float | None:
+    return None if value is None else steps * value

@@ -70,14 +70,14 @@ def _address(task: Callable[..., Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobEnding:
     """Hold how a job ended in one rank: completed, with an error, or with `SystemExit`."""
 
     error: Exception | None = None
     exit_code: Any = None
 
 
-def run_here(job: Job, threads: int) -> Outcome:
+def run_here(job: Job, threads: int) -> JobEnding:
     """Run a job in this process on a number of threads; return how it ended."""
     _limit_threads(threads)
     try:
@@ -87,13 +87,13 @@ def run_here(job: Job, threads: int) -> Outcome:
         task = pkgutil.resolve_name(job.task)
         result = run_job(task, tree, *job.folder_keys, hydra_context=context)
     except SystemExit as leaving:
-        return Outcome(exit_code=leaving.code or 0)
+        return JobEnding(exit_code=leaving.code or 0)
     except Exception as error:
-        return Outcome(_portable(error))
+        return JobEnding(_portable(error))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    return Outcome(_portable(result._return_value) if result.status is JobStatus.FAILED else None)
+    return JobEnding(_portable(result._return_value) if result.status is JobStatus.FAILED else None)
 
 
 def _limit_threads(count: int) -> None:

@@ -17,7 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from evalbench import gpus
 from evalbench.errors import JobLostError
-from evalbench.processes.job import Job, Outcome
+from evalbench.processes.job import Job, JobEnding
 from evalbench.processes.shares import Shares
 from evalbench.processes.workers import LIGHT, Worker, context, dismiss, ensure_server, join_all
 from evalbench.ranks import Ranks
@@ -72,7 +72,7 @@ class _Group:
         for worker in workers:
             worker.order(job, threads)
 
-    def listen(self) -> Outcome | None:
+    def listen(self) -> JobEnding | None:
         """Return the job's outcome if it has ended: that of rank zero, or of the first rank that dies or raises.
 
         The death of a rank takes precedence, because errors in the other ranks only follow from it.
@@ -82,10 +82,10 @@ class _Group:
         answers = {worker: worker.answer() for worker in self.listening if worker.pipe.poll()}
         dead = [worker for worker, outcome in answers.items() if outcome is None]
         if dead:
-            return Outcome(dead[0].death())
+            return JobEnding(dead[0].death())
         self.listening = [worker for worker in self.listening if worker not in answers]
         outcomes = {worker.rank.index: outcome for worker, outcome in answers.items() if outcome is not None}
-        failed = [outcome for outcome in outcomes.values() if outcome != Outcome()]
+        failed = [outcome for outcome in outcomes.values() if outcome != JobEnding()]
         return failed[0] if failed else outcomes.get(0)
 
 
@@ -99,7 +99,7 @@ class _Pool:
         self.idle: list[Worker] = []
         self.all: list[Worker] = []
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Job, Outcome]]:
+    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Job, JobEnding]]:
         """Yield every job's number, the job and its outcome as jobs end."""
         numbered = enumerate(jobs)
         upcoming = next(numbered, None)
@@ -108,7 +108,7 @@ class _Pool:
                 try:
                     self.running.append(self._start(*upcoming, names))
                 except JobLostError as error:
-                    yield (*upcoming, Outcome(error))
+                    yield (*upcoming, JobEnding(error))
                 upcoming = next(numbered, None)
             groups = {worker.pipe: group for group in self.running for worker in group.listening}
             for group in dict.fromkeys(groups[pipe] for pipe in connection.wait(list(groups))):  # type: ignore[index]

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from evalbench import ranks
 from evalbench.errors import JobLostError
-from evalbench.processes.job import THREADS_KEY, Job, Outcome, run_here
+from evalbench.processes.job import THREADS_KEY, Job, JobEnding, run_here
 from evalbench.ranks import Ranks
 
 LIGHT = ("evalbench.terminal.command_line", "evalbench.terminal.hydra_app")
@@ -74,14 +74,14 @@ class Worker:
         with suppress(BrokenPipeError):  # the worker has died; `answer` reports it
             self.pipe.send((job, threads))
 
-    def answer(self) -> Outcome | None:
+    def answer(self) -> JobEnding | None:
         """Return the outcome that the worker sends, or None if it has died."""
         try:
-            outcome: Outcome = self.pipe.recv()
+            outcome: JobEnding = self.pipe.recv()
         except (EOFError, OSError):
             return None
         except Exception as error:  # the error's class can be imported only in the worker
-            return Outcome(JobLostError(f"the job failed with an unreadable error: {error}"))
+            return JobEnding(JobLostError(f"the job failed with an unreadable error: {error}"))
         return outcome
 
     def death(self) -> JobLostError:

@@ -22,7 +22,7 @@ def graph_id(tuned: Cell) -> str:
 def known(tuned: Cell, store: Store) -> Mapping[str, float]:
     """Return the timed objectives of a candidate's cell on this machine; none if the store has no timing of it."""
     graph = graph_id(tuned)
-    rounds = (store.costs([graph], provenance.machine()) or {}).get(graph)
+    rounds = (store.costs([graph], provenance.machine(tuned.config.accelerator)) or {}).get(graph)
     if not rounds:
         return {}
     seconds = statistics.median(timing["step_seconds"] for timing in rounds)
@@ -36,4 +36,4 @@ def measure(cells: Iterable[Cell], store: Store) -> None:
     graphs = {graph_id(tuned): tuned for tuned in cells if not known(tuned, store)}
     for graph, tuned in graphs.items():
         (rounds,) = cost.measure([(tuned.config, tuned.dataset)], ROUNDS)
-        store.record_costs({graph: [vars(timing) for timing in rounds]}, provenance.machine())
+        store.record_costs({graph: [vars(timing) for timing in rounds]}, provenance.machine(tuned.config.accelerator))
