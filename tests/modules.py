@@ -44,6 +44,7 @@ LAYERS = {
         "engine.halving": "successive halving: the candidates that go on, within a cohort and among cohorts",
         "engine.batches": "the rows of every step of every member",
         "engine.tracing": "a function of tensors as a list of operations to replay, and the memory that it takes",
+        "engine.attention": "attention of all members at once, by torch's fused kernels",
         "engine.noise": "random numbers inside a network, from a trial's own stream",
         "engine.schedules": "learning rates over the steps of a trial",
         "engine.counting": "parameters and FLOPs",

@@ -178,6 +178,7 @@ activation._target_=torch.nn.Nothing
 activation=null
 trainer.precision=16
 trainer.precision=null
+trainer.matmul_precision=tf32
 trainer.devices=0
 trainer.devices=two
 trainer.devices=2

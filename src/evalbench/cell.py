@@ -146,7 +146,7 @@ class Cell:
             **{key: value for part in PARTS for key, value in part.identity(config.parts[part.group]).items()},
             **judging.identity(self.dataset, config.task),
             "budget": config.budget.spec(),
-            "precision": config.precision,
+            **config.numbers,
             **({"code": self.code} if self.code else {}),
             **self._phase_settings,
         }

@@ -1,10 +1,13 @@
-"""Under 64-true everything is in 64 bits: scaling statistics, outputs, norms, saved weights."""
+"""Under 64-true everything is in 64 bits, and products are exact unless the user asks for less."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from conftest import make_cell
 from evalbench import weights
@@ -53,3 +56,46 @@ def test_double_precision_agrees_with_a_double_loop_to_its_last_digits(case: str
     )
     assert predictions.dtype == np.float64
     assert dataset.kind.evaluate(predictions, dataset.targets[test]) == pytest.approx(results[2].metrics, rel=accuracy)
+
+
+def products() -> tuple[str, bool]:
+    """Return the precision of products, and whether convolutions on CUDA may round to TF32."""
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(("chosen", "rounds"), [("highest", False), ("high", True), ("medium", True)])
+def test_products_have_the_chosen_precision_in_training_alone(chosen: str, rounds: bool) -> None:
+    before, seen = products(), set()
+    cell = make_cell("dataset=iris", "budget.epochs=1", f"trainer.matmul_precision={chosen}")
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0))
+
+    def note(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        seen.add(products())
+        return dict(gradients)
+
+    cohort.recipe = replace(cohort.recipe, on_gradients=[note])
+    training._fit(cohort, cell.config)
+    assert seen == {(chosen, rounds)}
+    assert products() == before
+    with pytest.raises(ZeroDivisionError), cohort.recipe.numbers():
+        1 / 0  # noqa: B018
+    assert products() == before
+
+
+def test_the_precision_of_products_is_part_of_a_trial_unless_it_is_the_default() -> None:
+    default, exact, medium = (
+        make_cell("dataset=iris", *more)
+        for more in ((), ("trainer.matmul_precision=highest",), ("trainer.matmul_precision=medium",))
+    )
+    assert "matmul_precision" not in default.settings
+    assert default.id == exact.id != medium.id
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_trial_with_rounded_products_does_not_depend_on_its_cohort(optimizer: str) -> None:
+    cell = make_cell(
+        "dataset=digits", f"optimizer={optimizer}", "optimizer.batch_size=32", "budget=steps", "budget.steps=20",
+        "budget.validations=2", "trainer.matmul_precision=medium", "trainer.accelerator=cpu",
+    )  # fmt: skip
+    alone = training.train(cell.config, cell.dataset, cell.entrants(1))[0]
+    assert training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2))[1].curve == alone.curve

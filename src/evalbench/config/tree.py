@@ -27,6 +27,7 @@ from evalbench.tasks.metric import METRICS, SKILL, SKILL_SPAN, Metric, is_wide
 from evalbench.trial import Budget
 
 PRECISIONS = ("32-true", "64-true", "bf16-mixed")
+MATMUL_PRECISIONS = ("highest", "high", "medium")
 TRAINER_SPLITS = ("data", "members")
 STRATEGIES = ("auto", "ddp")
 SAVES = ("none", "best", "all")
@@ -146,6 +147,7 @@ def _trainer(section: Reader) -> dict[str, Any]:
     devices, split = section.integer("devices", least=1), section.choice("split", TRAINER_SPLITS)
     fields: dict[str, Any] = {
         "precision": section.choice("precision", PRECISIONS),
+        "matmul_precision": section.choice("matmul_precision", MATMUL_PRECISIONS),
         "devices": devices,
         "trainer_split": split,
         "strategy": section.choice("strategy", STRATEGIES),

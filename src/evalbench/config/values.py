@@ -73,6 +73,8 @@ class Config:
     budget: Budget
     split: SplitConfig
     precision: str
+    matmul_precision: str
+    """That of products and convolutions of float32 numbers: `highest`, `high` or `medium`, as torch names them."""
     devices: int
     """Processes that train the cell together, one per device."""
     trainer_split: Literal["data", "members"]
@@ -143,6 +145,12 @@ class Config:
         """The loss that is trained on."""
         loss: LossConfig = self.parts["loss"]
         return loss
+
+    @property
+    def numbers(self) -> dict[str, str]:
+        """The precision of all numbers, as it stands in a trial's identity: the default of products is left out."""
+        products = {} if self.matmul_precision == "highest" else {"matmul_precision": self.matmul_precision}
+        return {"precision": self.precision, **products}
 
     @cached_property
     def code(self) -> dict[str, dict[str, str]]:

@@ -133,7 +133,7 @@ class Cohort(pl.LightningModule):
 
     def why_not_in_parts(self) -> str | None:
         """Return the reason why a batch must not be split into parts, else None; nothing is learned."""
-        with self.recipe.numbers():
+        with self.recipe.exact.numbers():
             return guard.why_not_in_parts(self._steps.one_by_one, self._held.stack, self._example(0))
 
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> "Cohort":

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -53,7 +54,7 @@ def _count(network: nn.Module, task: Task, rows: int, features: int, tokens: boo
     state = {name: torch.zeros_like(value, device="meta") for name, value in network.named_buffers()}
     for name, value in network.named_parameters():
         state[name] = torch.zeros_like(value, device="meta").requires_grad_(value.requires_grad)
-    with _Counter() as counter:  # type: ignore[no-untyped-call]
+    with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:  # type: ignore[no-untyped-call]
         outputs = network(inputs) if device == "cpu" else functional_call(network, state, (inputs,))
         task.loss(outputs, targets).backward()  # type: ignore[no-untyped-call]
     return int(counter.total)

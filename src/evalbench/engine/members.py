@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -138,13 +138,28 @@ class Recipe:
     """Compare the first steps with plain PyTorch, and train one by one if they differ."""
     dtype: torch.dtype = torch.float32
     """The dtype of all numbers, float32 or float64, unless autocast computes in another dtype."""
+    matmul_precision: str = "highest"
+    """The precision of products and convolutions of float32 numbers, as `torch.set_float32_matmul_precision` names it.
+
+    With `highest` no number is rounded to TF32 or bfloat16 on its way into a product.
+    """
+
+    @property
+    def exact(self) -> "Recipe":
+        """The same recipe with exact products, to compare two ways to compute the same numbers."""
+        return replace(self, matmul_precision="highest")
 
     @contextmanager
     def numbers(self, dtype: torch.dtype | None = None) -> Iterator[None]:
-        """Let a network make tensors in the cohort's dtype, or in the given one."""
-        before = torch.get_default_dtype()
+        """Let a network make tensors in the cohort's dtype, or in the given one, and multiply in its precision."""
+        before, rounds = torch.get_default_dtype(), torch.backends.cudnn.allow_tf32
+        products = torch.get_float32_matmul_precision()
         torch.set_default_dtype(dtype or self.dtype)
+        torch.set_float32_matmul_precision(self.matmul_precision)
+        torch.backends.cudnn.allow_tf32 = self.matmul_precision != "highest"  # torch's default is True
         try:
             yield
         finally:
             torch.set_default_dtype(before)
+            torch.set_float32_matmul_precision(products)
+            torch.backends.cudnn.allow_tf32 = rounds

@@ -61,7 +61,7 @@ def build_all(
     if not recipe.verify:
         return Networks(stack, steps)
     examples = [example(number) for number in range(guard.NUM_EXAMPLES)]
-    with torch.no_grad(), recipe.numbers():
+    with torch.no_grad(), recipe.exact.numbers():
         first_steps = guard.verify(build(0), observed, one_by_one, steps, stack, examples)
     checksums = {}
     if first_steps.why_one_by_one is not None:

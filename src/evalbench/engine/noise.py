@@ -6,7 +6,7 @@ row.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import FunctionType
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from evalbench.draws import uniform
+from evalbench.engine.attention import attention
 
 SELU_LOWEST = -1.7580993408473766
 
@@ -24,8 +25,8 @@ class MemberNoise(TorchFunctionMode):
     """Draw random tensors from `key` instead of torch's global generator, while active.
 
     This covers all variants of dropout, also inside functions of `torch.nn.functional`, and torch's uniform, normal,
-    exponential and Bernoulli numbers. All other random functions use the global generators. Attention is written out,
-    because the CPU's fused kernel has no batching rule.
+    exponential and Bernoulli numbers. All other random functions use the global generators. torch's attention becomes
+    `attention`, which takes dropout of this kind and has a batching rule.
 
     A random tensor is split along with the batch if its first axis is the batch's, or a multiple of it as in attention.
     Any other random tensor is the same in each part of a batch.
@@ -189,12 +190,8 @@ class MemberNoise(TorchFunctionMode):
         if enable_gqa:  # each head of keys and values serves a group of the queries' heads
             groups = query.shape[-3] // key.shape[-3]
             key, value = (part.repeat_interleave(groups, -3) for part in (key, value))
-        scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
-        if is_causal:
-            attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
-        if attn_mask is not None:
-            scores = scores.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else scores + attn_mask
-        return self._dropout(torch.softmax(scores, dim=-1), dropout_p) @ value
+        dropout = partial(self._dropout, p=dropout_p) if dropout_p > 0 else None
+        return attention(query, key, value, attn_mask, dropout, is_causal, scale)
 
 
 def _count(generator: torch.Generator) -> int:

@@ -36,7 +36,6 @@ Watch = Callable[[Mapping[str, Sequence[CurvePoint]], int], None]
 """Takes new points of curves by trial id, and the index of the first new point in its curve."""
 
 log = logging.getLogger(__name__)
-torch.backends.cudnn.allow_tf32 = False  # a precision of 32 bits means 32, also for convolutions
 for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
@@ -179,6 +178,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         _halving(config, dataset, entrants),
         config.verify and runs_own_code(config),
         dtype,
+        config.matmul_precision,
     )
     own = settings if any(settings) else None
     cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own)

@@ -147,7 +147,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
             "validation": config.split.validation,
             "test": config.split.test,
         },
-        "precision": config.precision,
+        **config.numbers,
         "root_seed": config.root_seed,
         "confidence": 0.95,
         "command": command,

@@ -8,7 +8,7 @@ NEUTRAL_KEYS = (
     "sweep", "num_seeds", "evaluation", "cost", "store", "reports", "save", "weights", "tracker", "trainer", "hydra"
 )  # fmt: skip
 """Overrides that do not make another evaluation, with all keys below them."""
-NOT_NEUTRAL = ("evaluation.factor", "evaluation.baseline", "trainer.precision")
+NOT_NEUTRAL = ("evaluation.factor", "evaluation.baseline", "trainer.precision", "trainer.matmul_precision")
 
 
 def name_for(name: str, overrides: Iterable[str]) -> str:

@@ -144,5 +144,7 @@ def _config(
         for key, value in dict(settings.get(group) or {}).items():
             if key != "_target_" and value is not None:
                 flat[key if key not in flat else f"{group}_{key}"] = value
-    flat |= {key: settings[key] for key in ("precision", "label_smoothing", "code") if key in settings}
+    flat |= {
+        key: settings[key] for key in ("precision", "matmul_precision", "label_smoothing", "code") if key in settings
+    }
     return {**{key: value for key, value in flat.items() if value is not None}, "tree": dict(cell.tree)}

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from evalbench.errors import ConfigError
 
@@ -46,17 +47,14 @@ class Transformer(nn.Module):
             rule = "must be false if outputs are not the tokens themselves"
             raise ConfigError("model.tie", rule, tie, "use model.tie=false")
         self.embedding = Embedding(vocabulary, in_features, width)
-        self.blocks = Blocks(activation, gain, depth, width, heads, dropout)
+        self.blocks = Blocks(activation, gain, depth, width, heads, dropout, causal=True)
         self.output = _linear(width, out_features)
         if tie:
             self.output.weight = self.embedding.tokens.weight
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map tokens `(B, T)` to logits `(B, T, K)`; position t sees the positions up to t."""
-        length = inputs.shape[1]
-        # Made here instead of kept as a buffer, of which a cohort would stack a copy per member.
-        visible = torch.ones(length, length, dtype=torch.bool, device=inputs.device).tril()
-        outputs: Tensor = self.output(self.blocks(self.embedding(inputs), visible))
+        outputs: Tensor = self.output(self.blocks(self.embedding(inputs)))
         return outputs
 
 
@@ -84,7 +82,7 @@ class Encoder(nn.Module):
         self.embedding = (
             Columns(in_features, width) if vocabulary is None else Embedding(vocabulary, in_features, width)
         )
-        self.blocks = Blocks(activation, gain, depth, width, heads, dropout)
+        self.blocks = Blocks(activation, gain, depth, width, heads, dropout, causal=False)
         self.output = _linear(width, out_features)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -124,21 +122,33 @@ class Columns(nn.Module):
 
 
 class Blocks(nn.Module):
-    """`depth` blocks and a last norm; each block adds attention, then a two-layer perceptron, to its input."""
+    """`depth` blocks and a last norm; each block adds attention, then a two-layer perceptron, to its input.
+
+    In causal blocks each position sees itself and the positions before it, else all positions.
+    """
 
     def __init__(
-        self, activation: Callable[[], nn.Module], gain: float, depth: int, width: int, heads: int, dropout: float
+        self,
+        activation: Callable[[], nn.Module],
+        gain: float,
+        depth: int,
+        width: int,
+        heads: int,
+        dropout: float,
+        causal: bool,
     ) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(activation, gain, width, heads, dropout, 2 * depth) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(activation, gain, width, heads, dropout, 2 * depth, causal) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, hidden: Tensor, visible: Tensor | None = None) -> Tensor:
-        """Map `(B, T, width)` to the same; `visible` `(T, T)` marks the positions that each position sees, else all."""
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map `(B, T, width)` to the same."""
         hidden = self.dropout(hidden)
         for block in self.blocks:
-            hidden = block(hidden, visible)
+            hidden = block(hidden)
         outputs: Tensor = self.norm(hidden)
         return outputs
 
@@ -154,42 +164,40 @@ class Block(nn.Module):
         heads: int,
         dropout: float,
         branches: int,
+        causal: bool,
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
-        self.attention = Attention(width, heads, dropout, branches)
+        self.attention = Attention(width, heads, dropout, branches, causal)
         self.perceptron_norm = nn.LayerNorm(width)
         self.perceptron = nn.Sequential(
             _linear(width, 4 * width), activation(), _linear(4 * width, width, gain / branches**0.5)
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden: Tensor, visible: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor) -> Tensor:
         """Map `(B, T, width)` to the same."""
-        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), visible))
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden)))
         outputs: Tensor = hidden + self.dropout(self.perceptron(self.perceptron_norm(hidden)))
         return outputs
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, as plain products: a fused kernel would fall back to a slow loop in a cohort."""
+    """Multi-head self-attention by `scaled_dot_product_attention`, which the engine batches over members."""
 
-    def __init__(self, width: int, heads: int, dropout: float, branches: int) -> None:
+    def __init__(self, width: int, heads: int, dropout: float, branches: int, causal: bool) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout, self.causal = heads, dropout, causal
         self.inputs = _linear(width, 3 * width)
         self.output = _linear(width, width, 1 / branches**0.5)
-        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden: Tensor, visible: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor) -> Tensor:
         """Map `(B, T, width)` to the same."""
         batch, length, width = hidden.shape
         parts = self.inputs(hidden).view(batch, length, 3, self.heads, width // self.heads)
-        queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind()  # each (B, heads, T, width / heads)
-        scores = (queries * (width // self.heads) ** -0.5) @ keys.transpose(-2, -1)  # (B, heads, T, T)
-        if visible is not None:
-            scores = scores.masked_fill(~visible, float("-inf"))
-        mixed = self.dropout(scores.softmax(-1)) @ values
+        queries, keys, values = (part.transpose(1, 2) for part in parts.unbind(2))  # each (B, heads, T, width / heads)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, is_causal=self.causal)
         outputs: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
         return outputs
 
