@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick bench gpu check format clean postgresql help
+.PHONY: demo test quick bench wheels gpu check format clean postgresql help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,14 +18,18 @@ quick: $(VENV)/installed  ## run the tests that are not marked slow: under a min
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 bench: $(VENV)/installed  ## time evalbench and its peers, in twenty minutes; write benchmarks/results.md
-	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.steps
+	$(BIN)/python -m benchmarks.engine --output benchmarks/results.md
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.trackers
 	$(BIN)/python -m benchmarks.search
 
-gpu: $(VENV)/installed  ## run the tests that need a CUDA device, and time it; write benchmarks/results-gpu.md
-	$(BIN)/python -m pytest -m gpu
-	$(BIN)/python -m benchmarks.graphs
+wheels: $(VENV)/installed  ## collect in .gpu/ what a GPU machine without a network lacks, for `make gpu` there
+	$(BIN)/python -m benchmarks.wheels
+
+# It takes the environment if there is one, else this machine's Python with the files of `make wheels`.
+gpu:  ## test and time on a CUDA device, in eight minutes; write benchmarks/results-gpu.md
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu.py
 
 check: $(VENV)/installed  ## check formatting, lint and types, and run all tests
 	$(BIN)/ruff format --check .

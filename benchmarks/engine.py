@@ -1,26 +1,27 @@
-"""Compare the cohort engine with its peers and the hardware's bound: `python -m benchmarks.engine`.
+"""Compare the cohort engine with its peers and the hardware's bound: `python -m benchmarks.engine [PART ...]`.
 
 All engines train the same work: networks, rows, their order, initial weights, steps, validations, test. They run in
-interleaved rounds in one process on the same cores. Each ratio is the median of the ratios within the rounds.
+interleaved rounds in one process on the same cores and device. Each ratio is the median of the ratios within the
+rounds. Each part keeps its timings in a file of its own, and the page shows all of them: so parts may be measured one
+at a time, and a part that is interrupted loses only its last measurement.
 """
 
 import argparse
 import logging
-import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 
-from benchmarks import breakdown, lightning_template, peers, rounds, table
-from benchmarks.rounds import Engine, Timing
-from benchmarks.work import DEVICE, Work, works
+from benchmarks import breakdown, fast_loops, lightning_template, peers, records, rounds, table
+from benchmarks.records import Circumstances, Record
+from benchmarks.rounds import Engine, Timing, Train
+from benchmarks.work import DEVICE, WORKLOADS, Work
 from evalbench import cell as cells
 from evalbench.engine import checks, training
 from evalbench.evaluation.checks import check_trainable
@@ -28,83 +29,167 @@ from evalbench.evaluation.design import link
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
-COHORTS = (1, 5, 10, 32, 64, 256) if DEVICE.type == "cpu" else (1, 5, 10, 32, 64, 256, 1024, 4096)
-WHOLE_CELLS = (1, 10, 64)
-"""Numbers of trials in the whole cells of the aims."""
 CELLS = 8
 """Number of cells in the whole sweep: enough to spread the cost of the start and the report as in a real sweep."""
-RESULTS = Path(__file__).parent / "results.md"
+SMALL_BUDGET = ("budget=steps", "budget.steps=6", "budget.validations=2")
 
 
-def engines(
-    work: Work, cohorts: Sequence[int], cells: Sequence[int], num_trials: int, sweep: int | None = None
-) -> list[Engine]:
-    """Return the engines to compare on one work: evalbench and its peers."""
-    few = max(4, 2 * peers.CORES)
-    sweeps = [sweep] if sweep else []
-    return [
-        Engine("lightning", "(a) Lightning + Hydra", num_trials, lightning_template.sweep),
-        Engine("loop", "(b) PyTorch loop", num_trials, peers.loop),
-        Engine("loop_over_cores", "(c) (b) over the cores, joblib", few, peers.loop_over_cores, threads=1),
-        Engine("ray_tune", "(d) (b) in Ray Tune", few, peers.ray_tune, threads=1),
-        Engine("scikit_learn", "(e) MLPClassifier", num_trials, peers.scikit_learn),
-        *(Engine(f"cohort-{c}", f"evalbench, cohort of {c}", c, _cohort, cohort=c) for c in cohorts),
-        *(Engine(f"cell-{c}", f"evalbench, whole cell of {c}", c, _whole_cell, cohort=c) for c in cells),
-        *(
-            Engine("sweep", f"evalbench, sweep of {CELLS} cells of {c}", CELLS * c, _whole_sweep, threads=1)
-            for c in sweeps
-        ),
-    ]
+@dataclass(frozen=True)
+class Part:
+    """What is measured together: engines on one work, in the same rounds."""
+
+    work: Work
+    name: str
+    position: int
+    """Where it stands on the page."""
+    minutes: float
+    cohorts: tuple[int, ...] = ()
+    """Members of the cohorts."""
+    compiled: tuple[int, ...] = ()
+    """Members of the cohorts whose program is compiled."""
+    vmapped: tuple[int, ...] = ()
+    """Networks that `torch.func` and `vmap` train at once."""
+    cells: tuple[int, ...] = ()
+    """Trials of the whole cells."""
+    sweep: int | None = None
+    """Trials in each of the cells of the whole sweep; then no other peers than (a) and (b) are measured."""
+    num_trials: int = 1
+    """Trials of the peers that train one after another."""
+    least_rounds: int = 1
+
+    def engines(self) -> dict[Engine, Train]:
+        """Return the engines, peers first."""
+        lightning = Engine("lightning", "(a) Lightning + Hydra", self.num_trials), lightning_template.sweep
+        loop = Engine("loop", "(b) PyTorch loop", self.num_trials), peers.loop
+        if self.sweep:
+            label = f"evalbench, sweep of {CELLS} cells of {self.sweep}"
+            sweep = Engine("sweep", label, CELLS * self.sweep, threads=1, warm=False)
+            return dict([lightning, loop, (sweep, _whole_sweep)])
+        few = max(4, 2 * peers.CORES)
+        others = (
+            (Engine("loop_over_cores", "(c) (b) over the cores, joblib", few, threads=1), peers.loop_over_cores),
+            (Engine("ray_tune", "(d) (b) in Ray Tune", few, threads=1), peers.ray_tune),
+            (Engine("scikit_learn", "(e) MLPClassifier", self.num_trials), peers.scikit_learn),
+            (Engine("ictonyx", "(f) Ictonyx", max(2, self.num_trials)), peers.ictonyx),
+            (Engine("graph_loop", "(g) (b) as a CUDA graph", self.num_trials), fast_loops.graph_loop),
+            *(
+                (Engine(f"vmap-{c}", f"(h) torch.func + vmap, {c} at once", c), fast_loops.vmapped)
+                for c in self.vmapped
+            ),
+        )
+        own = (
+            *((Engine(f"cohort-{c}", f"evalbench, cohort of {c}", c, c), _cohort) for c in self.cohorts),
+            *((Engine(f"compiled-{c}", f"evalbench, compiled, {c}", c, c), _compiled) for c in self.compiled),
+            *((Engine(f"cell-{c}", f"evalbench, whole cell of {c}", c, c), _whole_cell) for c in self.cells),
+        )
+        ordered = sorted(own, key=lambda entry: entry[0].num_trials > 1024)  # the longest last
+        return dict([lightning, loop, *others, *ordered])
+
+    def small(self) -> "Part":
+        """Return a copy with few steps and trials, to try the program."""
+        return replace(
+            self,
+            work=replace(self.work, overrides=(*self.work.data_and_model, *SMALL_BUDGET)),
+            minutes=0.05,
+            cohorts=self.cohorts[:2],
+            compiled=self.compiled[:1],
+            vmapped=self.vmapped and (2,),
+            cells=self.cells[:1],
+            sweep=self.sweep and 2,
+            num_trials=1,
+            least_rounds=1,
+        )
 
 
-@dataclass
-class Bench:
-    """All measurements."""
-
-    timings: dict[Work, dict[str, Timing]] = field(default_factory=dict)
-    skipped: dict[str, str] = field(default_factory=dict)
-    """The reason for each work that could not be composed."""
-    parts: dict[str, float] = field(default_factory=dict)
-    """Seconds by part of the headline's largest whole cell."""
+def parts() -> dict[str, Part]:
+    """Return the parts of the bench on this device by name, the most important first."""
+    mlp, cnn, transformer = (Work(name, "32", WORKLOADS[name]["32"]) for name in ("mlp", "cnn", "transformer"))
+    chosen: tuple[Part, ...]
+    if DEVICE.type == "cuda":
+        cohorts = (1, 10, 64, 256, 1024, 4096)
+        big = (64, 1024)
+        chosen = (
+            Part(mlp, "mlp-32", 0, 1.5, cohorts, compiled=big, vmapped=big, cells=big, num_trials=3),
+            Part(mlp, "sweep", 1, 1.2, sweep=1024),
+            Part(cnn, "cnn-32", 2, 0.6, (1, 64, 256), compiled=(64,), vmapped=(64,)),
+            Part(transformer, "transformer-32", 3, 0.6, (1, 64), compiled=(64,), vmapped=(64,)),
+        )
+    else:
+        cohorts = (1, 5, 10, 32, 64, 256)
+        few = (1, 10, 64)
+        others = [Work(name, size, overrides) for name, of in WORKLOADS.items() for size, overrides in of.items()][1:]
+        chosen = (
+            Part(mlp, "mlp-32", 0, 4.5, cohorts, few, (64,), few, num_trials=3, least_rounds=3),
+            Part(mlp, "sweep", 1, 3.0, sweep=64, num_trials=3, least_rounds=3),
+            *(Part(work, work.key, 2 + index, 0.7, cohorts, vmapped=(5,)) for index, work in enumerate(others)),
+        )
+    return {part.name: part for part in chosen}
 
 
 def measure(
-    chosen: Sequence[Work],
+    part: Part,
+    folder: Path,
     minutes: float,
-    cohorts: Sequence[int] = COHORTS,
-    whole_cells: Sequence[int] = WHOLE_CELLS,
-    sweep: int | None = WHOLE_CELLS[-1],
-    least_rounds: int = 3,
     most_rounds: int = 9,
     threads: int | None = None,
     say: Callable[[str], None] = print,
-) -> Bench:
-    """Time all works within `minutes`; the first work, the headline, gets a double share and all its rounds."""
-    bench = Bench()
-    deadline = time.perf_counter() + 60 * minutes
-    for index, work in enumerate(chosen):
-        first = index == 0
+) -> Record:
+    """Time the engines of a part within some minutes; keep the record in a folder after each measurement."""
+    work, until = part.work, time.perf_counter() + 60 * minutes
+    record = Record(
+        part.name,
+        part.position,
+        work.name,
+        " ".join(work.overrides),
+        0,
+        Circumstances.here("python -m benchmarks.engine"),
+    )
+    try:
+        checks.check(work.cell.config, work.cell.dataset)
+    except Exception as error:  # evalbench refuses the work, or Hydra does not know a choice
+        record.reason = str(error).strip().splitlines()[0]
+        records.write(folder, record)
+        return record
+    record.num_steps = work.num_steps
+
+    def keep(timings: Mapping[str, Timing]) -> None:
+        record.timings = dict(timings)
+        records.write(folder, record)
+
+    engines, num_rounds = part.engines(), (part.least_rounds, most_rounds)
+    timings = rounds.run(work, engines, num_rounds, until, _unavailable, say, keep, threads)
+    timed = timings.get(f"cell-{part.cells[-1]}") if part.cells else None
+    if timed is not None and timed.seconds:
+        say(f"{part.name}: where the time goes")
+        again = Timing(timed.engine, timed.threads)
+        record.breakdown = breakdown.of(partial(rounds.measure, again, engines[timed.engine], work))
+    keep(timings)
+    return record
+
+
+def _unavailable(key: str, work: Work) -> str | None:
+    if key.startswith("compiled"):
         try:
-            checks.check(work.cell.config, work.cell.dataset)
-        except Exception as error:  # evalbench refuses the work, or Hydra does not know a choice
-            bench.skipped[work.name] = str(error).strip().splitlines()[0]
-            continue
-        now, left = time.perf_counter(), len(chosen) - index
-        until = now + (deadline - now) * (2 if first else 1) / (left + first)
-        num_rounds = (least_rounds if first else 1, most_rounds)
-        entrants = engines(work, cohorts, whole_cells, 3, sweep) if first else engines(work, cohorts, (), 1)
-        bench.timings[work] = rounds.run(work, entrants, num_rounds, until, peers.unavailable, say, threads)
-        if first:
-            say(f"{work.name}: where the time goes")
-            timed = bench.timings[work][f"cell-{whole_cells[-1]}"]
-            bench.parts = breakdown.of(partial(rounds.measure, Timing(timed.engine, timed.threads), work))
-    return bench
+            _for_compiling(work).composed(1)
+        except Exception as error:
+            return str(error).strip().splitlines()[0]
+    return peers.unavailable(key, work)
+
+
+@cache  # a work loads its data once
+def _for_compiling(work: Work) -> Work:
+    return replace(work, overrides=(*work.overrides, "trainer.path=compiled"))
 
 
 def _cohort(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
     """Train one cohort."""
     results = training.train(work.cell.config, work.cell.dataset, work.cell.entrants(*seeds))
     return [result.metrics["test/accuracy"] for result in results]
+
+
+def _compiled(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
+    """Train one cohort with a compiled program."""
+    return _cohort(_for_compiling(work), seeds, folder)
 
 
 def _whole_cell(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
@@ -131,36 +216,33 @@ def _whole_sweep(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and write the table; return 1 if the engines disagree on the test accuracies."""
+    """Measure, print and write the page; return 1 if an engine raises, or misses the test accuracy of the others."""
+    known = parts()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=12, help="approximate measuring time (default 12)")
-    parser.add_argument("--only", help="one workload: mlp, cnn, transformer")
-    parser.add_argument("--quick", action="store_true", help="only the headline's work, few cohorts, one round")
-    parser.add_argument("--threads", type=int, help="intra-op threads (default: the faster number for each engine)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="the Markdown file to write")
+    parser.add_argument("part", nargs="*", help=f"what to measure (default: all of {', '.join(known)})")
+    parser.add_argument("--speed", type=float, default=1.0, help="divide the minutes of each part by this number")
+    parser.add_argument("--small", action="store_true", help="few steps, trials and rounds, to try this program")
+    one = 1 if DEVICE.type == "cuda" else None
+    parser.add_argument(
+        "--threads", type=int, default=one, help="intra-op threads (default: the faster number, on a GPU one)"
+    )
+    parser.add_argument("--records", type=Path, default=records.FOLDER, help="the folder of the timings")
+    parser.add_argument("--output", type=Path, help="the Markdown file to write (default: none)")
     chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.part if name not in known]
+    if unknown:
+        parser.error(f"no part is named {', '.join(unknown)}; the parts are {', '.join(known)}")
     for name in ("pytorch_lightning", "lightning_fabric", "evalbench"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    console = Console()
-    work = list(works(chosen.only))
-    with console.status("…") as status:
-        if chosen.quick:
-            bench = measure(
-                work[:1],
-                chosen.minutes,
-                (1, 10, 64),
-                least_rounds=1,
-                most_rounds=1,
-                threads=chosen.threads,
-                say=status.update,
-            )
-        else:
-            bench = measure(work, chosen.minutes, threads=chosen.threads, say=status.update)
-    command = shlex.join(["python", "-m", "benchmarks.engine", *(sys.argv[1:] if arguments is None else arguments)])
-    chapters = table.chapters(bench.timings, bench.skipped, bench.parts, command)
-    table.show(console, chapters)
-    chosen.output.write_text(table.markdown(chapters))
-    return 1 if table.disagreements(bench.timings) else 0
+    failed = []
+    for name in chosen.part or known:
+        part = known[name].small() if chosen.small else known[name]
+        minutes, most_rounds = part.minutes / chosen.speed, 1 if chosen.small else 9
+        record = measure(part, chosen.records, minutes, most_rounds, chosen.threads)
+        failed += [f"{timing.engine.label}: {timing.reason}" for timing in record.timings.values() if timing.failed]
+    disagree = table.main([str(chosen.records), *([str(chosen.output)] if chosen.output else [])])
+    print(*failed, sep="\n")
+    return int(bool(failed) or (bool(disagree) and not chosen.small))  # a few steps teach peers with own draws little
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train with the other peers of evalbench: a bare loop, the loop over cores, Ray Tune, scikit-learn.
+"""Train with the other peers of evalbench: a bare loop, the loop over cores, Ray Tune, scikit-learn, Ictonyx.
 
 Each peer is a function of (work, seeds) that returns the test accuracies in the order of the seeds.
 """
@@ -6,8 +6,9 @@ Each peer is a function of (work, seeds) that returns the test accuracies in the
 import itertools
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,24 @@ import torch
 from joblib import Parallel, delayed
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 from benchmarks.work import DEVICE, Trial, Work
+from evalbench import models
 from evalbench.config import Component
+from evalbench.engine import training
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def loop(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
     """Train the trials one after another in a bare PyTorch loop, with data as tensors and indexed batches."""
-    return [_train(work, work.trial(seed)) for seed in seeds]
+    accuracies = []
+    for seed in seeds:
+        trial = work.trial(seed)
+        bare = BareLoop(work, trial)
+        accuracies.append(train(bare, trial, bare.step))
+    return accuracies
 
 
 def loop_over_cores(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
@@ -82,15 +91,54 @@ def scikit_learn(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
     return accuracies
 
 
+def ictonyx(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
+    """Train with `ictonyx.variability_study`: one seed after another on one split, with its own loop and DataLoaders.
+
+    It draws initial weights and the order of rows by itself, validates, and is tested at the end.
+    """
+    from ictonyx import PyTorchModelWrapper, variability_study
+
+    config, trial = work.cell.config, work.trial(seeds[0])
+    inputs, targets, split = trial.inputs.numpy(), trial.targets.numpy(), trial.split
+    component, shape = config.optimizer.component, training.shape_of(work.cell.dataset)
+
+    def build(_: object) -> object:
+        network = models.build(config.model, config.activation, *shape)
+        settings = dict(component.arguments)
+        return PyTorchModelWrapper(network, optimizer_class=component.locate(), optimizer_params=settings)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its advice to train 20 seeds
+        study = variability_study(
+            build,
+            (inputs[split.train], targets[split.train]),
+            runs=len(seeds),
+            epochs=max(1, work.num_steps // trial.batches.steps_per_epoch),
+            batch_size=trial.batches.batch_size,
+            seed=0,
+            verbose=False,
+            validation_data=(inputs[split.validation], targets[split.validation]),
+            X_test=inputs[split.test],
+            y_test=targets[split.test],
+        )
+    return [float(accuracy) for accuracy in study.get_test_metric_values("accuracy")]
+
+
 def unavailable(peer: str, work: Work) -> str | None:
     """Return the reason if a peer cannot take part, or None."""
-    if peer == "ray_tune" and find_spec("ray") is None:
-        return "ray is not installed"
-    if peer == "scikit_learn":
-        config = work.cell.config
-        if not config.model.target.endswith(".MLP"):
-            return "MLPClassifier has no such network"
-    return None
+    target = work.cell.config.model.target
+    reasons = {
+        "loop_over_cores": "its processes would each hold a CUDA context" if DEVICE.type == "cuda" else None,
+        "ray_tune": None if find_spec("ray") else "ray is not installed",
+        "scikit_learn": "it trains on a CPU"
+        if DEVICE.type == "cuda"
+        else None
+        if target.endswith(".MLP")
+        else "MLPClassifier has no such network",
+        "graph_loop": None if DEVICE.type == "cuda" else "CUDA graphs need a CUDA device",
+        "ictonyx": "ictonyx is not installed" if find_spec("ictonyx") is None else None,
+    }
+    return reasons.get(peer)
 
 
 def _loop_on_one_thread(work: Work, seeds: Sequence[int]) -> list[float]:
@@ -98,43 +146,67 @@ def _loop_on_one_thread(work: Work, seeds: Sequence[int]) -> list[float]:
     return loop(work, seeds, Path())
 
 
-def _train(work: Work, trial: Trial) -> float:
-    network = trial.network.to(DEVICE)
-    inputs, targets = trial.inputs.to(DEVICE), trial.targets.to(DEVICE)
-    parameters = list(network.parameters())
-    optimizer = fused(work.cell.config.optimizer.component, parameters)
+class BareLoop:
+    """One network with its data and its fused optimizer, on the device."""
+
+    def __init__(self, work: Work, trial: Trial, capturable: bool = False) -> None:
+        self.work = work
+        self.network = trial.network.to(DEVICE).train()
+        self.inputs, self.targets = trial.inputs.to(DEVICE), trial.targets.to(DEVICE)
+        self.optimizer = fused(work.cell.config.optimizer.component, list(self.network.parameters()), capturable)
+
+    def step(self, rows: Tensor) -> None:
+        """Take an optimizer step on rows `(B,)` of the device."""
+        self.optimizer.zero_grad()
+        loss = self.work.loss(self.network(self.inputs[rows]), self.targets[rows])
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    @torch.no_grad()
+    def validation_loss(self, rows: Tensor) -> float:
+        """Return the loss on rows `(B,)`, and return to training."""
+        self.network.eval()
+        loss = float(self.work.loss(self.network(self.inputs[rows]), self.targets[rows]))
+        self.network.train()
+        return loss
+
+    @torch.no_grad()
+    def accuracy(self, rows: Tensor) -> float:
+        """Return the accuracy on rows `(B,)`."""
+        self.network.eval()
+        right = self.network(self.inputs[rows]).argmax(-1) == self.targets[rows]
+        self.network.train()
+        return float(np.mean(right.cpu().numpy()))
+
+
+def train(bare: BareLoop, trial: Trial, step: Callable[[Tensor], None]) -> float:
+    """Train and validate one trial; return the test accuracy at the lowest validation loss."""
     validation, test = (torch.as_tensor(rows).to(DEVICE) for rows in (trial.split.validation, trial.split.test))
-    lowest, best = float("inf"), {name: value.clone() for name, value in network.state_dict().items()}
-    step = epoch = 0
-    while step < trial.validation_steps[-1]:
-        for rows in trial.epoch(epoch):
-            rows = rows.to(DEVICE)
-            optimizer.zero_grad()
-            work.loss(network(inputs[rows]), targets[rows]).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            step += 1
-            if step not in trial.validation_steps:
-                continue
-            network.eval()
-            with torch.no_grad():
-                loss = float(work.loss(network(inputs[validation]), targets[validation]))
-            network.train()
-            if loss < lowest:
-                lowest, best = loss, {name: value.clone() for name, value in network.state_dict().items()}
-            if step == trial.validation_steps[-1]:
-                break
+    lowest, best = float("inf"), copy_of(bare.network.state_dict())
+    number = epoch = 0
+    while number < trial.validation_steps[-1]:
+        for rows in islice(trial.epoch(epoch), trial.validation_steps[-1] - number):
+            step(rows.to(DEVICE))
+            number += 1
+            if number in trial.validation_steps and (loss := bare.validation_loss(validation)) < lowest:
+                lowest, best = loss, copy_of(bare.network.state_dict())
         epoch += 1
-    network.load_state_dict(best)
-    network.eval()
-    with torch.no_grad():
-        right = network(inputs[test]).argmax(-1) == targets[test]
-    return float(np.mean(right.cpu().numpy()))
+    bare.network.load_state_dict(best)
+    return bare.accuracy(test)
 
 
-def fused(component: Component, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+def copy_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a copy of named tensors."""
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def fused(
+    component: Component, parameters: list[torch.nn.Parameter], capturable: bool = False
+) -> torch.optim.Optimizer:
     """Build the optimizer with its fused update, the fastest on CPU and CUDA, if it has one."""
+    more = {"capturable": True} if capturable else {}
     try:
-        optimizer: torch.optim.Optimizer = component.build(parameters, fused=True)
+        optimizer: torch.optim.Optimizer = component.build(parameters, fused=True, **more)
     except Exception:
-        optimizer = component.build(parameters)
+        optimizer = component.build(parameters, **more)
     return optimizer

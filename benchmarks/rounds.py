@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,16 +19,17 @@ Train = Callable[[Work, Sequence[int], Path], list[float]]
 
 @dataclass(frozen=True)
 class Engine:
-    """A function that trains trials, and the number of its timed trials."""
+    """A way to train trials, and the number of its timed trials."""
 
     key: str
     label: str
     num_trials: int
-    train: Train
     cohort: int | None = None
     """Members per cohort, for evalbench's engines."""
     threads: int | None = None
     """Intra-op threads, if the number is fixed."""
+    warm: bool = True
+    """Whether a few steps are trained before the first round; a program that starts anew each time needs none."""
 
 
 @dataclass
@@ -45,6 +46,15 @@ class Timing:
     """Test accuracy by seed."""
     reason: str | None = None
     """The reason if the engine was not measured."""
+
+    failed: bool = False
+    """Whether it raised, which is the reason then."""
+
+    def fail(self, error: Exception) -> None:
+        """Note an error, and forget all measurements."""
+        text = (str(error).strip().splitlines() or [""])[0]
+        self.reason, self.failed = f"failed: {type(error).__name__}: {text}", True
+        self.seconds, self.bound_seconds, self.accuracies = [], [], {}
 
     @property
     def rates(self) -> list[float]:
@@ -69,11 +79,12 @@ def ratios(engine: Timing, peer: Timing) -> list[float]:
 
 def run(
     work: Work,
-    engines: Iterable[Engine],
+    engines: Mapping[Engine, Train],
     num_rounds: tuple[int, int],
     until: float,
     unavailable: Callable[[str, Work], str | None],
     say: Callable[[str], None],
+    keep: Callable[[Mapping[str, Timing]], None] = lambda _: None,
     threads: int | None = None,
 ) -> dict[str, Timing]:
     """Time the engines in rounds and return the timings by key.
@@ -81,6 +92,7 @@ def run(
     Args:
         num_rounds: the smallest and the largest number of rounds.
         until: the time of `time.perf_counter()` at which the rounds end; a cohort that would take longer is left out.
+        keep: takes all timings after each measurement, so that an interrupted run loses little.
         threads: intra-op threads; None takes one thread or all cores, the faster number for each engine.
     """
     timings = {engine.key: Timing(engine, reason=unavailable(engine.key, work)) for engine in engines}
@@ -88,41 +100,48 @@ def run(
     while number < num_rounds[0] or (number < num_rounds[1] and time.perf_counter() + longest < until):
         start = time.perf_counter()
         for timing in timings.values():
-            if number == 0 and timing.reason is None:
-                timing.reason = _too_long(timing.engine, work, timings, until)
-            if number == 0 and timing.reason is None:
-                say(f"{work.name}: warming up {timing.engine.label}")
-                warming = time.perf_counter()
-                timing.threads = _warm_up(timing.engine, work, timing.engine.threads or threads)
-                start += time.perf_counter() - warming  # later rounds need no warm-up
-            if timing.reason is None:
-                say(f"{work.name}: round {number + 1}, {timing.engine.label}")
-                measure(timing, work)
-                if timing.engine.cohort is not None:
-                    timing.bound_seconds.append(work.num_steps * bound.step_seconds(work, timing.engine.cohort))
+            train = engines[timing.engine]
+            try:
+                if number == 0 and timing.reason is None:
+                    timing.reason = _too_long(timing.engine, work, timings, until)
+                if number == 0 and timing.reason is None:
+                    say(f"{work.name}: warming up {timing.engine.label}")
+                    warming = time.perf_counter()
+                    timing.threads = _warm_up(timing.engine, train, work, timing.engine.threads or threads)
+                    start += time.perf_counter() - warming  # later rounds need no warm-up
+                if timing.reason is None:
+                    say(f"{work.name}: round {number + 1}, {timing.engine.label}")
+                    measure(timing, train, work)
+                    if timing.engine.cohort is not None:
+                        timing.bound_seconds.append(work.num_steps * bound.step_seconds(work, timing.engine.cohort))
+            except Exception as error:  # the others go on
+                timing.fail(error)
+            keep(timings)
         longest = max(longest, time.perf_counter() - start)
         number += 1
     return timings
 
 
-def measure(timing: Timing, work: Work) -> None:
+def measure(timing: Timing, train: Train, work: Work) -> None:
     """Train an engine's trials once."""
     seeds = range(timing.engine.num_trials)
     torch.set_num_threads(timing.threads)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        accuracies = timing.engine.train(work, seeds, Path(folder))
+        accuracies = train(work, seeds, Path(folder))
         timing.seconds.append(time.perf_counter() - start)
     timing.accuracies = dict(zip(seeds, accuracies, strict=True))
 
 
-def _warm_up(engine: Engine, work: Work, threads: int | None) -> int:
+def _warm_up(engine: Engine, train: Train, work: Work, threads: int | None) -> int:
     """Train a few steps and return the faster number of intra-op threads."""
+    if not engine.warm:
+        return threads or 1
     short, seconds = work.short(), {}
     for number in dict.fromkeys((threads,) if threads else (1, CORES)):
         warm = Timing(engine, number)
         for _ in range(1 if threads else 2):
-            measure(warm, short)
+            measure(warm, train, short)
         seconds[number] = min(warm.seconds)
     return min(seconds, key=lambda number: seconds[number])
 

@@ -1,59 +1,24 @@
-"""Show the measurements in words and tables, on the terminal and as Markdown."""
+"""Show all measurements of a folder in words and tables: `python -m benchmarks.table RECORDS [PAGE]`."""
 
-import os
-import platform
+import argparse
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
+from benchmarks import aims, records, steps
+from benchmarks.aims import Records
+from benchmarks.chapters import Chapter, markdown, show, spread
+from benchmarks.records import Circumstances, Record
 from benchmarks.rounds import Timing, ratios
-from benchmarks.work import DEVICE, Work
+from benchmarks.steps import Steps
 
 TOLERANCE = 0.01
 """Largest difference of the mean test accuracy over the same seeds; only the order of sums differs."""
-OWN_DRAWS_TOLERANCE = 0.06
-"""The limit for scikit-learn, which draws weights and order by itself and is tested at the end."""
-PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "scikit-learn", "joblib", "ray", "numpy")
-Timings = Mapping[Work, Mapping[str, Timing]]
-
-
-@dataclass(frozen=True)
-class Aim:
-    """A ratio of trials per second: an engine to a peer or to the bound."""
-
-    engine: str
-    peer: str
-    least: float
-
-    def measured(self, timings: Mapping[str, Timing]) -> list[float]:
-        """Return the ratio, one number per round; no numbers if a side was not measured."""
-        engine = timings.get(self.engine)
-        if engine is None or engine.reason:
-            return []
-        if self.peer == "bound":
-            return engine.bound_shares
-        peer = timings.get(self.peer)
-        return [] if peer is None or peer.reason else ratios(engine, peer)
-
-
-AIMS = (
-    Aim("sweep", "lightning", 30.0),
-    Aim("cell-64", "lightning", 30.0),
-    Aim("cohort-64", "lightning", 30.0),
-    Aim("cell-10", "lightning", 10.0),
-    Aim("sweep", "loop", 4.0),
-    Aim("cell-64", "loop", 4.0),
-    Aim("cell-1", "lightning", 1.0),
-    Aim("cell-64", "bound", 0.5),
-    Aim("cohort-64", "bound", 0.5),
-)
+OWN_DRAWS = {"scikit_learn": 0.06, "ictonyx": 0.06}
+"""The limits for peers that draw weights and order by themselves and are tested at the end."""
+HEAD = ("engine", "threads", "rounds", "trials/s", "µs/step", "× (a)", "× (b)", "of bound", "accuracy")
 NOTES = (
     "**trials/s**: trials trained, validated and tested per second, median over the rounds (lowest–highest).",
     "**µs/step**: this time per optimizer step and trial, everything included.",
@@ -61,12 +26,15 @@ NOTES = (
     "within the rounds (lowest–highest).",
     "**of bound**: the speed relative to the least time that the machine allows: every matrix product of forward "
     "and backward pass as one `torch.bmm` over the cohort, measured alone, plus the optimizer's bytes at measured "
-    "memory speed. Activations, loss, scaling, validation and Python are not counted, so nothing reaches 1.",
+    "memory speed, on a CUDA device without launches. Activations, loss, scaling, validation and Python are not "
+    "counted, so nothing reaches 1.",
+    "**compiled**: a cohort with `trainer.path=compiled`; its warm-up, which compiles, is not counted.",
     "**threads**: intra-op threads: 1 or all cores, the faster number in a warm-up of each engine.",
-    "**accuracy**: mean test accuracy over the engine's trials; (a) to (c) and evalbench have the same initial "
-    f"weights, rows and order, and must agree within {TOLERANCE} over the seeds that they share; scikit-learn draws "
-    f"its own weights and order, does not validate and is tested at the end, and must agree within "
-    f"{OWN_DRAWS_TOLERANCE}.",
+    "**accuracy**: mean test accuracy over the engine's trials; (a) to (d), (g), (h) and evalbench have the same "
+    f"initial weights, rows and order, and must agree within {TOLERANCE} over the seeds that they share; (e) and (f) "
+    "draw weights and order by themselves and are tested at the end, and must agree within 0.06.",
+    "Peer (f) trains one seed after another, on one split, with a loop and DataLoaders of its own. Peer (g) captures "
+    "the step of (b) once and replays it for all trials. Peer (h) trains many networks at once, without replay.",
     "A *cohort* is `training.train`: splits, networks, training, validation, test metrics. A *whole cell* is the "
     "work of a sweep for one cell: compose, plan, check, link, train, reference rows, store; no tracker, no report. A "
     "*whole sweep* is the command line from its start to its report, imports, cells side by side in processes of one "
@@ -79,156 +47,115 @@ NOTES = (
 )
 
 
-@dataclass(frozen=True)
-class Chapter:
-    """A heading with text and an optional table."""
-
-    title: str
-    lines: tuple[str, ...] = ()
-    head: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-
-
-def chapters(timings: Timings, skipped: Mapping[str, str], parts: Mapping[str, float], command: str) -> list[Chapter]:
+def chapters(records: Records, step_record: Steps | None = None) -> list[Chapter]:
     """Return all chapters."""
-    headline = next(iter(timings), None)
-    pages = [Chapter("evalbench and its peers", (*_circumstances(command), *_disagreement_lines(timings)))]
-    if headline is not None:
-        pages.append(Chapter(f"Against the aims ({headline.name})", head=AIM_HEAD, rows=_aims(timings[headline])))
-        pages.append(_parts(headline, parts))
-    pages += [_timings(work, by_engine) for work, by_engine in timings.items()]
-    if skipped:
-        pages.append(Chapter("Left out", tuple(f"{name}: {reason}" for name, reason in skipped.items())))
+    circumstances = [record.circumstances for record in records.values()]
+    circumstances += [step_record.circumstances] if step_record is not None else []
+    if not circumstances:
+        return [Chapter("evalbench and its peers", ("Nothing was measured.",))]
+    opening = (*_circumstances(circumstances), *_disagreement_lines(records))
+    pages = [
+        Chapter("evalbench and its peers", opening),
+        aims.chapter(records, step_record, circumstances[0].device),
+        *(steps.chapters(step_record) if step_record is not None else ()),
+        *(_breakdown(record) for record in records.values() if record.breakdown),
+        *(_timings(record) for record in records.values() if record.timings),
+    ]
+    left_out = tuple(f"{record.work}: {record.reason}" for record in records.values() if record.reason)
+    if left_out:
+        pages.append(Chapter("Left out", left_out))
     return [*pages, Chapter("Meaning of the numbers", NOTES)]
 
 
-def disagreements(timings: Timings) -> list[str]:
+def disagreements(records: Records) -> list[str]:
     """Return a sentence for each engine that missed the bare loop's accuracy on the same seeds."""
     sentences = []
-    for work, by_engine in timings.items():
-        reference = by_engine["loop"].accuracies
-        for timing in by_engine.values():
+    for record in records.values():
+        reference = record.timings["loop"].accuracies if "loop" in record.timings else {}
+        for timing in record.timings.values():
             shared = timing.accuracies.keys() & reference.keys()
             if not shared:
                 continue
             reached, expected = (
                 statistics.fmean(values[s] for s in shared) for values in (timing.accuracies, reference)
             )
-            tolerance = OWN_DRAWS_TOLERANCE if timing.engine.key == "scikit_learn" else TOLERANCE
-            if not abs(reached - expected) <= tolerance:
+            if not abs(reached - expected) <= OWN_DRAWS.get(timing.engine.key, TOLERANCE):
                 sentences.append(
-                    f"{work.name}: {timing.engine.label} reached {reached:.4f}, the bare loop {expected:.4f}"
+                    f"{record.work}: {timing.engine.label} reached {reached:.4f}, the bare loop {expected:.4f}"
                 )
     return sentences
 
 
-def show(console: Console, pages: Sequence[Chapter]) -> None:
-    """Print the chapters."""
-    for chapter in pages:
-        console.print(f"\n[bold]{chapter.title}[/bold]")
-        for line in chapter.lines:
-            console.print(line, markup=False)
-        if chapter.head:
-            printed = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-            for name in chapter.head:
-                printed.add_column(name, no_wrap=name in (chapter.head[0], "trials/s"))
-            for row in chapter.rows:
-                printed.add_row(*row)
-            console.print(printed)
-
-
-def markdown(pages: Sequence[Chapter]) -> str:
-    """Return the chapters as a Markdown page."""
-    blocks = []
-    for index, chapter in enumerate(pages):
-        blocks.append(f"{'##' if index else '#'} {chapter.title}")
-        blocks += ["\n".join(f"- {line}" for line in chapter.lines)] if chapter.lines else []
-        if chapter.head:
-            lines = [chapter.head, ("---",) * len(chapter.head), *chapter.rows]
-            blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    return "\n\n".join(blocks) + "\n"
-
-
-AIM_HEAD = ("engine", "against", "aim", "measured", "")
-HEAD = ("engine", "threads", "rounds", "trials/s", "µs/step", "× (a)", "× (b)", "of bound", "accuracy")
-
-
-def _aims(timings: Mapping[str, Timing]) -> tuple[tuple[str, ...], ...]:
-    rows = []
-    for aim in AIMS:
-        values = aim.measured(timings)
-        if values:
-            reached = statistics.median(values) / aim.least
-            verdict = "reached" if reached >= 1 else f"missed: {reached:.0%} of the aim"
-            peer = "the bound" if aim.peer == "bound" else timings[aim.peer].engine.label
-            rows.append((timings[aim.engine].engine.label, peer, f"≥ {aim.least:g}", _spread(values), verdict))
-    return tuple(rows)
-
-
-def _parts(work: Work, parts: Mapping[str, float]) -> Chapter:
-    total = sum(parts.values())
-    rows = tuple((name, f"{seconds:.3f}", f"{seconds / total:.1%}") for name, seconds in parts.items())
-    line = f"One more run of the largest whole cell of {work.name}, with timers around the parts: {total:.2f} s."
+def _breakdown(record: Record) -> Chapter:
+    total = sum(record.breakdown.values())
+    rows = tuple((name, f"{seconds:.3f}", f"{seconds / total:.1%}") for name, seconds in record.breakdown.items())
+    line = f"One more run of the largest whole cell of {record.work}, with timers around the parts: {total:.2f} s."
     return Chapter("Where the time goes", (line,), ("part", "seconds", "share"), rows)
 
 
-def _timings(work: Work, timings: Mapping[str, Timing]) -> Chapter:
-    rows, lines = [], [f"{work.num_steps} steps per trial: `{' '.join(work.overrides)}`"]
-    for timing in timings.values():
+def _timings(record: Record) -> Chapter:
+    rows, lines = [], [f"{record.num_steps} steps per trial: `{record.overrides}`"]
+    for timing in record.timings.values():
         if timing.reason is not None:
             lines.append(f"{timing.engine.label}: {timing.reason}")
             continue
-        per_step = 1e6 / statistics.median(timing.rates) / work.num_steps
-        against = (_against(timing, timings["lightning"]), _against(timing, timings["loop"]))
-        bound = _spread(timing.bound_shares) if timing.bound_seconds else ""
+        if not timing.seconds:
+            lines.append(f"{timing.engine.label}: the bench ended before its first round")
+            continue
+        per_step = 1e6 / statistics.median(timing.rates) / record.num_steps
+        against = (_against(timing, record.timings[peer]) for peer in ("lightning", "loop"))
+        bound = spread(timing.bound_shares) if timing.bound_seconds else ""
         rows.append(
             (
-                *(timing.engine.label, str(timing.threads), str(len(timing.seconds)), _spread(timing.rates)),
-                *(f"{per_step:.0f}", *against, bound, f"{timing.accuracy:.4f}"),
+                *(timing.engine.label, str(timing.threads), str(len(timing.seconds)), spread(timing.rates)),
+                *(f"{per_step:.3g}" if per_step < 10 else f"{per_step:.0f}", *against, bound),
+                f"{timing.accuracy:.4f}",
             )
         )
-    return Chapter(work.name, tuple(lines), HEAD, tuple(rows))
+    sweep = record.timings.get("sweep")
+    if sweep is not None and sweep.seconds:
+        lines.append(f"{sweep.engine.label}: {spread(sweep.seconds)} s from the start of the command to the report")
+    title = f"A whole sweep of {record.work}" if record.part == "sweep" else record.work
+    return Chapter(title, tuple(lines), HEAD, tuple(rows))
 
 
 def _against(timing: Timing, peer: Timing) -> str:
-    return "" if timing is peer or peer.reason else _spread(ratios(timing, peer))
+    values = [] if timing is peer or peer.reason else ratios(timing, peer)
+    return spread(values) if values else ""
 
 
-def _spread(values: Sequence[float]) -> str:
-    middle, low, high = (_number(f(values)) for f in (statistics.median, min, max))
-    return middle if len(values) == 1 else f"{middle} ({low}–{high})"
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
-
-
-def _circumstances(command: str) -> tuple[str, ...]:
-    versions = []
-    for package in PACKAGES:
-        try:
-            versions.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
+def _circumstances(measured: Sequence[Circumstances]) -> tuple[str, ...]:
+    commands = dict.fromkeys(f"`{each.command}`, {each.date}" for each in measured)
+    machines = dict.fromkeys(each.machine for each in measured)
+    versions = dict.fromkeys(each.versions for each in measured)
     return (
-        f"Command: `{command}`, {datetime.now(UTC):%Y-%m-%d}",
-        f"Machine: {_processor()}, {os.cpu_count()} cores; trained on {DEVICE.type}",
-        f"Versions: Python {platform.python_version()}, {', '.join(versions)}",
+        f"Command: {'; '.join(commands)}",
+        f"Machine: {'; '.join(machines)}",
+        f"Versions: {'; '.join(versions)}",
     )
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def _disagreement_lines(timings: Timings) -> tuple[str, ...]:
-    sentences = disagreements(timings)
+def _disagreement_lines(records: Records) -> tuple[str, ...]:
+    sentences = disagreements(records)
     return tuple(f"THE ENGINES DISAGREE: {text}" for text in sentences) or (
         "The engines agree on the test accuracies.",
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the page and write it; return 1 if the engines disagree on the test accuracies."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.table", description=__doc__)
+    parser.add_argument("records", type=Path, help="the folder of the records")
+    parser.add_argument("page", type=Path, nargs="?", help="the Markdown file to write")
+    chosen = parser.parse_args(arguments)
+    measured = records.read(chosen.records)
+    pages = chapters(measured, steps.read(chosen.records))
+    show(Console(), pages)
+    print(*_disagreement_lines(measured), sep="\n")
+    if chosen.page is not None:
+        chosen.page.write_text(markdown(pages))
+    return 1 if disagreements(measured) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -61,6 +61,16 @@ class Work:
         return f"{self.workload}, batch {self.batch_size}"
 
     @property
+    def key(self) -> str:
+        """Return the name of a file about it."""
+        return f"{self.workload}-{self.batch_size}"
+
+    @property
+    def data_and_model(self) -> tuple[str, ...]:
+        """Return the overrides without the budget."""
+        return tuple(text for text in self.overrides if not text.startswith("budget"))
+
+    @property
     def chosen(self) -> tuple[str, ...]:
         """Return the overrides of the command line."""
         return (*self.overrides, f"optimizer.batch_size={self.batch_size}")
@@ -87,9 +97,8 @@ class Work:
 
     def short(self) -> "Work":
         """Return a copy with few steps, for the warm-up of an engine."""
-        chosen = [text for text in self.overrides if not text.startswith("budget")]
-        steps = min(20, self.num_steps)
-        return replace(self, overrides=(*chosen, "budget=steps", f"budget.steps={steps}", "budget.validations=1"))
+        budget = ("budget=steps", f"budget.steps={min(20, self.num_steps)}", "budget.validations=1")
+        return replace(self, overrides=(*self.data_and_model, *budget))
 
     def trial(self, seed: int) -> "Trial":
         """Return one trial with evalbench's split, scaled data, initial weights and order of rows."""
@@ -128,10 +137,3 @@ class Trial:
         length = self.batches.steps_per_epoch
         for chunk in self.batches.chunks(number * length, (number + 1) * length, length):
             yield from chunk[:, 0]
-
-
-def works(only: str | None = None) -> Iterator[Work]:
-    """Yield the works, the headline's first."""
-    for workload, batch_sizes in WORKLOADS.items():
-        if only in (None, workload):
-            yield from (Work(workload, size, overrides) for size, overrides in batch_sizes.items())
