@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from conftest import Inline, make_cell
 from evalbench import weights
 from evalbench.cell import Cell
-from evalbench.engine import training
+from evalbench.engine import gradients, memory, training
 from evalbench.engine.cohort import Cohort
 
 MODEL = ("dataset=wine", "budget.epochs=3", "~model.depth", "~model.width")
@@ -130,3 +131,62 @@ def test_a_sweep_on_a_cuda_device_writes_its_report(inline: Inline, workspace: P
     )
     assert (workspace / "reports/x/report.md").is_file()
     assert "DIVERGED" not in (workspace / "reports/x/results.csv").read_text()
+
+
+@pytest.mark.gpu
+@cuda
+def test_nccl_adds_up_gradients_and_finds_the_missing_ones(tmp_path: Path) -> None:
+    device = torch.device("cuda", 0)
+    torch.distributed.init_process_group("nccl", f"file://{tmp_path}/group", rank=0, world_size=1, device_id=device)
+    try:
+        tensors = [torch.arange(6.0, device=device).view(2, 3), torch.ones(2, device=device)]
+        gradients._sum_over_ranks(tensors)
+        assert [tensor.tolist() for tensor in tensors] == [[[0, 1, 2], [3, 4, 5]], [1, 1]]
+        without = {"first": frozenset({1}), "second": frozenset[int]()}
+        assert gradients._without_on_all_ranks(without, 3, device) == without
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.gpu
+@cuda
+def test_a_job_stays_within_its_bytes() -> None:
+    device = torch.device("cuda", 0)
+    try:
+        available = memory.available_bytes(device)
+        kept = torch.empty(2**28, dtype=torch.uint8, device=device)
+        del kept  # the allocator keeps it
+        assert memory.available_bytes(device) == pytest.approx(available, rel=0.01)
+        assert memory.available_bytes(device, 2**30) <= 2**30
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.empty(2**31, dtype=torch.uint8, device=device)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two CUDA devices")
+@pytest.mark.parametrize("way", ["trainer.strategy=ddp", "trainer.split=members"])
+def test_two_cuda_devices_give_the_numbers_of_one(way: str, inline: Inline, workspace: Path) -> None:
+    small = ("dataset=iris", "optimizer=adam", "num_seeds=2", "budget.epochs=3", "tracker=none", "cost.rounds=0")
+    losses = []
+    for devices, choice in ((1, ()), (2, (way,))):
+        name = f"evaluation.name=on{devices}"
+        launcher = ("hydra/launcher=processes", f"store.url=sqlite:///{devices}.sqlite", f"trainer.devices={devices}")
+        inline("-m", *small, name, *launcher, *choice)
+        losses.append(pd.read_csv(workspace / f"reports/on{devices}/curves.csv")["val_loss"].tolist())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.gpu
+@cuda
+def test_cells_side_by_side_share_the_gpus(inline: Inline, workspace: Path) -> None:
+    inline(
+        *("-m", "dataset=iris,wine", "optimizer=sgd,adam", "num_seeds=2", "budget.epochs=2", "tracker=none"),
+        *("evaluation.name=shared", "cost.rounds=1", "hydra/launcher=processes", "hydra.launcher.jobs_per_gpu=2"),
+    )
+    states = pd.read_csv(workspace / "reports/shared/results.csv")["state"]
+    assert states.tolist() == ["COMPLETE"] * 8
+    costs = pd.read_csv(workspace / "reports/shared/costs.csv")
+    assert costs["device"].unique().tolist() == [torch.cuda.get_device_name()]
+    assert (costs["peak_memory_bytes"] > 0).all()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from evalbench.errors import TableError
 from evalbench.record.declared import Declaration, Workload, read_evaluation
-from evalbench.record.schema import COSTS, NUMBERS, REFERENCES, STATES, TEXTS
+from evalbench.record.schema import COSTS, MEASURED, NUMBERS, REFERENCES, STATES, TEXTS
 from evalbench.record.studies import Studies, by_study, check_seeds, read_studies
 from evalbench.record.tables import finite, no_column_of_ours, once, only, read_table
 from evalbench.record.variance import read_variance
@@ -165,7 +165,7 @@ def _costs(path: Path, evaluation: Declaration) -> pd.DataFrame:
     keys = ["technique", "workload", *evaluation.factors]
     if not path.is_file():
         return pd.DataFrame(columns=[*keys, *NUMBERS["costs.csv"], "cost_seconds"])
-    table = read_table(path, keys, NUMBERS["costs.csv"])
+    table = read_table(path, keys, NUMBERS["costs.csv"], optional=MEASURED)
     only(path.name, table, "technique", evaluation.techniques)
     only(path.name, table, "workload", evaluation.workloads)
     once(path.name, table, [*keys, "round"])

@@ -23,6 +23,7 @@ from evalbench.report.sections.costs import COSTS, MATCHED
 from evalbench.report.sections.curves import EPOCHS, STEPS
 from evalbench.report.sections.differences import DIFFERENCES
 from evalbench.report.sections.endings import ENDINGS
+from evalbench.report.sections.energy import ENERGY
 from evalbench.report.sections.evidence import EVIDENCE
 from evalbench.report.sections.forest import FOREST
 from evalbench.report.sections.interactions import INTERACTIONS
@@ -75,6 +76,7 @@ APPENDIX: tuple[Section[Any], ...] = (
     TIMES,
     STEPS,
     COSTS,
+    ENERGY,
     MATCHED,
     ENDINGS,
     ASSUMPTIONS,

@@ -188,6 +188,26 @@ def flops(value: float) -> str:
     return f"{value:.0f} FLOP"
 
 
+def joules(value: float) -> str:
+    """Return an energy with its prefix: `12.3 kJ`; `not known` for nan."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
+        if value >= size:
+            return f"{_three_digits(value / size)} {prefix}J"
+    return f"{_three_digits(value * 1e3)} mJ"
+
+
+def memory(value: float) -> str:
+    """Return a number of bytes with its binary prefix: `1.50 GiB`; `not known` for nan."""
+    if not math.isfinite(value):
+        return UNKNOWN
+    for size, prefix in ((2**30, "G"), (2**20, "M"), (2**10, "K")):
+        if value >= size:
+            return f"{_three_digits(value / size)} {prefix}iB"
+    return f"{value:.0f} B"
+
+
 def times(ratio: float) -> str:
     """Return a ratio: `1,079`, `2.5`, `1/31`."""
     if not math.isfinite(ratio) or ratio <= 0:

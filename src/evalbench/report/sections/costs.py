@@ -10,6 +10,7 @@ import pandas as pd
 
 from evalbench.names import code
 from evalbench.report.analysis.cost import untimed
+from evalbench.report.analysis.energy import knows_energy
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import counted, flops, listed, plural, times
@@ -17,7 +18,7 @@ from evalbench.report.section import Section, always, numbers_of
 
 
 def how(findings: Findings) -> str:
-    """Say whether time was measured, and on which data sets it was not."""
+    """Say whether time and energy were measured, and on which data sets time was not."""
     if findings.folder.costs.empty:
         return "No time was measured in isolation, so every cost class is UNCLEAR."
     rounds = plural(int(findings.folder.costs.groupby(["technique", "workload"])["round"].nunique().min()), "round")
@@ -26,7 +27,8 @@ def how(findings: Findings) -> str:
         " was timed for both sides."
         for name, workloads in untimed(findings.folder).items()
     ]
-    return f"Seconds were measured in isolation, in {rounds} interleaved over the techniques.{''.join(parts)}"
+    energy = "" if knows_energy(findings.folder) else " Energy: not known."
+    return f"Seconds were measured in isolation, in {rounds} interleaved over the techniques.{energy}{''.join(parts)}"
 
 
 def table(findings: Findings) -> str:
