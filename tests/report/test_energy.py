@@ -49,17 +49,17 @@ def test_the_energy_of_a_training_is_that_of_its_steps(measured: Callable[..., R
     assert "| workload | technique | GPU energy | relative to `sgd` | peak GPU memory |" in report.markdown
     assert "| `digits` | `sgd` | 3.60 J | 1 | 3.00 MiB |" in report.markdown
     assert "|  | `adam` | 360 mJ | 1/10 | 3.00 MiB |" in report.markdown
-    assert "One trial alone on NVIDIA H200, without its validations. Energy is that of" in report.markdown
-    assert "75 W of the GPU at rest are part of it" in report.markdown
+    assert "One trial by itself on NVIDIA H200, without its validations. Energy is what the" in report.markdown
+    assert "rest included; at rest the GPU takes 75 W." in report.markdown
     assert "No other program used the GPU." in report.markdown
-    assert "not known" not in report.markdown.split("One trial alone")[1].split("##")[0]
+    assert "not known" not in report.markdown.split("One trial by itself")[1].split("##")[0]
     assert "CPU energy" not in report.markdown
 
 
 def test_what_was_measured_has_a_column(measured: Callable[..., Report]) -> None:
     cpu = measured(device="CPU", alone=None, peak_memory_bytes=99, cpu_step_joules=0.5, cpu_idle_watts=9.0)
     assert "| workload | technique | CPU energy | relative to `sgd` |\n" in cpu.markdown
-    assert "9 W of the CPU at rest" in cpu.markdown
+    assert "at rest the CPU takes 9 W" in cpu.markdown
     memory = measured(**{**GPU, "gpu_step_joules": None, "gpu_idle_watts": None, "alone": None})
     assert "| workload | technique | peak GPU memory |\n" in memory.markdown
     assert "Whether another program used the GPU is not known." in memory.markdown

@@ -27,14 +27,12 @@ def content(findings: Findings) -> Content | None:
 def how(measured: Devices) -> str:
     """Say what was measured, on what, and whether it was alone."""
     where = f" on {listed(list(measured.names))}" if measured.names else ""
-    parts = [f"One trial alone{where}, without its validations."]
-    rests = [
-        f"{watts:.0f} W of {device} at rest are part of it"
-        for device, watts in (("the GPU", measured.gpu_idle_watts), ("the CPU", measured.cpu_idle_watts))
-        if math.isfinite(watts)
-    ]
-    if any(math.isfinite(taken.gpu_joules) or math.isfinite(taken.cpu_joules) for taken in measured.taken):
-        parts.append("Energy is that of the whole device" + "".join(f"; {rest}" for rest in rests) + ".")
+    parts = [f"One trial by itself{where}, without its validations."]
+    watts = {"the GPU": measured.gpu_idle_watts, "the CPU": measured.cpu_idle_watts}
+    rests = [f"{device} takes {value:.0f} W" for device, value in watts.items() if math.isfinite(value)]
+    if _is_known(measured, "gpu_joules") or _is_known(measured, "cpu_joules"):
+        at_rest = f"; at rest {listed(rests)}" if rests else ""
+        parts.append(f"Energy is what the whole device took, rest included{at_rest}.")
     if measured.names:
         parts.append("Memory is the most that PyTorch's allocator gave the trial.")
         unknown = "Whether another program used the GPU is not known."
@@ -62,7 +60,7 @@ def text(content: Content) -> str:
                 row.append(joules(getattr(taken, name)))
                 row += [_relative(taken, base.get(workload), name)] if baseline is not None else []
             rows.append([*row, *([memory(taken.peak_gpu_bytes)] if headers[-1] == "peak GPU memory" else [])])
-    return f"{how(measured)} {numbers_of('energy')}\n\n{markdown(headers, rows, 2)}"
+    return f"### Energy and memory\n\n{how(measured)} {numbers_of('energy')}\n\n{markdown(headers, rows, 2)}"
 
 
 def _is_known(measured: Devices, name: str) -> bool:
