@@ -41,6 +41,7 @@ LAYERS = {
         "parts": "parts of a technique that act in training, through the hooks of `hooks.py`; one file each",
     },
     "Engine": {
+        "engine.allocation": "memory of large tensors that is kept from step to step",
         "engine.halving": "successive halving: the candidates that go on, within a cohort and among cohorts",
         "engine.batches": "the rows of every step of every member",
         "engine.tracing": "a function of tensors as a list of operations to replay, and the memory that it takes",
@@ -55,6 +56,8 @@ LAYERS = {
         "engine.instances": "instances of optimizer classes: made, scheduled, and the state that they keep",
         "engine.optimizers": "one optimizer step for C members",
         "engine.one_by_one": "C networks, each run by plain PyTorch",
+        "engine.paths": "how the steps of a cohort run, batched, lone or compiled, and the rule that chooses",
+        "engine.compiled": "traced programs compiled by Inductor, in a folder for the user alone",
         "engine.steps": "the step of one trial, pure, and the same step for C members",
         "engine.members": "how members are trained, and the progress of each",
         "engine.guard": "the first steps of a user's network beside plain PyTorch: may it be batched?",

@@ -147,6 +147,7 @@ class Cell:
             **judging.identity(self.dataset, config.task),
             "budget": config.budget.spec(),
             **config.numbers,
+            **({} if config.path == "auto" else {"path": config.path}),
             **({"code": self.code} if self.code else {}),
             **self._phase_settings,
         }

@@ -161,6 +161,8 @@ class TrialResult:
     num_test: int | None = None
     message: str | None = None
     log: str | None = None
+    path: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """How its steps ran, with timings; stored in the provenance."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 MATMUL_PRECISIONS = ("highest", "high", "medium")
 TRAINER_SPLITS = ("data", "members")
 STRATEGIES = ("auto", "ddp")
+PATHS = ("auto", "batched", "lone", "compiled")
 SAVES = ("none", "best", "all")
 OURS = {
     "use budget=… instead": (
@@ -152,6 +153,8 @@ def _trainer(section: Reader) -> dict[str, Any]:
         "trainer_split": split,
         "strategy": section.choice("strategy", STRATEGIES),
         "verify": section.flag("verify"),
+        "path": section.choice("path", PATHS),
+        "compile_folder": Path(section.text("compile_folder")),
         "microbatch_size": section.integer("microbatch_size", least=1) if section.given("microbatch_size") else None,
         "checkpoint_minutes": section.positive("checkpoint_minutes", example=5),
         "checkpoint_folder": Path(section.text("checkpoint_folder")),

@@ -85,6 +85,10 @@ class Config:
     """Settings that Lightning's `Trainer` takes as they are."""
     verify: bool
     """A user's network is compared with plain PyTorch in its first steps."""
+    path: str
+    """How steps run: auto, batched, lone or compiled; all but auto are part of a trial's identity."""
+    compile_folder: Path
+    """The folder of compiled programs, for this user alone."""
     microbatch_size: int | None
     """Most rows of one pass; larger batches are accumulated exactly. Never changes a result."""
     checkpoint_minutes: float

@@ -13,7 +13,8 @@ from torch.nn.parameter import is_lazy
 
 from evalbench import gpus, models
 from evalbench.config import Config
-from evalbench.engine import instances, optimizers
+from evalbench.engine import compiled, instances, optimizers
+from evalbench.engine.paths import COMPILED
 from evalbench.engine.training import (
     devices_of,
     make_cohort,
@@ -58,6 +59,9 @@ def check(config: Config, dataset: Dataset) -> None:
         rule = "must hold settings that Lightning's Trainer accepts here"
         reason = str(error).strip().splitlines()[0]
         raise ConfigError("trainer", rule, dict(config.trainer), reason) from error
+    if config.path == COMPILED:
+        on_cuda = config.trainer.get("accelerator") != "cpu" and torch.cuda.is_available()
+        compiled.check(on_cuda, config.compile_folder)
     if runs_own_code(config):
         _check_steps(config, dataset, network)
 

@@ -1,7 +1,4 @@
-"""C trials trained as one batched model in one Lightning fit.
-
-The step of one trial is a pure function; `vmap` adds the member axis, and the result is traced once per batch shape
-into a graph of plain tensor operations. Each step replays the graph and so costs neither autograd nor vmap.
+"""C trials trained in one Lightning fit; `engine.steps` and `engine.paths` say how their steps run.
 
 Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `K` outputs, `N` rows of the data set.
 """
@@ -20,7 +17,7 @@ from evalbench import draws
 from evalbench.engine import gradients, graphs, guard, instances, optimizers, python_state, state
 from evalbench.engine.batches import Batches, Loader
 from evalbench.engine.data import Data, pick
-from evalbench.engine.members import Member, Recipe, Tally
+from evalbench.engine.members import Member, Recipe, Tally, UnfitSnapshotError
 from evalbench.engine.networks import build_all
 from evalbench.engine.state import Held, HeldStack, Stack, num_bytes
 from evalbench.engine.validation import Validation
@@ -32,12 +29,6 @@ EVALUATION_EXAMPLES = 4096
 """Rows of one member, or tokens of language, in one forward pass without learning."""
 EVALUATION_STEP = -1
 """The step number that keys the noise of evaluations, so that all evaluations of a trial draw the same noise."""
-COMPACT_BELOW = 0.8
-"""Drop ended members from the stack once the training members are fewer than this share: each drop costs a trace."""
-
-
-class UnfitSnapshotError(Exception):
-    """A snapshot does not belong to the cohort that should resume from it."""
 
 
 class Cohort(pl.LightningModule):
@@ -48,6 +39,7 @@ class Cohort(pl.LightningModule):
     """
 
     noise_seeds: Tensor  # (C,)
+    evaluation_keys: Tensor  # (C,)
     _slots: Tensor  # (slots,), `member_indices` on the device
 
     def __init__(
@@ -85,6 +77,8 @@ class Cohort(pl.LightningModule):
         self._loss = recipe.loss if isinstance(recipe.loss, nn.Module) else None  # so that its tensors move along
         self._validation = Validation(dataset, self.data)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
+        keys = draws.step_keys(self.noise_seeds, EVALUATION_STEP, 1)[0]
+        self.register_buffer("evaluation_keys", keys, persistent=False)
         self.register_buffer("_slots", torch.arange(len(splits)), persistent=False)
         self._tally = Tally(len(splits))
         self.replay = graphs.Replay(self._compute, self._keys)
@@ -95,6 +89,7 @@ class Cohort(pl.LightningModule):
         self._rank, self._ranks = 0, 1
         networks = build_all(build, len(splits), recipe, self._example)
         self._steps, self._first_steps, self._checksums = networks.steps, networks.first_steps, networks.checksums
+        self._steps.compile_from_now_on()
         self._held = HeldStack(networks.stack)
         self._all_own = Held(networks.stack.own.values())
         """The constants that differ between members, of all members, including ended ones."""
@@ -120,6 +115,11 @@ class Cohort(pl.LightningModule):
     def why_one_by_one(self) -> str | None:
         """The reason why members train one by one; None if they train as one batched model."""
         return self._steps.why_one_by_one
+
+    @property
+    def path(self) -> dict[str, Any]:
+        """The path that the steps take, with its timings, as plain values."""
+        return {**self._steps.path, **self.replay.timings}
 
     @property
     def keeps_python_state(self) -> bool:
@@ -207,7 +207,7 @@ class Cohort(pl.LightningModule):
             most = self.steps_in_chunk()
             if self._is_replayed:
                 return self.replay.take(rows, first_step, most, self.optimizer)
-            keys = self._keys(first_step, len(rows))  # of more steps than `most` if their replay was given up
+            keys = self.replay.keys(first_step, len(rows))  # of more steps than `most` if their replay was given up
             parts = [slice(start, start + most) for start in range(0, len(rows), most)]
             return torch.cat([self._train_chunk(rows[p], keys[p], first_step + p.start) for p in parts])
 
@@ -280,7 +280,7 @@ class Cohort(pl.LightningModule):
         training = [slot for slot, index in enumerate(self.member_indices) if not self.members[index].ended]
         if not training:
             self.trainer.should_stop = True
-        elif len(training) < COMPACT_BELOW * len(self.member_indices):
+        elif len(training) < self._steps.compact_below * len(self.member_indices):
             self._compact(training)
         if self.on_interval_end is not None and training and self.interval + 1 < len(self.recipe.validation_steps):
             self.on_interval_end(self, self.interval + 1)
@@ -341,7 +341,7 @@ class Cohort(pl.LightningModule):
             return self._outputs(stack, rows).to(self.recipe.dtype)
 
     def _outputs(self, stack: Stack, rows: Tensor) -> Tensor:
-        keys = draws.step_keys(pick(self.noise_seeds, stack.member_indices), EVALUATION_STEP, 1)[0]
+        keys = pick(self.evaluation_keys, stack.member_indices)
         parts, first = [], 0
         for part in torch.split(rows, self._rows_in_pass(), dim=1):
             inputs = self.data.gather(part[None], stack.member_indices)[0][0]

@@ -127,7 +127,7 @@ class Replay:
 
     def __init__(self, compute: Compute, keys: Keys) -> None:
         """Take functions that compute a step's gradients, without a wait or a changing Python number, and keys."""
-        self._compute, self._keys = compute, keys
+        self._compute, self._computed_keys = compute, keys
         self._steps: dict[torch.Size, StaticStep] = {}
         self._first_key = 0
         self._held_keys: Tensor | None = None
@@ -161,18 +161,23 @@ class Replay:
         if shape not in self._steps:
             self._steps[shape] = StaticStep(self._compute, self.device, rows, max(max_steps, len(rows)), optimizer)
         step = self._steps[shape]
-        step.load(rows, self._keys_of(first_step, len(rows)), optimizer.rates(first_step, len(rows)))
+        step.load(rows, self.keys(first_step, len(rows)), optimizer.rates(first_step, len(rows)))
         for index in range(len(rows)):
             step.take(index, first_step + index)
         return step.losses[: len(rows)].clone()
 
-    def _keys_of(self, first_step: int, num_steps: int) -> Tensor:
+    def keys(self, first_step: int, num_steps: int) -> Tensor:
         """Return the noise keys `(S, C)` of a chunk."""
         start = first_step - self._first_key
         if self._held_keys is None or start < 0 or start + num_steps > len(self._held_keys):
             self._first_key, start = first_step, 0
-            self._held_keys = self._keys(first_step, max(num_steps, KEY_STEPS))
+            self._held_keys = self._computed_keys(first_step, max(num_steps, KEY_STEPS))
         return self._held_keys[start : start + num_steps]
+
+    @property
+    def timings(self) -> dict[str, int]:
+        """The microseconds of a step of the first timed shape, as a graph and directly; empty if none was timed."""
+        return next((step.timings for step in self._steps.values() if step.timings), {})
 
 
 class StaticStep:
@@ -202,6 +207,8 @@ class StaticStep:
         self._graph_seconds: list[float] = []
         self._graph: Run | None = None
         self._chosen: Run | None = None
+        self.timings: dict[str, int] = {}
+        """The microseconds of a step as a graph and directly, once both are known."""
 
     def load(self, rows: Tensor, keys: Tensor, rates: Tensor | None) -> None:
         """Copy a chunk's rows `(S, C, B)`, keys `(S, C)` and learning rates `(S, R)` into the static tensors."""
@@ -268,6 +275,7 @@ class StaticStep:
         direct, replayed = min(self._direct_seconds), min(self._graph_seconds)
         faster, self._graph = (self._graph if replayed < direct else self._run), None
         self._chosen = faster
+        self.timings = {"graph_us": round(1e6 * replayed), "direct_us": round(1e6 * direct)}
         how = "directly" if faster == self._run else "as a CUDA graph"
         members, size = self._rows.shape[1:]
         log.info(

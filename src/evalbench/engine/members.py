@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from evalbench.config import Component, OptimizerConfig
 from evalbench.engine.halving import Halving
+from evalbench.engine.paths import PathRequest
 from evalbench.parts.hooks import BatchHook, GradientHook
+
+
+class UnfitSnapshotError(Exception):
+    """A snapshot does not belong to the cohort that should resume from it."""
 
 
 class Validated(NamedTuple):
@@ -136,6 +141,8 @@ class Recipe:
     """The pruning rule, if members compete."""
     verify: bool = False
     """Compare the first steps with plain PyTorch, and train one by one if they differ."""
+    path: PathRequest = field(default_factory=PathRequest)
+    """How the steps run, as far as the configuration says."""
     dtype: torch.dtype = torch.float32
     """The dtype of all numbers, float32 or float64, unless autocast computes in another dtype."""
     matmul_precision: str = "highest"

@@ -57,7 +57,7 @@ def build_all(
     def one_by_one() -> OneByOne:
         return OneByOne(build, recipe.loss)
 
-    steps = Steps(MemberStep(first, recipe.loss, stack), one_by_one)
+    steps = Steps(MemberStep(first, recipe.loss, stack), one_by_one, recipe.path)
     if not recipe.verify:
         return Networks(stack, steps)
     examples = [example(number) for number in range(guard.NUM_EXAMPLES)]
@@ -70,7 +70,7 @@ def build_all(
         checksums = {name: state.fingerprint(value) for name, value in stack.shared.items()}
     elif first_steps.idle:
         stack = stack.not_training(first_steps.idle)
-        steps = Steps(MemberStep(first, recipe.loss, stack), one_by_one)
+        steps = Steps(MemberStep(first, recipe.loss, stack), one_by_one, recipe.path)
     return Networks(stack, steps, first_steps, checksums)
 
 

@@ -12,15 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from evalbench.engine import tracing
+from evalbench.engine import compiled, paths, tracing
 from evalbench.engine.noise import MemberNoise
 from evalbench.engine.one_by_one import OneByOne, Pass
+from evalbench.engine.paths import PathRequest
 from evalbench.engine.python_state import Values
 from evalbench.engine.state import Stack
 
 log = logging.getLogger(__name__)
 
 Tensors = Sequence[Tensor]
+Run = Callable[..., Any]
+"""Takes the tensors of a stack by part, then a batch; returns tensors or nested tuples of them."""
+Arguments = tuple[Any, ...]
+"""Trained, carried, own and shared tensors as lists, then inputs, targets in a step, noise keys, and the row number."""
+COMPACT_TRACED, COMPACT_COMPILED = 0.8, 0.4
+"""The shares of training members below which ended members are dropped."""
 MEMBER_AXES = (0, 0, 0, None, 0, 0, 0, None)
 """The member axis of each argument of a step: shared tensors and the row number have none."""
 
@@ -51,17 +58,51 @@ class MemberStep:
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
         """Return gradients, the carried tensors afterwards and the mean loss of rows `(B, ...)`.
 
-        The first of them is the batch's row number `row`.
+        The first of them is the batch's row number `row`. Transforms compute the gradients, so that `vmap` can add
+        members.
         """
 
         def loss_of(trained: Tensors) -> tuple[Tensor, tuple[Tensor, ...]]:
-            named = self._named(trained, [value.clone() for value in carried], own, shared)
-            with MemberNoise(key, row, len(inputs)):
-                outputs = functional_call(self._network.train(), named, (inputs,))
-            return self._loss(outputs, targets), tuple(named[name] for name in self._carried)
+            return self._loss_of(trained, carried, own, shared, inputs, targets, key, row)
 
         gradients, (loss, after) = grad_and_value(loss_of, has_aux=True)(list(trained))
         return tuple(gradients), after, loss
+
+    def alone(
+        self,
+        trained: Tensors,
+        carried: Tensors,
+        own: Tensors,
+        shared: Tensors,
+        inputs: Tensor,
+        targets: Tensor,
+        key: Tensor,
+        row: Tensor,
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+        """Do the same by autograd, whose kernels are faster but cannot be batched."""
+        leaves = [value.detach().requires_grad_() for value in trained]
+        with torch.enable_grad():
+            loss, after = self._loss_of(leaves, carried, own, shared, inputs, targets, key, row)
+        with torch.autocast(inputs.device.type, enabled=False), torch.autograd.set_multithreading_enabled(False):
+            gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
+        return gradients, tuple(value.detach() for value in after), loss.detach()
+
+    def _loss_of(
+        self,
+        trained: Tensors,
+        carried: Tensors,
+        own: Tensors,
+        shared: Tensors,
+        inputs: Tensor,
+        targets: Tensor,
+        key: Tensor,
+        row: Tensor,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the loss, and the carried tensors afterwards."""
+        named = self._named(trained, [value.clone() for value in carried], own, shared)
+        with MemberNoise(key, row, len(inputs)):
+            outputs = functional_call(self._network.train(), named, (inputs,))
+        return self._loss(outputs, targets), tuple(named[name] for name in self._carried)
 
     def forward(
         self,
@@ -88,19 +129,42 @@ class MemberStep:
 
 
 class Steps:
-    """Run a member's step for C members: traced once per shape and replayed, or one by one if that is impossible."""
+    """Run a member's step for C members on their path, or one by one if the step cannot be traced."""
 
-    def __init__(self, step: MemberStep, make_one_by_one: Callable[[], OneByOne]) -> None:
-        self._step, self._make_one_by_one = step, make_one_by_one
+    def __init__(self, step: MemberStep, make_one_by_one: Callable[[], OneByOne], request: PathRequest) -> None:
+        self._step, self._make_one_by_one, self._request = step, make_one_by_one, request
         self._moves: list[Callable[[Tensor], Tensor]] = []
-        self._programs: dict[torch.Size, Callable[..., Any]] = {}
+        self._programs: dict[torch.Size, Run] = {}
+        self._forwards: dict[torch.Size, Run | None] = {}  # None: seen once, not traced yet
+        self._chosen: tuple[str, str] | None = None  # the type of device, and the path that the rule gives for it
+        self._compiles = False
+        self._measured: dict[str, Any] = {}  # what compiling cost and saved, for the first shape
         self.why_one_by_one: str | None = None
-        """The reason why members are not batched; None if they are."""
+        """The reason why members have no traced program; None if they have one."""
 
     @property
     def batched(self) -> bool:
-        """Return whether the members are one batched model."""
+        """Return whether the members have a traced program, unlike networks that train one by one."""
         return self.why_one_by_one is None
+
+    @property
+    def path(self) -> dict[str, Any]:
+        """The path of the steps so far with its measurements, as plain values."""
+        if self.why_one_by_one is not None:
+            return {"name": "one by one", "reason": self.why_one_by_one}
+        traced = paths.BATCHED if self._chosen is None else self._chosen[1]
+        if self._compiles and "not_compiled" not in self._measured:
+            return {"name": paths.COMPILED, "program": traced, **self._measured}
+        return {"name": traced, **self._measured}
+
+    @property
+    def compact_below(self) -> float:
+        """Drop ended members once the training members are fewer than this share: each drop costs a new program."""
+        return COMPACT_COMPILED if self._compiles else COMPACT_TRACED
+
+    @property
+    def _lone(self) -> bool:
+        return self._chosen is not None and self._chosen[1] == paths.LONE
 
     @cached_property
     def one_by_one(self) -> OneByOne:
@@ -110,51 +174,99 @@ class Steps:
             networks.move(function)
         return networks
 
+    def compile_from_now_on(self) -> None:
+        """Compile programs if that was asked for; called when nothing is left to check."""
+        self._compiles = self._request.path == paths.COMPILED
+        self._programs.clear()
+
     def __call__(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor, row: int) -> Pass:
         """Return the results of all members; every tensor has a leading `C`."""
-        if not self.batched:
-            return self.one_by_one(stack, inputs, targets, keys, row)
-        program = self._programs.get(inputs.shape)
-        if program is None:
+        if self.batched:
+            arguments = (*stack.parts, inputs, targets, keys, _on_device(row, inputs))
             try:
-                program = self._trace(stack, inputs, targets, keys)
-            except Exception as error:  # a model that cannot be batched may raise anything
+                run = self._run(arguments)
+            except Exception as error:  # a model that cannot be traced may raise anything
                 self.give_up(reason_of(error))
-                return self.one_by_one(stack, inputs, targets, keys, row)  # raises the model's own errors
-            self._programs[inputs.shape] = program
-        first_row = torch.full((), row, device=inputs.device)  # needs no copy to the device, unlike torch.tensor
-        gradients, carried, loss = program(*stack.parts, inputs, targets, keys, first_row)
-        return Pass(gradients, carried, loss)
+            else:
+                return Pass(*run(*arguments))
+        return self.one_by_one(stack, inputs, targets, keys, row)  # raises the model's own errors
 
-    def _trace(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor) -> tracing.Program:
-        row = torch.tensor(0, device=inputs.device)
-        step = vmap(self._step, in_dims=MEMBER_AXES)
+    def _run(self, arguments: Arguments) -> Run:
+        """Return the function that takes a step with arguments of these shapes; trace and compile it if it is new."""
+        inputs = arguments[4]
+        if self._chosen is None or self._chosen[0] != inputs.device.type:
+            self._chosen = inputs.device.type, self._choose(arguments)
+        shape = inputs.shape[1:] if self._lone else inputs.shape
+        if shape not in self._programs:
+            examples = _first_member(arguments) if self._lone else arguments
+            program = self._traced(examples)
+            run: Run = program
+            if self._compiles and self._request.folder is not None:
+                run, measured = compiled.made(program, examples, self._request.folder)
+                self._measured = self._measured or measured
+            self._programs[shape] = _in_turn(run) if self._lone else run
+        return self._programs[shape]
+
+    def _choose(self, arguments: Arguments) -> str:
+        """Return the forced path of traced programs, or the rule's."""
+        if self._request.path in (paths.BATCHED, paths.LONE):
+            return self._request.path
+        *parts, inputs, targets, key, row = _first_member(arguments)
+        rows = self._request.rows or len(inputs)
+
+        def member_bytes() -> int:
+            whole = (values[:1].expand(rows, *values.shape[1:]) for values in (inputs, targets))  # this may be short
+            return tracing.peak_bytes(self._traced((*parts, *whole, key, row), alone=True))
+
+        return paths.choose(inputs.device.type, self._request.several, member_bytes)
+
+    def _traced(self, arguments: Arguments, alone: bool | None = None) -> tracing.Program:
+        """Trace the step of one member, or of all, as the path says."""
+        step = self._step.alone if alone or (alone is None and self._lone) else vmap(self._step, in_dims=MEMBER_AXES)
 
         def contiguous_step(*arguments: Any) -> Any:
             """Return gradients with the memory layout of their parameters, which the CPU's fused optimizers need."""
             gradients, carried, loss = step(*arguments)
             return tuple(gradient.contiguous() for gradient in gradients), carried, loss
 
-        return tracing.trace(contiguous_step, (*stack.parts, inputs.clone(), targets, keys, row))  # may write inputs
+        return tracing.trace(contiguous_step, _copied_inputs(arguments))
 
     def forward(self, stack: Stack, inputs: Tensor, keys: Tensor, row: int) -> Tensor:
-        """Return the outputs `(C, B, K)` when nothing is learned."""
+        """Return the outputs `(C, B, K)` when nothing is learned; inputs of a shape that comes again are traced."""
         if self.batched:
+            arguments = (*stack.parts, inputs, keys, _on_device(row, inputs))
             try:
-                return self._forward()(*stack.parts, inputs, keys, torch.tensor(row, device=inputs.device))
+                outputs: Tensor = self._forward_run(arguments)(*arguments)
+                return outputs
             except Exception as error:
                 self.give_up(reason_of(error))
         return self.one_by_one.forward(stack, inputs, keys, row)
 
-    def _forward(self) -> Callable[..., Tensor]:
-        return vmap(self._step.forward, in_dims=(*MEMBER_AXES[:5], *MEMBER_AXES[6:]))
+    def _forward_run(self, arguments: Arguments) -> Run:
+        shape = arguments[4].shape
+        if shape not in self._forwards:
+            self._forwards[shape] = None
+            return self._forward
+        run = self._forwards[shape]
+        if run is None and self._lone:
+            run = _in_turn(tracing.trace(self._step.forward, _copied_inputs(_first_member(arguments))))
+        elif run is None:
+            run = tracing.trace(self._forward, _copied_inputs(arguments))
+        self._forwards[shape] = run
+        return run
+
+    def _forward(self, *arguments: Any) -> Any:
+        if self._lone:
+            return _in_turn(self._step.forward)(*arguments)
+        return vmap(self._step.forward, in_dims=(*MEMBER_AXES[:5], *MEMBER_AXES[6:]))(*arguments)
 
     def peak_bytes(self, stack: Stack, inputs: Tensor, targets: Tensor, keys: Tensor) -> int:
-        """Return the peak bytes of one pass beside its arguments, or 0 if it is not batched."""
+        """Return the peak bytes of one pass beside its arguments, or 0 if it is not traced."""
         if not self.batched:  # trains member by member, so all members fit if one fits
             return 0
         try:
-            return tracing.peak_bytes(self._trace(stack, inputs, targets, keys))
+            arguments = (*stack.parts, inputs, targets, keys, _on_device(0, inputs))
+            return tracing.peak_bytes(self._traced(arguments, alone=False))
         except Exception:
             return 0
 
@@ -162,9 +274,9 @@ class Steps:
         """Return `peak_bytes` for a pass without learning."""
         if not self.batched:
             return 0
-        row = torch.tensor(0, device=inputs.device)
         try:
-            return tracing.peak_bytes(tracing.trace(self._forward(), (*stack.parts, inputs, keys, row)))
+            arguments = (*stack.parts, inputs, keys, _on_device(0, inputs))
+            return tracing.peak_bytes(tracing.trace(self._forward, arguments))
         except Exception:
             return 0
 
@@ -173,11 +285,13 @@ class Steps:
         log.info("%s trains member by member: %s", self._step, reason)
         self.why_one_by_one = reason
         self._programs.clear()
+        self._forwards.clear()
         self.__dict__.pop("one_by_one", None)
 
     def move(self, function: Callable[[Tensor], Tensor]) -> None:
         """Follow tensors that moved: a program holds constants of the device and type that it was traced with."""
         self._programs.clear()
+        self._forwards.clear()
         self._moves.append(function)
         if "one_by_one" in self.__dict__:
             self.one_by_one.move(function)
@@ -192,6 +306,43 @@ class Steps:
         """Set the Python state of members' networks."""
         for member_index, values in states.items():
             self.one_by_one.set_python_state(member_index, values)
+
+
+def _on_device(row: int, like: Tensor) -> Tensor:
+    return torch.full((), row, device=like.device)  # needs no copy to the device, unlike torch.tensor
+
+
+def _copied_inputs(arguments: Arguments) -> Arguments:
+    """Return the arguments with a copy of the inputs, into which a network may write."""
+    return *arguments[:4], arguments[4].clone(), *arguments[5:]
+
+
+def _first_member(arguments: Arguments) -> Arguments:
+    """Return the arguments of the first member alone, as views."""
+    trained, carried, own, shared, *batch, row = arguments
+    parts = ([value[0] for value in part] for part in (trained, carried, own))
+    return *parts, shared, *(value[0] for value in batch), row
+
+
+def _in_turn(run: Run) -> Run:
+    """Return a function of all members' arguments that runs one member's function for one member after the other."""
+
+    def run_all(trained: Tensors, carried: Tensors, own: Tensors, shared: Tensors, *batch_and_row: Tensor) -> Any:
+        *batch, row = batch_and_row
+        results = []
+        for slot in range(len(batch[0])):
+            parts = ([value[slot] for value in part] for part in (trained, carried, own))
+            results.append(run(*parts, shared, *(value[slot] for value in batch), row))
+        return _stacked(results)
+
+    return run_all
+
+
+def _stacked(results: Sequence[Any]) -> Any:
+    """Stack the members' tensors, or nested tuples of them; a single member's are not copied."""
+    if isinstance(results[0], Tensor):
+        return torch.stack(list(results)) if len(results) > 1 else results[0][None]
+    return tuple(_stacked(column) for column in zip(*results, strict=True))
 
 
 def _without_values(network: nn.Module) -> nn.Module:

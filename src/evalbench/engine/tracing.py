@@ -26,11 +26,11 @@ class Program:
     def __init__(self, graph: fx.Graph, constants: Mapping[str, Tensor]) -> None:
         """Take the operations, and the tensors by name that they use but that are no arguments."""
         self.graph = graph
-        self._run = fx.GraphModule(dict(constants), graph)
+        self.module = fx.GraphModule(dict(constants), graph)
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the operations; record nothing for a backward pass."""
-        return self._run(*_tensors(arguments))
+        return self.module(*tensors_of(arguments))
 
 
 def trace(function: Callable[..., Any], arguments: Sequence[Tensor | Sequence[Tensor]]) -> Program:
@@ -39,7 +39,7 @@ def trace(function: Callable[..., Any], arguments: Sequence[Tensor | Sequence[Te
     Transforms inside the function (`grad`, `vmap`, autocast) are unrolled into plain operations, whose results equal
     the function's bit for bit. Raises `RuntimeError` for control flow that depends on values of tensors.
     """
-    recorder = _Recorder(_tensors(arguments))
+    recorder = _Recorder(tensors_of(arguments))
     with recorder:
         result = function(*arguments)
     graph = recorder.graph
@@ -101,7 +101,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         node.meta["shape"], node.meta["dtype"] = tensor.shape, tensor.dtype
 
 
-def _tensors(arguments: Sequence[Tensor | Sequence[Tensor]]) -> list[Tensor]:
+def tensors_of(arguments: Sequence[Tensor | Sequence[Tensor]]) -> list[Tensor]:
+    """Return the tensors of arguments, which are tensors or lists of them, in one list."""
     return [tensor for part in arguments for tensor in ((part,) if isinstance(part, Tensor) else part)]
 
 

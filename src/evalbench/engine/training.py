@@ -20,11 +20,11 @@ from torch import nn
 
 from evalbench import gpus, models, ranks, weights
 from evalbench.config import Config
-from evalbench.engine import checkpoints, counting, gradients, memory
+from evalbench.engine import allocation, checkpoints, counting, gradients, memory, paths
 from evalbench.engine.batches import Batches
-from evalbench.engine.cohort import Cohort, UnfitSnapshotError
+from evalbench.engine.cohort import Cohort
 from evalbench.engine.halving import Halving
-from evalbench.engine.members import Member, Recipe
+from evalbench.engine.members import Member, Recipe, UnfitSnapshotError
 from evalbench.errors import StorageError
 from evalbench.parts import batch_hooks
 from evalbench.parts.loss import TrainingLoss
@@ -119,7 +119,8 @@ def train(
     if checkpoint is not None:
         checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes, made_for(checkpoint, entrants))
     try:
-        _fit(cohort, config)
+        with allocation.kept():
+            _fit(cohort, config)
     except UnfitSnapshotError as error:
         assert checkpoint is not None
         checkpoints.set_aside(checkpoint, error)
@@ -177,6 +178,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         config.microbatch_size,
         _halving(config, dataset, entrants),
         config.verify and runs_own_code(config),
+        paths.request(config, batch_size),
         dtype,
         config.matmul_precision,
     )
@@ -246,6 +248,7 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
                 parameters=counting.count_parameters(network),
                 num_train=len(split.train),
                 num_test=None if tuning else len(split.test),
+                path=cohort.path,
             )
         )
     return results

@@ -153,8 +153,8 @@ class Store:
                 "seed": spec.seed,
                 "settings": dict(spec.settings),
                 "state": result.state.value,
-                "result": asdict(result),
-                "provenance": dict(provenance),
+                "result": {name: value for name, value in asdict(result).items() if name != "path"},
+                "provenance": {**provenance, **({"path": dict(result.path)} if result.path else {})},
             }
             for spec, result in results
         ]
