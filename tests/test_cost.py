@@ -60,7 +60,7 @@ def test_energy_is_known_where_a_meter_counts() -> None:
     cell = make_cell(*SMALL, "optimizer=bgd")
     pairs = [(cell.config, cell.dataset)]
     ((without,),) = cost.measure(pairs, 1)
-    assert (without.device, without.alone) == ("CPU", None)
+    assert (without.measured_on, without.alone) == ("CPU", None)
     assert (without.gpu_step_joules, without.cpu_step_joules, without.gpu_idle_watts) == (None, None, None)
     tools = Instruments({"gpu": Stuck(), "cpu": Reading()}, lambda: False)
     ((measured,),) = cost.measure(pairs, 1, lambda _: tools)
@@ -93,9 +93,16 @@ def test_the_way_of_replay_is_chosen_before_steps_are_timed() -> None:
 
 
 def test_costs_of_several_settings_are_their_mean() -> None:
-    first = {"round": 3, "steps": 100, "step_seconds": 1.0, "gpu_step_joules": 4.0, "device": "X", "alone": True}
-    second = {"round": 3, "steps": 300, "step_seconds": 2.0, "gpu_step_joules": 2.0, "device": "X", "alone": False}
-    mean = {"round": 3, "steps": 200, "step_seconds": 700 / 400, "gpu_step_joules": 2.5, "device": "X", "alone": False}
+    first = {"round": 3, "steps": 100, "step_seconds": 1.0, "gpu_step_joules": 4.0, "measured_on": "X", "alone": True}
+    second = {"round": 3, "steps": 300, "step_seconds": 2.0, "gpu_step_joules": 2.0, "measured_on": "X", "alone": False}
+    mean = {
+        "round": 3,
+        "steps": 200,
+        "step_seconds": 700 / 400,
+        "gpu_step_joules": 2.5,
+        "measured_on": "X",
+        "alone": False,
+    }
     assert mean_cost([first, second]) == pytest.approx(mean)
     assert mean_cost([first]) == first
     older = {key: second[key] for key in ("round", "steps", "step_seconds")}  # from before energy was measured
@@ -117,7 +124,7 @@ def test_a_cuda_device_has_its_name_and_the_memory_of_one_trial() -> None:
     small, large = (make_cell("dataset=wine", f"model.width={width}") for width in (8, 512))
     pairs = [(cell.config, cell.dataset) for cell in (large, small, large)]
     (first,), (second,), (third,) = cost.measure(pairs, 1, cost.instruments_of)
-    assert first.device == torch.cuda.get_device_name()
+    assert first.measured_on == torch.cuda.get_device_name()
     assert first.peak_memory_bytes == pytest.approx(third.peak_memory_bytes, rel=0.2)
     assert second.peak_memory_bytes < first.peak_memory_bytes / 2
     if first.gpu_step_joules is not None:  # nvidia-ml-py is installed

@@ -54,7 +54,7 @@ class Measurement:
     optimizer_state_bytes: int
     peak_memory_bytes: int
     """Parameters, gradients, optimizer state and a step's peak; on CUDA what the allocator gave this trial at most."""
-    device: str
+    measured_on: str
     """The name of the GPU, or CPU."""
     alone: bool | None
     """Whether nobody else used the GPU; None: not known."""
@@ -168,7 +168,7 @@ class _TimedTrial:
             parameters=self.parameters,
             optimizer_state_bytes=self.cohort.optimizer.state_bytes,
             peak_memory_bytes=self.peak,
-            device=torch.cuda.get_device_name(self.device) if self.on_cuda else self.device.type.upper(),
+            measured_on=torch.cuda.get_device_name(self.device) if self.on_cuda else self.device.type.upper(),
             alone=rest.is_alone,
             gpu_step_joules=joules.get("gpu"),
             cpu_step_joules=joules.get("cpu"),

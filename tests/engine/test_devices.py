@@ -188,5 +188,5 @@ def test_cells_side_by_side_share_the_gpus(inline: Inline, workspace: Path) -> N
     states = pd.read_csv(workspace / "reports/shared/results.csv")["state"]
     assert states.tolist() == ["COMPLETE"] * 8
     costs = pd.read_csv(workspace / "reports/shared/costs.csv")
-    assert costs["device"].unique().tolist() == [torch.cuda.get_device_name()]
+    assert costs["measured_on"].unique().tolist() == [torch.cuda.get_device_name()]
     assert (costs["peak_memory_bytes"] > 0).all()

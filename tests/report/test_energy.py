@@ -11,7 +11,7 @@ from evalbench.report import Report, read
 
 STEPS = {"sgd": 180, "adam": 18}  # of one training
 GPU: dict[str, Any] = {
-    "device": "NVIDIA H200",
+    "measured_on": "NVIDIA H200",
     "alone": True,
     "peak_memory_bytes": 3 * 2**20,
     "gpu_step_joules": 0.02,
@@ -37,7 +37,7 @@ def test_a_folder_without_energy_says_so_once(measured: Callable[..., Report]) -
     assert report.markdown.count("Energy: not known.") == 1
     assert "energy" not in report.markdown
     assert "energy" not in report.frames
-    on_cpu = measured(device="CPU", alone=None, peak_memory_bytes=99, gpu_step_joules=None, cpu_step_joules=None)
+    on_cpu = measured(measured_on="CPU", alone=None, peak_memory_bytes=99, gpu_step_joules=None, cpu_step_joules=None)
     assert on_cpu.markdown == report.markdown
 
 
@@ -57,7 +57,7 @@ def test_the_energy_of_a_training_is_that_of_its_steps(measured: Callable[..., R
 
 
 def test_what_was_measured_has_a_column(measured: Callable[..., Report]) -> None:
-    cpu = measured(device="CPU", alone=None, peak_memory_bytes=99, cpu_step_joules=0.5, cpu_idle_watts=9.0)
+    cpu = measured(measured_on="CPU", alone=None, peak_memory_bytes=99, cpu_step_joules=0.5, cpu_idle_watts=9.0)
     assert "| workload | technique | CPU energy | relative to `sgd` |\n" in cpu.markdown
     assert "at rest the CPU takes 9 W" in cpu.markdown
     memory = measured(**{**GPU, "gpu_step_joules": None, "gpu_idle_watts": None, "alone": None})

@@ -30,7 +30,7 @@ NUMBERS = {
 MEASURED = (*("peak_memory_bytes", "gpu_step_joules", "cpu_step_joules", "gpu_idle_watts", "cpu_idle_watts"),)
 """Numbers of `costs.csv` that older folders lack, and that have no value if nothing could measure them.
 
-Its columns `device`, the name of the GPU or CPU, and `alone`, True or False, are texts of the same kind."""
+Its columns `measured_on`, the name of the GPU or CPU, and `alone`, True or False, are texts of the same kind."""
 TEXTS = {
     "results.csv": ("technique", "workload", "state", "metric", "direction"),
     "curves.csv": ("technique", "workload"),
@@ -46,7 +46,8 @@ RESERVED = frozenset(
         "technique", "workload", "seed", "score", "state", "look", "metric", "direction", "unit", "failed", "finished",
         "message", "reference", "trivial", "scale", "candidate", "baseline", "difference", "decided",
         "common", "found", "lost", "epoch", "step", "train_loss", "val_loss", "val_score", "round",
-        "step_seconds", "steps", "cost_seconds", "name", "shown", "value", "low", "high", "count", "device", "alone",
+        "step_seconds", "steps", "cost_seconds", "name", "shown", "value", "low", "high", "count", "measured_on",
+        "alone",
         *MEASURED,
         "_t", "_w",
     }

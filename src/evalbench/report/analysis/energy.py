@@ -43,7 +43,7 @@ def knows_energy(folder: Folder) -> bool:
 def devices(folder: Folder) -> Devices | None:
     """Return what the trainings take of their devices, in the declared order; None if nothing was measured."""
     costs = folder.costs.reindex(columns=[*dict.fromkeys((*folder.costs.columns, *MEASURED))])
-    device, alone = (costs[name] if name in costs else pd.Series("", costs.index) for name in ("device", "alone"))
+    device, alone = (costs[name] if name in costs else pd.Series("", costs.index) for name in ("measured_on", "alone"))
     on_gpu = ~device.isin(ON_NO_GPU)
     if costs.empty or not (knows_energy(folder) or (on_gpu & costs["peak_memory_bytes"].notna()).any()):
         return None
