@@ -43,6 +43,8 @@ LAYERS = {
     "Engine": {
         "engine.halving": "successive halving: the candidates that go on, within a cohort and among cohorts",
         "engine.batches": "the rows of every step of every member",
+        "engine.operations": "the memory that recorded operations read and write",
+        "engine.recomputation": "activations that a network computes again in the backward pass",
         "engine.tracing": "a function of tensors as a list of operations to replay, and the memory that it takes",
         "engine.attention": "attention of all members at once, by torch's fused kernels",
         "engine.noise": "random numbers inside a network, from a trial's own stream",
@@ -66,6 +68,7 @@ LAYERS = {
         "engine.cohort": "the LightningModule of C stacked members",
         "engine.checkpoints": "a cohort on disk, to resume after a crash",
         "engine.memory": "the number of members that fit",
+        "engine.profile": "a recorded validation interval: a trace, and the costliest operations",
         "engine.training": "cohorts trained; results in member order",
         "engine.checks": "network, optimizer and trainer built once, to refuse wrong settings early",
     },
