@@ -27,6 +27,7 @@ from benchmarks.work import DEVICE, WORKLOADS, Work
 from evalbench.engine import training
 from evalbench.engine.cohort import Cohort
 from evalbench.engine.graphs import TIMED, WARM_UP
+from evalbench.engine.profile import busy_share, device_events, spans
 
 CUDA = DEVICE.type == "cuda"
 ROWS = (("mlp", 1), ("mlp", 64), ("mlp", 1024), ("cnn", 1), ("cnn", 64), ("transformer", 1), ("transformer", 64))
@@ -235,25 +236,9 @@ def time_fit(members: int, way: str) -> FitTimes:
     start = time.perf_counter()
     training._fit(cohort, cell.config)
     epochs = [end - begin for begin, end in pairwise(ends[:EPOCHS])]
-    spans = [
-        (event.time_range.start, event.time_range.end)
-        for event in profiler.events() or ()  # type: ignore[no-untyped-call]
-        if str(event.device_type).endswith("CUDA")
-        and not event.is_user_annotation
-        and event.name != "Activity Buffer Request"
-    ]
+    events = device_events(profiler.events() or ())  # type: ignore[no-untyped-call]
     second_half = epochs[len(epochs) // 2 :]
-    return FitTimes(members, way, ends[EPOCHS - 1] - start, statistics.median(second_half), busy_share(spans))
-
-
-def busy_share(spans: Iterable[tuple[float, float]]) -> float:
-    """Return the share of the time between the first start and the last end that lies in any span."""
-    ordered = sorted(spans)
-    busy, until = 0.0, ordered[0][0]
-    for start, end in ordered:
-        busy += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return busy / (until - ordered[0][0])
+    return FitTimes(members, way, ends[EPOCHS - 1] - start, statistics.median(second_half), busy_share(spans(events)))
 
 
 def chapters(steps: Steps) -> list[Chapter]:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class Dropped(nn.Module):
@@ -85,3 +86,26 @@ class Probe(nn.Module):
 
 class BranchingToo(Branching):
     """The same network under another name, because a warning about a network is given once in a process."""
+
+
+class Recomputed(nn.Module):
+    """Residual blocks whose activations `torch.utils.checkpoint` computes again; kept if `reentrant` is None."""
+
+    def __init__(
+        self, in_features: int, out_features: int, reentrant: bool | None = None, dropout: float = 0.2
+    ) -> None:
+        super().__init__()
+        self.reentrant = reentrant
+        self.first, self.last = nn.Linear(in_features, 8), nn.Linear(8, out_features)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(8, 128), nn.ReLU(inplace=True), nn.Dropout(dropout), nn.Linear(128, 8))
+            for _ in range(4)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.first(inputs)
+        for block in self.blocks:
+            kept = self.reentrant is None
+            hidden = hidden + (block(hidden) if kept else checkpoint(block, hidden, use_reentrant=self.reentrant))
+        outputs: Tensor = self.last(hidden)
+        return outputs

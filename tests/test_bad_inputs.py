@@ -179,6 +179,7 @@ activation=null
 trainer.precision=16
 trainer.precision=null
 trainer.matmul_precision=tf32
+trainer.profile=perhaps
 trainer.devices=0
 trainer.devices=two
 trainer.devices=2

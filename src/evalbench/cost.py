@@ -210,12 +210,13 @@ class _TimedTrial:
 
     @torch.no_grad()
     def _infer(self) -> None:
-        with self._autocast():
+        with self.cohort.recipe.numbers(), self._autocast():
             self.network(self.example)
 
     def _autocast(self) -> AbstractContextManager[object]:
         mixed = self.precision == "bf16-mixed"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if mixed else nullcontext()
+        # Like Lightning's: a cache would keep the weights of the first step, and skip work that training does.
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False) if mixed else nullcontext()
 
     def _time(self, run: Callable[[], None]) -> float:
         """Return the seconds until the device has ended what runs, on CUDA by its own clock."""

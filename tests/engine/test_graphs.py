@@ -326,12 +326,14 @@ def test_other_precisions_are_captured(precision: str) -> None:
 
 @pytest.mark.gpu
 @cuda
-def test_a_transformer_is_captured() -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [("32-true", 1e-3), ("bf16-mixed", 3e-2)])
+def test_a_transformer_is_captured(precision: str, tolerance: float) -> None:
     cell = cell_of(
-        "dataset=python_source", "model=transformer", "budget=steps", "budget.steps=30", "budget.validations=2"
-    )
+        "dataset=python_source", "model=transformer", "budget=steps", "budget.steps=30", "budget.validations=2",
+        f"trainer.precision={precision}",
+    )  # fmt: skip
     device, members = CountingCuda(), cell.entrants(0, 1)
-    close(train(cell, lambda _: device, members), train(cell, eager, members), 1e-3)  # atomics sum in any order
+    close(train(cell, lambda _: device, members), train(cell, eager, members), tolerance)  # atomics sum in any order
     assert device.replayed > 2 * TIMED
 
 

@@ -99,3 +99,19 @@ def test_a_trial_with_rounded_products_does_not_depend_on_its_cohort(optimizer: 
     )  # fmt: skip
     alone = training.train(cell.config, cell.dataset, cell.entrants(1))[0]
     assert training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2))[1].curve == alone.curve
+
+
+gpu = pytest.param("gpu", marks=(pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA")))
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", gpu])
+@pytest.mark.parametrize("case", [("dataset=digits",), (*SMALL_TEXT, "model=transformer", "model.width=32")], ids=str)
+def test_bf16_mixed_agrees_with_a_plain_autocast_loop(case: tuple[str, ...], accelerator: str) -> None:
+    cell = make_cell(
+        *case, "optimizer=momentum", "optimizer.batch_size=32", "budget=steps", "budget.steps=30",
+        "budget.validations=3", "trainer.precision=bf16-mixed", f"trainer.accelerator={accelerator}",
+    )  # fmt: skip
+    results = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2))
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):  # a cache would keep the weights of the first step
+        plain = train_plainly(cell, 2)
+    assert [point.val_loss for point in results[2].curve] == pytest.approx(plain.val_losses, rel=0.02)

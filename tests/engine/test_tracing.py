@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.func import grad_and_value, vmap
 
 from evalbench.engine.tracing import trace
@@ -84,3 +85,17 @@ def test_an_outside_tensor_is_a_constant_and_a_new_tensor_is_new_at_every_call()
 def test_reading_the_value_of_a_tensor_is_refused() -> None:
     with pytest.raises(RuntimeError, match="data-dependent"):
         trace(lambda x: x * float(x.sum()), (torch.ones(2),))
+
+
+def test_a_function_that_runs_out_of_memory_is_recorded_by_its_shapes() -> None:
+    offset = torch.arange(4.0)
+
+    def hungry(weight: Tensor, inputs: Tensor) -> Tensor:
+        if not isinstance(weight, FakeTensor):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.tanh(inputs @ weight + offset + torch.tensor(2.0))
+
+    weight, inputs = torch.randn(2, 4, 4), torch.randn(3, 4)
+    program = trace(hungry, (weight[0], inputs))
+    for value in weight:
+        assert torch.equal(program(value, inputs), torch.tanh(inputs @ value + offset + 2))

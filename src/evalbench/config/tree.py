@@ -149,6 +149,7 @@ def _trainer(section: Reader) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "precision": section.choice("precision", PRECISIONS),
         "matmul_precision": section.choice("matmul_precision", MATMUL_PRECISIONS),
+        "profile": section.flag("profile"),
         "devices": devices,
         "trainer_split": split,
         "strategy": section.choice("strategy", STRATEGIES),

@@ -75,6 +75,8 @@ class Config:
     precision: str
     matmul_precision: str
     """That of products and convolutions of float32 numbers: `highest`, `high` or `medium`, as torch names them."""
+    profile: bool
+    """One validation interval of the cell's first cohort is recorded for people to look at. Changes no result."""
     devices: int
     """Processes that train the cell together, one per device."""
     trainer_split: Literal["data", "members"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from evalbench.engine import compiled, paths, tracing
+from evalbench.engine import compiled, paths, recomputation, tracing
 from evalbench.engine.noise import MemberNoise
 from evalbench.engine.one_by_one import OneByOne, Pass
 from evalbench.engine.paths import PathRequest
@@ -100,7 +100,7 @@ class MemberStep:
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the loss, and the carried tensors afterwards."""
         named = self._named(trained, [value.clone() for value in carried], own, shared)
-        with MemberNoise(key, row, len(inputs)):
+        with MemberNoise(key, row, len(inputs)), recomputation.marked():
             outputs = functional_call(self._network.train(), named, (inputs,))
         return self._loss(outputs, targets), tuple(named[name] for name in self._carried)
 
@@ -116,7 +116,7 @@ class MemberStep:
     ) -> Tensor:
         """Return the outputs `(B, K)` when nothing is learned."""
         named = self._named(trained, [value.clone() for value in carried], own, shared)
-        with MemberNoise(key, row, len(inputs)):
+        with MemberNoise(key, row, len(inputs)), recomputation.marked():
             outputs: Tensor = functional_call(self._network.eval(), named, (inputs,))
         return outputs
 

@@ -4,6 +4,7 @@
 each result, which takes longer than a short training.
 """
 
+import logging
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,9 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.node import map_aggregate
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from evalbench.engine import operations
+from evalbench.engine.recomputation import mark, recompute
+
+log = logging.getLogger(__name__)
 
 _aten = torch.ops.aten
 _RESHAPES = {_aten.expand.default, _aten.view.default, _aten._unsafe_view.default}
@@ -38,7 +45,23 @@ def trace(function: Callable[..., Any], arguments: Sequence[Tensor | Sequence[Te
 
     Transforms inside the function (`grad`, `vmap`, autocast) are unrolled into plain operations, whose results equal
     the function's bit for bit. Raises `RuntimeError` for control flow that depends on values of tensors.
+
+    The function runs once, and keeps the results of both its passes. If they do not fit into memory, it runs again on
+    shapes alone (`FakeTensor`), which takes none: the program may need much less.
     """
+    try:
+        return _recorded(function, arguments)
+    except torch.OutOfMemoryError:
+        log.info("the operations of a step are recorded without numbers, which do not fit into memory all at once")
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        shapes = [
+            mode.from_tensor(part) if isinstance(part, Tensor) else [mode.from_tensor(tensor) for tensor in part]
+            for part in arguments
+        ]
+        return _recorded(function, shapes)
+
+
+def _recorded(function: Callable[..., Any], arguments: Sequence[Tensor | Sequence[Tensor]]) -> Program:
     recorder = _Recorder(tensors_of(arguments))
     with recorder:
         result = function(*arguments)
@@ -50,6 +73,7 @@ def trace(function: Callable[..., Any], arguments: Sequence[Tensor | Sequence[Te
             node.replace_all_uses_with(operand)
             graph.erase_node(node)
     _merge_equal(graph)
+    recompute(graph)
     graph.eliminate_dead_code()
     return Program(graph, recorder.constants)
 
@@ -78,12 +102,15 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         node = self.graph.call_function(
             operation, map_aggregate(args, self.node_of), map_aggregate(kwargs, self.node_of)
         )
+        mark(node)
         if isinstance(result, Tensor):
             self._record(result, node)
         elif isinstance(result, tuple | list):
             for index, part in enumerate(result):
                 if isinstance(part, Tensor):
-                    self._record(part, self.graph.call_function(operator.getitem, (node, index)))
+                    item = self.graph.call_function(operator.getitem, (node, index))
+                    mark(item)
+                    self._record(part, item)
         return result
 
     def node_of(self, value: Any) -> Any:
@@ -149,16 +176,20 @@ def _repeated_operand(node: fx.Node) -> fx.Node | None:
 
 
 def _merge_equal(graph: fx.Graph) -> None:
-    """Merge equal operations on equal operands, unless an operation writes into a tensor."""
-    calls = [node for node in graph.nodes if node.op == "call_function"]
-    operations = [node.target for node in calls if isinstance(node.target, OpOverload)]
-    if any(operation._schema.is_mutable for operation in operations):
-        return
+    """Merge equal operations on equal operands, unless one draws, or reads or makes memory that is written into.
+
+    A value that the backward pass computes anew is one that somebody chose not to keep, so only views are merged with
+    those of the forward pass.
+    """
+    written = {memory for _, memory in operations.writes(graph)}
     first_nodes: dict[str, fx.Node] = {}
-    for node in calls:
-        if isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags:
+    for node in graph.nodes:
+        if not isinstance(node.target, OpOverload) or operations.draws(node):
             continue
-        first = first_nodes.setdefault(repr((node.target, node.args, node.kwargs)), node)
+        if written & {operations.memory(part) for part in (node, *node.all_input_nodes)}:
+            continue
+        anew = node.meta["backward"] and not operations.makes_view(node)
+        first = first_nodes.setdefault(repr((node.target, node.args, node.kwargs, anew)), node)
         if first is not node:
             node.replace_all_uses_with(first)
             graph.erase_node(node)

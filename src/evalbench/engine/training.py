@@ -20,7 +20,7 @@ from torch import nn
 
 from evalbench import gpus, models, ranks, weights
 from evalbench.config import Config
-from evalbench.engine import allocation, checkpoints, counting, gradients, memory, paths
+from evalbench.engine import allocation, checkpoints, counting, gradients, memory, paths, profile
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort
 from evalbench.engine.halving import Halving
@@ -72,8 +72,9 @@ def train_all(
         cohort = queue.pop(0)
         first, last = cohort[0].seed, cohort[-1].seed
         path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(cohort)}{_own_settings(cohort)}.pt"
+        recorders = profile.recorders(config, dataset.name, name)
         try:
-            results = train(config, dataset, cohort, path, keep_in, watch)
+            results = train(config, dataset, cohort, path, keep_in, watch, recorders)
         except StorageError:
             raise
         except Exception as error:
@@ -106,12 +107,13 @@ def train(
     checkpoint: Path | None = None,
     keep_in: Path | None = None,
     watch: Watch | None = None,
+    recorders: Sequence[pl.Callback] = (),
 ) -> list[TrialResult]:
     """Train trials as one cohort, and test each at its lowest validation loss.
 
     With a checkpoint, training resumes from it and is saved there every `checkpoint_minutes`. The tested weights of all
     trials, or of the best trial if the configuration says so, are saved in `keep_in`. After each validation `watch`
-    gets the new points of the curves by trial id.
+    gets the new points of the curves by trial id. `recorders` follow the training and change nothing.
     """
     cohort, splits = make_cohort(config, dataset, entrants)
     if watch is not None:
@@ -120,11 +122,11 @@ def train(
         checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes, made_for(checkpoint, entrants))
     try:
         with allocation.kept():
-            _fit(cohort, config)
+            _fit(cohort, config, recorders)
     except UnfitSnapshotError as error:
         assert checkpoint is not None
         checkpoints.set_aside(checkpoint, error)
-        return train(config, dataset, entrants, checkpoint, keep_in, watch)
+        return train(config, dataset, entrants, checkpoint, keep_in, watch, recorders)
     results = _results(cohort, config, dataset, splits)
     if keep_in is not None and cohort.is_rank_zero:
         complete = [member_index for member_index, result in enumerate(results) if result.state is State.COMPLETE]
@@ -254,11 +256,11 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
     return results
 
 
-def _fit(cohort: Cohort, config: Config) -> None:
+def _fit(cohort: Cohort, config: Config, recorders: Sequence[pl.Callback] = ()) -> None:
     with quiet_lightning():
         try:
             epochs = len(cohort.recipe.validation_steps) - cohort.first_interval
-            trainer = make_trainer(config, epochs, _own_devices(config))
+            trainer = make_trainer(config, epochs, _own_devices(config), recorders)
             trainer.fit(cohort)
             cohort.to(trainer.strategy.root_device)  # Lightning has moved it to the CPU
         except SystemExit as leaving:
@@ -298,12 +300,15 @@ def _own_devices(config: Config) -> dict[str, Any]:
     return {"devices": [device.index] if device.type == "cuda" else 1, "strategy": "auto"}
 
 
-def make_trainer(config: Config, epochs: int, devices: Mapping[str, Any]) -> pl.Trainer:
+def make_trainer(
+    config: Config, epochs: int, devices: Mapping[str, Any], recorders: Sequence[pl.Callback] = ()
+) -> pl.Trainer:
     """Return Lightning's trainer as the configuration says, for a number of rounds on some devices."""
     return pl.Trainer(
         max_epochs=epochs,
         precision=config.precision,  # type: ignore[arg-type]
         logger=False,
+        callbacks=list(recorders),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
