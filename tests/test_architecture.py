@@ -16,7 +16,7 @@ from modules import MODULES
 SOURCE = Path(evalbench.__file__).parent
 ORDER = list(MODULES)
 HEAVY = {
-    "torch": {"models", "engine", "cost", "weights", "tasks", "parts", "draws", "gpus"},
+    "torch": {"models", "engine", "cost", "weights", "tasks", "parts", "draws", "random_functions", "gpus"},
     "safetensors": {"weights"},
     "pytorch_lightning": {"engine"},
     "wandb": {"tracking", "imports", "dashboard"},

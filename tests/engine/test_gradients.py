@@ -15,6 +15,8 @@ from conftest import compose_config
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort
 from evalbench.engine.members import Recipe
+from evalbench.models import Builder, Shape
+from evalbench.models.initial import Draw
 from evalbench.workloads import Dataset, Kind, Split
 
 Array = NDArray[np.float64]
@@ -44,14 +46,18 @@ def by_hand(parameters: list[Array], rows: list[int]) -> list[Array]:
     return gradients
 
 
-def by_evalbench(optimizer: str, *batches: list[int]) -> list[Array]:
-    """Return the parameters after one step per batch, in a cohort of two members, the second on other data."""
+class FromStart(Builder):
+    """Give every member the same initial values."""
 
-    def build(_: int) -> nn.Module:
+    def __call__(self, member_index: int, draw: Draw | None = None) -> nn.Module:
         network = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)).double()
         for parameter, value in zip(network.parameters(), START, strict=True):
             parameter.data.copy_(torch.as_tensor(value))
         return network
+
+
+def by_evalbench(optimizer: str, *batches: list[int]) -> list[Array]:
+    """Return the parameters after one step per batch, in a cohort of two members, the second on other data."""
 
     inputs = np.concatenate([INPUTS, INPUTS + 1, np.zeros((2, 2))]).astype(np.float32)
     targets = np.concatenate([TARGETS, 1 - TARGETS, [0, 1]])
@@ -60,6 +66,8 @@ def by_evalbench(optimizer: str, *batches: list[int]) -> list[Array]:
     splits = [Split(rows + 4 * slot, rows, rows) for slot in range(2)]
     order = Batches(torch.arange(4).expand(2, 4), 1, [0, 0])
     recipe = Recipe(compose_config(f"optimizer={optimizer}").optimizer, dataset.kind.loss, [1])
+    config = compose_config()
+    build = FromStart(config.model, config.activation, Shape(2, 1), [0, 0])
     cohort = Cohort(build, dataset, splits, order, recipe, [0, 0]).double()
     for step, batch in enumerate(batches):
         cohort.train_chunk(torch.tensor([[batch, [row + 4 for row in batch]]]), step)  # (S=1, C=2, B)

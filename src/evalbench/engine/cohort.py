@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 
-from evalbench import draws
+from evalbench import draws, models
 from evalbench.engine import gradients, graphs, guard, instances, optimizers, python_state, state
 from evalbench.engine.batches import Batches, Loader
 from evalbench.engine.data import Data, pick
@@ -44,7 +44,7 @@ class Cohort(pl.LightningModule):
 
     def __init__(
         self,
-        build: Callable[[int], nn.Module],
+        build: models.Builder,
         dataset: Dataset,
         splits: Sequence[Split],
         batches: Batches,
@@ -52,7 +52,7 @@ class Cohort(pl.LightningModule):
         noise_seeds: Sequence[int],
         settings: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        """Take the function that builds the network of a member index, and a split and a noise seed per member.
+        """Take the builder of the members' networks, and a split and a noise seed per member.
 
         `settings` holds each member's hyperparameters if members differ in them. Raises `ConfigError` for a network
         that cannot be trained correctly, if `recipe.verify` asks for the check.
@@ -87,7 +87,7 @@ class Cohort(pl.LightningModule):
         self._optimizer: optimizers.CohortOptimizer | optimizers.SplitOptimizer | None = None
         self._snapshot: Mapping[str, Any] | None = None
         self._rank, self._ranks = 0, 1
-        networks = build_all(build, len(splits), recipe, self._example)
+        networks = build_all(build, recipe, self._example)
         self._steps, self._first_steps, self._checksums = networks.steps, networks.first_steps, networks.checksums
         self._steps.compile_from_now_on()
         self._held = HeldStack(networks.stack)

@@ -150,6 +150,8 @@ class Recipe:
 
     With `highest` no number is rounded to TF32 or bfloat16 on its way into a product.
     """
+    device: str = "cpu"
+    """The device that draws initial values: the bits are the same on any device."""
 
     @property
     def exact(self) -> "Recipe":

@@ -4,9 +4,8 @@ Dropout masks depend neither on the cohort, nor on how a batch is split into mic
 row.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -15,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from evalbench.draws import uniform
+from evalbench import draws
 from evalbench.engine.attention import attention
+from evalbench.random_functions import answers, composition, substitute
 
 SELU_LOWEST = -1.7580993408473766
 
@@ -58,19 +58,7 @@ class MemberNoise(TorchFunctionMode):
             torch.rrelu: self._rrelu,
             F.scaled_dot_product_attention: self._attention,
         }
-        self._draws: dict[Any, Callable[..., Tensor]] = {
-            torch.rand_like: lambda like, **_: self._uniform(like.shape).to(like.dtype),
-            torch.randn_like: lambda like, **_: self._normal(like.shape).to(like.dtype),
-            torch.rand: lambda *size, **options: self._new(self._uniform, size, options),
-            torch.randn: lambda *size, **options: self._new(self._normal, size, options),
-            torch.bernoulli: lambda share, p=None: self._bernoulli(share, share if p is None else p),
-            Tensor.bernoulli: lambda share, p=None: self._bernoulli(share, share if p is None else p),
-            torch.normal: self._normal_around,
-            Tensor.uniform_: lambda x, low=0.0, high=1.0: x.copy_(low + (high - low) * self._uniform(x.shape)),
-            Tensor.normal_: lambda x, mean=0.0, std=1.0: x.copy_(mean + std * self._normal(x.shape)),
-            Tensor.exponential_: lambda x, lambd=1.0: x.copy_(-torch.log(1 - self._uniform(x.shape)) / lambd),
-            Tensor.bernoulli_: lambda x, p=0.5: x.copy_(self._bernoulli(x, p)),
-        }
+        self._answers = answers(self)
 
     def __torch_function__(
         self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
@@ -79,14 +67,13 @@ class MemberNoise(TorchFunctionMode):
         kwargs = kwargs or {}
         if function in self._replaced:
             return self._replaced[function](*args, **kwargs)
-        if function in self._draws and kwargs.get("generator") is None:
-            return self._draws[function](
-                *args, **{name: value for name, value in kwargs.items() if name != "generator"}
-            )
-        composition = _without_override(function) if isinstance(function, FunctionType) else None
-        if composition is not None:  # written in Python, it may call random functions
+        answer = substitute(self._answers, function, kwargs)
+        if answer is not None:
+            return answer(*args, **kwargs)
+        composed = composition(function) if isinstance(function, FunctionType) else None
+        if composed is not None:  # written in Python, it may call random functions
             with self:
-                return composition(*args, **kwargs)
+                return composed(*args, **kwargs)
         return function(*args, **kwargs)
 
     def _call(self) -> int:
@@ -103,35 +90,18 @@ class MemberNoise(TorchFunctionMode):
             _count(generator)
         return generator.get_state()
 
-    def _uniform(self, shape: Sequence[int]) -> Tensor:
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        """Return numbers in [0, 1), the rows of a batch by their numbers."""
+        return draws.uniform(self._key, self._call(), shape, self._first(shape))
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Return numbers of a standard normal distribution, the rows of a batch by their numbers."""
+        return draws.normal(self._key, shape, self._call(), self._first(shape))
+
+    def _first(self, shape: Sequence[int]) -> Tensor:
+        """Return the number of a tensor's first row."""
         per_row, rest = divmod(shape[0], self._rows or shape[0] or 1) if shape else (0, 1)
-        return uniform(self._key, self._call(), shape, self._first_row * (0 if rest else per_row))
-
-    def _normal(self, shape: Sequence[int]) -> Tensor:
-        radius = torch.sqrt(-2 * torch.log(1 - self._uniform(shape)))  # Box and Muller 1958
-        return radius * torch.cos(2 * math.pi * self._uniform(shape))
-
-    def _new(self, draw: Callable[[Sequence[int]], Tensor], size: Sequence[Any], options: Mapping[str, Any]) -> Tensor:
-        """Return new numbers of a size and options as `torch.rand` takes them."""
-        size = options.get("size", size)
-        shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else tuple(size)
-        values = draw(shape).to(options.get("dtype") or torch.get_default_dtype())
-        values = values if options.get("device") is None else values.to(options["device"])
-        return values.requires_grad_() if options.get("requires_grad") else values
-
-    def _bernoulli(self, like: Tensor, p: Tensor | float) -> Tensor:
-        return (self._uniform(like.shape) < p).to(like.dtype)
-
-    def _normal_around(self, mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, **options: Any) -> Tensor:
-        """Draw as `torch.normal` does: around tensors, or of a size."""
-        if size is not None:
-            drawn = self._new(self._normal, (size,), options)
-        else:
-            tensors = [value for value in (mean, std) if isinstance(value, Tensor)]
-            like = sum(tensors[1:], tensors[0])  # has the broadcast shape
-            drawn = self._normal(like.shape).to(like.dtype)
-        scaled: Tensor = mean + std * drawn
-        return scaled
+        return self._first_row * (0 if rest else per_row)
 
     def _dropout(self, inputs: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         return self._masked(inputs, inputs.shape, p, inplace) if training and p > 0 else inputs
@@ -140,7 +110,7 @@ class MemberNoise(TorchFunctionMode):
         return self._masked(inputs, _channels(inputs), p, inplace) if training and p > 0 else inputs
 
     def _masked(self, inputs: Tensor, shape: Sequence[int], p: float, inplace: bool) -> Tensor:
-        factor = torch.zeros_like(inputs) if p >= 1 else (self._uniform(shape) >= p).to(inputs.dtype) / (1 - p)
+        factor = torch.zeros_like(inputs) if p >= 1 else (self.uniform(shape) >= p).to(inputs.dtype) / (1 - p)
         return self._write_to(inputs, inputs * factor) if inplace else inputs * factor
 
     def _write_to(self, inputs: Tensor, outputs: Tensor) -> Tensor:
@@ -157,7 +127,7 @@ class MemberNoise(TorchFunctionMode):
 
     def _alpha_masked(self, inputs: Tensor, shape: Sequence[int], p: float, inplace: bool) -> Tensor:
         """Set units to SELU's lowest value and keep mean and variance (Klambauer et al. 2017)."""
-        kept = (self._uniform(shape) >= p).to(inputs.dtype)
+        kept = (self.uniform(shape) >= p).to(inputs.dtype)
         scale = ((1 - p) * (1 + p * SELU_LOWEST**2)) ** -0.5 if p < 1 else 0.0
         outputs = scale * (inputs * kept + SELU_LOWEST * (1 - kept) - SELU_LOWEST * p)
         return self._write_to(inputs, outputs) if inplace else outputs
@@ -171,7 +141,7 @@ class MemberNoise(TorchFunctionMode):
         inplace: bool = False,
     ) -> Tensor:
         slope = (
-            lower + (upper - lower) * self._uniform(inputs.shape).to(inputs.dtype) if training else (lower + upper) / 2
+            lower + (upper - lower) * self.uniform(inputs.shape).to(inputs.dtype) if training else (lower + upper) / 2
         )
         outputs = torch.where(inputs >= 0, inputs, inputs * slope)
         return self._write_to(inputs, outputs) if inplace else outputs
@@ -200,23 +170,3 @@ def _count(generator: torch.Generator) -> int:
 
 def _channels(inputs: Tensor) -> tuple[int, ...]:
     return (*inputs.shape[:2], *[1] * (inputs.ndim - 2))
-
-
-@cache
-def _without_override(function: FunctionType) -> Callable[..., Any] | None:
-    """Return a copy of a function of `torch.nn.functional` that never checks for an override of the whole function.
-
-    Return None for any other function.
-    """
-    if function.__globals__ is not vars(F):
-        return None
-    overrides = {name: lambda *_: False for name in function.__globals__ if name.startswith("has_torch_function")}
-    copy = FunctionType(
-        function.__code__,
-        {**function.__globals__, **overrides},
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    copy.__kwdefaults__ = function.__kwdefaults__
-    return copy

@@ -4,12 +4,10 @@ A member's network keeps its Python state. Its tensors are set to the member's p
 Shapes: `C` members, `B` rows, `K` outputs.
 """
 
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +15,7 @@ from evalbench.engine.noise import MemberNoise
 from evalbench.engine.python_state import Values, copied_values, set_values
 from evalbench.engine.state import Stack
 from evalbench.errors import ConfigError
-from evalbench.models import seeded
+from evalbench.models import generators_used, seeded
 
 
 class Pass(NamedTuple):
@@ -139,7 +137,7 @@ class OneByOne:
             with noise:
                 yield noise
             if self.drew_from is not None:
-                self.drew_from |= _drawn(seed, noise)
+                self.drew_from |= generators_used(seed, noise.counted(seed))
 
     def python_state(self, member_index: int) -> Values:
         """Return a copy of the Python state of a member's modules."""
@@ -148,17 +146,6 @@ class OneByOne:
     def set_python_state(self, member_index: int, values: Values) -> None:
         """Set the Python state of a member's modules."""
         set_values(self.network(member_index), values)
-
-
-def _drawn(seed: int, noise: MemberNoise) -> set[str]:
-    """Return the global generators that were used beyond a seed and the draws of `MemberNoise`."""
-    state, untouched = np.random.get_state(legacy=False), np.random.RandomState(seed % 2**32).get_state(legacy=False)
-    used = {
-        "random": random.getstate() != random.Random(seed).getstate(),
-        "numpy.random": repr(state) != repr(untouched),
-        "torch's global generator": not torch.equal(torch.default_generator.get_state(), noise.counted(seed)),
-    }
-    return {name for name, was_used in used.items() if was_used}
 
 
 @contextmanager

@@ -116,6 +116,29 @@ def stack(networks: Iterable[nn.Module], changing: Collection[str]) -> Stack:
     )
 
 
+def stack_of(network: nn.Module, values: Mapping[str, Tensor], count: int, changing: Collection[str]) -> Stack:
+    """Return `stack` of networks that are equal to this one but for the tensors in `values`, `(C, *shape)` by name."""
+    named = tensors(network)
+    trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    moving = {
+        name: values[name] if name in values else value.expand(count, *value.shape).clone()
+        for name, value in named.items()
+        if name in trained or name in changing
+    }
+    own = {
+        name: value
+        for name, value in values.items()
+        if name not in moving and not all(same(each, value[0]) for each in value[1:])
+    }
+    return Stack(
+        range(count),
+        {name: moving[name] for name in trained},
+        {name: value for name, value in moving.items() if name not in trained},
+        {name: own[name] for name in named if name in own},
+        {name: value for name, value in named.items() if name not in moving and name not in own},
+    )
+
+
 def _shapes(named: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in named.items()}
 

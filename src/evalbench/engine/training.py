@@ -16,7 +16,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from torch import nn
 
 from evalbench import gpus, models, ranks, weights
 from evalbench.config import Config
@@ -158,11 +157,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         return [derive(config.root_seed, dataset.name, role, index, phase) for index, phase in indices]
 
     splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
-    init_seeds, shape = seeds_of(Role.INIT), shape_of(dataset)
-
-    def build(member_index: int) -> nn.Module:
-        return models.build_seeded(init_seeds[member_index], config.model, config.activation, shape)
-
+    build = models.Builder(config.model, config.activation, shape_of(dataset), seeds_of(Role.INIT))
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
     batch_size = config.optimizer.rows_per_step(train_rows.shape[1])
     batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER))
@@ -183,6 +178,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         paths.request(config, batch_size),
         dtype,
         config.matmul_precision,
+        str(device_of(config)),
     )
     own = settings if any(settings) else None
     cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own)

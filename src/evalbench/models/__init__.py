@@ -2,8 +2,9 @@
 
 import inspect
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from evalbench.config import ActivationConfig, Component
 from evalbench.errors import ConfigError
-from evalbench.models import gain
+from evalbench.models import gain, initial
 
 NEEDS = {
     "image": (
@@ -26,6 +27,10 @@ NEEDS = {
     ),
 }
 """Arguments of a model's constructor that a data set may lack, each with the rule and the remedy."""
+
+
+class OtherDrawsError(Exception):
+    """A network has drawn initial values in a way that cannot be repeated for many members at once."""
 
 
 class Shape(NamedTuple):
@@ -49,7 +54,7 @@ def build(
     image: tuple[int, int, int] | None = None,
     vocabulary: int | None = None,
 ) -> nn.Module:
-    """Build the network of one trial; draw its initial weights from torch's global generator.
+    """Build the network of one trial; draw its initial weights by torch's random functions.
 
     The class gets its own settings, and each of `in_features`, `out_features`, `image`, `vocabulary` (see `Shape`),
     `activation` (a function that makes the non-linearity) and `gain` that its constructor names. A constructor that
@@ -86,11 +91,54 @@ def _register_attributes(network: nn.Module) -> None:
 
 
 def build_seeded(
-    seed: int, model: Component, activation: ActivationConfig, shape: Shape | tuple[int, int]
+    seed: int,
+    model: Component,
+    activation: ActivationConfig,
+    shape: Shape | tuple[int, int],
+    draw: initial.Draw | None = None,
 ) -> nn.Module:
-    """Build the network with the initial weights of one seed; restore the global generators."""
+    """Build the network with the initial values of one seed; restore the global generators.
+
+    torch's random functions get numbers of the seed's own stream (`initial.InitialValues`); `random`, NumPy and torch's
+    other functions draw from the global generators, which are seeded. With `draw`, which gives the numbers instead,
+    raise `OtherDrawsError` if the network has drawn from a global generator.
+    """
+    key = initial.keys_of(torch.tensor(seed))
+    others: set[str] = set()
     with seeded(seed):
-        return build(model, activation, *Shape(*shape))
+        state = torch.default_generator.manual_seed(int(key)).get_state()
+        with initial.InitialValues(draw or (lambda numbers: numbers(key))):
+            network = build(model, activation, *Shape(*shape))
+        if draw is not None:
+            others = generators_used(seed, state)
+    if others:
+        raise OtherDrawsError(f"its initial values are drawn from {' and '.join(sorted(others))}")
+    return network
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Build the networks of members, each from its own seed."""
+
+    model: Component
+    activation: ActivationConfig
+    shape: Shape
+    seeds: Sequence[int]
+
+    def __call__(self, member_index: int, draw: initial.Draw | None = None) -> nn.Module:
+        """Build a member's network as `build_seeded` does."""
+        return build_seeded(self.seeds[member_index], self.model, self.activation, self.shape, draw)
+
+
+def generators_used(seed: int, torch_state: Tensor) -> set[str]:
+    """Return the global generators that are no longer in the state of a seed; `torch_state` is that of torch's own."""
+    state, untouched = np.random.get_state(legacy=False), np.random.RandomState(seed % 2**32).get_state(legacy=False)
+    used = {
+        "random": random.getstate() != random.Random(seed).getstate(),
+        "numpy.random": repr(state) != repr(untouched),
+        "torch's global generator": not torch.equal(torch.default_generator.get_state(), torch_state),
+    }
+    return {name for name, was_used in used.items() if was_used}
 
 
 @contextmanager

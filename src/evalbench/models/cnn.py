@@ -6,6 +6,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from evalbench.errors import ConfigError
+from evalbench.models.layers import NormalConvolution, NormalLinear
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -56,19 +57,14 @@ class CNN(nn.Module):
         channels, *sides = self.image
         layers: list[nn.Module] = []
         for layer in range(depth):
-            fan_in = channels if layer == 0 else width
-            convolution = nn.Conv2d(fan_in, width, kernel_size=3, padding=1, bias=norm == "none")
-            nn.init.normal_(convolution.weight, std=(gain if layer else 1.0) / (9 * fan_in) ** 0.5)
-            if convolution.bias is not None:
-                nn.init.zeros_(convolution.bias)
+            in_channels, own_gain = (width, gain) if layer else (channels, 1.0)
+            convolution = NormalConvolution(in_channels, width, own_gain, bias=norm == "none")
             layers += [convolution, NORMS[norm](width), activation()]
             if min(sides) >= 4:
                 layers.append(nn.MaxPool2d(2))
                 sides = [side // 2 for side in sides]
         self.layers = nn.Sequential(*layers)
-        self.output = nn.Linear(width, out_features)
-        nn.init.normal_(self.output.weight, std=gain / width**0.5)
-        nn.init.zeros_(self.output.bias)
+        self.output = NormalLinear(width, out_features, gain)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map `(B, channels * height * width)` to `(B, out_features)`."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from evalbench.errors import ConfigError
+from evalbench.models.layers import NormalLinear
 
 
 class MLP(nn.Module):
@@ -33,9 +34,7 @@ class MLP(nn.Module):
         for layer, (fan_in, fan_out) in enumerate(
             zip([in_features, *[width] * depth], [*[width] * depth, out_features], strict=True)
         ):
-            linear = nn.Linear(fan_in, fan_out)
-            nn.init.normal_(linear.weight, std=(gain if layer else 1.0) / fan_in**0.5)
-            nn.init.zeros_(linear.bias)
+            linear = NormalLinear(fan_in, fan_out, gain if layer else 1.0)
             layers += [linear, activation()] if layer < depth else [linear]
         self.layers = nn.Sequential(*layers)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evalbench.errors import ConfigError
+from evalbench.models.layers import NormalEmbedding, NormalLinear
 
 
 class Transformer(nn.Module):
@@ -48,7 +49,7 @@ class Transformer(nn.Module):
             raise ConfigError("model.tie", rule, tie, "use model.tie=false")
         self.embedding = Embedding(vocabulary, in_features, width)
         self.blocks = Blocks(activation, gain, depth, width, heads, dropout, causal=True)
-        self.output = _linear(width, out_features)
+        self.output = NormalLinear(width, out_features)
         if tie:
             self.output.weight = self.embedding.tokens.weight
 
@@ -83,7 +84,7 @@ class Encoder(nn.Module):
             Columns(in_features, width) if vocabulary is None else Embedding(vocabulary, in_features, width)
         )
         self.blocks = Blocks(activation, gain, depth, width, heads, dropout, causal=False)
-        self.output = _linear(width, out_features)
+        self.output = NormalLinear(width, out_features)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map tokens or numbers `(B, T)` to `(B, K)`."""
@@ -96,8 +97,7 @@ class Embedding(nn.Module):
 
     def __init__(self, vocabulary: int, length: int, width: int) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(vocabulary, width)
-        nn.init.normal_(self.tokens.weight, std=width**-0.5)
+        self.tokens = NormalEmbedding(vocabulary, width)
         # A tenth of a token's size: positions as large as tokens slow down the first steps.
         self.positions = nn.Parameter(0.1 * torch.randn(length, width))
         self.scale = width**0.5
@@ -171,7 +171,7 @@ class Block(nn.Module):
         self.attention = Attention(width, heads, dropout, branches, causal)
         self.perceptron_norm = nn.LayerNorm(width)
         self.perceptron = nn.Sequential(
-            _linear(width, 4 * width), activation(), _linear(4 * width, width, gain / branches**0.5)
+            NormalLinear(width, 4 * width), activation(), NormalLinear(4 * width, width, gain / branches**0.5)
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -188,8 +188,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float, branches: int, causal: bool) -> None:
         super().__init__()
         self.heads, self.dropout, self.causal = heads, dropout, causal
-        self.inputs = _linear(width, 3 * width)
-        self.output = _linear(width, width, 1 / branches**0.5)
+        self.inputs = NormalLinear(width, 3 * width)
+        self.output = NormalLinear(width, width, 1 / branches**0.5)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map `(B, T, width)` to the same."""
@@ -200,13 +200,6 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, is_causal=self.causal)
         outputs: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
         return outputs
-
-
-def _linear(fan_in: int, fan_out: int, gain: float = 1.0) -> nn.Linear:
-    linear = nn.Linear(fan_in, fan_out)
-    nn.init.normal_(linear.weight, std=gain / fan_in**0.5)
-    nn.init.zeros_(linear.bias)
-    return linear
 
 
 def _check(depth: int, width: int, heads: int, dropout: float) -> None:
