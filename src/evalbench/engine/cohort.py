@@ -89,7 +89,6 @@ class Cohort(pl.LightningModule):
         self._rank, self._ranks = 0, 1
         networks = build_all(build, recipe, self._example)
         self._steps, self._first_steps, self._checksums = networks.steps, networks.first_steps, networks.checksums
-        self._steps.compile_from_now_on()
         self._held = HeldStack(networks.stack)
         self._all_own = Held(networks.stack.own.values())
         """The constants that differ between members, of all members, including ended ones."""

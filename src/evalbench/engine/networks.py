@@ -52,7 +52,15 @@ def build_all(builder: Builder, recipe: Recipe, example: Example) -> Networks:
     """
     keys = keys_of(torch.tensor(builder.seeds))
     build = _in_precision(builder, recipe)
-    stack, first, observed = _drawn(build, keys, recipe, example) or _built(build, len(keys), recipe, example)
+    initial_values = _drawn(build, keys, recipe, example) or _built(build, len(keys), recipe, example)
+    networks = _checked(build, initial_values, recipe, example)
+    networks.steps.compile_from_now_on()
+    return networks
+
+
+def _checked(build: Build, initial_values: Initial, recipe: Recipe, example: Example) -> Networks:
+    """Return the networks with their steps, compared with plain PyTorch if `recipe.verify` asks for it."""
+    stack, first, observed = initial_values
 
     def one_by_one() -> OneByOne:
         return OneByOne(build, recipe.loss)
