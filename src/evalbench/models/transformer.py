@@ -104,7 +104,8 @@ class Embedding(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map tokens `(B, T)` to `(B, T, width)`."""
-        outputs: Tensor = self.tokens(inputs) * self.scale + self.positions
+        table = self.tokens.weight * self.scale  # smaller than the vectors of a batch, with the same products
+        outputs: Tensor = F.embedding(inputs, table) + self.positions
         return outputs
 
 
