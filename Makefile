@@ -19,6 +19,7 @@ quick: $(VENV)/installed  ## run the tests that are not marked slow: under a min
 
 bench: $(VENV)/installed  ## time evalbench and its peers, in twenty minutes; write benchmarks/results.md
 	$(BIN)/python -m benchmarks.steps
+	$(BIN)/python -m benchmarks.steps --compiled
 	$(BIN)/python -m benchmarks.engine --output benchmarks/results.md
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.trackers

@@ -61,7 +61,7 @@ def demand(work: Work) -> Demand:
 def step_seconds(work: Work, num_members: int) -> float:
     """Measure the lower bound for one step of C members, with the faster number of threads."""
     seconds = []
-    for threads in dict.fromkeys((1, CORES)):
+    for threads in dict.fromkeys((1, CORES) if DEVICE.type == "cpu" else (1,)):
         torch.set_num_threads(threads)
         seconds.append(_step_seconds(demand(work), num_members))
     return min(seconds)

@@ -126,19 +126,25 @@ def ictonyx(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
 
 def unavailable(peer: str, work: Work) -> str | None:
     """Return the reason if a peer cannot take part, or None."""
-    target = work.cell.config.model.target
+    on_cuda = DEVICE.type == "cuda"
+    is_mlp = work.cell.config.model.target.endswith(".MLP")
+    has_numbers = work.cell.dataset.inputs.dtype.kind == "f"
     reasons = {
-        "loop_over_cores": "its processes would each hold a CUDA context" if DEVICE.type == "cuda" else None,
-        "ray_tune": None if find_spec("ray") else "ray is not installed",
-        "scikit_learn": "it trains on a CPU"
-        if DEVICE.type == "cuda"
-        else None
-        if target.endswith(".MLP")
-        else "MLPClassifier has no such network",
-        "graph_loop": None if DEVICE.type == "cuda" else "CUDA graphs need a CUDA device",
-        "ictonyx": "ictonyx is not installed" if find_spec("ictonyx") is None else None,
+        "loop_over_cores": (on_cuda, "each process would hold a CUDA context"),
+        "ray_tune": (_is_missing("ray", "pyarrow"), "ray[tune] is not installed"),
+        "scikit_learn": (on_cuda or not is_mlp, "it trains on a CPU" if on_cuda else "it has no such network"),
+        "ictonyx": (
+            _is_missing("ictonyx") or not has_numbers,
+            "ictonyx is not installed" if has_numbers else "it turns tokens into floats",
+        ),
+        "graph_loop": (not on_cuda, "CUDA graphs need a CUDA device"),
     }
-    return reasons.get(peer)
+    left_out, reason = reasons.get(peer, (False, ""))
+    return reason if left_out else None
+
+
+def _is_missing(*modules: str) -> bool:
+    return any(find_spec(module) is None for module in modules)
 
 
 def _loop_on_one_thread(work: Work, seeds: Sequence[int]) -> list[float]:

@@ -8,8 +8,9 @@ import argparse
 import logging
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ ROWS = (("mlp", 1), ("mlp", 64), ("mlp", 1024), ("cnn", 1), ("cnn", 64), ("trans
 """Models and members on a CUDA device, and more of them that are measured after the fits."""
 MORE_ROWS = (("cnn", 256), ("mlp", 4096))
 CPU_ROWS = (("mlp", 1), ("mlp", 10), ("mlp", 64), ("cnn", 1), ("cnn", 5), ("transformer", 1), ("transformer", 5))
+COMPILED_ROWS = (("mlp", 64), ("cnn", 64), ("transformer", 64), ("mlp", 1024), ("mlp", 1))
+COMPILED_ROWS_ON_CPU = (("mlp", 1), ("mlp", 10), ("mlp", 64))
 MOST_STACKED = 1024
 """The most networks that are built for `torch.func`."""
 FITS = (64, 1024)
@@ -52,7 +55,7 @@ BEFORE = {
     ("transformer", 64): 10426,
 }
 """Microseconds of a step of evalbench on an H200 before it had graphs, by model and members."""
-COLUMNS = ("direct", "replayed", "compiled", "torch.func + vmap", "bare loop", "bare loop as a graph")
+COLUMNS = ("direct", "replayed", "lone", "compiled", "torch.func + vmap", "bare loop", "bare loop as a graph")
 ROUNDS = 7
 ROUND_SECONDS = 0.05
 Take = Callable[[int], None]
@@ -110,28 +113,36 @@ def read(folder: Path) -> Steps | None:
 
 
 def compare_steps(name: str, members: int) -> StepTimes:
-    """Time the steps of a cohort in every way, and the peers' beside a cohort of one."""
+    """Time the steps of a cohort in every way but compiled, and the peers' beside a cohort of one."""
     work = work_of(name)
-    takes = {"direct": steps_of(work, members, replayed=False)}
-    if CUDA:
-        takes["replayed"] = steps_of(work, members, replayed=True)
+    takes = direct_and_replayed(on_path(work, "batched"), members)
     if has_paths():
-        compiled = replace(work, overrides=(*work.overrides, "trainer.path=compiled"))
-        takes["compiled"] = steps_of(compiled, members, replayed=True)
+        takes["lone"] = list(direct_and_replayed(on_path(work, "lone"), members).values())[-1]
     if members <= MOST_STACKED:
         takes["torch.func + vmap"] = stacked_steps(work, members)
     if members == 1:
         takes["bare loop"] = bare_steps(work)
         if CUDA:
             takes["bare loop as a graph"] = captured_steps(work)
+    return StepTimes(name, members, in_rounds(takes))
+
+
+def compiled_steps(name: str, members: int) -> list[float]:
+    """Time the steps of a compiled program, replayed where that is faster."""
+    takes = direct_and_replayed(on_path(work_of(name), "compiled"), members)
+    return list(in_rounds(takes).values())[-1]
+
+
+def in_rounds(takes: Mapping[str, Take]) -> dict[str, list[float]]:
+    """Return the seconds per step in each way, one number per round."""
     for take in takes.values():
         take(WARM_UP + 2 * TIMED + 1)
-    num_steps = max(4, min(200, int(ROUND_SECONDS / seconds_per_step(takes["direct"], 4))))
-    times = StepTimes(name, members, {key: [] for key in takes})
+    num_steps = max(4, min(200, int(ROUND_SECONDS / seconds_per_step(next(iter(takes.values())), 4))))
+    columns: dict[str, list[float]] = {key: [] for key in takes}
     for _ in range(ROUNDS):
         for key, take in takes.items():
-            times.columns[key].append(seconds_per_step(take, num_steps))
-    return times
+            columns[key].append(seconds_per_step(take, num_steps))
+    return columns
 
 
 def work_of(name: str, epochs: int | None = None) -> Work:
@@ -140,6 +151,12 @@ def work_of(name: str, epochs: int | None = None) -> Work:
     return replace(work, overrides=(*work.overrides, f"budget.epochs={epochs}")) if epochs else work
 
 
+def on_path(work: Work, path: str) -> Work:
+    """Return the work with steps of one kind, where this evalbench has a choice."""
+    return replace(work, overrides=(*work.overrides, f"trainer.path={path}")) if has_paths() else work
+
+
+@cache
 def has_paths() -> bool:
     """Return whether this evalbench can compile the program of a cohort."""
     try:
@@ -149,25 +166,29 @@ def has_paths() -> bool:
     return True
 
 
-def steps_of(work: Work, members: int, replayed: bool) -> Take:
-    """Return the steps of a cohort, replayed as a graph where the device has them and that is faster."""
+def direct_and_replayed(work: Work, members: int) -> dict[str, Take]:
+    """Return the steps of a cohort: direct, and on a CUDA device also replayed as a graph if that is faster."""
     cohort, _ = training.make_cohort(work.cell.config, work.cell.dataset, work.cell.entrants(*range(members)))
     cohort.to(DEVICE)
-    if not replayed:
-        cohort.replay.device = None
+    device = cohort.replay.device
     full_batches = cohort.batches.steps_per_epoch - 1
     on_device = [rows.to(DEVICE) for rows in cohort.batches.chunks(0, full_batches, cohort.steps_in_chunk())]
 
-    def take(num_steps: int) -> None:
-        done = 0
-        for chunk in cycle(on_device):
-            with torch.no_grad():
-                cohort.train_chunk(chunk[: num_steps - done], done)
-            done += len(chunk)
-            if done >= num_steps:
-                return
+    def taking(replayed: bool) -> Take:
+        def take(num_steps: int) -> None:
+            cohort.replay.device = device if replayed else None
+            done = 0
+            for chunk in cycle(on_device):
+                with torch.no_grad():
+                    cohort.train_chunk(chunk[: num_steps - done], done)
+                done += len(chunk)
+                if done >= num_steps:
+                    return
 
-    return take
+        return take
+
+    takes = {"direct": taking(replayed=False)}
+    return {**takes, "replayed": taking(replayed=True)} if CUDA else takes
 
 
 def stacked_steps(work: Work, members: int) -> Take:
@@ -247,10 +268,10 @@ def chapters(steps: Steps) -> list[Chapter]:
     columns = [name for name in COLUMNS if any(name in times.columns for times in steps.times)]
     head = ("model", "members", *(["before"] if on_cuda else []), *columns)
     lines = [
-        "Microseconds per step of a cohort with batches of 32, medians. A *direct* step is one without replay. A "
-        "*compiled* program is replayed too. The bare loops take steps of one network.",
-        "*Before* is the step of evalbench on an H200 before it had graphs; *replayed* is what it does today: a graph "
-        "if a graph is faster.",
+        "Microseconds per step of a cohort with batches of 32, medians. A *direct* step is a batched one without "
+        "replay. The bare loops take steps of one network.",
+        "*Before* is the step of evalbench on an H200 before it had graphs. *Replayed*, *lone* and *compiled* are its "
+        "paths today, each a graph if a graph is faster.",
     ]
     rows = tuple(_step_row(times, columns, on_cuda) for times in steps.times)
     pages = [Chapter("A step", tuple(lines if on_cuda else lines[:1]), head, rows)]
@@ -284,6 +305,16 @@ def measure_rows(steps: Steps, rows: Iterable[tuple[str, int]], keep: Callable[[
         keep(steps)
 
 
+def add_compiled(steps: Steps, rows: Iterable[tuple[str, int]], keep: Callable[[Steps], None]) -> None:
+    """Add the steps of compiled programs to rows that were measured; keep the results after each."""
+    times = {(times.name, times.members): times for times in steps.times}
+    for row in rows:
+        if has_paths() and row in times:
+            times[row].columns["compiled"] = compiled_steps(*row)
+            print(*_step_row(times[row], COLUMNS, CUDA), sep=" | ", flush=True)
+            keep(steps)
+
+
 def measure_fits(steps: Steps, keep: Callable[[Steps], None]) -> None:
     """Measure fits; keep the results after each."""
     time_fit(2, "direct")  # loads kernels and the profiler
@@ -298,16 +329,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and keep the measurements."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=__doc__)
     parser.add_argument("--small", action="store_true", help="few rows, to try this program")
+    parser.add_argument("--compiled", action="store_true", help="add compiled steps to what was measured")
     parser.add_argument("--records", type=Path, default=records.FOLDER, help="the folder of the measurements")
     chosen = parser.parse_args(arguments)
     for name in ("pytorch_lightning", "lightning_fabric", "evalbench"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    steps = Steps(Circumstances.here("python -m benchmarks.steps"))
     path: Path = chosen.records / "steps.json"
 
     def keep(steps: Steps) -> None:
         records.write_json(path, asdict(steps))
 
+    steps = read(chosen.records) if chosen.compiled else None
+    if steps is not None:
+        add_compiled(steps, COMPILED_ROWS if CUDA else COMPILED_ROWS_ON_CPU, keep)
+        return 0
+    steps = Steps(Circumstances.here("python -m benchmarks.steps"))
     if chosen.small:
         measure_rows(steps, CPU_ROWS[:2], keep)
     elif CUDA:

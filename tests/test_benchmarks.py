@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import engine, gpu, records, search, steps, table, wheels
+from benchmarks import engine, gpu, peers, records, search, steps, table, wheels
 from benchmarks.chapters import markdown
 from benchmarks.engine import Part
 from benchmarks.records import Circumstances
@@ -19,14 +19,18 @@ from benchmarks.work import DEVICE, Work
 @pytest.mark.slow
 def test_a_whole_sweep_trains_the_work_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "CELLS", 2)
-    work = Work("mlp", "32", ("dataset=wine", "model=mlp", "budget.epochs=10"))
+    alone = ("hydra/launcher=basic", "cost.rounds=0")
+    work = Work("mlp", "32", ("dataset=wine", "model=mlp", "budget.epochs=10", *alone))
     accuracies = engine._whole_sweep(work, range(4), tmp_path)
     assert len(accuracies) == 4
     assert accuracies[:2] == engine._cohort(work, range(2), tmp_path)
 
 
 @pytest.mark.slow
-def test_every_engine_reaches_the_same_accuracy_and_is_in_the_table(tmp_path: Path) -> None:
+def test_every_engine_reaches_the_same_accuracy_and_is_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "CORES", 1)  # joblib then starts no process
     work = Work("mlp", "32", ("dataset=wine", "model=mlp", "budget.epochs=10"))
     part = Part(work, "mlp-32", 0, 5, cohorts=(1, 2), vmapped=(2,), cells=(2,))
     engine.measure(part, tmp_path, 5, most_rounds=1, threads=1, say=lambda _: None)
