@@ -93,12 +93,20 @@ class PythonDraws(nn.Linear):
         self.bias.data.fill_(random.random())
 
 
+def drawn_again(weight: Tensor) -> None:
+    """Draw normal weights until all are small, as `nn.init.trunc_normal_` does in some versions of torch."""
+    with torch.no_grad():
+        nn.init.normal_(weight)
+        while (weight.abs() > 1).any():
+            weight.copy_(torch.where(weight.abs() > 1, torch.randn_like(weight), weight))
+
+
 class TruncatedDraws(nn.Linear):
     """A layer whose weights are drawn again until all of them are small."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
-        nn.init.trunc_normal_(self.weight, a=-1.0, b=1.0)
+        drawn_again(self.weight)
 
 
 class DrawnList(nn.Linear):

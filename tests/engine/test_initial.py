@@ -25,6 +25,7 @@ from evalbench.models.initial import keys_of
 from evalbench.models.mlp import MLP
 from evalbench.models.transformer import Encoder, Transformer
 from evalbench.seeds import Role, derive
+from networks import drawn_again
 
 SEEDS = [5, 2**62 + 3, 7, 0, 11, 12, 13, 1, 3]
 TABLE = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -146,7 +147,7 @@ ONE_BY_ONE: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "random": (initialised(lambda x: x.data.fill_(random.random())), "drawn from random"),
     "NumPy": (initialised(lambda x: x.data.fill_(np.random.rand())), "drawn from numpy.random"),
     "randperm": (initialised(nn.init.sparse_, sparsity=0.5), "drawn from torch's global generator"),
-    "trunc_normal_": (initialised(nn.init.trunc_normal_), "depends on values of drawn tensors"),
+    "drawn again": (initialised(drawn_again), "depends on values of drawn tensors"),
     "a branch": (initialised(lambda x: x.data.normal_().sum() > 0 or x.data.zero_()), "depends on values"),
     "to NumPy": (initialised(lambda x: x.data.fill_(float(torch.rand(2).numpy()[0]))), "depends on values"),
     "to a list": (initialised(lambda x: x.data.fill_(torch.rand(2).tolist()[0])), "depends on values"),
