@@ -1,5 +1,7 @@
 """Small networks for tests, each with a trait that is hard for a cohort."""
 
+import random
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -82,6 +84,41 @@ class Probe(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         outputs: Tensor = self.head(self.body(inputs))
         return outputs
+
+
+class PythonDraws(nn.Linear):
+    """A layer whose biases come from Python's generator."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.bias.data.fill_(random.random())
+
+
+def drawn_again(weight: Tensor) -> None:
+    """Draw normal weights until all are small, as `nn.init.trunc_normal_` does in some versions of torch."""
+    with torch.no_grad():
+        nn.init.normal_(weight)
+        while (weight.abs() > 1).any():
+            weight.copy_(torch.where(weight.abs() > 1, torch.randn_like(weight), weight))
+
+
+class TruncatedDraws(nn.Linear):
+    """A layer whose weights are drawn again until all of them are small."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        drawn_again(self.weight)
+
+
+class DrawnList(nn.Linear):
+    """A layer that keeps drawn tensors in a list, where nothing moves or stacks them."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.scales = [torch.rand(out_features)]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs) * self.scales[0]
 
 
 class BranchingToo(Branching):

@@ -4,6 +4,7 @@ Shapes: `C` members.
 """
 
 import copy
+import logging
 import random
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +15,17 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from conftest import compose_config
+from conftest import compose_config, make_cell
 from evalbench import models
+from evalbench.cell import Cell
 from evalbench.config import Component
-from evalbench.engine import initial, state
+from evalbench.engine import initial, state, training
 from evalbench.models.cnn import CNN
 from evalbench.models.initial import keys_of
 from evalbench.models.mlp import MLP
 from evalbench.models.transformer import Encoder, Transformer
+from evalbench.seeds import Role, derive
+from networks import drawn_again
 
 SEEDS = [5, 2**62 + 3, 7, 0, 11, 12, 13, 1, 3]
 TABLE = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -143,7 +147,7 @@ ONE_BY_ONE: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "random": (initialised(lambda x: x.data.fill_(random.random())), "drawn from random"),
     "NumPy": (initialised(lambda x: x.data.fill_(np.random.rand())), "drawn from numpy.random"),
     "randperm": (initialised(nn.init.sparse_, sparsity=0.5), "drawn from torch's global generator"),
-    "trunc_normal_": (initialised(nn.init.trunc_normal_), "depends on values of drawn tensors"),
+    "drawn again": (initialised(drawn_again), "depends on values of drawn tensors"),
     "a branch": (initialised(lambda x: x.data.normal_().sum() > 0 or x.data.zero_()), "depends on values"),
     "to NumPy": (initialised(lambda x: x.data.fill_(float(torch.rand(2).numpy()[0]))), "depends on values"),
     "to a list": (initialised(lambda x: x.data.fill_(torch.rand(2).tolist()[0])), "depends on values"),
@@ -176,3 +180,61 @@ def test_what_cannot_be_repeated_is_noticed(name: str) -> None:
     make, why = ONE_BY_ONE[name]
     with pytest.raises(models.OtherDrawsError, match=why):
         drawn(make)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("name", AT_ONCE)
+def test_a_gpu_draws_the_same_bits(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(initial.CHUNK_NUMBERS, "cuda", 500)
+    with caplog.at_level(logging.INFO):
+        on_cpu, on_gpu = (drawn(AT_ONCE[name], device=device).values for device in ("cpu", "cuda"))
+    if name not in ("weight_norm", "orthogonal_", "operations on tensors"):  # sums, QR and logarithms of torch
+        assert not caplog.records
+    assert all(torch.equal(value, on_cpu[key]) for key, value in on_gpu.items())
+
+
+def test_a_member_starts_alike_in_every_cohort(caplog: pytest.LogCaptureFixture) -> None:
+    cell = make_cell("dataset=wine")
+
+    def started(*seeds: int) -> dict[int, list[torch.Tensor]]:
+        cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(*seeds))
+        parameters = [parameter.detach() for parameter in cohort.parameters()]
+        return {seed: [value[slot] for value in parameters] for slot, seed in enumerate(seeds)}
+
+    with caplog.at_level(logging.INFO):
+        together, reversed_ = started(*range(10)), started(*range(9, -1, -1))
+    assert not caplog.records
+    for seed, values in (*reversed_.items(), *started(4).items(), *started(9, 2).items()):
+        assert all(torch.equal(value, right) for value, right in zip(values, together[seed], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        ("networks.PythonDraws", "its initial values are drawn from random"),
+        ("networks.TruncatedDraws", "it depends on values of drawn tensors"),
+    ],
+)
+def test_a_network_that_must_be_built_alone_says_why(model: str, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    cell = make_cell("dataset=wine", f"model._target_={model}", "~model.depth", "~model.width")
+    with caplog.at_level(logging.INFO):
+        cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(*range(8)))
+    assert [record.message for record in caplog.records] == [f"networks are built one by one: {why}"]
+    seeds = [cohort_seed(cell, seed) for seed in range(8)]
+    for slot, seed in enumerate(seeds):
+        alone = models.build_seeded(seed, cell.config.model, cell.config.activation, training.shape_of(cell.dataset))
+        for parameter, expected in zip(cohort.parameters(), alone.parameters(), strict=True):
+            assert torch.equal(parameter[slot], expected)
+
+
+def cohort_seed(cell: Cell, seed: int) -> int:
+    return derive(cell.config.root_seed, cell.dataset.name, Role.INIT, seed)
+
+
+def test_what_members_keep_in_python_is_compared(caplog: pytest.LogCaptureFixture) -> None:
+    cell = make_cell("dataset=wine", "model._target_=networks.DrawnList", "~model.depth", "~model.width")
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(*range(9)))
+    assert cohort.why_one_by_one == "scales[0], which is neither a parameter nor a buffer, differs between its members"

@@ -1,5 +1,6 @@
 """Draw the initial tensors of C members at once, and check them against networks that are built one by one."""
 
+import logging
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +11,7 @@ from evalbench.engine import state
 from evalbench.engine.construction import Construction, Recorder, ValueReads
 from evalbench.models import OtherDrawsError, initial
 
+log = logging.getLogger(__name__)
 FEWEST = 8
 """The smallest number of members that are drawn at once: recording a constructor costs as much as a few networks."""
 CHUNK_NUMBERS = {"cpu": 2**18, "cuda": 2**24}
@@ -51,7 +53,8 @@ def draw_all(build: Build, keys: Tensor, device: str) -> Drawn:
         differing = _differing(values, first, 0) or _differing(values, last, len(keys) - 1)
         if differing is None:
             return Drawn(first, last, values)
-    raise OtherDrawsError(f"{differing} differs from that of a network that is built alone")
+        log.info("the initial %s drawn on %s differs from that of a network that is built alone", differing, name)
+    raise OtherDrawsError(f"{differing} drawn for all members differs from that of a network that is built alone")
 
 
 def _in_chunks(construction: Construction, keys: Tensor, device: torch.device, network: nn.Module) -> dict[str, Tensor]:
