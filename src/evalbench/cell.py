@@ -346,15 +346,16 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
 
 def complete_references(cell: Cell, store: Store) -> None:
     """Compute the reference rows that the store lacks."""
-    known = store.references(cell.workload_id)
-    new = {}
-    for seed in cell.seeds:
-        split_seed = derive(cell.config.root_seed, cell.workload, Role.SPLIT, seed)
-        for name, predictor in REFERENCES.items():
-            if (seed, name) not in known:
-                split = draw_split(cell.dataset, cell.config.split.validation, cell.config.split.test, split_seed)
-                new[seed, name] = predictor(cell.dataset, split)
-    store.record_references(cell.workload_id, new)
+    known, split = store.references(cell.workload_id), cell.config.split
+    new: dict[tuple[int, str], dict[str, float]] = {}
+    for name, predictor in REFERENCES.items():
+        lacking = [seed for seed in cell.seeds if (seed, name) not in known]
+        split_seeds = {seed: derive(cell.config.root_seed, cell.workload, Role.SPLIT, seed) for seed in lacking}
+        splits = {seed: draw_split(cell.dataset, split.validation, split.test, of) for seed, of in split_seeds.items()}
+        if splits:
+            new |= {(seed, name): scores for seed, scores in predictor(cell.dataset, splits).items()}
+    if new:
+        store.record_references(cell.workload_id, new)
 
 
 def _failure(error: Exception) -> TrialResult:

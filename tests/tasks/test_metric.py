@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn import metrics as sk
 
 from evalbench.tasks import TASKS, Kind
@@ -24,6 +25,11 @@ def of_numbers(metric: Metric) -> bool:
     return metric.name in Kind.REGRESSION.metrics or Kind.REGRESSION.name in metric.on_request
 
 
+def measured(metric: Metric, predictions: Any, targets: Any) -> Any:
+    assert metric.compute is not None
+    return metric.compute(torch.as_tensor(predictions), torch.as_tensor(targets)).numpy()
+
+
 EXPECTED = {
     "accuracy": chosen(sk.accuracy_score),
     "macro_f1": chosen(sk.f1_score, average="macro"),
@@ -41,8 +47,7 @@ EXPECTED = {
 def test_a_metric_is_scikit_learns_for_every_member(metric: Metric) -> None:
     numbers = of_numbers(metric)
     predictions, targets = (GUESSES, NUMBERS) if numbers else (PROBABILITIES, CLASSES)
-    assert metric.compute is not None
-    scores = metric.compute(predictions, targets)
+    scores = measured(metric, predictions, targets)
     expected = [EXPECTED[metric.name](targets[member], predictions[member]) for member in range(C)]
     assert scores == pytest.approx(np.array(expected), rel=1e-7 if numbers else 1e-12)
 
@@ -52,9 +57,9 @@ def test_nothing_beats_the_best_possible_score(metric: Metric) -> None:
     assert metric.best is not None
     if metric.compute:
         numbers = of_numbers(metric)
-        perfect = metric.compute(*((NUMBERS, NUMBERS) if numbers else (np.eye(K)[CLASSES], CLASSES)))
+        perfect = measured(metric, *((NUMBERS, NUMBERS) if numbers else (np.eye(K)[CLASSES], CLASSES)))
         assert perfect == pytest.approx(np.full(C, metric.best))
-        other = metric.compute(*((GUESSES, NUMBERS) if numbers else (PROBABILITIES, CLASSES)))
+        other = measured(metric, *((GUESSES, NUMBERS) if numbers else (PROBABILITIES, CLASSES)))
         assert (metric.sign * other < metric.sign * metric.best).all()
 
 

@@ -50,11 +50,11 @@ def test_the_trivial_predictor_scores_the_majority_share_and_about_zero_r2() -> 
     cancer, diabetes = (make_cell(f"dataset={name}").dataset for name in ("breast_cancer", "diabetes"))
     split = draw_split(cancer, 0.2, 0.2, 0)
     majority = np.mean(cancer.targets[split.test] == 1)
-    assert references.trivial(cancer, split)["test/accuracy"] == pytest.approx(majority)
-    assert -0.1 < references.trivial(diabetes, draw_split(diabetes, 0.2, 0.2, 0))["test/r2"] <= 0
+    assert references.trivial(cancer, {0: split})[0]["test/accuracy"] == pytest.approx(majority)
+    assert -0.1 < references.trivial(diabetes, {0: draw_split(diabetes, 0.2, 0.2, 0)})[0]["test/r2"] <= 0
 
 
 @pytest.mark.parametrize(("name", "metric", "least"), [("iris", "test/accuracy", 0.85), ("diabetes", "test/r2", 0.25)])
 def test_the_linear_model_learns(name: str, metric: str, least: float) -> None:
     dataset = make_cell(f"dataset={name}").dataset
-    assert references.linear(dataset, draw_split(dataset, 0.2, 0.2, 0))[metric] > least
+    assert references.linear(dataset, {0: draw_split(dataset, 0.2, 0.2, 0)})[0][metric] > least

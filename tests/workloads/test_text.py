@@ -85,11 +85,11 @@ def test_metrics_are_means_over_tokens() -> None:
 def test_references_count_tokens_and_pairs_of_tokens() -> None:
     dataset = tiny([[0, 1, 2]] * 12)
     split = draw_split(dataset, 0.2, 0.2, 0)
-    assert references.trivial(dataset, split) == pytest.approx(
+    assert references.trivial(dataset, {0: split})[0] == pytest.approx(
         {"test/accuracy": 0.5, "test/log_loss": np.log(2), "test/perplexity": 2.0}  # half 1, half 2
     )
     right = (len(split.train) + 1) / (len(split.train) + 3)  # one is added to each of the three counts
-    assert references.linear(dataset, split) == pytest.approx(
+    assert references.linear(dataset, {0: split})[0] == pytest.approx(
         {"test/accuracy": 1.0, "test/log_loss": -np.log(right), "test/perplexity": 1 / right}
     )
 
@@ -97,7 +97,7 @@ def test_references_count_tokens_and_pairs_of_tokens() -> None:
 def test_a_pair_of_characters_says_more_than_one() -> None:
     dataset = make_cell("dataset=python_source", "dataset.num_rows=500").dataset
     split = draw_split(dataset, 0.2, 0.2, 0)
-    trivial, linear = references.trivial(dataset, split), references.linear(dataset, split)
+    trivial, linear = (predictor(dataset, {0: split})[0] for predictor in (references.trivial, references.linear))
     assert trivial["test/accuracy"] < linear["test/accuracy"]
     assert linear["test/log_loss"] < trivial["test/log_loss"]
 
@@ -114,7 +114,7 @@ def test_rows_of_tokens_may_have_a_class_each() -> None:
         classes=("without", "with"),
         vocabulary=5,
     )
-    assert references.linear(dataset, draw_split(dataset, 0.2, 0.2, 0))["test/accuracy"] > 0.7
+    assert references.linear(dataset, {0: draw_split(dataset, 0.2, 0.2, 0)})[0]["test/accuracy"] > 0.7
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,12 @@
 Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `K` outputs, `N` rows of the data set.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn, optim
 
 from evalbench import draws, models
@@ -304,25 +302,13 @@ class Cohort(pl.LightningModule):
         self.replay.forget()
 
     @torch.no_grad()
-    def test_predictions(self) -> Iterator[NDArray[np.float64]]:
-        """Yield every member's predictions on its test rows, from the state with the lowest validation loss.
-
-        They are class probabilities `(rows, classes)`, token probabilities `(rows, D, tokens)`, or numbers `(rows,)` in
-        the target's own unit.
-        """
-        yield from self._predict(self.data.test_rows)
-
-    @torch.no_grad()
-    def validation_predictions(self) -> Iterator[NDArray[np.float64]]:
-        """Yield every member's predictions on its validation rows, as `test_predictions` does."""
-        yield from self._predict(self.data.validation_rows)
-
-    def _predict(self, rows: Tensor) -> Iterator[NDArray[np.float64]]:
+    def metrics(self, rows: Tensor, member_indices: Sequence[int]) -> list[dict[str, float]]:
+        """Return the metrics of some members on rows `(C, rows)` of all members, from each one's best validation."""
         state.check_unchanged(self.shared_tensors, self._checksums)
         self._steps.set_python_state(self._best_python)
-        for member_index, outputs in enumerate(self._evaluate(self._best_stack(), rows)):
-            predictions = self.data.unscaled(self.task.predict(outputs)[None], [member_index])[0]
-            yield predictions.cpu().numpy()
+        chosen = torch.as_tensor(list(member_indices), dtype=torch.int64, device=rows.device)
+        outputs = self._evaluate(self._best_stack(), rows)[chosen]
+        return self._validation.metrics(outputs, rows[chosen], member_indices)
 
     def best_weights(self, member_index: int) -> dict[str, Tensor]:
         """Return a member's own tensors at the lowest validation loss, by name."""

@@ -222,17 +222,13 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
     network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
     features, tokens = dataset.inputs.shape[1], dataset.vocabulary is not None
     step_flops = counting.flops_per_step(network, dataset.kind, batches.batch_size, features, tokens)
-    results = []
     tuning = not len(splits[0].test)
-    scored = [replace(split, test=split.validation) if tuning else split for split in splits]
-    all_predictions = cohort.validation_predictions() if tuning else cohort.test_predictions()
-    for member, split, predictions in zip(cohort.members, scored, all_predictions, strict=True):
+    results = []
+    for member, split, metrics in zip(cohort.members, splits, _metrics(cohort, dataset, splits), strict=True):
         steps = member.diverged_step or validation_steps[len(member.val_losses) - 1]
         examples = batches.examples(steps)
         evaluated_examples = examples + member.extra_examples
         diverged = member.diverged_step is not None
-        targets = dataset.targets[split.test]
-        metrics = references.trivial(dataset, split) if diverged else dataset.evaluate(predictions, targets)
         results.append(
             TrialResult(
                 state=State.DIVERGED if diverged else State.PRUNED if member.pruned else State.COMPLETE,
@@ -250,6 +246,18 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
             )
         )
     return results
+
+
+def _metrics(cohort: Cohort, dataset: Dataset, splits: Sequence[Split]) -> list[dict[str, float]]:
+    """Return each member's metrics on its test rows, in a study on validation rows; the trivial ones if diverged."""
+    tuning = not len(splits[0].test)
+    scored = [replace(split, test=split.validation) if tuning else split for split in splits]
+    diverged = {i: scored[i] for i, member in enumerate(cohort.members) if member.diverged_step is not None}
+    healthy = [i for i in range(len(splits)) if i not in diverged]
+    rows = cohort.data.validation_rows if tuning else cohort.data.test_rows
+    measured = dict(zip(healthy, cohort.metrics(rows, healthy), strict=True)) if healthy else {}
+    measured |= references.trivial(dataset, diverged)
+    return [measured[i] for i in range(len(splits))]
 
 
 def _fit(cohort: Cohort, config: Config, recorders: Sequence[pl.Callback] = ()) -> None:

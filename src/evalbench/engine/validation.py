@@ -3,16 +3,17 @@
 Shapes: `C` members, `V` validation rows, `K` outputs.
 """
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
 from torch.func import vmap
 
 from evalbench.engine.data import Data
 from evalbench.engine.members import Validated
 from evalbench.tasks import Metric
+from evalbench.tasks.task import MOST_NUMBERS
 from evalbench.workloads import Dataset
 
 
@@ -33,18 +34,27 @@ class Validation:
         if primary is None and monitor is None:
             scores = task.score(outputs, targets).double().tolist()
             return [Validated(*measured) for measured in zip(losses, scores, strict=True)]
-        finite = np.isfinite(losses)
-        predictions = self._data.unscaled(task.predict(outputs), member_indices).cpu().numpy()
-        flat = task.rows_of(predictions, self._dataset.targets[rows.cpu().numpy()])
+        finite = torch.tensor(losses).isfinite()
+        kept = finite.to(outputs.device)
+        predictions = self._data.unscaled(task.predict(outputs), member_indices)[kept]
 
-        def measure(metric: Metric) -> NDArray[np.float64]:
-            assert metric.compute is not None
-            values = np.full(len(losses), np.nan)
-            values[finite] = metric.compute(*(part[finite] for part in flat))
-            if np.isnan(values[finite]).any():
+        def measure(metric: Metric) -> Tensor:
+            values = torch.full((len(losses),), math.nan, dtype=torch.float64)
+            values[finite] = task.measure(metric, predictions, self._data.targets[rows[kept]])
+            if values[finite].isnan().any():
                 raise ValueError(f"{metric.name} is undefined on validation rows: choose another metric")
             return values
 
         scores = task.score(outputs, targets).double().tolist() if primary is None else measure(primary).tolist()
         monitored = [None] * len(losses) if monitor is None else (-monitor.sign * measure(monitor)).tolist()
         return [Validated(*measured) for measured in zip(losses, scores, monitored, strict=True)]
+
+    def metrics(self, outputs: Tensor, rows: Tensor, member_indices: Sequence[int]) -> list[dict[str, float]]:
+        """Return the metrics of outputs `(C, V, K)` for rows `(C, V)` by name, such as `test/accuracy`, by member."""
+        metrics: list[dict[str, float]] = []
+        count = max(1, MOST_NUMBERS // max(1, outputs[:1].numel()))
+        for first in range(0, len(outputs), count):
+            part = slice(first, first + count)
+            predictions = self._data.unscaled(self._dataset.kind.predict(outputs[part]), member_indices[part])
+            metrics += self._dataset.evaluate_all(predictions, self._data.targets[rows[part]])
+        return metrics

@@ -1,5 +1,6 @@
 """Checks and reference predictors of tasks with classes as targets."""
 
+import logging
 import warnings
 from collections.abc import Sequence
 from functools import cache
@@ -9,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import DataError
-from evalbench.tasks.task import Array, Rows
+from evalbench.tasks import linear
+from evalbench.tasks.task import Array, Predictor, Rows
+
+log = logging.getLogger(__name__)
 
 MIN_ROWS_PER_CLASS = 5
 
@@ -38,16 +42,35 @@ def check_one_per_row(table: Rows) -> None:
 def shares(train: Array, shape: Sequence[int], num_classes: int) -> Array:
     """Return the shares of the classes among training targets for targets of a shape, `(*shape, classes)`."""
     counts = np.bincount(train.astype(np.int64).ravel(), minlength=num_classes)
-    return np.broadcast_to(counts / counts.sum(), (*shape, num_classes))
+    return np.tile(counts / counts.sum(), (*shape, 1))
 
 
-def logistic(train: Array, targets: Array, test: Array, num_classes: int, vocabulary: int | None) -> Array:
-    """Return the class probabilities of scikit-learn's logistic regression at its defaults."""
+def logistic(inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
+    """Return scikit-learn's logistic regression at its defaults, fitted to many splits at once; see `Task.linear`.
+
+    Where a split lacks a class, or its fit has not converged, scikit-learn fits it.
+    """
+    num_classes, vocabulary = len(table.classes), table.vocabulary
+    pilot = linear.Pilot.of(seen(inputs, vocabulary), targets, num_classes, size)
+
+    def predict(train: Array, targets: Array, test: Array) -> Array:
+        train, test = seen(train, vocabulary), seen(test, vocabulary)
+        probabilities, converged = linear.logistic(train, targets, test, num_classes, pilot)
+        for split in range(len(train)):
+            is_whole = len(np.unique(targets[split])) == num_classes
+            if is_whole and not converged[split]:
+                log.warning("%s: a linear reference did not converge: scikit-learn fits it", table.name)
+            if not (is_whole and converged[split]):
+                probabilities[split] = _by_scikit_learn(train[split], targets[split], test[split], num_classes)
+        return probabilities
+
+    return predict
+
+
+def _by_scikit_learn(train: Array, targets: Array, test: Array, num_classes: int) -> Array:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    if vocabulary is not None:
-        train, test = token_shares(train, vocabulary), token_shares(test, vocabulary)
     with warnings.catch_warnings(), _thread_pools().limit(limits=1):  # two that wait for each other are far slower
         warnings.simplefilter("ignore", ConvergenceWarning)  # 500 iterations are its budget
         model = LogisticRegression(max_iter=500).fit(train, targets)
@@ -56,10 +79,13 @@ def logistic(train: Array, targets: Array, test: Array, num_classes: int, vocabu
     return probabilities
 
 
-def token_shares(tokens: Array, vocabulary: int) -> Array:
-    """Return `(N, vocabulary)`: the share of each token in each row of `(N, T)`."""
-    counts = np.stack([np.bincount(row, minlength=vocabulary) for row in tokens])
-    return np.divide(counts, tokens.shape[1])
+def seen(inputs: Array, vocabulary: int | None) -> Array:
+    """Return inputs `(..., D)` as linear models see them: tokens as their shares in their row, `(..., vocabulary)`."""
+    if vocabulary is None:
+        return inputs
+    rows = inputs.reshape(-1, inputs.shape[-1])
+    counts = np.stack([np.bincount(row, minlength=vocabulary) for row in rows])
+    return np.divide(counts, inputs.shape[-1]).reshape(*inputs.shape[:-1], vocabulary)
 
 
 @cache

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from evalbench.errors import DataError
 from evalbench.tasks import classes
-from evalbench.tasks.task import Array, Rows, Task
+from evalbench.tasks.task import Array, Predictor, Rows, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,16 +46,25 @@ class Language(Task):
         """Return the shares of the tokens."""
         return classes.shares(train, shape, num_classes)
 
-    def linear(self, train: Array, targets: Array, test: Array, num_classes: int, vocabulary: int | None) -> Array:
+    def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
         """Return the probabilities of the next token given the current one, from the training rows' counts of pairs.
 
         Softmax regression on the one-hot current token has these as its maximum-likelihood solution. Adding one to each
         count regularises it.
         """
-        counts = np.ones((num_classes, num_classes))  # current token, next token
-        np.add.at(counts, (train.astype(np.int64), targets.astype(np.int64)), 1)
-        probabilities: NDArray[np.float64] = counts / counts.sum(1, keepdims=True)
-        return probabilities[test.astype(np.int64)]
+        num_tokens = len(table.classes)
+
+        def predict(train: Array, targets: Array, test: Array) -> Array:
+            def counts(train: Array, targets: Array) -> Array:
+                pairs = np.bincount((train * num_tokens + targets).ravel(), minlength=num_tokens**2)
+                return 1 + pairs.reshape(num_tokens, num_tokens)  # current token, next token
+
+            tables = [counts(*split) for split in zip(train, targets, strict=True)]
+            return np.stack(
+                [(pairs / pairs.sum(1, keepdims=True))[rows] for pairs, rows in zip(tables, test, strict=True)]
+            )
+
+        return predict
 
     def example_targets(self, inputs: Tensor) -> Tensor:
         """Return `(B, T)` zeros, as whole numbers."""
@@ -84,7 +92,7 @@ class Language(Task):
 
         return torch.softmax(outputs.double(), dim=-1)
 
-    def rows_of(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
+    def rows_of(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return all tokens of all rows, one after another."""
         lead = targets.shape[:-2]
         return predictions.reshape(*lead, -1, predictions.shape[-1]), targets.reshape(*lead, -1)

@@ -1,20 +1,25 @@
 """The registry of metrics: name, direction, unit, best possible score, words, and computation of each.
 
-Metrics of other programs and of the user's own are described by `describe`. Nothing here needs torch.
+Metrics of other programs and of the user's own are described by `describe`. Only computing a metric needs torch.
 """
 
+from __future__ import annotations
+
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Direction = Literal["minimize", "maximize"]
 Array = NDArray[Any]
-Compute = Callable[[Array, Array], Any]
-"""Scores `(...)` of predictions and targets, NaN if undefined.
+Compute: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
+"""Scores `(...)` of predictions in float64 and of targets, on their device; NaN if undefined.
 
 Classes: probabilities `(..., N, K)` and class indices `(..., N)`. Numbers: `(..., N)` both, in the target's unit.
 """
@@ -104,68 +109,77 @@ def r2_floor(r2: float, num_test: int) -> float:
     return math.sqrt(4 * share * (1 - share) ** 2 / num_test)
 
 
-def _accuracy(probabilities: Array, truth: Array) -> Any:
-    return np.mean(probabilities.argmax(-1) == truth, axis=-1)
+def _accuracy(probabilities: Tensor, truth: Tensor) -> Tensor:
+    return (probabilities.argmax(-1) == truth).double().mean(-1)
 
 
-def _log_loss(probabilities: Array, truth: Array) -> Any:
+def _log_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Return the mean of minus the logarithm of the probability of the truth, which is never infinite."""
-    right = np.take_along_axis(probabilities, truth[..., None], axis=-1)[..., 0]
-    return -np.mean(np.log(np.maximum(right, np.finfo(np.float64).eps)), axis=-1)
+    right = probabilities.gather(-1, truth[..., None])[..., 0].double()
+    return -right.clamp(min=sys.float_info.epsilon).log().mean(-1)
 
 
-def _perplexity(probabilities: Array, truth: Array) -> Any:
-    return np.exp(_log_loss(probabilities, truth))
+def _perplexity(probabilities: Tensor, truth: Tensor) -> Tensor:
+    return _log_loss(probabilities, truth).exp()
 
 
-def _counts(probabilities: Array, truth: Array) -> tuple[Array, Array, Array]:
+def _counts(probabilities: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return `(..., K)` each: rows of every class, rows predicted to be of it, and rows of which both are true."""
-    classes = np.arange(probabilities.shape[-1])
-    there, chosen = truth[..., None] == classes, probabilities.argmax(-1)[..., None] == classes
-    return there.sum(-2), chosen.sum(-2), (there & chosen).sum(-2)
+    there, chosen = (_is_of(classes, probabilities.shape[-1]) for classes in (truth, probabilities.argmax(-1)))
+    return there.sum(-1).double(), chosen.sum(-1).double(), (there & chosen).sum(-1).double()
 
 
-def _macro_f1(probabilities: Array, truth: Array) -> Any:
+def _is_of(classes: Tensor, num_classes: int) -> Tensor:
+    """Return `(..., K, N)`: whether each row is of each class."""
+    import torch
+
+    return classes[..., None, :] == torch.arange(num_classes, device=classes.device)[:, None]
+
+
+def _macro_f1(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Return the mean over classes of 2 TP / (2 TP + FP + FN), 0 for a class that is neither there nor predicted."""
     there, chosen, hits = _counts(probabilities, truth)
-    return np.mean(2 * hits / np.maximum(1, there + chosen), axis=-1)
+    return (2 * hits / (there + chosen).clamp(min=1)).mean(-1)
 
 
-def _balanced_accuracy(probabilities: Array, truth: Array) -> Any:
+def _balanced_accuracy(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Return the mean recall of the classes that are there."""
     there, _, hits = _counts(probabilities, truth)
-    return np.sum(hits / np.maximum(1, there), axis=-1) / np.sum(there > 0, axis=-1)
+    return (hits / there.clamp(min=1)).sum(-1) / (there > 0).sum(-1)
 
 
-def _auroc(probabilities: Array, truth: Array) -> Any:
+def _auroc(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Return P(a row of a class scores above a row of another), ties half, averaged over classes.
 
     One against the rest; NaN if a class has no row. By ranks: Mann and Whitney 1947.
     """
-    from scipy.stats import rankdata  # takes longer to import than all else here
+    import torch
 
-    classes = np.arange(probabilities.shape[-1])
-    if len(classes) == 2:
-        classes = classes[1:]
-    member = truth[..., None] == classes
-    inside, rows = member.sum(-2), truth.shape[-1]
-    ranks = np.where(member, rankdata(probabilities[..., classes], axis=-2), 0.0).sum(-2)
-    pairs = inside * (rows - inside)
-    areas = np.where(pairs, (ranks - inside * (inside + 1) / 2) / np.maximum(1, pairs), np.nan)
-    return np.mean(areas, axis=-1)
-
-
-def _r2(predictions: Array, targets: Array) -> Any:
-    spread = targets.astype(np.float64) - targets.mean(-1, dtype=np.float64, keepdims=True)
-    return 1 - np.sum((predictions - targets) ** 2, axis=-1) / np.sum(spread**2, axis=-1)
+    first = 1 if probabilities.shape[-1] == 2 else 0  # the areas of two classes are equal
+    scores, member = (
+        probabilities.mT[..., first:, :].contiguous(),
+        _is_of(truth, probabilities.shape[-1])[..., first:, :],
+    )
+    ordered = scores.sort(-1).values
+    below, up_to = torch.searchsorted(ordered, scores), torch.searchsorted(ordered, scores, right=True)
+    inside = member.sum(-1)
+    pairs = inside * (truth.shape[-1] - inside)
+    ranks = torch.where(member, below + up_to + 1, 0).sum(-1)  # twice the rank, that of the middle among equals
+    areas = torch.where(pairs > 0, (ranks - inside * (inside + 1)).double() / (2 * pairs), math.nan)
+    return areas.mean(-1)
 
 
-def _rmse(predictions: Array, targets: Array) -> Any:
-    return np.sqrt(np.mean((predictions - targets) ** 2, axis=-1))
+def _r2(predictions: Tensor, targets: Tensor) -> Tensor:
+    spread = targets.double() - targets.double().mean(-1, keepdim=True)
+    return 1 - (predictions - targets).square().sum(-1) / spread.square().sum(-1)
 
 
-def _mae(predictions: Array, targets: Array) -> Any:
-    return np.mean(np.abs(predictions - targets), axis=-1)
+def _rmse(predictions: Tensor, targets: Tensor) -> Tensor:
+    return (predictions - targets).square().mean(-1).sqrt()
+
+
+def _mae(predictions: Tensor, targets: Tensor) -> Tensor:
+    return (predictions - targets).abs().mean(-1)
 
 
 def _share(name: str, words: str, compute: Compute, **more: Any) -> Metric:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from evalbench.tasks import classes
-from evalbench.tasks.task import Array, Rows, Task
+from evalbench.tasks.task import Array, Predictor, Rows, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +31,9 @@ class Multiclass(Task):
         """Return the shares of the classes."""
         return classes.shares(train, shape, num_classes)
 
-    def linear(self, train: Array, targets: Array, test: Array, num_classes: int, vocabulary: int | None) -> Array:
-        """Return the probabilities of a logistic regression."""
-        return classes.logistic(train, targets, test, num_classes, vocabulary)
+    def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
+        """Return logistic regression."""
+        return classes.logistic(inputs, targets, size, table)
 
     def example_targets(self, inputs: Tensor) -> Tensor:
         """Return `(B,)` zeros, as whole numbers."""

@@ -1,11 +1,14 @@
 """A metric of the user's own: a function of predictions and targets, or a class of torchmetrics."""
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from evalbench.tasks.metric import Array, Compute
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def is_torchmetrics(target: Any) -> bool:
@@ -20,16 +23,17 @@ def computed_by(target: Any, call: Callable[..., Any]) -> Compute:
     class of torchmetrics gets tensors, and one for two classes the probabilities `(N,)` of the second.
     """
 
+    import torch
+
     def of_one(predictions: Array, targets: Array) -> float:
         value = call(predictions, targets) if not is_torchmetrics(target) else _measured(call(), predictions, targets)
         return float(value)
 
-    def compute(predictions: Array, targets: Array) -> Any:
-        lead = targets.shape[:-1]
-        if not lead:
-            return np.float64(of_one(predictions, targets))
-        members = zip(predictions, targets, strict=True)
-        return np.array([compute(*member) for member in members])
+    def compute(predictions: Tensor, targets: Tensor) -> Tensor:
+        if targets.dim() > 1:
+            members = zip(predictions.cpu(), targets.cpu(), strict=True)
+            return torch.stack([compute(*member) for member in members])
+        return torch.tensor(of_one(predictions.numpy(), targets.numpy()), dtype=torch.float64)
 
     return compute
 
@@ -39,5 +43,5 @@ def _measured(metric: Any, predictions: Array, targets: Array) -> Any:
 
     if any(base.__name__.startswith("Binary") for base in type(metric).__mro__):
         predictions = predictions[:, 1]
-    metric.update(torch.as_tensor(np.ascontiguousarray(predictions)), torch.as_tensor(np.ascontiguousarray(targets)))
+    metric.update(torch.as_tensor(predictions).contiguous(), torch.as_tensor(targets))
     return metric.compute()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalbench.errors import DataError
-from evalbench.tasks import classes
-from evalbench.tasks.task import Array, Rows, Task
+from evalbench.tasks import classes, linear
+from evalbench.tasks.task import Array, Predictor, Rows, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,14 +40,13 @@ class Regression(Task):
         """Return the mean."""
         return np.full(shape, train.mean(dtype=np.float64))
 
-    def linear(self, train: Array, targets: Array, test: Array, num_classes: int, vocabulary: int | None) -> Array:
-        """Return the predictions of scikit-learn's ridge regression at its defaults."""
-        from sklearn.linear_model import Ridge
+    def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
+        """Return ridge regression."""
 
-        if vocabulary is not None:
-            train, test = classes.token_shares(train, vocabulary), classes.token_shares(test, vocabulary)
-        predictions: Array = Ridge().fit(train, targets).predict(test)
-        return predictions
+        def predict(train: Array, targets: Array, test: Array) -> Array:
+            return linear.ridge(classes.seen(train, table.vocabulary), targets, classes.seen(test, table.vocabulary))
+
+        return predict
 
     def example_targets(self, inputs: Tensor) -> Tensor:
         """Return `(B,)` zeros."""

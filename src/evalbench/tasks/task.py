@@ -6,11 +6,11 @@ tensors need torch, so that planning, help and the report do without it.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.tasks.metric import METRICS, Metric
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Array = NDArray[Any]
+Predictor = Callable[[Array, Array, Array], Array]
+"""Predictions for the test inputs of C splits, given their training inputs `(C, N, D)` and targets, and test inputs."""
+MOST_NUMBERS = 2**22
+"""Numbers among the predictions of all members that are measured at a time."""
 
 
 class Rows(Protocol):
@@ -72,8 +76,11 @@ class Task(ABC):
         """Return the predictions of a predictor without inputs for targets of a shape, given the training targets."""
 
     @abstractmethod
-    def linear(self, train: Array, targets: Array, test: Array, num_classes: int, vocabulary: int | None) -> Array:
-        """Return the predictions of a linear model for inputs `test`, given training rows of numbers or tokens."""
+    def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
+        """Return the linear model of splits with `size` training rows, of numbers or tokens.
+
+        `inputs` and `targets` are many rows of the whole table: only to begin near the splits' solutions.
+        """
 
     @abstractmethod
     def example_targets(self, inputs: Tensor) -> Tensor:
@@ -98,7 +105,7 @@ class Task(ABC):
     def predict(self, outputs: Tensor) -> Tensor:
         """Return predictions in float64: class probabilities `(..., B, classes)`, or scaled numbers `(..., B)`."""
 
-    def rows_of(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
+    def rows_of(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return predictions and targets of `N` rows or `N` tokens as metrics take them, with the same leading axes."""
         return predictions, targets
 
@@ -109,7 +116,26 @@ class Task(ABC):
 
         `predictions` and `targets` as `predict` returns them, numbers in the target's own unit.
         """
-        measured = metrics or [METRICS[name] for name in self.metrics]
-        rows = self.rows_of(predictions, targets)
-        scores = {metric.on("test"): float(metric.compute(*rows)) for metric in measured if metric.compute}
-        return {name: score for name, score in scores.items() if not np.isnan(score)}
+        return self.evaluate_all(predictions[None], targets[None], metrics)[0]
+
+    def evaluate_all(
+        self, predictions: Array | Tensor, targets: Array | Tensor, metrics: Sequence[Metric] = ()
+    ) -> list[dict[str, float]]:
+        """Return the metrics of C members, see `evaluate`: arrays or tensors with a row per member."""
+        import torch
+
+        measured = [metric for metric in metrics or [METRICS[name] for name in self.metrics] if metric.compute]
+        predictions, targets = torch.as_tensor(predictions), torch.as_tensor(targets)
+        scores = {metric.on("test"): self.measure(metric, predictions, targets) for metric in measured}
+        members = zip(*(values.tolist() for values in scores.values()), strict=True)
+        named = (dict(zip(scores, member, strict=True)) for member in members)
+        return [{name: score for name, score in member.items() if not math.isnan(score)} for member in named]
+
+    def measure(self, metric: Metric, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return a metric of C members, `(C,)` in float64 on the CPU; NaN where it is undefined."""
+        import torch
+
+        assert metric.compute is not None
+        count = max(1, MOST_NUMBERS // max(1, predictions[0].numel()))
+        parts = zip(torch.split(predictions, count), torch.split(targets, count), strict=True)
+        return torch.cat([metric.compute(*self.rows_of(*part)).double() for part in parts]).cpu()

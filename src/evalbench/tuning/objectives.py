@@ -35,4 +35,4 @@ def own_metric(cell: Cell) -> str:
 def measured_metrics(cell: Cell) -> list[str]:
     """Return the metrics that a cell's workload is measured by, on validation rows."""
     split = draw_split(cell.dataset, cell.config.split.validation, cell.config.split.test, 0)
-    return [f"val/{base_name(name)}" for name in cells.REFERENCES["trivial"](cell.dataset, split)]
+    return [f"val/{base_name(name)}" for name in cells.REFERENCES["trivial"](cell.dataset, {0: split})[0]]

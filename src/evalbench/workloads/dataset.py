@@ -119,6 +119,10 @@ class Dataset:
         """Return the metrics of predictions on test rows by name, such as `test/accuracy`, see `Task.evaluate`."""
         return self.kind.evaluate(predictions, targets, list(self.measured.values()))
 
+    def evaluate_all(self, predictions: Any, targets: Any) -> list[dict[str, float]]:
+        """Return the metrics of C members, see `Task.evaluate_all`."""
+        return self.kind.evaluate_all(predictions, targets, list(self.measured.values()))
+
     @cached_property
     def derived(self) -> dict[tuple[float | str, ...], Any]:
         """Splits and parts of the data set that were made before, by what they were made from."""

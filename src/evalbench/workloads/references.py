@@ -1,20 +1,70 @@
-"""Reference rows: the scores of a predictor without inputs and of a linear model on the same split."""
+"""Reference rows: the scores of a predictor without inputs and of a linear model on the same splits."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.splits import Split, fit_scaling
 
+MOST_TOGETHER = 16
+"""Splits that are fitted together."""
+MOST_NUMBERS = 2**23
+"""Numbers among the inputs of the splits that are fitted together."""
+MOST_PILOT_ROWS = 4096
+"""Rows of the whole table from which the fits begin."""
 
-def trivial(dataset: Dataset, split: Split) -> dict[str, float]:
-    """Return the test metrics of always predicting the training rows' class shares, token shares, or mean."""
-    targets = dataset.targets[split.test]
-    predictions = dataset.kind.trivial(dataset.targets[split.train], targets.shape, len(dataset.classes))
-    return dataset.evaluate(predictions, targets)
+Scores = dict[int, dict[str, float]]
+"""Test metrics by seed."""
 
 
-def linear(dataset: Dataset, split: Split) -> dict[str, float]:
-    """Return the test metrics of the task's linear model, which sees a row of tokens as their shares in it."""
-    scaling = fit_scaling(dataset, split.train)
-    train, test = (scaling.inputs(dataset, rows) for rows in (split.train, split.test))
-    targets, vocabulary = dataset.targets[split.train], dataset.vocabulary
-    predictions = dataset.kind.linear(train, targets, test, len(dataset.classes), vocabulary)
-    return dataset.evaluate(predictions, dataset.targets[split.test])
+def trivial(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
+    """Return the scores of always predicting the training rows' class shares, token shares, or mean; splits by seed."""
+    targets, num_classes = dataset.targets, len(dataset.classes)
+
+    def predict(together: Sequence[Split]) -> NDArray[np.float64]:
+        shape = targets[together[0].test].shape
+        return np.stack([dataset.kind.trivial(targets[split.train], shape, num_classes) for split in together])
+
+    return _scores(dataset, splits, predict)
+
+
+def linear(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
+    """Return the scores of the task's linear model, which sees tokens as their shares in a row; splits by seed."""
+    targets, size = dataset.targets, len(next(iter(splits.values())).train)
+    rows = np.linspace(0, len(targets) - 1, min(len(targets), MOST_PILOT_ROWS)).astype(np.int64)
+    model = dataset.kind.linear(fit_scaling(dataset, rows).inputs(dataset, rows), targets[rows], size, dataset)
+
+    def predict(together: Sequence[Split]) -> NDArray[np.float64]:
+        train, test = [], []
+        for split in together:
+            scaling = fit_scaling(dataset, split.train)
+            train.append(scaling.inputs(dataset, split.train))
+            test.append(scaling.inputs(dataset, split.test))
+        return model(np.stack(train), np.stack([targets[split.train] for split in together]), np.stack(test))
+
+    return _scores(dataset, splits, predict)
+
+
+def _scores(
+    dataset: Dataset, splits: Mapping[int, Split], predict: Callable[[Sequence[Split]], NDArray[np.float64]]
+) -> Scores:
+    """Return the scores by seed of a predictor that takes the splits of a group of seeds.
+
+    Each seed has its own position in its group, and another split fills a position without a seed. So a seed's scores
+    have the same bits whichever seeds are asked for.
+    """
+    rows, numbers = dataset.inputs.shape
+    if dataset.vocabulary is not None:
+        numbers = dataset.vocabulary * (numbers if dataset.kind.per_token else 1)
+    count = min(MOST_TOGETHER, max(1, MOST_NUMBERS // (rows * numbers)))
+    scores: Scores = {}
+    for group in sorted({seed // count for seed in splits}):
+        seeds = range(group * count, (group + 1) * count)
+        filler = next(splits[seed] for seed in seeds if seed in splits)
+        together = [splits.get(seed, filler) for seed in seeds]
+        truth = np.stack([dataset.targets[split.test] for split in together])
+        measured = zip(seeds, dataset.evaluate_all(predict(together), truth), strict=True)
+        scores |= {seed: metrics for seed, metrics in measured if seed in splits}
+    return scores
