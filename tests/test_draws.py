@@ -1,11 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
 from torch import Tensor
 
-from evalbench.draws import log, normal, step_keys, stream, uniform
+from evalbench.draws import _root, log, normal, step_keys, stream, uniform
 
 ZERO = torch.tensor(0)
 cuda = pytest.param("cuda", marks=(pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA")))
@@ -88,6 +89,11 @@ def test_the_logarithm_is_that_of_the_nearest_numbers() -> None:
     expected = torch.log(x.double())
     error = (log(x).double() - expected).abs()
     assert (error <= 2.0**-24 * expected.abs() * 2).all()
+
+
+def test_the_root_is_the_nearest_number() -> None:
+    x = torch.arange(1, 2**24, 7).to(torch.float32) * 2.0**-19
+    assert np.array_equal(_root(x).numpy(), np.sqrt(x.numpy()))  # NumPy's is that of the processor
 
 
 @pytest.mark.parametrize("device", ["cpu", cuda])

@@ -90,6 +90,8 @@ def measure(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # several threads that wait for each other would measure the scheduler
     try:
+        if cells and training.device_of(cells[0][0]).type == "cuda":
+            _TimedTrial(*cells[0]).warm_up()  # libraries take memory of their own at the first step
         trials = []
         for config, dataset in cells:
             trials.append(_TimedTrial(config, dataset))

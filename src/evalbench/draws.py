@@ -1,13 +1,14 @@
 """Random numbers as a pure function of a trial's seed, the step, the user of the numbers, and the row.
 
 The counter-based generator (Salmon et al. 2011) consists of tensor operations, so it can be vmapped and traced. Nothing
-has a state. All operations are exact or rounded by IEEE 754, so that every device draws the same bits: the logarithms
-and sines of processors differ.
+has a state. All operations are exact or rounded by IEEE 754, so that every device draws the same bits: the logarithms,
+roots, and sines of processors differ.
 Shapes: `C` members, `S` steps.
 """
 
 import math
 from collections.abc import Sequence
+from typing import Any
 from zlib import crc32
 
 import torch
@@ -35,7 +36,8 @@ def step_keys(seeds: Tensor, first_step: int, num_steps: int) -> Tensor:
 
 def stream(keys: Tensor, user: str) -> Tensor:
     """Return the keys `(...)` of a user's own stream, such as a part of a technique; networks draw from the keys."""
-    low = _mix(_narrow(keys) ^ _mix(torch.full((), _signed(crc32(user.encode())), dtype=torch.int32)).to(keys.device))
+    name = torch.full((), _signed(crc32(user.encode())), dtype=torch.int32, device=keys.device)
+    low = _mix(_narrow(keys) ^ _mix(name))
     return (keys >> 32) << 32 | _wide(low)
 
 
@@ -48,11 +50,16 @@ def normal(keys: Tensor, shape: Sequence[int], call: int = 1, first_row: Tensor 
     halves = (*shape[:1], -(-inner // 2))
     calls = call + torch.arange(2, device=keys.device) * SECOND_CALL
     distance, direction = uniform(keys[..., None], calls, halves, first_row).unbind(keys.ndim)
-    radius = torch.sqrt(log(1 - distance) * -2)
+    radius = _root(log(1 - distance) * -2)
     angle = direction * 4 - 2  # quarter turns
     rest = 1 - angle.abs()
     pair = (radius * _sine(rest), radius * torch.copysign(_sine(1 - rest.abs()), angle))  # the cosine, the sine
     return torch.cat(pair, dim=-1)[..., :inner].reshape((*keys.shape, *shape))
+
+
+def exponential(keys: Tensor, shape: Sequence[int], call: int = 1, first_row: Tensor | int = 0) -> Tensor:
+    """Return float32 numbers of an exponential distribution of mean 1, `(*keys.shape, *shape)`."""
+    return -log(1 - uniform(keys, call, shape, first_row))
 
 
 def uniform(keys: Tensor, call: Tensor | int, shape: Sequence[int], first_row: Tensor | int = 0) -> Tensor:
@@ -72,14 +79,40 @@ def uniform(keys: Tensor, call: Tensor | int, shape: Sequence[int], first_row: T
 
 def log(x: Tensor) -> Tensor:
     """Return the natural logarithm of float32 numbers in (0, 1], with an error below one unit in the last place."""
-    bits = x.view(torch.int32) + (0x3F800000 - 0x3F3504F3)
+    bits = _viewed(x, torch.int32) + (0x3F800000 - 0x3F3504F3)
     exponent = ((bits >> 23) - 127).to(torch.float32)
-    rest = ((bits & 0x7FFFFF) + 0x3F3504F3).view(torch.float32) - 1  # from √½ - 1 to √2 - 1
+    rest = _viewed((bits & 0x7FFFFF) + 0x3F3504F3, torch.float32) - 1  # from √½ - 1 to √2 - 1
     s = rest / (rest + 2)
     square = s * s
     half = rest * rest * 0.5
     series = _polynomial(square, LOG) * square
     return s * (half + series) + exponent * LOG_2[1] - half + rest + exponent * LOG_2[0]
+
+
+def _root(x: Tensor) -> Tensor:
+    """Return the square root of float32 numbers as IEEE 754 rounds it, which torch's own on a CPU does not always."""
+    return torch.sqrt(x.double()).float() if x.device.type == "cpu" else torch.sqrt(x)
+
+
+def _viewed(x: Tensor, dtype: torch.dtype) -> Tensor:
+    viewed: Tensor = _Viewed.apply(x, dtype)  # type: ignore[no-untyped-call]
+    return viewed
+
+
+class _Viewed(torch.autograd.Function):
+    """The same bits as numbers of another type of the same size, also under `vmap`, which some versions refuse."""
+
+    @staticmethod
+    def forward(x: Tensor, dtype: torch.dtype) -> Tensor:
+        return x.view(dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, None], x: Tensor, dtype: torch.dtype) -> tuple[Tensor, int | None]:
+        return _viewed(x, dtype), in_dims[0]
 
 
 def _sine(x: Tensor) -> Tensor:

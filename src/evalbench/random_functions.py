@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evalbench import draws
-
 
 class NumberSource(Protocol):
     """Give random numbers of a shape in float32, other ones at each call."""
@@ -27,6 +25,10 @@ class NumberSource(Protocol):
         """Return numbers of a standard normal distribution."""
         ...
 
+    def exponential(self, shape: Sequence[int]) -> Tensor:
+        """Return numbers of an exponential distribution of mean 1."""
+        ...
+
 
 def answers(source: NumberSource) -> Mapping[Any, Callable[..., Tensor]]:
     """Return the substitutes of torch's random functions, by function; none takes a generator."""
@@ -36,9 +38,6 @@ def answers(source: NumberSource) -> Mapping[Any, Callable[..., Tensor]]:
 
     def bernoulli(like: Tensor, p: Tensor | float) -> Tensor:
         return (source.uniform(like.shape) < p).to(like.dtype)
-
-    def exponential(shape: Sequence[int]) -> Tensor:
-        return -draws.log(1 - source.uniform(shape))
 
     def normal_around(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, **options: Any) -> Tensor:
         """Draw as `torch.normal` does: around tensors, or of a size."""
@@ -61,7 +60,7 @@ def answers(source: NumberSource) -> Mapping[Any, Callable[..., Tensor]]:
         torch.normal: normal_around,
         Tensor.uniform_: lambda x, low=0.0, high=1.0: write(x, lambda: low + (high - low) * source.uniform(x.shape)),
         Tensor.normal_: lambda x, mean=0.0, std=1.0: write(x, lambda: mean + std * source.normal(x.shape)),
-        Tensor.exponential_: lambda x, lambd=1.0: write(x, lambda: exponential(x.shape) / lambd),
+        Tensor.exponential_: lambda x, lambd=1.0: write(x, lambda: source.exponential(x.shape) / lambd),
         Tensor.bernoulli_: lambda x, p=0.5: write(x, lambda: bernoulli(x, p)),
     }
 

@@ -42,7 +42,7 @@ CASES = {
     "divergence": (
         "dataset=diabetes",
         "optimizer=minibatch_sgd",
-        "optimizer.lr=0.45",
+        "optimizer.lr=0.7",
         "activation=relu",
         "model.width=16",
     ),

@@ -98,6 +98,10 @@ class MemberNoise(TorchFunctionMode):
         """Return numbers of a standard normal distribution, the rows of a batch by their numbers."""
         return draws.normal(self._key, shape, self._call(), self._first(shape))
 
+    def exponential(self, shape: Sequence[int]) -> Tensor:
+        """Return numbers of an exponential distribution of mean 1, the rows of a batch by their numbers."""
+        return draws.exponential(self._key, shape, self._call(), self._first(shape))
+
     def _first(self, shape: Sequence[int]) -> Tensor:
         """Return the number of a tensor's first row."""
         per_row, rest = divmod(shape[0], self._rows or shape[0] or 1) if shape else (0, 1)

@@ -65,3 +65,8 @@ class InitialValues(TorchFunctionMode):
         """Return the numbers of the next draw, of a standard normal distribution."""
         self._calls += 1
         return self._draw(partial(draws.normal, call=self._calls, shape=shape))
+
+    def exponential(self, shape: Sequence[int]) -> Tensor:
+        """Return the numbers of the next draw, of an exponential distribution of mean 1."""
+        self._calls += 1
+        return self._draw(partial(draws.exponential, call=self._calls, shape=shape))
