@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from evalbench.statistics.costs import UNKNOWN, Ratio
+from evalbench.statistics.decisions import Evidence
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.matrices import Matrix
+from evalbench.statistics.unpaired import TwoSamples
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Design:
     tuned: bool = False
     tuning_parity: bool = True
     num_challengers: int | None = None  # of the declared family, if some of it cannot be judged; None: all given
+    paired: bool = True  # the runs of two techniques are pairs
+    fixed_sets: bool = False  # the workloads are the parts of one test set: they stand for no others
 
 
 @dataclass(frozen=True)
@@ -33,17 +39,50 @@ class Challenger:
     """The evidence on one challenger against the baseline."""
 
     name: str
-    differences: Matrix  # in the common unit
+    differences: Matrix | TwoSamples  # in the common unit
     cost: Ratio = UNKNOWN
     complete: bool = True
     failures_ok: bool = True
-    decided: Matrix | None = None  # below zero if a pair is lost, above if it is won, whatever its scores
+    decided: Matrix | TwoSamples | None = None  # see `failures`
 
 
-def failures(decided: Matrix, side: int) -> Floats:
-    """Return, per workload, the number of pairs in which one side alone failed: 1 the baseline, -1 the challenger."""
-    alone: Floats = np.nansum(np.maximum(side * decided.values, 0.0), axis=0)
+def failures(decided: Matrix | TwoSamples, side: int) -> Floats:
+    """Return, per workload, the number of pairs in which one side alone failed: 1 the baseline, -1 the challenger.
+
+    Args:
+        decided: below zero if a pair is lost, above zero if it is won, whatever its scores; of runs that are not
+            paired: 1 if a run failed. Of them it is the number of runs that failed.
+        side: 1 or -1.
+    """
+    if isinstance(decided, TwoSamples):
+        values = (decided.baseline if side > 0 else decided.challenger).values
+    else:
+        values = side * decided.values
+    alone: Floats = np.nansum(np.maximum(values, 0.0), axis=0)
     return alone
+
+
+def evidence_of(
+    compared: Sequence[tuple[Matrix | TwoSamples, Matrix | TwoSamples | None]], rho: Any, floors: Any
+) -> Evidence:
+    """Return the evidence of differences and their `failures`, a row each, on all workloads."""
+    none = np.zeros(len(compared[0][0].workloads))
+    lost, won = (
+        np.stack([none if decided is None else failures(decided, side) for _, decided in compared]) for side in (-1, 1)
+    )
+    every = [differences for differences, _ in compared]
+    return Evidence(
+        np.stack([d.means for d in every]),
+        np.nan_to_num(np.stack([d.sds for d in every])),
+        np.stack([d.worth for d in every]),
+        rho=rho,
+        floors=floors,
+        lost=lost,
+        won=won,
+        freedom=np.stack([d.freedom for d in every]),
+        runs=np.stack([d.runs[0] for d in every]),
+        runs_baseline=np.stack([d.runs[1] for d in every]),
+    )
 
 
 def used(design: Design) -> list[int]:

@@ -34,6 +34,22 @@ class Matrix:
         return tuple(int(count) for count in np.isfinite(self.values).sum(axis=0))
 
     @property
+    def runs(self) -> tuple[Floats, Floats]:
+        """Return the number of values of either side, shapes (W,): of pairs, both have the same."""
+        return self.worth, self.worth
+
+    @property
+    def worth(self) -> Floats:
+        """Return the number n of which `sds² / n` is the variance of a mean, shape (W,)."""
+        return np.array(self.counts, dtype=np.float64)
+
+    @property
+    def freedom(self) -> Floats:
+        """Return the degrees of freedom of `sds`, shape (W,)."""
+        freedom: Floats = self.worth - 1
+        return freedom
+
+    @property
     def means(self) -> Floats:
         """Return the mean over the seeds of each workload, shape (W,); nan if there is none."""
         counts = np.isfinite(self.values).sum(axis=0)

@@ -11,6 +11,7 @@ import numpy as np
 from evalbench.statistics.decisions import Decisions
 from evalbench.statistics.design import Challenger, Design, used
 from evalbench.statistics.significance import holm, sign_flip, smallest_attainable, stratified_flip, wilcoxon
+from evalbench.statistics.unpaired import TwoSamples, labels
 from evalbench.statistics.verdicts import FEWEST_DATASETS, methods_agree
 
 
@@ -51,6 +52,8 @@ def _second_method(
 ) -> tuple[str, float, int, float]:
     """Return name, p, side and smallest attainable p of the second method."""
     differences = challenger.differences
+    if isinstance(differences, TwoSamples):
+        return _without_pairs(differences, indices, generator)
     if len(indices) > 1 and not design.one_score:
         values = differences.values[:, indices]
         p, smallest = stratified_flip(values, generator)
@@ -65,3 +68,15 @@ def _second_method(
         return name, math.nan, 0, smallest_attainable(column.size)
     p = wilcoxon(column) if many else sign_flip(column, generator)
     return name, p, int(np.sign(np.median(column))), smallest_attainable(column.size)
+
+
+def _without_pairs(
+    samples: TwoSamples, indices: list[int], generator: np.random.Generator
+) -> tuple[str, float, int, float]:
+    """Return name, p, side and smallest attainable p of the second method for runs that are not paired."""
+    sides = samples.sides(indices)
+    if min(side.size for pair in sides for side in pair) < 2:
+        return "labels exchanged", math.nan, 0, 1.0
+    p, smallest, name = labels(sides, generator)
+    mean = float(samples.means[indices].mean())
+    return name + (" within data sets" if len(indices) > 1 else ""), p, int(np.sign(mean)), smallest

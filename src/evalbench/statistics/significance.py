@@ -66,15 +66,15 @@ def _as_far(sums: Floats, differences: Floats) -> int:
     return int((np.abs(sums) >= abs(float(differences.sum())) * (1 - 1e-9)).sum())
 
 
-def asymmetry(differences: Floats) -> float:
-    """Return p of D'Agostino's test of skewness on differences of shape (S, W), standardized within each workload.
+def asymmetry(differences: Sequence[Floats]) -> float:
+    """Return p of D'Agostino's test of skewness on arrays of differences, each standardized by itself; nan is left out.
 
-    nan below 20 of them on workloads with at least 5 and a spread.
+    nan below 20 of them in arrays with at least 5 and a spread.
 
     Source: D'Agostino, Belanger and D'Agostino, The American Statistician 44 (1990).
     """
     parts = []
-    for column in np.asarray(differences, dtype=np.float64).T:
+    for column in differences:
         d = column[np.isfinite(column)]
         if d.size >= 5 and d.std() > ROUNDING * float(np.abs(d).max()):
             parts.append((d - d.mean()) / d.std(ddof=1))

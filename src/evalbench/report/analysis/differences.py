@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ from evalbench.statistics.intervals import Interval, t_interval
 from evalbench.statistics.overall import overall_effect
 from evalbench.statistics.paired import PairedEffect, paired_effect
 from evalbench.statistics.settings import average_settings
+from evalbench.statistics.unpaired import unpaired_effect, welch_interval
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ def differences(
     effects, notices = [], []
     for workload in folder.evaluation.workloads:
         for contrast in contrasts:
+            if not contrast.paired:
+                effect, common = _of_samples(contrast, folder, workload, rho.get(workload, 0.0), family)
+                gone = int((contrast.left_out["workload"] == workload).sum())
+                effects.append(Difference(workload, contrast.candidate, contrast.comparator, effect, common, gone))
+                continue
             table = contrast.table[contrast.table["workload"] == workload]
             lost = contrast.left_out[contrast.left_out["workload"] == workload]
             seeds, unbalanced = average_settings(table, factors, values)
@@ -74,6 +80,16 @@ def differences(
                 notices.append({**names, "reason": f"seed {seed} lacks a setting of the other factors", "count": 1})
     columns = ["workload", "candidate", "comparator", "reason", "count"]
     return tuple(effects), pd.DataFrame(notices, columns=columns)
+
+
+def _of_samples(
+    contrast: Contrast, folder: Folder, workload: str, rho: float, family: float
+) -> tuple[PairedEffect, Interval]:
+    """Return the effect without pairs on one workload, in the unit of its metric and in the common unit."""
+    sign = float(folder.evaluation.workloads[workload].described.sign)
+    own = replace(contrast, table=contrast.table.assign(own=sign * contrast.table["score"]))
+    effect = unpaired_effect(own.samples([workload], "own"), family, rho)
+    return effect, welch_interval(contrast.samples([workload]), family, rho)
 
 
 def overall(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -9,17 +10,37 @@ import pandas as pd
 from evalbench.record.folder import Folder
 from evalbench.record.schema import TRIVIAL
 from evalbench.record.skill import skill_scales
+from evalbench.statistics.matrices import Matrix, matrix
 from evalbench.statistics.paired import Pairs, pair
+from evalbench.statistics.unpaired import TwoSamples
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """The pairs of one comparison, a row per workload, setting and seed; `common` is the difference in that unit."""
+    """One comparison.
+
+    table: a row per pair, with its workload, setting and seed; `common` is the difference in the common unit. Without
+        pairs: a row per run of either side, whose `technique` says which; `common` is the score.
+    left_out: the pairs that lack a score, or the runs.
+    """
 
     candidate: str
     comparator: str
     table: pd.DataFrame
     left_out: pd.DataFrame
+    paired: bool = True
+
+    def samples(self, workloads: Sequence[str], value: str = "common") -> TwoSamples:
+        """Return a column of the runs of both sides, which are not paired."""
+        sides = (self.table[self.table["technique"] == name] for name in (self.candidate, self.comparator))
+        return TwoSamples(*(sorted_matrix(side, value, workloads) for side in sides))
+
+
+def sorted_matrix(runs: pd.DataFrame, value: str, workloads: Sequence[str]) -> Matrix:
+    """Return a column of runs as a matrix, sorted on each workload, so that nothing depends on the numbers of runs."""
+    ordered = runs[["workload", value]].sort_values(["workload", value], kind="stable", ignore_index=True)
+    numbered = ordered.assign(seed=ordered.groupby("workload", sort=False).cumcount())
+    return matrix(numbered, value, workloads)
 
 
 def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill: bool) -> list[Contrast]:
@@ -28,6 +49,8 @@ def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill
     Raises:
         TableError: a pair is missing or repeated, or skill is asked for without a trivial predictor.
     """
+    if not folder.evaluation.paired:
+        return _without_pairs(folder, comparisons, in_skill)
     trials = with_references(folder)
     scales = skill_scales(folder) if in_skill else None
     compared = []
@@ -38,6 +61,17 @@ def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill
             table = table.merge(scales, on=["workload", "seed"], how="left", sort=False)
             table["common"] = table["difference"] / table["scale"]
         compared.append(Contrast(candidate, comparator, table, pairs.left_out))
+    return compared
+
+
+def _without_pairs(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill: bool) -> list[Contrast]:
+    runs, lacking = common_scores(folder, in_skill), folder.results[folder.results["score"].isna()]
+    compared = []
+    for sides in comparisons:
+        gone = lacking[lacking["technique"].isin(sides)]
+        reasons = gone["technique"] + " " + gone["state"]
+        left_out = gone[["workload", "seed"]].assign(reason=reasons)
+        compared.append(Contrast(*sides, runs[runs["technique"].isin(sides)], left_out, paired=False))
     return compared
 
 
@@ -74,7 +108,10 @@ def common_scores(folder: Folder, in_skill: bool) -> pd.DataFrame:
         trivial = folder.references[folder.references["reference"] == TRIVIAL]
         trivial = trivial[["workload", "seed", "score"]].rename(columns={"score": "trivial"})
         scales = skill_scales(folder).merge(trivial, on=["workload", "seed"], how="left", sort=False)
-        measured = measured.merge(scales, on=["workload", "seed"], how="left", sort=False)
+        keys = ["workload", "seed"]
+        if not folder.evaluation.paired:  # the trivial predictor of a run's own number is that of another run
+            keys, scales = ["workload"], scales.groupby("workload", as_index=False)[["scale", "trivial"]].mean()
+        measured = measured.merge(scales, on=keys, how="left", sort=False)
         sign = measured["direction"].map({"maximize": 1.0, "minimize": -1.0})
         measured["common"] = sign * (measured["score"] - measured["trivial"]) / measured["scale"]
     return measured

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,10 @@ from evalbench.record.folder import Folder
 from evalbench.record.schema import COSTS, LINEAR
 from evalbench.report.analysis.pairs import matched_trials, with_references
 from evalbench.statistics.intervals import Interval, family_confidence, t_interval
-from evalbench.statistics.paired import paired_effect
+from evalbench.statistics.matrices import Matrix
+from evalbench.statistics.paired import never_gained, paired_effect
 from evalbench.statistics.settings import average_settings
+from evalbench.statistics.unpaired import TwoSamples, welch_interval
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ def scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
             trials = cells.get((workload, technique), folder.results.iloc[:0])
             mine, _ = average_settings(trials[trials["score"].notna()], factors, ["score", "failed"])
             seeds[technique] = mine.set_index("seed")
-        best = _best(seeds, evaluation.workloads[workload].direction, evaluation.confidence, rho_here)
+        sign = evaluation.workloads[workload].described.sign
+        ahead = _ahead_in_pairs if evaluation.paired else _ahead
+        best = _best(seeds, sign, evaluation.confidence, rho_here, ahead)
         for technique in evaluation.techniques:
             trials = cells.get((workload, technique), folder.results.iloc[:0])
             states = trials["state"]
@@ -91,33 +95,44 @@ def scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
     return tuple(scores)
 
 
-def _best(seeds: Mapping[str, pd.DataFrame], direction: str, confidence: float, rho: float) -> str | None:
-    """Return the technique that beats every other one on a workload, each by its paired interval; None if none does.
+def _best(
+    seeds: Mapping[str, pd.DataFrame],
+    sign: int,
+    confidence: float,
+    rho: float,
+    ahead: Callable[[pd.DataFrame, pd.DataFrame, int, float, float], bool],
+) -> str | None:
+    """Return the technique that beats every other one on a workload, each by its interval; None if none does.
 
     The best one is chosen after looking, so the level allows for all pairs: `1 - α / (k (k - 1) / 2)`.
     """
     if len(seeds) < 2:
         return None
     level = family_confidence(confidence, len(seeds) * (len(seeds) - 1) // 2)
-    sign = 1 if direction == "maximize" else -1
     means = {name: sign * float(table["score"].mean()) if len(table) else -math.inf for name, table in seeds.items()}
     ordered = sorted(seeds, key=lambda name: -means[name])
     first = ordered[0]  # nobody else can beat the one with the best mean
-    for other in ordered[1:]:
-        a, b = seeds[first].align(seeds[other], join="inner", axis=0)
-        decided = b["failed"] - a["failed"]
-        if (
-            not len(a)
-            or paired_effect(sign * a["score"], sign * b["score"], level, rho, decided=decided).interval.side <= 0
-        ):
-            return None
-    return first
+    return first if all(ahead(seeds[first], seeds[other], sign, level, rho) for other in ordered[1:]) else None
+
+
+def _ahead_in_pairs(first: pd.DataFrame, other: pd.DataFrame, sign: int, level: float, rho: float) -> bool:
+    a, b = first.align(other, join="inner", axis=0)
+    if not len(a):
+        return False
+    decided = never_gained(sign * (a["score"] - b["score"]), b["failed"] - a["failed"])
+    return t_interval(decided, level, rho).side > 0
+
+
+def _ahead(first: pd.DataFrame, other: pd.DataFrame, sign: int, level: float, rho: float) -> bool:
+    sides = (np.sort(sign * table["score"].to_numpy()) for table in (first, other))
+    columns = (Matrix(values[:, None], tuple(range(values.size)), ("",)) for values in sides)
+    return welch_interval(TwoSamples(*columns), level, rho).side > 0
 
 
 def linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead, ...] | None:
     """Return the workloads on which the linear model is ahead of all techniques; None without a linear model."""
     evaluation = folder.evaluation
-    if LINEAR not in set(folder.references["reference"]):
+    if LINEAR not in set(folder.references["reference"]) or not evaluation.paired:
         return None
     level = family_confidence(evaluation.confidence, len(evaluation.techniques))
     trials = with_references(folder)

@@ -15,17 +15,18 @@ from evalbench.record.declared import ROPE
 from evalbench.record.folder import Folder
 from evalbench.record.schema import TRIVIAL
 from evalbench.record.skill import best_possible
-from evalbench.report.analysis.pairs import Contrast, common_scores
+from evalbench.report.analysis.pairs import Contrast, common_scores, sorted_matrix
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
-from evalbench.statistics.decisions import Evidence, Rule, decide
-from evalbench.statistics.design import Challenger, Design, failures, used
+from evalbench.statistics.decisions import Rule, decide
+from evalbench.statistics.design import Challenger, Design, evidence_of, used
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.judging import Verdict, judge
 from evalbench.statistics.matrices import Matrix, matrix
 from evalbench.statistics.paired import never_gained
 from evalbench.statistics.ranks import shared_ranks
 from evalbench.statistics.settings import average_settings
+from evalbench.statistics.unpaired import TwoSamples
 from evalbench.statistics.verdicts import QUALITIES, Quality, failures_are_ok
 
 SIGN_FLIP_SEED = 20_260_101
@@ -63,9 +64,9 @@ class Judgment:
         """Return the verdict on one candidate."""
         return next(verdict for verdict in self.verdicts if verdict.challenger == candidate)
 
-    def difference(self, a: str, b: str) -> Matrix:
-        """Return the scores of `a` minus those of `b` on the seeds that both have."""
-        return difference(self.scores[a], self.scores[b], difference(self.failed[b], self.failed[a]))
+    def difference(self, a: str, b: str) -> Matrix | TwoSamples:
+        """Return the scores of `a` minus those of `b` on the seeds that both have; without pairs, those of both."""
+        return _compared(self.scores, self.failed, a, b, self.design.paired)[0]
 
 
 def judgment(
@@ -89,11 +90,11 @@ def judgment(
     challengers = [
         Challenger(
             name=contrast.candidate,
-            differences=_differences(contrast.table, folder),
+            differences=_differences(contrast, folder),
             cost=costs.get(contrast.candidate, UNKNOWN),
             complete=contrast.candidate not in incomplete,
             failures_ok=failures_are_ok(*failed[contrast.candidate], *failed[contrast.comparator]),
-            decided=_differences(contrast.table, folder, "decided"),
+            decided=_differences(contrast, folder, "decided" if contrast.paired else "failed"),
         )
         for contrast in contrasts
     ]
@@ -132,6 +133,8 @@ def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: s
         tuned=evaluation.tuned,
         tuning_parity=evaluation.tuning_parity,
         num_challengers=num_challengers,
+        paired=evaluation.paired,
+        fixed_sets=evaluation.parts_of_one_test,
     )
 
 
@@ -195,12 +198,17 @@ def _failed(folder: Folder) -> dict[str, tuple[float, int]]:
     return {str(name): (float(row["sum"]), int(row["size"])) for name, row in gone.iterrows()}
 
 
-def _differences(table: pd.DataFrame, folder: Folder, value: str = "common") -> Matrix:
+def _differences(contrast: Contrast, folder: Folder, value: str = "common") -> Matrix | TwoSamples:
+    workloads = tuple(folder.evaluation.workloads)
+    return contrast.samples(workloads, value) if not contrast.paired else _of_pairs(contrast.table, folder, value)
+
+
+def _of_pairs(table: pd.DataFrame, folder: Folder, value: str) -> Matrix:
     seeds, _ = average_settings(table, list(folder.evaluation.factors), [value])
     return matrix(seeds, value, tuple(folder.evaluation.workloads))
 
 
-def _comparable(differences: Matrix, design: Design) -> bool:
+def _comparable(differences: Matrix | TwoSamples, design: Design) -> bool:
     """Return whether every workload that counts has a pair: without one there is nothing to average."""
     return all(differences.counts[index] > 0 for index in used(design)) if differences.seeds else False
 
@@ -221,9 +229,13 @@ def _survivors(
         if lost.empty:
             reduced.append(candidate)
             continue
-        kept = contrast.table.merge(lost, on=keys, how="left", indicator="lost", sort=False)
-        kept = kept[kept["lost"] == "left_only"].drop(columns="lost")
-        reduced.append(replace(candidate, differences=_differences(kept, folder), decided=None))
+        if contrast.paired:
+            kept = contrast.table.merge(lost, on=keys, how="left", indicator="lost", sort=False)
+            kept = kept[kept["lost"] == "left_only"].drop(columns="lost")
+        else:
+            kept = contrast.table[contrast.table["failed"] == 0]
+        left = _differences(replace(contrast, table=kept), folder)
+        reduced.append(replace(candidate, differences=left, decided=None))
         changed.append(candidate.name)
     judged = [c for c in reduced if c.name in names and _comparable(c.differences, design)]
     verdicts = judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))
@@ -235,6 +247,10 @@ def _scores(folder: Folder, in_skill: bool) -> tuple[dict[str, Matrix], dict[str
     scores, failed = {}, {}
     for technique in folder.evaluation.techniques:
         mine = trials[trials["technique"] == technique]
+        if not folder.evaluation.paired:
+            scores[technique] = sorted_matrix(mine, "common", tuple(folder.evaluation.workloads))
+            failed[technique] = sorted_matrix(mine, "failed", tuple(folder.evaluation.workloads))
+            continue
         seeds, _ = average_settings(mine, list(folder.evaluation.factors), ["common", "failed"])
         scores[technique] = matrix(seeds, "common", tuple(folder.evaluation.workloads))
         failed[technique] = matrix(seeds, "failed", tuple(folder.evaluation.workloads))
@@ -250,6 +266,16 @@ def difference(a: Matrix, b: Matrix, decided: Matrix | None = None) -> Matrix:
     return Matrix(values if decided is None else never_gained(values, decided.values), seeds, a.workloads)
 
 
+def _compared(
+    scores: Mapping[str, Matrix], failed: Mapping[str, Matrix], a: str, b: str, paired: bool
+) -> tuple[Matrix | TwoSamples, Matrix | TwoSamples]:
+    """Return the differences of two techniques, and which of them failures decide (see `failures`)."""
+    if not paired:
+        return TwoSamples(scores[a], scores[b]), TwoSamples(failed[a], failed[b])
+    decided = difference(failed[b], failed[a])
+    return difference(scores[a], scores[b], decided), decided
+
+
 def _all_pairs(
     scores: Mapping[str, Matrix], failed: Mapping[str, Matrix], design: Design
 ) -> tuple[tuple[PairOutcome, ...], dict[str, int]]:
@@ -258,23 +284,16 @@ def _all_pairs(
     pairs = list(combinations(range(len(names)), 2))
     outcomes = []
     for i, j in pairs:
-        decided = difference(failed[names[j]], failed[names[i]])
-        d = difference(scores[names[i]], scores[names[j]], decided)
+        d, decided = _compared(scores, failed, names[i], names[j], design.paired)
         if not d.seeds or min(d.counts[index] for index in used(design)) == 0:
             nan = math.nan
             outcomes.append(PairOutcome(names[i], names[j], nan, nan, nan, Quality.INCONCLUSIVE))
             continue
         use = used(design)
-        evidence = Evidence(
-            d.means[None, use],
-            np.nan_to_num(d.sds)[None, use],
-            np.array(d.counts)[None, use],
-            rho=design.rho[use],
-            floors=design.floors[use],
-            lost=failures(decided, -1)[None, use],
-            won=failures(decided, 1)[None, use],
-        )
-        decisions = decide(evidence, Rule(design.rope, design.alpha / len(pairs), by_set=design.one_score))
+        mask = np.isin(np.arange(len(design.rho)), use)
+        evidence = evidence_of([(d, decided)], design.rho, design.floors).on(mask)
+        rule = Rule(design.rope, design.alpha / len(pairs), by_set=design.one_score, paired=design.paired)
+        decisions = decide(evidence, rule)
         side = int(decisions.by_failures[0]) or int(decisions.low[0] > 0) - int(decisions.high[0] < 0)
         beats[i, j], beats[j, i] = side > 0, side < 0
         ends = (float(decisions.mean[0]), float(decisions.low[0]), float(decisions.high[0]))

@@ -240,7 +240,8 @@ def _mean(axis: Axes, findings: Findings, mean: _Mean, candidate: str, row: int,
 def alt(findings: Findings) -> str:
     """Return the text for those who cannot see the figure."""
     pairs = ", ".join(f"{a} minus {b}" for a, b in findings.comparisons)
-    return f"Paired differences {pairs} on {', '.join(findings.evaluation.workloads)}, with intervals"
+    what = "Paired differences" if findings.evaluation.paired else "Differences"
+    return f"{what} {pairs} on {', '.join(findings.evaluation.workloads)}, with intervals"
 
 
 FOREST = Section(always, charts=(Chart("differences", draw, numbers, alt, caption, lambda f: bool(f.differences)),))

@@ -33,7 +33,8 @@ def caption(findings: Findings) -> str:
         return "Every score is a point."
     scales = " Scales differ between the panels." if len(findings.units) > 1 else ""
     arrows = " Arrows name references outside a panel." if not findings.folder.references.empty else ""
-    return f"Every trial is a point. A diamond is the mean of a technique with its interval.{scales}{arrows}"
+    points = f"Every {findings.evaluation.one_result} is a point."
+    return f"{points} A diamond is the mean of a technique with its interval.{scales}{arrows}"
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
@@ -84,7 +85,7 @@ def draw(findings: Findings) -> Figure:
             axis.tick_params(labelleft=False)
     confidence = percent(evaluation.confidence)
     handles: list[Artist] = [
-        Line2D([], [], color=style.GRAY, marker="o", ls="", ms=3.5, alpha=0.55, label="one trial"),
+        Line2D([], [], color=style.GRAY, marker="o", ls="", ms=3.5, alpha=0.55, label=f"one {evaluation.one_result}"),
         Line2D([], [], color="black", marker="D", ms=5, lw=1.6, label=f"mean, {confidence} t interval"),
     ]
     if (findings.folder.results["failed"] == 1).any():
@@ -214,7 +215,8 @@ def table(findings: Findings) -> str:
                 cells = [f"*{cell}*" for cell in cells]
             rows.append([code(workload) if index == 0 else "", plain(unit.label) if index == 0 else "", *cells])
     confidence = percent(findings.evaluation.confidence)
-    return markdown(["workload", "unit", "technique", "mean", f"{confidence} t interval", "trials"], rows, 3)
+    runs = f"{findings.evaluation.one_result}s"
+    return markdown(["workload", "unit", "technique", "mean", f"{confidence} t interval", runs], rows, 3)
 
 
 def _trials(score: Score) -> str:
@@ -251,20 +253,23 @@ def bold(findings: Findings) -> str:
     others = "the other technique says" if count == 2 else "all other techniques say"
     interval = "interval" if count == 2 else "intervals"
     allows = "" if count == 2 else ", which allows for all pairs"
-    return f"A mean is bold if its paired {interval} against {others} that it is better (at {level}{allows}). {met}"
+    paired = "paired " if findings.evaluation.paired else ""
+    return f"A mean is bold if its {paired}{interval} against {others} that it is better (at {level}{allows}). {met}"
 
 
 def alt(findings: Findings) -> str:
     """Return the text for those who cannot see the figure."""
     names = f"{', '.join(findings.evaluation.techniques)} on {', '.join(findings.evaluation.workloads)}"
-    return f"Scores of every trial of {names}, with means, intervals and references"
+    return f"Scores of every {findings.evaluation.one_result} of {names}, with means, intervals and references"
 
 
 def text(findings: Findings) -> str:
     """Return the table of scores, and how to read it."""
     evaluation = findings.evaluation
-    over = "One score of each technique" if findings.one_score else "Mean over the seeds"
-    averaged = ", each seed averaged over the settings of the other factors" if evaluation.factors else ""
+    over = "One score of each technique" if findings.one_score else f"Mean over the {evaluation.repeated[1]}"
+    averaged = (
+        f", each {evaluation.repeated[0]} averaged over the settings of the other factors" if evaluation.factors else ""
+    )
     rows = "" if evaluation.foreign else ", on rows that were not used for training"
     references = "" if findings.folder.references.empty else "References are in italics. "
     marked = "" if findings.one_score else f"{bold(findings)} "

@@ -74,7 +74,7 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
             "seeds": _would_do(verdict, repetitions(findings, verdict.next_step.count)),
             "pairs": f"a verdict needs {repetitions(findings, verdict.next_step.count)} at least",
             "datasets": _would_do(verdict, plural(verdict.next_step.count, "data set")),
-            "spread": "all pairs differ by the same amount: are the runs copies of each other?",
+            "spread": "nothing differs between the runs: are they copies of each other?",
             "failures": "find out why its runs fail",
         }.get(verdict.next_step.what, "see below")
         depends = [code(factor) for factor in _depends_on(findings, verdict.challenger)]
