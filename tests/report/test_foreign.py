@@ -353,7 +353,7 @@ def test_where_lower_is_better_a_difference_has_the_sign_that_its_words_say(tmp_
     assert f"+{size}" not in said.split("## All pairs")[0]
     assert f"| `adam` | 1 | **−{size}** |  |" in said
     assert f"| `sgd` | 2 |  | **+{size}** |" in said
-    assert "with the 96 % interval; below zero is better." in said
+    assert "with the 96 % interval; lower is better." in said
     assert "*Left of zero is better for the first of the two" in said
     for name, column, ends in (
         ("numbers/verdicts", "effect", ("low", "high")),

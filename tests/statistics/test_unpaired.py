@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from evalbench.statistics.decisions import Rule, decide
-from evalbench.statistics.design import evidence_of
+from evalbench.statistics.design import evidence_of, interval_of, unpaired_effect
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.unpaired import (
     TwoSamples,
@@ -13,8 +13,6 @@ from evalbench.statistics.unpaired import (
     hodges_lehmann_shift,
     labels,
     superiority,
-    unpaired_effect,
-    welch_interval,
     welch_p,
 )
 
@@ -37,7 +35,7 @@ def samples(*sides: tuple[np.ndarray, np.ndarray]) -> TwoSamples:
 def test_one_workload_is_scipys_welch() -> None:
     scipys, mine = stats.ttest_ind(X, Y, equal_var=False), samples((X, Y))
     assert mine.freedom == pytest.approx([scipys.df])
-    interval = welch_interval(mine, 0.95)
+    interval = interval_of(mine, 0.95)
     assert (interval.low, interval.high) == pytest.approx(tuple(scipys.confidence_interval(0.95)))
     assert 2 * min(welch_p(mine, [0], np.zeros(1))) == pytest.approx(scipys.pvalue)
     decided = decide(evidence_of([(mine, None)], np.zeros(1), np.full(1, np.nan)), Rule(0.1, paired=False))
@@ -56,7 +54,7 @@ def test_several_workloads_share_the_error() -> None:
 
 
 def test_rows_that_are_redrawn_widen_both_sides() -> None:
-    mine = welch_interval(samples((X, Y)), 0.95, rho=0.25)
+    mine = interval_of(samples((X, Y)), 0.95, rho=0.25)
     error = np.sqrt(X.var(ddof=1) * (1 / 7 + 0.25) + Y.var(ddof=1) * (1 / 11 + 0.25))
     freedom = stats.ttest_ind(X, Y, equal_var=False).df
     assert mine.high - mine.mean == pytest.approx(stats.t.ppf(0.975, freedom) * error)
@@ -107,6 +105,6 @@ def test_the_size_of_a_difference() -> None:
 
 def test_a_side_with_one_run_has_no_interval() -> None:
     alone = samples((X[:1], Y))
-    assert not welch_interval(alone, 0.95).computed
+    assert not interval_of(alone, 0.95).computed
     decided = decide(evidence_of([(alone, None)], np.zeros(1), np.full(1, np.nan)), Rule(0.1, paired=False))
     assert np.isnan(decided.low[0])

@@ -76,6 +76,7 @@ class Comparison:
     scale: float  # from a change of which larger is better to the printed one: below zero if lower is better
     confidence: float  # of each interval
     reach: float  # the largest possible change in size, infinite if it is not known
+    decimals: int  # of a printed change
 
     @property
     def worse(self) -> tuple[str, ...]:
@@ -106,6 +107,7 @@ def compare(old: str | Path, new: str | Path, options: Options | None = None) ->
         scale=both.new.common.oriented,
         confidence=1 - both.level,
         reach=both.new.common.reach,
+        decimals=max(both.old.common.finer, both.new.common.finer),
     )
 
 

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from evalbench.statistics.costs import Ratio
 from evalbench.statistics.decisions import FEWEST_FREEDOM, Decisions, Evidence, Rule, decide, per_set
-from evalbench.statistics.design import Challenger, Design, evidence_of, used
+from evalbench.statistics.design import Challenger, Design, Differences, evidence_of, used
 from evalbench.statistics.generality import Generality, generality
 from evalbench.statistics.intervals import ROUNDING, Floats, Interval
+from evalbench.statistics.items import Items
 from evalbench.statistics.looks import Looked, decide_in_looks
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.pooling import between_variance, prediction_interval, sign_is_stable
@@ -412,14 +413,15 @@ def _count_pairs(challenger: Challenger, indices: list[int]) -> tuple[int, int, 
     """Return the pairs that were won, tied and lost on some workloads: all pairs of runs, if they are not paired."""
     if isinstance(challenger.differences, TwoSamples):
         return challenger.differences.compared(indices)
-    rounded = np.round(challenger.differences.values[:, indices], 10)
+    each = challenger.differences
+    rounded = np.round((each.each if isinstance(each, Items) else each).values[:, indices], 10)
     if isinstance(challenger.decided, Matrix):
         decided = challenger.decided.values[:, indices]
         rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
     return int((rounded > 0).sum()), int((rounded == 0).sum()), int((rounded < 0).sum())
 
 
-def _asymmetry(differences: Matrix | TwoSamples, indices: list[int]) -> float:
+def _asymmetry(differences: Differences, indices: list[int]) -> float:
     """Return p of the test of skewness; without pairs, of the scores of one side and the negated ones of the other."""
     if isinstance(differences, TwoSamples):
         return asymmetry([side * sign for a, b in differences.sides(indices) for side, sign in ((a, 1.0), (b, -1.0))])

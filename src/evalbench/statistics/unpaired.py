@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from evalbench.statistics.intervals import ROUNDING, Floats, Interval, clopper_pearson
+from evalbench.statistics.intervals import ROUNDING, Floats, clopper_pearson
 from evalbench.statistics.matrices import Matrix
-from evalbench.statistics.paired import PairedEffect
 
 Counts = npt.NDArray[np.intp]
 
@@ -21,6 +20,7 @@ MOST_LABELS = 2**16  # ways to label the runs of one workload that are enumerate
 DRAWS = 2**13
 MOST_DRAWN = 2_000  # runs; with more, the test by ranks takes the place of drawn labels
 NUMBERS_AT_ONCE = 2**22
+BISECTIONS = 45
 
 
 @dataclass(frozen=True)
@@ -172,33 +172,6 @@ def welch_p(samples: TwoSamples, indices: list[int], rho: Floats, shift: float =
     return float(stats.t.sf(t, freedom)), float(stats.t.cdf(t, freedom))
 
 
-def welch_interval(samples: TwoSamples, confidence: float, rho: float = 0.0) -> Interval:
-    """Return the difference of the means of one workload with Welch's interval; nan ends as in `t_interval`.
-
-    `rho` widens it as in `t_interval`, as if the rows that each side redraws were not the same.
-    """
-    mean, sd, count = float(samples.means[0]), float(samples.sds[0]), samples.counts[0]
-    if count < 2 or not sd > 0:
-        return Interval(mean, math.nan, math.nan, 0.0 if count > 1 else math.nan, count, confidence)
-    error = sd * math.sqrt(1 / float(samples.worth[0]) + rho)
-    half = float(stats.t.ppf((1 + confidence) / 2, float(samples.freedom[0]))) * error
-    return Interval(mean, mean - half, mean + half, sd, count, confidence)
-
-
-def unpaired_effect(samples: TwoSamples, confidence: float, rho: float = 0.0) -> PairedEffect:
-    """Return the effect of a challenger over the runs of one workload that are not paired; wins are of all pairs."""
-    a, b = samples.sides([0])[0]
-    better = superiority(a, b)
-    return PairedEffect(
-        welch_interval(samples, confidence, rho),
-        welch_interval(samples, confidence),
-        *samples.compared([0]),
-        win_probability=better.value,
-        win_interval=better.interval(confidence),
-        correlation=math.nan,
-    )
-
-
 def labels(sides: Sequence[tuple[Floats, Floats]], generator: np.random.Generator) -> tuple[float, float, str]:
     """Return the two-sided p of the mean difference over workloads, the smallest p possible, and the test's name.
 
@@ -291,7 +264,7 @@ def hodges_lehmann_shift(a: Floats, b: Floats) -> float:
     a, b = np.sort(a), np.sort(b)
     low, high = float(a[0] - b[-1]), float(a[-1] - b[0])
     half = a.size * b.size / 2
-    for _ in range(60):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
         if int(np.searchsorted(b, a - middle, "left").sum()) > half:  # differences above the middle
             low = middle

@@ -16,7 +16,6 @@ from evalbench.report.render.units import UNKNOWN
 from evalbench.statistics.design import used
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.judging import SKEWED, Verdict
-from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.unpaired import TwoSamples
 
 
@@ -195,10 +194,11 @@ def _run_correlation(judged: Judgment, verdict: Verdict) -> float:
 def _outlier(judged: Judgment, verdict: Verdict) -> float:
     indices = used(judged.design)
     d = judged.difference(verdict.challenger, judged.baseline)
-    if isinstance(d, TwoSamples) and len(indices) == 1:
+    if len(indices) > 1:
+        return _farthest(d.means[indices])
+    if isinstance(d, TwoSamples):
         return max(_farthest(side) for side in d.sides(indices)[0])
-    one = isinstance(d, Matrix) and len(indices) == 1
-    return _farthest(d.column(d.workloads[indices[0]]) if isinstance(d, Matrix) and one else d.means[indices])
+    return _farthest(d.column(d.workloads[indices[0]]))
 
 
 def _farthest(values: Floats) -> float:

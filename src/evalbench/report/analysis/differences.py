@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from evalbench.record.folder import Folder
-from evalbench.report.analysis.pairs import Contrast
+from evalbench.report.analysis.pairs import Contrast, items_of
+from evalbench.statistics.design import interval_of, unpaired_effect
 from evalbench.statistics.intervals import Interval, t_interval
 from evalbench.statistics.overall import overall_effect
-from evalbench.statistics.paired import PairedEffect, paired_effect
+from evalbench.statistics.paired import PairedEffect, never_gained, paired_effect
 from evalbench.statistics.settings import average_settings
-from evalbench.statistics.unpaired import unpaired_effect, welch_interval
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,10 @@ def differences(
                 seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), seeds["decided"]
             )
             common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0))
+            if folder.evaluation.parts_of_one_test:
+                own = table.assign(own=never_gained(table["difference"], table["decided"]))
+                alone, common = (interval_of(items_of(own, [workload], value), family) for value in ("own", "common"))
+                effect = replace(effect, interval=alone, rows_only=alone)
             effects.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
             for reason, count in lost["reason"].value_counts().sort_index().items():
                 notices.append({**names, "reason": str(reason), "count": int(count)})
@@ -89,7 +93,7 @@ def _of_samples(
     sign = float(folder.evaluation.workloads[workload].described.sign)
     own = replace(contrast, table=contrast.table.assign(own=sign * contrast.table["score"]))
     effect = unpaired_effect(own.samples([workload], "own"), family, rho)
-    return effect, welch_interval(contrast.samples([workload]), family, rho)
+    return effect, interval_of(contrast.samples([workload]), family, rho)
 
 
 def overall(

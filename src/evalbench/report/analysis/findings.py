@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -164,7 +164,7 @@ def find(folder: Folder) -> Findings:
         return findings
     judgments = judgment(folder, paired, common, rho, left_out, cost_ratios(folder))
     return JudgedFindings(
-        **vars(findings),
+        **{**vars(findings), **_with_digits(findings, judgments)},
         judged=judgments,
         matched=matched(folder, common, rho, family),
         front=front(folder, judgments),
@@ -174,6 +174,19 @@ def find(folder: Folder) -> Findings:
         bills=bills(folder, judgments),
         interactions=interactions(folder, paired, judgments.design),
     )
+
+
+def _with_digits(findings: Findings, judgments: Judgment) -> dict[str, Any]:
+    """Return the units with the digits that the ROPE and the narrowest interval need."""
+    halves = [(verdict.effect.high - verdict.effect.low) / 2 for verdict in judgments.verdicts]
+    common = findings.common.with_digits(judgments.design.rope, halves)
+    more = common.finer - findings.common.finer
+    same = findings.common is not SKILL
+    units = {
+        name: replace(unit, finer=unit.finer + more, decimals=unit.decimals + more) if same else unit
+        for name, unit in findings.units.items()
+    }
+    return {"common": common, "units": units}
 
 
 def _tuned(

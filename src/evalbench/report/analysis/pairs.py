@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from evalbench.record.folder import Folder
+from evalbench.record.rows import CLUSTER
 from evalbench.record.schema import TRIVIAL
 from evalbench.record.skill import skill_scales
+from evalbench.record.tables import once
+from evalbench.statistics.items import Items
 from evalbench.statistics.matrices import Matrix, matrix
 from evalbench.statistics.paired import Pairs, pair
 from evalbench.statistics.unpaired import TwoSamples
@@ -43,6 +46,23 @@ def sorted_matrix(runs: pd.DataFrame, value: str, workloads: Sequence[str]) -> M
     return matrix(numbered, value, workloads)
 
 
+def clusters_of(folder: Folder) -> pd.DataFrame:
+    """Return a number of the cluster of each item: columns workload, seed and `CLUSTER`.
+
+    Raises:
+        TableError: an item is in several clusters.
+    """
+    items = folder.results[["workload", "seed", CLUSTER]].drop_duplicates()
+    once("the table", items, ["workload", "seed"])
+    return items.assign(**{CLUSTER: pd.factorize(items[CLUSTER])[0].astype(float)})
+
+
+def items_of(table: pd.DataFrame, workloads: Sequence[str], value: str) -> Items:
+    """Return a column of the pairs of items, with the clusters that their table names."""
+    clusters = matrix(table, CLUSTER, workloads) if CLUSTER in table.columns else None
+    return Items(matrix(table, value, workloads), clusters)
+
+
 def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill: bool) -> list[Contrast]:
     """Return the pairs of each comparison, with their difference in the common unit.
 
@@ -57,6 +77,8 @@ def contrasts(folder: Folder, comparisons: tuple[tuple[str, str], ...], in_skill
     for candidate, comparator in comparisons:
         pairs = matched_trials(folder, trials, candidate, comparator)
         table = pairs.table.assign(common=pairs.table["difference"])
+        if folder.evaluation.clusters is not None:
+            table = table.merge(clusters_of(folder), on=["workload", "seed"], how="left", sort=False)
         if scales is not None:
             table = table.merge(scales, on=["workload", "seed"], how="left", sort=False)
             table["common"] = table["difference"] / table["scale"]

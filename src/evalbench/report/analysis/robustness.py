@@ -146,7 +146,7 @@ def _proof(judged: Judgment, verdict: Verdict) -> Proof:
     rho = float(design.rho[indices[0]]) if one else 0.0
     values = d.column(d.workloads[indices[0]]) if one else d.means[indices]
     sets = [verdict.sets[index].interval for index in indices]
-    variances = [i.sd**2 * (1 / i.count + float(design.rho[p])) for i, p in zip(sets, indices, strict=True)]
+    variances = d.sds[indices] ** 2 * (1 / d.worth[indices] + design.rho[indices])
     if one:
         sd = float(sets[0].sd)
         posterior = posterior_t(float(values.mean()), sd, values.size, design.rope, rho)

@@ -13,11 +13,12 @@ import pandas as pd
 from evalbench.record.folder import Folder
 from evalbench.record.schema import COSTS, LINEAR
 from evalbench.report.analysis.pairs import matched_trials, with_references
+from evalbench.statistics.design import interval_of
 from evalbench.statistics.intervals import Interval, family_confidence, t_interval
 from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.paired import never_gained, paired_effect
 from evalbench.statistics.settings import average_settings
-from evalbench.statistics.unpaired import TwoSamples, welch_interval
+from evalbench.statistics.unpaired import TwoSamples
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _ahead_in_pairs(first: pd.DataFrame, other: pd.DataFrame, sign: int, level: 
 def _ahead(first: pd.DataFrame, other: pd.DataFrame, sign: int, level: float, rho: float) -> bool:
     sides = (np.sort(sign * table["score"].to_numpy()) for table in (first, other))
     columns = (Matrix(values[:, None], tuple(range(values.size)), ("",)) for values in sides)
-    return welch_interval(TwoSamples(*columns), level, rho).side > 0
+    return interval_of(TwoSamples(*columns), level, rho).side > 0
 
 
 def linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead, ...] | None:

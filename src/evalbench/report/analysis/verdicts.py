@@ -13,14 +13,16 @@ import pandas as pd
 from evalbench.errors import TableError
 from evalbench.record.declared import ROPE
 from evalbench.record.folder import Folder
+from evalbench.record.rows import CLUSTER
 from evalbench.record.schema import TRIVIAL
 from evalbench.record.skill import best_possible
-from evalbench.report.analysis.pairs import Contrast, common_scores, sorted_matrix
+from evalbench.report.analysis.pairs import Contrast, clusters_of, common_scores, items_of, sorted_matrix
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
 from evalbench.statistics.decisions import Rule, decide
-from evalbench.statistics.design import Challenger, Design, evidence_of, used
+from evalbench.statistics.design import Challenger, Design, Differences, evidence_of, used
 from evalbench.statistics.intervals import Floats
+from evalbench.statistics.items import Items
 from evalbench.statistics.judging import Verdict, judge
 from evalbench.statistics.matrices import Matrix, matrix
 from evalbench.statistics.paired import never_gained
@@ -58,15 +60,16 @@ class Judgment:
     scores: Mapping[str, Matrix]  # of each technique in the common unit, seeds averaged over the settings
     failed: Mapping[str, Matrix]  # of each technique: 1 if a run failed and has a score that it did not reach, else 0
     incomplete: Mapping[str, str]  # candidate -> why cells are missing
+    clusters: Matrix | None  # of each item, if they come in clusters
     unmatched: Mapping[str, int]  # candidate -> runs of a foreign table, of either side, that have no partner
 
     def verdict(self, candidate: str) -> Verdict:
         """Return the verdict on one candidate."""
         return next(verdict for verdict in self.verdicts if verdict.challenger == candidate)
 
-    def difference(self, a: str, b: str) -> Matrix | TwoSamples:
+    def difference(self, a: str, b: str) -> Differences:
         """Return the scores of `a` minus those of `b` on the seeds that both have; without pairs, those of both."""
-        return _compared(self.scores, self.failed, a, b, self.design.paired)[0]
+        return _compared(self.scores, self.failed, a, b, self.design, self.clusters)[0]
 
 
 def judgment(
@@ -102,7 +105,10 @@ def judgment(
     verdicts = {v.challenger: v for v in judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))}
     survivors = _survivors(folder, contrasts, challengers, design, tuple(verdicts))
     scores, gone = _scores(folder, common is SKILL)
-    pairs, ranks = _all_pairs(scores, gone, design)
+    clusters = None
+    if evaluation.clusters is not None:
+        clusters = matrix(clusters_of(folder), CLUSTER, tuple(evaluation.workloads))
+    pairs, ranks = _all_pairs(scores, gone, design, clusters)
     ordered = tuple(verdicts[name] for name in evaluation.techniques if name in verdicts)
     return Judgment(
         str(evaluation.baseline),
@@ -115,6 +121,7 @@ def judgment(
         scores,
         gone,
         incomplete,
+        clusters,
         unmatched,
     )
 
@@ -198,8 +205,10 @@ def _failed(folder: Folder) -> dict[str, tuple[float, int]]:
     return {str(name): (float(row["sum"]), int(row["size"])) for name, row in gone.iterrows()}
 
 
-def _differences(contrast: Contrast, folder: Folder, value: str = "common") -> Matrix | TwoSamples:
+def _differences(contrast: Contrast, folder: Folder, value: str = "common") -> Differences:
     workloads = tuple(folder.evaluation.workloads)
+    if folder.evaluation.parts_of_one_test and value == "common":
+        return items_of(contrast.table, workloads, value)
     return contrast.samples(workloads, value) if not contrast.paired else _of_pairs(contrast.table, folder, value)
 
 
@@ -208,7 +217,7 @@ def _of_pairs(table: pd.DataFrame, folder: Folder, value: str) -> Matrix:
     return matrix(seeds, value, tuple(folder.evaluation.workloads))
 
 
-def _comparable(differences: Matrix | TwoSamples, design: Design) -> bool:
+def _comparable(differences: Differences, design: Design) -> bool:
     """Return whether every workload that counts has a pair: without one there is nothing to average."""
     return all(differences.counts[index] > 0 for index in used(design)) if differences.seeds else False
 
@@ -267,24 +276,38 @@ def difference(a: Matrix, b: Matrix, decided: Matrix | None = None) -> Matrix:
 
 
 def _compared(
-    scores: Mapping[str, Matrix], failed: Mapping[str, Matrix], a: str, b: str, paired: bool
-) -> tuple[Matrix | TwoSamples, Matrix | TwoSamples]:
+    scores: Mapping[str, Matrix],
+    failed: Mapping[str, Matrix],
+    a: str,
+    b: str,
+    design: Design,
+    clusters: Matrix | None,
+) -> tuple[Differences, Differences]:
     """Return the differences of two techniques, and which of them failures decide (see `failures`)."""
-    if not paired:
+    if not design.paired:
         return TwoSamples(scores[a], scores[b]), TwoSamples(failed[a], failed[b])
     decided = difference(failed[b], failed[a])
-    return difference(scores[a], scores[b], decided), decided
+    differences = difference(scores[a], scores[b], decided)
+    return _items(differences, clusters) if design.fixed_sets else differences, decided
+
+
+def _items(differences: Matrix, clusters: Matrix | None) -> Items:
+    """Return the differences of items with the clusters of those that are there."""
+    if clusters is None:
+        return Items(differences)
+    rows = np.searchsorted(clusters.seeds, differences.seeds)
+    return Items(differences, Matrix(clusters.values[rows], differences.seeds, differences.workloads))
 
 
 def _all_pairs(
-    scores: Mapping[str, Matrix], failed: Mapping[str, Matrix], design: Design
+    scores: Mapping[str, Matrix], failed: Mapping[str, Matrix], design: Design, clusters: Matrix | None
 ) -> tuple[tuple[PairOutcome, ...], dict[str, int]]:
     names = list(scores)
     beats = np.zeros((len(names), len(names)), dtype=bool)
     pairs = list(combinations(range(len(names)), 2))
     outcomes = []
     for i, j in pairs:
-        d, decided = _compared(scores, failed, names[i], names[j], design.paired)
+        d, decided = _compared(scores, failed, names[i], names[j], design, clusters)
         if not d.seeds or min(d.counts[index] for index in used(design)) == 0:
             nan = math.nan
             outcomes.append(PairOutcome(names[i], names[j], nan, nan, nan, Quality.INCONCLUSIVE))

@@ -130,7 +130,8 @@ def first_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
     effect = verdict.effect
     interval = unit.in_sentence(effect, repeated(findings)) or f"no interval: {effect.why_not}"
     rope = f"ROPE ±{unit.size(findings.judged.design.rope)}"
-    size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval}; {rope})"
+    way = f"{words}; " if (words := unit.words(effect.mean)) else ""
+    size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({way}{interval}; {rope})"
     pairs = verdict.wins + verdict.ties + verdict.losses
     noun = "pair" if findings.judged.design.paired else "pair of runs"
     wins = f"better in {verdict.wins:,} of {plural(pairs, noun, noun.replace('pair', 'pairs'))}"
