@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,7 +99,9 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     references = _references(results[is_reference])
     results = results[~is_reference].reset_index(drop=True)
     techniques = _techniques(source, results, options)
-    workloads = {workload: _workload(workload, results, options) for workload in dict.fromkeys(results["workload"])}
+    workloads = {
+        str(row["workload"]): _workload(row, options) for row in results.drop_duplicates("workload").to_dict("records")
+    }
     evaluation = _evaluation(name, options, techniques, workloads, factors, results)
     pairing = declared_pairing(source, options, results, evaluation, whole is not None)
     evaluation = replace(evaluation, pairing=pairing, pairing_declared=options.pairing is not None)
@@ -277,8 +279,9 @@ def _references(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.rename(columns={"technique": "reference"})[columns].reset_index(drop=True)
 
 
-def _workload(name: str, results: pd.DataFrame, options: Options) -> Workload:
-    mine = results[results["workload"] == name].iloc[0]
+def _workload(mine: Mapping[Hashable, object], options: Options) -> Workload:
+    """Return a workload as its first row describes it."""
+    name = str(mine["workload"])
     return Workload(
         name=name, kind="", generated=False, rows=0, features=0, classes=None, fingerprint="",
         metric=str(mine["metric"]), direction=str(mine["direction"]), unit=str(mine["unit"]), description="",

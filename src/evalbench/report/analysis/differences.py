@@ -55,45 +55,61 @@ def differences(
     contrasts: list[Contrast], folder: Folder, rho: Mapping[str, float], family: float
 ) -> tuple[tuple[Difference, ...], pd.DataFrame]:
     """Return the differences of each comparison on each workload, and the pairs that are left out, with reasons."""
-    factors = list(folder.evaluation.factors)
-    values = ["candidate", "baseline", "common", "decided"]
     effects, notices = [], []
+    each = [_parts(contrast, folder) for contrast in contrasts]
     for workload in folder.evaluation.workloads:
-        for contrast in contrasts:
-            if not contrast.paired:
-                effect, common = _of_samples(contrast, folder, workload, rho.get(workload, 0.0), family)
-                gone = int((contrast.left_out["workload"] == workload).sum())
-                effects.append(Difference(workload, contrast.candidate, contrast.comparator, effect, common, gone))
-                continue
-            table = contrast.table[contrast.table["workload"] == workload]
-            lost = contrast.left_out[contrast.left_out["workload"] == workload]
-            seeds, unbalanced = average_settings(table, factors, values)
+        for contrast, parts in zip(contrasts, each, strict=True):
+            effect, common = _effect(contrast, parts, folder, workload, rho.get(workload, 0.0), family)
             names = {"workload": workload, "candidate": contrast.candidate, "comparator": contrast.comparator}
-            effect = paired_effect(
-                seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), seeds["decided"]
-            )
-            common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0))
-            if folder.evaluation.parts_of_one_test:
-                own = table.assign(own=never_gained(table["difference"], table["decided"]))
-                alone, common = (interval_of(items_of(own, [workload], value), family) for value in ("own", "common"))
-                effect = replace(effect, interval=alone, rows_only=alone)
+            lost = parts.lost.get(workload, contrast.left_out.iloc[:0])
             effects.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
+            if not contrast.paired:
+                continue
             for reason, count in lost["reason"].value_counts().sort_index().items():
                 notices.append({**names, "reason": str(reason), "count": int(count)})
-            for seed in unbalanced["seed"]:
+            for seed in parts.unbalanced.loc[parts.unbalanced["workload"] == workload, "seed"]:
                 notices.append({**names, "reason": f"seed {seed} lacks a setting of the other factors", "count": 1})
     columns = ["workload", "candidate", "comparator", "reason", "count"]
     return tuple(effects), pd.DataFrame(notices, columns=columns)
 
 
-def _of_samples(
-    contrast: Contrast, folder: Folder, workload: str, rho: float, family: float
+@dataclass(frozen=True)
+class _Parts:
+    """A contrast by workload: its rows, averaged over the settings of a seed, and what is left out."""
+
+    tables: Mapping[str, pd.DataFrame]
+    lost: Mapping[str, pd.DataFrame]
+    unbalanced: pd.DataFrame
+
+
+def _parts(contrast: Contrast, folder: Folder) -> _Parts:
+    table, unbalanced = contrast.table, contrast.table.loc[[], ["workload", "seed"]]
+    if contrast.paired and not folder.evaluation.parts_of_one_test:
+        values = ["candidate", "baseline", "common", "decided"]
+        table, unbalanced = average_settings(table, list(folder.evaluation.factors), values)
+    tables, lost = (
+        {str(name): rows for name, rows in part.groupby("workload", sort=False)} for part in (table, contrast.left_out)
+    )
+    return _Parts(tables, lost, unbalanced)
+
+
+def _effect(
+    contrast: Contrast, parts: _Parts, folder: Folder, workload: str, rho: float, family: float
 ) -> tuple[PairedEffect, Interval]:
-    """Return the effect without pairs on one workload, in the unit of its metric and in the common unit."""
-    sign = float(folder.evaluation.workloads[workload].described.sign)
-    own = replace(contrast, table=contrast.table.assign(own=sign * contrast.table["score"]))
-    effect = unpaired_effect(own.samples([workload], "own"), family, rho)
-    return effect, interval_of(contrast.samples([workload]), family, rho)
+    """Return the effect on one workload, in the unit of its metric and in the common unit."""
+    table = parts.tables.get(workload, contrast.table.iloc[:0])
+    if not contrast.paired:
+        sign = float(folder.evaluation.workloads[workload].described.sign)
+        own = replace(contrast, table=table.assign(own=sign * table["score"]))
+        effect = unpaired_effect(own.samples([workload], "own"), family, rho)
+        return effect, interval_of(own.samples([workload]), family, rho)
+    challenger, baseline, decided = (table[name].to_numpy() for name in ("candidate", "baseline", "decided"))
+    effect = paired_effect(challenger, baseline, family, rho, decided)
+    if folder.evaluation.parts_of_one_test:
+        own_table = table.assign(own=never_gained(table["difference"], table["decided"]))
+        alone, common = (interval_of(items_of(own_table, [workload], value), family) for value in ("own", "common"))
+        return replace(effect, interval=alone, rows_only=alone), common
+    return effect, t_interval(table["common"].to_numpy(), family, rho)
 
 
 def overall(

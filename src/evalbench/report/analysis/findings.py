@@ -134,7 +134,10 @@ def find(folder: Folder) -> Findings:
     """
     evaluation = folder.evaluation
     measured = folder.results[folder.results["score"].notna()]
-    units = {name: _unit(workload, measured) for name, workload in evaluation.workloads.items()}
+    typical = measured["score"].abs().groupby(measured["workload"]).median()
+    units = {
+        name: _unit(workload, float(typical.get(name, math.nan))) for name, workload in evaluation.workloads.items()
+    }
     rho = (scope := scope_of(evaluation, measured)).rho
     comparisons = _comparisons(folder)
     family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
@@ -204,9 +207,7 @@ def _tuned(
     return tuned(folder, common is SKILL, folder.evaluation.confidence, rho, before)
 
 
-def _unit(workload: Workload, measured: pd.DataFrame) -> Unit:
-    scores = measured.loc[measured["workload"] == workload.name, "score"]
-    typical = float(scores.abs().median()) if len(scores) else math.nan
+def _unit(workload: Workload, typical: float) -> Unit:
     span = workload.described.span
     return unit_of(workload.metric, workload.unit, typical, workload.direction, workload.words, span)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from evalbench.record.folder import Folder
@@ -41,9 +42,15 @@ class Contrast:
 
 def sorted_matrix(runs: pd.DataFrame, value: str, workloads: Sequence[str]) -> Matrix:
     """Return a column of runs as a matrix, sorted on each workload, so that nothing depends on the numbers of runs."""
-    ordered = runs[["workload", value]].sort_values(["workload", value], kind="stable", ignore_index=True)
-    numbered = ordered.assign(seed=ordered.groupby("workload", sort=False).cumcount())
-    return matrix(numbered, value, workloads)
+    codes = pd.Categorical(runs["workload"], categories=list(workloads)).codes.astype(np.intp)
+    there = codes >= 0
+    codes, values = codes[there], runs[value].to_numpy(dtype=np.float64)[there]
+    order = np.lexsort((values, codes))
+    counts = np.bincount(codes, minlength=len(workloads))
+    longest = int(counts.max(initial=0))
+    columns = np.full((len(workloads), longest), np.nan)
+    columns[np.arange(longest) < counts[:, None]] = values[order]
+    return Matrix(columns.T, tuple(range(longest)), tuple(workloads))
 
 
 def clusters_of(folder: Folder) -> pd.DataFrame:

@@ -61,36 +61,38 @@ def scores(folder: Folder, rho: Mapping[str, float]) -> tuple[Score, ...]:
     """Return the mean score of each technique and reference on each workload."""
     evaluation = folder.evaluation
     factors = list(evaluation.factors)
-    cells = dict(tuple(folder.results.groupby(["workload", "technique"], sort=False)))
+    references = dict(tuple(folder.references.groupby("workload", sort=False)))
+    by_technique = folder.results[folder.results["score"].notna()].groupby("technique", sort=False)
+    averaged = {
+        (str(workload), str(technique)): rows.set_index("seed")
+        for technique, trials in by_technique
+        for workload, rows in average_settings(trials, factors, ["score", "failed"])[0].groupby("workload", sort=False)
+    }
+    nothing = pd.DataFrame({"score": [], "failed": []}, dtype=float)
     scores = []
     for workload in evaluation.workloads:
         rho_here = rho.get(workload, 0.0)
-        seeds: dict[str, pd.DataFrame] = {}
-        for technique in evaluation.techniques:
-            trials = cells.get((workload, technique), folder.results.iloc[:0])
-            mine, _ = average_settings(trials[trials["score"].notna()], factors, ["score", "failed"])
-            seeds[technique] = mine.set_index("seed")
+        seeds = {technique: averaged.get((workload, technique), nothing) for technique in evaluation.techniques}
         sign = evaluation.workloads[workload].described.sign
         ahead = _ahead_in_pairs if evaluation.paired else _ahead
         best = _best(seeds, sign, evaluation.confidence, rho_here, ahead)
         for technique in evaluation.techniques:
-            trials = cells.get((workload, technique), folder.results.iloc[:0])
-            states = trials["state"]
+            trials = folder.cell(workload, technique)
+            states = trials["state"].to_numpy()
             scores.append(
                 Score(
                     workload=workload,
                     name=technique,
                     reference=False,
-                    interval=t_interval(seeds[technique]["score"].tolist(), evaluation.confidence, rho_here),
+                    interval=t_interval(seeds[technique]["score"].to_numpy(), evaluation.confidence, rho_here),
                     num_trials=len(states),
                     num_diverged=int((states == "DIVERGED").sum()),
-                    num_failed=int((states == "FAILED").sum()),
+                    num_failed=int(((states != "COMPLETE") & (states != "DIVERGED")).sum()),
                     num_left_out=int(trials["score"].isna().sum()),
                     best=technique == best,
                 )
             )
-        references = folder.references[folder.references["workload"] == workload]
-        for name, group in references.groupby("reference", sort=False):
+        for name, group in references.get(workload, folder.references.iloc[:0]).groupby("reference", sort=False):
             interval = t_interval(group["score"].to_numpy(), evaluation.confidence, rho_here)
             scores.append(Score(workload, str(name), True, interval, len(group), 0, 0, 0, False))
     return tuple(scores)
@@ -154,9 +156,9 @@ def linear_ahead(folder: Folder, rho: Mapping[str, float]) -> tuple[LinearAhead,
 def costs(folder: Folder) -> tuple[Cost, ...]:
     """Return the mean cost of a completed trial of each technique on each workload."""
     complete = folder.results[folder.results["state"] == "COMPLETE"]
-    rows = []
-    for workload, technique in itertools.product(folder.evaluation.workloads, folder.evaluation.techniques):
-        trials = complete[(complete["workload"] == workload) & (complete["technique"] == technique)]
-        means = {name: float(trials[name].mean()) if trials[name].notna().any() else np.nan for name in COSTS}
-        rows.append(Cost(workload, technique, len(trials), **means))
-    return tuple(rows)
+    cells = list(itertools.product(folder.evaluation.workloads, folder.evaluation.techniques))
+    groups = complete.groupby(["workload", "technique"], sort=False)
+    counts, means = groups.size().to_dict(), groups[list(COSTS)].mean().to_dict("index")
+    known = {key: [float(value) for value in row.values()] for key, row in means.items()}
+    nothing = [math.nan] * len(COSTS)
+    return tuple(Cost(*cell, counts.get(cell, 0), *known.get(cell, nothing)) for cell in cells)

@@ -179,13 +179,12 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
     It is that of the first look: what was decided then must not change with later seeds of the baseline.
     """
     evaluation = folder.evaluation
-    results, references = folder.results, folder.references
-    if len(evaluation.looks) > 1:
-        results, references = (table[table["seed"] < evaluation.looks[0]] for table in (results, references))
+    first = evaluation.looks[0] if len(evaluation.looks) > 1 else math.inf
+    references = folder.references[folder.references["seed"] < first]
     floors = []
     for name, workload in evaluation.workloads.items():
-        mine = results[(results["workload"] == name) & (results["state"] == "COMPLETE")]
-        base = mine[mine["technique"] == evaluation.baseline]
+        mine = folder.cell(name, str(evaluation.baseline))
+        base = mine[(mine["state"] == "COMPLETE") & (mine["seed"] < first)]
         num_test = float(base["num_test"].mean()) if len(base) else math.nan
         score = float(base["score"].mean()) if len(base) else math.nan
         formula = workload.described.floor

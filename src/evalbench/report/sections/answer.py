@@ -58,7 +58,8 @@ def _scope(findings: Findings) -> str:
     values = plural(len(evaluation.techniques), "value")
     if evaluation.foreign:
         sizes = [
-            len(findings.folder.results[findings.folder.results["workload"] == name]) for name in evaluation.workloads
+            sum(len(findings.folder.cell(name, technique)) for technique in evaluation.techniques)
+            for name in evaluation.workloads
         ]
         each = "one score each" if max(sizes) == len(evaluation.techniques) else f"{trials} in all"
         return f"{values} of {code(evaluation.factor)} were compared on {where}, {each}."
