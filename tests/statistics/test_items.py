@@ -30,9 +30,9 @@ def test_items_that_score_0_or_1_have_mcnemars_exact_test(counts: tuple[int, int
     assert sign_flip(differing(*counts), np.random.default_rng(0)) == pytest.approx(reference)
 
 
-def test_the_spread_of_items_counts_one_more_on_each_side() -> None:
+def test_the_spread_of_items_counts_two_more_on_each_side() -> None:
     few = items(differing(1, 0, 299))
-    assert few.sds == pytest.approx([np.sqrt(3 / 302 - (1 / 300) ** 2)])
+    assert few.sds == pytest.approx([np.sqrt(5 / 304 - (1 / 300) ** 2)])
     assert items(differing(0, 0, 300)).sds == pytest.approx([0.0])  # copies: no spread, no interval
     scores = np.random.default_rng(0).normal(size=50)
     assert items(scores).sds == pytest.approx([scores.std(ddof=1)])

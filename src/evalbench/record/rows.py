@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -57,15 +58,16 @@ def check_partners(source: str, evaluation: Declaration, results: pd.DataFrame) 
     """Refuse a technique that has no seed in common with the baseline on a workload: there is no pair to compare."""
     if not evaluation.paired:
         return
-    keys = [*evaluation.factors, "seed"]
-    for workload, rows in results.groupby("workload", sort=False):
-        runs = {name: set(map(tuple, mine[keys].to_numpy())) for name, mine in rows.groupby("technique", sort=False)}
-        for name in evaluation.techniques:
-            if not runs[name] & runs[str(evaluation.baseline)]:
-                raise TableError(
-                    f"{source}: {name} and {evaluation.baseline} have no seed in common on workload {workload}:"
-                    " give runs that belong together the same seed, or --pairing none"
-                )
+    keys = ["workload", *evaluation.factors, "seed"]
+    base = results.loc[results["technique"] == evaluation.baseline, keys]
+    cells = results[["technique", *keys]].merge(base, on=keys, how="inner")[["technique", "workload"]].drop_duplicates()
+    there = set(zip(cells["technique"], cells["workload"], strict=True))
+    for workload, name in itertools.product(evaluation.workloads, evaluation.techniques):
+        if (name, workload) not in there:
+            raise TableError(
+                f"{source}: {name} and {evaluation.baseline} have no {evaluation.repeated[0]} in common on workload"
+                f" {workload}: give runs that belong together the same {evaluation.repeated[0]}, or --pairing none"
+            )
 
 
 def with_folds(source: str, evaluation: Declaration, results: pd.DataFrame, options: Options) -> Declaration:

@@ -20,7 +20,7 @@ def iqm(values: npt.ArrayLike) -> float:
     return float(stats.trim_mean(flat, 0.25)) if flat.size else math.nan
 
 
-FEWEST_DRAWS, NUMBERS, NUMBERS_AT_ONCE = 200, 4_000_000, 2_000_000
+FEWEST_DRAWS, NUMBERS, NUMBERS_AT_ONCE = 200, 2_000_000, 2_000_000
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,10 @@ class TwoSamples:
         """Return the runs whose numbers are below a number."""
         return TwoSamples(self.challenger.first(num_seeds), self.baseline.first(num_seeds))
 
+    def on(self, workload: str) -> TwoSamples:
+        """Return the runs on one workload."""
+        return TwoSamples(self.challenger.on(workload), self.baseline.on(workload))
+
     def sides(self, indices: Sequence[int]) -> list[tuple[Floats, Floats]]:
         """Return the sorted scores of both sides on some workloads."""
         names = [self.workloads[index] for index in indices]

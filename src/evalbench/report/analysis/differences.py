@@ -15,6 +15,7 @@ from evalbench.statistics.intervals import Interval, t_interval
 from evalbench.statistics.overall import overall_effect
 from evalbench.statistics.paired import PairedEffect, never_gained, paired_effect
 from evalbench.statistics.settings import average_settings
+from evalbench.statistics.unpaired import TwoSamples
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,24 @@ def differences(
 
 @dataclass(frozen=True)
 class _Parts:
-    """A contrast by workload: its rows, averaged over the settings of a seed, and what is left out."""
+    """A contrast by workload: its rows, averaged over the settings of a seed, and what is left out.
 
+    samples: without pairs, the runs in the unit of their metrics, and in the common unit.
+    """
+
+    samples: tuple[TwoSamples, TwoSamples] | None
     tables: Mapping[str, pd.DataFrame]
     lost: Mapping[str, pd.DataFrame]
     unbalanced: pd.DataFrame
 
 
 def _parts(contrast: Contrast, folder: Folder) -> _Parts:
+    samples = None
+    if not contrast.paired:
+        workloads = folder.evaluation.workloads
+        sign = contrast.table["workload"].map({name: float(one.described.sign) for name, one in workloads.items()})
+        own = replace(contrast, table=contrast.table.assign(own=sign * contrast.table["score"]))
+        samples = own.samples(list(workloads), "own"), own.samples(list(workloads))
     table, unbalanced = contrast.table, contrast.table.loc[[], ["workload", "seed"]]
     if contrast.paired and not folder.evaluation.parts_of_one_test:
         values = ["candidate", "baseline", "common", "decided"]
@@ -90,19 +101,17 @@ def _parts(contrast: Contrast, folder: Folder) -> _Parts:
     tables, lost = (
         {str(name): rows for name, rows in part.groupby("workload", sort=False)} for part in (table, contrast.left_out)
     )
-    return _Parts(tables, lost, unbalanced)
+    return _Parts(samples, tables, lost, unbalanced)
 
 
 def _effect(
     contrast: Contrast, parts: _Parts, folder: Folder, workload: str, rho: float, family: float
 ) -> tuple[PairedEffect, Interval]:
     """Return the effect on one workload, in the unit of its metric and in the common unit."""
+    if parts.samples is not None:
+        own, common_unit = (samples.on(workload) for samples in parts.samples)
+        return unpaired_effect(own, family, rho), interval_of(common_unit, family, rho)
     table = parts.tables.get(workload, contrast.table.iloc[:0])
-    if not contrast.paired:
-        sign = float(folder.evaluation.workloads[workload].described.sign)
-        own = replace(contrast, table=table.assign(own=sign * table["score"]))
-        effect = unpaired_effect(own.samples([workload], "own"), family, rho)
-        return effect, interval_of(own.samples([workload]), family, rho)
     challenger, baseline, decided = (table[name].to_numpy() for name in ("candidate", "baseline", "decided"))
     effect = paired_effect(challenger, baseline, family, rho, decided)
     if folder.evaluation.parts_of_one_test:

@@ -20,7 +20,7 @@ from evalbench.report.analysis.cost import FrontPoint, Matched, cost_ratios, fro
 from evalbench.report.analysis.curves import curve_table
 from evalbench.report.analysis.differences import Difference, LevelEffect, Overall, differences, levels, overall
 from evalbench.report.analysis.interactions import Interaction, interactions
-from evalbench.report.analysis.pairs import contrasts
+from evalbench.report.analysis.pairs import Contrast, contrasts
 from evalbench.report.analysis.pool import PoolScore, pool_scores
 from evalbench.report.analysis.prices import Bill, bills
 from evalbench.report.analysis.robustness import Robustness, robustness
@@ -163,13 +163,17 @@ def find(folder: Folder) -> Findings:
         milestones=milestones(folder),
         tuned=_tuned(folder, common, rho, comparisons),
     )
-    if evaluation.baseline is None:
-        return findings
-    judgments = judgment(folder, paired, common, rho, left_out, cost_ratios(folder))
+    return findings if evaluation.baseline is None else _judged(findings, paired)
+
+
+def _judged(findings: Findings, paired: list[Contrast]) -> JudgedFindings:
+    """Add what is said of each technique against the baseline."""
+    folder, common, rho = findings.folder, findings.common, findings.rho
+    judgments = judgment(folder, paired, common, rho, findings.left_out, cost_ratios(folder))
     return JudgedFindings(
         **{**vars(findings), **_with_digits(findings, judgments)},
         judged=judgments,
-        matched=matched(folder, common, rho, family),
+        matched=matched(folder, common, rho, findings.family),
         front=front(folder, judgments),
         robustness=robustness(folder, judgments, common),
         checks=checks(folder, judgments),
