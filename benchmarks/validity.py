@@ -11,6 +11,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from evalbench.statistics.simulated_rows import (
+    Draw,
+    binary_items,
+    clustered_items,
+    runs_without_pairs,
+    simulate_rows,
+)
 from evalbench.statistics.simulation import (
     ANYTHING,
     CLAIMS,
@@ -25,6 +32,7 @@ from evalbench.statistics.verdicts import Quality
 
 SEED = 20_260_101
 EVALUATIONS, OF_A_POOL = 20_000, 2_000  # per cell; a pool of rows takes longer to draw
+OF_ROWS = 2_000  # each is made of runs or items
 FALSE, CRASHED, AT_THE_ROPE, COVERED = 0.06, 0.12, 0.075, 0.94
 """Limits. Nominal: 5 % for all claims together, 7.5 % for them at a difference of the ROPE, 95 or 96 % coverage."""
 NOTHING, REDRAWN = 1e-6, 0.25
@@ -312,7 +320,43 @@ def broken(page: Page) -> None:
     table("Broken procedures: the tests must notice", ("procedure", "false claims (≤ 6)", "coverage (≥ 94)"), rows)
 
 
-SECTIONS = (power, errors, harder, stages, at_the_rope, claims, flagged, broken)
+def other_rows(page: Page) -> None:
+    """Print the rates of runs that are not paired, and of test items."""
+    designs: dict[str, tuple[Draw, float]] = {
+        "4 runs each": (runs_without_pairs((4, 4), (1, 1)), 2.5),
+        "5 and 5 runs, noise differs 4-fold": (runs_without_pairs((5, 5), (4, 1)), 6.0),
+        "4 noisy and 20 quiet runs, 4-fold": (runs_without_pairs((4, 20), (4, 1)), 7.0),
+        "10 and 40 runs": (runs_without_pairs((10, 40), (1, 1)), 1.0),
+        "3 data sets × 3 runs each": (runs_without_pairs((3, 3), (1, 1), 3), 1.2),
+        "5 data sets × 4 noisy and 8 quiet runs": (runs_without_pairs((4, 8), (4, 1), 5), 2.5),
+        "100 items of 0 and 1, 5 % differ": (binary_items(100, 0.05), 0.05),
+        "300 items of 0 and 1, 2 % differ": (binary_items(300, 0.02), 0.02),
+        "1,000 items of 0 and 1, 20 % differ": (binary_items(1000, 0.2), 0.04),
+        "10 clusters of 1 to 20 items, correlation 0.5": (clustered_items(10, 20, 0.5), 0.9),
+        "30 clusters of 1 to 20 items, correlation 0.5": (clustered_items(30, 20, 0.5), 0.5),
+        "100 clusters of 1 to 5 items, correlation 0.2": (clustered_items(100, 5, 0.2), 0.25),
+    }
+
+    def row(name: str, draw: Draw, rope: float) -> tuple[object, ...]:
+        rates = simulate_rows(draw, rope, OF_ROWS, np.random.default_rng(SEED))
+        page.limit(f"{name}: false claims", rates.false, FALSE, OF_ROWS)
+        page.limit(f"{name}: intervals that miss", 1 - rates.covered, 1 - COVERED, OF_ROWS)
+        page.limit(f"{name}: EQUIVALENT at the ROPE", rates.equivalent, 0.05, OF_ROWS)
+        return name, *map(percent, (rates.false, rates.covered, rates.equivalent, rates.intervals))
+
+    heads = (
+        "design, no difference, ROPE of almost nothing", "false claims (≤ 6)", "coverage (≥ 94)",
+        "EQUIVALENT at a difference of the ROPE (≤ 5)", "have an interval",
+    )  # fmt: skip
+    rows = (row(name, *design) for name, design in designs.items())
+    table("Runs that are not paired, and test items, in percent", heads, rows)
+    ignored = simulate_rows(clustered_items(30, 20, 0.5, known=False), 0.5, OF_ROWS, np.random.default_rng(SEED))
+    print(f"Without the names of the 30 clusters, {percent(ignored.false)} % of evaluations err.\n")
+    if ignored.false <= FALSE:
+        page.exceeded.append("clusters that nobody names: not noticed")
+
+
+SECTIONS = (power, errors, harder, other_rows, stages, at_the_rope, claims, flagged, broken)
 
 
 def main() -> None:

@@ -70,7 +70,7 @@ def test_what_broke_on_one_data_set_is_not_averaged_away(tmp_path: Path) -> None
     noisy = pd.read_csv(new)
     noisy["score"] += np.random.default_rng(1).normal(0, 0.003, len(noisy))
     noisy.to_csv(new, index=False)
-    found = compare(old, new, Options("sgd", "accuracy", rope=0.005))
+    found = compare(old, new, Options("sgd", "accuracy", rope=0.005, pairing="seed"))
     adam = next(change for change in found.changes if change.technique == "adam")
     assert adam.quality is not Quality.INFERIOR
     assert adam.worse_on == ("c",)
@@ -80,13 +80,13 @@ def test_what_broke_on_one_data_set_is_not_averaged_away(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_other_seeds_are_compared_without_pairs(tmp_path: Path) -> None:
     old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv", worse=0.05, offset=100)
-    found = compare(old, new, Options("sgd", "accuracy", rope=0.005))
+    found = compare(old, new, Options("sgd", "accuracy", rope=0.005, pairing="seed"))
     assert not any(change.paired for change in found.changes)
     assert found.worse == ("adam",)
     one = [pd.read_csv(path) for path in (old, new)]
     for path, rows in zip((old, new), one, strict=True):
         rows[rows["workload"] == "a"].to_csv(path, index=False)
-    assert compare(old, new, Options("sgd", "accuracy", rope=0.005)).worse == ("adam",)
+    assert compare(old, new, Options("sgd", "accuracy", rope=0.005, pairing="seed")).worse == ("adam",)
 
 
 def test_what_differs_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,7 +97,7 @@ def test_a_report_shows_itself(tmp_path: Path, make_folder: Callable[..., Path])
         ({"rope": 0.5, "metric": "accuracy"}, "rope must be at most a tenth of the span of accuracy (1), not 0.5"),
         ({"span": (0.0,)}, "span must be two numbers, the smaller first, not (0.0,)"),
         ({"span": ("a", "b")}, "span must be two numbers"),
-        ({"unit": "day"}, "unit must be one of split, seed, fold, run, item, not 'day'"),
+        ({"unit": "day"}, "unit must be one of split, seed, fold, run, study, item, not 'day'"),
         ({"targets": {"x": "high"}}, "the target of x must be a number, not 'high'"),
         ({"targets": {"x": 0.9}}, "a target needs the curves of its workload"),
         ({"direction": "up"}, "direction must be maximize or minimize, not 'up'"),

@@ -333,7 +333,7 @@ def test_metrics_that_differ_need_a_trivial_predictor(tmp_path: Path) -> None:
 
 def test_extra_columns_of_text_are_factors(tmp_path: Path) -> None:
     rows = pd.concat([table().assign(depth="2"), table(gain=0.02).assign(depth="8")])
-    folder = load_table(written(tmp_path, rows), Options("sgd", "accuracy"))
+    folder = load_table(written(tmp_path, rows), Options("sgd", "accuracy", pairing="seed"))
     assert folder.evaluation.factors == {"depth": ("2", "8")}
 
 
@@ -353,7 +353,7 @@ def test_where_lower_is_better_a_difference_has_the_sign_that_its_words_say(tmp_
     assert f"+{size}" not in said.split("## All pairs")[0]
     assert f"| `adam` | 1 | **−{size}** |  |" in said
     assert f"| `sgd` | 2 |  | **+{size}** |" in said
-    assert "with the 96 % interval; below zero is better." in said
+    assert "with the 96 % interval; lower is better." in said
     assert "*Left of zero is better for the first of the two" in said
     for name, column, ends in (
         ("numbers/verdicts", "effect", ("low", "high")),
@@ -374,9 +374,10 @@ def test_where_lower_is_better_a_difference_has_the_sign_that_its_words_say(tmp_
 def test_unequal_seeds_are_compared_on_those_that_both_have(tmp_path: Path) -> None:
     rows = table()
     first = (rows["technique"] == "sgd") & (rows["workload"] == "a") & (rows["seed"] == 0)
+    options = Options("sgd", "accuracy", pairing="seed")
     more = rows[rows["technique"] == "adam"].assign(seed=lambda t: t["seed"] + 8, score=0.1)  # without a partner
-    found = find(load_table(written(tmp_path, pd.concat([rows[~first], more])), Options("sgd", "accuracy")))
-    whole = find(load_table(written(tmp_path, rows), Options("sgd", "accuracy")))
+    found = find(load_table(written(tmp_path, pd.concat([rows[~first], more])), options))
+    whole = find(load_table(written(tmp_path, rows), options))
     assert isinstance(found, JudgedFindings)
     assert isinstance(whole, JudgedFindings)
     mine, before = found.judged.verdict("adam"), whole.judged.verdict("adam")
@@ -425,7 +426,7 @@ def test_a_bad_table_is_refused_in_one_line(
     tmp_path: Path, spoil: Spoil, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = written(tmp_path, spoil(table()))
-    assert main([str(file), "--baseline", "sgd", "--out", str(tmp_path / "out")]) == 2
+    assert main([str(file), "--baseline", "sgd", "--pairing", "seed", "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
@@ -507,6 +508,7 @@ def test_a_check_that_was_not_made_claims_nothing(tmp_path: Path) -> None:
     assert {name for name, holds in found.items() if holds == "not known"} == {
         *("repetitions are independent", "data sets are different ones", "no trial is missing by our fault"),
         *("the ROPE is not finer than the data", "the ROPE is small", "no optional stopping", "one kind of hardware"),
+        "runs are independent",
     }
     assert outcomes(unit="seed", span=(0.0, 1.0)) == found | dict.fromkeys(
         ["repetitions are independent", "the ROPE is small"], "yes"
@@ -542,7 +544,7 @@ def test_a_unit_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         (["--unit", "fold"], "needs the number of folds of workload a: give it (--folds"),
         (["--unit", "fold", "--folds", "1"], "folds must be a whole number of at least 2, not 1"),
         (["--unit", "seed", "--folds", "5"], "folds go with the unit fold, not with seed: leave them out"),
-        (["--unit", "ms"], "unit must be one of split, seed, fold, run, item, not 'ms'"),
+        (["--unit", "ms"], "unit must be one of split, seed, fold, run, study, item, not 'ms'"),
     ):
         assert main([str(file), "--baseline", "sgd", *unit, "--out", str(tmp_path / "out")]) == 2
         assert words in capsys.readouterr().err

@@ -7,8 +7,9 @@ from evalbench.statistics.aggregates import (
     iqm,
     iqm_interval,
     paired_improvement,
-    probability_best,
+    redrawn,
     score_profile,
+    share_best,
 )
 
 
@@ -47,6 +48,6 @@ def test_probability_best_pairs_the_seeds() -> None:
     seeds = np.random.default_rng(0).normal(0, 1, (10, 3))
     # Always a little better on the same seed: paired resamples never doubt it, however large the seeds' own noise.
     table = np.stack([seeds, seeds + 0.01, seeds - 1])
-    assert probability_best(table, np.random.default_rng(1)) == pytest.approx([0, 1, 0])
-    equal = probability_best(np.stack([seeds, seeds]), np.random.default_rng(1))
+    assert share_best(redrawn(table, np.random.default_rng(1))) == pytest.approx([0, 1, 0])
+    equal = share_best(redrawn(np.stack([seeds, seeds]), np.random.default_rng(1)))
     assert equal == pytest.approx([0.5, 0.5])

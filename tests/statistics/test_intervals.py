@@ -1,15 +1,12 @@
 import math
 
-import numpy as np
 import pytest
-from scipy import stats
 
 from evalbench.statistics.intervals import (
     clopper_pearson,
     family_confidence,
     fewest_decisive,
     t_interval,
-    welch_intervals,
 )
 
 
@@ -94,18 +91,3 @@ def test_fewest_decisive_is_where_all_wins_exclude_one_half(confidence: float) -
 def test_a_share_above_one_is_refused() -> None:
     with pytest.raises(ValueError, match="within"):
         clopper_pearson(3, 2, 0.95)
-
-
-def test_welchs_interval_of_one_workload_is_scipys_and_several_share_the_error() -> None:
-    generator = np.random.default_rng(2)
-    x, y = generator.normal(0.1, 1.0, 7), generator.normal(0.0, 3.0, 11)
-    scipys = stats.ttest_ind(x, y, equal_var=False)
-    low, high, *tost = welch_intervals([x], [y], 0.05, [0.0])
-    assert (low, high) == pytest.approx(tuple(scipys.confidence_interval(0.95)))
-    assert tuple(tost) == pytest.approx(tuple(scipys.confidence_interval(0.90)))
-    twice = welch_intervals([x, x + 1], [y, y + 1], 0.05, [0.0, 0.0])
-    freedom = 2 * float(scipys.df)
-    half = stats.t.ppf(0.975, freedom) * np.sqrt((x.var(ddof=1) / 7 + y.var(ddof=1) / 11) / 2)
-    assert twice[:2] == pytest.approx((x.mean() - y.mean() - half, x.mean() - y.mean() + half))
-    with pytest.raises(ValueError, match="two values"):
-        welch_intervals([x], [y[:1]], 0.05, [0.0])

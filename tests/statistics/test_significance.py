@@ -83,10 +83,11 @@ def test_rates_of_failures() -> None:
 def test_skewed_differences_are_noticed_and_symmetric_ones_seldom() -> None:
     generator = np.random.default_rng(1)
     skewed = [
-        np.mean([asymmetry(1 - generator.exponential(size=(S, 5))) < 0.01 for _ in range(200)]) for S in (5, 10, 20)
+        np.mean([asymmetry(list(1 - generator.exponential(size=(5, S)))) < 0.01 for _ in range(200)])
+        for S in (5, 10, 20)
     ]
-    symmetric = [asymmetry(generator.standard_normal((10, 5)) * [1, 2, 3, 4, 5]) < 0.01 for _ in range(200)]
+    symmetric = [asymmetry([generator.standard_normal(10) * scale for scale in range(1, 6)]) < 0.01 for _ in range(200)]
     assert skewed[0] < 0.1 < 0.5 < skewed[1] < 0.9 < skewed[2]  # as docs/validity.md says
     assert np.mean(symmetric) < 0.01
-    assert math.isnan(asymmetry(np.zeros((40, 1))))
-    assert math.isnan(asymmetry(generator.standard_normal((4, 10))))
+    assert math.isnan(asymmetry([np.zeros(40)]))
+    assert math.isnan(asymmetry(list(generator.standard_normal((10, 4)))))

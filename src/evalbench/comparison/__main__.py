@@ -39,9 +39,10 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def text(comparison: Comparison) -> str:
     """Return the comparison as markdown."""
-    decimals = 2 if abs(comparison.scale) == 100 else 3
+    decimals = comparison.decimals
     rows = [_row(change, comparison, decimals) for change in comparison.changes]
-    size = f"new − old ({plain(comparison.unit)}) [{percent(comparison.confidence)} CI]"
+    lower = "; lower is better" if comparison.scale < 0 else ""
+    size = f"new − old ({plain(comparison.unit)}{lower}) [{percent(comparison.confidence)} CI]"
     headers = ["technique", "change", size, "recommendation", "rank", "cost ratio"]
     paired = all(change.paired for change in comparison.changes)
     rope = f"{comparison.rope * abs(comparison.scale):.{decimals}f}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -18,11 +18,12 @@ from evalbench.record.foreign import load_table
 from evalbench.record.options import Options
 from evalbench.report.analysis.findings import Findings, JudgedFindings, find, judged
 from evalbench.report.analysis.verdicts import difference
-from evalbench.statistics.decisions import Decisions, Evidence, Rule, decide
-from evalbench.statistics.design import failures
-from evalbench.statistics.intervals import Floats, t_interval, welch_intervals
+from evalbench.statistics.decisions import Evidence, Rule, decide, per_set
+from evalbench.statistics.design import evidence_of
+from evalbench.statistics.intervals import Floats
 from evalbench.statistics.matrices import Matrix
-from evalbench.statistics.verdicts import QUALITIES, Quality, after_failures, decided_by_failures, quality
+from evalbench.statistics.unpaired import TwoSamples
+from evalbench.statistics.verdicts import QUALITIES, Quality, decided_by_failures
 
 WORSE = (Quality.INFERIOR,)
 BETTER = (Quality.SUPERIOR,)
@@ -75,6 +76,7 @@ class Comparison:
     scale: float  # from a change of which larger is better to the printed one: below zero if lower is better
     confidence: float  # of each interval
     reach: float  # the largest possible change in size, infinite if it is not known
+    decimals: int  # of a printed change
 
     @property
     def worse(self) -> tuple[str, ...]:
@@ -105,6 +107,7 @@ def compare(old: str | Path, new: str | Path, options: Options | None = None) ->
         scale=both.new.common.oriented,
         confidence=1 - both.level,
         reach=both.new.common.reach,
+        decimals=max(both.old.common.finer, both.new.common.finer),
     )
 
 
@@ -125,6 +128,13 @@ class _InCommon:
     def level(self) -> float:
         """Return the error rate of each technique."""
         return self.new.judged.design.alpha / len(self.techniques)
+
+    @property
+    def paired(self) -> bool:
+        """Return whether seeds mean the same splits: the data are the same, and the root that seeds derive from."""
+        a, b = self.old.evaluation, self.new.evaluation
+        same = all(a.workloads[w].fingerprint == b.workloads[w].fingerprint for w in self.workloads)
+        return same and a.root_seed == b.root_seed and a.splits == b.splits and a.paired and b.paired
 
     def of_workloads(self, values: Any) -> Any:
         """Return the values of a design for the shared workloads, shape (W,)."""
@@ -166,11 +176,14 @@ def _change(both: _InCommon, name: str) -> Change:
     failed_before, failed = (_on(side.judged.failed[name], both.workloads) for side in sides)
     decided = difference(failed_before, failed)
     d = difference(new, old, decided)
-    paired = _same_data(both) and bool(d.seeds) and min(d.counts) > 0
+    paired = both.paired and bool(d.seeds) and min(d.counts) > 0
+    compared = (d, decided) if paired else (TwoSamples(new, old), TwoSamples(failed, failed_before))
+    evidence = evidence_of([compared], rho, floors)
+    same = paired and not max(np.nanmax(np.abs(m.values)) for m in (d, decided)) > 1e-12
     mean, low, high, kind = (
-        _decide(d, decided, both.rope, rho, floors, counted, both.level)
-        if paired
-        else _unpaired(new, old, failed, failed_before, counted, both.rope, rho, both.level)
+        (0.0, 0.0, 0.0, Quality.EQUIVALENT)  # nothing was run anew, or everything is deterministic
+        if same
+        else _decide(evidence, counted, Rule(both.rope, both.level, paired=paired))
     )
     return Change(
         technique=name,
@@ -182,7 +195,7 @@ def _change(both: _InCommon, name: str) -> Change:
         recommendations=(_recommendation(both.old, name), _recommendation(both.new, name)),
         ranks=(both.old.judged.ranks[name], both.new.judged.ranks[name]),
         cost=(_cost(both.old, name), _cost(both.new, name)),
-        worse_on=_worse_on(d, decided, both.rope, rho, both.level) if paired else (),
+        worse_on=_worse_on(evidence, both.workloads, both.rope, both.level),
     )
 
 
@@ -197,70 +210,25 @@ def _read(path: Path, options: Options | None) -> Findings:
     return find(load_table(path, options))
 
 
-def _same_data(both: _InCommon) -> bool:
-    """Return whether seeds mean the same splits: the data are the same, and the root that seeds are derived from."""
-    a, b = both.old.evaluation, both.new.evaluation
-    same = all(a.workloads[w].fingerprint == b.workloads[w].fingerprint for w in both.workloads)
-    return same and a.root_seed == b.root_seed and a.splits == b.splits
-
-
 def _on(m: Matrix, workloads: tuple[str, ...]) -> Matrix:
     """Return the columns of some workloads."""
     return Matrix(m.values[:, [m.workloads.index(w) for w in workloads]], m.seeds, workloads)
 
 
-def _decide(
-    d: Matrix, decided: Matrix, rope: float, rho: Floats, floors: Floats, counted: Floats, level: float
-) -> tuple[float, float, float, Quality]:
-    if not max(np.nanmax(np.abs(m.values)) for m in (d, decided)) > 1e-12:
-        # The same numbers twice: nothing was run anew, or everything is deterministic.
-        return 0.0, 0.0, 0.0, Quality.EQUIVALENT
-    evidence = Evidence(
-        d.means[None],
-        np.nan_to_num(d.sds)[None],
-        np.array(d.counts)[None],
-        rho=rho,
-        floors=floors,
-        lost=failures(decided, -1)[None],
-        won=failures(decided, 1)[None],
-    )
+def _decide(evidence: Evidence, counted: Floats, rule: Rule) -> tuple[float, float, float, Quality]:
+    """Return mean, ends and class of the only candidate."""
     use = counted.astype(bool) if counted.any() else np.ones(len(counted), dtype=bool)
-    return _first(decide(evidence.on(use), Rule(rope, level)))
-
-
-def _first(decisions: Decisions) -> tuple[float, float, float, Quality]:
-    """Return mean, ends and class of the first candidate."""
+    decisions = decide(evidence.on(use), rule)
     mean, low, high = (float(values[0]) for values in (decisions.mean, decisions.low, decisions.high))
     return mean, low, high, QUALITIES[int(decisions.quality[0])]
 
 
-def _worse_on(d: Matrix, decided: Matrix, rope: float, rho: Floats, level: float) -> tuple[str, ...]:
+def _worse_on(evidence: Evidence, workloads: Sequence[str], rope: float, level: float) -> tuple[str, ...]:
     """Return the workloads that got worse by evidence of their own, Bonferroni over all: a mean may hide them."""
-    counts = np.array(d.counts)
-    broken = decided_by_failures(failures(decided, -1), counts, failures(decided, 1), counts) < 0
-    worse = []
-    for index, name in enumerate(d.workloads):
-        interval = t_interval(d.column(name), 1 - level / len(d.workloads), float(rho[index]))
-        if interval.high < -rope or broken[index]:
-            worse.append(name)
-    return tuple(worse)
-
-
-def _unpaired(
-    a: Matrix, b: Matrix, gone: Matrix, before: Matrix, counted: Floats, rope: float, rho: Floats, level: float
-) -> tuple[float, float, float, Quality]:
-    """Compare independent seeds on the same data sets, by Welch's interval of the mean over them."""
-    use = [w for w, counts in zip(a.workloads, counted, strict=True) if counts] or list(a.workloads)
-    x, y, failed, failed_before = ([m.column(w) for w in use] for m in (a, b, gone, before))
-    mean = float(np.mean([new.mean() - old.mean() for new, old in zip(x, y, strict=True)]))
-    if min(column.size for column in (*x, *y)) < 2:
-        return mean, math.nan, math.nan, Quality.INCONCLUSIVE
-    low, high, low_tost, high_tost = welch_intervals(x, y, level, [float(rho[a.workloads.index(w)]) for w in use])
-    alike = all(math.isclose(f.mean(), g.mean()) for f, g in zip(failed, failed_before, strict=True))
-    by_score = QUALITIES.index(quality(low, high, low_tost, high_tost, rope, alike))
-    after, past = np.concatenate(failed), np.concatenate(failed_before)
-    chosen = after_failures(by_score, after.sum(), after.size, past.sum(), past.size)
-    return mean, low, high, QUALITIES[int(chosen)]
+    lost, runs, won, runs_baseline = (evidence.broadcast(name)[0] for name in ("lost", "runs", "won", "runs_baseline"))
+    broken = decided_by_failures(lost, runs, won, runs_baseline) < 0
+    _, high = per_set(evidence, 1 - level / len(workloads))
+    return tuple(name for name, worse in zip(workloads, (high[0] < -rope) | broken, strict=True) if worse)
 
 
 def _recommendation(side: JudgedFindings, name: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evalbench.errors import TableError
+from evalbench.record.failed_as import failed_words
 from evalbench.record.schema import check_version
 from evalbench.tasks.metric import FRACTION, SKILL, SKILL_SPAN, Direction, Metric, base_name, find, in_words, is_wide
 
@@ -121,7 +122,13 @@ class Declaration:
     judged_before: tuple[JudgedBefore, ...] | None = None  # None: not known
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
     unit: str | None = None  # what the rows of a foreign table repeat, a key of `UNITS`; None: not said
-    folds: int | None = None  # the number of folds, if the unit is `fold` and the user gave it
+    unit_guessed: str = ""  # from the name of this column; empty: declared
+    folds: int | None = None  # the number of folds, if the unit is `fold`
+    folds_counted: bool = False  # in the table; False: given by the user
+    pairing: str = "seed"  # one of `PAIRINGS`
+    pairing_declared: bool = False  # by the user; False: established, or `none` since nothing is known
+    failed_as: str = "worst"  # the score of a run of a foreign table that failed: see `with_failed`
+    clusters: str | None = None  # the column that names what items of a foreign table belong together
 
     def __post_init__(self) -> None:
         """Make all seeds one look if no looks were declared."""
@@ -152,7 +159,7 @@ class Declaration:
     @property
     def failed_score(self) -> str:
         """Return words for the score of a run that has no score of its own."""
-        return "one ROPE worse than the worst run of its data set" if self.foreign else "the trivial predictor"
+        return failed_words(self.failed_as) if self.foreign else "the trivial predictor"
 
     @property
     def searched(self) -> bool:
@@ -174,7 +181,23 @@ class Declaration:
         """Return the noun of what repeats, and its plural: `seed` and `seeds`, unless studies or other units repeat."""
         if self.num_studies > 1:
             return "study", "studies"
-        return self.unit or "seed", f"{self.unit or 'seed'}s"
+        unit = self.unit or ("seed" if self.paired else "run")
+        return unit, "studies" if unit == "study" else f"{unit}s"
+
+    @property
+    def one_result(self) -> str:
+        """Return the noun of one row of the results: evalbench trains trials, a foreign table has runs."""
+        return "run" if self.foreign else "trial"
+
+    @property
+    def paired(self) -> bool:
+        """Return whether runs of two techniques with the same number are pairs."""
+        return self.pairing != "none"
+
+    @property
+    def parts_of_one_test(self) -> bool:
+        """Return whether the workloads are parts of one test set, which stand for no others."""
+        return self.unit == "item"
 
     @property
     def tuning_parity(self) -> bool:

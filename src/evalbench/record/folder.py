@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ class Folder:
     references: pd.DataFrame
     costs: pd.DataFrame
     variance: pd.DataFrame | None = None
+
+    @cached_property
+    def cells(self) -> Mapping[tuple[str, str], pd.DataFrame]:
+        """Return the results of each workload and technique that has any."""
+        return {(str(w), str(t)): rows for (w, t), rows in self.results.groupby(["workload", "technique"], sort=False)}
+
+    def cell(self, workload: str, technique: str) -> pd.DataFrame:
+        """Return the results of one workload and technique."""
+        return self.cells.get((workload, technique), self.results.iloc[:0])
 
     def num_seeds(self, technique: str) -> int:
         """Return the number of seeds of a technique's last look."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,11 @@ from pandas.api.types import is_string_dtype
 
 from evalbench.errors import TableError
 from evalbench.record.declared import ROPE, Declaration, Workload, default_question
+from evalbench.record.endings import FOREIGN_STATES, with_failed, with_states
 from evalbench.record.folder import Folder
 from evalbench.record.options import Options
-from evalbench.record.schema import COSTS, REFERENCES, STATES, TRIVIAL
-from evalbench.record.skill import skill_scales
+from evalbench.record.rows import CLUSTER, check_partners, coded, declared_pairing, named_repetitions, with_folds
+from evalbench.record.schema import COSTS, REFERENCES, TRIVIAL
 from evalbench.record.tables import finite, header_of, no_column_of_ours, once, only, positive, read_table, typed
 from evalbench.tasks.metric import FRACTION, METRICS, SKILL, base_name
 from evalbench.trial import LARGEST_SCORE
@@ -26,6 +27,7 @@ TEXT = ("state", "metric", "direction", "unit")
 NUMBERS = ("seed", "score")
 OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters")
 KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "finished", "message", "look", "stage"}
+KNOWN |= {CLUSTER}
 NO_KEYS = KNOWN - {"technique", "workload", "seed"}
 SHARES = tuple(name for name, metric in METRICS.items() if metric.unit == FRACTION)
 MOST_LEVELS = 30  # a column of text with more values than this is no factor, but a remark
@@ -41,7 +43,8 @@ def load_table(path: Path, options: Options) -> Folder:
     if options.wide:
         table = read_table(path, header[:1], header[1:])
     else:
-        table = read_table(path, ("technique", "workload"), NUMBERS, OPTIONAL)
+        options, names = named_repetitions(header, options)
+        table = read_table(path, ("technique", "workload"), NUMBERS, OPTIONAL, names, coded(options))
     whole = path.parent if (path.parent / "evaluation.json").is_file() else None
     return as_folder(path.stem, path.name, table, options, whole)
 
@@ -57,11 +60,14 @@ def frame_to_folder(name: str, frame: pd.DataFrame, options: Options) -> Folder:
     twice = sorted(set(table.columns[table.columns.duplicated()]))
     if twice:
         raise TableError(f"{name} has more than one column {', '.join(twice)}: keep one of each")
+    if not options.wide:
+        options, names = named_repetitions(table.columns, options)
+        table = table.rename(columns=names)
     columns = list(table.columns)
     texts, numbers = (columns[:1], columns[1:]) if options.wide else (REQUIRED[:2], NUMBERS)
     words = [column for column in columns if column not in {*numbers, *OPTIONAL}]
     table = table.assign(**{column: table[column].map(_text).astype("str") for column in words})
-    return as_folder(name, name, typed(name, table, texts, numbers, OPTIONAL), options)
+    return as_folder(name, name, typed(name, table, texts, numbers, OPTIONAL, coded(options)), options)
 
 
 def _text(value: object) -> str:
@@ -77,7 +83,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     num_train, num_test, cost_seconds, cost_flops, message, step` (several steps of a trial are its curve, the
     last one its score) and columns of text, which are further factors. A wide table has a row per workload and a column
     per technique. Techniques called `trivial predictor` or `linear model` are references and not judged. A run whose
-    state is FAILED or DIVERGED counts as a loss (`_with_failed`), and `message` says why. Seeds that only one of two
+    state is FAILED or DIVERGED counts as a loss (`with_failed`), and `message` says why. Seeds that only one of two
     techniques has are left out of their comparison.
 
     Raises:
@@ -87,15 +93,20 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     table = _completed(_long(source, table) if options.wide else table, options)
     factors = _factors(source, table)
     results, curves = _without_curves(table, list(factors))
+    results = with_states(results) if options.failed_as else results
     results = _checked(source, results, list(factors), options)
     is_reference = results["technique"].isin(list(REFERENCES.values()))
     references = _references(results[is_reference])
     results = results[~is_reference].reset_index(drop=True)
     techniques = _techniques(source, results, options)
-    workloads = {workload: _workload(workload, results, options) for workload in dict.fromkeys(results["workload"])}
+    workloads = {
+        str(row["workload"]): _workload(row, options) for row in results.drop_duplicates("workload").to_dict("records")
+    }
     evaluation = _evaluation(name, options, techniques, workloads, factors, results)
-    _common_seeds(source, evaluation, results)
-    _known_folds(source, evaluation, results)
+    pairing = declared_pairing(source, options, results, evaluation, whole is not None)
+    evaluation = replace(evaluation, pairing=pairing, pairing_declared=options.pairing is not None)
+    check_partners(source, evaluation, results)
+    evaluation = with_folds(source, evaluation, results, options)
     _reachable(source, options.targets, curves)
     _confirmed(evaluation, options)
     _one_unit(source, whole, evaluation, references)
@@ -104,7 +115,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     results = results.loc[order.sort_values(["_w", "_t", *factors, "seed"], kind="stable").index].reset_index(drop=True)
     costs = _costs(results, list(factors))
     folder = Folder(evaluation, results, curves, references, costs)
-    return replace(folder, results=_with_failed(source, folder))
+    return replace(folder, results=with_failed(source, folder, evaluation.failed_as))
 
 
 def _factors(source: str, table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
@@ -190,11 +201,13 @@ def _checked(source: str, table: pd.DataFrame, factors: list[str], options: Opti
     for column in ("technique", "workload"):
         if (table[column].str.strip() == "").any():
             raise TableError(f"{source} has a row without a {column}: name it")
-    only(source, table, "state", STATES)
+    only(source, table, "state", FOREIGN_STATES)
     only(source, table, "direction", ("maximize", "minimize"))
     once(source, table, keys)
     complete = table[table["state"] == "COMPLETE"]
-    remedy = " (a run that failed is a row with state FAILED or DIVERGED)"
+    remedy = (
+        " (a run that failed is a row with state FAILED, DIVERGED or TIMED_OUT; --failed-as takes empty scores too)"
+    )
     finite(source, complete, ["score"], keys, remedy, LARGEST_SCORE)
     amounts = [name for name in ("num_train", "num_test", "cost_seconds", "cost_flops") if name in table.columns]
     positive(source, complete, amounts, keys, LARGEST_SCORE)
@@ -261,50 +274,14 @@ def _every_cell(source: str, table: pd.DataFrame, where: list[str]) -> None:
         )
 
 
-def _with_failed(source: str, folder: Folder) -> pd.DataFrame:
-    """Return the results with a score for each run that failed: one ROPE worse than the worst run of its data set.
-
-    So a run that failed is never as good as one that works, and how much worse it is follows from nothing that nobody
-    declared. One that diverged keeps its own score if that is worse still; without a score it counts as the worst one.
-    """
-    results = folder.results
-    failed = results["state"] != "COMPLETE"
-    if not failed.any():
-        return results.assign(failed=0.0)
-    sign = results["direction"].map({"maximize": 1.0, "minimize": -1.0})
-    oriented = sign * results["score"]
-    worst = results["workload"].map(oriented[~failed].groupby(results["workload"]).min())
-    if worst.isna().any():
-        name = results.loc[worst.isna(), "workload"].iloc[0]
-        raise TableError(f"{source}: on workload {name} every run failed: there is nothing to compare, leave it out")
-    instead = worst - _margins(folder)
-    diverged = results["state"] == "DIVERGED"
-    own = oriented.where(diverged & (oriented.abs() < LARGEST_SCORE))
-    own = own.fillna(results["workload"].map(own.groupby(results["workload"]).min()).where(diverged)).fillna(np.inf)
-    return results.assign(
-        score=results["score"].where(~failed, sign * np.minimum(instead, own)), failed=failed.astype(float)
-    )
-
-
-def _margins(folder: Folder) -> pd.Series[float]:
-    """Return the ROPE of each row, in the unit of its score."""
-    declared, results = {**ROPE, **folder.evaluation.rope}, folder.results
-    measures = {workload.measure for workload in folder.evaluation.workloads.values()}
-    if len(measures) == 1 and measures <= set(declared):
-        return pd.Series(declared[measures.pop()], results.index)
-    scales = skill_scales(folder).set_index(["workload", "seed"])["scale"]
-    return declared["skill"] * pd.Series(
-        [scales[key] for key in zip(results["workload"], results["seed"], strict=True)]
-    )
-
-
 def _references(rows: pd.DataFrame) -> pd.DataFrame:
     columns = ["reference", "workload", "seed", "metric", "direction", "unit", "score"]
     return rows.rename(columns={"technique": "reference"})[columns].reset_index(drop=True)
 
 
-def _workload(name: str, results: pd.DataFrame, options: Options) -> Workload:
-    mine = results[results["workload"] == name].iloc[0]
+def _workload(mine: Mapping[Hashable, object], options: Options) -> Workload:
+    """Return a workload as its first row describes it."""
+    name = str(mine["workload"])
     return Workload(
         name=name, kind="", generated=False, rows=0, features=0, classes=None, fingerprint="",
         metric=str(mine["metric"]), direction=str(mine["direction"]), unit=str(mine["unit"]), description="",
@@ -361,7 +338,10 @@ def _evaluation(
         extended_from=_extended_from(results),
         foreign=True,
         unit=options.unit,
+        unit_guessed=options.column if options.unit_guessed else "",
         folds=options.folds,
+        failed_as=options.failed_as or "worst",
+        clusters=options.clusters,
     )
 
 
@@ -369,19 +349,6 @@ def _extended_from(results: pd.DataFrame) -> int | None:
     """Return the first seed that was added after a look that was not declared, as tables of version 0.1.0 tell."""
     added = results.loc[results["stage"] == "extension", "seed"] if "stage" in results.columns else ()
     return int(min(added)) if len(added) else None
-
-
-def _common_seeds(source: str, evaluation: Declaration, results: pd.DataFrame) -> None:
-    """Refuse a technique that has no seed in common with the baseline on a workload: there is no pair to compare."""
-    keys = [*evaluation.factors, "seed"]
-    for workload, rows in results.groupby("workload", sort=False):
-        runs = {name: set(map(tuple, mine[keys].to_numpy())) for name, mine in rows.groupby("technique", sort=False)}
-        for name in evaluation.techniques:
-            if not runs[name] & runs[str(evaluation.baseline)]:
-                raise TableError(
-                    f"{source}: {name} and {evaluation.baseline} have no seed in common on workload {workload}:"
-                    " give runs that belong together the same seed"
-                )
 
 
 def _confirmed(evaluation: Declaration, options: Options) -> None:
@@ -402,17 +369,6 @@ def _reachable(source: str, targets: Mapping[str, float], curves: pd.DataFrame) 
                 f"{source}: a target needs the curves of its workload, and the table has no steps of workload"
                 f" {workload!r}: give the column step with several rows per run, or leave the target out"
             )
-
-
-def _known_folds(source: str, evaluation: Declaration, results: pd.DataFrame) -> None:
-    """Refuse folds of which neither the rows nor the number is known."""
-    known = results["num_test"].notna() & results["num_train"].notna()
-    lacking = [name for name in evaluation.workloads if name not in set(results.loc[known, "workload"])]
-    if evaluation.unit == "fold" and evaluation.folds is None and lacking:
-        raise TableError(
-            f"{source}: the unit fold needs the number of folds of workload {lacking[0]}: give it (--folds, or folds="
-            " in Python), or columns num_train and num_test"
-        )
 
 
 def _one_unit(source: str, whole: Path | None, evaluation: Declaration, references: pd.DataFrame) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from evalbench.errors import TableError
-from evalbench.record.repetitions import UNITS
+from evalbench.record.failed_as import failed_as_number
+from evalbench.record.repetitions import PAIRINGS, UNITS
 from evalbench.tasks.metric import find
 
 
@@ -29,6 +30,11 @@ class Options:
     tuned: bool = False  # both sides were tuned with the same budget
     unit: str | None = None  # what a row repeats, a key of `UNITS`
     folds: int | None = None
+    pairing: str | None = None  # what makes two runs a pair, one of `PAIRINGS`; None: as the unit establishes it
+    clusters: str | None = None  # the column that names what items belong together, such as a document
+    failed_as: str | None = None  # the score of a run that failed; see `with_failed`
+    column: str = "seed"  # the user's name of the column `seed`
+    unit_guessed: bool = False  # from that name
     span: tuple[float, float] | None = None  # the worst and the best possible score, or the other way round
     confirm_rope: bool = False  # a ROPE above a tenth of the span is meant
     targets: Mapping[str, float] = field(default_factory=dict)  # by workload
@@ -46,6 +52,14 @@ class Options:
                 f"unit must be one of {', '.join(UNITS)}, not {self.unit!r}: it says what a row repeats (the unit of"
                 " the score is --score-unit, or score_unit= in Python)"
             )
+        if self.pairing is not None and self.pairing not in PAIRINGS:
+            raise TableError(
+                f"pairing must be one of {', '.join(PAIRINGS)}, not {self.pairing!r}: it says which rows of two"
+                " techniques belong together"
+            )
+        if self.clusters is not None and self.unit != "item":
+            raise TableError("clusters are of items: give --unit item with --clusters, or leave the clusters out")
+        failed_as_number(self.failed_as or "worst")
         if self.folds is not None and self.unit != "fold":
             raise TableError(f"folds go with the unit fold, not with {self.unit}: leave them out, or give --unit fold")
         if self.folds is not None and not (isinstance(self.folds, int | np.integer) and self.folds >= 2):
@@ -91,6 +105,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--unit", metavar="|".join(UNITS), help="table: what a row repeats; intervals follow from it")
     parser.add_argument("--folds", type=int, help="table: the number of folds, with --unit fold")
+    parser.add_argument(
+        "--pairing",
+        metavar="|".join(PAIRINGS),
+        help="table: what makes two runs a pair (default: the split, fold or item, if the unit is one; else none)",
+    )
+    parser.add_argument("--clusters", metavar="COLUMN", help="table: with --unit item, the document of each item")
+    parser.add_argument(
+        "--failed-as",
+        metavar="worst|trivial|SCORE|censored",
+        help="table: the score of a run that failed, or that has none (default: one ROPE worse than the worst run)",
+    )
     parser.add_argument("--tuned", action="store_true", help="table: all techniques were tuned with the same budget")
 
 

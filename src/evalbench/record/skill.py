@@ -34,7 +34,14 @@ def skill_scales(folder: Folder) -> pd.DataFrame:
     best = trivial["workload"].map({name: best_possible(workloads[name]) for name in sorted(set(trivial["workload"]))})
     scales = trivial[["workload", "seed"]].assign(scale=(best - trivial["score"]).abs())
     wanted = folder.results[["workload", "seed"]].drop_duplicates()
+    if not folder.evaluation.paired:
+        scales = wanted.merge(scales.groupby("workload", as_index=False)["scale"].mean(), on="workload", how="left")
+        return _usable(scales)
     scales = wanted.merge(scales, on=["workload", "seed"], how="left", sort=False)
+    return _usable(scales)
+
+
+def _usable(scales: pd.DataFrame) -> pd.DataFrame:
     lacking = scales[~(scales["scale"] > 1e-12)]
     if len(lacking):
         first = lacking.sort_values(["workload", "seed"]).iloc[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,19 +47,29 @@ def header_of(path: Path) -> list[str]:
     return header
 
 
-def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path,
+    texts: Sequence[str],
+    numbers: Sequence[str],
+    optional: Sequence[str] = (),
+    renamed: Mapping[str, str] | None = None,
+    coded: Sequence[str] = (),
+) -> pd.DataFrame:
     """Read one CSV: names stay text (`none` and `1` are levels), and only numbers may be missing.
 
     Args:
         path: the file.
         texts, numbers: columns that it must have.
         optional: columns of numbers that it may have.
+        renamed: columns of the file that are called otherwise here.
+        coded: as in `typed`.
 
     Raises:
         TableError: the file is missing or unreadable, lacks a column, or has text where numbers belong.
     """
     try:
         header = [from_cell(name) for name in pd.read_csv(path, nrows=0).columns]
+        header = [(renamed or {}).get(name, name) for name in header]
         words = [name for name in header if name not in numbers and name not in optional]
         table = pd.read_csv(
             path,
@@ -73,14 +83,27 @@ def read_table(path: Path, texts: Sequence[str], numbers: Sequence[str], optiona
         raise TableError(f"{path} is missing: give the folder of an evaluation, such as reports/optimizers") from None
     except (OSError, ValueError) as error:
         raise TableError(f"{path} cannot be read as CSV: {error}") from None
-    table = table.assign(**{name: table[name].map(from_cell, na_action="ignore") for name in words})
-    return typed(str(path), table, texts, numbers, optional)
+    return typed(
+        str(path), table.assign(**{name: _unescaped(table[name]) for name in words}), texts, numbers, optional, coded
+    )
+
+
+def _unescaped(column: pd.Series[str]) -> pd.Series[str]:
+    """Return a column of text as `from_cell` reads it; each value is read once, however often it occurs."""
+    return column.map({value: from_cell(value) for value in column.unique() if isinstance(value, str)})
 
 
 def typed(
-    name: str, table: pd.DataFrame, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = ()
+    name: str,
+    table: pd.DataFrame,
+    texts: Sequence[str],
+    numbers: Sequence[str],
+    optional: Sequence[str] = (),
+    coded: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return a table whose columns of numbers hold float64, and whose seeds hold int64; `name` is for messages.
+
+    Columns that are `coded` may hold names, such as those of test items: they are numbered in alphabetical order.
 
     Raises:
         TableError: a column is missing, holds no numbers, or has seeds that are no whole numbers below 2^53.
@@ -89,6 +112,9 @@ def typed(
     absent = [column for column in (*texts, *numbers) if column not in table.columns]
     if absent:
         raise TableError(f"{name} has no column {', '.join(absent)}: it has {', '.join(table.columns)}")
+    for column in coded:
+        if column in table.columns and not pd.api.types.is_numeric_dtype(table[column]):
+            table[column] = pd.factorize(table[column], sort=True)[0].astype(np.float64)
     for column in (*numbers, *(column for column in optional if column in table.columns)):
         try:
             table[column] = pd.to_numeric(table[column]).astype(np.float64)

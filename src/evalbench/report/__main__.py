@@ -26,6 +26,8 @@ from evalbench.report.analysis.findings import find
 from evalbench.report.api import Report, write
 from evalbench.report.render.index import write_index
 
+MANY_ROWS = 50_000
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report that the command line asks for and return the exit code."""
@@ -144,7 +146,18 @@ def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Pa
     if asked.protocol is not None:
         return algoperf.save(read_times(table, held_out), out, asked.question)
     options = options_of(asked, shlex.join(["evalbench", "report", *given]))
-    return Report(find(load_table(table, options))).save(out)
+    read = load_table(table, options)
+    rows = len(read.results)
+    _progress(rows, "read, the comparisons follow")
+    report = Report(find(read))
+    _progress(rows, "judged, the pages follow")
+    return report.save(out)
+
+
+def _progress(rows: int, words: str) -> None:
+    """Say how far a table is that takes more than a few seconds."""
+    if rows >= MANY_ROWS:
+        print(f"{rows:,} rows are {words}", file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from evalbench.errors import InputError, TableError
 from evalbench.record.folder import load
 from evalbench.record.foreign import frame_to_folder
 from evalbench.record.options import Options
+from evalbench.record.repetitions import repetition_column
 from evalbench.report import page
 from evalbench.report.analysis.findings import Findings, find
 from evalbench.report.render.html import fragment
@@ -133,7 +134,8 @@ def judge(
     technique: str = "technique", workload: str = "workload", seed: str | None = "seed", score: str = "score",
     metric: str | None = None, direction: str = "maximize", score_unit: str = "",
     rope: float | None = None, span: tuple[float, float] | None = None, confirm_rope: bool = False,
-    unit: str | None = None, folds: int | None = None, targets: Mapping[str, float] | None = None,
+    unit: str | None = None, folds: int | None = None, pairing: str | None = None, clusters: str | None = None,
+    failed_as: str | float | None = None, targets: Mapping[str, float] | None = None,
     tuned: bool = False, wide: bool = False, question: str | None = None, name: str = "results",
 ) -> Report:  # fmt: skip
     """Judge every technique of a table against the baseline.
@@ -144,14 +146,19 @@ def judge(
             as columns.
         baseline: the technique that all others are compared with.
         technique, workload, score: the columns that hold them.
-        seed: the column by which runs are paired within a workload; None for one run per technique and workload.
+        seed: the column that numbers the repetitions, or names them (items); if it is missing, a column whose name
+            says a unit, such as `fold`. None for one run per technique and workload.
         metric, score_unit: what the score is, such as `accuracy` (by default the name of its column), and its unit.
         direction: `maximize`, or `minimize` if lower is better; a column `direction` counts more.
         rope: the smallest difference that matters, in the unit of the score (0.005 for half a point of accuracy).
             Needed unless all scores lie between 0 and 1. Above a tenth of the span it needs `confirm_rope`.
         span: the lowest and the highest possible score, for metrics that evalbench does not know.
-        unit, folds: what a row repeats: `split`, `seed`, `fold` (of that many folds), `run` or `item`, from which the
-            intervals follow (docs/tables.md). None if nobody knows: they then hold for these rows only.
+        unit, folds: what a row repeats: `split`, `seed`, `fold` (of that many folds), `run`, `item` or `study`, from
+            which the intervals follow (docs/tables.md). None if nobody knows: they then hold for these rows only.
+        pairing: what makes two runs a pair: `seed`, `item`, `fold`, or `none`. By default splits, folds and items are
+            pairs, and other runs are not.
+        clusters: the column that names what items belong together, such as a document.
+        failed_as: the score of a run that failed, or that has none: `worst`, `trivial`, `censored`, or a number.
         targets: by workload, the score that counts as solved, declared beforehand; for tables with a column `step`.
         tuned: all techniques were tuned with the same budget.
         wide: a column of scores per technique.
@@ -163,11 +170,14 @@ def judge(
     _check(results, rope, direction)
     results = _with_index(results)
     if not wide:
+        if seed == "seed" and "seed" not in results.columns:
+            seed = repetition_column(results.columns, unit) or "seed"
         results = _renamed(results, {technique: "technique", workload: "workload", seed: "seed", score: "score"})
     metric = metric or ("score" if wide else str(score))
     options = Options(
-        str(baseline), metric, direction, score_unit, rope, question, wide, tuned, unit, folds, span, confirm_rope,
-        dict(targets or {}),
+        str(baseline), metric, direction, score_unit, rope, question, wide, tuned, unit, folds, span=span,
+        confirm_rope=confirm_rope, targets=dict(targets or {}), pairing=pairing, clusters=clusters, column=str(seed),
+        failed_as=None if failed_as is None else str(failed_as),
     )  # fmt: skip
     return Report(find(frame_to_folder(name, results, options)))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
-from evalbench.statistics.intervals import t_interval
+from evalbench.statistics.intervals import Floats, t_interval
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,25 @@ def cost_ratio(challenger: npt.ArrayLike, baseline: npt.ArrayLike, confidence: f
     logs = np.log(a / b).mean(axis=1)
     interval = t_interval(logs, confidence)
     return Ratio(math.exp(interval.mean), math.exp(interval.low), math.exp(interval.high), interval.count, confidence)
+
+
+def cost_ratio_without_pairs(challenger: Sequence[Floats], baseline: Sequence[Floats], confidence: float) -> Ratio:
+    """Return the geometric mean ratio of runs that were not timed in rounds, with Welch's interval of the logarithms.
+
+    Args:
+        challenger, baseline: W arrays of logarithms of costs each, one per workload: runs that share nothing.
+        confidence: of the interval.
+    """
+    if not challenger or not all(side.size for side in (*challenger, *baseline)):
+        return UNKNOWN
+    count = min(side.size for side in (*challenger, *baseline))
+    value = float(np.mean([a.mean() - b.mean() for a, b in zip(challenger, baseline, strict=True)]))
+    ends = (math.nan, math.nan)
+    if count > 1:
+        parts = [(side.var(ddof=1) / side.size, side.size - 1) for side in (*challenger, *baseline)]
+        total = sum(v for v, _ in parts)
+        if total > 0:
+            freedom = total**2 / sum(v**2 / n for v, n in parts)
+            half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(total) / len(challenger)
+            ends = (math.exp(value - half), math.exp(value + half))
+    return Ratio(math.exp(value), *ends, count, confidence)

@@ -6,14 +6,14 @@ proven about the error rates of the one holds for the other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from evalbench.statistics.intervals import Floats, half_width
+from evalbench.statistics.intervals import Floats
 from evalbench.statistics.verdicts import QUALITIES, Quality, after_failures, classify, decided_by_failures
 
 Codes = npt.NDArray[np.intp]
@@ -22,30 +22,46 @@ FOR_THE_MEAN = 0.8
 """Share of the error rate for the mean over the workloads; the rest is for naming workloads."""
 FEWEST_PAIRS = 5
 """Fewest pairs on a single data set; with several, two on each."""
+FEWEST_RUNS = 3
+"""Fewest runs of each side on a single data set, if runs are not paired; with several, two on each."""
 FEWEST_FREEDOM = 4.0
 """Fewest degrees of freedom of the interval that decides: five pairs on a single data set."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Paired differences of m challengers on W workloads; all but the first two are broadcast to (..., m, W)."""
+    """Differences of m challengers on W workloads; all but the first two are broadcast to (..., m, W).
+
+    Without pairs, `sds` is the root of the two variances' sum, and `counts` the number with which `sds² / counts` is
+    the variance of the difference: the formulas of pairs then hold, with Welch's `freedom`.
+    """
 
     means: Floats  # (..., m, W), positive being better for the challenger
     sds: Floats  # (..., m, W), over the seeds; 0 if the differences have no spread (no interval)
-    counts: Any  # pairs
+    counts: Any  # pairs, or what is worth as much
     rho: Any = 0.0  # see `t_interval`
     floors: Any = np.nan  # noise floors of the test sets; nan if not known
-    lost: Any = 0.0  # pairs in which the challenger alone failed
-    won: Any = 0.0  # pairs in which the baseline alone failed
+    lost: Any = 0.0  # pairs in which the challenger alone failed; its failed runs, if runs are not paired
+    won: Any = 0.0  # the same of the baseline
+    freedom: Any = None  # degrees of freedom on each workload; None: one less than the pairs
+    runs: Any = None  # of the challenger; None: the pairs
+    runs_baseline: Any = None
 
     def broadcast(self, name: str) -> Floats:
         """Return an array in the shape of the means."""
-        return np.broadcast_to(np.asarray(getattr(self, name), dtype=np.float64), self.means.shape)
+        values = getattr(self, name)
+        if values is None:
+            values = np.asarray(self.counts, dtype=np.float64) - (name == "freedom")
+        return np.broadcast_to(np.asarray(values, dtype=np.float64), self.means.shape)
 
     def on(self, use: npt.NDArray[np.bool_]) -> Evidence:
         """Return the evidence on some of the workloads."""
-        names = ("means", "sds", "counts", "rho", "floors", "lost", "won")
-        return Evidence(*(self.broadcast(name)[..., use] for name in names))
+        return Evidence(*(self.broadcast(one.name)[..., use] for one in fields(Evidence)))
+
+    @property
+    def fewest(self) -> Floats:
+        """Return the runs of the side that has fewer."""
+        return np.minimum(self.broadcast("runs"), self.broadcast("runs_baseline"))
 
     @property
     def errors(self) -> Floats:
@@ -63,6 +79,7 @@ class Rule:
     num_challengers: m, of the declared family; None: those that are given.
     num_looks: L, the number of declared looks at the seeds; each has a share `alpha / L`.
     by_set: the data sets are the pairs, since each has one score per technique.
+    paired: the runs of the two sides are pairs.
     """
 
     rope: float
@@ -70,6 +87,14 @@ class Rule:
     num_challengers: int | None = None
     num_looks: int = 1
     by_set: bool = False
+    paired: bool = True
+
+    def fewest(self, num_workloads: int) -> int:
+        """Return the fewest pairs, or runs of each side, on each workload; by set: the fewest workloads."""
+        if self.by_set:
+            return FEWEST_PAIRS
+        alone = FEWEST_PAIRS if self.paired else FEWEST_RUNS
+        return alone if num_workloads == 1 else 2
 
     def for_the_mean(self, num_workloads: int) -> float:
         """Return the error rate of the mean at one look, over all challengers."""
@@ -127,12 +152,13 @@ def decide(evidence: Evidence, rule: Rule, named: Codes | None = None) -> Decisi
     known = np.zeros_like(named_now) if named is None else named
     named = np.where(known != 0, known, named_now * enough[..., None])
     beyond = (_where(evidence, m, rule.for_naming(W), rule.rope)[1] != 0).any(axis=-1)
-    lost, won, counts = (evidence.broadcast(name) for name in ("lost", "won", "counts"))
+    lost, won, runs, runs_baseline = (evidence.broadcast(name) for name in ("lost", "won", "runs", "runs_baseline"))
     floor = np.sqrt(np.nansum(evidence.broadcast("floors") ** 2, axis=-1)) / W  # at least; some may not be known
-    fine = ~(rule.rope < floor) & np.isclose(lost, won).all(axis=-1) & ~beyond
+    alike = np.isclose(lost * runs_baseline, won * runs).all(axis=-1)
+    fine = ~(rule.rope < floor) & alike & ~beyond
     quality = classify(mean - half, mean + half, mean - half_tost, mean + half_tost, rule.rope, fine)
     quality = np.where(_both_ways(named), QUALITIES.index(Quality.MIXED), quality)
-    failures = (lost.sum(axis=-1), counts.sum(axis=-1), won.sum(axis=-1), counts.sum(axis=-1))
+    failures = (lost.sum(axis=-1), runs.sum(axis=-1), won.sum(axis=-1), runs_baseline.sum(axis=-1))
     quality = np.where(enough, after_failures(quality, *failures), QUALITIES.index(Quality.INCONCLUSIVE))
     limit, futile = _futility(evidence, mean, quality, freedom, rule.rope, level)
     return Decisions(
@@ -158,27 +184,25 @@ def _both_ways(named: Codes) -> npt.NDArray[np.bool_]:
 
 def _enough(evidence: Evidence, freedom: Floats, rule: Rule) -> npt.NDArray[np.bool_]:
     """Return whether there are enough pairs for any claim, also one by failures; without spread, ν is not known."""
-    W, fewest = evidence.means.shape[-1], evidence.broadcast("counts").min(axis=-1)
+    W, fewest = evidence.means.shape[-1], evidence.fewest.min(axis=-1)
     pairs = np.full(fewest.shape, W) if rule.by_set else fewest
-    least = FEWEST_PAIRS if rule.by_set or W == 1 else 2
-    return np.asarray((pairs >= least) & ~(freedom < FEWEST_FREEDOM - 1e-9), dtype=bool)
+    return np.asarray((pairs >= rule.fewest(W)) & ~(freedom < FEWEST_FREEDOM - 1e-9), dtype=bool)
 
 
 def per_set(evidence: Evidence, confidence: float) -> tuple[Floats, Floats]:
     """Return the ends of the t interval on each workload by itself, shapes (..., m, W); nan if there is none."""
-    counts = evidence.broadcast("counts")
-    many = (counts > 1) & (evidence.sds > 0)
-    spread, n = np.where(many, evidence.sds, np.nan), np.where(many, counts, 2.0)
-    half = half_width(spread, n, confidence, evidence.broadcast("rho"))
+    many = (evidence.broadcast("counts") > 1) & (evidence.sds > 0)
+    freedom = np.where(many, evidence.broadcast("freedom"), 1.0)
+    half = stats.t.ppf((1 + confidence) / 2, freedom) * np.where(many, evidence.errors, np.nan)
     return evidence.means - half, evidence.means + half
 
 
 def over_seeds(evidence: Evidence) -> tuple[Floats, Floats]:
     """Return the standard error of the mean over fixed workloads, and its degrees of freedom; nan if too few pairs."""
-    v, n = evidence.errors**2, evidence.broadcast("counts")
+    v, of_one = evidence.errors**2, evidence.broadcast("freedom")
     total = v.sum(axis=-1)
     shares = np.divide(v, total[..., None], out=np.full(v.shape, np.nan), where=total[..., None] > 0)
-    freedom = 1 / (shares**2 / np.maximum(n - 1, 1)).sum(axis=-1)
+    freedom = 1 / (shares**2 / np.maximum(of_one, 1)).sum(axis=-1)
     enough = freedom >= FEWEST_FREEDOM - 1e-9
     error = np.where(enough, np.sqrt(total) / v.shape[-1], np.nan)
     return error, freedom
@@ -198,10 +222,10 @@ def _over_sets(means: Floats) -> tuple[Floats, Floats]:
 
 def _where(evidence: Evidence, m: int, level: float, rope: float = 0.0) -> tuple[Floats, Codes]:
     """Return p after Holm over all m·W claims that a difference exceeds `rope`, and the sign of those that hold."""
-    errors, n = evidence.errors, evidence.broadcast("counts")
+    errors, freedom = evidence.errors, evidence.broadcast("freedom")
     usable = errors > 0
     t = (np.abs(evidence.means) - rope) / np.where(usable, errors, 1.0)
-    p = np.where(usable, np.minimum(1.0, 2 * stats.t.sf(t, np.maximum(n - 1, 1))), 1.0)
+    p = np.where(usable, np.minimum(1.0, 2 * stats.t.sf(t, np.maximum(freedom, 1))), 1.0)
     flat = p.reshape(*p.shape[:-2], -1)
     order = np.argsort(flat, axis=-1, kind="stable")
     weights = m * p.shape[-1] - np.arange(flat.shape[-1])

@@ -11,6 +11,9 @@ from scipy import stats
 
 from evalbench.statistics.intervals import ROUNDING
 
+MOST_WALSH = 2_000  # differences whose averages in pairs are enumerated
+BISECTIONS = 45
+
 
 @dataclass(frozen=True)
 class Standardized:
@@ -40,8 +43,20 @@ def hodges_lehmann(differences: npt.ArrayLike) -> float:
     d = np.asarray(differences, dtype=np.float64)
     if not d.size:
         return math.nan
-    i, j = np.triu_indices(d.size)
-    return float(np.median((d[i] + d[j]) / 2))
+    if d.size <= MOST_WALSH:
+        i, j = np.triu_indices(d.size)
+        return float(np.median((d[i] + d[j]) / 2))
+    # By bisection: the averages of thousands of differences would fill the memory.
+    values, counts = np.unique(d, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(counts)])
+    low, high = float(values[0]), float(values[-1])
+    half = d.size * (d.size + 1) / 4
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        pairs = float((counts * below[np.searchsorted(values, 2 * middle - values, "right")]).sum())
+        up_to = (pairs + float(counts[values <= middle].sum())) / 2  # a pair is counted both ways, a value with itself
+        low, high = (middle, high) if up_to < half else (low, middle)
+    return high
 
 
 def probability_of_superiority(a: npt.ArrayLike, b: npt.ArrayLike) -> float:

@@ -92,37 +92,6 @@ def t_interval(values: Sequence[float] | Floats, confidence: float, rho: float =
     return Interval(mean, mean - half, mean + half, sd, n, confidence)
 
 
-def welch_intervals(
-    a: Sequence[Floats], b: Sequence[Floats], alpha: float, rho: Sequence[float]
-) -> tuple[float, float, float, float]:
-    """Return the ends of the (1 - α) and the (1 - 2α) interval of the mean over W workloads of mean(a_w) - mean(b_w).
-
-    `t_ν sqrt(Σ v) / W` on either side, where `v` has two terms per workload, `s_a² (1/n_a + rho)` and the like for b,
-    and ν is Welch's and Satterthwaite's. nan without spread.
-
-    Args:
-        a, b: W arrays each, of shapes (n_a,) and (n_b,): runs that share nothing.
-        alpha: error rate.
-        rho: of each workload, as in `t_interval`.
-
-    Raises:
-        ValueError: a side has fewer than two values.
-
-    Source: Welch, Biometrika 34 (1947); Satterthwaite, Biometrics Bulletin 2 (1946).
-    """
-    sides = [(side, term) for pair, term in zip(zip(a, b, strict=True), rho, strict=True) for side in pair]
-    if min(side.size for side, _ in sides) < 2:
-        raise ValueError("Welch's interval needs two values on each side")
-    parts = [float(side.var(ddof=1)) * (1 / side.size + term) for side, term in sides]
-    total = sum(parts)
-    if not total > 0:
-        return math.nan, math.nan, math.nan, math.nan
-    freedom = total**2 / sum(part**2 / (side.size - 1) for part, (side, _) in zip(parts, sides, strict=True))
-    mean = float(np.mean([x.mean() - y.mean() for x, y in zip(a, b, strict=True)]))
-    wide, narrow = (float(stats.t.ppf(1 - tail, freedom)) * math.sqrt(total) / len(a) for tail in (alpha / 2, alpha))
-    return mean - wide, mean + wide, mean - narrow, mean + narrow
-
-
 def clopper_pearson(wins: float, count: int, confidence: float) -> tuple[float, float]:
     """Return the exact interval of a probability from `wins` out of `count`: quantiles of two beta distributions.
 

@@ -10,15 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from evalbench.statistics.costs import Ratio
-from evalbench.statistics.decisions import FEWEST_FREEDOM, FEWEST_PAIRS, Decisions, Evidence, Rule, decide, per_set
-from evalbench.statistics.design import Challenger, Design, failures, used
+from evalbench.statistics.decisions import FEWEST_FREEDOM, Decisions, Evidence, Rule, decide, per_set
+from evalbench.statistics.design import Challenger, Design, Differences, evidence_of, used
 from evalbench.statistics.generality import Generality, generality
 from evalbench.statistics.intervals import ROUNDING, Floats, Interval
+from evalbench.statistics.items import Items
 from evalbench.statistics.looks import Looked, decide_in_looks
+from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.pooling import between_variance, prediction_interval, sign_is_stable
 from evalbench.statistics.power import Prices, datasets_needed, seeds_needed
 from evalbench.statistics.second import Second, second_methods
 from evalbench.statistics.significance import asymmetry
+from evalbench.statistics.unpaired import TwoSamples
 from evalbench.statistics.verdicts import (
     FAILURES,
     FEWEST_DATASETS,
@@ -46,6 +49,7 @@ class SetEffect:
     p: float  # after Holm over all workloads and challengers; nan if it is not part of the first verdict
     share: float  # of the squared standard error of the mean; nan if it is not part of it
     counted: bool  # it is a data set: it was not generated
+    runs: tuple[int, int]  # of the challenger and of the baseline; of pairs, both are their number
 
 
 @dataclass(frozen=True)
@@ -58,17 +62,26 @@ class NextStep:
 
 @dataclass(frozen=True)
 class Failures:
-    """How often a side alone failed, over the workloads that count; with other factors, a mean over their settings."""
+    """How often a side alone failed, over the workloads that count; with other factors, a mean over their settings.
+
+    Of runs that are not paired: the failed runs of each side.
+    """
 
     challenger: float  # pairs
     baseline: float
     num_pairs: int
+    num_pairs_baseline: int  # another number than `num_pairs` if runs are not paired
     side: int  # -1 if the challenger loses by them alone, 1 if the baseline does, else 0
 
     @property
     def often(self) -> bool:
         """Return whether the challenger fails more often, by a tenth of the pairs or more."""
-        return self.challenger - self.baseline > (FAILURES - 1e-9) * self.num_pairs
+        return self.more > FAILURES - 1e-9
+
+    @property
+    def more(self) -> float:
+        """Return the rate of the challenger minus that of the baseline."""
+        return self.challenger / max(1, self.num_pairs) - self.baseline / max(1, self.num_pairs_baseline)
 
 
 @dataclass(frozen=True)
@@ -152,7 +165,7 @@ def judge(challengers: Sequence[Challenger], design: Design, generator: np.rando
     if not challengers:
         return ()
     family = max(design.num_challengers or 0, len(challengers))
-    rule = Rule(design.rope, design.alpha, family, max(1, len(design.looks)), design.one_score)
+    rule = Rule(design.rope, design.alpha, family, max(1, len(design.looks)), design.one_score, design.paired)
     reached = _reached(challengers, design)
     at = [_evidence([_until(c, num_seeds) for c in challengers], design) for num_seeds in reached]
     staged = decide_in_looks([evidence.on(_mask(design)) for evidence in at], rule)
@@ -194,20 +207,7 @@ def _until(challenger: Challenger, num_seeds: int | None) -> Challenger:
 
 def _evidence(challengers: Sequence[Challenger], design: Design) -> Evidence:
     """Return the evidence on all workloads."""
-
-    def failed(challenger: Challenger, side: int) -> Floats:
-        none = np.zeros(len(challenger.differences.workloads))
-        return none if challenger.decided is None else failures(challenger.decided, side)
-
-    return Evidence(
-        np.stack([challenger.differences.means for challenger in challengers]),
-        np.nan_to_num(np.stack([challenger.differences.sds for challenger in challengers])),
-        np.array([challenger.differences.counts for challenger in challengers]),
-        rho=design.rho,
-        floors=design.floors,
-        lost=np.stack([failed(challenger, -1) for challenger in challengers]),
-        won=np.stack([failed(challenger, 1) for challenger in challengers]),
-    )
+    return evidence_of([(one.differences, one.decided) for one in challengers], design.rho, design.floors)
 
 
 @dataclass(frozen=True)
@@ -237,14 +237,15 @@ class _Judged:
         variances = self.evidence.errors[index] ** 2
         floors = np.asarray(design.floors)[indices]
         floor = math.sqrt(np.nansum(floors**2)) / len(indices) if np.isfinite(floors).any() else math.nan
-        prices = self._prices(index, effect, means[data_sets])
+        prices = self._prices(index, effect, means[data_sets], getattr(differences, "doubled", np.ones(means.size)))
         wins, ties, losses = _count_pairs(challenger, indices)
+        like_these = len(data_sets) > 1 and not design.fixed_sets
         return Verdict(
             challenger=challenger.name,
             effect=effect,
             freedom=float(here.freedom[index]),
             equivalence=(float(here.low_tost[index]), float(here.high_tost[index])),
-            prediction=prediction_interval(list(means[data_sets]) if len(data_sets) > 1 else [], self.level),
+            prediction=prediction_interval(list(means[data_sets]) if like_these else [], self.level),
             sets=self._sets(index, challenger, variances, claims=not invalid),
             wins=wins,
             ties=ties,
@@ -252,7 +253,7 @@ class _Judged:
             failures=failed,
             quality=Quality.INCONCLUSIVE if invalid else quality,
             on_rows=None if invalid else self._on_rows(index, differences.workloads),
-            generality=None if invalid or len(data_sets) < 2 else generality(means[data_sets], side, self.level),
+            generality=None if invalid or not like_these else generality(means[data_sets], side, self.level),
             looks=look,
             cost=challenger.cost,
             cost_class=cost_class(challenger.cost.low, challenger.cost.high),
@@ -267,20 +268,18 @@ class _Judged:
             double_rope=advices[2.0].recommendation,
             floor=floor,
             finest=float(np.fmax(here.limit[index], floor)),
-            asymmetry=math.nan if self.rule.by_set else asymmetry(differences.values[:, indices]),
+            asymmetry=math.nan if self.rule.by_set else _asymmetry(differences, indices),
             between=_between(means[indices], variances[indices]),
             leave_one_out=_without_each(means, differences.workloads, indices),
         )
 
     def _lacking(self, index: int, counts: npt.NDArray[np.int_]) -> str:
         """Return why there are too few pairs for any verdict; empty if there are enough."""
-        fewest, freedom = int(counts.min()), float(self.by_factor[1.0].freedom[index])
-        if self.rule.by_set or counts.size == 1:
-            number, least = (counts.size, FEWEST_PAIRS) if self.rule.by_set else (fewest, FEWEST_PAIRS)
-        else:
-            number, least = fewest, 2
+        number = counts.size if self.rule.by_set else int(counts.min())
+        freedom, least = float(self.by_factor[1.0].freedom[index]), self.rule.fewest(counts.size)
         if number < least:
-            return f"{number} {'pair is' if number == 1 else 'pairs are'} fewer than {least}"
+            one, many = ("pair is", "pairs are") if self.rule.paired else ("run of a side is", "runs of a side are")
+            return f"{number} {one if number == 1 else many} fewer than {least}"
         if freedom < FEWEST_FREEDOM - 1e-9:
             return f"{freedom:.1f} degrees of freedom are fewer than {FEWEST_FREEDOM:.0f}"
         return ""
@@ -309,10 +308,11 @@ class _Judged:
         return RowsOnly(float(rows.low[index]), float(rows.high[index]), QUALITIES[int(rows.quality[index])], *named)
 
     def _failures(self, index: int, indices: list[int]) -> Failures:
-        lost, won, counts = (
-            float(self.evidence.broadcast(name)[index, indices].sum()) for name in ("lost", "won", "counts")
+        lost, won, runs, runs_baseline = (
+            float(self.evidence.broadcast(name)[index, indices].sum())
+            for name in ("lost", "won", "runs", "runs_baseline")
         )
-        return Failures(lost, won, int(counts), int(self.by_factor[1.0].by_failures[index]))
+        return Failures(lost, won, int(runs), int(runs_baseline), int(self.by_factor[1.0].by_failures[index]))
 
     def _sets(self, index: int, challenger: Challenger, variances: Floats, claims: bool) -> tuple[SetEffect, ...]:
         """Return the effects on the workloads; none is named without `claims`."""
@@ -338,6 +338,7 @@ class _Judged:
                     p=math.nan if position is None else float(here.p_where[index, position]),
                     share=math.nan if position is None or not total > 0 else float(variances[w]) / total,
                     counted=self.design.counted[w],
+                    runs=(int(differences.runs[0][w]), int(differences.runs[1][w])),
                 )
             )
         return tuple(effects)
@@ -365,19 +366,20 @@ class _Judged:
         }
         return guards, advices
 
-    def _prices(self, index: int, effect: Interval, means: Floats) -> Prices:
+    def _prices(self, index: int, effect: Interval, means: Floats, doubled: Floats) -> Prices:
         """Return the seeds and data sets that an answer needs, at the level of a single look."""
         rule, design, indices = self.rule, self.design, used(self.design)
-        sds, counts = self.evidence.sds[index, indices], self.evidence.broadcast("counts")[index, indices]
-        level = 1 - effect.confidence
+        sds, counts = self.evidence.sds[index, indices], self.evidence.fewest[index, indices]
+        level, doubled = 1 - effect.confidence, doubled[indices]
         least = int(counts.min())
         halves = (abs(effect.mean), design.rope)
         seeds: list[int | None] = [None, None]
         if not rule.by_set:
             rho = np.asarray(design.rho)[indices]
-            seeds = [seeds_needed(sds, rho, half, level, least) for half in halves]
+            seeds = [seeds_needed(sds, rho, half, level, least, doubled) for half in halves]
         spread = float(means.std(ddof=1)) if means.size > 1 else math.nan
         here = abs(float(means.mean())) if means.size else math.nan
+        spread = math.nan if design.fixed_sets else spread
         sets = [datasets_needed(spread, half, 1 - self.level, means.size) for half in (here, design.rope)]
         return Prices(*seeds, *sets)
 
@@ -389,7 +391,7 @@ class _Judged:
             return NextStep("failures")
         indices = used(self.design)
         means, sds = self.evidence.means[index, indices], self.evidence.sds[index, indices]
-        counts = self.evidence.broadcast("counts")[index, indices]
+        counts = self.evidence.fewest[index, indices]
         if self.rule.by_set:
             copies = means.size > 1 and np.ptp(means) <= ROUNDING * np.abs(means).max()
         else:
@@ -401,19 +403,29 @@ class _Judged:
         if self.rule.by_set:
             return NextStep("datasets", prices.datasets_for_rope or prices.datasets_for_sign or 0)
         if not enough:
-            least = FEWEST_PAIRS if len(indices) == 1 else 2
+            least = self.rule.fewest(len(indices))
             return NextStep("pairs", max(least, int(counts.min()) + int(counts.min() >= least)))
         seeds = prices.seeds_for_rope or prices.seeds_for_sign
         return NextStep("rows") if seeds is None else NextStep("seeds", seeds)
 
 
 def _count_pairs(challenger: Challenger, indices: list[int]) -> tuple[int, int, int]:
-    """Return the pairs that were won, tied and lost on some workloads."""
-    rounded = np.round(challenger.differences.values[:, indices], 10)
-    if challenger.decided is not None:
+    """Return the pairs that were won, tied and lost on some workloads: all pairs of runs, if they are not paired."""
+    if isinstance(challenger.differences, TwoSamples):
+        return challenger.differences.compared(indices)
+    each = challenger.differences
+    rounded = np.round((each.each if isinstance(each, Items) else each).values[:, indices], 10)
+    if isinstance(challenger.decided, Matrix):
         decided = challenger.decided.values[:, indices]
         rounded = np.where(np.isfinite(rounded) & (decided != 0), decided, rounded)
     return int((rounded > 0).sum()), int((rounded == 0).sum()), int((rounded < 0).sum())
+
+
+def _asymmetry(differences: Differences, indices: list[int]) -> float:
+    """Return p of the test of skewness; without pairs, of the scores of one side and the negated ones of the other."""
+    if isinstance(differences, TwoSamples):
+        return asymmetry([side * sign for a, b in differences.sides(indices) for side, sign in ((a, 1.0), (b, -1.0))])
+    return asymmetry(list(differences.values[:, indices].T))
 
 
 def _between(means: Floats, variances: Floats) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -28,12 +29,33 @@ class Matrix:
         column = self.values[:, self.workloads.index(workload)]
         return column[np.isfinite(column)]
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         """Return the number of seeds of each workload."""
         return tuple(int(count) for count in np.isfinite(self.values).sum(axis=0))
 
+    def on(self, workload: str) -> Matrix:
+        """Return one column."""
+        index = self.workloads.index(workload)
+        return Matrix(self.values[:, index : index + 1], self.seeds, (workload,))
+
     @property
+    def runs(self) -> tuple[Floats, Floats]:
+        """Return the number of values of either side, shapes (W,): of pairs, both have the same."""
+        return self.worth, self.worth
+
+    @property
+    def worth(self) -> Floats:
+        """Return the number n of which `sds² / n` is the variance of a mean, shape (W,)."""
+        return np.array(self.counts, dtype=np.float64)
+
+    @property
+    def freedom(self) -> Floats:
+        """Return the degrees of freedom of `sds`, shape (W,)."""
+        freedom: Floats = self.worth - 1
+        return freedom
+
+    @cached_property
     def means(self) -> Floats:
         """Return the mean over the seeds of each workload, shape (W,); nan if there is none."""
         counts = np.isfinite(self.values).sum(axis=0)
@@ -47,7 +69,7 @@ class Matrix:
         rows = [index for index, seed in enumerate(self.seeds) if seed < num_seeds]
         return Matrix(self.values[rows], tuple(self.seeds[index] for index in rows), self.workloads)
 
-    @property
+    @cached_property
     def sds(self) -> Floats:
         """Return the standard deviation over the seeds of each workload, shape (W,).
 

@@ -47,7 +47,14 @@ class Prices:
     datasets_for_rope: int | None
 
 
-def seeds_needed(sds: npt.ArrayLike, rho: npt.ArrayLike, half: float, level: float, least: int = 2) -> int | None:
+def seeds_needed(
+    sds: npt.ArrayLike,
+    rho: npt.ArrayLike,
+    half: float,
+    level: float,
+    least: int = 2,
+    doubled: npt.ArrayLike = 1.0,
+) -> int | None:
     """Return the fewest seeds on each of W workloads that make half the interval at most `half`.
 
     Half the interval is `t_{1-level/2, ν} sqrt(Σ s_w² (1/n + rho_w)) / W`, with ν as in `decide`.
@@ -58,17 +65,20 @@ def seeds_needed(sds: npt.ArrayLike, rho: npt.ArrayLike, half: float, level: flo
         half: what half the interval may be.
         level: of the interval, already divided over the family.
         least: seeds that are there already.
+        doubled: shape (W,) or a number, the degrees of freedom of n seeds in units of n - 1 (`TwoSamples.doubled`).
 
     Returns:
         The number of seeds; None if 1,000 are not enough, as when the rows are too few.
     """
-    s2, shared = np.broadcast_arrays(np.asarray(sds, dtype=np.float64) ** 2, np.asarray(rho, dtype=np.float64))
+    arrays = (np.asarray(values, dtype=np.float64) for values in (sds, rho, doubled))
+    sd, shared, more = np.broadcast_arrays(*arrays)
+    s2 = sd**2
     if not (s2 > 0).any() or not half > 0:
         return None
 
     def enough(n: int) -> bool:
         v = s2 * (1 / n + shared)
-        freedom = v.sum() ** 2 / (v**2).sum() * (n - 1)
+        freedom = v.sum() ** 2 / (v**2 / more).sum() * (n - 1)
         width = float(stats.t.ppf(1 - level / 2, freedom)) * math.sqrt(float(v.sum())) / v.size
         return bool(freedom >= FEWEST_FREEDOM - 1e-9 and width <= half)
 

@@ -14,6 +14,8 @@ from evalbench.statistics.intervals import ROUNDING, Floats
 
 MOST_DRAWS_AT_ONCE = 2**24  # numbers: those of thousands of differences, such as test items, would need gigabytes
 EXACT_RANKS = 13  # up to 2^13 sign vectors of ranks are enumerated, with or without ties
+DRAWN_SIGNS = 2**14  # of stratified differences
+FEWEST_NORMAL = 1_000  # values of about one size, from which on a sum with random signs is normal
 EXACT_SIGNS = 16  # up to 2^16 sign vectors are enumerated; beyond, the same number is drawn
 
 
@@ -33,13 +35,14 @@ def paired_t(differences: npt.ArrayLike) -> float:
 def sign_flip(differences: npt.ArrayLike, generator: np.random.Generator | None = None) -> float:
     """Return the two-sided p of the mean under all 2^n changes of sign of the differences, shape (n,).
 
-    All sign vectors are enumerated up to n = 16; beyond it, 2^16 of them are drawn from the generator and the observed
-    one is added to both counts, so that the p-value stays valid.
+    All sign vectors are enumerated up to n = 16. Beyond it, differences of one size, as of items that score 0 or 1,
+    have an exact p (McNemar), thousands of differences a normal one, and of others 2^16 sign vectors are drawn from the
+    generator, and the observed one is added to both counts, so that the p-value stays valid.
 
     Raises:
         ValueError: n > 16 and no generator.
 
-    Source: Fisher, The Design of Experiments (1935).
+    Source: Fisher, The Design of Experiments (1935); McNemar, Psychometrika 12 (1947).
     """
     d = _differences(differences)
     n = d.size
@@ -51,13 +54,26 @@ def sign_flip(differences: npt.ArrayLike, generator: np.random.Generator | None 
         return _as_far(signs @ d, d) / len(signs)
     if generator is None:
         raise ValueError(f"{n} differences have too many signs to enumerate: give a generator")
-    # Of c differences of one size, the number that keeps its sign is binomial.
-    sizes, counts = np.unique(np.abs(d[d != 0]), return_counts=True)
-    draws, hits = 2**EXACT_SIGNS, 1
-    part = min(draws, max(1, MOST_DRAWS_AT_ONCE // sizes.size))
+    return _flips(d, 2**EXACT_SIGNS, generator)
+
+
+def _flips(values: Floats, draws: int, generator: np.random.Generator) -> float:
+    """Return the two-sided p of a sum under all changes of sign, without enumerating them.
+
+    Exact (McNemar's test) if all values have one size. Normal if no value carries much of the variance; otherwise
+    `draws` sign vectors are drawn, and the observed one is added to both counts.
+    """
+    sizes, counts = np.unique(np.abs(values[values != 0]), return_counts=True)
+    if sizes.size == 1:
+        return float(min(1.0, 2 * stats.binom.cdf(min((values > 0).sum(), (values < 0).sum()), counts[0], 0.5)))
+    squares = values**2
+    if float((squares**2).sum()) * FEWEST_NORMAL <= float(squares.sum()) ** 2:
+        return float(2 * stats.norm.sf(abs(float(values.sum())) / math.sqrt(float(squares.sum()))))
+    # Of c values of one size, the number that keeps its sign is binomial.
+    hits, part = 1, min(draws, max(1, MOST_DRAWS_AT_ONCE // sizes.size))
     for first in range(0, draws, part):
         kept = generator.binomial(counts, 0.5, (min(part, draws - first), sizes.size))
-        hits += _as_far((2.0 * kept - counts) @ sizes, d)
+        hits += _as_far((2.0 * kept - counts) @ sizes, values)
     return float(hits / (draws + 1))
 
 
@@ -66,15 +82,15 @@ def _as_far(sums: Floats, differences: Floats) -> int:
     return int((np.abs(sums) >= abs(float(differences.sum())) * (1 - 1e-9)).sum())
 
 
-def asymmetry(differences: Floats) -> float:
-    """Return p of D'Agostino's test of skewness on differences of shape (S, W), standardized within each workload.
+def asymmetry(differences: Sequence[Floats]) -> float:
+    """Return p of D'Agostino's test of skewness on arrays of differences, each standardized by itself; nan is left out.
 
-    nan below 20 of them on workloads with at least 5 and a spread.
+    nan below 20 of them in arrays with at least 5 and a spread.
 
     Source: D'Agostino, Belanger and D'Agostino, The American Statistician 44 (1990).
     """
     parts = []
-    for column in np.asarray(differences, dtype=np.float64).T:
+    for column in differences:
         d = column[np.isfinite(column)]
         if d.size >= 5 and d.std() > ROUNDING * float(np.abs(d).max()):
             parts.append((d - d.mean()) / d.std(ddof=1))
@@ -85,7 +101,7 @@ def asymmetry(differences: Floats) -> float:
 def stratified_flip(differences: Floats, generator: np.random.Generator) -> tuple[float, float]:
     """Return the two-sided p of the mean of W means under changes of sign of all pairs, and the smallest p possible.
 
-    2^14 sign vectors are drawn, and the observed one is added to both counts, so that the p-value stays valid.
+    As in `sign_flip`, with 2^14 sign vectors if they are drawn.
 
     Args:
         differences: shape (S, W), nan if a seed has no pair on a workload.
@@ -98,12 +114,7 @@ def stratified_flip(differences: Floats, generator: np.random.Generator) -> tupl
     weights = weights[weights != 0]
     if not weights.size:
         return 1.0, 1.0
-    draws = 2**14
-    hits, observed = 1, abs(float(weights.sum()))
-    for _ in range(16):
-        signs = 1.0 - 2.0 * generator.integers(0, 2, (draws // 16, weights.size), dtype=np.int8)
-        hits += int((np.abs(signs @ weights) >= observed * (1 - 1e-9)).sum())
-    return hits / (draws + 1), max(2.0 ** (1 - weights.size), 1 / (draws + 1))
+    return _flips(weights, DRAWN_SIGNS, generator), max(2.0 ** (1 - weights.size), 1 / (DRAWN_SIGNS + 1))
 
 
 def wilcoxon(differences: npt.ArrayLike, zeros: Literal["zsplit", "wilcox"] = "zsplit") -> float:

@@ -14,7 +14,9 @@ from evalbench.report.analysis.scope import scope_of
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.report.render.units import UNKNOWN
 from evalbench.statistics.design import used
+from evalbench.statistics.intervals import Floats
 from evalbench.statistics.judging import SKEWED, Verdict
+from evalbench.statistics.unpaired import TwoSamples
 
 
 @dataclass(frozen=True)
@@ -45,19 +47,24 @@ def checks(folder: Folder, judged: Judgment) -> tuple[Check, ...]:
 
 
 def _complete(judged: Judgment) -> Check:
+    missing = "partner" if judged.design.paired else "score"
     gaps = {
         **judged.incomplete,
-        **{name: f"{count} runs without a partner" for name, count in judged.unmatched.items()},
+        **{name: f"{count} runs without a {missing}" for name, count in judged.unmatched.items()},
     }
     return Check(
         "every cell is there once",
-        "pairs matched by workload, seed and factors",
+        "pairs matched by workload, seed and factors" if judged.design.paired else "a row per technique and workload",
         "; ".join(f"{name}: {gap}" for name, gap in gaps.items()) or "all complete",
         "no" if gaps else "yes",
     )
 
 
 def _pairing(judged: Judgment) -> Check:
+    if not judged.design.paired:
+        return Check(
+            "runs are independent", "pairs that were declared", "none: nothing rests on their numbers", UNKNOWN
+        )
     known = [x for x in (_run_correlation(judged, v) for v in judged.verdicts) if math.isfinite(x)]
     return Check(
         "pairing helps",
@@ -81,7 +88,7 @@ def _symmetry(judged: Judgment) -> Check:
     p_values = [verdict.asymmetry for verdict in judged.verdicts]
     known = [p for p in p_values if math.isfinite(p)]
     return Check(
-        "paired differences are about symmetric",
+        "differences are about symmetric",
         f"D'Agostino's test of skewness, pooled over the workloads (p of at least {SKEWED})",
         f"p of at least {min(known):.2g}" if known else "too few values",
         ("yes" if min(known) >= SKEWED else "no") if known else UNKNOWN,
@@ -173,11 +180,12 @@ def _hardware(evaluation: Declaration) -> Check:
 
 def _run_correlation(judged: Judgment, verdict: Verdict) -> float:
     a, b = judged.scores[verdict.challenger], judged.scores[judged.baseline]
-    correlations = []
+    _, mine, theirs = np.intersect1d(a.seeds, b.seeds, assume_unique=True, return_indices=True)
+    rows, correlations = (a.values[mine], b.values[theirs]), []
     for index in used(judged.design):
-        shared = [seed for seed in a.seeds if seed in set(b.seeds)]
-        x = np.array([a.values[a.seeds.index(seed), index] for seed in shared])
-        y = np.array([b.values[b.seeds.index(seed), index] for seed in shared])
+        x, y = rows[0][:, index], rows[1][:, index]
+        both = np.isfinite(x) & np.isfinite(y)
+        x, y = x[both], y[both]
         if x.size > 2 and np.std(x) > 1e-12 and np.std(y) > 1e-12:
             correlations.append(float(np.corrcoef(x, y)[0, 1]))
     return float(np.mean(correlations)) if correlations else math.nan
@@ -186,6 +194,14 @@ def _run_correlation(judged: Judgment, verdict: Verdict) -> float:
 def _outlier(judged: Judgment, verdict: Verdict) -> float:
     indices = used(judged.design)
     d = judged.difference(verdict.challenger, judged.baseline)
-    values = d.column(d.workloads[indices[0]]) if len(indices) == 1 else d.means[indices]
+    if len(indices) > 1:
+        return _farthest(d.means[indices])
+    if isinstance(d, TwoSamples):
+        return max(_farthest(side) for side in d.sides(indices)[0])
+    return _farthest(d.column(d.workloads[indices[0]]))
+
+
+def _farthest(values: Floats) -> float:
+    """Return the largest distance of a value from their mean, in standard deviations; nan for two values or fewer."""
     sd = float(np.std(values, ddof=1)) if values.size > 2 else 0.0
     return float(np.abs(values - values.mean()).max() / sd) if sd > 1e-12 else math.nan

@@ -24,8 +24,10 @@ def collapses(folder: Folder) -> tuple[Collapse, ...] | None:
     trivial = folder.references[folder.references["reference"] == TRIVIAL]
     if trivial.empty:
         return None
-    trivial = trivial[["workload", "seed", "score"]].rename(columns={"score": "trivial"})
-    runs = folder.results[folder.results["score"].notna()].merge(trivial, on=["workload", "seed"], how="inner")
+    # Without pairs, the trivial predictor of a run's own number is that of another run.
+    keys = ["workload", "seed"] if folder.evaluation.paired else ["workload"]
+    trivial = trivial.groupby(keys)["score"].mean().rename("trivial").reset_index()
+    runs = folder.results[folder.results["score"].notna()].merge(trivial, on=keys, how="inner")
     sign = runs["direction"].map({"maximize": 1.0, "minimize": -1.0})
     runs = runs.assign(collapsed=sign * runs["score"] <= sign * runs["trivial"], diverged=runs["state"] == "DIVERGED")
     counts = runs.groupby(["technique", "workload"], sort=False, as_index=False).agg(

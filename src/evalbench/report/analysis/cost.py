@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from evalbench.record.schema import TRIVIAL
 from evalbench.record.skill import best_possible
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.report.render.units import SKILL, Unit
-from evalbench.statistics.costs import UNKNOWN, Ratio, cost_ratio
+from evalbench.statistics.aggregates import redrawn, redrawn_without_pairs
+from evalbench.statistics.costs import UNKNOWN, Ratio, cost_ratio, cost_ratio_without_pairs
 from evalbench.statistics.design import used
 from evalbench.statistics.front import front_probability, on_front
 from evalbench.statistics.intervals import Floats, Interval, t_interval
@@ -56,6 +58,11 @@ def cost_ratios(folder: Folder) -> dict[str, Ratio]:
     for candidate in evaluation.techniques:
         if candidate == evaluation.baseline or candidate not in table or evaluation.baseline not in table:
             continue
+        if not evaluation.paired:
+            ratios[candidate] = cost_ratio_without_pairs(
+                *_logs(table[candidate], table[evaluation.baseline]), evaluation.confidence
+            )
+            continue
         a, b = _both_timed(table[candidate], table[evaluation.baseline])
         if a.empty:
             ratios[candidate] = UNKNOWN
@@ -64,6 +71,13 @@ def cost_ratios(folder: Folder) -> dict[str, Ratio]:
         sides = (a.T, b.T) if len(a) == 1 else (a, b)
         ratios[candidate] = cost_ratio(sides[0].to_numpy(), sides[1].to_numpy(), evaluation.confidence)
     return ratios
+
+
+def _logs(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[Floats], list[Floats]]:
+    """Return the sorted logarithms of the seconds of both sides on each cell that both have."""
+    cells = [cell for cell in a.columns if cell in b.columns]
+    first, second = ([np.sort(np.log(side[cell].dropna().to_numpy())) for cell in cells] for side in (a, b))
+    return first, second
 
 
 def _both_timed(a: pd.DataFrame, b: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -124,7 +138,7 @@ def step_seconds(folder: Folder) -> dict[tuple[str, str], float]:
 def matched(folder: Folder, common: Unit, rho: Mapping[str, float], level: float) -> tuple[Matched, ...]:
     """Return each candidate at equal updates and at equal FLOPs, unless the budget makes them equal."""
     evaluation = folder.evaluation
-    if evaluation.baseline is None or folder.curves.empty:
+    if evaluation.baseline is None or folder.curves.empty or not evaluation.paired:
         return ()
     curves = _curves(folder, common is SKILL)
     if curves.empty:
@@ -210,11 +224,17 @@ def front(folder: Folder, judged: Judgment) -> tuple[FrontPoint, ...]:
     rounds = _round_costs(folder, names)
     if rounds is None:
         return ()
-    table = _complete(judged, names)
-    if table is None:
-        return ()
-    chance = front_probability(table, rounds, np.random.default_rng(FRONT_SEED), redraw_sets=table.shape[2] > 1)
-    means = table.mean(axis=(1, 2))
+    indices, generator = used(judged.design), np.random.default_rng(FRONT_SEED)
+    scores = {name: judged.scores[name] for name in names}
+    if judged.design.paired:
+        if (table := complete_scores(scores, indices)) is None:
+            return ()
+        drawn, means = redrawn(table, generator, redraw_sets=len(indices) > 1), table.mean(axis=(1, 2))
+    else:
+        columns = [columns_of(one, indices) for one in scores.values()]
+        drawn = redrawn_without_pairs(columns, generator, redraw_sets=len(indices) > 1)
+        means = np.array([np.mean([column.mean() for column in mine]) for mine in columns])
+    chance = front_probability(drawn, rounds, generator)
     fronts = on_front(means, rounds.mean(axis=1))
     ratios = rounds / rounds[0]
     points = []
@@ -248,15 +268,15 @@ def _round_costs(folder: Folder, names: list[str]) -> Floats | None:
     return np.asarray(np.exp(np.log(means.to_numpy()).mean(axis=1, keepdims=True)), dtype=np.float64)
 
 
-def _complete(judged: Judgment, names: list[str]) -> Floats | None:
-    """Return the common scores of the seeds and data sets that all techniques have, shape (k, S, W)."""
-    return complete_scores({name: judged.scores[name] for name in names}, used(judged.design))
+def columns_of(scores: Matrix, indices: list[int]) -> list[Floats]:
+    """Return the scores of a technique on some workloads, an array each."""
+    return [scores.column(scores.workloads[index]) for index in indices]
 
 
 def complete_scores(scores: Mapping[str, Matrix], indices: list[int]) -> Floats | None:
     """Return scores of the seeds that all techniques have on all these workloads, shape (k, S, W); None for no seed."""
-    first = next(iter(scores.values()))
-    common = set(first.seeds).intersection(*(m.seeds for m in scores.values()))
-    rows = [np.stack([m.values[m.seeds.index(seed)][indices] for m in scores.values()]) for seed in sorted(common)]
-    full = [row for row in rows if np.isfinite(row).all()]
-    return np.stack(full, axis=1) if full else None
+    common = functools.reduce(np.intersect1d, (np.array(m.seeds) for m in scores.values()))
+    rows = [m.values[np.isin(m.seeds, common)][:, indices] for m in scores.values()]  # in order of the seeds
+    table = np.stack(rows)
+    table = table[:, np.isfinite(table).all(axis=(0, 2))]
+    return table if table.shape[1] else None

@@ -23,7 +23,10 @@ def curve_table(folder: Folder, rho: Mapping[str, float]) -> pd.DataFrame:
     nothing is compared, the band is the interval of the mean.
     """
     evaluation = folder.evaluation
-    parts = []
+    columns = ["workload", "technique", "epoch", "step", "mean", "low", "high", "count", "num_diverged"]
+    parts: list[pd.DataFrame] = []
+    if folder.curves.empty:
+        return pd.DataFrame(columns=columns)
     for workload in evaluation.workloads.values():
         trivial = folder.references[
             (folder.references["workload"] == workload.name) & (folder.references["reference"] == TRIVIAL)
@@ -37,7 +40,6 @@ def curve_table(folder: Folder, rho: Mapping[str, float]) -> pd.DataFrame:
                 against = None if own or technique == evaluation.baseline or base is None else base.scores
                 rho_here = rho.get(workload.name, 0.0)
                 parts.append(_rows(workload.name, technique, cell, own, against, evaluation.confidence, rho_here))
-    columns = ["workload", "technique", "epoch", "step", "mean", "low", "high", "count", "num_diverged"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
@@ -50,12 +52,9 @@ class _Cell:
 
 def _cell(folder: Folder, workload: str, technique: str, trivial: pd.Series[float]) -> _Cell | None:
     keys = [*folder.evaluation.factors, "seed"]
-    mine = [
-        table[(table["workload"] == workload) & (table["technique"] == technique)]
-        for table in (folder.curves, folder.results)
-    ]
-    curves = mine[0][np.isfinite(mine[0]["val_score"])]
-    trials = mine[1][mine[1]["score"].notna()]
+    here = (folder.curves["workload"] == workload) & (folder.curves["technique"] == technique)
+    curves, trials = folder.curves[here & np.isfinite(folder.curves["val_score"])], folder.cell(workload, technique)
+    trials = trials[trials["score"].notna()]
     if curves.empty or trials.empty:
         return None
     scores = curves.pivot(index=keys, columns="epoch", values="val_score")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from evalbench.record.folder import Folder
-from evalbench.report.analysis.pairs import Contrast
+from evalbench.report.analysis.pairs import Contrast, items_of
+from evalbench.statistics.design import interval_of, unpaired_effect
 from evalbench.statistics.intervals import Interval, t_interval
 from evalbench.statistics.overall import overall_effect
-from evalbench.statistics.paired import PairedEffect, paired_effect
+from evalbench.statistics.paired import PairedEffect, never_gained, paired_effect
 from evalbench.statistics.settings import average_settings
+from evalbench.statistics.unpaired import TwoSamples
 
 
 @dataclass(frozen=True)
@@ -54,26 +56,69 @@ def differences(
     contrasts: list[Contrast], folder: Folder, rho: Mapping[str, float], family: float
 ) -> tuple[tuple[Difference, ...], pd.DataFrame]:
     """Return the differences of each comparison on each workload, and the pairs that are left out, with reasons."""
-    factors = list(folder.evaluation.factors)
-    values = ["candidate", "baseline", "common", "decided"]
     effects, notices = [], []
+    each = [_parts(contrast, folder) for contrast in contrasts]
     for workload in folder.evaluation.workloads:
-        for contrast in contrasts:
-            table = contrast.table[contrast.table["workload"] == workload]
-            lost = contrast.left_out[contrast.left_out["workload"] == workload]
-            seeds, unbalanced = average_settings(table, factors, values)
+        for contrast, parts in zip(contrasts, each, strict=True):
+            effect, common = _effect(contrast, parts, folder, workload, rho.get(workload, 0.0), family)
             names = {"workload": workload, "candidate": contrast.candidate, "comparator": contrast.comparator}
-            effect = paired_effect(
-                seeds["candidate"], seeds["baseline"], family, rho.get(workload, 0.0), seeds["decided"]
-            )
-            common = t_interval(seeds["common"].to_numpy(), family, rho.get(workload, 0.0))
+            lost = parts.lost.get(workload, contrast.left_out.iloc[:0])
             effects.append(Difference(**names, effect=effect, common=common, num_left_out=len(lost)))
+            if not contrast.paired:
+                continue
             for reason, count in lost["reason"].value_counts().sort_index().items():
                 notices.append({**names, "reason": str(reason), "count": int(count)})
-            for seed in unbalanced["seed"]:
+            for seed in parts.unbalanced.loc[parts.unbalanced["workload"] == workload, "seed"]:
                 notices.append({**names, "reason": f"seed {seed} lacks a setting of the other factors", "count": 1})
     columns = ["workload", "candidate", "comparator", "reason", "count"]
     return tuple(effects), pd.DataFrame(notices, columns=columns)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A contrast by workload: its rows, averaged over the settings of a seed, and what is left out.
+
+    samples: without pairs, the runs in the unit of their metrics, and in the common unit.
+    """
+
+    samples: tuple[TwoSamples, TwoSamples] | None
+    tables: Mapping[str, pd.DataFrame]
+    lost: Mapping[str, pd.DataFrame]
+    unbalanced: pd.DataFrame
+
+
+def _parts(contrast: Contrast, folder: Folder) -> _Parts:
+    samples = None
+    if not contrast.paired:
+        workloads = folder.evaluation.workloads
+        sign = contrast.table["workload"].map({name: float(one.described.sign) for name, one in workloads.items()})
+        own = replace(contrast, table=contrast.table.assign(own=sign * contrast.table["score"]))
+        samples = own.samples(list(workloads), "own"), own.samples(list(workloads))
+    table, unbalanced = contrast.table, contrast.table.loc[[], ["workload", "seed"]]
+    if contrast.paired and not folder.evaluation.parts_of_one_test:
+        values = ["candidate", "baseline", "common", "decided"]
+        table, unbalanced = average_settings(table, list(folder.evaluation.factors), values)
+    tables, lost = (
+        {str(name): rows for name, rows in part.groupby("workload", sort=False)} for part in (table, contrast.left_out)
+    )
+    return _Parts(samples, tables, lost, unbalanced)
+
+
+def _effect(
+    contrast: Contrast, parts: _Parts, folder: Folder, workload: str, rho: float, family: float
+) -> tuple[PairedEffect, Interval]:
+    """Return the effect on one workload, in the unit of its metric and in the common unit."""
+    if parts.samples is not None:
+        own, common_unit = (samples.on(workload) for samples in parts.samples)
+        return unpaired_effect(own, family, rho), interval_of(common_unit, family, rho)
+    table = parts.tables.get(workload, contrast.table.iloc[:0])
+    challenger, baseline, decided = (table[name].to_numpy() for name in ("candidate", "baseline", "decided"))
+    effect = paired_effect(challenger, baseline, family, rho, decided)
+    if folder.evaluation.parts_of_one_test:
+        own_table = table.assign(own=never_gained(table["difference"], table["decided"]))
+        alone, common = (interval_of(items_of(own_table, [workload], value), family) for value in ("own", "common"))
+        return replace(effect, interval=alone, rows_only=alone), common
+    return effect, t_interval(table["common"].to_numpy(), family, rho)
 
 
 def overall(

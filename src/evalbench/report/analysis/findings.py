@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from evalbench.report.analysis.cost import FrontPoint, Matched, cost_ratios, fro
 from evalbench.report.analysis.curves import curve_table
 from evalbench.report.analysis.differences import Difference, LevelEffect, Overall, differences, levels, overall
 from evalbench.report.analysis.interactions import Interaction, interactions
-from evalbench.report.analysis.pairs import contrasts
+from evalbench.report.analysis.pairs import Contrast, contrasts
 from evalbench.report.analysis.pool import PoolScore, pool_scores
 from evalbench.report.analysis.prices import Bill, bills
 from evalbench.report.analysis.robustness import Robustness, robustness
@@ -134,7 +134,10 @@ def find(folder: Folder) -> Findings:
     """
     evaluation = folder.evaluation
     measured = folder.results[folder.results["score"].notna()]
-    units = {name: _unit(workload, measured) for name, workload in evaluation.workloads.items()}
+    typical = measured["score"].abs().groupby(measured["workload"]).median()
+    units = {
+        name: _unit(workload, float(typical.get(name, math.nan))) for name, workload in evaluation.workloads.items()
+    }
     rho = (scope := scope_of(evaluation, measured)).rho
     comparisons = _comparisons(folder)
     family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
@@ -160,13 +163,17 @@ def find(folder: Folder) -> Findings:
         milestones=milestones(folder),
         tuned=_tuned(folder, common, rho, comparisons),
     )
-    if evaluation.baseline is None:
-        return findings
-    judgments = judgment(folder, paired, common, rho, left_out, cost_ratios(folder))
+    return findings if evaluation.baseline is None else _judged(findings, paired)
+
+
+def _judged(findings: Findings, paired: list[Contrast]) -> JudgedFindings:
+    """Add what is said of each technique against the baseline."""
+    folder, common, rho = findings.folder, findings.common, findings.rho
+    judgments = judgment(folder, paired, common, rho, findings.left_out, cost_ratios(folder))
     return JudgedFindings(
-        **vars(findings),
+        **{**vars(findings), **_with_digits(findings, judgments)},
         judged=judgments,
-        matched=matched(folder, common, rho, family),
+        matched=matched(folder, common, rho, findings.family),
         front=front(folder, judgments),
         robustness=robustness(folder, judgments, common),
         checks=checks(folder, judgments),
@@ -174,6 +181,19 @@ def find(folder: Folder) -> Findings:
         bills=bills(folder, judgments),
         interactions=interactions(folder, paired, judgments.design),
     )
+
+
+def _with_digits(findings: Findings, judgments: Judgment) -> dict[str, Any]:
+    """Return the units with the digits that the ROPE and the narrowest interval need."""
+    halves = [(verdict.effect.high - verdict.effect.low) / 2 for verdict in judgments.verdicts]
+    common = findings.common.with_digits(judgments.design.rope, halves)
+    more = common.finer - findings.common.finer
+    same = findings.common is not SKILL
+    units = {
+        name: replace(unit, finer=unit.finer + more, decimals=unit.decimals + more) if same else unit
+        for name, unit in findings.units.items()
+    }
+    return {"common": common, "units": units}
 
 
 def _tuned(
@@ -191,9 +211,7 @@ def _tuned(
     return tuned(folder, common is SKILL, folder.evaluation.confidence, rho, before)
 
 
-def _unit(workload: Workload, measured: pd.DataFrame) -> Unit:
-    scores = measured.loc[measured["workload"] == workload.name, "score"]
-    typical = float(scores.abs().median()) if len(scores) else math.nan
+def _unit(workload: Workload, typical: float) -> Unit:
     span = workload.described.span
     return unit_of(workload.metric, workload.unit, typical, workload.direction, workload.words, span)
 

@@ -46,18 +46,18 @@ def _bill(folder: Folder, judged: Judgment, verdict: Verdict, seconds: Mapping[t
     sides = (verdict.challenger, judged.baseline)
     settings = math.prod(len(levels) for levels in folder.evaluation.factors.values())
     workloads = [list(folder.evaluation.workloads)[index] for index in used(judged.design)]
-    pairs = {effect.workload: effect.interval.count for effect in verdict.sets}
+    runs = {effect.workload: effect.runs for effect in verdict.sets}
     each, once = _trials(folder)
     known = [seconds.get((side, workload), math.nan) for side in sides for workload in workloads]
 
     def seeds(needed: int | None) -> Price:
-        more = {workload: max(0, (needed or 0) - pairs[workload]) for workload in workloads}
-        time = sum(more[w] * seconds.get((side, w), math.nan) for side in sides for w in workloads)
-        return Price(needed, 2 * settings * each * sum(more.values()), settings * each * time)
+        more = {(side, w): max(0, (needed or 0) - runs[w][i]) for i, side in enumerate(sides) for w in workloads}
+        time = sum(count * seconds.get(cell, math.nan) for cell, count in more.items())
+        return Price(needed, settings * each * sum(more.values()), settings * each * time)
 
     def data_sets(needed: int | None) -> Price:
         more = max(0, (needed or 0) - verdict.num_datasets)
-        trials = 2 * settings * more * (each * max(pairs.values(), default=0) + once)
+        trials = 2 * settings * more * (each * max(map(max, runs.values()), default=0) + once)
         return Price(needed, trials, trials * sum(known) / len(known) if known else math.nan)
 
     prices = verdict.prices

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from evalbench.record.folder import Folder
-from evalbench.report.analysis.cost import complete_scores
+from evalbench.report.analysis.cost import columns_of, complete_scores
 from evalbench.report.analysis.pairs import common_scores
 from evalbench.report.analysis.verdicts import Judgment
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.aggregates import (
     Bootstrapped,
     iqm_interval,
+    iqm_without_pairs,
     paired_improvement,
-    probability_best,
+    redrawn,
+    redrawn_without_pairs,
     score_profile,
+    share_best,
 )
 from evalbench.statistics.all_pairs import PairTest, pair_tests
 from evalbench.statistics.design import used
@@ -36,6 +40,13 @@ from evalbench.statistics.power import Resolution, resolution
 from evalbench.statistics.ranks import RankTest, critical_difference, iman_davenport, rank_rows
 from evalbench.statistics.shares import Share, variance_shares
 from evalbench.statistics.significance import equivalence, paired_t
+from evalbench.statistics.unpaired import (
+    TwoSamples,
+    difference_size,
+    hodges_lehmann_shift,
+    superiority,
+    welch_p,
+)
 from evalbench.statistics.verdicts import FEWEST_DATASETS
 
 SEED = 20_260_103
@@ -89,24 +100,35 @@ def robustness(folder: Folder, judged: Judgment, common: Unit) -> Robustness:
     """Compute everything behind the verdicts; every draw comes from a generator with a fixed seed."""
     evaluation = folder.evaluation
     indices = used(judged.design)
-    full = complete_scores(judged.scores, indices) if judged.scores else None
-    names = tuple(judged.scores)
-    best: dict[str, tuple[float, float]] = {}
-    iqm: dict[str, Bootstrapped] = {}
-    thresholds, profiles = np.empty(0), {}
-    if full is not None and evaluation.baseline is not None:
-        these, like = (probability_best(full, np.random.default_rng(SEED), redraw) for redraw in (False, True))
-        best = {name: (float(a), float(b)) for name, a, b in zip(names, these, like, strict=True)}
-        iqm = {
-            name: iqm_interval(full[i], np.random.default_rng(SEED), evaluation.confidence)
-            for i, name in enumerate(names)
-        }
-        thresholds = np.linspace(float(full.min()), float(full.max()), 101)
-        profiles = {name: score_profile(full[i], thresholds) for i, name in enumerate(names)}
+    best, iqm, thresholds, profiles = _aggregates(judged, indices, evaluation.confidence)
     proofs = tuple(_proof(judged, v) for v in judged.verdicts if _has_seeds(judged, v.challenger, indices))
     return Robustness(
         proofs, _omnibus(judged, 1 - evaluation.confidence), best, iqm, thresholds, profiles, _shares(folder, common)
     )
+
+
+def _aggregates(
+    judged: Judgment, indices: list[int], confidence: float
+) -> tuple[dict[str, tuple[float, float]], dict[str, Bootstrapped], Floats, dict[str, Floats]]:
+    """Return how often each technique is best, its interquartile mean, and the thresholds and shares of its profile."""
+    full = complete_scores(judged.scores, indices) if judged.scores and judged.design.paired else None
+    columns = {name: columns_of(scores, indices) for name, scores in judged.scores.items()}
+    if (full is None) is judged.design.paired or not all(c.size for mine in columns.values() for c in mine):
+        return {}, {}, np.empty(0), {}
+    flat = {name: np.concatenate(mine) for name, mine in columns.items()}
+    if full is not None:
+        drawn = [redrawn(full, np.random.default_rng(SEED), redraw) for redraw in (False, True)]
+        flat = {name: full[i].ravel() for i, name in enumerate(columns)}
+        iqm = {name: iqm_interval(full[i], np.random.default_rng(SEED), confidence) for i, name in enumerate(columns)}
+    else:
+        every = list(columns.values())
+        drawn = [redrawn_without_pairs(every, np.random.default_rng(SEED), redraw) for redraw in (False, True)]
+        iqm = {name: iqm_without_pairs(c, np.random.default_rng(SEED), confidence) for name, c in columns.items()}
+    these, like = map(share_best, drawn)
+    best = {name: (float(a), float(b)) for name, a, b in zip(columns, these, like, strict=True)}
+    ends = [end(float(end(values)) for values in flat.values()) for end in (min, max)]
+    thresholds = np.linspace(ends[0], ends[1], 101)
+    return best, iqm, thresholds, {name: score_profile(values, thresholds) for name, values in flat.items()}
 
 
 def _has_seeds(judged: Judgment, candidate: str, indices: list[int]) -> bool:
@@ -118,11 +140,13 @@ def _has_seeds(judged: Judgment, candidate: str, indices: list[int]) -> bool:
 def _proof(judged: Judgment, verdict: Verdict) -> Proof:
     design, indices = judged.design, used(judged.design)
     d = judged.difference(verdict.challenger, judged.baseline)
+    if isinstance(d, TwoSamples):
+        return _proof_without_pairs(judged, verdict, d)
     one = len(indices) == 1
     rho = float(design.rho[indices[0]]) if one else 0.0
     values = d.column(d.workloads[indices[0]]) if one else d.means[indices]
     sets = [verdict.sets[index].interval for index in indices]
-    variances = [i.sd**2 * (1 / i.count + float(design.rho[p])) for i, p in zip(sets, indices, strict=True)]
+    variances = d.sds[indices] ** 2 * (1 / d.worth[indices] + design.rho[indices])
     if one:
         sd = float(sets[0].sd)
         posterior = posterior_t(float(values.mean()), sd, values.size, design.rope, rho)
@@ -151,10 +175,38 @@ def _proof(judged: Judgment, verdict: Verdict) -> Proof:
     )
 
 
+def _proof_without_pairs(judged: Judgment, verdict: Verdict, d: TwoSamples) -> Proof:
+    """Return the second line of evidence on runs that are not paired."""
+    design, indices = judged.design, used(judged.design)
+    above, below = welch_p(d, indices, design.rho)
+    against = (welch_p(d, indices, design.rho, side * design.rope) for side in (-1, 1))
+    (worse, _), (_, better) = against
+    sides = d.sides(indices)
+    sizes = np.array([difference_size(a, b) for a, b in sides]).mean(axis=0)
+    errors = d.sds[indices] ** 2 * (1 / d.worth[indices] + design.rho[indices])
+    level = design.alpha / (design.num_challengers or 1)
+    one = len(indices) == 1
+    return Proof(
+        candidate=verdict.challenger,
+        test=verdict.second.name,
+        p_t=min(1.0, 2 * min(above, below)) if np.isfinite(above) else math.nan,
+        p_exact=verdict.second.p,
+        p_holm=verdict.second.p_holm,
+        p_equivalence=max(worse, better) if np.isfinite(worse) else math.nan,
+        hodges_lehmann=hodges_lehmann_shift(*sides[0]) if one else hodges_lehmann(d.means[indices]),
+        size=Standardized(float(sizes[0]), float(sizes[1])),
+        posterior=Posterior(worse, 1 - worse - better, better),
+        posterior_by="Welch posterior over runs",
+        pooled=None if one else random_effects(d.means[indices], errors, 1 - level),
+        improvement=float(np.mean([superiority(a, b).value for a, b in sides])),
+        resolution=None,
+    )
+
+
 def _omnibus(judged: Judgment, alpha: float) -> Omnibus | None:
     indices = used(judged.design)
     names = tuple(judged.scores)
-    if len(indices) < 2 or len(names) < 2 or not judged.verdicts:
+    if len(indices) < 2 or len(names) < 2 or not judged.verdicts or judged.design.fixed_sets:
         return None
     means = np.stack([judged.scores[name].means[indices] for name in names], axis=1)
     if not np.isfinite(means).all():

@@ -13,19 +13,22 @@ import pandas as pd
 from evalbench.errors import TableError
 from evalbench.record.declared import ROPE
 from evalbench.record.folder import Folder
+from evalbench.record.rows import CLUSTER
 from evalbench.record.schema import TRIVIAL
 from evalbench.record.skill import best_possible
-from evalbench.report.analysis.pairs import Contrast, common_scores
+from evalbench.report.analysis.pairs import Contrast, clusters_of, common_scores, items_of, sorted_matrix
 from evalbench.report.render.units import SKILL, Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
-from evalbench.statistics.decisions import Evidence, Rule, decide
-from evalbench.statistics.design import Challenger, Design, failures, used
+from evalbench.statistics.decisions import Rule, decide
+from evalbench.statistics.design import Challenger, Design, Differences, evidence_of, used
 from evalbench.statistics.intervals import Floats
+from evalbench.statistics.items import Items
 from evalbench.statistics.judging import Verdict, judge
 from evalbench.statistics.matrices import Matrix, matrix
 from evalbench.statistics.paired import never_gained
 from evalbench.statistics.ranks import shared_ranks
 from evalbench.statistics.settings import average_settings
+from evalbench.statistics.unpaired import TwoSamples
 from evalbench.statistics.verdicts import QUALITIES, Quality, failures_are_ok
 
 SIGN_FLIP_SEED = 20_260_101
@@ -57,15 +60,16 @@ class Judgment:
     scores: Mapping[str, Matrix]  # of each technique in the common unit, seeds averaged over the settings
     failed: Mapping[str, Matrix]  # of each technique: 1 if a run failed and has a score that it did not reach, else 0
     incomplete: Mapping[str, str]  # candidate -> why cells are missing
+    clusters: Matrix | None  # of each item, if they come in clusters
     unmatched: Mapping[str, int]  # candidate -> runs of a foreign table, of either side, that have no partner
 
     def verdict(self, candidate: str) -> Verdict:
         """Return the verdict on one candidate."""
         return next(verdict for verdict in self.verdicts if verdict.challenger == candidate)
 
-    def difference(self, a: str, b: str) -> Matrix:
-        """Return the scores of `a` minus those of `b` on the seeds that both have."""
-        return difference(self.scores[a], self.scores[b], difference(self.failed[b], self.failed[a]))
+    def difference(self, a: str, b: str) -> Differences:
+        """Return the scores of `a` minus those of `b` on the seeds that both have; without pairs, those of both."""
+        return _compared(self.scores, self.failed, a, b, self.design, self.clusters)[0]
 
 
 def judgment(
@@ -89,11 +93,11 @@ def judgment(
     challengers = [
         Challenger(
             name=contrast.candidate,
-            differences=_differences(contrast.table, folder),
+            differences=_differences(contrast, folder),
             cost=costs.get(contrast.candidate, UNKNOWN),
             complete=contrast.candidate not in incomplete,
             failures_ok=failures_are_ok(*failed[contrast.candidate], *failed[contrast.comparator]),
-            decided=_differences(contrast.table, folder, "decided"),
+            decided=_differences(contrast, folder, "decided" if contrast.paired else "failed"),
         )
         for contrast in contrasts
     ]
@@ -101,7 +105,10 @@ def judgment(
     verdicts = {v.challenger: v for v in judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))}
     survivors = _survivors(folder, contrasts, challengers, design, tuple(verdicts))
     scores, gone = _scores(folder, common is SKILL)
-    pairs, ranks = _all_pairs(scores, gone, design)
+    clusters = None
+    if evaluation.clusters is not None:
+        clusters = matrix(clusters_of(folder), CLUSTER, tuple(evaluation.workloads))
+    pairs, ranks = _all_pairs(scores, gone, design, clusters)
     ordered = tuple(verdicts[name] for name in evaluation.techniques if name in verdicts)
     return Judgment(
         str(evaluation.baseline),
@@ -114,6 +121,7 @@ def judgment(
         scores,
         gone,
         incomplete,
+        clusters,
         unmatched,
     )
 
@@ -132,6 +140,8 @@ def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: s
         tuned=evaluation.tuned,
         tuning_parity=evaluation.tuning_parity,
         num_challengers=num_challengers,
+        paired=evaluation.paired,
+        fixed_sets=evaluation.parts_of_one_test,
     )
 
 
@@ -169,13 +179,12 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
     It is that of the first look: what was decided then must not change with later seeds of the baseline.
     """
     evaluation = folder.evaluation
-    results, references = folder.results, folder.references
-    if len(evaluation.looks) > 1:
-        results, references = (table[table["seed"] < evaluation.looks[0]] for table in (results, references))
+    first = evaluation.looks[0] if len(evaluation.looks) > 1 else math.inf
+    references = folder.references[folder.references["seed"] < first]
     floors = []
     for name, workload in evaluation.workloads.items():
-        mine = results[(results["workload"] == name) & (results["state"] == "COMPLETE")]
-        base = mine[mine["technique"] == evaluation.baseline]
+        mine = folder.cell(name, str(evaluation.baseline))
+        base = mine[(mine["state"] == "COMPLETE") & (mine["seed"] < first)]
         num_test = float(base["num_test"].mean()) if len(base) else math.nan
         score = float(base["score"].mean()) if len(base) else math.nan
         formula = workload.described.floor
@@ -195,12 +204,19 @@ def _failed(folder: Folder) -> dict[str, tuple[float, int]]:
     return {str(name): (float(row["sum"]), int(row["size"])) for name, row in gone.iterrows()}
 
 
-def _differences(table: pd.DataFrame, folder: Folder, value: str = "common") -> Matrix:
+def _differences(contrast: Contrast, folder: Folder, value: str = "common") -> Differences:
+    workloads = tuple(folder.evaluation.workloads)
+    if folder.evaluation.parts_of_one_test and value == "common":
+        return items_of(contrast.table, workloads, value)
+    return contrast.samples(workloads, value) if not contrast.paired else _of_pairs(contrast.table, folder, value)
+
+
+def _of_pairs(table: pd.DataFrame, folder: Folder, value: str) -> Matrix:
     seeds, _ = average_settings(table, list(folder.evaluation.factors), [value])
     return matrix(seeds, value, tuple(folder.evaluation.workloads))
 
 
-def _comparable(differences: Matrix, design: Design) -> bool:
+def _comparable(differences: Differences, design: Design) -> bool:
     """Return whether every workload that counts has a pair: without one there is nothing to average."""
     return all(differences.counts[index] > 0 for index in used(design)) if differences.seeds else False
 
@@ -221,9 +237,13 @@ def _survivors(
         if lost.empty:
             reduced.append(candidate)
             continue
-        kept = contrast.table.merge(lost, on=keys, how="left", indicator="lost", sort=False)
-        kept = kept[kept["lost"] == "left_only"].drop(columns="lost")
-        reduced.append(replace(candidate, differences=_differences(kept, folder), decided=None))
+        if contrast.paired:
+            kept = contrast.table.merge(lost, on=keys, how="left", indicator="lost", sort=False)
+            kept = kept[kept["lost"] == "left_only"].drop(columns="lost")
+        else:
+            kept = contrast.table[contrast.table["failed"] == 0]
+        left = _differences(replace(contrast, table=kept), folder)
+        reduced.append(replace(candidate, differences=left, decided=None))
         changed.append(candidate.name)
     judged = [c for c in reduced if c.name in names and _comparable(c.differences, design)]
     verdicts = judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))
@@ -235,6 +255,10 @@ def _scores(folder: Folder, in_skill: bool) -> tuple[dict[str, Matrix], dict[str
     scores, failed = {}, {}
     for technique in folder.evaluation.techniques:
         mine = trials[trials["technique"] == technique]
+        if not folder.evaluation.paired:
+            scores[technique] = sorted_matrix(mine, "common", tuple(folder.evaluation.workloads))
+            failed[technique] = sorted_matrix(mine, "failed", tuple(folder.evaluation.workloads))
+            continue
         seeds, _ = average_settings(mine, list(folder.evaluation.factors), ["common", "failed"])
         scores[technique] = matrix(seeds, "common", tuple(folder.evaluation.workloads))
         failed[technique] = matrix(seeds, "failed", tuple(folder.evaluation.workloads))
@@ -250,31 +274,48 @@ def difference(a: Matrix, b: Matrix, decided: Matrix | None = None) -> Matrix:
     return Matrix(values if decided is None else never_gained(values, decided.values), seeds, a.workloads)
 
 
+def _compared(
+    scores: Mapping[str, Matrix],
+    failed: Mapping[str, Matrix],
+    a: str,
+    b: str,
+    design: Design,
+    clusters: Matrix | None,
+) -> tuple[Differences, Differences]:
+    """Return the differences of two techniques, and which of them failures decide (see `failures`)."""
+    if not design.paired:
+        return TwoSamples(scores[a], scores[b]), TwoSamples(failed[a], failed[b])
+    decided = difference(failed[b], failed[a])
+    differences = difference(scores[a], scores[b], decided)
+    return _items(differences, clusters) if design.fixed_sets else differences, decided
+
+
+def _items(differences: Matrix, clusters: Matrix | None) -> Items:
+    """Return the differences of items with the clusters of those that are there."""
+    if clusters is None:
+        return Items(differences)
+    rows = np.searchsorted(clusters.seeds, differences.seeds)
+    return Items(differences, Matrix(clusters.values[rows], differences.seeds, differences.workloads))
+
+
 def _all_pairs(
-    scores: Mapping[str, Matrix], failed: Mapping[str, Matrix], design: Design
+    scores: Mapping[str, Matrix], failed: Mapping[str, Matrix], design: Design, clusters: Matrix | None
 ) -> tuple[tuple[PairOutcome, ...], dict[str, int]]:
     names = list(scores)
     beats = np.zeros((len(names), len(names)), dtype=bool)
     pairs = list(combinations(range(len(names)), 2))
     outcomes = []
     for i, j in pairs:
-        decided = difference(failed[names[j]], failed[names[i]])
-        d = difference(scores[names[i]], scores[names[j]], decided)
+        d, decided = _compared(scores, failed, names[i], names[j], design, clusters)
         if not d.seeds or min(d.counts[index] for index in used(design)) == 0:
             nan = math.nan
             outcomes.append(PairOutcome(names[i], names[j], nan, nan, nan, Quality.INCONCLUSIVE))
             continue
         use = used(design)
-        evidence = Evidence(
-            d.means[None, use],
-            np.nan_to_num(d.sds)[None, use],
-            np.array(d.counts)[None, use],
-            rho=design.rho[use],
-            floors=design.floors[use],
-            lost=failures(decided, -1)[None, use],
-            won=failures(decided, 1)[None, use],
-        )
-        decisions = decide(evidence, Rule(design.rope, design.alpha / len(pairs), by_set=design.one_score))
+        mask = np.isin(np.arange(len(design.rho)), use)
+        evidence = evidence_of([(d, decided)], design.rho, design.floors).on(mask)
+        rule = Rule(design.rope, design.alpha / len(pairs), by_set=design.one_score, paired=design.paired)
+        decisions = decide(evidence, rule)
         side = int(decisions.by_failures[0]) or int(decisions.low[0] > 0) - int(decisions.high[0] < 0)
         beats[i, j], beats[j, i] = side > 0, side < 0
         ends = (float(decisions.mean[0]), float(decisions.low[0]), float(decisions.high[0]))

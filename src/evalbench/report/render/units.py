@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from evalbench.names import one_line
 from evalbench.statistics.intervals import Interval
@@ -33,8 +34,24 @@ class Unit:
 
     @property
     def better(self) -> str:
-        """Say that differences below zero are better, if they are."""
-        return "; below zero is better" if self.sign < 0 else ""
+        """Say that lower is better, if it is."""
+        return "; lower is better" if self.sign < 0 else ""
+
+    def words(self, value: float) -> str:
+        """Say where a difference, given so that larger is better, lies if lower is better: `lower, better`."""
+        if self.sign > 0 or not value:
+            return ""
+        return "lower, better" if value > 0 else "higher, worse"
+
+    def with_digits(self, rope: float, halves: Iterable[float]) -> Unit:
+        """Return the unit with digits for a ROPE, and for two digits of half of each interval, as stored."""
+        decimals, size = self.finer, rope * self.scale
+        while decimals < MOST_DECIMALS and abs(round(size, decimals) - size) > 0.005 * size:
+            decimals += 1
+        known = [half * self.scale for half in halves if math.isfinite(half) and half > 0]
+        if known:
+            decimals = max(decimals, min(MOST_DECIMALS, 1 - math.floor(math.log10(min(known)))))
+        return replace(self, finer=decimals, decimals=self.decimals + decimals - self.finer)
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -108,6 +125,7 @@ class Unit:
         return f"{percent(interval.confidence)} CI {' to '.join(self.end_texts(interval.low, interval.high))}"
 
 
+MOST_DECIMALS = 9
 NO_USE = "no useful interval"
 FARTHEST = 1e3  # an interval of ratios that reaches from below 1 to above it, and is wider, says nothing
 SKILL = Unit("skill", 1.0, "skill", "skill", "skill", 3, 3, reach=SKILL_SPAN)

@@ -28,9 +28,10 @@ def scope(findings: JudgedFindings, verdict: Verdict) -> str:
     number = "one score each"
     if not findings.one_score:
         each = " each" if len(findings.data_sets) > 1 else ""
-        counts = [effect.interval.count for effect in verdict.sets if effect.workload in _decisive(findings)]
+        counts = [number for e in verdict.sets if e.workload in _decisive(findings) for number in e.runs]
         ends = f"{min(counts):,} to {max(counts):,} {findings.evaluation.repeated[1]}"
         equal = plural(verdict.num_pairs, *findings.evaluation.repeated)
+        each = each if findings.judged.design.paired else f"{each} and side" if each else " each"
         number = f"{equal if min(counts) == max(counts) else ends}{each}"
     return f"{rows_of(findings)}{where_words(findings)} ({number})"
 
@@ -42,8 +43,13 @@ def where_words(findings: JudgedFindings) -> str:
         return f"data sets like these {len(names)}"
     if not findings.data_sets:
         return f"generated data alone, {listed([code(name) for name in names])}"
-    kind = "workloads" if set(names) - set(findings.data_sets) else "data sets"
+    kind = "workloads" if set(names) - set(findings.data_sets) else sets_of(findings)
     return f"these {len(names)} {kind}" if len(names) > 1 else code(names[0])
+
+
+def sets_of(findings: JudgedFindings) -> str:
+    """Return what the workloads are: data sets, or the parts of one test set."""
+    return "subsets" if findings.judged.design.fixed_sets else "data sets"
 
 
 def _decisive(findings: JudgedFindings) -> list[str]:
@@ -61,7 +67,9 @@ def rows_of(findings: JudgedFindings) -> str:
 
 def repeated(findings: JudgedFindings) -> str:
     """Return what the interval of the first verdict counts."""
-    return "data set" if len(used(findings.judged.design)) > 1 else "pair"
+    if len(used(findings.judged.design)) > 1:
+        return sets_of(findings).removesuffix("s")
+    return "pair" if findings.judged.design.paired else findings.evaluation.repeated[0]
 
 
 def said(findings: JudgedFindings) -> list[list[str]]:
@@ -86,10 +94,11 @@ def _unjudged(findings: JudgedFindings, name: str) -> str:
 
 
 def order(findings: JudgedFindings) -> list[str]:
-    """Return the techniques in the order of the page: by shared rank, then as declared; unjudged ones last."""
+    """Return the techniques in the order of the page: by shared rank, then by effect; unjudged ones last."""
     judged = findings.judged
     known = {verdict.challenger for verdict in judged.verdicts} | {judged.baseline}
-    return sorted(findings.evaluation.techniques, key=lambda n: (n not in known, judged.ranks[n]))
+    effects = {verdict.challenger: verdict.effect.mean for verdict in judged.verdicts}
+    return sorted(findings.evaluation.techniques, key=lambda n: (n not in known, judged.ranks[n], -effects.get(n, 0.0)))
 
 
 def lines(findings: JudgedFindings, verdict: Verdict) -> list[str]:
@@ -121,9 +130,11 @@ def first_verdict(findings: JudgedFindings, verdict: Verdict) -> str:
     effect = verdict.effect
     interval = unit.in_sentence(effect, repeated(findings)) or f"no interval: {effect.why_not}"
     rope = f"ROPE ±{unit.size(findings.judged.design.rope)}"
-    size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({interval}; {rope})"
+    way = f"{words}; " if (words := unit.words(effect.mean)) else ""
+    size = f"{unit.change(effect.mean)} {plain(unit.difference)} ({way}{interval}; {rope})"
     pairs = verdict.wins + verdict.ties + verdict.losses
-    wins = f"better in {verdict.wins} of {plural(pairs, 'pair')}"
+    noun = "pair" if findings.judged.design.paired else "pair of runs"
+    wins = f"better in {verdict.wins:,} of {plural(pairs, noun, noun.replace('pair', 'pairs'))}"
     caps = listed(list(dict.fromkeys(cap.reason for cap in verdict.advice.caps)))
     limited = ""
     if verdict.recommendation in (Recommendation.INVALID, Recommendation.INSUFFICIENT) and caps:
@@ -148,11 +159,20 @@ def _why(verdict: Verdict) -> str:
 def _failures(findings: JudgedFindings, verdict: Verdict) -> str:
     """Say how often each side alone failed, if the numbers differ: EQUIVALENT is not given then."""
     gone = verdict.failures
-    if math.isclose(gone.challenger, gone.baseline):
+    if math.isclose(gone.more, 0, abs_tol=1e-12):
         return ""
     sides = ((gone.challenger, verdict.challenger), (gone.baseline, findings.evaluation.baseline))
     (more, first), (less, second) = sorted(sides, key=lambda side: -side[0])
     size = " The size of the effect rests on the score that stands for a failed run." if gone.side else ""
+    if not findings.judged.design.paired:
+        rates = [
+            f"{code(name)} failed in {count:g} of {plural(runs, 'run')}"
+            for count, runs, name in (
+                (gone.challenger, gone.num_pairs, verdict.challenger),
+                (gone.baseline, gone.num_pairs_baseline, findings.judged.baseline),
+            )
+        ]
+        return f"{listed(rates)}.{size}"
     pairs = plural(gone.num_pairs, "pair")
     return f"{code(first)} alone failed in {more:g} of {pairs}, {code(second)} alone in {less:g}.{size}"
 
@@ -200,8 +220,14 @@ def spent(findings: JudgedFindings, technique: str) -> dict[str, float]:
 
 def _unmatched(findings: JudgedFindings, verdict: Verdict) -> str:
     count = findings.judged.unmatched.get(verdict.challenger, 0)
+    if not count:
+        return ""
+    if not findings.judged.design.paired:
+        return (
+            f"{plural(count, 'run')} of either side {'has' if count == 1 else 'have'} no score, and count for nothing."
+        )
     runs = "run of either side has" if count == 1 else "runs of either side have"
-    return f"{count:,} {runs} no partner with the same seed, and count for nothing here." if count else ""
+    return f"{count:,} {runs} no partner with the same {findings.evaluation.repeated[0]}, and count for nothing here."
 
 
 def _matched(findings: JudgedFindings, match: Matched) -> str:
@@ -264,14 +290,22 @@ def next_step(findings: JudgedFindings, verdict: Verdict) -> str:
         return f"Next: more rows or more data sets, {instead}; {within}."
     if step.what == "failures":
         return f"Next: find out why runs of {code(verdict.challenger)} fail."
-    if step.what == "spread" and _none_works(findings, verdict):
+    return _copies(findings, verdict)
+
+
+def _copies(findings: JudgedFindings, verdict: Verdict) -> str:
+    """Say what to check if nothing differs."""
+    if verdict.next_step.what == "spread" and _none_works(findings, verdict):
         return "All runs of both failed. There is nothing to compare before one of them works."
+    if not findings.judged.design.paired:
+        return "The runs of a side do not differ. Check that they are not copies of each other."
     return "All pairs differ by the same amount. Check that the runs are not copies of each other."
 
 
 def repetitions(findings: Findings, count: int) -> str:
-    """Return a number of seeds, or of what else a table repeats: `142 folds`."""
-    return plural(count, *findings.evaluation.repeated)
+    """Return a number of seeds, or of what else a table repeats: `142 folds`; of both sides without pairs."""
+    sides = "" if findings.evaluation.paired else " of each side"
+    return f"{plural(count, *findings.evaluation.repeated)}{sides}"
 
 
 def rows_decide(findings: JudgedFindings, verdict: Verdict) -> str:

@@ -64,7 +64,7 @@ def text(findings: JudgedFindings) -> str:
     return (
         "Interquartile means with two bootstraps: the runs are redrawn on these data sets, or the data sets are redrawn"
         " too. P(best) is the share of such draws in which a technique has the best mean."
-        f" {numbers_of('aggregates')}\n\n{rows}"
+        f"{' Lower is better.' if findings.common.sign < 0 else ''} {numbers_of('aggregates')}\n\n{rows}"
     )
 
 

@@ -47,7 +47,7 @@ def budget(findings: Findings) -> str:
 
 def _scope(findings: Findings) -> str:
     evaluation = findings.evaluation
-    trials = plural(len(findings.folder.results), "trial")
+    trials = plural(len(findings.folder.results), findings.evaluation.one_result)
     single = code(next(iter(evaluation.workloads)))
     where = plural(len(evaluation.workloads), "workload") if len(evaluation.workloads) > 1 else single
     seeds = f"{_seeds(findings)} each ({trials})"
@@ -58,7 +58,8 @@ def _scope(findings: Findings) -> str:
     values = plural(len(evaluation.techniques), "value")
     if evaluation.foreign:
         sizes = [
-            len(findings.folder.results[findings.folder.results["workload"] == name]) for name in evaluation.workloads
+            sum(len(findings.folder.cell(name, technique)) for technique in evaluation.techniques)
+            for name in evaluation.workloads
         ]
         each = "one score each" if max(sizes) == len(evaluation.techniques) else f"{trials} in all"
         return f"{values} of {code(evaluation.factor)} were compared on {where}, {each}."
@@ -175,7 +176,7 @@ def _endings(findings: Findings) -> str:
     diverged, failed = int((states == "DIVERGED").sum()), int((states == "FAILED").sum())
     score = findings.evaluation.failed_score
     if not diverged and not failed:
-        return "No trial diverged and none failed."
+        return "No run failed." if findings.evaluation.foreign else "No trial diverged and none failed."
     if findings.evaluation.foreign:
         ended = [f"{plural(n, 'run')} {verb}" for n, verb in ((failed, "failed"), (diverged, "diverged")) if n]
         which = "it" if failed + diverged == 1 else "each"

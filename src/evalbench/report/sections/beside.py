@@ -42,27 +42,27 @@ def where(findings: JudgedFindings) -> str:
 
 def prices(findings: JudgedFindings) -> str:
     """Return what the sign and the ROPE cost, in seeds and in data sets."""
-    rows = []
+    rows, others = [], not findings.judged.design.fixed_sets
     for v in findings.judged.verdicts:
         bill = findings.bills[v.challenger]
         between = findings.common.size(v.between) if math.isfinite(v.between) else "not known"
-        cells = [_cell(price, noun) for price, noun in ((bill.seeds_for_sign, "seed"), (bill.seeds_for_rope, "seed"))]
-        cells += [_cell(price, "data set") for price in (bill.datasets_for_sign, bill.datasets_for_rope)]
-        rows.append([code(v.challenger), *cells, between])
-    headers = [
-        "technique", "seeds for the sign", "seeds for the ROPE", "data sets for the sign", "data sets for the ROPE",
-        "spread of the effect between data sets",
-    ]  # fmt: skip
+        cells = [_cell(findings, price) for price in (bill.seeds_for_sign, bill.seeds_for_rope)]
+        cells += [_cell(findings, price) for price in (bill.datasets_for_sign, bill.datasets_for_rope) if others]
+        rows.append([code(v.challenger), *cells, *([between] if others else [])])
+    many = findings.evaluation.repeated[1]
+    headers = ["technique", f"{many} for the sign", f"{many} for the ROPE"]
+    if others:
+        headers += ["data sets for the sign", "data sets for the ROPE", "spread of the effect between data sets"]
     return markdown(headers, rows, 1)
 
 
-def _cell(price: Price, noun: str) -> str:
+def _cell(findings: JudgedFindings, price: Price) -> str:
     if price.needed is None:
         return "cannot be had"
     if price.had:
         return f"{price.needed} (there)"
     time = f", {span_of_time(price.seconds)}" if math.isfinite(price.seconds) else ""
-    return f"{price.needed} ({plural(price.trials, 'trial')}{time})"
+    return f"{price.needed} ({plural(price.trials, findings.evaluation.one_result)}{time})"
 
 
 def _rho(findings: JudgedFindings) -> str:
@@ -71,7 +71,7 @@ def _rho(findings: JudgedFindings) -> str:
     if not terms:
         why = {
             RowScope.UNKNOWN: "it is not known whether the splits were redrawn",
-            RowScope.THESE_ROWS: "the test rows are the same for all seeds",
+            RowScope.THESE_ROWS: f"the test rows are the same for all {findings.evaluation.repeated[1]}",
         }.get(findings.scope.words, "the test rows of each repetition are new")
         return f"Nothing is added to 1/n, since {why}."
     ends = " to ".join(dict.fromkeys((terms[0], terms[-1])))
@@ -84,11 +84,16 @@ def text(findings: JudgedFindings) -> str:
         return ""
     parts = ["## Beside the first verdict", f"{_rho(findings)} {numbers_of('effects')}", where(findings)]
     note = (
-        "The numbers of seeds on each data set, and of data sets, after which the interval excludes zero if the effect"
-        " stays as it is (the sign), or is no wider than the ROPE on either side. In brackets: the trials still to be"
-        f" run, and their time one by one (cohorts are faster). {numbers_of('verdicts')}"
+        f"The numbers of {findings.evaluation.repeated[1]}{_each_side(findings)} on each data set, and of data sets,"
+        " after which the interval excludes zero if the effect stays as it is (the sign), or is no wider than the ROPE"
+        f" on either side. In brackets: the {findings.evaluation.one_result}s still to be run, and their time one by"
+        f" one{'' if findings.evaluation.foreign else ' (cohorts are faster)'}. {numbers_of('verdicts')}"
     )
     return "\n\n".join(part for part in [*parts, note, prices(findings)] if part)
+
+
+def _each_side(findings: JudgedFindings) -> str:
+    return "" if findings.judged.design.paired else " of each side"
 
 
 BESIDE = Section(judged, text)

@@ -26,6 +26,7 @@ def caveats(findings: Findings) -> list[str]:
     if evaluation.rope_span is None and judged(findings) is not None:
         notes.append(f"The span of {code(evaluation.rope_unit)} is not known: nobody checked the ROPE.")
     notes += _about_unit(findings) if evaluation.foreign else _about_splits(findings)
+    notes += _about_pairs(findings)
     notes += _about_seeds(findings)
     notes += looks.caveats(findings)
     if any(_passes_bounds(findings, score) for score in findings.scores):
@@ -58,26 +59,51 @@ def _about_endings(findings: Findings) -> list[str]:
         notes.append(f"Of {count} trials it is not known whether they finished. Their last values count.")
     if evaluation.foreign and (states != "COMPLETE").any():
         notes.append(
-            f"A run that failed or diverged counts as a loss, {evaluation.failed_score} (a diverged run with its own"
-            " score, if that is worse). The table says neither how much worse it was nor whose fault that is."
+            f"A run that failed counts as {evaluation.failed_score}{_own_score(findings)}. The table says neither how"
+            " much worse it was nor whose fault that is."
         )
     elif (states == "DIVERGED").any():
         notes.append(
             f"A diverged trial counts with the score of {evaluation.failed_score}. One is enough to widen an interval."
         )
     if (verdicts := judged(findings)) is not None and verdicts.judged.unmatched:
-        notes.append(
-            "Runs without a partner of the same seed are left out. If partners are missing because they failed, the"
-            " remaining pairs may be easier."
-        )
-    if findings.folder.results["score"].isna().any():
+        lacking = f"partner of the same {evaluation.repeated[0]}" if evaluation.paired else "score"
+        left = "pairs" if evaluation.paired else "runs"
+        notes.append(f"Runs without a {lacking} are left out. If they failed, the remaining {left} may be easier.")
+    if not evaluation.foreign and findings.folder.results["score"].isna().any():
         notes.append("Failed trials are left out together with their partners, so the remaining pairs may be easier.")
     return notes
+
+
+def _own_score(findings: Findings) -> str:
+    worst = findings.evaluation.failed_as == "worst" and "DIVERGED" in set(findings.folder.results["state"])
+    return " (a diverged run with its own score, if that is worse)" if worst else ""
+
+
+def _about_pairs(findings: Findings) -> list[str]:
+    """Say which runs of a foreign table are pairs, and who says so."""
+    evaluation = findings.evaluation
+    if not evaluation.foreign or findings.one_score:
+        return []
+    one = evaluation.repeated[0]
+    if evaluation.pairing_declared:
+        said = "" if evaluation.paired else " The numbers of runs mean nothing."
+        return [f"Pairs were declared: `--pairing {evaluation.pairing}`.{said}"]
+    if evaluation.paired:
+        return [f"Rows of two techniques with the same {one} are pairs: they share their test rows."]
+    return [
+        f"The {evaluation.repeated[1]} of two techniques are not paired, since nobody declared that the same number is"
+        " the same split or the same seed of one program (`--pairing seed`). Pairs may narrow the intervals."
+    ]
 
 
 def _about_data_sets(findings: Findings) -> list[str]:
     evaluation = findings.evaluation
     count = len(findings.data_sets)
+    if evaluation.parts_of_one_test:
+        return [
+            "The workloads are parts of one test set, each with the same weight. They say nothing about other tests."
+        ]
     notes = []
     generated = [code(name) for name, workload in evaluation.workloads.items() if workload.generated]
     if generated:
@@ -130,6 +156,10 @@ def _about_unit(findings: Findings) -> list[str]:
     if unit is None:
         return ["The table does not say what its rows repeat (`--unit`): the intervals hold for these rows only."]
     row = f"A row is {UNITS[unit].meaning}"
+    if findings.evaluation.unit_guessed:
+        row += f" (guessed from the column {code(findings.evaluation.unit_guessed)}: `--unit` declares it)"
+    if findings.evaluation.folds_counted:
+        row += f", one of {findings.evaluation.folds} (counted in the table: `--folds` declares another number)"
     if widened:
         term = f"{_rho(findings, widened)} is added to 1/n for the rows that two of them share"
         return [f"{row}: {term} (Nadeau and Bengio, 2003)."]
@@ -144,23 +174,23 @@ def _rho(findings: Findings, workloads: list[str]) -> str:
 
 
 def _about_seeds(findings: Findings) -> list[str]:
-    seeds = findings.evaluation.num_seeds
+    seeds, (one, many) = findings.evaluation.num_seeds, findings.evaluation.repeated
     if findings.one_score:
         return [
-            "Every data set has one score per technique. The spread between seeds is not known, and data sets repeat"
-            " instead."
+            "Every data set has one score per technique. The spread between"
+            f" {'runs' if findings.evaluation.foreign else 'seeds'} is not known, and data sets repeat instead."
         ]
     if seeds < 2:
-        return ["With one seed no interval can be computed. Nothing here separates an effect from chance."]
+        return [f"With one {one} no interval can be computed. Nothing here separates an effect from chance."]
     notes = []
     if seeds < 10:
         notes.append(
-            f"With {seeds} seeds only large differences can be resolved, and the t interval leans on normality."
+            f"With {seeds} {many} only large differences can be resolved, and the t interval leans on normality."
         )
     needed = fewest_decisive(findings.family)
-    if findings.comparisons and seeds < needed:
+    if findings.comparisons and seeds < needed and findings.evaluation.paired:
         notes.append(
-            f"With {seeds} seeds the exact interval of P(better) includes one half even if every pair is won"
+            f"With {seeds} {many} the exact interval of P(better) includes one half even if every pair is won"
             f" ({needed} would be needed): it cannot decide here."
         )
     return notes

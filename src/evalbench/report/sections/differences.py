@@ -20,20 +20,23 @@ def how_differences(findings: Findings) -> str:
             f"Scores are paired by workload; {_better_side(findings)} than the baseline. The interval is a t"
             f" interval over the data sets, at {percent(findings.family)} so that the family holds together."
         )
+    if not evaluation.paired:
+        return _how_without_pairs(findings)
     family = (
         f" The {len(findings.comparisons)} comparisons are one family: the level is"
         f" 1 − {1 - evaluation.confidence:.3g}/{len(findings.comparisons)} = {percent(findings.family)} (Bonferroni)."
         if len(findings.comparisons) > 1
         else ""
     )
+    one = evaluation.repeated[0]
     averaged = (
-        " Differences are taken within each setting of the other factors and averaged over the settings of a seed."
+        f" Differences are taken within each setting of the other factors and averaged over the settings of a {one}."
         if evaluation.factors
         else ""
     )
     return (
-        "Trials are paired by workload"
-        + (", seed and setting of the other factors" if evaluation.factors else " and seed")
+        f"{evaluation.one_result.capitalize()}s are paired by workload"
+        + (f", {one} and setting of the other factors" if evaluation.factors else f" and {one}")
         + f"; {_better_side(findings)} for the first of the two."
         + averaged
         + f" The interval is a t interval over {evaluation.repeated[1]}"
@@ -48,6 +51,22 @@ def how_differences(findings: Findings) -> str:
     )
 
 
+def _how_without_pairs(findings: Findings) -> str:
+    """Explain differences of runs that are not paired."""
+    many = findings.evaluation.repeated[1]
+    widened = (
+        f", widened because {_why_widened(findings)}; *these rows only* leaves that out"
+        if any(findings.rho.values())
+        else ""
+    )
+    return (
+        f"The {many} of two techniques are not paired; {_better_side(findings)} for the first of the two. The interval"
+        f" is Welch's, at {percent(findings.family)} so that the family holds together{widened}. *Wins* counts all"
+        " pairs of a run of the first with a run of the second; P(better) is their share, a tie counting half, with"
+        " Brunner and Munzel's interval."
+    )
+
+
 def _better_side(findings: Findings) -> str:
     less = list(dict.fromkeys(unit.metric for unit in findings.units.values() if unit.sign < 0))
     if len({unit.sign for unit in findings.units.values()}) == 2:
@@ -56,8 +75,8 @@ def _better_side(findings: Findings) -> str:
 
 
 def _why_widened(findings: Findings) -> str:
-    by_fold = findings.evaluation.unit == "fold"
-    return "folds share training rows" if by_fold else "every seed draws its split from the same rows"
+    by_fold, one = findings.evaluation.unit == "fold", findings.evaluation.repeated[0]
+    return "folds share training rows" if by_fold else f"every {one} draws its split from the same rows"
 
 
 def common_unit(findings: Findings) -> str:
@@ -104,8 +123,13 @@ def table(findings: Findings, candidate: str, comparator: str) -> str:
             name = f"**mean over {len(overall.workloads)} data sets**"
             rows.append([name, plain(unit.short), mean, ends, "", *([mean] if mixed else []), "", "", ""])
     headers = ["workload", "unit", "difference", f"{level} interval", "these rows only"]
-    headers += [*(["in skill"] if mixed else []), "wins", f"P(better), {level} exact", "run correlation"]
-    return markdown(headers, rows, 2)
+    kind = " exact" if findings.evaluation.paired else ""
+    headers += [*(["in skill"] if mixed else []), "wins", f"P(better), {level}{kind}", "run correlation"]
+    alone = not any(findings.rho.values())
+    unused = {"these rows only"} if alone and findings.evaluation.foreign else set()
+    unused |= set() if findings.evaluation.paired else {"run correlation"}
+    kept = [index for index, header in enumerate(headers) if header not in unused]
+    return markdown([headers[index] for index in kept], [[row[index] for index in kept] for row in rows], 2)
 
 
 def one_score_table(findings: JudgedFindings) -> str:
@@ -179,7 +203,7 @@ def text(findings: Findings) -> str:
         ", [effects.csv](numbers/effects.csv)" * bool(judged_findings)
     )
     parts = [
-        f"## Paired differences from the {against}",
+        f"## {'Paired differences' if evaluation.paired else 'Differences'} from the {against}",
         f"{how_differences(findings)} {common_unit(findings)} Numbers: {files}.",
     ]
     if judged_findings and findings.one_score:
@@ -188,7 +212,7 @@ def text(findings: Findings) -> str:
         for candidate, comparator in findings.comparisons:
             parts += [f"### {named(candidate)} − {named(comparator)}", table(findings, candidate, comparator)]
     if findings.left_out.empty:
-        parts.append("All pairs are complete.")
+        parts.append("All pairs are complete." if evaluation.paired else "")
     else:
         parts += ["Pairs left out because they are not complete:", left_out(findings)]
     for factor, names in evaluation.factors.items():
@@ -198,7 +222,7 @@ def text(findings: Findings) -> str:
             f" {percent(evaluation.confidence)} intervals; exploratory. {numbers_of('levels')}",
             levels(findings, factor),
         ]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 DIFFERENCES = Section(always, text, {"levels": level_numbers})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from evalbench.names import code, plain
+from evalbench.record.endings import ENDINGS as ENDED
 from evalbench.report.analysis.findings import Findings
 from evalbench.report.render.markdown import markdown
+from evalbench.report.render.units import listed, plural
 from evalbench.report.section import Section, always
 
 
@@ -39,7 +41,7 @@ def divergences(findings: Findings) -> str:
                 code(row["workload"]),
                 *(code(row[factor]) for factor in evaluation.factors),
                 str(row["seed"]),
-                *([plain(row["state"])] if evaluation.foreign else []),
+                *([ENDED[row["state"]]] if evaluation.foreign else []),
                 f"{float(step):,.0f}" if step else "–",
                 findings.units[row["workload"]].score(row["score"]),
                 *([plain(row["message"]) or "–"] if says_why else []),
@@ -49,8 +51,8 @@ def divergences(findings: Findings) -> str:
         "technique",
         "workload",
         *map(code, evaluation.factors),
-        "seed",
-        *(["state"] if evaluation.foreign else []),
+        evaluation.repeated[0],
+        *(["ended"] if evaluation.foreign else []),
         "at step",
         "counted as score",
         *(["message"] if says_why else []),
@@ -61,14 +63,25 @@ def divergences(findings: Findings) -> str:
 def text(findings: Findings) -> str:
     """Return which trials failed or diverged, and how they count."""
     evaluation, states = findings.evaluation, findings.folder.results["state"]
-    if evaluation.foreign and (states != "COMPLETE").any():
+    if evaluation.foreign and not (states != "COMPLETE").any():
+        return "## Failures and divergences\n\nNo run failed."
+    if evaluation.foreign:
+        worst = evaluation.failed_as == "worst" and (states == "DIVERGED").any()
+        keeps = " A run that diverged with a worse score keeps its own." if worst else ""
         said = (
-            "A run that *failed* or *diverged* counts as a loss and as never reaching a target. Its score is"
-            f" {evaluation.failed_score}. A run that diverged with a worse score keeps its own. The table does not say"
-            " whose fault a failure was: if it was not the technique's, repeat the run."
+            f"{_count_endings(findings)}. Such a run counts as {evaluation.failed_score} (`--failed-as`), and as never"
+            f" reaching a target.{keeps} The table does not say whose fault a failure was: if it was not the"
+            " technique's, repeat the run."
         )
         return "\n\n".join(["## Failures and divergences", said, divergences(findings)])
     return "\n\n".join(["## Failures and divergences", *_diverged(findings), *_failed(findings)])
+
+
+def _count_endings(findings: Findings) -> str:
+    """Return how many runs ended in each way: `Of 40 runs, 2 diverged and 1 timed out`."""
+    counts = findings.folder.results["state"].value_counts()
+    ended = [f"{counts[state]:,} {words}" for state, words in ENDED.items() if state in counts]
+    return f"Of {plural(len(findings.folder.results), 'run')}, {listed(ended)}"
 
 
 def _diverged(findings: Findings) -> list[str]:

@@ -25,6 +25,7 @@ from evalbench.statistics.design import used
 from evalbench.statistics.generality import FEWEST
 from evalbench.statistics.intervals import Interval
 
+MOST_ROWS = 40
 THESE, LIKE = "mean of these", "data sets like these"
 
 
@@ -34,9 +35,11 @@ def caption(findings: Findings) -> str:
         ". Within the shaded ROPE the difference is too small to matter" if isinstance(findings, JudgedFindings) else ""
     )
     thick = " Thin lines are for new rows, thick ones hold for these rows only." if any(findings.rho.values()) else ""
+    few = len(_shown(findings))
+    far = f" The {few} workloads with the largest differences are shown." if few < len(findings.units) else ""
     scales = " Scales differ between the panels." if len(findings.comparisons) > 1 else ""
     side = "Right" if findings.common.sign > 0 else "Left"
-    return f"{side} of zero is better for the first of the two{rope}.{thick}{scales}"
+    return f"{side} of zero is better for the first of the two{rope}.{thick}{scales}{far}"
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
@@ -134,9 +137,8 @@ def _prediction(findings: Findings, candidate: str) -> dict[str, float]:
 
 def draw(findings: Findings) -> Figure:
     """Draw a panel per comparison: paired differences by workload with intervals, and the mean over data sets."""
-    evaluation = findings.evaluation
     means = [mean for comparison in findings.comparisons for mean in _means(findings, *comparison)]
-    num_rows = len(evaluation.workloads) + len({mean.label for mean in means})
+    num_rows = len(_shown(findings)) + len({mean.label for mean in means})
     figure, axes = style.panels(len(findings.comparisons), 1.0 + 0.27 * num_rows)
     for index, (axis, comparison) in enumerate(zip(axes, findings.comparisons, strict=True)):
         _forest(axis, findings, *comparison)
@@ -166,11 +168,23 @@ def draw(findings: Findings) -> Figure:
     return figure
 
 
+def _shown(findings: Findings) -> list[str]:
+    """Return the workloads that are drawn: of very many, those with the largest differences."""
+    sizes = dict.fromkeys(findings.units, -1.0)
+    for difference in findings.differences:
+        if math.isfinite(difference.common.mean):
+            sizes[difference.workload] = max(sizes[difference.workload], abs(difference.common.mean))
+    kept = sorted(sizes, key=lambda name: -sizes[name])[:MOST_ROWS]
+    return list(sizes) if len(sizes) <= MOST_ROWS else [name for name in sizes if name in kept]
+
+
 def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> None:
     evaluation, unit = findings.evaluation, findings.common
     techniques = list(evaluation.techniques)
     color = style.color(techniques.index(candidate))
+    shown = set(_shown(findings))
     mine = [d for d in findings.differences if (d.candidate, d.comparator) == (candidate, comparator)]
+    mine = [difference for difference in mine if difference.workload in shown]
     for row, difference in enumerate(mine):
         _difference(axis, findings, difference, row, color)
     names = [style.wrapped(workload_label(findings.evaluation, d.workload)) for d in mine]
@@ -240,7 +254,8 @@ def _mean(axis: Axes, findings: Findings, mean: _Mean, candidate: str, row: int,
 def alt(findings: Findings) -> str:
     """Return the text for those who cannot see the figure."""
     pairs = ", ".join(f"{a} minus {b}" for a, b in findings.comparisons)
-    return f"Paired differences {pairs} on {', '.join(findings.evaluation.workloads)}, with intervals"
+    what = "Paired differences" if findings.evaluation.paired else "Differences"
+    return f"{what} {pairs} on {', '.join(findings.evaluation.workloads)}, with intervals"
 
 
 FOREST = Section(always, charts=(Chart("differences", draw, numbers, alt, caption, lambda f: bool(f.differences)),))

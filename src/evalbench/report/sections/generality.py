@@ -73,7 +73,7 @@ def _suspect(findings: JudgedFindings, verdict: Verdict) -> list[str]:
 def _skewed(verdict: Verdict) -> str:
     if not verdict.asymmetry < SKEWED:
         return ""
-    return "Watch: the paired differences are skewed, so errors are more likely than stated."
+    return "Watch: the differences are skewed, so errors are more likely than stated."
 
 
 def _constant(verdict: Verdict) -> str:

@@ -21,9 +21,12 @@ from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown, named
 from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
 from evalbench.report.render.units import percent, plural
-from evalbench.report.section import Chart, Section, always
+from evalbench.report.section import Chart, Section, always, numbers_of
 from evalbench.statistics.intervals import family_confidence
 
+MOST_PANELS = 24  # more workloads than this have no picture of their runs
+MOST_RUNS = 20_000  # of more runs, the numbers of the report are the means alone: the table has the runs
+MOST_POINTS = 500  # of a technique in a panel, evenly spread over the runs
 REFERENCE_LINES = {LINEAR: (0, (4, 2)), TRIVIAL: (0, (1, 1.5))}
 
 
@@ -33,11 +36,12 @@ def caption(findings: Findings) -> str:
         return "Every score is a point."
     scales = " Scales differ between the panels." if len(findings.units) > 1 else ""
     arrows = " Arrows name references outside a panel." if not findings.folder.references.empty else ""
-    return f"Every trial is a point. A diamond is the mean of a technique with its interval.{scales}{arrows}"
+    points = f"Every {findings.evaluation.one_result} is a point."
+    return f"{points} A diamond is the mean of a technique with its interval.{scales}{arrows}"
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
-    """Return the means with their intervals, and under `trial` the raw scores behind them."""
+    """Return the means with their intervals, and under `trial` the raw scores behind them, unless they are too many."""
     rows = []
     for score in findings.scores:
         unit = findings.units[score.workload]
@@ -55,6 +59,7 @@ def numbers(findings: Findings) -> pd.DataFrame:
         )
     results = findings.folder.results
     measured = results[results["score"].notna()]
+    measured = measured.iloc[: 0 if len(measured) > MOST_RUNS else None]
     scale = measured["workload"].map({name: unit.scale for name, unit in findings.units.items()})
     trials = pd.DataFrame(
         {
@@ -84,7 +89,7 @@ def draw(findings: Findings) -> Figure:
             axis.tick_params(labelleft=False)
     confidence = percent(evaluation.confidence)
     handles: list[Artist] = [
-        Line2D([], [], color=style.GRAY, marker="o", ls="", ms=3.5, alpha=0.55, label="one trial"),
+        Line2D([], [], color=style.GRAY, marker="o", ls="", ms=3.5, alpha=0.55, label=f"one {evaluation.one_result}"),
         Line2D([], [], color="black", marker="D", ms=5, lw=1.6, label=f"mean, {confidence} t interval"),
     ]
     if (findings.folder.results["failed"] == 1).any():
@@ -131,11 +136,12 @@ def _one_score(findings: Findings) -> Figure:
 def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
     """Draw the scores on one workload, and return the references that lie within the panel."""
     evaluation, unit = findings.evaluation, findings.units[workload]
-    results = findings.folder.results
     seen: list[float] = []
+    scores = {score.name: score for score in findings.scores if score.workload == workload and not score.reference}
     for index, technique in enumerate(evaluation.techniques):
-        chosen = (results["workload"] == workload) & (results["technique"] == technique)
-        trials = results[chosen & results["score"].notna()]
+        trials = findings.folder.cell(workload, technique)
+        trials = trials[trials["score"].notna()]
+        trials = trials.iloc[:: -(-len(trials) // MOST_POINTS) or 1]
         values = trials["score"].to_numpy() * unit.scale
         # Neighboring trials step up and down by a fixed pattern: the same picture every time, few points hidden.
         height = index + 0.16 * np.sin(2.4 * np.arange(len(values))) + 0.12
@@ -143,8 +149,7 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
         color = style.color(index)
         axis.plot(values[~gone], height[~gone], "o", ms=3, color=color, alpha=0.45, mew=0, zorder=2)
         axis.plot(values[gone], height[gone], "x", ms=5, color=color, mew=1.4, zorder=3)
-        score = next(s for s in findings.scores if s.workload == workload and s.name == technique and not s.reference)
-        interval = score.interval
+        interval = scores[technique].interval
         if interval.count:
             y, mean = index - 0.2, interval.mean * unit.scale
             if interval.computed:
@@ -214,7 +219,8 @@ def table(findings: Findings) -> str:
                 cells = [f"*{cell}*" for cell in cells]
             rows.append([code(workload) if index == 0 else "", plain(unit.label) if index == 0 else "", *cells])
     confidence = percent(findings.evaluation.confidence)
-    return markdown(["workload", "unit", "technique", "mean", f"{confidence} t interval", "trials"], rows, 3)
+    runs = f"{findings.evaluation.one_result}s"
+    return markdown(["workload", "unit", "technique", "mean", f"{confidence} t interval", runs], rows, 3)
 
 
 def _trials(score: Score) -> str:
@@ -251,27 +257,40 @@ def bold(findings: Findings) -> str:
     others = "the other technique says" if count == 2 else "all other techniques say"
     interval = "interval" if count == 2 else "intervals"
     allows = "" if count == 2 else ", which allows for all pairs"
-    return f"A mean is bold if its paired {interval} against {others} that it is better (at {level}{allows}). {met}"
+    paired = "paired " if findings.evaluation.paired else ""
+    return f"A mean is bold if its {paired}{interval} against {others} that it is better (at {level}{allows}). {met}"
 
 
 def alt(findings: Findings) -> str:
     """Return the text for those who cannot see the figure."""
     names = f"{', '.join(findings.evaluation.techniques)} on {', '.join(findings.evaluation.workloads)}"
-    return f"Scores of every trial of {names}, with means, intervals and references"
+    return f"Scores of every {findings.evaluation.one_result} of {names}, with means, intervals and references"
 
 
 def text(findings: Findings) -> str:
     """Return the table of scores, and how to read it."""
     evaluation = findings.evaluation
-    over = "One score of each technique" if findings.one_score else "Mean over the seeds"
-    averaged = ", each seed averaged over the settings of the other factors" if evaluation.factors else ""
+    over = "One score of each technique" if findings.one_score else f"Mean over the {evaluation.repeated[1]}"
+    averaged = (
+        f", each {evaluation.repeated[0]} averaged over the settings of the other factors" if evaluation.factors else ""
+    )
+    link = "Numbers: [scores.csv](figures/scores.csv)." if _drawn(findings) else numbers_of("scores")
     rows = "" if evaluation.foreign else ", on rows that were not used for training"
     references = "" if findings.folder.references.empty else "References are in italics. "
     marked = "" if findings.one_score else f"{bold(findings)} "
-    said = f"{over}{averaged}{rows}. {references}{marked}Numbers: [scores.csv](figures/scores.csv)."
+    said = f"{over}{averaged}{rows}. {references}{marked}{link}"
     scores = one_score_table(findings) if findings.one_score else table(findings)
     return f"## Scores per workload\n\n{said}\n\n{scores}"
 
 
-RUNS = Section(always, charts=(Chart("scores", draw, numbers, alt, caption),))
-SCORES = Section(always, text)
+def _drawn(findings: Findings) -> bool:
+    """Return whether there is a picture: of a hundred workloads it would be thousands of pixels high."""
+    return findings.one_score or len(findings.units) <= MOST_PANELS
+
+
+def _numbers_alone(findings: Findings) -> pd.DataFrame:
+    return pd.DataFrame() if _drawn(findings) else numbers(findings)
+
+
+RUNS = Section(always, charts=(Chart("scores", draw, numbers, alt, caption, _drawn),))
+SCORES = Section(always, text, {"scores": _numbers_alone})

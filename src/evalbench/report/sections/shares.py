@@ -12,8 +12,9 @@ from evalbench.report.section import Section, numbers_of
 
 def table(findings: JudgedFindings) -> str:
     """Return the share of each factor."""
+    many = findings.evaluation.repeated[1]
     rows = [[" × ".join(map(code, s.factors)), f"{100 * s.share:.1f} %"] for s in findings.robustness.shares]
-    rows = [[text.replace("`rest`", "rest (seeds, data sets' own effects)"), share] for text, share in rows]
+    rows = [[text.replace("`rest`", f"rest ({many}, data sets' own effects)"), share] for text, share in rows]
     return markdown(["source", "share of the variance within data sets"], rows, 1) if rows else ""
 
 

@@ -65,7 +65,7 @@ def _wide(findings: JudgedFindings) -> str:
 def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
     name, baseline = code(verdict.challenger), code(findings.judged.baseline)
     quality = verdict.quality
-    size = f"{findings.common.change(verdict.effect.mean)} {plain(findings.common.difference)}"
+    size = sized(findings, verdict)
     where = _some(verdict.worse_on)
     if verdict.recommendation is Recommendation.INSUFFICIENT:
         why = {
@@ -74,7 +74,7 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
             "seeds": _would_do(verdict, repetitions(findings, verdict.next_step.count)),
             "pairs": f"a verdict needs {repetitions(findings, verdict.next_step.count)} at least",
             "datasets": _would_do(verdict, plural(verdict.next_step.count, "data set")),
-            "spread": "all pairs differ by the same amount: are the runs copies of each other?",
+            "spread": "nothing differs between the runs: are they copies of each other?",
             "failures": "find out why its runs fail",
         }.get(verdict.next_step.what, "see below")
         depends = [code(factor) for factor in _depends_on(findings, verdict.challenger)]
@@ -103,6 +103,13 @@ def _todo(findings: JudgedFindings, verdict: Verdict) -> str:
     elif verdict.cost_class is CostClass.DEARER:
         reason += ", at a higher cost"
     return f"{_verbs(baseline)[verdict.recommendation].format(name)} ({reason})"
+
+
+def sized(findings: JudgedFindings, verdict: Verdict) -> str:
+    """Return the effect with its unit: `−0.96 s (lower)` if lower is better."""
+    unit, mean = findings.common, verdict.effect.mean
+    way = unit.words(mean).partition(",")[0]
+    return f"{unit.change(mean)} {plain(unit.difference)}{f' ({way})' if way else ''}"
 
 
 def _would_do(verdict: Verdict, number: str) -> str:

@@ -12,7 +12,7 @@ from evalbench.report.analysis.findings import JudgedFindings, judged
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import UNKNOWN, percent, ratio, ratio_interval
 from evalbench.report.section import Section, numbers_of
-from evalbench.report.sections.advice import lines, next_step, order, repeated, said, spent, work_cells
+from evalbench.report.sections.advice import lines, next_step, order, repeated, said, sets_of, spent, work_cells
 from evalbench.statistics.judging import Verdict
 
 WORK = ("updates", "examples", "FLOPs")  # columns that a foreign table may know nothing of
@@ -37,7 +37,7 @@ def table(findings: JudgedFindings) -> str:
     headers = [
         "rank", "technique", "recommendation",
         f"effect ({plain(findings.common.difference)}) [{_level(findings)} CI]", "wins", "cost ratio", *WORK,
-        "other data sets", "data sets", findings.evaluation.repeated[1] if findings.evaluation.unit else "seeds",
+        "other data sets", sets_of(findings), "runs" if findings.one_score else findings.evaluation.repeated[1],
     ]  # fmt: skip
     known = [
         index
@@ -61,7 +61,7 @@ def _verdict_row(findings: JudgedFindings, verdict: Verdict) -> list[str]:
         *work_cells(findings, verdict.challenger),
         "–" if findings.one_score else _generality(verdict),
         str(verdict.num_datasets),
-        "1" if findings.one_score else str(verdict.num_pairs),
+        "1" if findings.one_score else _counts(verdict),
     ]
 
 
@@ -70,6 +70,12 @@ def _generality(verdict: Verdict) -> str:
     if general is None or not general.tested:
         return "–"
     return "generalizes" if general.shown else "not shown"
+
+
+def _counts(verdict: Verdict) -> str:
+    """Return the fewest and the most runs of a side on a workload that counts."""
+    counts = [number for effect in verdict.sets if effect.counted for number in effect.runs] or [verdict.num_pairs]
+    return " to ".join(dict.fromkeys((f"{min(counts):,}", f"{max(counts):,}")))
 
 
 def _level(findings: JudgedFindings) -> str:
@@ -96,7 +102,7 @@ def how_to_read(findings: JudgedFindings) -> str:
     pairs = len(findings.judged.pairs)
     stricter = f". Ranks allow for all {pairs} pairs, so they are stricter than the verdicts" if pairs > 1 else ""
     unit = (
-        f"{plain(findings.common.difference)}, averaged over the data sets with equal weight"
+        f"{plain(findings.common.difference)}, averaged over the {sets_of(findings)} with equal weight"
         if len(findings.data_sets) > 1
         else ""
     )
