@@ -1,4 +1,4 @@
-"""Measure the error rates of both verdicts: `python benchmarks/validity.py` prints the tables of docs/validity.md.
+"""Measure the error rates of both verdicts: `python -m benchmarks.validity` prints the tables of docs/validity.md.
 
 It exits with code 1 and names the cells if a limit is exceeded by more than three standard errors.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from benchmarks.validity_ways import TABLES
 from evalbench.statistics.simulated_rows import (
     Draw,
     binary_items,
@@ -356,7 +357,13 @@ def other_rows(page: Page) -> None:
         page.exceeded.append("clusters that nobody names: not noticed")
 
 
-SECTIONS = (power, errors, harder, other_rows, stages, at_the_rope, claims, flagged, broken)
+def other_ways(page: Page) -> None:
+    """Print the rates of the other ways to judge a table."""
+    for title, (heads, rows) in TABLES.items():
+        table(title, heads, rows(page.limit))
+
+
+SECTIONS = (power, errors, harder, other_rows, stages, at_the_rope, claims, flagged, broken, other_ways)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ LAYERS = {
         "mirror": "the way from the store to trackers, each in a process of its own",
         "sync": "`evalbench sync`: send trackers the records that they lack",
         "imports": "runs that any program logged to a tracker, as a table; one file per source",
+        "formats": "tables and logs that other programs write, recognized by their content; one file per program",
     },
     "Problems and networks": {
         "draws": "random numbers as a function of seed, step, user and row, the same bits on every device",

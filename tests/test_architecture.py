@@ -25,7 +25,7 @@ HEAVY = {
     "trackio": {"tracking"},
     "wandb_workspaces": {"dashboard"},
     "matplotlib": {"report"},
-    "optuna": {"search"},
+    "optuna": {"search", "formats"},
     "sqlalchemy": {"store", "imports"},
     "sklearn": {"workloads", "tasks"},
     "hydra": {"config", "processes", "composition", "api", "terminal"},

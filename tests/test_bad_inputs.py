@@ -369,6 +369,16 @@ t.csv --baseline A --span=1,0
 t.csv --baseline A --span=low,high
 t.csv --baseline A --direction up
 t.csv --baseline A --nothing
+t.csv --baseline A --effect ratio --rope 2
+t.csv --baseline A --rope 2%
+t.csv --baseline A --require score
+t.csv --baseline A --require score:better --against 1
+t.csv --against nan
+t.csv --baseline A --format peft
+t.csv --baseline A --test-size 0
+--curves t.csv --target 0.5
+--curves t.csv --target high
+*.parquet --baseline A
 t.csv --baseline A --out iris.csv
 t.csv --baseline A --out /proc/none
 t.csv --baseline A --map technique

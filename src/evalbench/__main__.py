@@ -12,6 +12,7 @@ __all__ = ["conf_folder", "main"]
 
 COMMANDS = {
     "report": "evalbench.report.__main__",
+    "judge": "evalbench.report.__main__",
     "compare": "evalbench.comparison.__main__",
     "sync": "evalbench.sync",
     "dashboard": "evalbench.dashboard.__main__",

@@ -106,7 +106,7 @@ def test_runs_of_evalbench_need_no_map(workspace: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--from", "wandb-offline", "."], "a table needs --baseline NAME"),
+        (["--from", "wandb-offline", "."], "runs need --baseline NAME"),
         (["--from", "wandb-offline", ".", "--baseline", "sgd"], ". has no run of wandb-offline"),
         (["--from", "tensorboard", "no", "--baseline", "sgd"], "no has no run of tensorboard"),
         (["--from", "mlflow", "theirs", "--baseline", "sgd"], "--from mlflow takes URI/EXPERIMENT"),

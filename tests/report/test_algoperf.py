@@ -61,7 +61,7 @@ def test_columns_may_have_the_names_of_results(tmp_path: Path) -> None:
         (["--held-out", "w1+=w9"], "--held-out w1+=w9 must name a held-out workload, and a fixed one"),
         (["--held-out", "w1+"], "--held-out must be VARIANT=WORKLOAD, not 'w1+'"),
         (["--where", "technique=a"], "has one technique or none"),
-        (["--where", "technique=d"], "no run has technique=d"),
+        (["--where", "technique=d"], "no row of times.csv has technique=d"),
     ],
 )
 def test_what_cannot_be_scored_is_refused(

@@ -115,22 +115,6 @@ def write_table(
     return left_out
 
 
-def write_mapped(rows: Sequence[Row], names: Sequence[str], columns: Mapping[str, str], path: Path) -> None:
-    """Write the rows of a table with the columns renamed by `columns`; all other columns keep their names."""
-    for column, name in columns.items():
-        if name not in names and not name.startswith(CONSTANT):
-            known = _listed(names)
-            raise TableError(f"no column has the name {name!r}, which --map gives for {column}: the table has {known}")
-    kept = [name for name in names if name not in columns and name not in columns.values()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([to_cell(name) for name in (*columns, *kept)])
-        for row in rows:
-            mapped = [row[name] if name in names else name.removeprefix(CONSTANT) for name in columns.values()]
-            writer.writerow([to_cell(value) for value in (*mapped, *(row[name] for name in kept))])
-
-
 def _result(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:
     """Return a run as a row of the table: the mapped columns, its state, and the reason if it is not COMPLETE."""
     state, message = _ending(row, columns)

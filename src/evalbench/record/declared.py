@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -12,10 +13,23 @@ from typing import Any
 from evalbench.errors import TableError
 from evalbench.record.failed_as import failed_words
 from evalbench.record.schema import check_version
-from evalbench.tasks.metric import FRACTION, SKILL, SKILL_SPAN, Direction, Metric, base_name, find, in_words, is_wide
+from evalbench.tasks.metric import (
+    FRACTION,
+    SKILL,
+    SKILL_SPAN,
+    WIDEST,
+    Direction,
+    Metric,
+    base_name,
+    find,
+    in_words,
+    is_wide,
+)
 
 ROPE = {"accuracy": 0.005, "skill": 0.01}
 """By unit, if none was declared."""
+RATIO_SPAN = math.log(1.1) / WIDEST
+"""So that a ROPE of more than 10 % needs to be confirmed, as one above a tenth of a span does."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,7 @@ class Workload:
     span: float | None = None  # from the worst possible score to the best, as declared for a foreign table
     as_skill: bool = True  # average it over data sets as skill
     score_on_curve: bool = False  # `val_score` of a curve is the score itself: a foreign table
+    ratio: bool = False  # scores are natural logarithms: what is judged are ratios
 
     @property
     def measure(self) -> str:
@@ -50,6 +65,9 @@ class Workload:
     @property
     def described(self) -> Metric:
         """Return the registered metric, or else the metric as it was declared."""
+        if self.ratio:
+            words = (find(self.metric) or Metric(self.measure, self.sense, words=in_words(self.measure))).words
+            return Metric(self.measure, self.sense, self.unit, words=words, span=RATIO_SPAN, as_skill=False)
         own = Metric(self.measure, self.sense, self.unit, self.best, self.words or in_words(self.measure))
         span = 1.0 if self.unit == FRACTION else self.span
         return find(self.metric) or replace(own, span=span, as_skill=self.as_skill)

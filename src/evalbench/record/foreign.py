@@ -9,17 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_string_dtype
 
 from evalbench.errors import TableError
 from evalbench.record.declared import ROPE, Declaration, Workload, default_question
 from evalbench.record.endings import FOREIGN_STATES, with_failed, with_states
 from evalbench.record.folder import Folder
+from evalbench.record.guesses import SHARES, completed
 from evalbench.record.options import Options
+from evalbench.record.ratios import as_ratios, rope_of_ratios
+from evalbench.record.reaching import EVERY
 from evalbench.record.rows import CLUSTER, check_partners, coded, declared_pairing, named_repetitions, with_folds
-from evalbench.record.schema import COSTS, REFERENCES, TRIVIAL
+from evalbench.record.schema import REFERENCES, TRIVIAL
 from evalbench.record.tables import finite, header_of, no_column_of_ours, once, only, positive, read_table, typed
-from evalbench.tasks.metric import FRACTION, METRICS, SKILL, base_name
+from evalbench.tasks.metric import SKILL, base_name, canonical, guessed_direction
+from evalbench.tasks.metric import find as find_metric
 from evalbench.trial import LARGEST_SCORE
 
 REQUIRED = ("technique", "workload", "seed", "score")
@@ -29,7 +32,6 @@ OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "step
 KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "finished", "message", "look", "stage"}
 KNOWN |= {CLUSTER}
 NO_KEYS = KNOWN - {"technique", "workload", "seed"}
-SHARES = tuple(name for name, metric in METRICS.items() if metric.unit == FRACTION)
 MOST_LEVELS = 30  # a column of text with more values than this is no factor, but a remark
 
 
@@ -90,11 +92,13 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
         TableError: the table cannot be evaluated; the message is one line.
     """
     options.check()
-    table = _completed(_long(source, table) if options.wide else table, options)
+    table, guessed = completed(_long(source, table) if options.wide else table, options)
     factors = _factors(source, table)
     results, curves = _without_curves(table, list(factors))
     results = with_states(results) if options.failed_as else results
     results = _checked(source, results, list(factors), options)
+    if options.effect == "ratio":
+        results, curves, options = as_ratios(source, results, curves, options)
     is_reference = results["technique"].isin(list(REFERENCES.values()))
     references = _references(results[is_reference])
     results = results[~is_reference].reset_index(drop=True)
@@ -103,6 +107,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
         str(row["workload"]): _workload(row, options) for row in results.drop_duplicates("workload").to_dict("records")
     }
     evaluation = _evaluation(name, options, techniques, workloads, factors, results)
+    evaluation = replace(evaluation, provenance={**evaluation.provenance, "read": [*options.read, *guessed]})
     pairing = declared_pairing(source, options, results, evaluation, whole is not None)
     evaluation = replace(evaluation, pairing=pairing, pairing_declared=options.pairing is not None)
     check_partners(source, evaluation, results)
@@ -125,16 +130,19 @@ def _factors(source: str, table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
         for name in table.columns
         if name not in KNOWN and "/" not in str(name) and table[name].dtype != np.float64
     }
-    factors = {name: levels for name, levels in factors.items() if 1 < len(levels) <= MOST_LEVELS}
+    most = min(MOST_LEVELS, len(table) - 1)  # a value of every row's own is a measurement
+    factors = {name: levels for name, levels in factors.items() if 1 < len(levels) <= most}
     no_column_of_ours(source, factors)
     return factors
 
 
 def _techniques(source: str, results: pd.DataFrame, options: Options) -> tuple[str, ...]:
     techniques = tuple(dict.fromkeys(results["technique"]))
-    if len(techniques) < 2:
+    if len(techniques) < (1 if options.alone else 2):
         name = techniques[0] if techniques else "none"
-        raise TableError(f"{source} has one technique ({name}): a comparison needs at least two")
+        raise TableError(
+            f"{source} has one technique ({name}): a comparison needs at least two, or a constant (--against VALUE)"
+        )
     if options.baseline not in techniques:
         known = ", ".join(techniques)
         raise TableError(f"the baseline must be one of the techniques ({known}), not {options.baseline!r}")
@@ -147,34 +155,19 @@ def _long(source: str, table: pd.DataFrame) -> pd.DataFrame:
     if len(names) < 3:
         raise TableError(f"{source} has {max(0, len(names) - 1)} column of scores: a wide table has one per technique")
     once(source, table, names[:1])
+    _one_kind(source, names)
     long = table.melt(id_vars=names[0], value_vars=names[1:], var_name="technique", value_name="score")
     return long.rename(columns={names[0]: "workload"}).assign(seed=0)
 
 
-def _completed(table: pd.DataFrame, options: Options) -> pd.DataFrame:
-    """Fill in the columns that the table may leave out; white space around a name makes no other name."""
-    texts = [str(name) for name in table.columns if is_string_dtype(table[name])]
-    table = table.assign(**{name: table[name].astype("str").str.strip() for name in texts})
-    defaults = {
-        "state": "COMPLETE",
-        "metric": options.metric,
-        "direction": options.direction,
-        "unit": options.score_unit or (FRACTION if options.metric in SHARES and _within_one(table) else ""),
-    }
-    for name, value in defaults.items():
-        if name not in table.columns:
-            table[name] = value
-    for name in ("num_train", "num_test", *COSTS):
-        if name not in table.columns:
-            table[name] = math.nan
-    if "cost_flops" in table.columns:
-        table["flops"] = table["flops"].fillna(table["cost_flops"])
-    return table
-
-
-def _within_one(table: pd.DataFrame) -> bool:
-    scores = table["score"].dropna()
-    return bool(scores.between(0, 1).all())
+def _one_kind(source: str, names: list[str]) -> None:
+    """Refuse a wide table whose columns are metrics instead of techniques."""
+    kinds = [canonical(name) for name in names[1:] if guessed_direction(name) is not None]
+    if len(set(kinds)) == len(names) - 1 and any(find_metric(kind) is not None for kind in kinds):
+        raise TableError(
+            f"{source} is wide, and its columns {' and '.join(names[1:])} are metrics of different kinds: a column is a"
+            " technique; judge one metric at a time (--map score=NAME), or several together (--require)"
+        )
 
 
 def _without_curves(table: pd.DataFrame, factors: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -209,8 +202,9 @@ def _checked(source: str, table: pd.DataFrame, factors: list[str], options: Opti
         " (a run that failed is a row with state FAILED, DIVERGED or TIMED_OUT; --failed-as takes empty scores too)"
     )
     finite(source, complete, ["score"], keys, remedy, LARGEST_SCORE)
-    amounts = [name for name in ("num_train", "num_test", "cost_seconds", "cost_flops") if name in table.columns]
-    positive(source, complete, amounts, keys, LARGEST_SCORE)
+    positive(source, complete, ["num_train", "num_test"], keys, LARGEST_SCORE)
+    costs = [name for name in ("cost_seconds", "cost_flops") if name in table.columns]
+    positive(source, complete, costs, keys, LARGEST_SCORE, or_zero=True)
     _one_meaning(source, table)
     _within_bounds(source, complete, keys)
     _within_span(source, complete, options.span)
@@ -288,6 +282,7 @@ def _workload(mine: Mapping[Hashable, object], options: Options) -> Workload:
         curve_metric=str(mine["metric"]), score_on_curve=True, target=options.targets.get(name),
         best=_best(str(mine["direction"]), options.span),
         span=None if options.span is None else options.span[1] - options.span[0],
+        ratio=options.effect == "ratio",
     )  # fmt: skip
 
 
@@ -306,7 +301,9 @@ def _evaluation(
     metrics = {workload.metric for workload in workloads.values()}
     metric = base_name(next(iter(metrics))) if len(metrics) == 1 else SKILL
     rope = dict(ROPE)
-    if options.rope is not None:
+    if options.effect == "ratio":
+        rope = {metric: rope_of_ratios(options.rope)}
+    elif options.rope is not None:
         rope = {metric: options.rope}
     elif metric not in ROPE:
         scores = results["score"][results["state"] == "COMPLETE"]
@@ -364,6 +361,8 @@ def _confirmed(evaluation: Declaration, options: Options) -> None:
 def _reachable(source: str, targets: Mapping[str, float], curves: pd.DataFrame) -> None:
     """Refuse a target of a workload without curves: nothing says when it was reached."""
     for workload in targets:
+        if workload == EVERY:
+            raise TableError(f"{source}: name the workload of the target, such as --target digits=0.95")
         if workload not in set(curves["workload"]):
             raise TableError(
                 f"{source}: a target needs the curves of its workload, and the table has no steps of workload"

@@ -22,7 +22,7 @@ class Options:
 
     baseline: str
     metric: str = "score"
-    direction: str = "maximize"
+    direction: str | None = None  # None: as the name of the metric tells
     score_unit: str = ""
     rope: float | None = None
     question: str | None = None
@@ -38,6 +38,10 @@ class Options:
     span: tuple[float, float] | None = None  # the worst and the best possible score, or the other way round
     confirm_rope: bool = False  # a ROPE above a tenth of the span is meant
     targets: Mapping[str, float] = field(default_factory=dict)  # by workload
+    effect: str = "difference"  # a key of `EFFECTS`
+    test_size: int | None = None  # test rows of every run, if the table has no num_test
+    alone: bool = False  # a table with one technique is complete
+    read: tuple[str, ...] = ()  # how the table was read, in sentences
     command: str = ""
 
     def check(self) -> None:
@@ -47,6 +51,9 @@ class Options:
             TableError: the unit is unknown, folds go with no unit, the span is no interval or one too many, or a target
                 is no number.
         """
+        self._check_effect()
+        if self.test_size is not None and not self.test_size > 0:
+            raise TableError(f"test_size must be a number of rows above 0, not {self.test_size}: for example 1319")
         if self.unit is not None and self.unit not in UNITS:
             raise TableError(
                 f"unit must be one of {', '.join(UNITS)}, not {self.unit!r}: it says what a row repeats (the unit of"
@@ -70,6 +77,27 @@ class Options:
             if not _is_number(target):
                 raise TableError(f"the target of {workload} must be a number, not {target!r}: for example 0.95")
 
+    def _check_effect(self) -> None:
+        if self.effect not in EFFECTS:
+            raise TableError(f"effect must be one of {', '.join(EFFECTS)}, not {self.effect!r}: give one of them")
+        if isinstance(self.rope, PercentRope) and self.effect != "ratio":
+            raise TableError(f"a ROPE in percent ({self.rope:.4g} of the score) belongs to --effect ratio: add it")
+        if self.effect == "ratio" and self.rope is not None and not self.rope < 1:
+            raise TableError(f"the ROPE of ratios is a share of the score, not {self.rope:g}: write --rope 2% or 0.02")
+        if self.effect == "ratio" and self.span is not None:
+            raise TableError("span must be left out with --effect ratio: ratios have none")
+
+
+EFFECTS = {
+    "difference": "the scores of a technique minus those of the baseline",
+    "ratio": "their ratio: differences of logarithms, averaged as such, so that large scores do not decide alone",
+}
+"""By the name that `--effect` takes."""
+
+
+class PercentRope(float):
+    """A number that was given in percent: 0.02 for `2%`."""
+
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.floating) and math.isfinite(value)
@@ -88,10 +116,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", help="table: the technique that all others are compared with")
     parser.add_argument("--wide", action="store_true", help="table: one row per workload, one column per technique")
     parser.add_argument("--metric", default="score", help="table: what the score is, such as accuracy")
-    parser.add_argument("--direction", default="maximize", choices=("maximize", "minimize"))
+    parser.add_argument(
+        "--direction", choices=("maximize", "minimize"), help="table: by default as the name of the metric tells"
+    )
+    parser.add_argument(
+        "--effect", default="difference", choices=tuple(EFFECTS), help="table: compare scores by difference or ratio"
+    )
+    parser.add_argument("--test-size", type=int, help="table: the test rows of each run, if num_test is missing")
     parser.add_argument("--score-unit", default="", help="table: unit of the score, such as s or fraction")
     parser.add_argument(
-        "--rope", type=positive_number, help="table: the smallest difference that matters, declared beforehand"
+        "--rope",
+        type=rope_of,
+        metavar="R|R%",
+        help="table: the smallest difference that matters, declared beforehand; in percent with --effect ratio",
     )
     parser.add_argument("--span", type=_two_numbers, metavar="LOW,HIGH", help="table: the possible scores (--span=0,1)")
     parser.add_argument("--confirm-rope", action="store_true", help="table: a ROPE above a tenth of the span is meant")
@@ -100,8 +137,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="targets",
         action=_Named,
         default={},
-        metavar="WORKLOAD=SCORE",
-        help="table: the score that counts as solved, declared beforehand; may be repeated",
+        metavar="[WORKLOAD=]SCORE",
+        help="table: the score that counts as solved, declared beforehand; may be repeated, without a name for all",
     )
     parser.add_argument("--unit", metavar="|".join(UNITS), help="table: what a row repeats; intervals follow from it")
     parser.add_argument("--folds", type=int, help="table: the number of folds, with --unit fold")
@@ -123,13 +160,13 @@ class _Named(argparse.Action):
     """Collect numbers by name: `--target digits=0.95 --target iris=0.9`."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
-        name, is_there, text = str(values).rpartition("=")
+        name, _sign, number_text = str(values).rpartition("=")
         try:
-            number = float(text)
+            number = float(number_text)
         except ValueError:
             number = math.nan
-        if not (name and is_there and math.isfinite(number)):
-            parser.error(f"argument {self.option_strings[0]}: must be NAME=NUMBER, not {values!r}")
+        if not math.isfinite(number) or str(values).startswith("="):
+            parser.error(f"argument {self.option_strings[0]}: must be NAME=NUMBER or NUMBER, not {values!r}")
         setattr(namespace, self.dest, {**getattr(namespace, self.dest), name: number})
 
 
@@ -145,6 +182,11 @@ def positive_number(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
     return value
+
+
+def rope_of(text: str) -> float:
+    """Return a ROPE from the command line, such as `0.005` or `2%`."""
+    return PercentRope(positive_number(text[:-1]) / 100) if text.endswith("%") else positive_number(text)
 
 
 def _two_numbers(text: str) -> tuple[float, float]:

@@ -171,12 +171,15 @@ def finite(
             raise TableError(f"{name}: {column} must be a finite number{limit} for {words(bad)}{remedy}")
 
 
-def positive(name: str, table: pd.DataFrame, columns: list[str], keys: list[str], below: float) -> None:
+def positive(
+    name: str, table: pd.DataFrame, columns: list[str], keys: list[str], below: float, or_zero: bool = False
+) -> None:
     """Refuse a number that is given and not between 0 and a limit, and name its row."""
     for column in columns:
-        bad = table.loc[table[column].notna() & ~((table[column] > 0) & (table[column] < below)), keys]
+        enough = table[column] >= 0 if or_zero else table[column] > 0
+        bad = table.loc[table[column].notna() & ~(enough & (table[column] < below)), keys]
         if len(bad):
-            needs = f"must be a number above 0 and below {below:g}, or empty,"
+            needs = f"must be a number {'of 0 or more' if or_zero else 'above 0'} and below {below:g}, or empty,"
             raise TableError(f"{name}: {column} {needs} for {words(bad.sort_values(keys))}")
 
 

@@ -7,26 +7,19 @@ table of times to target.
 from __future__ import annotations
 
 import argparse
-import csv
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from evalbench import programs
+from evalbench import formats, programs
 from evalbench.errors import TableError
-from evalbench.names import from_cell, short
-from evalbench.record.foreign import NO_KEYS, load_table
-from evalbench.record.options import Options, add_arguments, options_of
-from evalbench.record.tables import header_of
-from evalbench.record.times import read_times
-from evalbench.report import algoperf
-from evalbench.report.analysis.findings import find
-from evalbench.report.api import Report, write
+from evalbench.names import short
+from evalbench.record.foreign import NO_KEYS
+from evalbench.record.options import Options, add_arguments, positive_number
+from evalbench.report import tables
+from evalbench.report.api import write
 from evalbench.report.render.index import write_index
-
-MANY_ROWS = 50_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,22 +30,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(given: list[str]) -> int:
     asked = _parser().parse_args(given)
+    if not asked.sources and not asked.curves:
+        raise TableError("name the folder of an evaluation, or a table: see evalbench report --help")
     if asked.index:
         print(_write_index(asked))
     elif asked.tracker is not None:
         print(_write_runs(asked, given))
-    elif Path(asked.source).is_file():
-        print(
-            _write_mapped(asked, given) if asked.map or asked.where else _write_table(Path(asked.source), asked, given)
-        )
-    else:
+    elif _is_folder_of_ours(asked):
         print(_write_folder(asked))
+    else:
+        _needs_baseline(asked)
+        print(tables.write(asked, given))
     return 0
 
 
 def _write_index(asked: argparse.Namespace) -> Path:
     _refuse_options_of_tables(asked)
-    folder = Path(asked.source)
+    folder = Path(_only(asked))
     if not folder.is_dir():
         raise TableError(f"{folder} is not a folder: --index takes the folder of all reports, such as reports")
     return write_index(folder)
@@ -62,7 +56,9 @@ def _write_runs(asked: argparse.Namespace, given: list[str]) -> Path:
     from evalbench import imports  # trackers' libraries come with it
 
     _needs_baseline(asked)
-    copies = imports.load(asked.tracker, asked.source)
+    if asked.protocol is None and asked.baseline is None:
+        raise TableError("runs need --baseline NAME: the technique that all others are compared with")
+    copies = imports.load(asked.tracker, _only(asked))
     runs = imports.latest(copies)
     if len(runs) < len(copies):
         print(f"{len(copies) - len(runs)} copies of runs began before others, and are left out", file=sys.stderr)
@@ -74,33 +70,32 @@ def _write_runs(asked: argparse.Namespace, given: list[str]) -> Path:
         these = f"{len(left_out)} of {len(rows)} runs"
         print(f"{these} lack a value that --map takes, and are left out: {', '.join(left_out)}", file=sys.stderr)
     asked.out, asked.baseline = out, asked.baseline and short(asked.baseline)
-    return _write_table(table, asked, given)
-
-
-def _write_mapped(asked: argparse.Namespace, given: list[str]) -> Path:
-    from evalbench import imports
-
-    _needs_baseline(asked)
-    source = Path(asked.source)
-    names = header_of(source)
-    with source.open(newline="", encoding="utf-8-sig") as file:
-        read = [{from_cell(name): from_cell(text) for name, text in row.items()} for row in csv.DictReader(file)]
-    rows = imports.select(read, asked.where)
-    asked.out = asked.out or Path("reports") / source.stem
-    table: Path = asked.out / f"{asked.out.resolve().name}.csv"
-    if table.resolve() == source.resolve():
-        raise TableError(f"--out must be another folder: the table as it is judged would take the place of {source}")
-    imports.write_mapped(rows, names, imports.parse_map(asked.map, {}), table)
-    return _write_table(table, asked, given)
+    return tables.write_table_of(table, asked, given)
 
 
 def _write_folder(asked: argparse.Namespace) -> Path:
     _refuse_options_of_tables(asked)
-    return write(Path(asked.source))
+    return write(Path(_only(asked)))
+
+
+def _only(asked: argparse.Namespace) -> str:
+    if len(asked.sources) != 1:
+        raise TableError(f"give one folder, or one place of runs, not {len(asked.sources)}")
+    return str(asked.sources[0])
+
+
+def _is_folder_of_ours(asked: argparse.Namespace) -> bool:
+    """Return whether a single folder, or nothing that exists, is named: its report is written again."""
+    if asked.curves or len(asked.sources) != 1 or asked.format is not None or "://" in asked.sources[0]:
+        return False
+    path = Path(asked.sources[0])
+    if path.is_dir():
+        return (path / "evaluation.json").is_file() or not formats.has_tables(path)
+    return not path.is_file() and not any(sign in str(path) for sign in "*?[")
 
 
 def _refuse_options_of_tables(asked: argparse.Namespace) -> None:
-    unset = vars(_parser().parse_args([asked.source]))
+    unset = vars(_parser().parse_args([*asked.sources]))
     extra = [
         name.replace("_", "-")
         for name, value in vars(asked).items()
@@ -108,7 +103,7 @@ def _refuse_options_of_tables(asked: argparse.Namespace) -> None:
     ]
     if extra:
         these = ", ".join(f"--{name}" for name in extra)
-        source = Path(asked.source)
+        source = Path(_only(asked))
         given = f"{source} is the folder of an evaluation" if source.is_dir() else f"{source} does not exist"
         raise TableError(f"{given}: {these} must be given with a CSV file of results")
 
@@ -116,53 +111,31 @@ def _refuse_options_of_tables(asked: argparse.Namespace) -> None:
 def _needs_baseline(asked: argparse.Namespace) -> None:
     if asked.protocol is not None:
         _refuse_options_of_verdicts(asked)
-    elif asked.baseline is None:
-        raise TableError("a table needs --baseline NAME: the technique that all others are compared with")
 
 
 def _refuse_options_of_verdicts(asked: argparse.Namespace) -> None:
     """Refuse what a protocol does not use: it has rules of its own."""
-    unset = vars(_parser().parse_args([asked.source]))
-    names = [one.name for one in fields(Options) if one.name in unset and one.name != "question"]
+    unset = vars(_parser().parse_args([*asked.sources]))
+    used = {"question", *(("targets", "direction") if asked.curves or _are_logs(asked) else ())}
+    names = [one.name for one in fields(Options) if one.name in unset and one.name not in used]
     extra = [f"--{name.replace('_', '-')}" for name in names if getattr(asked, name) != unset[name]]
     if extra:
         raise TableError(f"{', '.join(extra)} must be left out with --protocol {asked.protocol}: it gives no verdicts")
 
 
-def _held_out(asked: argparse.Namespace) -> dict[str, str]:
-    if asked.held_out and asked.protocol is None:
-        raise TableError("--held-out belongs to --protocol algoperf: leave it out, or add the protocol")
-    pairs = [text.partition("=") for text in asked.held_out]
-    for variant, _, fixed in pairs:
-        if not (variant and fixed):
-            raise TableError(f"--held-out must be VARIANT=WORKLOAD, not {variant!r}: name the fixed workload too")
-    return {variant: fixed for variant, _, fixed in pairs}
-
-
-def _write_table(table: Path, asked: argparse.Namespace, given: list[str]) -> Path:
-    _needs_baseline(asked)
-    held_out = _held_out(asked)
-    out: Path = asked.out or Path("reports") / table.stem
-    if asked.protocol is not None:
-        return algoperf.save(read_times(table, held_out), out, asked.question)
-    options = options_of(asked, shlex.join(["evalbench", "report", *given]))
-    read = load_table(table, options)
-    rows = len(read.results)
-    _progress(rows, "read, the comparisons follow")
-    report = Report(find(read))
-    _progress(rows, "judged, the pages follow")
-    return report.save(out)
-
-
-def _progress(rows: int, words: str) -> None:
-    """Say how far a table is that takes more than a few seconds."""
-    if rows >= MANY_ROWS:
-        print(f"{rows:,} rows are {words}", file=sys.stderr, flush=True)
+def _are_logs(asked: argparse.Namespace) -> bool:
+    """Return whether curves come from a program that logs them."""
+    return asked.format in ("algoperf", "benchopt") or any(Path(one).is_dir() for one in asked.sources)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = programs.Arguments(prog="evalbench report", description=__doc__)
-    parser.add_argument("source", metavar="FOLDER|TABLE|RUNS", help="the folder of an evaluation, a CSV table, or runs")
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        metavar="FOLDER|TABLE|RUNS",
+        help="the folder of an evaluation; tables (CSV, Parquet, JSON, JSON lines; files, folders, patterns); or runs",
+    )
     parser.add_argument(
         "--from",
         dest="tracker",
@@ -186,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--index", action="store_true", help="list all reports of a folder in its index.md instead")
     add_arguments(parser)
+    _add_ways(parser)
     parser.add_argument("--out", type=Path, help="table: the folder of the report (default: reports/NAME)")
     parser.add_argument(
         "--protocol",
@@ -201,6 +175,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--question", help="table: what the report answers")
     return parser
+
+
+def _add_ways(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a table is read, and which question it answers."""
+    parser.add_argument(
+        "--format", choices=formats.NAMES, help="table: the program that wrote it (default: recognized by its content)"
+    )
+    parser.add_argument("--curves", metavar="FILE", help="table: curves of runs, to be turned into times to --target")
+    parser.add_argument("--budget", type=positive_number, help="with --curves: the time at which runs are cut")
+    parser.add_argument(
+        "--require",
+        nargs="+",
+        default=[],
+        metavar="METRIC:ROLE[:ROPE]",
+        help="table with a column per metric: adopt what meets all, such as loss:not-worse:0.002 time:better",
+    )
+    parser.add_argument(
+        "--against", type=float, metavar="VALUE", help="table: is each technique better than a constant?"
+    )
 
 
 if __name__ == "__main__":

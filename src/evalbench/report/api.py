@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from evalbench.errors import InputError, TableError
 from evalbench.record.folder import load
 from evalbench.record.foreign import frame_to_folder
-from evalbench.record.options import Options
+from evalbench.record.options import Options, rope_of
 from evalbench.record.repetitions import repetition_column
 from evalbench.report import page
 from evalbench.report.analysis.findings import Findings, find
@@ -103,7 +104,7 @@ class Report:
 
     def _repr_markdown_(self) -> str:
         # The files that links lead to lie in no folder yet.
-        return re.sub(r" ?Numbers: \[.*\]\(.*\)\.", "", page.markdown(self.findings, page.HEAD))
+        return re.sub(r" ?Numbers: \[.*\]\(.*\)\.", "", page.markdown(self.findings, first=True))
 
     def _repr_html_(self) -> str:
         return fragment(self._repr_markdown_())
@@ -132,11 +133,12 @@ def write(folder: str | Path) -> Path:
 def judge(
     results: pd.DataFrame, baseline: str, *,
     technique: str = "technique", workload: str = "workload", seed: str | None = "seed", score: str = "score",
-    metric: str | None = None, direction: str = "maximize", score_unit: str = "",
-    rope: float | None = None, span: tuple[float, float] | None = None, confirm_rope: bool = False,
-    unit: str | None = None, folds: int | None = None, pairing: str | None = None, clusters: str | None = None,
-    failed_as: str | float | None = None, targets: Mapping[str, float] | None = None,
-    tuned: bool = False, wide: bool = False, question: str | None = None, name: str = "results",
+    metric: str | None = None, direction: str | None = None, score_unit: str = "",
+    effect: str = "difference", rope: float | str | None = None, span: tuple[float, float] | None = None,
+    confirm_rope: bool = False, unit: str | None = None, folds: int | None = None, pairing: str | None = None,
+    clusters: str | None = None, failed_as: str | float | None = None, targets: Mapping[str, float] | None = None,
+    test_size: int | None = None, tuned: bool = False, wide: bool = False, question: str | None = None,
+    name: str = "results",
 ) -> Report:  # fmt: skip
     """Judge every technique of a table against the baseline.
 
@@ -149,9 +151,12 @@ def judge(
         seed: the column that numbers the repetitions, or names them (items); if it is missing, a column whose name
             says a unit, such as `fold`. None for one run per technique and workload.
         metric, score_unit: what the score is, such as `accuracy` (by default the name of its column), and its unit.
-        direction: `maximize`, or `minimize` if lower is better; a column `direction` counts more.
-        rope: the smallest difference that matters, in the unit of the score (0.005 for half a point of accuracy).
-            Needed unless all scores lie between 0 and 1. Above a tenth of the span it needs `confirm_rope`.
+        direction: `maximize`, or `minimize` if lower is better; a column `direction` counts more. None: as the name of
+            the metric tells, which the report says.
+        effect: `difference`, or `ratio` for scores above 0 whose sizes differ between workloads, such as times.
+        rope: the smallest difference that matters, in the unit of the score (0.005 for half a point of accuracy), or
+            for ratios a share (0.02 or `"2%"`). Needed for differences unless all scores lie between 0 and 1. Above a
+            tenth of the span, or 10 %, it needs `confirm_rope`.
         span: the lowest and the highest possible score, for metrics that evalbench does not know.
         unit, folds: what a row repeats: `split`, `seed`, `fold` (of that many folds), `run`, `item` or `study`, from
             which the intervals follow (docs/tables.md). None if nobody knows: they then hold for these rows only.
@@ -160,6 +165,7 @@ def judge(
         clusters: the column that names what items belong together, such as a document.
         failed_as: the score of a run that failed, or that has none: `worst`, `trivial`, `censored`, or a number.
         targets: by workload, the score that counts as solved, declared beforehand; for tables with a column `step`.
+        test_size: the number of test rows of every run, if the table has no column `num_test`.
         tuned: all techniques were tuned with the same budget.
         wide: a column of scores per technique.
         question, name: the question that the report answers, and the name of the report.
@@ -167,10 +173,11 @@ def judge(
     Raises:
         InputError: the table cannot be judged; the message is one line: the rule, the value, the remedy.
     """
+    rope = _rope(rope)
     _check(results, rope, direction)
     results = _with_index(results)
     if not wide:
-        if seed == "seed" and "seed" not in results.columns:
+        if seed == "seed" and ("seed" not in results.columns or unit not in (None, "seed")):
             seed = repetition_column(results.columns, unit) or "seed"
         results = _renamed(results, {technique: "technique", workload: "workload", seed: "seed", score: "score"})
     metric = metric or ("score" if wide else str(score))
@@ -178,17 +185,27 @@ def judge(
         str(baseline), metric, direction, score_unit, rope, question, wide, tuned, unit, folds, span=span,
         confirm_rope=confirm_rope, targets=dict(targets or {}), pairing=pairing, clusters=clusters, column=str(seed),
         failed_as=None if failed_as is None else str(failed_as),
+        effect=effect, test_size=test_size,
     )  # fmt: skip
     return Report(find(frame_to_folder(name, results, options)))
 
 
-def _check(results: Any, rope: Any, direction: str) -> None:
+def _rope(rope: float | str | None) -> float | None:
+    if not (isinstance(rope, str) and rope.endswith("%")):
+        return rope  # type: ignore[return-value]  # `_check` refuses other texts
+    try:
+        return rope_of(rope)
+    except (ValueError, ArgumentTypeError):
+        raise InputError(f"rope must be a number above 0, or one in percent such as '2%', not {rope!r}") from None
+
+
+def _check(results: Any, rope: Any, direction: str | None) -> None:
     if not isinstance(results, pd.DataFrame):
         given = type(results).__name__
         raise InputError(f"results must be a pandas DataFrame, not {given}: read a file with pandas.read_csv")
     if rope is not None and not (isinstance(rope, int | float | np.floating) and 0 < rope < float("inf")):
         raise InputError(f"rope must be a number above 0, not {rope!r}: give the smallest difference that matters")
-    if direction not in ("maximize", "minimize"):
+    if direction not in (None, "maximize", "minimize"):
         raise InputError(f"direction must be maximize or minimize, not {direction!r}: give one of them")
 
 

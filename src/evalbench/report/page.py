@@ -26,6 +26,7 @@ from evalbench.report.sections.endings import ENDINGS
 from evalbench.report.sections.energy import ENERGY
 from evalbench.report.sections.evidence import EVIDENCE
 from evalbench.report.sections.forest import FOREST
+from evalbench.report.sections.how_read import HOW_READ
 from evalbench.report.sections.interactions import INTERACTIONS
 from evalbench.report.sections.looks import INTERIM, LOOKS
 from evalbench.report.sections.pool import POOL
@@ -35,6 +36,7 @@ from evalbench.report.sections.reproduce import REPRODUCE
 from evalbench.report.sections.scores import RUNS, SCORES
 from evalbench.report.sections.second_methods import SECOND_METHODS
 from evalbench.report.sections.shares import SHARES
+from evalbench.report.sections.singles import SINGLES, singles_of
 from evalbench.report.sections.summary import SUMMARY
 from evalbench.report.sections.targets import PROFILE, SPEED_UPS, TIMES
 from evalbench.report.sections.title import TITLE
@@ -48,7 +50,7 @@ from evalbench.report.sections.tuning_importance import IMPORTANCE
 from evalbench.report.sections.variance import VARIANCE
 from evalbench.report.sections.verdicts import VERDICTS
 
-HEAD: tuple[Section[Any], ...] = (TITLE, INTERIM, SUMMARY, VERDICTS, ANSWER, CONTEXT)
+HEAD: tuple[Section[Any], ...] = (TITLE, INTERIM, SUMMARY, VERDICTS, ANSWER, CONTEXT, HOW_READ)
 FIGURES: tuple[Section[Any], ...] = (FOREST, RUNS, EPOCHS, TRADEOFF, PROFILE, SPEED_UPS, INTERACTIONS, VARIANCE)
 APPENDIX: tuple[Section[Any], ...] = (
     Section(always, lambda _: "# Appendix"),
@@ -84,22 +86,31 @@ APPENDIX: tuple[Section[Any], ...] = (
     CAVEATS,
 )
 PAGE = (*HEAD, *FIGURES, *APPENDIX)
+SINGLE = (TITLE, SINGLES, HOW_READ, REPRODUCE)
+"""The page of one run per technique on one workload: nothing else can be said of it."""
 
 
-def markdown(findings: Findings, sections: tuple[Section[Any], ...] = PAGE) -> str:
-    """Return the text of sections; that of all is `report.md`."""
-    paragraphs = chain.from_iterable(section.markdown(findings) for section in sections)
+def page_of(findings: Findings) -> tuple[Section[Any], ...]:
+    """Return the sections of the page of these findings."""
+    return PAGE if singles_of(findings) is None else SINGLE
+
+
+def markdown(findings: Findings, first: bool = False) -> str:
+    """Return the text of `report.md`, or of its first part."""
+    sections = page_of(findings)
+    kept = [section for section in sections if section in HEAD or section is SINGLES] if first else sections
+    paragraphs = chain.from_iterable(section.markdown(findings) for section in kept)
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
 
 
 def frames(findings: Findings) -> dict[str, pd.DataFrame]:
     """Return the tables in `numbers/`, by name."""
-    return {name: table for section in PAGE for name, table in section.frames(findings).items()}
+    return {name: table for section in page_of(findings) for name, table in section.frames(findings).items()}
 
 
 def drawings(findings: Findings) -> dict[str, Drawing[Any]]:
     """Return the figures of the page by name, none of them drawn yet."""
-    return {name: drawing for section in PAGE for name, drawing in section.drawings(findings).items()}
+    return {name: drawing for section in page_of(findings) for name, drawing in section.drawings(findings).items()}
 
 
 def save(findings: Findings, folder: Path) -> Path:

@@ -201,3 +201,51 @@ METRICS: Mapping[str, Metric] = {
     )
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""
+
+ALIASES: Mapping[str, str] = {
+    **dict.fromkeys(("acc", "top1", "top_1", "acc_norm", "exact_match"), "accuracy"),
+    **dict.fromkeys(("auc", "roc_auc", "roc_auc_score"), "auroc"),
+    **dict.fromkeys(("logloss", "log-loss", "nll", "cross_entropy"), "log_loss"),
+    **dict.fromkeys(("bal_acc", "balanced_acc", "balacc"), "balanced_accuracy"),
+    **dict.fromkeys(("f1_macro", "macro-f1"), "macro_f1"),
+    **dict.fromkeys(("root_mean_squared_error", "root_mean_square_error"), "rmse"),
+    **dict.fromkeys(("mean_absolute_error",), "mae"),
+    **dict.fromkeys(("r2_score",), "r2"),
+    **dict.fromkeys(("ppl",), "perplexity"),
+}
+"""Names that other programs give to registered metrics; only names of foreign tables are looked up here."""
+LOWER = frozenset(
+    (
+        *("bpb", "bpc", "cer", "cost", "duration", "err", "error", "errors", "flops", "latency", "loss", "mae", "mape"),
+        *("memory", "mse", "nll", "objective", "perplexity", "ppl", "regret", "rmse", "runtime", "seconds", "time"),
+        "wer",
+    )
+)
+HIGHER = frozenset(
+    (
+        *("acc", "accuracy", "auc", "auroc", "bleu", "correlation", "f1", "iou", "map", "pass", "precision", "psnr"),
+        *("r2", "recall", "return", "reward", "rouge", "score", "skill", "speed", "speedup", "ssim", "success", "win"),
+        "throughput",
+    )
+)
+"""Words in names of metrics that tell which direction is better, for metrics that nobody registered."""
+
+
+def canonical(name: str) -> str:
+    """Return a metric's name as it is registered: `test/accuracy` for `test/acc`; other names stay as they are."""
+    split, slash, base = name.rpartition("/")
+    return f"{split}{slash}{ALIASES.get(base.lower(), base if base.lower() not in METRICS else base.lower())}"
+
+
+def guessed_direction(name: str) -> Direction | None:
+    """Return the direction that a metric's name tells: the registered one, else by its words; None if none does.
+
+    A name that begins with `neg` is a loss with its sign turned.
+    """
+    known = find(canonical(name))
+    words = base_name(name).lower().replace("-", "_").replace(" ", "_").split("_")
+    if known is not None:
+        return known.direction
+    if words[0] in ("neg", "negative"):
+        return "maximize"
+    return "minimize" if LOWER & set(words) else "maximize" if HIGHER & set(words) else None

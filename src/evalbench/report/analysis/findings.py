@@ -29,7 +29,7 @@ from evalbench.report.analysis.scores import Cost, LinearAhead, Score, costs, li
 from evalbench.report.analysis.targets import Milestones, milestones
 from evalbench.report.analysis.tuning import Tuned, tuned
 from evalbench.report.analysis.verdicts import Judgment, judgment
-from evalbench.report.render.units import SKILL, Unit, unit_of
+from evalbench.report.render.units import SKILL, Unit, ratio_unit, unit_of
 from evalbench.statistics.intervals import family_confidence
 
 
@@ -134,7 +134,9 @@ def find(folder: Folder) -> Findings:
     """
     evaluation = folder.evaluation
     measured = folder.results[folder.results["score"].notna()]
-    typical = measured["score"].abs().groupby(measured["workload"]).median()
+    ratio = any(workload.ratio for workload in evaluation.workloads.values())  # logarithms keep their sign
+    sizes = measured["score"] if ratio else measured["score"].abs()
+    typical = sizes.groupby(measured["workload"]).median()
     units = {
         name: _unit(workload, float(typical.get(name, math.nan))) for name, workload in evaluation.workloads.items()
     }
@@ -212,6 +214,8 @@ def _tuned(
 
 
 def _unit(workload: Workload, typical: float) -> Unit:
+    if workload.ratio:
+        return ratio_unit(workload.metric, workload.unit, typical, workload.direction)
     span = workload.described.span
     return unit_of(workload.metric, workload.unit, typical, workload.direction, workload.words, span)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from evalbench.names import one_line
 from evalbench.statistics.intervals import Interval
@@ -45,10 +48,10 @@ class Unit:
 
     def with_digits(self, rope: float, halves: Iterable[float]) -> Unit:
         """Return the unit with digits for a ROPE, and for two digits of half of each interval, as stored."""
-        decimals, size = self.finer, rope * self.scale
+        decimals, size = self.finer, self.shown_size(rope)
         while decimals < MOST_DECIMALS and abs(round(size, decimals) - size) > 0.005 * size:
             decimals += 1
-        known = [half * self.scale for half in halves if math.isfinite(half) and half > 0]
+        known = [self.shown_size(half) for half in halves if math.isfinite(half) and half > 0]
         if known:
             decimals = max(decimals, min(MOST_DECIMALS, 1 - math.floor(math.log10(min(known)))))
         return replace(self, finer=decimals, decimals=self.decimals + decimals - self.finer)
@@ -58,21 +61,33 @@ class Unit:
         """Return the bounds of printed scores: 0 and 100 for a share."""
         return (0.0, 100.0) if self.scale == 100 else (-math.inf, math.inf)
 
+    def shown(self, value: Any) -> Any:
+        """Return the printed value of differences that are given so that larger is better: a number or an array."""
+        return value * self.oriented
+
+    def shown_size(self, value: Any) -> Any:
+        """Return the printed value of sizes of differences, such as the ROPE or a standard deviation."""
+        return value * self.scale
+
+    def shown_score(self, value: Any) -> Any:
+        """Return the printed value of scores."""
+        return value * self.scale
+
     def score(self, value: float) -> str:
         """Return a score without its unit."""
-        return fixed(value * self.scale, self.decimals)
+        return fixed(self.shown_score(value), self.decimals)
 
     def change(self, value: float) -> str:
         """Return a difference, given so that larger is better, with the sign of its words and without its unit."""
-        return signed(value * self.oriented, self.finer)
+        return signed(self.shown(value), self.finer)
 
     def size(self, value: float) -> str:
         """Return the size of a difference, such as the ROPE: without a sign."""
-        return fixed(abs(value * self.scale), self.finer)
+        return fixed(abs(self.shown_size(value)), self.finer)
 
     def ends(self, low: float, high: float) -> tuple[float, float]:
         """Return the printed ends of an interval of differences, the lower one first."""
-        ends = low * self.oriented + 0.0, high * self.oriented + 0.0  # no negative zero
+        ends = self.shown(low) + 0.0, self.shown(high) + 0.0  # no negative zero
         return ends if self.sign > 0 else ends[::-1]
 
     def end_texts(self, low: float, high: float) -> list[str]:
@@ -107,7 +122,7 @@ class Unit:
     def numbers(self, interval: Interval) -> dict[str, float]:
         """Return an interval of differences as columns of a table, in the printed unit."""
         low, high = self.ends(interval.low, interval.high)
-        return {"effect": interval.mean * self.oriented, "low": low, "high": high}
+        return {"effect": self.shown(interval.mean), "low": low, "high": high}
 
     def change_interval(self, interval: Interval, each: str = "pair") -> str:
         """Return an interval of differences over `count` of `each`, `[−0.31, +1.20]`, or why there is none."""
@@ -125,6 +140,23 @@ class Unit:
         return f"{percent(interval.confidence)} CI {' to '.join(self.end_texts(interval.low, interval.high))}"
 
 
+@dataclass(frozen=True)
+class RatioUnit(Unit):
+    """The unit of scores that are stored as natural logarithms: printed as they are, their differences in percent."""
+
+    def shown(self, value: Any) -> Any:
+        """Return ratios in percent of change: −5 for a score that is 0.95 times the baseline's."""
+        return 100 * np.expm1(value * self.sign)
+
+    def shown_size(self, value: Any) -> Any:
+        """Return sizes in percent: 2 for a factor of 1.02."""
+        return 100 * np.expm1(value)
+
+    def shown_score(self, value: Any) -> Any:
+        """Return the scores themselves; a mean of logarithms becomes the geometric mean."""
+        return np.exp(value)
+
+
 MOST_DECIMALS = 9
 NO_USE = "no useful interval"
 FARTHEST = 1e3  # an interval of ratios that reaches from below 1 to above it, and is wider, says nothing
@@ -134,6 +166,14 @@ SKILL = Unit("skill", 1.0, "skill", "skill", "skill", 3, 3, reach=SKILL_SPAN)
 def is_useful(low: float, high: float, reach: float) -> bool:
     """Return whether an interval of differences shows a side, or holds possible differences alone."""
     return low > 0 or high < 0 or max(-low, high) <= reach
+
+
+def ratio_unit(metric: str, unit: str, typical: float, direction: str) -> RatioUnit:
+    """Return the unit of a metric whose ratios are judged; `typical` is the logarithm of a typical score."""
+    raw = unit_of(metric, unit, math.exp(typical) if math.isfinite(typical) else math.nan, direction)
+    return RatioUnit(
+        raw.metric, 1.0, raw.label, f"% in {raw.metric}", "%", raw.decimals, 2, raw.sign, math.log(FARTHEST)
+    )
 
 
 def unit_of(

@@ -44,7 +44,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
         rows.append(
             {
                 "technique": name,
-                "iqm": value.value * unit.oriented,
+                "iqm": unit.shown(value.value),
                 "these_low": these[0],
                 "these_high": these[1],
                 "like_these_low": like[0],

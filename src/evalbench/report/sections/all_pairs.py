@@ -35,7 +35,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
     for pair in findings.judged.pairs:
         test = omnibus.pair_p.get((pair.a, pair.b), NOT_TESTED) if omnibus else NOT_TESTED
         low, high = findings.common.ends(pair.low, pair.high)
-        ends = {"difference": pair.mean * findings.common.oriented, "low": low, "high": high}
+        ends = {"difference": findings.common.shown(pair.mean), "low": low, "high": high}
         rows.append(
             {
                 "a": pair.a,

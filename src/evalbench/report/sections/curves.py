@@ -66,8 +66,8 @@ def _curve_panel(axis: Axes, findings: Findings, curves: pd.DataFrame, workload:
             part = part[part["step"] > 0]
         if part.empty:
             continue
-        x, mean = part[over].to_numpy(), part["mean"].to_numpy() * unit.scale
-        low, high = part["low"].to_numpy() * unit.scale, part["high"].to_numpy() * unit.scale
+        x, mean = part[over].to_numpy(), unit.shown_score(part["mean"].to_numpy())
+        low, high = (unit.shown_score(part[end].to_numpy()) for end in ("low", "high"))
         color = style.color(index)
         if over != "step":  # epochs pair the runs, steps do not
             axis.fill_between(x, low, high, color=color, alpha=0.18, lw=0)

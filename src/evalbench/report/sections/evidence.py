@@ -85,17 +85,17 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
                     "candidate": v.challenger,
                     "workload": effect.workload,
                     "unit": findings.common.difference,
-                    "effect": i.mean * unit.oriented,
+                    "effect": unit.shown(i.mean),
                     "low": low,
                     "high": high,
-                    "sd": i.sd * unit.scale,
+                    "sd": unit.shown_size(i.sd),
                     "pairs": i.count,
                     "confidence": i.confidence,
                     "named": effect.named,
                     "p_holm": effect.p,
                     "share": effect.share,
                     "counted": effect.counted,
-                    "overall_without_it": v.leave_one_out.get(effect.workload, math.nan) * unit.oriented,
+                    "overall_without_it": unit.shown(v.leave_one_out.get(effect.workload, math.nan)),
                 }
             )
     return pd.DataFrame(rows)

@@ -55,12 +55,12 @@ def numbers(findings: Findings) -> pd.DataFrame:
                 "candidate": difference.candidate,
                 "comparator": difference.comparator,
                 "unit": common.difference,
-                "mean": difference.common.mean * common.oriented,
+                "mean": common.shown(difference.common.mean),
                 "low": low,
                 "high": high,
                 "confidence": difference.common.confidence,
                 "metric_unit": own.difference,
-                "metric_mean": effect.interval.mean * own.oriented,
+                "metric_mean": own.shown(effect.interval.mean),
                 "metric_low": metric[0],
                 "metric_high": metric[1],
                 "rows_only_low": alone[0],
@@ -115,7 +115,7 @@ def _mean_row(findings: Findings, comparison: tuple[str, str], mean: _Mean) -> d
         "candidate": comparison[0],
         "comparator": comparison[1],
         "unit": findings.common.difference,
-        "mean": mean.interval.mean * findings.common.oriented,
+        "mean": findings.common.shown(mean.interval.mean),
         "low": low,
         "high": high,
         "confidence": mean.interval.confidence,
@@ -127,7 +127,7 @@ def _prediction(findings: Findings, candidate: str) -> dict[str, float]:
     """Return the prediction interval for one more data set, and the ROPE, in the unit that is drawn."""
     if not isinstance(findings, JudgedFindings):
         return {}
-    values = {"rope": findings.judged.design.rope * findings.common.scale}
+    values = {"rope": findings.common.shown_size(findings.judged.design.rope)}
     for verdict in findings.judged.verdicts:
         if verdict.challenger == candidate:
             low, high = findings.common.ends(*verdict.prediction)
@@ -147,7 +147,7 @@ def draw(findings: Findings) -> Figure:
     level = percent(findings.family)
     handles: list[Artist] = []
     if isinstance(findings, JudgedFindings):
-        rope = findings.judged.design.rope * findings.common.scale
+        rope = findings.common.shown_size(findings.judged.design.rope)
         handles.append(Patch(color=style.ROPE, label=f"ROPE: ±{rope:g}, too small to matter"))
     alone = findings.one_score  # a data set has no interval of its own
     mean = "difference" if alone else f"mean difference, {level} interval"
@@ -196,7 +196,7 @@ def _forest(axis: Axes, findings: Findings, candidate: str, comparator: str) -> 
         axis.axhline(len(mine) - 0.5, color=style.GRAY, lw=0.6)
     axis.axvline(0, color="black", lw=0.9, zorder=1)
     if isinstance(findings, JudgedFindings):
-        rope = findings.judged.design.rope * unit.scale
+        rope = unit.shown_size(findings.judged.design.rope)
         axis.axvspan(-rope, rope, color=style.ROPE, lw=0, zorder=0)
     axis.set_ylim(len(names) - 0.4, -0.6)
     axis.set_yticks(range(len(names)), names)
@@ -224,7 +224,7 @@ def _difference(axis: Axes, findings: Findings, difference: Difference, row: int
             axis.plot(ends, [row] * 2, "-", color=color, lw=4.5, alpha=0.35, solid_capstyle="butt", zorder=2)
         ends = unit.ends(common.low, common.high)
         axis.plot(ends, [row] * 2, "-", color=color, lw=1.4, solid_capstyle="butt", zorder=3)
-    axis.plot([common.mean * unit.oriented], [row], "o", ms=5, color=color, mec="white", mew=0.5, zorder=4)
+    axis.plot([unit.shown(common.mean)], [row], "o", ms=5, color=color, mec="white", mew=0.5, zorder=4)
 
 
 def _mean(axis: Axes, findings: Findings, mean: _Mean, candidate: str, row: int, color: str) -> None:
@@ -240,7 +240,7 @@ def _mean(axis: Axes, findings: Findings, mean: _Mean, candidate: str, row: int,
     face = color if mean.filled else "white"
     edge = "white" if mean.filled else color
     axis.plot(
-        [interval.mean * unit.oriented],
+        [unit.shown(interval.mean)],
         [row],
         "D",
         ms=7,

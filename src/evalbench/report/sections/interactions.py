@@ -85,9 +85,9 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
             "first": contrast.first,
             "second": contrast.second,
             "unit": unit.label,
-            "effect_first": interaction.effects[contrast.first] * unit.oriented,
-            "effect_second": interaction.effects[contrast.second] * unit.oriented,
-            "difference": contrast.mean * unit.oriented,
+            "effect_first": unit.shown(interaction.effects[contrast.first]),
+            "effect_second": unit.shown(interaction.effects[contrast.second]),
+            "difference": unit.shown(contrast.mean),
             **dict(zip(("low", "high"), unit.ends(contrast.low, contrast.high), strict=True)),
             "answer": contrast.answer.value,
         }
@@ -119,10 +119,10 @@ def _effects(axis: Axes, findings: JudgedFindings, group: list[Interaction]) -> 
     levels = list(group[0].effects)
     for interaction in group:
         index = techniques.index(interaction.candidate)
-        effects = [effect * unit.oriented for effect in interaction.effects.values()]
+        effects = [unit.shown(effect) for effect in interaction.effects.values()]
         look = {"color": style.color(index), "ls": style.dashes(index), "marker": style.marker(index)}
         axis.plot(range(len(levels)), effects, lw=1.6, ms=5, **look)
-    rope = findings.judged.design.rope * unit.scale
+    rope = unit.shown_size(findings.judged.design.rope)
     axis.axhspan(-rope, rope, color=style.ROPE, lw=0, zorder=0)
     axis.axhline(0, color="black", lw=0.9, zorder=1)
     axis.set_xticks(range(len(levels)), [style.wrapped(level, 14) for level in levels])
@@ -142,9 +142,9 @@ def _contrasts(axis: Axes, findings: JudgedFindings, group: list[Interaction]) -
             row, known = len(labels), contrast.answer is not Dependence.UNKNOWN
             axis.plot(unit.ends(contrast.low, contrast.high), [row] * 2, "-", color=color, lw=1.6)
             face = color if known else "white"
-            axis.plot([contrast.mean * unit.oriented], [row], "o", ms=5, color=color, mfc=face)
+            axis.plot([unit.shown(contrast.mean)], [row], "o", ms=5, color=color, mfc=face)
             labels.append(f"{short(one_line(contrast.first), 16)} − {short(one_line(contrast.second), 16)}")
-    rope = findings.judged.design.rope * unit.scale
+    rope = unit.shown_size(findings.judged.design.rope)
     axis.axvspan(-rope, rope, color=style.ROPE, lw=0, zorder=0)
     axis.axvline(0, color="black", lw=0.9, zorder=1)
     axis.set_ylim(len(labels) - 0.4, -0.6)

@@ -18,7 +18,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
         pd.DataFrame(
             {
                 "technique": name,
-                "threshold": findings.robustness.thresholds * findings.common.oriented,
+                "threshold": findings.common.shown(findings.robustness.thresholds),
                 "unit": findings.common.label,
                 "share": share,
             }
@@ -37,7 +37,7 @@ def draw(findings: JudgedFindings) -> Figure:
     for name, share in findings.robustness.profiles.items():
         index = names.index(name)
         axis.step(
-            findings.robustness.thresholds * findings.common.oriented,
+            findings.common.shown(findings.robustness.thresholds),
             share,
             where="post",
             color=style.color(index),

@@ -51,23 +51,24 @@ def numbers(findings: Findings) -> pd.DataFrame:
                 "name": score.name,
                 "shown": "reference" if score.reference else "mean",
                 "unit": unit.label,
-                "value": score.interval.mean * unit.scale,
-                "low": score.interval.low * unit.scale,
-                "high": score.interval.high * unit.scale,
+                "value": unit.shown_score(score.interval.mean),
+                "low": unit.shown_score(score.interval.low),
+                "high": unit.shown_score(score.interval.high),
                 "count": score.interval.count,
             }
         )
     results = findings.folder.results
     measured = results[results["score"].notna()]
     measured = measured.iloc[: 0 if len(measured) > MOST_RUNS else None]
-    scale = measured["workload"].map({name: unit.scale for name, unit in findings.units.items()})
     trials = pd.DataFrame(
         {
             "workload": measured["workload"],
             "name": measured["technique"],
             "shown": "trial",
             "unit": measured["workload"].map({name: unit.label for name, unit in findings.units.items()}),
-            "value": measured["score"] * scale,
+            "value": [
+                findings.units[w].shown_score(s) for w, s in zip(measured["workload"], measured["score"], strict=True)
+            ],
             **{factor: measured[factor] for factor in findings.evaluation.factors},
             "seed": measured["seed"].astype("Int64"),
             "state": measured["state"],
@@ -106,7 +107,7 @@ def draw(findings: Findings) -> Figure:
 
 def _one_score(findings: Findings) -> Figure:
     """Draw one score of each technique on each data set: a row per data set, a marker per technique."""
-    evaluation, scale = findings.evaluation, findings.common.scale
+    evaluation = findings.evaluation
     names = list(evaluation.workloads)
     figure = Figure(figsize=(style.WIDTH, 1.0 + 0.26 * len(names)))
     axis = figure.subplots()
@@ -117,7 +118,7 @@ def _one_score(findings: Findings) -> Figure:
         mine = results[(results["technique"] == technique) & results["score"].notna()]
         rows = mine["workload"].map(names.index).to_numpy() + step * (index - (len(evaluation.techniques) - 1) / 2)
         look: dict[str, Any] = {"color": style.color(index), "marker": style.marker(index), "ls": "", "ms": 5}
-        values, gone = mine["score"].to_numpy() * scale, (mine["failed"] == 1).to_numpy()
+        values, gone = findings.common.shown_score(mine["score"].to_numpy()), (mine["failed"] == 1).to_numpy()
         axis.plot(values[~gone], rows[~gone], mec="white", mew=0.5, **look)
         axis.plot(values[gone], rows[gone], **{**look, "marker": "x"})
         handles.append(Line2D([], [], label=technique, **look))
@@ -142,7 +143,7 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
         trials = findings.folder.cell(workload, technique)
         trials = trials[trials["score"].notna()]
         trials = trials.iloc[:: -(-len(trials) // MOST_POINTS) or 1]
-        values = trials["score"].to_numpy() * unit.scale
+        values = unit.shown_score(trials["score"].to_numpy())
         # Neighboring trials step up and down by a fixed pattern: the same picture every time, few points hidden.
         height = index + 0.16 * np.sin(2.4 * np.arange(len(values))) + 0.12
         gone = (trials["failed"] == 1).to_numpy()
@@ -151,9 +152,9 @@ def _score_panel(axis: Axes, findings: Findings, workload: str) -> set[str]:
         axis.plot(values[gone], height[gone], "x", ms=5, color=color, mew=1.4, zorder=3)
         interval = scores[technique].interval
         if interval.count:
-            y, mean = index - 0.2, interval.mean * unit.scale
+            y, mean = index - 0.2, unit.shown_score(interval.mean)
             if interval.computed:
-                ends = list(np.clip([interval.low * unit.scale, interval.high * unit.scale], *unit.bounds))
+                ends = list(np.clip([unit.shown_score(interval.low), unit.shown_score(interval.high)], *unit.bounds))
                 axis.plot(ends, [y, y], "-", color=color, lw=1.8, solid_capstyle="butt", zorder=4)
                 seen += ends
             axis.plot([mean], [y], "D", ms=4.5, color=color, mec="white", mew=0.5, zorder=5)
@@ -179,7 +180,7 @@ def _reference_lines(axis: Axes, findings: Findings, workload: str, seen: list[f
     for score in findings.scores:
         if not (score.reference and score.workload == workload):
             continue
-        value = score.interval.mean * unit.scale
+        value = unit.shown_score(score.interval.mean)
         if not seen or low - 1.2 * span <= value <= high + 1.2 * span:
             axis.axvline(value, color="black", lw=1.1, ls=REFERENCE_LINES[score.name], zorder=1)
             seen.append(value)

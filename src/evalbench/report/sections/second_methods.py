@@ -85,24 +85,24 @@ def pooled(findings: JudgedFindings) -> str:
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
     """Return the second line of evidence, a row per candidate."""
     rows = []
-    unit, scale = findings.common, findings.common.scale
+    unit = findings.common
     for p in findings.robustness.proofs if findings.robustness else ():
         pooled = {}
         if p.pooled is not None:
             (low, high), ahead = unit.ends(p.pooled.low, p.pooled.high), unit.ends(*p.pooled.prediction)
             pooled = {
-                "random_effects_mean": p.pooled.mean * unit.oriented,
+                "random_effects_mean": unit.shown(p.pooled.mean),
                 "random_effects_low": low,
                 "random_effects_high": high,
                 "prediction_low": ahead[0],
                 "prediction_high": ahead[1],
-                "tau": math.sqrt(p.pooled.tau2) * scale,
+                "tau": unit.shown_size(math.sqrt(p.pooled.tau2)),
                 "i2": p.pooled.i2,
                 "q": p.pooled.q,
             }
         resolution = {}
         if p.resolution is not None:
-            resolution = {"smallest_p": p.resolution.smallest_p, "detectable": p.resolution.detectable * scale}
+            resolution = {"smallest_p": p.resolution.smallest_p, "detectable": unit.shown_size(p.resolution.detectable)}
         rows.append(
             {
                 "candidate": p.candidate,
@@ -113,7 +113,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
                 "equivalence_p": p.p_equivalence,
                 "dz": p.size.dz * unit.sign,
                 "hedges": p.size.hedges * unit.sign,
-                "hodges_lehmann": p.hodges_lehmann * unit.oriented,
+                "hodges_lehmann": unit.shown(p.hodges_lehmann),
                 "probability_better": p.improvement,
                 "posterior": p.posterior_by,
                 "posterior_worse": p.posterior.worse,

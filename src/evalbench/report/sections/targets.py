@@ -27,7 +27,7 @@ def numbers(findings: Findings) -> pd.DataFrame:
         {
             "workload": m.workload,
             "technique": m.technique,
-            "target": m.target * findings.units[m.workload].scale,
+            "target": findings.units[m.workload].shown_score(m.target),
             "unit": findings.units[m.workload].label,
             "reached": m.reached,
             "trials": m.count,

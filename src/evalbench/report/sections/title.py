@@ -14,7 +14,7 @@ from evalbench.report.section import Section, always
 def numbers(findings: Findings) -> pd.DataFrame:
     """Return the row for the index of all evaluations."""
     e = findings.evaluation
-    rope = verdicts.judged.design.rope * findings.common.scale if (verdicts := judged(findings)) else math.nan
+    rope = findings.common.shown_size(verdicts.judged.design.rope) if (verdicts := judged(findings)) else math.nan
     row = {
         "name": e.name,
         "question": e.question,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
         {
             "technique": point.technique,
             "unit": unit.difference,
-            "effect": point.effect[0] * unit.oriented + 0.0,
+            "effect": unit.shown(point.effect[0]) + 0.0,
             "effect_low": unit.ends(*point.effect[1:])[0],
             "effect_high": unit.ends(*point.effect[1:])[1],
             "cost_ratio": point.cost[0],
@@ -52,19 +52,19 @@ def draw(findings: JudgedFindings) -> Figure:
     """Draw effect against cost; a filled marker is on the front."""
     figure = Figure(figsize=(style.WIDTH, 3.6))
     axis = figure.subplots()
-    scale = findings.common.oriented
+    shown = findings.common.shown
     names = list(findings.evaluation.techniques)
-    rope = findings.judged.design.rope * findings.common.scale
+    rope = findings.common.shown_size(findings.judged.design.rope)
     axis.axhspan(-rope, rope, color=style.ROPE, lw=0, zorder=0)
     axis.axvspan(0.9, 1.1, color="#EEEEEE", lw=0, zorder=-1)
     for point in findings.front:
-        _point(axis, point, names.index(point.technique), scale)
-    _names(findings, axis, scale, names)
+        _point(axis, point, names.index(point.technique), shown)
+    _names(findings, axis, names)
     best = sorted((p.cost[0], p.effect[0]) for p in findings.front if p.front)
     if len(best) > 1:
         axis.step(
             [cost for cost, _ in best],
-            [effect * scale for _, effect in best],
+            [shown(effect) for _, effect in best],
             where="post",
             color=style.GRAY,
             lw=0.9,
@@ -95,14 +95,14 @@ def draw(findings: JudgedFindings) -> Figure:
     return figure
 
 
-def _point(axis: Axes, point: FrontPoint, index: int, scale: float) -> None:
+def _point(axis: Axes, point: FrontPoint, index: int, shown: Callable[[float], float]) -> None:
     """Draw a technique with both intervals; its marker is filled if it is on the front."""
     color = style.color(index)
-    x, y = point.cost[0], point.effect[0] * scale
+    x, y = point.cost[0], shown(point.effect[0])
     if point.cost[1] < point.cost[2]:
         axis.plot(point.cost[1:], [y, y], color=color, lw=1.4, zorder=2)
     if point.effect[1] < point.effect[2]:
-        axis.plot([x, x], [point.effect[1] * scale, point.effect[2] * scale], color=color, lw=1.4, zorder=2)
+        axis.plot([x, x], [shown(point.effect[1]), shown(point.effect[2])], color=color, lw=1.4, zorder=2)
     face = color if point.front else "white"
     axis.plot(x, y, style.marker(index), ms=9, color=color, mfc=face, mew=1.6, zorder=3)
 
@@ -119,14 +119,14 @@ def _cost_scale(axis: Axes, front: Sequence[FrontPoint]) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
 
 
-def _names(findings: JudgedFindings, axis: Axes, scale: float, names: list[str]) -> None:
+def _names(findings: JudgedFindings, axis: Axes, names: list[str]) -> None:
     """Write names beside the markers, in turn to the left and right, so that no name hides another."""
     points = sorted(findings.front, key=lambda p: p.effect[0])
     for count, point in enumerate(points):
         side = 1 if count % 2 == 0 else -1
         axis.annotate(
             style.wrapped(point.technique, 34),
-            (point.cost[0], point.effect[0] * scale),
+            (point.cost[0], findings.common.shown(point.effect[0])),
             (10 * side, 4),
             textcoords="offset points",
             ha="left" if side > 0 else "right",

@@ -131,7 +131,7 @@ def verdict_numbers(tuned: TunedFindings) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "candidate": v.challenger,
-            "effect": v.effect.mean * common.oriented,
+            "effect": common.shown(v.effect.mean),
             **dict(zip(("low", "high"), common.ends(v.effect.low, v.effect.high), strict=True)),
             "quality": str(v.quality),
             "ring": str(v.recommendation),

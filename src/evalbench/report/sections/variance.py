@@ -141,7 +141,7 @@ def table(noise: NoiseFindings) -> str:
         unit = noise.findings.units[budget.workload]
         singles = [share_text(part) for part in budget.components[: len(SOURCES)]]
         others = [f"{100 * part.share:.0f} %" for part in budget.components[len(SOURCES) :]]
-        sd = f"{fixed(budget.sd * unit.scale, unit.finer)} {unit.short}"
+        sd = f"{fixed(unit.shown_size(budget.sd), unit.finer)} {unit.short}"
         diverged = f"{budget.num_diverged}/{budget.num_trials}"
         rows.append([code(budget.workload), code(name(budget)), sd, *singles, *others, diverged])
     parts = [words(part.sources) for part in noise.decomposed[0].components]

@@ -130,7 +130,7 @@ def numbers(findings: JudgedFindings) -> pd.DataFrame:
 
 
 def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
-    unit, scale = findings.common, findings.common.scale
+    unit = findings.common
     (low, high), tost, ahead = (
         unit.ends(*ends) for ends in ((v.effect.low, v.effect.high), v.equivalence, v.prediction)
     )
@@ -142,7 +142,7 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "quality": str(v.quality),
         "cost_class": str(v.cost_class),
         "unit": findings.common.difference,
-        "effect": v.effect.mean * unit.oriented,
+        "effect": unit.shown(v.effect.mean),
         "low": low,
         "high": high,
         "confidence": v.effect.confidence,
@@ -150,7 +150,7 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "equivalence_high": tost[1],
         "prediction_low": ahead[0],
         "prediction_high": ahead[1],
-        "rope": findings.judged.design.rope * scale,
+        "rope": unit.shown_size(findings.judged.design.rope),
         "ring_half_rope": str(v.half_rope),
         "ring_double_rope": str(v.double_rope),
         "wins": v.wins,
@@ -167,8 +167,8 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "num_pairs": v.num_pairs,
         **_beside(findings, v),
         "caps": "; ".join(cap.reason for cap in v.advice.caps),
-        "floor": v.floor * scale,
-        "finest": v.finest * scale,
+        "floor": unit.shown_size(v.floor),
+        "finest": unit.shown_size(v.finest),
         "second_method": v.second.name,
         "second_p": v.second.p,
         "second_p_holm": v.second.p_holm,
@@ -176,7 +176,7 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "next_step": v.next_step.what,
         "next_count": v.next_step.count,
         "next": next_step(findings, v),
-        "effect_without_failed": math.nan if other is None else other.effect.mean * unit.oriented,
+        "effect_without_failed": math.nan if other is None else unit.shown(other.effect.mean),
         **_words(findings, v),
     }
 
@@ -197,7 +197,7 @@ def _beside(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "stopped": v.looks.stopped or "",
         **_prices(findings, v),
         "asymmetry_p": v.asymmetry,
-        "between": v.between * findings.common.scale,
+        "between": findings.common.shown_size(v.between),
     }
 
 
