@@ -51,12 +51,12 @@ class Part:
 
 
 PARTS = (
-    Part("steps", 80, "benchmarks.steps"),
-    Part("mlp-32", 100, "benchmarks.engine", ("mlp-32",)),
-    Part("sweep", 150, "benchmarks.engine", ("sweep",)),
-    Part("cnn-32", 40, "benchmarks.engine", ("cnn-32",)),
-    Part("transformer-32", 40, "benchmarks.engine", ("transformer-32",)),
+    Part("steps", 60, "benchmarks.steps"),
     Part("compiled", 80, "benchmarks.steps", ("--compiled",)),
+    Part("mlp-32", 100, "benchmarks.engine", ("mlp-32",)),
+    Part("sweep", 130, "benchmarks.engine", ("sweep",)),
+    Part("cnn-32", 30, "benchmarks.engine", ("cnn-32",)),
+    Part("transformer-32", 30, "benchmarks.engine", ("transformer-32",)),
 )
 TEST_SECONDS = 110
 """The most seconds of the tests."""
@@ -158,11 +158,12 @@ def outcome(process: subprocess.Popen[bytes], seconds: float) -> str:
     return "out of time" if process.poll() is None else f"exit code {process.returncode}"
 
 
-def run_tests(run: Run, workers: int) -> None:
+def run_tests(run: Run, workers: int, names: str) -> None:
     """Run the tests that need a CUDA device side by side; keep their numbers, and the first lines of each failure."""
     files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text()]
     plugins = ["-p", "pytest_timeout", "-p", "xdist.plugin", "-p", "no:cacheprovider"]
     options = ["-n", str(workers), "--dist=load", "--timeout=90", "--tb=short", "--durations=15", "-v", "-m", "gpu"]
+    options += ["-k", names] if names else []
     folder = f"--basetemp={run.folder / 'pytest'}"
     with running(run, "tests", ["-m", "pytest", *plugins, *options, folder, *files]) as process:
         ended = outcome(process, min(TEST_SECONDS, run.left - LAST_SECONDS))
@@ -223,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=480, help="the most seconds of the whole run (default 480)")
     parser.add_argument("--workers", type=int, default=min(12, os.cpu_count() or 1), help="tests side by side")
     parser.add_argument("--only", nargs="*", metavar="PART", help="'tests' and names of parts (default: all)")
+    parser.add_argument("--tests", default="", metavar="NAMES", help="run these tests alone, as `pytest -k` names them")
     parser.add_argument("--small", action="store_true", help="tiny numbers, to try this program on any machine")
     parser.add_argument("--output", type=Path, default=Path(os.environ.get("OUT", ROOT / "outputs" / "gpu")))
     chosen = parser.parse_args(arguments)
@@ -234,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parts = [part for part in PARTS if chosen.only is None or part.name in chosen.only]
         processes = [stack.enter_context(start(run, part)) for part in parts]
         if chosen.only is None or "tests" in chosen.only:
-            run_tests(run, chosen.workers)
+            run_tests(run, chosen.workers, chosen.tests)
         for part, process in zip(parts, processes, strict=True):
             run_part(run, part, process)
         write_page(run)

@@ -37,6 +37,8 @@ MORE_ROWS = (("cnn", 256), ("mlp", 4096))
 CPU_ROWS = (("mlp", 1), ("mlp", 10), ("mlp", 64), ("cnn", 1), ("cnn", 5), ("transformer", 1), ("transformer", 5))
 COMPILED_ROWS = (("mlp", 64), ("cnn", 64), ("transformer", 64), ("mlp", 1024), ("mlp", 1))
 COMPILED_ROWS_ON_CPU = (("mlp", 1), ("mlp", 10), ("mlp", 64))
+MOST_LONE = 64
+"""The most members whose lone steps are timed."""
 MOST_STACKED = 1024
 """The most networks that are built for `torch.func`."""
 FITS = (64, 1024)
@@ -72,8 +74,14 @@ class StepTimes:
 
     @property
     def ratios(self) -> list[float]:
-        """Return the time of a direct step by that of a replayed one, one number per round."""
-        return [a / b for a, b in zip(self.columns["direct"], self.columns["replayed"], strict=True)]
+        """Return the time of a direct step by that of the fastest path, one number per round."""
+        return [a / b for a, b in zip(self.columns["direct"], self.columns[self.fastest], strict=True)]
+
+    @property
+    def fastest(self) -> str:
+        """Return the fastest of the paths for all members at once."""
+        measured = [name for name in ("replayed", "compiled") if name in self.columns]
+        return min(measured, key=lambda name: statistics.median(self.columns[name]))
 
     @property
     def ratio(self) -> float:
@@ -116,7 +124,7 @@ def compare_steps(name: str, members: int) -> StepTimes:
     """Time the steps of a cohort in every way but compiled, and the peers' beside a cohort of one."""
     work = work_of(name)
     takes = direct_and_replayed(on_path(work, "batched"), members)
-    if has_paths():
+    if has_paths() and members <= MOST_LONE:
         takes["lone"] = list(direct_and_replayed(on_path(work, "lone"), members).values())[-1]
     if members <= MOST_STACKED:
         takes["torch.func + vmap"] = stacked_steps(work, members)
