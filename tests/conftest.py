@@ -1,5 +1,6 @@
 """What tests share: configurations composed as on the command line, and the command line itself."""
 
+import gc
 import logging
 import os
 import signal
@@ -44,6 +45,12 @@ def _composed(overrides: tuple[str, ...]) -> DictConfig:
 def make_cell(*overrides: str) -> Cell:
     """Return a cell with its data."""
     return Cell.of(compose_config(*overrides))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what libraries and tests have made while they were imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

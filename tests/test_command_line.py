@@ -326,10 +326,10 @@ def test_a_cell_that_raises_is_reported_and_tried_again(
         (workspace / "mine" / group).mkdir(parents=True)
         (workspace / "mine" / group / "own.yaml").write_text(f"{text}\n{'batch_size: 16' * (group == 'optimizer')}")
     sweep = [text for text in SWEEP if "width" not in text]
-    arguments = ["--config-dir", "mine", *sweep, "optimizer=own", "num_seeds=2", "model=own"]
+    arguments = ["--config-dir", "mine", *sweep, "optimizer=own", "evaluation.factor=null", "num_seeds=2", "model=own"]
     process = cli(*arguments, "hydra/launcher=basic")
     assert process.returncode == 1
-    assert "FAILED   own, wine: RuntimeError: thirteen features" in process.stdout
+    assert "FAILED   own-own, wine: RuntimeError: thirteen features" in process.stdout
     (log,) = {line.split("log: ")[1] for line in process.stdout.splitlines() if "log: " in line and "/1/" in line}
     assert "Traceback" in (workspace / log).read_text()
     table = results(workspace)
