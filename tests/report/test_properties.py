@@ -58,28 +58,20 @@ def verdicts(found: JudgedFindings) -> dict[str, tuple[object, ...]]:
 @pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(tables(), st.integers(0, 100))
-def test_neither_row_order_nor_extra_columns_matter(rows: pd.DataFrame, seed: int) -> None:
+def test_neither_row_order_nor_extra_columns_nor_names_matter_and_flipping_the_direction_flips_the_verdict(
+    rows: pd.DataFrame, seed: int
+) -> None:
+    found = judged(rows)
     shuffled = rows.sample(frac=1, random_state=seed).assign(message="noted", best_epoch=3)
-    assert verdicts(judged(shuffled)) == verdicts(judged(rows))
-
-
-@pytest.mark.slow
-@settings(max_examples=12, deadline=None)
-@given(tables())
-def test_names_do_not_matter(rows: pd.DataFrame) -> None:
+    assert verdicts(judged(shuffled)) == verdicts(found)
     names = {"base": "zeta", "one": "A | b", "two": "none"}
     renamed = judged(rows.replace({"technique": names}), baseline="zeta")
-    assert verdicts(renamed) == {names[name]: verdict for name, verdict in verdicts(judged(rows)).items()}
+    assert verdicts(renamed) == {names[name]: verdict for name, verdict in verdicts(found).items()}
+    assert_flipped(found, judged(rows, direction="minimize"))
 
 
-@pytest.mark.slow
-@settings(max_examples=12, deadline=None)
-@given(tables())
-def test_flipping_the_direction_flips_the_verdict(rows: pd.DataFrame) -> None:
-    up, down = judged(rows).judged, judged(rows, direction="minimize").judged
-    assert up is not None
-    assert down is not None
-    for a, b in zip(up.verdicts, down.verdicts, strict=True):
+def assert_flipped(up: JudgedFindings, down: JudgedFindings) -> None:
+    for a, b in zip(up.judged.verdicts, down.judged.verdicts, strict=True):
         assert abs(b.effect.mean + a.effect.mean) < 1e-12
         assert (b.wins, b.losses) == (a.losses, a.wins)
         assert b.effect.side == -a.effect.side

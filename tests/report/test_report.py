@@ -50,12 +50,8 @@ def test_golden_report(tmp_path: Path, make_folder: Make) -> None:
 @pytest.mark.slow
 def test_same_bytes_whatever_the_order_of_the_rows(tmp_path: Path, make_folder: Make) -> None:
     factors = {"activation": ["relu", "none"]}
-    first = make_folder(
-        tmp_path / "a", workloads=("digits", "diabetes"), factors=factors, diverged=("sgd", "digits", 0)
-    )
-    second = make_folder(
-        tmp_path / "b", workloads=("digits", "diabetes"), factors=factors, diverged=("sgd", "digits", 0)
-    )
+    first = make_folder(tmp_path / "a", workloads=("digits",), factors=factors, diverged=("sgd", "digits", 0))
+    second = make_folder(tmp_path / "b", workloads=("digits",), factors=factors, diverged=("sgd", "digits", 0))
     for name in ("results.csv", "curves.csv", "references.csv"):
         table = pd.read_csv(second / name, keep_default_na=False, dtype=str)
         table.sample(frac=1, random_state=3).to_csv(second / name, index=False)
