@@ -183,7 +183,8 @@ def _for_compiling(work: Work) -> Work:
 
 def _cohort(work: Work, seeds: Sequence[int], folder: Path) -> list[float]:
     """Train one cohort."""
-    results = training.train(work.cell.config, work.cell.dataset, work.cell.entrants(*seeds))
+    config = replace(work.cell.config, num_seeds=len(seeds))  # the number that is planned may choose the path
+    results = training.train(config, work.cell.dataset, work.cell.entrants(*seeds))
     return [result.metrics["test/accuracy"] for result in results]
 
 

@@ -246,7 +246,8 @@ def synchronize() -> None:
 def time_fit(members: int, way: str) -> FitTimes:
     """Time the epochs of a fit of mlps, and profile the one after them."""
     cell = work_of("mlp", EPOCHS + 2).cell
-    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(*range(members)))
+    config = replace(cell.config, num_seeds=members)
+    cohort, _ = training.make_cohort(config, cell.dataset, cell.entrants(*range(members)))
     if way == "direct":
         cohort.replay.device_of = lambda _: None
     ends: list[float] = []
@@ -263,7 +264,7 @@ def time_fit(members: int, way: str) -> FitTimes:
     cohort.on_interval_end = note
     synchronize()
     start = time.perf_counter()
-    training._fit(cohort, cell.config)
+    training._fit(cohort, config)
     epochs = [end - begin for begin, end in pairwise(ends[:EPOCHS])]
     events = device_events(profiler.events() or ())  # type: ignore[no-untyped-call]
     second_half = epochs[len(epochs) // 2 :]
