@@ -10,19 +10,19 @@ from unittest import mock
 import pytorch_lightning as pl
 
 from evalbench import cell, store
-from evalbench.engine import cohort, optimizers, tracing, training
-from evalbench.tasks import Task
+from evalbench.engine import cohort, data, initial, optimizers, tracing, training, validation
 
 PARTS: dict[str, tuple[Any, str]] = {
     "forward and backward (the traced step), losses": (cohort.Cohort, "training_step"),
     "optimizer": (optimizers.CohortOptimizer, "step"),
-    "gather and scaling": (cohort.Cohort, "gather"),
+    "gather and scaling": (data.Data, "gather"),
     "validation losses, best weights": (cohort.Cohort, "on_train_epoch_end"),
     "tracing": (tracing, "trace"),
     "Lightning's loop, order of rows": (pl.Trainer, "fit"),
-    "splits, networks, stacking": (training, "train"),
+    "initial weights": (initial, "draw_all"),
+    "splits, scaling, stacking, results": (training, "train"),
     "forward passes of validation and test": (cohort.Cohort, "_evaluate"),
-    "test metrics": (Task, "evaluate"),
+    "test metrics": (validation.Validation, "metrics"),
     "reference rows": (cell, "complete_references"),
     "store": (store.Store, "record"),
 }
@@ -62,8 +62,6 @@ def _timers() -> Iterator[dict[str, float]]:
 
     with ExitStack() as stack:
         for label, (owner, name) in PARTS.items():
-            function = getattr(owner, name, None)
-            if function is not None:
-                stack.enter_context(mock.patch.object(owner, name, timed(label, function)))
+            stack.enter_context(mock.patch.object(owner, name, timed(label, getattr(owner, name))))
         yield seconds
         add_time()
