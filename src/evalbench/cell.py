@@ -347,13 +347,16 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
 def complete_references(cell: Cell, store: Store) -> None:
     """Compute the reference rows that the store lacks."""
     known, split = store.references(cell.workload_id), cell.config.split
+    lacking = {name: [seed for seed in cell.seeds if (seed, name) not in known] for name in REFERENCES}
+    splits = {}
+    for seed in dict.fromkeys(seed for seeds in lacking.values() for seed in seeds):
+        split_seed = derive(cell.config.root_seed, cell.workload, Role.SPLIT, seed)
+        splits[seed] = draw_split(cell.dataset, split.validation, split.test, split_seed)
     new: dict[tuple[int, str], dict[str, float]] = {}
-    for name, predictor in REFERENCES.items():
-        lacking = [seed for seed in cell.seeds if (seed, name) not in known]
-        split_seeds = {seed: derive(cell.config.root_seed, cell.workload, Role.SPLIT, seed) for seed in lacking}
-        splits = {seed: draw_split(cell.dataset, split.validation, split.test, of) for seed, of in split_seeds.items()}
-        if splits:
-            new |= {(seed, name): scores for seed, scores in predictor(cell.dataset, splits).items()}
+    for name, seeds in lacking.items():
+        if seeds:
+            scores = REFERENCES[name](cell.dataset, {seed: splits[seed] for seed in seeds})
+            new |= {(seed, name): metrics for seed, metrics in scores.items()}
     if new:
         store.record_references(cell.workload_id, new)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from conftest import make_cell
 from evalbench.errors import DataError
@@ -105,3 +106,18 @@ def test_inputs_that_no_network_could_take_are_refused(inputs: Any, words: str) 
     targets = np.array([0, 1] * 10)
     with pytest.raises(DataError, match=words):
         Dataset("mine", Kind.BINARY, inputs, targets, ("x",), np.ones(1, bool), ("no", "yes"))
+
+
+@pytest.mark.parametrize("name", ["iris", "digits", "diabetes", "anes96"])
+def test_the_rows_are_those_that_scikit_learn_draws(name: str) -> None:
+    dataset = make_cell(f"dataset={name}").dataset
+    rows, labels = np.arange(len(dataset.targets)), dataset.targets if dataset.kind.has_row_classes else None
+    for seed in range(5):
+        state = np.random.RandomState(seed)
+        count = round(0.2 * len(rows))
+        rest, test = train_test_split(rows, test_size=count, stratify=labels, random_state=state)
+        labels_of_rest = None if labels is None else labels[rest]
+        train, validation = train_test_split(rest, test_size=count, stratify=labels_of_rest, random_state=state)
+        split = draw_split(dataset, 0.2, 0.2, seed)
+        for part, expected in zip(("train", "validation", "test"), (train, validation, test), strict=True):
+            assert np.array_equal(getattr(split, part), np.sort(expected))

@@ -36,7 +36,7 @@ from evalbench.store.database import (
     write,
 )
 from evalbench.store.lease import Lease, is_dead
-from evalbench.store.tables import Link, StoredCandidate, StoredTrial, from_json, result_of, state_of
+from evalbench.store.tables import Link, StoredCandidate, StoredTrial, from_json, plain, result_of, state_of
 from evalbench.trial import CurvePoint, State, TrialResult, TrialSpec
 
 ENDED = (State.COMPLETE, State.DIVERGED, State.PRUNED)
@@ -153,7 +153,7 @@ class Store:
                 "seed": spec.seed,
                 "settings": dict(spec.settings),
                 "state": result.state.value,
-                "result": {name: value for name, value in asdict(result).items() if name != "path"},
+                "result": {name: value for name, value in plain(result).items() if name != "path"},
                 "provenance": {**provenance, **({"path": dict(result.path)} if result.path else {})},
             }
             for spec, result in results

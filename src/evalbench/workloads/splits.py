@@ -7,13 +7,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
+from sklearn.utils.extmath import _approximate_mode
 
 from evalbench.errors import DataError
 from evalbench.workloads.dataset import Dataset
 
 T = TypeVar("T")
-MOST_KEPT = 256
-"""Number of splits of a data set that a process keeps."""
+MOST_KEPT = 2**23
+"""Row numbers in the splits of a data set that a process keeps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def development_part(dataset: Dataset) -> Dataset:
 def _kept(dataset: Dataset, key: tuple[float | str, ...], make: Callable[[], T]) -> T:
     """Return what was made of a data set before: techniques that are compared share their splits."""
     if key not in dataset.derived:
-        if len(dataset.derived) >= MOST_KEPT:
+        if (len(dataset.derived) + 1) * len(dataset.targets) > MOST_KEPT:
             dataset.derived.clear()
         dataset.derived[key] = make()
     kept: T = dataset.derived[key]
@@ -83,9 +84,32 @@ def _divide(
     """Return most of some rows, and the others, which are a share of all rows of the data set."""
     least = len(dataset.classes) if dataset.kind.has_row_classes else 1
     count = max(least, round(share * len(dataset.targets)))
-    labels = dataset.targets[rows] if dataset.kind.has_row_classes else None
-    most, others = train_test_split(rows, test_size=count, stratify=labels, random_state=generator)
-    return most, others
+    is_stratified = dataset.kind.has_row_classes
+    labels = dataset.targets[rows].astype(np.int64) if is_stratified else np.zeros(len(rows), dtype=np.int64)
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    if min(count, len(rows) - count) < len(counts) or counts.min() < 2:
+        train_test_split(rows, test_size=count, stratify=labels)  # raises, with the reason
+    most, others = _drawn(labels, counts, count, generator)
+    return rows[most], rows[others]
+
+
+def _drawn(
+    labels: NDArray[np.int64], counts: NDArray[np.int64], count: int, generator: np.random.RandomState
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions that `train_test_split` draws, in a third of its time: most, and `count` others."""
+    if len(counts) == 1:
+        drawn = generator.permutation(len(labels))
+        return drawn[count:], drawn[:count]
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    shares = _approximate_mode(counts, len(labels) - count, generator)
+    other_shares = _approximate_mode(counts - shares, count, generator)
+    most, others = [], []
+    for positions, share, other_share in zip(members, shares, other_shares, strict=True):
+        shuffled = positions[generator.permutation(len(positions))]
+        most.append(shuffled[:share])
+        others.append(shuffled[share : share + other_share])
+    return generator.permutation(np.concatenate(most)), generator.permutation(np.concatenate(others))
 
 
 @dataclass(frozen=True, eq=False)
