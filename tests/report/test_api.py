@@ -29,9 +29,9 @@ def table(seeds: int = 6) -> pd.DataFrame:
 def test_a_frame_is_judged_as_its_file_is(tmp_path: Path) -> None:
     rows = table().assign(depth=[1, 2] * 12)
     rows.to_csv(tmp_path / "results.csv", index=False)
-    options = ["--baseline", "a", "--metric", "accuracy", "--out", str(tmp_path / "file")]
+    options = ["--baseline", "a", "--metric", "accuracy", "--pairing", "seed", "--out", str(tmp_path / "file")]
     assert main([str(tmp_path / "results.csv"), *options]) == 0
-    report = judge(rows, "a", metric="accuracy")
+    report = judge(rows, "a", metric="accuracy", pairing="seed")
     report.save(tmp_path / "frame")
     (tmp_path / "taken").touch()
     with pytest.raises(InputError, match="is a file, and a report needs a folder"):

@@ -37,7 +37,7 @@ def test_many_techniques_and_data_sets_leave_the_first_lines_short() -> None:
     everywhere = {f"w{i}": 0.1 for i in range(10)}
     lines = said(table({f"t{i}": everywhere for i in range(9)}, seeds=3)).splitlines()
     todo, sure = (next(line for line in lines if line.startswith(f"- **{name}")) for name in ("What", "How"))
-    names = "`t0`, `t1`, `t2`, `t3`, `t4`, `t5`, `t6`, `t7` and 1 other"
+    names = "`t7`, `t8`, `t5`, `t4`, `t3`, `t2`, `t0`, `t1` and 1 other"  # the largest effect first
     assert todo == f"- **What to do:** try {names} (better by more than the ROPE)."
     assert sure.endswith(f"It generalizes to data sets like these for {names}.")
     worse = said(table({"b": dict.fromkeys(everywhere, -0.1)}))

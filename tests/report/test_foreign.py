@@ -95,7 +95,7 @@ def test_columns_may_be_called_otherwise(tmp_path: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     assert main([str(written(tmp_path, theirs)), *options, "--map", "score=accuracy"]) == 2
     assert (
-        "no column has the name 'accuracy', which --map gives for score: the table has method,"
+        "no column has the name 'accuracy', which --map gives for score: results.csv has method,"
         in capsys.readouterr().err
     )
 
@@ -152,7 +152,19 @@ def test_targets_are_declared_and_read_off_the_curves(tmp_path: Path) -> None:
     times = {(row.workload, row.technique): row.steps for row in found.rows}
     assert times == {("a", "sgd"): 20, ("a", "adam"): 10, ("b", "sgd"): np.inf, ("b", "adam"): np.inf}
     assert found.speed_ups["adam"].ratio == pytest.approx(2.0)  # 20 of 30 steps in 2 s, 10 of 15 steps in 1 s
-    asked = [str(file), "--baseline", "sgd", "--metric", "loss", "--direction", "minimize", "--rope", "0.02"]
+    asked = [
+        str(file),
+        "--baseline",
+        "sgd",
+        "--metric",
+        "loss",
+        "--direction",
+        "minimize",
+        "--rope",
+        "0.02",
+        "--pairing",
+        "seed",
+    ]
     assert main([*asked, "--target", "a=0.75", "--target", "b=0.1", "--out", str(tmp_path)]) == 0
     assert "targets `a` 0.7500, `b` 0.1000" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
@@ -316,7 +328,7 @@ def test_what_the_interval_does_not_show_is_said(tmp_path: Path) -> None:
 
 
 def reported(path: Path, rows: pd.DataFrame) -> str:
-    assert main([str(written(path, rows)), "--baseline", "sgd", "--out", str(path)]) == 0
+    assert main([str(written(path, rows)), "--baseline", "sgd", "--pairing", "seed", "--out", str(path)]) == 0
     return (path / "report.md").read_text(encoding="utf-8")
 
 
@@ -343,12 +355,12 @@ def test_where_lower_is_better_a_difference_has_the_sign_that_its_words_say(tmp_
     rows = table().assign(score=lambda t: 1.6 - t["score"])
     rows = rows.assign(cost_seconds=np.where(rows["technique"] == "adam", 2.0, 1.0))
     file = written(tmp_path, rows)
-    asked = ["--baseline", "sgd", "--metric", "loss", "--direction", "minimize", "--rope", "0.02"]
+    asked = ["--baseline", "sgd", "--metric", "loss", "--direction", "minimize", "--rope", "0.02", "--pairing", "seed"]
     assert main([str(file), *asked, "--out", str(tmp_path)]) == 0
     said = (tmp_path / "report.md").read_text(encoding="utf-8")
     effect = rows.groupby("technique")["score"].mean()
     size = f"{effect['sgd'] - effect['adam']:.4f}"
-    assert f"`adam` vs `sgd`: −{size} loss (96 % CI −0.0" in said
+    assert f"`adam` vs `sgd`: −{size} loss (lower, better; 96 % CI −0.0" in said
     assert "ROPE ±0.0200), better in 48 of 48 pairs" in said
     assert f"+{size}" not in said.split("## All pairs")[0]
     assert f"| `adam` | 1 | **−{size}** |  |" in said

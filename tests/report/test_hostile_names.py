@@ -168,7 +168,9 @@ def table(path: Path, unit: str, states: tuple[str, str] = ("COMPLETE", "FAILED"
 @pytest.mark.slow
 def test_every_field_of_a_table(tmp_path: Path) -> None:
     path = table(tmp_path / "long.csv", f"unit{ATTACK}")
-    options = Options(f"a{ATTACK}".strip(), rope=0.01, question=f"Which{ATTACK}?", command=f"python{ATTACK}")
+    options = Options(
+        f"a{ATTACK}".strip(), rope=0.01, pairing="seed", question=f"Which{ATTACK}?", command=f"python{ATTACK}"
+    )
     check(Report(find(load_table(path, options))).markdown, tmp_path)
     wide = tmp_path / "wide.csv"
     with wide.open("w", newline="", encoding="utf-8") as file:
@@ -188,7 +190,7 @@ def test_no_table_of_a_report_holds_a_formula(tmp_path: Path) -> None:
         writer.writerow([*names, "seed", "score"])
         keys = list(product(*names.values(), range(3)))
         writer.writerows([*key, 0.1 * place % 1] for place, key in enumerate(keys))
-    Report(find(load_table(path, Options("=1+1")))).save(tmp_path / "out")
+    Report(find(load_table(path, Options("=1+1", pairing="seed")))).save(tmp_path / "out")
     for made in tmp_path.glob("out/*/*.csv"):
         with made.open(newline="", encoding="utf-8") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
@@ -205,5 +207,7 @@ def test_names_of_any_length_and_kind_can_be_drawn(tmp_path: Path) -> None:
     table(tmp_path / "t.csv", f"unit{ATTACK}")
     text = (tmp_path / "t.csv").read_text(encoding="utf-8").replace("bΩ", f"_{'b' * 300}Ω")
     (tmp_path / "t.csv").write_text(text.replace("uΩ", f"{'u' * 300}Ω"), encoding="utf-8")
-    Report(find(load_table(tmp_path / "t.csv", Options(f"a{ATTACK}".strip(), rope=0.01)))).save(tmp_path)
+    Report(find(load_table(tmp_path / "t.csv", Options(f"a{ATTACK}".strip(), rope=0.01, pairing="seed")))).save(
+        tmp_path
+    )
     assert not Page((tmp_path / "report.html").read_text(encoding="utf-8")).strangers

@@ -45,7 +45,7 @@ def judged(rows: pd.DataFrame, baseline: str = "base", direction: str = "maximiz
     with TemporaryDirectory() as folder:
         path = Path(folder) / "results.csv"
         rows.to_csv(path, index=False)
-        return with_verdicts(find(load_table(path, Options(baseline, "accuracy", direction, rope=0.01))))
+        return with_verdicts(find(load_table(path, Options(baseline, "quality", direction, rope=0.01, pairing="seed"))))
 
 
 def verdicts(found: JudgedFindings) -> dict[str, tuple[object, ...]]:

@@ -143,38 +143,31 @@ def judge(
     """Judge every technique of a table against the baseline.
 
     Args:
-        results: a row per technique, workload and seed, or a wide table: a row per workload with its name in the first
-            column and one column of scores per technique. docs/tables.md lists all columns. An index with names counts
-            as columns.
-        baseline: the technique that all others are compared with.
-        technique, workload, score: the columns that hold them.
+        results: a row per technique, workload and seed, or a wide table, whose first column names the workload
+            (docs/tables.md lists all columns). An index with names counts as columns.
+        baseline: the technique that all others are compared with; technique, workload, score: columns.
         seed: the column that numbers the repetitions, or names them (items); if it is missing, a column whose name
             says a unit, such as `fold`. None for one run per technique and workload.
         metric, score_unit: what the score is, such as `accuracy` (by default the name of its column), and its unit.
-        direction: `maximize`, or `minimize` if lower is better; a column `direction` counts more. None: as the name of
-            the metric tells, which the report says.
+        direction: `maximize` or `minimize`. None: as the name of the metric tells, which the report says.
         effect: `difference`, or `ratio` for scores above 0 whose sizes differ between workloads, such as times.
-        rope: the smallest difference that matters, in the unit of the score (0.005 for half a point of accuracy), or
-            for ratios a share (0.02 or `"2%"`). Needed for differences unless all scores lie between 0 and 1. Above a
-            tenth of the span, or 10 %, it needs `confirm_rope`.
+        rope: the smallest difference that matters, in the unit of the score, or for ratios a share (`"2%"`). Needed
+            unless all scores lie between 0 and 1. Above a tenth of the span, or 10 %, it needs `confirm_rope`.
         span: the lowest and the highest possible score, for metrics that evalbench does not know.
         unit, folds: what a row repeats: `split`, `seed`, `fold` (of that many folds), `run`, `item` or `study`, from
             which the intervals follow (docs/tables.md). None if nobody knows: they then hold for these rows only.
-        pairing: what makes two runs a pair: `seed`, `item`, `fold`, or `none`. By default splits, folds and items are
-            pairs, and other runs are not.
+        pairing: what makes two runs a pair: `seed`, `item`, `fold`, or `none`. None: splits, folds and items do.
         clusters: the column that names what items belong together, such as a document.
         failed_as: the score of a run that failed, or that has none: `worst`, `trivial`, `censored`, or a number.
         targets: by workload, the score that counts as solved, declared beforehand; for tables with a column `step`.
         test_size: the number of test rows of every run, if the table has no column `num_test`.
-        tuned: all techniques were tuned with the same budget.
-        wide: a column of scores per technique.
+        tuned, wide: all techniques were tuned with the same budget; the table is wide.
         question, name: the question that the report answers, and the name of the report.
 
     Raises:
         InputError: the table cannot be judged; the message is one line: the rule, the value, the remedy.
     """
-    rope = _rope(rope)
-    _check(results, rope, direction)
+    _check(results, rope := _rope(rope), direction)
     results = _with_index(results)
     if not wide:
         if seed == "seed" and ("seed" not in results.columns or unit not in (None, "seed")):
@@ -184,8 +177,7 @@ def judge(
     options = Options(
         str(baseline), metric, direction, score_unit, rope, question, wide, tuned, unit, folds, span=span,
         confirm_rope=confirm_rope, targets=dict(targets or {}), pairing=pairing, clusters=clusters, column=str(seed),
-        failed_as=None if failed_as is None else str(failed_as),
-        effect=effect, test_size=test_size,
+        failed_as=None if failed_as is None else str(failed_as), effect=effect, test_size=test_size,
     )  # fmt: skip
     return Report(find(frame_to_folder(name, results, options)))
 

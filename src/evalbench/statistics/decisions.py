@@ -154,8 +154,7 @@ def decide(evidence: Evidence, rule: Rule, named: Codes | None = None) -> Decisi
     beyond = (_where(evidence, m, rule.for_naming(W), rule.rope)[1] != 0).any(axis=-1)
     lost, won, runs, runs_baseline = (evidence.broadcast(name) for name in ("lost", "won", "runs", "runs_baseline"))
     floor = np.sqrt(np.nansum(evidence.broadcast("floors") ** 2, axis=-1)) / W  # at least; some may not be known
-    alike = np.isclose(lost * runs_baseline, won * runs).all(axis=-1)
-    fine = ~(rule.rope < floor) & alike & ~beyond
+    fine = ~(rule.rope < floor) & np.isclose(lost * runs_baseline, won * runs).all(axis=-1) & ~beyond
     quality = classify(mean - half, mean + half, mean - half_tost, mean + half_tost, rule.rope, fine)
     quality = np.where(_both_ways(named), QUALITIES.index(Quality.MIXED), quality)
     failures = (lost.sum(axis=-1), runs.sum(axis=-1), won.sum(axis=-1), runs_baseline.sum(axis=-1))

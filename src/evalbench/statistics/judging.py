@@ -231,7 +231,6 @@ class _Judged:
         effect = self._effect(index, differences.sds[indices], counts[indices], lacking)
         side = int(here.by_failures[index]) or effect.side
         guards, advices = self._advices(index, challenger, second, lacking)
-        quality = QUALITIES[int(here.quality[index])]
         invalid = advices[1.0].recommendation is Recommendation.INVALID
         failed = self._failures(index, indices)
         variances = self.evidence.errors[index] ** 2
@@ -251,7 +250,7 @@ class _Judged:
             ties=ties,
             losses=losses,
             failures=failed,
-            quality=Quality.INCONCLUSIVE if invalid else quality,
+            quality=Quality.INCONCLUSIVE if invalid else QUALITIES[int(here.quality[index])],
             on_rows=None if invalid else self._on_rows(index, differences.workloads),
             generality=None if invalid or not like_these else generality(means[data_sets], side, self.level),
             looks=look,

@@ -105,9 +105,7 @@ def judgment(
     verdicts = {v.challenger: v for v in judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))}
     survivors = _survivors(folder, contrasts, challengers, design, tuple(verdicts))
     scores, gone = _scores(folder, common is SKILL)
-    clusters = None
-    if evaluation.clusters is not None:
-        clusters = matrix(clusters_of(folder), CLUSTER, tuple(evaluation.workloads))
+    clusters = _clusters(folder)
     pairs, ranks = _all_pairs(scores, gone, design, clusters)
     ordered = tuple(verdicts[name] for name in evaluation.techniques if name in verdicts)
     return Judgment(
@@ -124,6 +122,13 @@ def judgment(
         clusters,
         unmatched,
     )
+
+
+def _clusters(folder: Folder) -> Matrix | None:
+    """Return the cluster of each item; None if each item is alone."""
+    if folder.evaluation.clusters is None:
+        return None
+    return matrix(clusters_of(folder), CLUSTER, tuple(folder.evaluation.workloads))
 
 
 def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: str, num_challengers: int) -> Design:
