@@ -95,7 +95,7 @@ def test_columns_may_be_called_otherwise(tmp_path: Path, capsys: pytest.CaptureF
     capsys.readouterr()
     assert main([str(written(tmp_path, theirs)), *options, "--map", "score=accuracy"]) == 2
     assert (
-        "no column has the name 'accuracy', which --map gives for score: the table has method,"
+        "no column has the name 'accuracy', which --map gives for score: results.csv has method,"
         in capsys.readouterr().err
     )
 
