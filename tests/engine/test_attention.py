@@ -10,7 +10,7 @@ from torch.func import grad, vmap
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from evalbench.engine.attention import attention
+from evalbench.engine.attention import attention, for_compiler
 from evalbench.engine.tracing import Program, trace
 
 cuda = pytest.param("cuda", marks=(pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA")))
@@ -141,3 +141,16 @@ def test_autocast_computes_in_its_own_precision(device: str) -> None:
 def test_shapes_without_a_kernel_are_written_out(shape: tuple[int, ...]) -> None:
     query, key, value = torch.randn(3, *shape)
     torch.testing.assert_close(attention(query, key, value, is_causal=True), plain(query, key, value, is_causal=True))
+
+
+def test_a_compiler_for_cuda_gets_attention_written_out() -> None:
+    def operations() -> set[str]:
+        query, key, value = (part[0] for part in tensors("cpu"))
+        return {str(node.target) for node in trace(attention, (query, key, value)).graph.nodes}
+
+    fused = "aten._scaled_dot_product_flash_attention_for_cpu.default"
+    assert fused in operations()
+    with for_compiler("cuda"):
+        assert not any("attention" in name for name in operations())
+    with for_compiler("cpu"):
+        assert fused in operations()

@@ -8,7 +8,9 @@ Shapes: `C` members, `B` examples, `T` positions of queries, `U` positions of ke
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -24,6 +26,17 @@ FUSED_DTYPES = {
 BIAS_ALIGNMENT = 16
 """The rows of a mask begin at multiples of this number of elements, as CUDA's kernel wants them."""
 CAUSAL_FROM_TOP_LEFT = 1  # torch's `sdp::CustomMaskType`
+_fused = ContextVar("fused", default=True)
+
+
+@contextmanager
+def for_compiler(device: str) -> Iterator[None]:
+    """Write attention out while active, on CUDA: Inductor fuses what is written out, and cannot call these kernels."""
+    token = _fused.set(device != "cuda")
+    try:
+        yield
+    finally:
+        _fused.reset(token)
 
 
 def attention(
@@ -43,7 +56,7 @@ def attention(
     if torch.is_autocast_enabled(query.device.type):
         query, key, value = (_autocast(part) for part in (query, key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    if dropout is not None or not _fits(query, key, value, attn_mask):
+    if dropout is not None or not _fused.get() or not _fits(query, key, value, attn_mask):
         return written_out(query, key, value, attn_mask, dropout, is_causal, scale)
     mask = None if attn_mask is None else _added(attn_mask, query)
     outputs: Tensor = _Fused.apply(query, key, value, mask, is_causal, scale)[0]  # type: ignore[no-untyped-call]

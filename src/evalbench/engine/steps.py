@@ -5,6 +5,7 @@ Shapes: `C` members, `B` rows, `K` outputs.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
-from evalbench.engine import compiled, paths, recomputation, tracing
+from evalbench.engine import attention, compiled, paths, recomputation, tracing
 from evalbench.engine.noise import MemberNoise
 from evalbench.engine.one_by_one import OneByOne, Pass
 from evalbench.engine.paths import PathRequest
@@ -229,7 +230,8 @@ class Steps:
             gradients, carried, loss = step(*arguments)
             return tuple(gradient.contiguous() for gradient in gradients), carried, loss
 
-        return tracing.trace(contiguous_step, _copied_inputs(arguments))
+        with attention.for_compiler(arguments[4].device.type) if self._compiles else nullcontext():
+            return tracing.trace(contiguous_step, _copied_inputs(arguments))
 
     def forward(self, stack: Stack, inputs: Tensor, keys: Tensor, row: int) -> Tensor:
         """Return the outputs `(C, B, K)` when nothing is learned; inputs of a shape that comes again are traced."""
