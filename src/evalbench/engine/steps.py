@@ -328,14 +328,15 @@ def _first_member(arguments: Arguments) -> Arguments:
 
 def _in_turn(run: Run) -> Run:
     """Return a function of all members' arguments that runs one member's function for one member after the other."""
+    views: list[Any] = [None, []]  # of the tensors of the last stack, whose lists its `parts` keep
 
     def run_all(trained: Tensors, carried: Tensors, own: Tensors, shared: Tensors, *batch_and_row: Tensor) -> Any:
         *batch, row = batch_and_row
-        results = []
-        for slot in range(len(batch[0])):
-            parts = ([value[slot] for value in part] for part in (trained, carried, own))
-            results.append(run(*parts, shared, *(value[slot] for value in batch), row))
-        return _stacked(results)
+        if views[0] is not trained:
+            slots = range(len(batch[0]))
+            views[:] = trained, [[[value[s] for value in part] for part in (trained, carried, own)] for s in slots]
+        members = zip(views[1], *batch, strict=True)
+        return _stacked([run(*parts, shared, *values, row) for parts, *values in members])
 
     return run_all
 

@@ -159,8 +159,8 @@ def _node_bytes(node: fx.Node) -> int:
 def _repeated_operand(node: fx.Node) -> fx.Node | None:
     """Return the operand that an operation merely repeats, else None.
 
-    `vmap` and `grad` leave many such operations: a reshape to the same shape, a product with one, a transpose undone.
-    Each costs as much as a small addition.
+    Transforms and autograd leave many such operations: a reshape to the same shape, a product with one, a transpose
+    undone, a tensor cut off from its gradient. Each costs as much as a small addition.
     """
     source = node.args[0] if node.args else None
     if not isinstance(source, fx.Node):
@@ -169,6 +169,10 @@ def _repeated_operand(node: fx.Node) -> fx.Node | None:
         return source if _shape_and_type(source) == _shape_and_type(node) else None
     if node.target in _PRODUCTS:
         return source if node.args[1] == 1 and _shape_and_type(source) == _shape_and_type(node) else None
+    if node.target is _aten.detach.default:
+        return source
+    if node.target is source.target is _aten.t.default:
+        return source.args[0] if isinstance(source.args[0], fx.Node) else None
     if node.target is _aten.transpose.int and source.target is _aten.transpose.int:
         origin = source.args[0]
         return origin if set(node.args[1:]) == set(source.args[1:]) and isinstance(origin, fx.Node) else None
