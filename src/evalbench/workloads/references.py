@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.splits import Split, fit_scaling
 
-MOST_TOGETHER = 10
+MOST_TOGETHER = 16
 """Splits that are fitted together."""
 MOST_NUMBERS = 2**23
 """Numbers among the inputs of the splits that are fitted together."""
