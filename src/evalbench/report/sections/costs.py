@@ -28,7 +28,7 @@ def how(findings: Findings) -> str:
         for name, workloads in untimed(findings.folder).items()
     ]
     energy = "" if knows_energy(findings.folder) else " Energy: not known."
-    return f"Seconds were measured in isolation, in {rounds} interleaved over the techniques.{energy}{''.join(parts)}"
+    return f"Seconds were measured in isolation, in {rounds} interleaved over the techniques.{''.join(parts)}{energy}"
 
 
 def table(findings: Findings) -> str:
