@@ -56,7 +56,7 @@ def with_failed(source: str, folder: Folder, failed_as: str) -> pd.DataFrame:
 
 def _worst(source: str, folder: Folder, failed: pd.Series[bool]) -> pd.Series[float]:
     results = folder.results
-    sign = results["direction"].map({"maximize": 1.0, "minimize": -1.0})
+    sign = results["direction"].map({"maximize": 1.0, "minimize": -1.0}).astype(float)
     oriented = sign * results["score"]
     worst = results["workload"].map(oriented[~failed].groupby(results["workload"]).min())
     if worst.isna().any():

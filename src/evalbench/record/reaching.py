@@ -119,7 +119,7 @@ def _runs(source: str, table: pd.DataFrame, direction: str | None) -> pd.DataFra
     """Return a row per run of a table of curves."""
     trials = [*KEYS, "trial"] if "trial" in table.columns else KEYS
     once(source, table, [*trials, "time"])
-    sign = _directions(table, direction).map({"maximize": 1.0, "minimize": -1.0})
+    sign = _directions(table, direction).map({"maximize": 1.0, "minimize": -1.0}).astype(float)
     hit = (sign * (table["score"] - table["target"]) >= -1e-12) & ~table["failed"]
     first = table["time"].where(hit).groupby([table[key] for key in KEYS], sort=False).min()
     last = table["time"].groupby([table[key] for key in KEYS], sort=False).max()

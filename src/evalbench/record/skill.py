@@ -31,7 +31,8 @@ def skill_scales(folder: Folder) -> pd.DataFrame:
     """Return columns workload, seed and scale: the distance from the trivial to a perfect predictor on that split."""
     trivial = folder.references[folder.references["reference"] == TRIVIAL]
     workloads = folder.evaluation.workloads
-    best = trivial["workload"].map({name: best_possible(workloads[name]) for name in sorted(set(trivial["workload"]))})
+    names = sorted(set(trivial["workload"]))
+    best = trivial["workload"].map({name: best_possible(workloads[name]) for name in names}).astype(float)
     scales = trivial[["workload", "seed"]].assign(scale=(best - trivial["score"]).abs())
     wanted = folder.results[["workload", "seed"]].drop_duplicates()
     if not folder.evaluation.paired:

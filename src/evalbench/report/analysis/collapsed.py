@@ -28,7 +28,7 @@ def collapses(folder: Folder) -> tuple[Collapse, ...] | None:
     keys = ["workload", "seed"] if folder.evaluation.paired else ["workload"]
     trivial = trivial.groupby(keys)["score"].mean().rename("trivial").reset_index()
     runs = folder.results[folder.results["score"].notna()].merge(trivial, on=keys, how="inner")
-    sign = runs["direction"].map({"maximize": 1.0, "minimize": -1.0})
+    sign = runs["direction"].map({"maximize": 1.0, "minimize": -1.0}).astype(float)
     runs = runs.assign(collapsed=sign * runs["score"] <= sign * runs["trivial"], diverged=runs["state"] == "DIVERGED")
     counts = runs.groupby(["technique", "workload"], sort=False, as_index=False).agg(
         collapsed=("collapsed", "sum"), diverged=("diverged", "sum"), num_runs=("collapsed", "size")

@@ -178,6 +178,7 @@ def _curves(folder: Folder, in_skill: bool) -> pd.DataFrame:
         trivial = folder.references[folder.references["reference"] == TRIVIAL][["workload", "seed", "score"]]
         curves = pd.merge(curves, trivial.rename(columns={"score": "trivial"}), on=["workload", "seed"], how="left")
         best = curves["workload"].map({name: best_possible(evaluation.workloads[name]) for name in comparable})
+        best = best.astype(float)  # no rows keep the type of a name
         curves["common"] = (curves["val_score"] - curves["trivial"]) / (best - curves["trivial"]).abs()
     return curves
 

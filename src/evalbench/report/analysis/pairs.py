@@ -131,7 +131,7 @@ def with_references(folder: Folder) -> pd.DataFrame:
 def common_scores(folder: Folder, in_skill: bool) -> pd.DataFrame:
     """Return the trials that have a score, with their score in the common unit, as `common`, larger being better."""
     measured = folder.results[folder.results["score"].notna()].copy()
-    sign = measured["direction"].map({"maximize": 1.0, "minimize": -1.0})
+    sign = measured["direction"].map({"maximize": 1.0, "minimize": -1.0}).astype(float)
     measured["common"] = measured["score"] * sign
     if in_skill:
         trivial = folder.references[folder.references["reference"] == TRIVIAL]
@@ -141,6 +141,6 @@ def common_scores(folder: Folder, in_skill: bool) -> pd.DataFrame:
         if not folder.evaluation.paired:  # the trivial predictor of a run's own number is that of another run
             keys, scales = ["workload"], scales.groupby("workload", as_index=False)[["scale", "trivial"]].mean()
         measured = measured.merge(scales, on=keys, how="left", sort=False)
-        sign = measured["direction"].map({"maximize": 1.0, "minimize": -1.0})
+        sign = measured["direction"].map({"maximize": 1.0, "minimize": -1.0}).astype(float)
         measured["common"] = sign * (measured["score"] - measured["trivial"]) / measured["scale"]
     return measured

@@ -91,7 +91,9 @@ def _first_steps(folder: Folder, targets: dict[str, float]) -> pd.DataFrame:
     keys = ["technique", "workload", *folder.evaluation.factors, "seed"]
     trials = folder.results[folder.results["score"].notna() & folder.results["workload"].isin(list(targets))]
     curves = folder.curves[folder.curves["workload"].isin(list(targets))]
-    signs = curves["workload"].map({name: folder.evaluation.workloads[name].curve_sign for name in targets})
+    signs = (
+        curves["workload"].map({name: folder.evaluation.workloads[name].curve_sign for name in targets}).astype(float)
+    )
     reached = curves[signs * (curves["val_score"] - curves["workload"].map(targets)) >= -1e-12]
     first = reached.groupby(keys)["step"].min().rename("first").reset_index()
     table = trials[[*keys, "failed", "steps", "flops"]].merge(first, on=keys, how="left", sort=False)

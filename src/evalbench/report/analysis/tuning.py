@@ -140,7 +140,7 @@ def _gains(folder: TunedFolder, in_skill: bool, level: float, rho: Mapping[str, 
         default = sides[1].assign(seed=sides[1]["seed"] % evaluation.num_studies)
         sides[1] = default.groupby([*keys, "direction"], sort=False)[["score", "common"]].mean().reset_index()
     both = sides[0].merge(sides[1].drop(columns="direction"), on=keys, suffixes=("", "_default"))
-    sign = both["direction"].map({"maximize": 1.0, "minimize": -1.0})
+    sign = both["direction"].map({"maximize": 1.0, "minimize": -1.0}).astype(float)
     both["own"] = sign * (both["score"] - both["score_default"])
     both["gain"] = both["common"] - both["common_default"]
     gains = []
