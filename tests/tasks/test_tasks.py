@@ -3,6 +3,7 @@ import pytest
 from sklearn import metrics as sk
 
 from conftest import make_cell
+from evalbench.tasks import task
 from evalbench.workloads import draw_split, references
 
 
@@ -58,3 +59,15 @@ def test_the_trivial_predictor_scores_the_majority_share_and_about_zero_r2() -> 
 def test_the_linear_model_learns(name: str, metric: str, least: float) -> None:
     dataset = make_cell(f"dataset={name}").dataset
     assert references.linear(dataset, {0: draw_split(dataset, 0.2, 0.2, 0)})[0][metric] > least
+
+
+@pytest.mark.parametrize("most_numbers", [1, 2**22])
+def test_members_are_measured_together_as_each_alone(most_numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task, "MOST_NUMBERS", most_numbers)
+    dataset = make_cell("dataset=iris").dataset
+    generator = np.random.default_rng(0)
+    probabilities, targets = generator.dirichlet(np.ones(3), (4, 20)), generator.integers(0, 3, (4, 20))
+    targets[1] = np.minimum(targets[1], 1)  # no row of the third class
+    together = dataset.evaluate_all(probabilities, targets)
+    assert together == [dataset.evaluate(*member) for member in zip(probabilities, targets, strict=True)]
+    assert ["test/auroc" in scores for scores in together] == [True, False, True, True]

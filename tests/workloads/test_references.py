@@ -94,6 +94,17 @@ def test_a_seed_has_the_same_bits_whichever_seeds_are_fitted_with_it(name: str) 
     assert references.trivial(dataset, {3: splits[3]})[3] == references.trivial(dataset, splits)[3]
 
 
+def test_equal_rows_get_equal_probabilities() -> None:
+    """So they are ties of the AUROC, whatever their position."""
+    generator = np.random.default_rng(0)
+    train, targets = generator.normal(size=(2, 90, 7)), np.arange(180).reshape(2, 90) % 3
+    test = np.repeat(generator.normal(size=(2, 1, 7)), 37, axis=1)
+    pilot = linear.Pilot.of(train[0], targets[0], 3, 90)
+    probabilities, converged = linear.logistic(train, targets, test, 3, pilot)
+    assert converged.all()
+    assert (probabilities == probabilities[:, :1]).all()
+
+
 def test_a_split_without_a_class_is_fitted_by_scikit_learn() -> None:
     dataset = rows()
     split = draw_split(dataset, 0.2, 0.2, 0)

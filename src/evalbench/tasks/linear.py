@@ -90,8 +90,9 @@ def logistic(train: Array, targets: Array, test: Array, num_classes: int, pilot:
 
     regression = _Regression(torch.as_tensor(train), torch.as_tensor(targets), num_classes, train.shape[1])
     weights, largest = _minimized(regression, pilot, TOLERANCE)
-    logits = regression.logits(_with_ones(torch.as_tensor(test)).mT, weights)
-    probabilities: Array = torch.softmax(logits, dim=1).mT.contiguous().numpy()
+    inputs = _with_ones(torch.as_tensor(test))  # (C, rows, D + 1)
+    logits = [(inputs * of_class[:, None]).sum(-1) for of_class in regression.by_class(weights).unbind(1)]
+    probabilities: Array = torch.softmax(torch.stack(logits, dim=-1), dim=-1).numpy()  # equal rows get equal bits
     return probabilities, (largest <= ACCEPTED).numpy()
 
 
@@ -108,16 +109,16 @@ class _Regression:
         self._penalty = penalty.flatten()  # (P,)
         self.num_weights = len(self._penalty)
 
-    def logits(self, columns: Tensor, weights: Tensor) -> Tensor:
-        """Return `(C, K, rows)` of inputs `(C, D + 1, rows)` and weights `(C, P)`; 0 for the first of two classes."""
+    def by_class(self, weights: Tensor) -> Tensor:
+        """Return weights `(C, P)` as `(C, K, D + 1)`: zeros for the first of two classes."""
         import torch
 
-        logits = weights.view(len(weights), self._num_logits, -1) @ columns
-        return torch.cat([torch.zeros_like(logits), logits], dim=1) if self._num_logits == 1 else logits
+        table = weights.view(len(weights), self._num_logits, -1)
+        return torch.cat([torch.zeros_like(table), table], dim=1) if self._num_logits == 1 else table
 
     def value(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return the objective `(C,)` and its gradient `(C, P)`."""
-        logits = self.logits(self._columns, weights)
+        logits = self.by_class(weights) @ self._columns
         logits -= logits.amax(1, keepdim=True)
         right = logits.gather(1, self._targets)
         shares = logits.exp_()  # in place: this is most of the time beside the products
@@ -133,7 +134,7 @@ class _Regression:
         """Return `(P, P)` at weights `(1, P)`; None if it is not positive definite."""
         import torch
 
-        shares = torch.softmax(self.logits(self._columns, weights), dim=1)[0, -self._num_logits :]
+        shares = torch.softmax(self.by_class(weights) @ self._columns, dim=1)[0, -self._num_logits :]
         inputs, rows = self.inputs[0], []
         for index, share in enumerate(shares):
             mixed = -share * shares  # (M, N)
