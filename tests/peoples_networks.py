@@ -1147,7 +1147,7 @@ class RandomDepth(Middle):
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
-        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(int(torch.randint(1, 6, ()))))
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(int(torch.randint(1, 9, ()))))
 
     def middle(self, hidden: Tensor) -> Tensor:
         for layer in self.layers:

@@ -228,7 +228,7 @@ def test_a_search_keeps_the_test_rows_that_the_data_set_gives() -> None:
 
 HALVING = ("search.pruning={eta: 2, first_rung: 1}", "budget.epochs=6", "search.num_candidates=6")
 ONE_GRAPH = ("optimizer=minibatch_sgd", "optimizer.space.batch_size=null")
-EACH_ITS_OWN = (*ONE_GRAPH, "++search.space.model.width={low: 4, high: 300, integer: true}")
+EACH_ITS_OWN = (*ONE_GRAPH, "++search.space.model.width={low: 4, high: 400, integer: true}")
 
 
 def lengths(cell: Cell, store: Store) -> list[list[int]]:

@@ -1,4 +1,7 @@
-"""A store of version 0.1.0 is read, and its trials are not trained again; `tests/record` reads its folder."""
+"""A store of version 0.1.0 is read, and its trials are not trained again while training gives the same results.
+
+`tests/record` reads its folder.
+"""
 
 import sqlite3
 from contextlib import closing
@@ -8,6 +11,7 @@ import pandas as pd
 import pytest
 
 from conftest import Inline
+from evalbench import trial
 
 DATA = Path(__file__).parent / "data" / "version_0_1_0"
 COMMAND = (
@@ -17,7 +21,10 @@ COMMAND = (
 
 
 @pytest.mark.slow
-def test_the_command_of_an_old_store_trains_nothing_and_gives_the_same_results(inline: Inline, workspace: Path) -> None:
+def test_the_command_of_an_old_store_trains_nothing_and_gives_the_same_results(
+    inline: Inline, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "TRAINING_VERSION", 2)
     Path("outputs").mkdir()
     with closing(sqlite3.connect("outputs/store.sqlite")) as store:
         store.executescript((DATA / "store.sql").read_text())

@@ -164,10 +164,11 @@ def constants(network: nn.Module) -> list[str]:
 def changing(network: nn.Module, inputs: Tensor) -> set[str]:
     """Return the buffers and frozen parameters that a pass in training or evaluation writes or assigns.
 
-    Return all buffers if the network raises an error for these inputs `(B, ...)`.
+    Trained parameters have moved, so that a mean over them that starts at their initial values moves too. Return all
+    buffers if the network raises an error for these inputs `(B, ...)`.
     """
     names = constants(network)
-    state = {name: value.clone() for name, value in tensors(network).items()}
+    state = {name: value.clone() if name in names else value * 1.1 + 0.01 for name, value in tensors(network).items()}
     before = {name: fingerprint(state[name]) for name in names}
     try:
         with torch.no_grad(), seeded(0):
