@@ -57,13 +57,13 @@ def test_the_rule_knows_what_is_planned_not_what_trains(overrides: tuple[str, ..
     cell = make_cell("dataset=wine", "model.width=8", "budget.epochs=1", *overrides)
     assert paths.request(cell.config, 8).several is several
     (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))
-    assert result.path == {"name": BATCHED if several else LONE}
+    assert result.path["name"] == (BATCHED if several else LONE)
 
 
 def test_a_large_step_runs_lone(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = make_cell("dataset=wine", "model.width=8", "budget.epochs=1", "num_seeds=2")
     monkeypatch.setattr(paths, "LARGE_BYTES", 1000)
-    assert training.train(cell.config, cell.dataset, cell.entrants(0, 1))[1].path == {"name": LONE}
+    assert training.train(cell.config, cell.dataset, cell.entrants(0, 1))[1].path["name"] == LONE
 
 
 @pytest.mark.slow
@@ -152,7 +152,14 @@ def test_a_compiled_cohort_agrees_with_a_traced_one(tmp_path: Path) -> None:
     for path in (BATCHED, COMPILED):
         cell = make_cell(*NETWORKS["dropout"], *SGD, f"trainer.path={path}", f"trainer.compile_folder={tmp_path}/own")
         results[path] = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
-    assert results[COMPILED][0].path.keys() == {"name", "program", "compiled_in_s", "compiled_us", "traced_us"}
+    assert results[COMPILED][0].path.keys() == {
+        "name",
+        "program",
+        "step_bytes",
+        "compiled_in_s",
+        "compiled_us",
+        "traced_us",
+    }
     assert list((tmp_path / "own").iterdir())
     for traced, compiled_result in zip(results[BATCHED], results[COMPILED], strict=True):
         assert losses(compiled_result) == pytest.approx(losses(traced), rel=2e-4, abs=1e-6)

@@ -139,6 +139,7 @@ class Steps:
         self._forwards: dict[torch.Size, Run | None] = {}  # None: seen once, not traced yet
         self._chosen: tuple[str, str] | None = None  # the type of device, and the path that the rule gives for it
         self._compiles = False
+        self._step_bytes: int | None = None  # of one trial, if the rule asked for them
         self._measured: dict[str, Any] = {}  # what compiling cost and saved, for the first shape
         self.why_one_by_one: str | None = None
         """The reason why members have no traced program; None if they have one."""
@@ -154,9 +155,10 @@ class Steps:
         if self.why_one_by_one is not None:
             return {"name": "one by one", "reason": self.why_one_by_one}
         traced = paths.BATCHED if self._chosen is None else self._chosen[1]
+        measured = {**({} if self._step_bytes is None else {"step_bytes": self._step_bytes}), **self._measured}
         if self._compiles and "not_compiled" not in self._measured:
-            return {"name": paths.COMPILED, "program": traced, **self._measured}
-        return {"name": traced, **self._measured}
+            return {"name": paths.COMPILED, "program": traced, **measured}
+        return {"name": traced, **measured}
 
     @property
     def compact_below(self) -> float:
@@ -217,7 +219,8 @@ class Steps:
 
         def member_bytes() -> int:
             whole = (values[:1].expand(rows, *values.shape[1:]) for values in (inputs, targets))  # this may be short
-            return tracing.peak_bytes(self._traced((*parts, *whole, key, row), alone=True))
+            self._step_bytes = tracing.peak_bytes(self._traced((*parts, *whole, key, row), alone=True))
+            return self._step_bytes
 
         return paths.choose(inputs.device.type, self._request.several, member_bytes)
 
