@@ -102,6 +102,12 @@ def test_references_are_there_for_every_seed(store: Store) -> None:
     assert all(metrics["test/accuracy"] >= 0.3 for metrics in references.values())
 
 
+def test_another_version_of_the_training_code_computes_references_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = make_cell(*SMALL).workload_id
+    monkeypatch.setattr(cells, "TRAINING_VERSION", cells.TRAINING_VERSION + 1)
+    assert make_cell(*SMALL).workload_id != before
+
+
 @pytest.mark.parametrize("name", ["../../x", "/x", "x" * 300, "a b"])
 def test_weights_stay_in_their_folder(name: str) -> None:
     cell = make_cell(*SMALL, "save=all", "weights=w")
