@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from conftest import make_cell
 from evalbench import cell as cells
 from evalbench.engine import training
 from evalbench.store import Store
-from evalbench.trial import State
+from evalbench.trial import TRAINING_VERSION, State
 
 SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "num_seeds=3")
 
@@ -100,6 +101,23 @@ def test_references_are_there_for_every_seed(store: Store) -> None:
     references = store.references(cell.workload_id)
     assert references.keys() == {(seed, name) for seed in range(3) for name in ("trivial", "linear")}
     assert all(metrics["test/accuracy"] >= 0.3 for metrics in references.values())
+
+
+def test_the_statements_of_a_cell_do_not_grow_with_its_trials(tmp_path: Path) -> None:
+    counts = []
+    for num_seeds in (1, 12):
+        store = Store(f"sqlite:///{tmp_path}/{num_seeds}.sqlite")
+        statements: list[str] = []
+        sa.event.listen(store._engine, "before_cursor_execute", lambda *call, log=statements: log.append(call[2]))
+        cells.run(make_cell("dataset=iris", "budget.epochs=1", "model.width=4", f"num_seeds={num_seeds}"), store)
+        counts.append(len(statements))
+    assert counts[0] == counts[1] <= 17  # 7 transactions of 10 statements: claim, references, results, release
+
+
+def test_another_version_of_the_training_code_computes_references_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = make_cell(*SMALL).workload_id
+    monkeypatch.setattr(cells, "TRAINING_VERSION", TRAINING_VERSION + 1)
+    assert make_cell(*SMALL).workload_id != before
 
 
 @pytest.mark.parametrize("name", ["../../x", "/x", "x" * 300, "a b"])

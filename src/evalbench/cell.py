@@ -19,7 +19,7 @@ from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageErr
 from evalbench.names import file_name
 from evalbench.seeds import SOURCES, Phase, Role, derive, seeds_of
 from evalbench.store import Lease, Store
-from evalbench.trial import Entrant, State, TrialResult, TrialSpec, best_point
+from evalbench.trial import TRAINING_VERSION, Entrant, State, TrialResult, TrialSpec, best_point
 from evalbench.workloads import Dataset, development_part, draw_split, hold_out, judged, judging, references
 
 log = logging.getLogger(__name__)
@@ -196,10 +196,11 @@ class Cell:
 
     @property
     def workload_id(self) -> str:
-        """The hash that reference rows are stored under."""
+        """The hash that reference rows are stored under: a version that fits them otherwise computes them anew."""
         chosen = judging.identity(self.dataset, self.config.task)
         own = self.config.task.code()
-        content = [self.workload, self.workload_identity, self.config.root_seed, *([chosen, own] if chosen else [])]
+        known = [TRAINING_VERSION, self.workload, self.workload_identity, self.config.root_seed]
+        content = [*known, *([chosen, own] if chosen else [])]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
