@@ -58,7 +58,7 @@ class Part:
     least_rounds: int = 1
 
     def engines(self) -> dict[Engine, Train]:
-        """Return the engines, peers first, and last those that take the longest to build."""
+        """Return the engines in the order of their importance; the last take the longest to build or to compile."""
         lightning = Engine("lightning", "(a) Lightning + Hydra", self.num_trials), lightning_template.sweep
         loop = Engine("loop", "(b) PyTorch loop", self.num_trials), peers.loop
         if self.sweep:
@@ -82,8 +82,9 @@ class Part:
             *((Engine(f"compiled-{c}", f"evalbench, compiled, {c}", c, c), _compiled) for c in self.compiled),
             *((Engine(f"cell-{c}", f"evalbench, whole cell of {c}", c, c), _whole_cell) for c in self.cells),
         )
-        ordered = sorted(own, key=lambda entry: (entry[0].key.startswith("compiled"), entry[0].num_trials > 1024))
-        return dict([lightning, loop, *others, *ordered])
+        late = [entry for entry in own if entry[0].key.startswith("compiled") or entry[0].num_trials > 1024]
+        first = [entry for entry in own if entry not in late]
+        return dict([lightning, loop, *first, *others, *late])
 
     def small(self) -> "Part":
         """Return a copy with few steps and trials, to try the program."""
