@@ -100,7 +100,7 @@ def test_a_word_that_is_no_command_is_refused(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit, match=r"^2$"):
         inline("reprot", "reports/small")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("evalbench: there is no command 'reprot': did you mean 'report'? there are report, compare,")
+    assert line.startswith("evalbench: there is no command 'reprot': did you mean 'report'? there are report, judge,")
 
 
 @pytest.mark.slow

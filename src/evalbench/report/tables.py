@@ -46,10 +46,14 @@ def write(asked: argparse.Namespace, given: Sequence[str]) -> Path:
     if plain is not None:
         return write_table_of(plain, asked, given)
     reading = _read(asked)
-    for line in reading.said:
+    path, said = _curves(reading, asked) if reading.curves or asked.curves else (_scores(reading, asked, given), ())
+    for line in (*reading.said, *said):
         print(f"read: {line}", file=sys.stderr)
-    if reading.curves or asked.curves:
-        return _curves(reading, asked)
+    return path
+
+
+def _scores(reading: formats.Imported, asked: argparse.Namespace, given: Sequence[str]) -> Path:
+    """Judge a table of scores, and return the path of the report."""
     out = _folder(asked)
     if asked.require:
         return joint.judge_jointly(
@@ -204,8 +208,8 @@ def _completed(frame: pd.DataFrame, unpaired: bool) -> tuple[pd.DataFrame, list[
     return frame, said
 
 
-def _curves(reading: formats.Imported, asked: argparse.Namespace) -> Path:
-    """Turn curves into times, and write their page."""
+def _curves(reading: formats.Imported, asked: argparse.Namespace) -> tuple[Path, list[str]]:
+    """Turn curves into times, and write their page; return its path and what was guessed."""
     out, source = _folder(asked), Path(asked.curves or asked.sources[0]).name
     options = options_of(asked)
     frame = reading.frame
@@ -217,13 +221,14 @@ def _curves(reading: formats.Imported, asked: argparse.Namespace) -> Path:
     if asked.protocol is not None:
         seconds = times.runs["time"].where(times.within)
         table = times.runs.rename(columns={"seed": "study"}).assign(seconds=seconds)
-        return algoperf.save(times_of(source, table, held_out(asked)), out, asked.question)
+        return algoperf.save(times_of(source, table, held_out(asked)), out, asked.question), said
     if asked.baseline is not None and asked.baseline not in times.techniques:
         raise TableError(
             f"the baseline must be one of the techniques ({', '.join(times.techniques)}), not {asked.baseline!r}"
         )
     rope = rope_of_ratios(options.rope)
-    return reaching.save(race(times, asked.baseline, rope), out, rope, asked.question, (*reading.said, *said))
+    path = reaching.save(race(times, asked.baseline, rope), out, rope, asked.question, (*reading.said, *said))
+    return path, said
 
 
 def _direction(frame: pd.DataFrame, options: Options, reading: formats.Imported) -> tuple[str | None, list[str]]:
@@ -236,9 +241,7 @@ def _direction(frame: pd.DataFrame, options: Options, reading: formats.Imported)
     guess = guessed_direction(metric)
     better = "lower" if guess == "minimize" else "larger"
     why = "as its name tells" if guess else "as nothing says otherwise (--direction)"
-    line = f"{better} {metric} was taken as better, {why}"
-    print(f"read: {line}", file=sys.stderr)
-    return guess or "maximize", [line]
+    return guess or "maximize", [f"{better} {metric} was taken as better, {why}"]
 
 
 def _options(asked: argparse.Namespace, given: Sequence[str], reading: formats.Imported | None) -> Options:
