@@ -96,7 +96,7 @@ def chapter(comparisons: Sequence[Comparison], command: str) -> Chapter:
         rows.append((found.work, str(found.members), mib, *micros, str(found.path["name"]), verdict))
     intro = (
         f"Command: `{command}`, on {DEVICE.type} with {torch.get_num_threads()} threads.",
-        f"Rule (`engine/paths.py`): one planned trial runs lone, on a CPU any step above {LARGE_BYTES / 2**20:g} MiB too.",
+        f"Rule (`engine/paths.py`): a lone trial runs lone, on a CPU any step above {LARGE_BYTES / 2**20:g} MiB too.",
         f"The timings contradict it if its path takes more than {TOLERATED} times the other's, in the fastest rounds.",
     )
     head = ("work", "members", "MiB per trial", "batched, µs per trial", "lone", "rule", "timings")
