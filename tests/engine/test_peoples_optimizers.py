@@ -113,7 +113,7 @@ TABLE: dict[str, Case] = {
     "Muon alone": torchs(optim.Muon, refused="2D", trait="without `others`"),
     "LBFGS": Case(optim.LBFGS, ("max_iter=4",), DOUBLE, False, True, trait="`torch.optim.LBFGS`"),
     "LBFGS, line search": Case(
-        optim.LBFGS, ("line_search_fn=strong_wolfe",), DOUBLE, False, True,
+        optim.LBFGS, ("line_search_fn=strong_wolfe", "max_iter=4"), DOUBLE, False, True,
         trait="`torch.optim.LBFGS` with its line search",
     ),
     "SparseAdam": torchs(optim.SparseAdam, refused="dense gradients"),

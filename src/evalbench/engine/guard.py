@@ -276,23 +276,22 @@ def _close(value: Tensor, expected: Tensor, min_scale: float = 0.0) -> bool:
 
 
 def why_not_in_parts(plain: OneByOne, stack: Stack, example: Example) -> str | None:
-    """Return why a batch cannot be split into parts if the gradients of its halves do not add up, else None."""
+    """Return why a batch cannot be split into parts if the gradients of its halves do not add up, else None.
+
+    Every member is asked, because one of them may have units that none of its rows reaches.
+    """
     rows = example.inputs.shape[1] // 2 * 2
     if rows < 2:
         return None
-    inputs, targets = example.inputs[:1, :rows], example.targets[:1, :rows]
-    whole = plain(stack.take([0]), inputs, targets, example.keys[:1], 0)
-    half = rows // 2
-    parts = [
-        plain(
-            stack.take([0]), inputs[:, first : first + half], targets[:, first : first + half], example.keys[:1], first
-        )
-        for first in (0, half)
-    ]
-    largest = _largest(whole.gradients)
-    for name, expected, *halves in zip(
-        stack.trained, whole.gradients, *(part.gradients for part in parts), strict=True
-    ):
-        if not _close((halves[0] + halves[1]) / 2, expected, SMALLEST * largest):
-            return f"the gradients of {name} over the two halves of a batch do not average to that over the batch"
+
+    def gradients(slot: int, first: int, stop: int) -> Sequence[Tensor]:
+        inputs, targets = (part[slot : slot + 1, first:stop] for part in example[:2])
+        return plain(stack.take([slot]), inputs, targets, example.keys[slot : slot + 1], first).gradients
+
+    for slot in range(len(stack.member_indices)):
+        parts = (gradients(slot, *part) for part in ((0, rows), (0, rows // 2), (rows // 2, rows)))
+        whole, left, right = map(list, parts)
+        for name, expected, *halves in zip(stack.trained, whole, left, right, strict=True):
+            if not _close((halves[0] + halves[1]) / 2, expected, SMALLEST * _largest(whole)):
+                return f"the gradients of {name} over the two halves of a batch do not average to that over the batch"
     return None
