@@ -78,8 +78,8 @@ def compiler() -> str:
 
 def make_private(folder: Path) -> None:
     """Make the folder for this user alone; raise `ConfigError` for one that others own or can use."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700)
     except FileExistsError:
         state = folder.lstat()
@@ -87,6 +87,9 @@ def make_private(folder: Path) -> None:
         if not stat.S_ISDIR(state.st_mode) or not is_own or (os.name == "posix" and state.st_mode & 0o077):
             rule = "must be a folder that is yours and that only you can read and write, because programs lie in it"
             raise ConfigError("trainer.compile_folder", rule, str(folder), "delete it, or name another") from None
+    except OSError as error:
+        rule = f"must be a folder that can be made ({error.strerror})"
+        raise ConfigError("trainer.compile_folder", rule, str(folder), "name another") from None
 
 
 @contextmanager

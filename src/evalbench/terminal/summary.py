@@ -1,7 +1,9 @@
 """The summary at the terminal: scores, states, studies, paths of report and weights, runs that trackers lack."""
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -18,6 +20,7 @@ from evalbench.record.schema import REFERENCES
 from evalbench.report import Report
 from evalbench.report.analysis.findings import judged
 from evalbench.report.analysis.looks import looks_taken
+from evalbench.report.render.units import plural
 from evalbench.report.sections.generality import price
 from evalbench.report.sections.looks import saving
 from evalbench.report.sections.summary import summary
@@ -72,6 +75,8 @@ def print_summary(console: Console, store: Store, outcome: Outcome) -> None:
     console.print(f"Trials   {outcome.num_trials}: {states}", highlight=False)
     if looks := looks_taken(outcome.report.findings):
         console.print(f"Looks    {saving(looks)}", highlight=False)
+    for line in _compiled(plan, store):
+        console.print(f"Compiled {line}", markup=False, highlight=False, soft_wrap=True)
     studies = [study for cell in plan.cells for study in tuning.studies(cell)]
     if studies:
         tried = store.count_tried([study.id for study in studies])
@@ -82,6 +87,23 @@ def print_summary(console: Console, store: Store, outcome: Outcome) -> None:
         console.print(f"Report   {outcome.page}", highlight=False, soft_wrap=True)
     _print_weights(console, plan)
     _print_trackers(console, plan, outcome)
+
+
+def _compiled(plan: Plan, store: Store) -> list[str]:
+    """Return what compiling the first cohort of each cell cost and saved, and why programs were not compiled."""
+    if plan.config.path != "compiled":
+        return []
+    trials = store.trials([next(iter(cell.trials)) for cell in plan.cells]).values()
+    paths: list[Mapping[str, Any]] = [trial.provenance.get("path", {}) for trial in trials]
+    compiled = [path for path in paths if "compiled_us" in path]
+    reasons = sorted({path["not_compiled"] for path in paths if "not_compiled" in path})
+    lines = [f"not: {one_line(reason)}" for reason in reasons]
+    if compiled:
+        seconds = sum(path["compiled_in_s"] for path in compiled)
+        after, before = (statistics.median(path[key] for path in compiled) for key in ("compiled_us", "traced_us"))
+        count = plural(len(compiled), "step")
+        lines.insert(0, f"{count} in {seconds:.0f} s: the median takes {after:,.0f} µs instead of {before:,.0f}")
+    return lines
 
 
 def _print_verdicts(console: Console, report: Report) -> None:
