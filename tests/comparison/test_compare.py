@@ -65,6 +65,14 @@ def test_noise_does_not_close_the_gate(tmp_path: Path) -> None:
     assert main([str(old), str(new), *OPTIONS, "--gate"]) == 0
 
 
+def test_tables_of_one_technique_are_compared(tmp_path: Path) -> None:
+    sides = {name: table(tmp_path / f"{name}.csv", worse=worse) for name, worse in (("old", 0.0), ("new", 0.05))}
+    for path in sides.values():
+        pd.read_csv(path).query("technique == 'adam'").to_csv(path, index=False)
+    (change,) = compare(sides["old"], sides["new"], Options(baseline="adam", rope=0.005, pairing="seed")).changes
+    assert (change.technique, change.words) == ("adam", "got worse")
+
+
 def test_what_broke_on_one_data_set_is_not_averaged_away(tmp_path: Path) -> None:
     old, new = table(tmp_path / "old.csv"), table(tmp_path / "new.csv", worse=0.02, on="c")
     noisy = pd.read_csv(new)
@@ -112,6 +120,8 @@ def test_tables_that_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().err
     assert "no workload in common" in said
     assert said.count("\n") == 1
+    assert main([str(old), str(old), *OPTIONS[:-1], "2%", "--effect", "ratio"]) == 2
+    assert "leave --effect ratio out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("offset", [0, 100])

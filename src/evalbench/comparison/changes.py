@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -207,7 +207,9 @@ def _read(path: Path, options: Options | None) -> Findings:
         raise TableError(f"{path} is neither a table of results nor the folder of an evaluation")
     if options is None:
         raise TableError(f"{path} has no evaluation.json beside it: add --baseline NAME to read it as a lone table")
-    return find(load_table(path, options))
+    if options.effect != "difference":
+        raise TableError(f"two evaluations are compared by differences of scores: leave --effect {options.effect} out")
+    return find(load_table(path, replace(options, alone=True)))
 
 
 def _on(m: Matrix, workloads: tuple[str, ...]) -> Matrix:
