@@ -55,7 +55,7 @@ def test_the_rule(device: str, several: bool, member_bytes: int, path: str) -> N
 )
 def test_the_rule_knows_what_is_planned_not_what_trains(overrides: tuple[str, ...], several: bool) -> None:
     cell = make_cell("dataset=wine", "model.width=8", "budget.epochs=1", *overrides)
-    assert paths.request(cell.config, 8).several is several
+    assert paths.request(cell.config, 8, own_code=False).several is several
     (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))
     assert result.path["name"] == (BATCHED if several else LONE)
 
@@ -121,6 +121,15 @@ def test_networks_that_train_one_by_one_say_why() -> None:
     (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))
     assert result.path["name"] == "one by one"
     assert "control flow" in result.path["reason"]
+
+
+@pytest.mark.parametrize("network", ["HiddenTeacher", "MaskedRows", "Lstm"])
+def test_a_network_that_cannot_be_batched_has_no_lone_path(network: str) -> None:
+    """Autograd would run them, and a traced program would get their numbers wrong, or fail later."""
+    own = ("dataset=wine", f"model._target_=peoples_networks.{network}", "~model.depth", "~model.width")
+    cell = make_cell(*own, "trainer.path=lone", "trainer.verify=false", "budget.epochs=1", "num_seeds=2")
+    (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))
+    assert result.path["name"] == "one by one"
 
 
 def test_compiled_programs_need_a_compiler_and_a_private_folder(

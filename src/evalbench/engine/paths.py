@@ -38,15 +38,17 @@ class PathRequest:
     """Whether the cell plans more than one trial, however many train now."""
     rows: int | None = None
     """The rows of one member in a whole pass; None: those of the first batch."""
+    own_code: bool = False
+    """Whether a user's own code runs in a step."""
     folder: Path | None = None
     """The folder of compiled programs."""
 
 
-def request(config: Config, batch_size: int) -> PathRequest:
+def request(config: Config, batch_size: int, own_code: bool) -> PathRequest:
     """Return what a cell's configuration says about the path."""
     several = config.num_seeds > 1 or config.search is not None or config.evaluation.variance is not None
     rows = min(batch_size, config.microbatch_size or batch_size)
-    return PathRequest(config.path, several, rows, config.compile_folder)
+    return PathRequest(config.path, several, rows, own_code, config.compile_folder)
 
 
 def choose(device: str, several: bool, member_bytes: Callable[[], int]) -> str:

@@ -203,6 +203,8 @@ class Steps:
         if shape not in self._programs:
             examples = _first_member(arguments) if self._lone else arguments
             program = self._traced(examples)
+            if self._request.own_code:
+                program(*_copied_inputs(examples))  # some kernels of autograd run only where it is on, as in a trace
             run: Run = program
             if self._compiles and self._request.folder is not None:
                 run, measured = compiled.made(program, examples, self._request.folder)
@@ -211,7 +213,13 @@ class Steps:
         return self._programs[shape]
 
     def _choose(self, arguments: Arguments) -> str:
-        """Return the forced path of traced programs, or the rule's."""
+        """Return the forced path of traced programs, or the rule's.
+
+        A user's network that cannot be batched has no lone path: `vmap` refuses what a traced program gets wrong,
+        such as shapes that depend on values, and tensors outside the network that a pass changes.
+        """
+        if self._request.own_code:
+            self._traced(arguments, alone=False)
         if self._request.path in (paths.BATCHED, paths.LONE):
             return self._request.path
         *parts, inputs, targets, key, row = _first_member(arguments)
@@ -219,7 +227,10 @@ class Steps:
 
         def member_bytes() -> int:
             whole = (values[:1].expand(rows, *values.shape[1:]) for values in (inputs, targets))  # this may be short
-            self._step_bytes = tracing.peak_bytes(self._traced((*parts, *whole, key, row), alone=True))
+            try:
+                self._step_bytes = tracing.peak_bytes(self._traced((*parts, *whole, key, row), alone=True))
+            except Exception:  # a user's network may raise anything
+                return 0
             return self._step_bytes
 
         return paths.choose(inputs.device.type, self._request.several, member_bytes)

@@ -175,7 +175,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         config.microbatch_size,
         _halving(config, dataset, entrants),
         config.verify and runs_own_code(config),
-        paths.request(config, batch_size),
+        paths.request(config, batch_size, runs_own_code(config)),
         dtype,
         config.matmul_precision,
         str(device_of(config)),
