@@ -36,6 +36,7 @@ CASES = {
     "cosine with momentum": ("schedule=cosine", "optimizer=momentum", *NETWORK["mlp"]),
     "clipping": ("+optimizer.clip_norm=0.05", "optimizer=momentum", *NETWORK["mlp"]),
     "accumulation": ("trainer.microbatch_size=7", *NETWORK["dropout"]),
+    "lone": ("trainer.path=lone", *NETWORK["dropout"]),
     "class weights": ("loss.class_weights=balanced", *NETWORK["mlp"]),
     "patience": ("budget.patience=2", "optimizer=minibatch_sgd", "optimizer.lr=0.6", *NETWORK["mlp"]),
     "regression": ("dataset=diabetes", *NETWORK["mlp"]),
@@ -311,6 +312,18 @@ def test_a_cuda_graph_gives_the_bits_of_the_same_steps_without_it(case: str) -> 
         assert replayed == again
     # scheduled learning rates are float32 on the device, and Python's floats without a graph
     close(replayed, train(cell, eager, members), 1e-3 if "schedule" in str(CASES.get(case)) else 1e-5)
+
+
+@pytest.mark.gpu
+@cuda
+def test_a_compiled_step_is_captured(tmp_path: Path) -> None:
+    device = CountingCuda()
+    chosen = (*NETWORK["dropout"], "optimizer=momentum", f"trainer.compile_folder={tmp_path}/own")
+    cell, traced = cell_of("trainer.path=compiled", *chosen), cell_of("trainer.path=batched", *chosen)
+    compiled = train(cell, lambda _: device, cell.entrants(0, 1))
+    assert device.replayed > 2 * TIMED
+    assert {"compiled_in_s", "compiled_us", "graph_us", "direct_us"} <= compiled[0].path.keys()
+    close(compiled, train(traced, eager, traced.entrants(0, 1)), 1e-3)
 
 
 @pytest.mark.gpu
