@@ -27,19 +27,18 @@ from evalbench.terminal.looks import LookLines
 from report.conftest import make, with_verdicts
 
 BASELINE = "optimizer.lr=0.03"
-PLANTED = {"first": "0.001", "third": "0.007", "futile": "0.035"}
+PLANTED = {"first": "0.0001", "third": "0.0007", "futile": "0.036"}
 """Learning rates after four epochs: far behind the baseline, behind it, and as good."""
 OWN = (
     "dataset=csv",
     "dataset.path=own.csv",
-    "dataset.kind=regression",
-    "model.width=8",
+    "model.width=32",
     "optimizer=adam",
     "optimizer.batch_size=32",
     "budget.epochs=4",
     "split.test=0.18",
     "split.validation=0.1",
-    "evaluation.rope.skill=0.005",
+    "evaluation.rope.accuracy=0.005",
     "evaluation.looks=[5,10,20]",
     "tracker=none",
     "cost.rounds=0",
@@ -47,11 +46,12 @@ OWN = (
 
 
 def write_own(folder: Path) -> None:
-    """Write a table whose target is a noisy sum of two columns."""
+    """Write a table whose target is the sign of a noisy sum of two columns."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(300, 3))
     y = x[:, 0] + 0.5 * x[:, 1] + generator.normal(0, 0.5, 300)
-    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "target": y}).to_csv(folder / "own.csv", index=False)
+    target = np.where(y > 0, "yes", "no")
+    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "c": x[:, 2], "target": target}).to_csv(folder / "own.csv", index=False)
 
 
 def evaluate(effect: str, reports: Path) -> Evaluation:
@@ -101,9 +101,9 @@ def test_each_look_says_what_it_decided_and_what_it_cost(planted: dict[str, Eval
     outcome = planted["third"].outcome
     first, second, third = printed(outcome)
     assert first.startswith("Look 1 of 3, 5 seeds, 10 trials and ")
-    assert first.endswith(" s of training so far: 0.007 is open, next look at 10 seeds")
-    assert second.endswith(" s of training so far: 0.007 is open, next look at 20 seeds")
-    assert third.endswith(" s of training so far: 0.007 is worse by more than the ROPE (decided)")
+    assert first.endswith(" s of training so far: 0.0007 is open, next look at 10 seeds")
+    assert second.endswith(" s of training so far: 0.0007 is open, next look at 20 seeds")
+    assert third.endswith(" s of training so far: 0.0007 is worse by more than the ROPE (decided)")
     assert "trained 10 of 40 trials: 75 % saved by looks" in planted["first"].report.markdown
     assert "trained 40 of 40 trials: 0 % saved by looks" in planted["third"].report.markdown
 
@@ -167,11 +167,11 @@ def test_a_technique_that_failed_keeps_its_seeds_until_it_works(workspace: Path)
         return [*train_here(store)(plan, jobs[:1]), JobLostError("it died")]
 
     failed = run(reached(plan, store), store, lose_the_second, "a command")
-    assert failed.plan.seeds == {"0.03": 5, "0.001": 5}
+    assert failed.plan.seeds == {"0.03": 5, "0.0001": 5}
     (line,) = printed(failed)
-    assert line.endswith(": 0.001 cannot be judged")
+    assert line.endswith(": 0.0001 cannot be judged")
     (line,) = printed(run(reached(plan, store), store, train_here(store), "a command"))
-    assert line.endswith(": 0.001 is worse by more than the ROPE (decided)")
+    assert line.endswith(": 0.0001 is worse by more than the ROPE (decided)")
 
 
 @pytest.mark.slow
