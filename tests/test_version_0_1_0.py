@@ -35,7 +35,7 @@ def test_the_command_of_an_old_store_trains_nothing_and_gives_the_same_results(
     for table in ("results.csv", "defaults.csv", "tuning.csv", "curves.csv"):
         expected = (DATA / "report" / table).read_bytes().replace(b",stage,", b",look,").replace(b",pilot,", b",1,")
         written = pd.read_csv(Path("reports/old", table), dtype=str, keep_default_na=False)
-        new = [name for name in ("epochs",) if table == "tuning.csv"]  # columns of later versions
-        assert written.drop(columns=new).to_csv(index=False).encode() == expected, table
-    references = [pd.read_csv(folder / "references.csv") for folder in (DATA / "report", Path("reports/old"))]
-    pd.testing.assert_frame_equal(*references, rtol=0.01)  # computed anew, nearer to the optimum
+        added = [name for name in ("epochs",) if table == "tuning.csv"]  # columns of later versions
+        assert written.drop(columns=added).to_csv(index=False).encode() == expected, table
+    old, new = (pd.read_csv(folder / "references.csv") for folder in (DATA / "report", Path("reports/old")))
+    pd.testing.assert_frame_equal(old, new, rtol=0.01)  # computed anew, nearer to the optimum
