@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 
 class NumberSource(Protocol):
@@ -102,6 +103,15 @@ def composition(function: FunctionType) -> Callable[..., Any] | None:
     copy = FunctionType(code, {**function.__globals__, **overrides}, name, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
     return copy
+
+
+def call(mode: TorchFunctionMode, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call a function. If it is written in Python and may draw inside, the mode sees what it calls."""
+    composed = composition(function) if isinstance(function, FunctionType) else None
+    if composed is None:
+        return function(*args, **kwargs)
+    with mode:
+        return composed(*args, **kwargs)
 
 
 def _never(*_: Any, **__: Any) -> bool:

@@ -6,7 +6,6 @@ row.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from evalbench import draws
 from evalbench.engine.attention import attention
-from evalbench.random_functions import answers, composition, substitute
+from evalbench.random_functions import answers, call, substitute
 
 SELU_LOWEST = -1.7580993408473766
 
@@ -70,11 +69,7 @@ class MemberNoise(TorchFunctionMode):
         answer = substitute(self._answers, function, kwargs)
         if answer is not None:
             return answer(*args, **kwargs)
-        composed = composition(function) if isinstance(function, FunctionType) else None
-        if composed is not None:  # written in Python, it may call random functions
-            with self:
-                return composed(*args, **kwargs)
-        return function(*args, **kwargs)
+        return call(self, function, args, kwargs)
 
     def _call(self) -> int:
         """Return the number of this draw, from 1."""

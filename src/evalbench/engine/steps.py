@@ -46,45 +46,24 @@ class MemberStep:
         self._constant = [*stack.own, *stack.shared]
         self._loss = loss
 
-    def __call__(
-        self,
-        trained: Tensors,
-        carried: Tensors,
-        own: Tensors,
-        shared: Tensors,
-        inputs: Tensor,
-        targets: Tensor,
-        key: Tensor,
-        row: Tensor,
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
-        """Return gradients, the carried tensors afterwards and the mean loss of rows `(B, ...)`.
+    def __call__(self, trained: Tensors, *rest: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+        """Return gradients, the carried tensors afterwards and the mean loss; `_loss_of` names the arguments.
 
-        The first of them is the batch's row number `row`. Transforms compute the gradients, so that `vmap` can add
-        members.
+        Transforms compute the gradients, so that `vmap` can add members.
         """
 
         def loss_of(trained: Tensors) -> tuple[Tensor, tuple[Tensor, ...]]:
-            return self._loss_of(trained, carried, own, shared, inputs, targets, key, row)
+            return self._loss_of(trained, *rest)
 
         gradients, (loss, after) = grad_and_value(loss_of, has_aux=True)(list(trained))
         return tuple(gradients), after, loss
 
-    def alone(
-        self,
-        trained: Tensors,
-        carried: Tensors,
-        own: Tensors,
-        shared: Tensors,
-        inputs: Tensor,
-        targets: Tensor,
-        key: Tensor,
-        row: Tensor,
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+    def alone(self, trained: Tensors, *rest: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
         """Do the same by autograd, whose kernels are faster but cannot be batched."""
         leaves = [value.detach().requires_grad_() for value in trained]
         with torch.enable_grad():
-            loss, after = self._loss_of(leaves, carried, own, shared, inputs, targets, key, row)
-        with torch.autocast(inputs.device.type, enabled=False), torch.autograd.set_multithreading_enabled(False):
+            loss, after = self._loss_of(leaves, *rest)
+        with torch.autocast(loss.device.type, enabled=False), torch.autograd.set_multithreading_enabled(False):
             gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
         return gradients, tuple(value.detach() for value in after), loss.detach()
 
@@ -99,7 +78,10 @@ class MemberStep:
         key: Tensor,
         row: Tensor,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the loss, and the carried tensors afterwards."""
+        """Return the mean loss of rows `(B, ...)`, and the carried tensors afterwards.
+
+        The first of the rows is the batch's row number `row`.
+        """
         named = self._named(trained, [value.clone() for value in carried], own, shared)
         with MemberNoise(key, row, len(inputs)), recomputation.marked():
             outputs = functional_call(self._network.train(), named, (inputs,))

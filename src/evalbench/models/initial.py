@@ -5,7 +5,6 @@ So the values depend neither on a generator's state nor on the device, and those
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from evalbench import draws
-from evalbench.random_functions import answers, composition, substitute
+from evalbench.random_functions import answers, call, substitute
 
 Draw = Callable[[Callable[[Tensor], Tensor]], Tensor]
 """Takes random numbers as a function of a key, or of keys `(C,)` with a leading `C`; returns those of a network."""
@@ -50,11 +49,7 @@ class InitialValues(TorchFunctionMode):
         answer = substitute(self._answers, function, kwargs)
         if answer is not None and torch.default_generator.initial_seed() == self._seed:
             return answer(*args, **kwargs)
-        composed = composition(function) if isinstance(function, FunctionType) else None
-        if composed is not None:  # written in Python, it may call random functions
-            with self:
-                return composed(*args, **kwargs)
-        return function(*args, **kwargs)
+        return call(self, function, args, kwargs)
 
     def uniform(self, shape: Sequence[int]) -> Tensor:
         """Return the numbers of the next draw in [0, 1)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -238,32 +238,29 @@ def counted(value: float) -> str:
 
 def flops(value: float) -> str:
     """Return a number of floating-point operations with its prefix: `1.23 TFLOP`; `not known` for nan."""
-    if not math.isfinite(value):
-        return UNKNOWN
-    for size, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{_three_digits(value / size)} {prefix}FLOP"
-    return f"{value:.0f} FLOP"
+    return _prefixed(
+        value, "FLOP", {1e18: "E", 1e15: "P", 1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k"}, f"{value:.0f} FLOP"
+    )
 
 
 def joules(value: float) -> str:
     """Return an energy with its prefix: `12.3 kJ`; `not known` for nan."""
-    if not math.isfinite(value):
-        return UNKNOWN
-    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")):
-        if value >= size:
-            return f"{_three_digits(value / size)} {prefix}J"
-    return f"{_three_digits(value * 1e3)} mJ"
+    return _prefixed(value, "J", {1e9: "G", 1e6: "M", 1e3: "k", 1.0: ""}, f"{_three_digits(value * 1e3)} mJ")
 
 
 def memory(value: float) -> str:
     """Return a number of bytes with its binary prefix: `1.50 GiB`; `not known` for nan."""
+    return _prefixed(value, "iB", {2**30: "G", 2**20: "M", 2**10: "K"}, f"{value:.0f} B")
+
+
+def _prefixed(value: float, unit: str, prefixes: Mapping[float, str], small: str) -> str:
+    """Return a number with the largest prefix that fits, given by size, or `small` if none does."""
     if not math.isfinite(value):
         return UNKNOWN
-    for size, prefix in ((2**30, "G"), (2**20, "M"), (2**10, "K")):
+    for size, prefix in prefixes.items():
         if value >= size:
-            return f"{_three_digits(value / size)} {prefix}iB"
-    return f"{value:.0f} B"
+            return f"{_three_digits(value / size)} {prefix}{unit}"
+    return small
 
 
 def times(ratio: float) -> str:
