@@ -61,7 +61,8 @@ def test_the_command_writes_the_joint_report_and_one_per_metric(tmp_path: Path) 
     said = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "% faster: adopt → **ADOPT**" in said
     assert "intersection-union test" in said
-    assert (tmp_path / "out" / "loss" / "report.md").is_file()
+    assert (tmp_path / "out" / "loss" / "report.html").is_file()
+    assert '<a href="loss/report.html">report</a>' in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "lower time was taken as better" in (tmp_path / "out" / "time" / "report.md").read_text(encoding="utf-8")
 
 

@@ -37,7 +37,8 @@ img { background: #ffffff; border-radius: 6px; max-width: 100%; height: auto; }
 """
 
 
-OWN = re.compile(r"(?:figures|numbers)/\w+\.(?:png|csv)")
+OWN = re.compile(r"(?:figures|numbers)/\w+\.(?:png|csv)|[\w-][\w.-]*/report\.md")
+"""The files that a page may lead to: its figures and numbers, and reports in folders of its own."""
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """What a browser may do with the page: run nothing, and load nothing that is not in it."""
 
@@ -65,6 +66,7 @@ def page(markdown: str, folder: Path) -> str:
     # In what is rendered a quote is one of an attribute's: in text it is written as &quot;.
     body = re.sub(r'src="(figures/\w+\.png)"', lambda match: f'src="{_data(folder / match[1], "image/png")}"', body)
     body = re.sub(r'<a href="((?:figures|numbers)/(\w+\.csv))">', lambda match: _link(folder, match), body)
+    body = re.sub(r'<a href="([\w.-]+/report)\.md">', r'<a href="\1.html">', body)
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     title = next((_words(token) for token in tokens if token.type == "inline"), "report")
     return (
