@@ -104,7 +104,7 @@ class Report:
 
     def _repr_markdown_(self) -> str:
         # The files that links lead to lie in no folder yet.
-        return re.sub(r" ?Numbers: \[.*\]\(.*\)\.", "", page.markdown(self.findings, first=True))
+        return re.sub(r" ?Numbers: \[.*\]\(.*\)\.", "", page.first_screen(self.findings))
 
     def _repr_html_(self) -> str:
         return fragment(self._repr_markdown_())

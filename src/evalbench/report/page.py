@@ -1,7 +1,9 @@
-"""The page: which sections a report has, in which order."""
+"""The page: its first screen and its chapters, in which order."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pandas as pd
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.findings import Findings
 from evalbench.report.render import html, style
-from evalbench.report.section import Drawing, Section, always
+from evalbench.report.section import Chapter, Drawing, Section
 from evalbench.report.sections.aggregates import AGGREGATES
 from evalbench.report.sections.all_pairs import ALL_PAIRS
 from evalbench.report.sections.answer import ANSWER, CONTEXT
@@ -21,6 +23,7 @@ from evalbench.report.sections.caveats import CAVEATS
 from evalbench.report.sections.compared import COMPARED
 from evalbench.report.sections.costs import COSTS, MATCHED
 from evalbench.report.sections.curves import EPOCHS, STEPS
+from evalbench.report.sections.decision import DECISION
 from evalbench.report.sections.differences import DIFFERENCES
 from evalbench.report.sections.endings import ENDINGS
 from evalbench.report.sections.energy import ENERGY
@@ -37,10 +40,9 @@ from evalbench.report.sections.scores import RUNS, SCORES
 from evalbench.report.sections.second_methods import SECOND_METHODS
 from evalbench.report.sections.shares import SHARES
 from evalbench.report.sections.singles import SINGLES, singles_of
-from evalbench.report.sections.summary import SUMMARY
 from evalbench.report.sections.targets import PROFILE, SPEED_UPS, TIMES
 from evalbench.report.sections.title import TITLE
-from evalbench.report.sections.tradeoff import FRONT, TRADEOFF
+from evalbench.report.sections.tradeoff import FRONT
 from evalbench.report.sections.tuning import TUNING
 from evalbench.report.sections.tuning_best import BEST
 from evalbench.report.sections.tuning_choices import CHOICES
@@ -50,67 +52,62 @@ from evalbench.report.sections.tuning_importance import IMPORTANCE
 from evalbench.report.sections.variance import VARIANCE
 from evalbench.report.sections.verdicts import VERDICTS
 
-HEAD: tuple[Section[Any], ...] = (TITLE, INTERIM, SUMMARY, VERDICTS, ANSWER, CONTEXT, HOW_READ)
-FIGURES: tuple[Section[Any], ...] = (FOREST, RUNS, EPOCHS, TRADEOFF, PROFILE, SPEED_UPS, INTERACTIONS, VARIANCE)
-APPENDIX: tuple[Section[Any], ...] = (
-    Section(always, lambda _: "# Appendix"),
-    COMPARED,
-    LOOKS,
-    TUNING,
-    GAINS,
-    CHOICES,
-    BEST,
-    IMPORTANCE,
-    TUNING_FRONT,
-    SCORES,
-    DIFFERENCES,
-    BESIDE,
-    EVIDENCE,
-    SECOND_METHODS,
-    AGGREGATES,
-    ALL_PAIRS,
-    RANKS,
-    PAIR_TESTS,
-    POOL,
-    PROFILES,
-    SHARES,
-    FRONT,
-    TIMES,
-    STEPS,
-    COSTS,
-    ENERGY,
-    MATCHED,
-    ENDINGS,
-    ASSUMPTIONS,
-    REPRODUCE,
-    CAVEATS,
+FIRST: tuple[Section[Any], ...] = (TITLE, INTERIM, DECISION, ANSWER)
+"""What a reader sees before unfolding anything: the question, the answer, one figure, one table, the next step."""
+CHAPTERS = (
+    Chapter("Single runs", (SINGLES,), opened=True),
+    Chapter("Each data set", (FOREST, RUNS, SCORES, DIFFERENCES), opened=True),
+    Chapter("The verdicts in full", (VERDICTS, CONTEXT, LOOKS, BESIDE, EVIDENCE)),
+    Chapter("What was compared", (COMPARED, HOW_READ)),
+    Chapter("Learning curves", (EPOCHS, STEPS)),
+    Chapter("Cost", (FRONT, COSTS, ENERGY, MATCHED)),
+    Chapter("Time to target", (PROFILE, SPEED_UPS, TIMES)),
+    Chapter("Tuning", (TUNING, GAINS, CHOICES, BEST, IMPORTANCE, TUNING_FRONT)),
+    Chapter("Other factors and noise", (INTERACTIONS, VARIANCE, SHARES)),
+    Chapter("Other methods", (SECOND_METHODS, AGGREGATES, ALL_PAIRS, RANKS, PAIR_TESTS, POOL, PROFILES)),
+    Chapter("Failures, assumptions and caveats", (ENDINGS, ASSUMPTIONS, CAVEATS)),
+    Chapter("How to reproduce", (REPRODUCE,)),
 )
-PAGE = (*HEAD, *FIGURES, *APPENDIX)
+PAGE = (*FIRST, *chain.from_iterable(chapter.sections for chapter in CHAPTERS))
 SINGLE = (TITLE, SINGLES, HOW_READ, REPRODUCE)
-"""The page of one run per technique on one workload: nothing else can be said of it."""
+"""The sections of the page of one run per technique on one workload: nothing else can be said of it."""
 
 
-def page_of(findings: Findings) -> tuple[Section[Any], ...]:
-    """Return the sections of the page of these findings."""
-    return PAGE if singles_of(findings) is None else SINGLE
+def first_screen(findings: Findings) -> str:
+    """Return the Markdown of what a reader sees before unfolding anything."""
+    return Chapter("", _kept(FIRST, findings)).markdown(findings)
 
 
-def markdown(findings: Findings, first: bool = False) -> str:
-    """Return the text of `report.md`, or of its first part."""
-    sections = page_of(findings)
-    kept = [section for section in sections if section in HEAD or section is SINGLES] if first else sections
-    paragraphs = chain.from_iterable(section.markdown(findings) for section in kept)
-    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
+def folded(findings: Findings) -> list[html.Folded]:
+    """Return the chapters below the first screen that have text."""
+    chapters = [replace(chapter, sections=_kept(chapter.sections, findings)) for chapter in CHAPTERS]
+    texts = [html.Folded(chapter.title, chapter.markdown(findings), chapter.opened) for chapter in chapters]
+    return [chapter for chapter in texts if chapter.markdown]
+
+
+def markdown(findings: Findings) -> str:
+    """Return the text of `report.md`: the first screen, then chapters that GitHub folds."""
+    parts = [first_screen(findings), "# Details"]
+    for chapter in folded(findings):
+        opened = " open" if chapter.opened else ""
+        parts += [f"<details{opened}><summary><b>{chapter.title}</b></summary>", chapter.markdown, "</details>"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _kept(every: Iterable[Section[Any]], findings: Findings) -> tuple[Section[Any], ...]:
+    """Leave out what cannot be said of single runs, and the table of single runs where more can be said."""
+    single = singles_of(findings) is not None
+    return tuple(section for section in every if (section in SINGLE if single else section is not SINGLES))
 
 
 def frames(findings: Findings) -> dict[str, pd.DataFrame]:
     """Return the tables in `numbers/`, by name."""
-    return {name: table for section in page_of(findings) for name, table in section.frames(findings).items()}
+    return {name: table for section in _kept(PAGE, findings) for name, table in section.frames(findings).items()}
 
 
 def drawings(findings: Findings) -> dict[str, Drawing[Any]]:
     """Return the figures of the page by name, none of them drawn yet."""
-    return {name: drawing for section in page_of(findings) for name, drawing in section.drawings(findings).items()}
+    return {name: drawing for section in _kept(PAGE, findings) for name, drawing in section.drawings(findings).items()}
 
 
 def save(findings: Findings, folder: Path) -> Path:
@@ -130,7 +127,8 @@ def save(findings: Findings, folder: Path) -> Path:
         write_table(drawing.numbers(), folder / "figures" / f"{name}.csv", "%.10g")
     for name, table in frames(findings).items():
         write_table(table, folder / "numbers" / f"{name}.csv", "%.10g")
-    report, text = folder / "report.md", markdown(findings)
-    report.write_text(text, encoding="utf-8", newline="\n")
-    (folder / "report.html").write_text(html.page(text, folder), encoding="utf-8", newline="\n")
+    report = folder / "report.md"
+    report.write_text(markdown(findings), encoding="utf-8", newline="\n")
+    page = html.page(first_screen(findings), folder, folded(findings))
+    (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
     return report

@@ -1,10 +1,11 @@
-"""What a section of the page is: what it needs, its text, its tables as CSV, and its figures."""
+"""What a section of the page is: what it needs, its text, its tables as CSV, and its figures; chapters of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from itertools import chain
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -93,3 +94,17 @@ class Section(Generic[F]):
         if content is None:
             return {}
         return {chart.name: Drawing(chart, content) for chart in self.charts if chart.shown(content)}
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Sections under one title, which a reader folds and unfolds together; left out if none of them has text."""
+
+    title: str
+    sections: tuple[Section[Any], ...]
+    opened: bool = False  # unfolded when the page opens
+
+    def markdown(self, findings: Findings) -> str:
+        """Return the text of the sections, without the title; empty if none has text."""
+        paragraphs = chain.from_iterable(section.markdown(findings) for section in self.sections)
+        return "\n\n".join(paragraph for paragraph in paragraphs if paragraph).removeprefix(f"## {self.title}\n\n")

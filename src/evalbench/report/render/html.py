@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import html
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -29,6 +31,7 @@ table { border-collapse: collapse; font-size: 0.78rem; font-variant-numeric: tab
 th, td { border: 1px solid var(--line); padding: 0.35rem 0.4rem; white-space: nowrap; }
 td[style="text-align:left"], td:not([style]), th { white-space: normal; }
 th { background: var(--soft); text-align: left; vertical-align: bottom; }
+summary > h2 { display: inline; border: 0; }
 p > img { display: block; margin: 1rem 0 0.25rem; }
 img { background: #ffffff; border-radius: 6px; max-width: 100%; height: auto; }
 @media print {
@@ -59,22 +62,41 @@ def fragment(markdown: str) -> str:
     return str(_Markdown().render(markdown))
 
 
-def page(markdown: str, folder: Path) -> str:
-    """Return the Markdown of a report as one page that holds the figures and numbers in `folder`."""
-    tokens = (renderer := _Markdown()).parse(markdown)
-    body = str(renderer.renderer.render(tokens, renderer.options, {}))
-    # In what is rendered a quote is one of an attribute's: in text it is written as &quot;.
-    body = re.sub(r'src="(figures/\w+\.png)"', lambda match: f'src="{_data(folder / match[1], "image/png")}"', body)
-    body = re.sub(r'<a href="((?:figures|numbers)/(\w+\.csv))">', lambda match: _link(folder, match), body)
-    body = re.sub(r'<a href="([\w.-]+/report)\.md">', r'<a href="\1.html">', body)
-    body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+@dataclass(frozen=True)
+class Folded:
+    """A part of a page that a reader unfolds."""
+
+    title: str
+    markdown: str
+    opened: bool = False
+
+
+def page(first: str, folder: Path, chapters: Sequence[Folded] = ()) -> str:
+    """Return Markdown, and chapters that fold below it, as one file with the figures and numbers in `folder`."""
+    tokens = _Markdown().parse(first)
     title = next((_words(token) for token in tokens if token.type == "inline"), "report")
+    body = _body(first, folder) + "".join(_fold(chapter, folder) for chapter in chapters)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
     )
+
+
+def _fold(chapter: Folded, folder: Path) -> str:
+    opened = " open" if chapter.opened else ""
+    summary = f"<summary><h2>{html.escape(chapter.title)}</h2></summary>"
+    return f"<details{opened}>{summary}\n{_body(chapter.markdown, folder)}</details>\n"
+
+
+def _body(markdown: str, folder: Path) -> str:
+    body = fragment(markdown)
+    # In what is rendered a quote is one of an attribute's: in text it is written as &quot;.
+    body = re.sub(r'src="(figures/\w+\.png)"', lambda match: f'src="{_data(folder / match[1], "image/png")}"', body)
+    body = re.sub(r'<a href="((?:figures|numbers)/(\w+\.csv))">', lambda match: _link(folder, match), body)
+    body = re.sub(r'<a href="([\w.-]+/report)\.md">', r'<a href="\1.html">', body)
+    return body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
 
 
 def _words(token: Token) -> str:

@@ -190,7 +190,5 @@ def text(findings: JudgedFindings) -> str:
     return f"## Quality against cost\n\n{rows}" if rows else ""
 
 
-TRADEOFF = Section(
-    judged, charts=(Chart("tradeoff", draw, numbers, alt, _caption, lambda findings: len(findings.front) > 1),)
-)
+CHART = Chart("tradeoff", draw, numbers, alt, _caption, lambda findings: len(findings.front) > 1)
 FRONT = Section(judged, text)
