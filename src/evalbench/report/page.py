@@ -12,8 +12,8 @@ import pandas as pd
 
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.findings import Findings
-from evalbench.report.render import html, style
-from evalbench.report.section import Chapter, Drawing, Section
+from evalbench.report.render import glossary, html, style
+from evalbench.report.section import Chapter, Drawing, Section, always
 from evalbench.report.sections.aggregates import AGGREGATES
 from evalbench.report.sections.all_pairs import ALL_PAIRS
 from evalbench.report.sections.answer import ANSWER, CONTEXT
@@ -52,7 +52,8 @@ from evalbench.report.sections.tuning_importance import IMPORTANCE
 from evalbench.report.sections.variance import VARIANCE
 from evalbench.report.sections.verdicts import VERDICTS
 
-FIRST: tuple[Section[Any], ...] = (TITLE, INTERIM, DECISION, ANSWER)
+GLOSSARY = Section(always, lambda _: glossary.table())
+FIRST: tuple[Section[Any], ...] = (TITLE, INTERIM, *DECISION, ANSWER)
 """What a reader sees before unfolding anything: the question, the answer, one figure, one table, the next step."""
 CHAPTERS = (
     Chapter("Single runs", (SINGLES,), opened=True),
@@ -67,9 +68,10 @@ CHAPTERS = (
     Chapter("Other methods", (SECOND_METHODS, AGGREGATES, ALL_PAIRS, RANKS, PAIR_TESTS, POOL, PROFILES)),
     Chapter("Failures, assumptions and caveats", (ENDINGS, ASSUMPTIONS, CAVEATS)),
     Chapter("How to reproduce", (REPRODUCE,)),
+    Chapter("Glossary", (GLOSSARY,)),
 )
 PAGE = (*FIRST, *chain.from_iterable(chapter.sections for chapter in CHAPTERS))
-SINGLE = (TITLE, SINGLES, HOW_READ, REPRODUCE)
+SINGLE = (TITLE, SINGLES, HOW_READ, REPRODUCE, GLOSSARY)
 """The sections of the page of one run per technique on one workload: nothing else can be said of it."""
 
 

@@ -14,7 +14,7 @@ from evalbench.record.folder import Folder
 from evalbench.record.schema import TRIVIAL
 from evalbench.record.skill import best_possible
 from evalbench.report.analysis.verdicts import Judgment
-from evalbench.report.render.units import SKILL, Unit
+from evalbench.report.render.units import Unit
 from evalbench.statistics.aggregates import redrawn, redrawn_without_pairs
 from evalbench.statistics.costs import UNKNOWN, Ratio, cost_ratio, cost_ratio_without_pairs
 from evalbench.statistics.design import used
@@ -127,6 +127,16 @@ def _seconds(folder: Folder) -> dict[str, pd.DataFrame]:
     }
 
 
+def typical_seconds(folder: Folder) -> dict[str, float]:
+    """Return the seconds of a trial alone per technique: the geometric mean over data sets, settings and rounds.
+
+    The ratio of two of them is the cost ratio, if both were timed in the same rounds.
+    """
+    if folder.costs.empty:
+        return {}
+    return {technique: float(np.exp(np.log(table).mean().mean())) for technique, table in _seconds(folder).items()}
+
+
 def step_seconds(folder: Folder) -> dict[tuple[str, str], float]:
     """Return the median isolated seconds per optimizer step of each technique on each workload."""
     if folder.costs.empty:
@@ -140,7 +150,7 @@ def matched(folder: Folder, common: Unit, rho: Mapping[str, float], level: float
     evaluation = folder.evaluation
     if evaluation.baseline is None or folder.curves.empty or not evaluation.paired:
         return ()
-    curves = _curves(folder, common is SKILL)
+    curves = _curves(folder, common.is_skill)
     if curves.empty:
         return ()
     matches = []

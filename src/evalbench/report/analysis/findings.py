@@ -16,7 +16,7 @@ from evalbench.record.folder import Folder, TunedFolder
 from evalbench.record.schema import REFERENCES
 from evalbench.report.analysis.assumptions import Check, checks
 from evalbench.report.analysis.collapsed import Collapse, collapses
-from evalbench.report.analysis.cost import FrontPoint, Matched, cost_ratios, front, matched
+from evalbench.report.analysis.cost import FrontPoint, Matched, cost_ratios, front, matched, typical_seconds
 from evalbench.report.analysis.curves import curve_table
 from evalbench.report.analysis.differences import Difference, LevelEffect, Overall, differences, levels, overall
 from evalbench.report.analysis.interactions import Interaction, interactions
@@ -49,6 +49,7 @@ class Findings:
     overall: tuple[Overall, ...]
     levels: tuple[LevelEffect, ...]
     costs: tuple[Cost, ...]
+    seconds: Mapping[str, float]  # of a trial alone by technique; see `typical_seconds`
     linear_ahead: tuple[LinearAhead, ...] | None  # None if there is no linear model to compare with
     left_out: pd.DataFrame  # candidate, comparator, workload, reason, count of pairs
     milestones: Milestones  # without a row if no target was declared
@@ -145,7 +146,7 @@ def find(folder: Folder) -> Findings:
     family = family_confidence(evaluation.confidence, max(1, len(comparisons)))
     data_sets = tuple(name for name, workload in evaluation.workloads.items() if not workload.generated)
     common = _common_unit(units, folder)
-    paired = contrasts(folder, comparisons, common is SKILL)
+    paired = contrasts(folder, comparisons, common.is_skill)
     effects, left_out = differences(paired, folder, rho, family)
     findings = Findings(
         folder=folder,
@@ -160,6 +161,7 @@ def find(folder: Folder) -> Findings:
         overall=overall(effects, comparisons, data_sets, family),
         levels=levels(paired, folder, rho, data_sets),
         costs=costs(folder),
+        seconds=typical_seconds(folder),
         linear_ahead=linear_ahead(folder, rho),
         left_out=left_out,
         milestones=milestones(folder),
@@ -190,7 +192,7 @@ def _with_digits(findings: Findings, judgments: Judgment) -> dict[str, Any]:
     halves = [(verdict.effect.high - verdict.effect.low) / 2 for verdict in judgments.verdicts]
     common = findings.common.with_digits(judgments.design.rope, halves)
     more = common.finer - findings.common.finer
-    same = findings.common is not SKILL
+    same = not findings.common.is_skill
     units = {
         name: replace(unit, finer=unit.finer + more, decimals=unit.decimals + more) if same else unit
         for name, unit in findings.units.items()
@@ -207,10 +209,10 @@ def _tuned(
     before = None
     if folder.evaluation.baseline is not None:
         plain = folder.defaults
-        paired = contrasts(plain, comparisons, common is SKILL)
+        paired = contrasts(plain, comparisons, common.is_skill)
         _, left_out = differences(paired, plain, rho, folder.evaluation.confidence)
         before = judgment(plain, paired, common, rho, left_out, cost_ratios(plain))
-    return tuned(folder, common is SKILL, folder.evaluation.confidence, rho, before)
+    return tuned(folder, common.is_skill, folder.evaluation.confidence, rho, before)
 
 
 def _unit(workload: Workload, typical: float) -> Unit:

@@ -9,7 +9,7 @@ import numpy as np
 
 from evalbench.record.folder import Folder
 from evalbench.report.analysis.verdicts import Judgment
-from evalbench.report.render.units import SKILL, Unit
+from evalbench.report.render.units import Unit
 from evalbench.statistics.design import used
 from evalbench.statistics.intervals import Floats
 from evalbench.statistics.pool import elo, improvability, reciprocal_ranks, win_rates
@@ -47,7 +47,7 @@ def pool_scores(folder: Folder, judged: Judgment, common: Unit) -> tuple[PoolSco
 
 def improvability_of(folder: Folder, means: Floats, common: Unit) -> Floats:
     """Return the improvability of means in the common unit, larger being better; nan if no best score is known."""
-    best = 1.0 if common is SKILL else _best(folder)
+    best = 1.0 if common.is_skill else _best(folder)
     errors = best - means
     if not errors.min() >= -1e-12:
         return np.full(means.shape[1], math.nan)

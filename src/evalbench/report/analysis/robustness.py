@@ -12,7 +12,7 @@ from evalbench.record.folder import Folder
 from evalbench.report.analysis.cost import columns_of, complete_scores
 from evalbench.report.analysis.pairs import common_scores
 from evalbench.report.analysis.verdicts import Judgment
-from evalbench.report.render.units import SKILL, Unit
+from evalbench.report.render.units import Unit
 from evalbench.statistics.aggregates import (
     Bootstrapped,
     iqm_interval,
@@ -227,7 +227,7 @@ def _shares(folder: Folder, common: Unit) -> tuple[Share, ...]:
     evaluation = folder.evaluation
     if evaluation.factor is None:
         return ()
-    trials = common_scores(folder, common is SKILL).rename(columns={"technique": evaluation.factor})
+    trials = common_scores(folder, common.is_skill).rename(columns={"technique": evaluation.factor})
     try:
         return variance_shares(trials, [evaluation.factor, *evaluation.factors], "common", "workload")
     except ValueError:

@@ -17,7 +17,7 @@ from evalbench.record.rows import CLUSTER
 from evalbench.record.schema import TRIVIAL
 from evalbench.record.skill import best_possible
 from evalbench.report.analysis.pairs import Contrast, clusters_of, common_scores, items_of, sorted_matrix
-from evalbench.report.render.units import SKILL, Unit
+from evalbench.report.render.units import Unit
 from evalbench.statistics.costs import UNKNOWN, Ratio
 from evalbench.statistics.decisions import Rule, decide
 from evalbench.statistics.design import Challenger, Design, Differences, evidence_of, used
@@ -86,7 +86,7 @@ def judgment(
         TableError: no ROPE is declared for the common unit.
     """
     evaluation = folder.evaluation
-    rope_unit = "skill" if common is SKILL else next(iter(evaluation.workloads.values())).measure
+    rope_unit = "skill" if common.is_skill else next(iter(evaluation.workloads.values())).measure
     design = _design(folder, common, rho, rope_unit, len(contrasts))
     incomplete, unmatched = _gaps(folder, left_out)
     failed = _failed(folder)
@@ -104,7 +104,7 @@ def judgment(
     judged = [candidate for candidate in challengers if _comparable(candidate.differences, design)]
     verdicts = {v.challenger: v for v in judge(judged, design, np.random.default_rng(SIGN_FLIP_SEED))}
     survivors = _survivors(folder, contrasts, challengers, design, tuple(verdicts))
-    scores, gone = _scores(folder, common is SKILL)
+    scores, gone = _scores(folder, common.is_skill)
     clusters = _clusters(folder)
     pairs, ranks = _all_pairs(scores, gone, design, clusters)
     ordered = tuple(verdicts[name] for name in evaluation.techniques if name in verdicts)
@@ -137,7 +137,7 @@ def _design(folder: Folder, common: Unit, rho: Mapping[str, float], rope_unit: s
         rope=_rope(folder, rope_unit),
         rho=np.array([rho.get(name, 0.0) for name in evaluation.workloads]),
         counted=tuple(not workload.generated for workload in evaluation.workloads.values()),
-        floors=_floors(folder, common is SKILL),
+        floors=_floors(folder, common.is_skill),
         alpha=1 - evaluation.confidence,
         looks=evaluation.looks,
         generated_too=evaluation.generated,

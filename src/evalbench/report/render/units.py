@@ -31,6 +31,11 @@ class Unit:
     reach: float = math.inf  # the largest possible difference in size, before `scale`: the span of the scores
 
     @property
+    def is_skill(self) -> bool:
+        """Return whether this is skill, in which workloads of different metrics are averaged, with whatever digits."""
+        return self.label == SKILL.label
+
+    @property
     def oriented(self) -> float:
         """Return the factor from a difference of which larger is better to the one that is printed."""
         return self.sign * self.scale
@@ -58,8 +63,8 @@ class Unit:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Return the bounds of printed scores: 0 and 100 for a share."""
-        return (0.0, 100.0) if self.scale == 100 else (-math.inf, math.inf)
+        """Return the bounds of printed scores: 0 and 100 for a share. Skill has none below: it may be negative."""
+        return (0.0, 100.0) if self.scale == 100 and not self.is_skill else (-math.inf, math.inf)
 
     def shown(self, value: Any) -> Any:
         """Return the printed value of differences that are given so that larger is better: a number or an array."""
@@ -160,7 +165,7 @@ class RatioUnit(Unit):
 MOST_DECIMALS = 9
 NO_USE = "no useful interval"
 FARTHEST = 1e3  # an interval of ratios that reaches from below 1 to above it, and is wider, says nothing
-SKILL = Unit("skill", 1.0, "skill", "skill", "skill", 3, 3, reach=SKILL_SPAN)
+SKILL = Unit("skill", 100.0, "skill (%)", "skill points", "skill points", 1, 2, reach=SKILL_SPAN)
 
 
 def is_useful(low: float, high: float, reach: float) -> bool:
@@ -312,6 +317,14 @@ def p_value(value: float) -> str:
     if math.isnan(value):
         return "–"
     return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
+
+
+def duration(seconds: float) -> str:
+    """Return a short time with two digits, `0.13 s`, `45 µs`; from ten seconds on as `span_of_time` does."""
+    if seconds >= 10:
+        return span_of_time(seconds)
+    size, unit = next(((s, u) for s, u in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")) if seconds >= 0.1 * s), (1e-9, "ns"))
+    return f"{seconds / size:.2g} {unit}"
 
 
 def span_of_time(seconds: float) -> str:

@@ -81,7 +81,7 @@ def _why_widened(findings: Findings) -> str:
 
 def common_unit(findings: Findings) -> str:
     """Say on which scale workloads are averaged and drawn side by side."""
-    if findings.common.metric == "skill":
+    if findings.common.is_skill:
         return (
             "The workloads have different metrics, so they are averaged and drawn side by side in **skill**:"
             " (score − trivial) / (best possible − trivial) on each split. 0 is the trivial predictor, 1 is perfect."
@@ -95,7 +95,7 @@ def common_unit(findings: Findings) -> str:
 def table(findings: Findings, candidate: str, comparator: str) -> str:
     """Return the paired differences of one comparison on each workload, and over the data sets."""
     level = percent(findings.family)
-    mixed = findings.common.metric == "skill"
+    mixed = findings.common.is_skill
     rows = []
     for difference in findings.differences:
         if (difference.candidate, difference.comparator) != (candidate, comparator):
