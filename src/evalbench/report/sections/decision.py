@@ -46,7 +46,7 @@ def some(names: Sequence[str], most: int = MOST_NAMES) -> str:
 
 def _first(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
     """Return the sentence that answers the question: use a technique, try one, or stay with the baseline."""
-    where, baseline = f"On {rows_of(findings)}{where_words(findings)}", code(findings.judged.baseline)
+    where, baseline = f"On {_scope(findings)}", code(findings.judged.baseline)
     for recommendation, verb in ((Recommendation.ADOPT, "use"), (Recommendation.TRIAL, "try")):
         chosen = _by_effect(findings, known, recommendation)
         if len(chosen) == 1:
@@ -59,6 +59,15 @@ def _first(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
     if all(v.recommendation is Recommendation.INSUFFICIENT for v in known):
         return [f"{where}, **nothing is decided yet**."]
     return [f"{where}, **keep {baseline}**: nothing else is shown to be worth a switch."]
+
+
+def _scope(findings: JudgedFindings) -> str:
+    """Return what the answer speaks of: `new rows of these 5 data sets, at default settings`."""
+    evaluation = findings.evaluation
+    models = " and these trained models" if evaluation.unit == "item" else ""
+    tuned = ", with tuned settings" if evaluation.tuned else "" if evaluation.foreign else ", at default settings"
+    over = f", averaged over {listed([code(factor) for factor in evaluation.factors])}" if evaluation.factors else ""
+    return f"{rows_of(findings)}{where_words(findings)}{models}{tuned}{over}"
 
 
 def _by_effect(findings: JudgedFindings, known: Sequence[Verdict], *which: Recommendation) -> list[Verdict]:
@@ -129,14 +138,11 @@ def reason(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def sized(findings: JudgedFindings, verdict: Verdict) -> str:
-    """Return the effect in words: `5.3 skill points worse`, `0.96 s lower (better)`."""
+    """Return the effect in words: `worse by 5.3 skill points`, `better by 0.96 s (lower)`."""
     unit, mean = findings.common, verdict.effect.mean
-    size, better = f"{unit.size(mean)} {plain(unit.difference)}", "better" if mean > 0 else "worse"
-    if unit.short == "%":
-        size = f"{unit.change(mean).lstrip('+−')} {plain(unit.difference)}"
-    if unit.sign > 0:
-        return f"{size} {better}"
-    return f"{size} {'lower' if mean > 0 else 'higher'} ({better})"
+    way = f" ({'lower' if mean > 0 else 'higher'})" if unit.sign < 0 else ""
+    number = unit.change(mean).lstrip("+−") if unit.short == "%" else unit.size(mean)
+    return f"{'better' if mean > 0 else 'worse'} by {number} {plain(unit.difference)}{way}"
 
 
 def cost_words(findings: JudgedFindings, verdict: Verdict) -> str:
@@ -197,7 +203,7 @@ def _sure(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
     if findings.scope.words is RowScope.UNKNOWN and not findings.one_score:
         why = "nobody said whether splits were redrawn (--unit)"
         why = why if findings.evaluation.unit is None else "num_train and num_test are not given"
-        alone = [f"Nothing is claimed beyond these rows: {why}."]
+        alone = [f"About new rows nothing is claimed: {why}."]
     else:
         alone = []
     if any(v.recommendation is not Recommendation.INSUFFICIENT for v in known):

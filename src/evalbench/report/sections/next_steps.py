@@ -54,8 +54,10 @@ def _decide(findings: JudgedFindings, what: str, verdicts: Sequence[Verdict]) ->
         return f"check {names}: nothing differs between the runs. Are they copies, or did all fail?"
     many = findings.evaluation.repeated[1]
     if what == "seeds":
-        best = _price(findings, verdicts, lambda b: b.seeds_for_rope, lambda b: b.seeds_for_sign)
-        return f"for {names}, {repetitions(findings, count)}{_effort(best)}"
+        best = _price(findings, verdicts, lambda b: b.seeds_for_rope)
+        sign = best or _price(findings, verdicts, lambda b: b.seeds_for_sign)
+        only = "" if best else " would show the sign of the effect if it stays as it is"
+        return f"for {names}, {repetitions(findings, count)}{_effort(sign)}{only}"
     best = _price(findings, verdicts, lambda b: b.datasets_for_sign)
     more = max((best.needed or 0) - v.num_datasets for v in verdicts) if best is not None else 0
     sets = f"{plural(more, 'more data set')}{_effort(best)} would show the sign of the effect if it stays as it is"
@@ -91,7 +93,8 @@ def _confirm(findings: JudgedFindings) -> str:
     if mixed:
         return f"choose {_names(mixed)} by data set"
     if any(v.cost_class is CostClass.UNCLEAR for v in mine):
-        return "measure the cost of a training alone"
+        foreign = findings.evaluation.foreign
+        return "add the seconds of each run to the table (docs/tables.md)" if foreign else "measure the cost again, alone"
     if not all(v.guards.tuned for v in mine):
         return "tune all techniques alike" + ("" if findings.evaluation.foreign else " (`+search=random`)")
     adopted = [v.challenger for v in mine if v.recommendation is Recommendation.ADOPT]
