@@ -27,12 +27,13 @@ MEASURED = [
 @pytest.mark.slow
 def test_a_folder_of_the_first_version_gives_the_numbers_that_it_gave() -> None:
     report = read(FIRST)
-    expected = pd.read_csv(FIRST / "verdicts.csv")[MEASURED]
+    expected = pd.read_csv(FIRST / "verdicts.csv")[MEASURED].replace({"unit": {"skill": "skill points"}})
+    expected[["effect", "rope", "floor"]] *= 100  # 0.1.0 printed skill as a share
     pd.testing.assert_frame_equal(report.verdicts[MEASURED], expected, check_dtype=False, rtol=1e-8)
     assert len(report.frame("tuning_choices")) == 10
     (default,) = report.frame("default_verdicts").to_dict("records")  # as 0.1.0 wrote it
     assert (default["candidate"], default["quality"]) == ("adam", "INCONCLUSIVE")
-    assert default["effect"] == pytest.approx(-0.1835555806)
+    assert default["effect"] == pytest.approx(-18.35555806)
 
 
 @pytest.mark.parametrize("version", [VERSION + 1, -1, "2", None])

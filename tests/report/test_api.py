@@ -36,7 +36,7 @@ def test_a_frame_is_judged_as_its_file_is(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(InputError, match="is a file, and a report needs a folder"):
         report.save(tmp_path / "taken")
-    command = re.compile(r"## How to reproduce.*?\n- ", re.DOTALL)  # a frame was given by no command
+    command = re.compile(r"<b>How to reproduce</b>.*?\n- ", re.DOTALL)  # a frame was given by no command
     said = [command.sub("", (tmp_path / name / "report.md").read_text()) for name in ("file", "frame")]
     assert said[0] == said[1]
     for name in report.frames:
@@ -77,7 +77,7 @@ def test_a_report_shows_itself(tmp_path: Path, make_folder: Callable[..., Path])
     assert isinstance(report.figure("scores"), Figure)
     assert report.frame("scores")["shown"].unique().tolist() == ["mean", "reference", "trial"]
     shown = report._repr_markdown_()
-    assert "| `bgd` | **INSUFFICIENT EVIDENCE** |" in shown
+    assert "| `bgd` | **OPEN** |" in shown
     assert "](" not in shown  # no link into a folder that does not exist
     assert "<table>" in report._repr_html_()
     described = read(make_folder(tmp_path / "one", techniques=("sgd",), factor=None, workloads=("digits",)))

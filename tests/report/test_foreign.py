@@ -322,7 +322,7 @@ def test_what_the_interval_does_not_show_is_said(tmp_path: Path) -> None:
     far = rows.assign(score=rows["score"] - 0.3 * ((rows["technique"] == "adam") & (rows["workload"] == "b")))
     said = reported(tmp_path, far)
     assert "MIXED (it depends on the data; better on `a`, `c`, `d`, `e` and `f`; worse on `b`)" in said
-    assert "look closer at `adam` (better on `a`, `c`, `d`, `e` and `f`, worse on `b`)" in said.splitlines()[4]
+    assert "`adam` is better on `a`, `c`, `d`, `e` and 1 other and worse on `b`." in said.splitlines()[4]
     copies = reported(tmp_path, rows.assign(score=0.8))
     assert "Check that the runs are not copies of each other" in copies
 

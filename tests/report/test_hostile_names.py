@@ -36,9 +36,11 @@ MARK = "Ω"
 ATTACK = MARK + " ".join(HOSTILE)
 """Every way in at once; the mark tells where a page shows it."""
 TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "strong", "em", "code", "pre"}
-TAGS |= {"table", "thead", "tbody", "tr", "th", "td", "div", "ul", "li"}
+TAGS |= {"table", "thead", "tbody", "tr", "th", "td", "div", "ul", "li", "details", "summary"}
 KEYWORDS = {"kind", "metric", "direction", "state"}
 """Fields whose values are ours; others are refused."""
+FOLDS = re.compile(r"^(<details( open)?><summary><b>[\w ,]+</b></summary>|</details>)$", re.MULTILINE)
+"""The HTML of `report.md`: chapters that fold."""
 CHOICES = {"choices", "optimizer.batch_size"}
 
 
@@ -61,7 +63,8 @@ class Page(HTMLParser):
             whole = address.startswith("data:text/csv;base64,") or html.OWN.fullmatch(address) is not None
             whole = whole and html.OWN.fullmatch("numbers/" + given.pop("download", "x.csv")) is not None
         else:
-            given = {name: value for name, value in given.items() if not (tag == "meta" or name in ("style", "class"))}
+            ours = ("style", "class", "open")
+            given = {name: value for name, value in given.items() if not (tag == "meta" or name in ours)}
             whole = tag in TAGS
             given.pop("lang", None)
         if given or not whole:
@@ -82,7 +85,10 @@ def check(markdown: str, folder: Path) -> None:
     rest = one_line(ATTACK).removeprefix(MARK)
     assert places
     assert [place[: len(rest)] for place in places if not place.startswith(rest)] == []
-    kinds = {token.type for token in flat(MarkdownIt("commonmark", {"html": True}).enable("table").parse(markdown))}
+    kinds = {
+        token.type
+        for token in flat(MarkdownIt("commonmark", {"html": True}).enable("table").parse(FOLDS.sub("", markdown)))
+    }
     assert not kinds & {"html_block", "html_inline", "hr", "blockquote_open", "ordered_list_open"}
 
 

@@ -41,3 +41,9 @@ def test_ratios_that_reach_from_nothing_to_everything_are_not_printed() -> None:
     assert ratio_interval(0.0001, 0.5, 2) == "[0.00010, 0.50]"  # cheaper, however uncertain
     assert ratio_interval(0.07, 15, 2) == "[0.070, 15.00]"
     assert ratio_interval(math.nan, math.nan, 1) == "no interval"
+
+
+def test_skill_with_other_digits_is_still_skill() -> None:
+    assert SKILL.with_digits(0.0125, [0.0001]).is_skill
+    assert not unit_of("skill", "").is_skill  # a metric of a user's own
+    assert SKILL.bounds == (-math.inf, math.inf)

@@ -103,8 +103,9 @@ class Report:
         return page.drawings(self.findings)
 
     def _repr_markdown_(self) -> str:
-        # The files that links lead to lie in no folder yet.
-        return re.sub(r" ?Numbers: \[.*\]\(.*\)\.", "", page.first_screen(self.findings))
+        # The files that links and figures lead to lie in no folder yet.
+        text = re.sub(r"!\[.*\]\(.*\)\n\n\*.*\*\n\n", "", page.first_screen(self.findings))
+        return re.sub(r" ?Numbers: \[.*\]\(.*\)\.", "", text)
 
     def _repr_html_(self) -> str:
         return fragment(self._repr_markdown_())

@@ -13,7 +13,7 @@ import pandas as pd
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.findings import Findings
 from evalbench.report.render import glossary, html, style
-from evalbench.report.section import Chapter, Drawing, Section, always
+from evalbench.report.section import Chapter, Drawing, Section
 from evalbench.report.sections.aggregates import AGGREGATES
 from evalbench.report.sections.all_pairs import ALL_PAIRS
 from evalbench.report.sections.answer import ANSWER, CONTEXT
@@ -52,11 +52,9 @@ from evalbench.report.sections.tuning_importance import IMPORTANCE
 from evalbench.report.sections.variance import VARIANCE
 from evalbench.report.sections.verdicts import VERDICTS
 
-GLOSSARY = Section(always, lambda _: glossary.table())
-FIRST: tuple[Section[Any], ...] = (TITLE, INTERIM, *DECISION, ANSWER)
+FIRST: tuple[Section[Any], ...] = (TITLE, INTERIM, *DECISION, SINGLES, ANSWER)
 """What a reader sees before unfolding anything: the question, the answer, one figure, one table, the next step."""
 CHAPTERS = (
-    Chapter("Single runs", (SINGLES,), opened=True),
     Chapter("Each data set", (FOREST, RUNS, SCORES, DIFFERENCES), opened=True),
     Chapter("The verdicts in full", (VERDICTS, CONTEXT, LOOKS, BESIDE, EVIDENCE)),
     Chapter("What was compared", (COMPARED, HOW_READ)),
@@ -68,10 +66,9 @@ CHAPTERS = (
     Chapter("Other methods", (SECOND_METHODS, AGGREGATES, ALL_PAIRS, RANKS, PAIR_TESTS, POOL, PROFILES)),
     Chapter("Failures, assumptions and caveats", (ENDINGS, ASSUMPTIONS, CAVEATS)),
     Chapter("How to reproduce", (REPRODUCE,)),
-    Chapter("Glossary", (GLOSSARY,)),
 )
 PAGE = (*FIRST, *chain.from_iterable(chapter.sections for chapter in CHAPTERS))
-SINGLE = (TITLE, SINGLES, HOW_READ, REPRODUCE, GLOSSARY)
+SINGLE = (TITLE, SINGLES, HOW_READ, REPRODUCE)
 """The sections of the page of one run per technique on one workload: nothing else can be said of it."""
 
 
@@ -81,10 +78,12 @@ def first_screen(findings: Findings) -> str:
 
 
 def folded(findings: Findings) -> list[html.Folded]:
-    """Return the chapters below the first screen that have text."""
+    """Return the chapters below the first screen that have text, and the glossary of their words."""
     chapters = [replace(chapter, sections=_kept(chapter.sections, findings)) for chapter in CHAPTERS]
     texts = [html.Folded(chapter.title, chapter.markdown(findings), chapter.opened) for chapter in chapters]
-    return [chapter for chapter in texts if chapter.markdown]
+    texts = [chapter for chapter in texts if chapter.markdown]
+    whole = "\n".join([first_screen(findings), *(chapter.markdown for chapter in texts)])
+    return [*texts, html.Folded("Glossary", glossary.table(whole))]
 
 
 def markdown(findings: Findings) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from evalbench.report.render.markdown import markdown
 
 GLOSSARY: dict[str, str] = {
@@ -36,6 +38,7 @@ GLOSSARY: dict[str, str] = {
 """Term -> its meaning."""
 
 
-def table() -> str:
-    """Return the glossary as a table in Markdown."""
-    return markdown(["term", "meaning"], [[term, meaning] for term, meaning in GLOSSARY.items()], 2)
+def table(page: str) -> str:
+    """Return the terms that a page uses as a table in Markdown."""
+    used = [[term, meaning] for term, meaning in GLOSSARY.items() if re.search(rf"\b{term}\b", page)]
+    return markdown(["term", "meaning"], used, 2)
