@@ -45,5 +45,5 @@ def test_ratios_that_reach_from_nothing_to_everything_are_not_printed() -> None:
 
 def test_skill_with_other_digits_is_still_skill() -> None:
     assert SKILL.with_digits(0.0125, [0.0001]).is_skill
-    assert not unit_of("skill", "").is_skill  # a metric of a user's own
+    assert not unit_of("skill", "", 1.0).is_skill  # a metric of a user's own
     assert SKILL.bounds == (-math.inf, math.inf)
