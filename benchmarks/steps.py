@@ -176,7 +176,8 @@ def has_paths() -> bool:
 
 def direct_and_replayed(work: Work, members: int) -> dict[str, Take]:
     """Return the steps of a cohort: direct, and on a CUDA device also replayed as a graph if that is faster."""
-    cohort, _ = training.make_cohort(work.cell.config, work.cell.dataset, work.cell.entrants(*range(members)))
+    config = replace(work.cell.config, num_seeds=members)  # what is planned, not what trains, chooses the path
+    cohort, _ = training.make_cohort(config, work.cell.dataset, work.cell.entrants(*range(members)))
     cohort.to(DEVICE)
     device = cohort.replay.device
     full_batches = cohort.batches.steps_per_epoch - 1
