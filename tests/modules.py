@@ -98,6 +98,7 @@ LAYERS = {
         "report": "`judge`, `read` and `Report`: a report from a data frame or a folder",
         "comparison": "an evaluation against an earlier one; a gate for CI",
         "compare": "another spelling of `evalbench compare`",
+        "radar": "all evaluations in one index, and a technology radar of what they say over time",
         "dashboard": "the W&B workspace and report of an evaluation",
     },
     "Evaluation": {
