@@ -12,8 +12,9 @@ from evalbench.record.summary import VERSION, exact, settings_hash
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
 from evalbench.report.render.units import RatioUnit, Unit
 from evalbench.report.sections.advice import next_step, order, rows_of, spent, where_words
+from evalbench.report.sections.decision import sentences
+from evalbench.report.sections.next_steps import next_steps
 from evalbench.report.sections.singles import singles_of
-from evalbench.report.sections.summary import summary as first_lines
 from evalbench.statistics.design import used
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import Recommendation
@@ -32,8 +33,8 @@ def summary_of(findings: Findings) -> dict[str, Any]:
         "declared": evaluation.declared,
         "factor": evaluation.factor,
         "baseline": evaluation.baseline,
-        "answer": _answer(decided) if decided is not None and compared else [],
-        "next": _next(decided) if decided is not None and compared else [],
+        "answer": sentences(decided) if decided is not None and compared else [],
+        "next": next_steps(decided) if decided is not None and compared else [],
         "unit": _unit(findings.common) if compared else None,
         "rope": _rope(decided) if decided is not None and compared else None,
         "confidence": evaluation.confidence,
@@ -83,15 +84,6 @@ def lone(name: str, recommendation: Recommendation | None, words: str, is_baseli
         "effect": None,
         "cost": None,
     }
-
-
-def _answer(findings: JudgedFindings) -> list[str]:
-    todo, scope, sure = first_lines(findings)
-    return [*todo, scope, sure]
-
-
-def _next(findings: JudgedFindings) -> list[str]:
-    return list(dict.fromkeys(next_step(findings, verdict) for verdict in findings.judged.verdicts))
 
 
 def _names(findings: Findings) -> Sequence[str]:
