@@ -93,10 +93,12 @@ LAYERS = {
         "report.analysis": "tables → findings: pairs, verdicts, robustness, cost, targets, tuning",
         "report.section": "the contract of a section: its need, text, tables and figures",
         "report.sections": "the sections of the page, one file each",
+        "report.summary": "the findings as `summary.json`, for programs",
         "report.page": "the ordered list of sections",
         "report": "`judge`, `read` and `Report`: a report from a data frame or a folder",
         "comparison": "an evaluation against an earlier one; a gate for CI",
         "compare": "another spelling of `evalbench compare`",
+        "radar": "all evaluations in one index, and a technology radar of what they say over time",
         "dashboard": "the W&B workspace and report of an evaluation",
     },
     "Evaluation": {

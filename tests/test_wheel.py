@@ -21,6 +21,8 @@ def test_the_wheel_works_without_the_checkout(tmp_path: Path) -> None:
     assert "evalbench/py.typed" in names
     assert "hydra_plugins/evalbench/sweeper.py" in names
     assert "evalbench/report/page.py" in names
+    assert {"evalbench/record/summary.schema.json", "evalbench/report/render/tables.js"} <= set(names)
+    assert {"evalbench/radar/radar.js", "evalbench/radar/radar.css"} <= set(names)
 
     # A fresh environment that sees this one's libraries, but not its editable install of the checkout.
     venv.create(tmp_path / "env", with_pip=False)

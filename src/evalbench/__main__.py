@@ -14,6 +14,7 @@ COMMANDS = {
     "report": "evalbench.report.__main__",
     "judge": "evalbench.report.__main__",
     "compare": "evalbench.comparison.__main__",
+    "radar": "evalbench.radar.__main__",
     "sync": "evalbench.sync",
     "dashboard": "evalbench.dashboard.__main__",
 }

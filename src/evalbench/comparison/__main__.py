@@ -1,4 +1,4 @@
-"""`evalbench compare old/results.csv new/results.csv [--gate]`: what changed beyond noise."""
+"""`evalbench compare OLD NEW [--gate]`: what changed beyond noise between two folders, tables or summaries."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalbench import programs
-from evalbench.comparison.changes import Change, Comparison, compare
+from evalbench.comparison.changes import compare
+from evalbench.comparison.values import Change, Comparison
 from evalbench.names import one_line, plain
 from evalbench.record.options import add_arguments, options_of
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import NO_USE, is_useful, percent, ratio, signed
 
 MOST_PROVENANCE = 20
+PAIRED, UNPAIRED = "Paired by seed.", "Not paired: the seeds are independent."
+OF_EFFECTS = "From summaries: changes of the effects against the baseline, as if the two evaluations shared no seed."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +53,7 @@ def text(comparison: Comparison) -> str:
         markdown(headers, rows, 2),
         "",
         f"On {len(comparison.workloads)} shared workloads; ROPE ±{rope}. "
-        + ("Paired by seed." if paired else "Not paired: the seeds are independent."),
+        + (OF_EFFECTS if comparison.of_effects else PAIRED if paired else UNPAIRED),
     ]
     for title, names in (
         ("Only in the old evaluation", comparison.only_old),
@@ -90,8 +93,8 @@ def _row(change: Change, comparison: Comparison, decimals: int) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = programs.Arguments(prog="evalbench compare", description=__doc__)
-    parser.add_argument("old", type=Path, help="results.csv, or the folder, of the earlier evaluation")
-    parser.add_argument("new", type=Path, help="results.csv, or the folder, of the later one")
+    parser.add_argument("old", type=Path, help="results.csv, summary.json, or the folder, of the earlier evaluation")
+    parser.add_argument("new", type=Path, help="results.csv, summary.json, or the folder, of the later one")
     parser.add_argument("--gate", action="store_true", help="exit with 1 if a technique got worse beyond the ROPE")
     add_arguments(parser)
     return parser

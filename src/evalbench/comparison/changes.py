@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evalbench.comparison.summaries import Summary, compare_summaries, cost, differing, rank, recommendation
+from evalbench.comparison.values import Change, Comparison
 from evalbench.errors import TableError
 from evalbench.record.folder import load
 from evalbench.record.foreign import load_table
 from evalbench.record.options import Options
+from evalbench.record.summary import FILE, read_summary
 from evalbench.report.analysis.findings import Findings, JudgedFindings, find, judged
 from evalbench.report.analysis.verdicts import difference
+from evalbench.report.summary import summary_of
 from evalbench.statistics.decisions import Evidence, Rule, decide, per_set
 from evalbench.statistics.design import evidence_of
 from evalbench.statistics.intervals import Floats
@@ -25,75 +28,21 @@ from evalbench.statistics.matrices import Matrix
 from evalbench.statistics.unpaired import TwoSamples
 from evalbench.statistics.verdicts import QUALITIES, Quality, decided_by_failures
 
-WORSE = (Quality.INFERIOR,)
-BETTER = (Quality.SUPERIOR,)
-
-
-@dataclass(frozen=True)
-class Change:
-    """One technique, new minus old, in the common unit."""
-
-    technique: str
-    mean: float
-    low: float
-    high: float
-    quality: Quality  # of new against old
-    paired: bool  # the same seeds on the same data; otherwise seeds are independent and the interval is Welch's
-    recommendations: tuple[str, str]  # old and new; "baseline" for the baseline
-    ranks: tuple[int, int]
-    cost: tuple[float, float]  # ratios to the baseline, old and new; nan if not measured
-    worse_on: tuple[str, ...] = ()  # workloads on which it got worse beyond the ROPE, corrected for all of them
-
-    @property
-    def words(self) -> str:
-        """Return the change in a few words."""
-        if self.quality in WORSE:
-            return "got worse"
-        if self.worse_on:
-            return f"got worse on {', '.join(self.worse_on)}"
-        if self.quality in BETTER:
-            return "got better"
-        return {
-            Quality.EQUIVALENT: "practically the same",
-            Quality.MIXED: "better on some data sets, worse on others",
-            Quality.BETTER: "slightly better",
-            Quality.WORSE: "slightly worse",
-        }.get(self.quality, "within noise")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two evaluations against each other."""
-
-    changes: tuple[Change, ...]
-    only_old: tuple[str, ...]  # techniques
-    only_new: tuple[str, ...]
-    workloads: tuple[str, ...]  # those that both have
-    dropped: tuple[str, ...]  # workloads that only one of them has
-    provenance: Mapping[str, tuple[str, str]]  # what differs: old and new
-    rope: float
-    unit: str
-    scale: float  # from a change of which larger is better to the printed one: below zero if lower is better
-    confidence: float  # of each interval
-    reach: float  # the largest possible change in size, infinite if it is not known
-    decimals: int  # of a printed change
-
-    @property
-    def worse(self) -> tuple[str, ...]:
-        """Return the techniques that evidently got worse beyond the ROPE, over the data sets or on one of them."""
-        return tuple(change.technique for change in self.changes if change.quality in WORSE or change.worse_on)
-
 
 def compare(old: str | Path, new: str | Path, options: Options | None = None) -> Comparison:
     """Compare two tables of results, `results.csv` in the folder of an evaluation or any others.
 
     A technique's scores are compared seed by seed if both evaluations have the same seeds on the same data, data set by
-    data set otherwise; the intervals share one error rate over the techniques.
+    data set otherwise; the intervals share one error rate over the techniques. If a side is a `summary.json` without
+    its tables, the effects against the baseline are compared instead: see `compare_summaries`.
 
     Raises:
         TableError: a table cannot be used, or the two have no technique or workload in common.
     """
-    both = _in_common(*(_read(Path(path), options) for path in (old, new)))
+    paths = (Path(old), Path(new))
+    if any(map(_is_summary, paths)):
+        return compare_summaries(*(_summary(path, options) for path in paths))
+    both = _in_common(*(_read(path, options) for path in paths))
     before, after = (tuple(side.judged.scores) for side in (both.old, both.new))
     return Comparison(
         changes=tuple(_change(both, name) for name in both.techniques),
@@ -101,7 +50,7 @@ def compare(old: str | Path, new: str | Path, options: Options | None = None) ->
         only_new=tuple(name for name in after if name not in both.techniques),
         workloads=both.workloads,
         dropped=tuple(sorted(set(both.old.evaluation.workloads) ^ set(both.new.evaluation.workloads))),
-        provenance=_provenance(both.old, both.new),
+        provenance=differing(*both.summaries),
         rope=both.rope,
         unit=both.new.common.difference,
         scale=both.new.common.oriented,
@@ -119,6 +68,11 @@ class _InCommon:
     new: JudgedFindings
     techniques: tuple[str, ...]
     workloads: tuple[str, ...]
+
+    @cached_property
+    def summaries(self) -> tuple[Summary, Summary]:
+        """Return what the report of either evaluation says in `summary.json`."""
+        return summary_of(self.old), summary_of(self.new)
 
     @property
     def rope(self) -> float:
@@ -170,6 +124,7 @@ def _in_common(old: Findings, new: Findings) -> _InCommon:
 
 def _change(both: _InCommon, name: str) -> Change:
     """Compare one technique."""
+    old_summary, new_summary = both.summaries
     design, sides = both.new.judged.design, (both.old, both.new)
     rho, floors, counted = (both.of_workloads(values) for values in (design.rho, design.floors, design.counted))
     old, new = (_on(side.judged.scores[name], both.workloads) for side in sides)
@@ -192,11 +147,26 @@ def _change(both: _InCommon, name: str) -> Change:
         high=high,
         quality=kind,
         paired=paired,
-        recommendations=(_recommendation(both.old, name), _recommendation(both.new, name)),
-        ranks=(both.old.judged.ranks[name], both.new.judged.ranks[name]),
-        cost=(_cost(both.old, name), _cost(both.new, name)),
+        recommendations=(recommendation(old_summary, name), recommendation(new_summary, name)),
+        ranks=(rank(old_summary, name), rank(new_summary, name)),
+        cost=(cost(old_summary, name), cost(new_summary, name)),
         worse_on=_worse_on(evidence, both.workloads, both.rope, both.level),
     )
+
+
+def _is_summary(path: Path) -> bool:
+    """Return whether a summary is named, or the folder of a report that came without its tables."""
+    if path.is_dir():
+        return (path / FILE).is_file() and not (path / "evaluation.json").is_file()
+    return path.name == FILE
+
+
+def _summary(path: Path, options: Options | None) -> Summary:
+    """Return the summary of a report; older folders have none, so that it is made of their tables."""
+    file = path / FILE if path.is_dir() else path
+    if file.name == FILE and (_is_summary(path) or file.is_file()):
+        return read_summary(file)
+    return summary_of(_read(path, options))
 
 
 def _read(path: Path, options: Options | None) -> Findings:
@@ -231,47 +201,3 @@ def _worse_on(evidence: Evidence, workloads: Sequence[str], rope: float, level: 
     broken = decided_by_failures(lost, runs, won, runs_baseline) < 0
     _, high = per_set(evidence, 1 - level / len(workloads))
     return tuple(name for name, worse in zip(workloads, (high[0] < -rope) | broken, strict=True) if worse)
-
-
-def _recommendation(side: JudgedFindings, name: str) -> str:
-    if name == side.judged.baseline:
-        return "baseline"
-    return next((str(v.recommendation) for v in side.judged.verdicts if v.challenger == name), "INVALID")
-
-
-def _cost(side: JudgedFindings, name: str) -> float:
-    if name == side.judged.baseline:
-        return 1.0
-    return next((v.cost.value for v in side.judged.verdicts if v.challenger == name), math.nan)
-
-
-def _provenance(old: JudgedFindings, new: JudgedFindings) -> dict[str, tuple[str, str]]:
-    """Return the provenance that differs between the two."""
-    sides = [_flat(side) for side in (old, new)]
-    return {
-        key: (sides[0].get(key, "–"), sides[1].get(key, "–"))
-        for key in sorted(sides[0].keys() | sides[1].keys())
-        if sides[0].get(key) != sides[1].get(key)
-    }
-
-
-def _flat(side: JudgedFindings) -> dict[str, str]:
-    e = side.folder.evaluation
-    versions: Mapping[str, Any] = e.provenance.get("versions", {})
-    flat = {
-        "baseline": str(e.baseline),
-        "budget": json.dumps(dict(e.budget), sort_keys=True),
-        "commit": str(e.provenance.get("commit")),
-        "machines": "; ".join(e.provenance.get("machines", [])),
-        "looks": ", ".join(map(str, e.looks)) + " seeds",
-        "root_seed": str(e.root_seed),
-        "rope": json.dumps(dict(e.rope), sort_keys=True),
-        "splits": json.dumps(dict(e.splits), sort_keys=True),
-        "training_version": str(e.provenance.get("training_version")),
-        **{f"version of {name}": str(version) for name, version in versions.items()},
-        **{f"code of {name}": json.dumps(pieces) for name, pieces in e.provenance.get("code", {}).items()},
-        **{f"data of {name}": w.fingerprint for name, w in e.workloads.items() if w.fingerprint},
-    }
-    for factor, choices in e.settings.items():
-        flat |= {f"{factor}={choice}": json.dumps(values, sort_keys=True) for choice, values in choices.items()}
-    return flat

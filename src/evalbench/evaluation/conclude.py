@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evalbench import cell as cells
-from evalbench import report, tuning
+from evalbench import radar, report, tuning
 from evalbench.evaluation import variance
 from evalbench.evaluation.costs import alone, cost_rows
 from evalbench.evaluation.looks import following
@@ -72,10 +72,11 @@ def look(plan: Plan, store: Store) -> Outcome:
 
 
 def _save(outcome: Outcome) -> Outcome:
-    """Write the report into the folder of its tables."""
+    """Write the report into the folder of its tables, and list it with all others."""
     assert outcome.report is not None
     page = outcome.report.save(outcome.plan.folder)
     report.write_index(outcome.plan.folder.parent)
+    radar.build(outcome.plan.folder.parent)
     return replace(outcome, page=page)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evalbench.names import code, plain
+from evalbench.record.summary import write_summary
 from evalbench.record.tables import write_table
 from evalbench.record.times import Times
 from evalbench.report.render import html, style
@@ -16,6 +17,7 @@ from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import fixed, listed, plural
 from evalbench.report.section import numbers_of
 from evalbench.report.sections.targets import draw_profile
+from evalbench.report.summary import bare, lone
 from evalbench.statistics.algoperf import Scored, trapezoid_scores
 from evalbench.statistics.targets import FEWEST_TECHNIQUES, FEWEST_WORKLOADS, TAU_MAX, profile_area, relative_times
 
@@ -121,7 +123,7 @@ def _time(times: Times, technique: int, workload: int) -> str:
 
 
 def save(times: Times, folder: Path, question: str | None = None) -> Path:
-    """Write `report.md`, `report.html`, the profile and the numbers, and return the path of `report.md`."""
+    """Write `report.md`, `report.html`, `summary.json`, the profile and the numbers; return the path of `report.md`."""
     for part in ("figures", "numbers"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     with style.styled():
@@ -132,4 +134,10 @@ def save(times: Times, folder: Path, question: str | None = None) -> Path:
     report, page = folder / "report.md", text(times, question, folder.resolve().name)
     report.write_text(page, encoding="utf-8", newline="\n")
     (folder / "report.html").write_text(html.page(page, folder), encoding="utf-8", newline="\n")
+    techniques = [
+        lone(row["technique"], None, f"AlgoPerf score {fixed(row['algoperf_score'], 4)}")
+        for row in scores(times).to_dict("records")
+    ]
+    summary = bare("algoperf", folder.resolve().name, question or QUESTION)
+    write_summary(folder, {**summary, "techniques": techniques})
     return report

@@ -13,6 +13,7 @@ from evalbench.names import code, plain
 from evalbench.record.declared import Declaration
 from evalbench.record.foreign import frame_to_folder
 from evalbench.record.options import Options
+from evalbench.record.summary import write_summary
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.scope import scope_of
 from evalbench.report.render import html
@@ -20,6 +21,7 @@ from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import p_is, p_value, plural, unit_of
 from evalbench.report.section import numbers_of
 from evalbench.report.sections.how_read import text as how_read
+from evalbench.report.summary import bare, lone
 from evalbench.statistics.constant import Claim, better_than
 from evalbench.statistics.significance import holm
 
@@ -101,12 +103,17 @@ class AgainstConstant:
         )
 
     def save(self, folder: str | Path) -> Path:
-        """Write `report.md`, `report.html` and `numbers/constant.csv`, and return the path of `report.md`."""
+        """Write `report.md`, `report.html`, `summary.json` and `numbers/constant.csv`; return `report.md`."""
         path = Path(folder)
         (path / "numbers").mkdir(parents=True, exist_ok=True)
         write_table(self.verdicts, path / "numbers" / "constant.csv", "%.10g")
         (path / "report.md").write_text(self.markdown, encoding="utf-8", newline="\n")
         (path / "report.html").write_text(html.page(self.markdown, path), encoding="utf-8", newline="\n")
+        techniques = [
+            lone(name, None, "beats it" if self.beats(name) else "not shown") for name in self.evaluation.techniques
+        ]
+        question = f"Which technique is better than {self.value:g}?"
+        write_summary(path, {**bare("constant", self.name, question), "techniques": techniques})
         return path / "report.md"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,6 +15,7 @@ from evalbench.errors import TableError
 from evalbench.names import code, file_name, plain
 from evalbench.record.foreign import frame_to_folder
 from evalbench.record.options import Options, PercentRope, rope_of
+from evalbench.record.summary import write_summary
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.findings import JudgedFindings, find, judged
 from evalbench.report.api import Report
@@ -21,6 +23,7 @@ from evalbench.report.render import html
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import listed, percent
 from evalbench.report.section import numbers_of
+from evalbench.report.summary import bare, lone
 from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import Recommendation
 from evalbench.tasks.metric import canonical, guessed_direction
@@ -132,8 +135,25 @@ class JointReport:
             + "\n"
         )
 
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Return the content of `summary.json`."""
+        findings = _judged(self.reports[self.requirements[0].metric])
+        wanted = listed([f"{r.role.replace('-', ' ')} in {r.metric}" for r in self.requirements])
+        baseline = findings.judged.baseline
+        return {
+            **bare("joint", self.name, f"Which technique is {wanted} than {baseline}?"),
+            "factor": findings.evaluation.factor,
+            "baseline": baseline,
+            "answer": [f"{code(one.technique)}: {one.sentence}" for one in self.joint],
+            "techniques": [
+                lone(baseline, None, "baseline", is_baseline=True),
+                *(lone(one.technique, one.recommendation, one.sentence) for one in self.joint),
+            ],
+        }
+
     def save(self, folder: str | Path) -> Path:
-        """Write `report.md`, `report.html`, `numbers/joint.csv` and a folder per metric; return `report.md`."""
+        """Write `report.md`, `report.html`, `summary.json`, `numbers/joint.csv` and a folder per metric."""
         path = Path(folder)
         (path / "numbers").mkdir(parents=True, exist_ok=True)
         for metric, report in self.reports.items():
@@ -141,6 +161,7 @@ class JointReport:
         write_table(self.verdicts, path / "numbers" / "joint.csv")
         (path / "report.md").write_text(self.markdown, encoding="utf-8", newline="\n")
         (path / "report.html").write_text(html.page(self.markdown, path), encoding="utf-8", newline="\n")
+        write_summary(path, self.summary)
         return path / "report.md"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from evalbench.record.summary import write_summary
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.findings import Findings
 from evalbench.report.render import glossary, html, style
@@ -51,6 +52,7 @@ from evalbench.report.sections.tuning_gains import GAINS
 from evalbench.report.sections.tuning_importance import IMPORTANCE
 from evalbench.report.sections.variance import VARIANCE
 from evalbench.report.sections.verdicts import VERDICTS
+from evalbench.report.summary import summary_of
 
 FIRST: tuple[Section[Any], ...] = (TITLE, INTERIM, *DECISION, SINGLES, ANSWER)
 """What a reader sees before unfolding anything: the question, the answer, one figure, one table, the next step."""
@@ -112,7 +114,7 @@ def drawings(findings: Findings) -> dict[str, Drawing[Any]]:
 
 
 def save(findings: Findings, folder: Path) -> Path:
-    """Write `report.md`, `report.html`, `figures/` and `numbers/`, and return the path of `report.md`.
+    """Write `report.md`, `report.html`, `summary.json`, `figures/` and `numbers/`; return the path of `report.md`.
 
     The same findings give the same bytes.
     """
@@ -132,4 +134,5 @@ def save(findings: Findings, folder: Path) -> Path:
     report.write_text(markdown(findings), encoding="utf-8", newline="\n")
     page = html.page(first_screen(findings), folder, folded(findings))
     (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
+    write_summary(folder, summary_of(findings))
     return report

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from evalbench.names import code, plain
+from evalbench.record.summary import write_summary
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.reaching import Faster, Race, Success
 from evalbench.report.render import html, style
@@ -17,6 +18,7 @@ from evalbench.report.render.units import ratio as printed_ratio
 from evalbench.report.section import numbers_of
 from evalbench.report.sections.how_read import shown
 from evalbench.report.sections.targets import draw_profile
+from evalbench.report.summary import bare, lone
 from evalbench.statistics.targets import TAU_MAX
 from evalbench.statistics.verdicts import Quality
 
@@ -167,7 +169,7 @@ def _pairs(race: Race) -> str:
 
 
 def save(race: Race, folder: Path, rope: float, question: str | None = None, said: tuple[str, ...] = ()) -> Path:
-    """Write `report.md`, `report.html`, the profile and the numbers, and return the path of `report.md`."""
+    """Write `report.md`, `report.html`, `summary.json`, the profile and the numbers; return the path of `report.md`."""
     for part in ("figures", "numbers"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     with style.styled():
@@ -179,4 +181,8 @@ def save(race: Race, folder: Path, rope: float, question: str | None = None, sai
     report, page = folder / "report.md", text(race, folder.resolve().name, rope, question, said)
     report.write_text(page, encoding="utf-8", newline="\n")
     (folder / "report.html").write_text(html.page(page, folder), encoding="utf-8", newline="\n")
+    against = {one.a: f"{printed_ratio(one.ratio.ratio)} times the time of {one.b}" for one in race.against}
+    techniques = [lone(technique, None, against.get(technique, "")) for technique in race.reached.techniques]
+    summary = bare("curves", folder.resolve().name, question or QUESTION)
+    write_summary(folder, {**summary, "techniques": techniques})
     return report

@@ -1,0 +1,133 @@
+"""Where the blips of a radar lie: a sector per factor, a band per recommendation, and no two blips on one another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TOP = -math.pi / 2
+GAP = 10.0  # between two blips, which leaves room for the mark of a move
+LABEL = 38.0  # kept free on both sides of the line at the top, which carries the names of the bands
+LEAST_SECTOR = 0.5  # of an equal share of the circle
+LEAST_BAND = 64.0  # pixels
+SIZES = ((12, 20.0), (40, 16.0), (10**9, 13.0))
+"""Radius of a blip by the largest number of blips that it is for."""
+GROWTH = 1.06
+
+
+@dataclass(frozen=True)
+class Spot:
+    """The middle of a blip."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sectors and bands of a radar whose middle is (0, 0), in pixels, and the spots of all blips.
+
+    sectors: the angles between which each factor lies, clockwise from the top, in radians.
+    bands: the outer radius of each band, from the middle outwards.
+    spots: by sector and band, a spot for each blip.
+    """
+
+    sectors: tuple[tuple[float, float], ...]
+    bands: tuple[float, ...]
+    spots: tuple[tuple[tuple[Spot, ...], ...], ...]
+    blip: float  # radius
+
+    @property
+    def radius(self) -> float:
+        """Return the radius of the whole radar."""
+        return self.bands[-1]
+
+
+def layout_of(counts: Sequence[Sequence[int]]) -> Layout:
+    """Return the layout for a number of blips per sector and band: a circle that grows until all fit.
+
+    Args:
+        counts: shape (sectors, bands); at least one sector and one band.
+    """
+    total = sum(map(sum, counts))
+    blip = next(size for most, size in SIZES if total <= most)
+    sectors = _sectors([sum(row) for row in counts])
+    radius = 300.0
+    while True:
+        bands = _bands(counts, sectors, radius)
+        edges = [0.0, *bands]
+        spots = [
+            [_spots(number, sector, (edges[b], edges[b + 1]), blip) for b, number in enumerate(row)]
+            for sector, row in zip(sectors, counts, strict=True)
+        ]
+        if all(one is not None for row in spots for one in row):
+            filled = tuple(tuple(one for one in row if one is not None) for row in spots)
+            return Layout(sectors, bands, filled, blip)
+        radius *= GROWTH
+
+
+def _sectors(totals: Sequence[int]) -> tuple[tuple[float, float], ...]:
+    """Return the angles of each sector: wider for more blips, never narrower than a share of the circle."""
+    roots = [math.sqrt(number) for number in totals]
+    equal = 1 / len(totals)
+    weights = [
+        LEAST_SECTOR * equal + (1 - LEAST_SECTOR) * (root / sum(roots) if sum(roots) else equal) for root in roots
+    ]
+    ends = [TOP + 2 * math.pi * sum(weights[: index + 1]) for index in range(len(weights))]
+    return tuple(zip([TOP, *ends[:-1]], ends, strict=True))
+
+
+def _bands(counts: Sequence[Sequence[int]], sectors: Sequence[tuple[float, float]], radius: float) -> tuple[float, ...]:
+    """Return the outer radius of each band: areas follow the fullest sector, and no band is narrower than the least."""
+    needs = [max(row[b] / (end - start) for row, (start, end) in zip(counts, sectors, strict=True))
+             for b in range(len(counts[0]))]  # fmt: skip
+    least = 0.08 * max(1.0, sum(needs))
+    areas = [max(need, least) for need in needs]
+    radii = [radius * math.sqrt(sum(areas[: b + 1]) / sum(areas)) for b in range(len(areas))]
+    widths = [max(LEAST_BAND, outer - inner) for outer, inner in zip(radii, [0.0, *radii[:-1]], strict=True)]
+    return tuple(sum(widths[: b + 1]) for b in range(len(widths)))
+
+
+def _spots(number: int, sector: tuple[float, float], band: tuple[float, float], blip: float) -> tuple[Spot, ...] | None:
+    """Return spots in rows along the band, from its middle row on; None if they do not fit."""
+    step = 2 * blip + GAP
+    first, last = max(band[0] + step / 2, step), band[1] - step / 2
+    rows = math.floor((last - first) / step + 1e-9) + 1 if last >= first else 0
+    shift = (last - first - (rows - 1) * step) / 2
+    radii = sorted((first + shift + index * step for index in range(rows)), key=lambda r: abs(r - (first + last) / 2))
+    free = [(r, *_span(sector, r, blip)) for r in radii]
+    capacities = [_capacity(r, start, end, step) for r, start, end in free]
+    used = 0
+    while sum(capacities[:used]) < number:
+        used += 1
+        if used > rows:
+            return None
+    shares = _shares(number, capacities[:used])
+    spots = []
+    for (r, start, end), share in sorted(zip(free[:used], shares, strict=True)):
+        angles = [start + (end - start) * (index + 0.5) / share for index in range(share)]
+        spots += [Spot(r * math.cos(angle), r * math.sin(angle)) for angle in angles]
+    return tuple(spots)
+
+
+def _span(sector: tuple[float, float], radius: float, blip: float) -> tuple[float, float]:
+    """Return the angles between which the middle of a blip may lie, half a step inside for its neighbour's sake."""
+    margins = [LABEL if abs(math.cos(angle)) < 1e-9 and math.sin(angle) < 0 else GAP / 2 for angle in sector]
+    return sector[0] + margins[0] / radius, sector[1] - margins[1] / radius
+
+
+def _capacity(radius: float, start: float, end: float, step: float) -> int:
+    """Return how many blips fit into an arc side by side, each in the middle of its share of it."""
+    needed = 2 * math.asin(min(1.0, step / (2 * radius)))
+    return max(0, math.floor((end - start) / needed + 1e-9))
+
+
+def _shares(number: int, capacities: Sequence[int]) -> list[int]:
+    """Divide a number over rows in proportion to their capacities."""
+    shares, left, capacity_left = [], number, sum(capacities)
+    for capacity in capacities:
+        share = min(capacity, round(left * capacity / capacity_left)) if capacity_left else 0
+        shares.append(share)
+        left, capacity_left = left - share, capacity_left - capacity
+    return shares

@@ -1,0 +1,97 @@
+"""`summary.json`: the verdicts, numbers and provenance of a report for programs; `summary.schema.json` describes it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from evalbench.errors import TableError
+from evalbench.names import one_line, short
+
+FILE = "summary.json"
+VERSION = 1
+LARGEST = 32_000_000  # bytes that are read
+SCHEMA = Path(__file__).with_name("summary.schema.json")
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of `summary.json`."""
+    content: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    return content
+
+
+def settings_hash(settings: Mapping[str, Any] | None, space: Any = None, code: Any = None) -> str | None:
+    """Return the hash that tells techniques of one name apart: of settings, search space and own code.
+
+    None if the settings are not known.
+    """
+    if settings is None:
+        return None
+    about = {"settings": settings, **({"space": space} if space else {}), **({"code": code} if code else {})}
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:
+    """Write the file into the folder of a report, and return its path."""
+    path = folder / FILE
+    text = json.dumps(exact(summary), indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(f"{_printable(text)}\n", encoding="utf-8", newline="\n")
+    return path
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Read a file that anybody may have written, and check it against the schema.
+
+    Raises:
+        TableError: it is missing, too large, no JSON, of another version, or does not fit the schema.
+    """
+    from jsonschema.exceptions import best_match
+
+    try:
+        if path.stat().st_size > LARGEST:
+            raise TableError(f"{path} has more than {LARGEST:,} bytes: it is no {FILE}")
+        summary = json.loads(path.read_bytes(), parse_constant=_no_number)
+    except FileNotFoundError:
+        raise TableError(f"{path} is missing: `evalbench report FOLDER` writes it") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise TableError(f"{path} cannot be read as JSON: {error}") from None
+    version = summary.get("version") if isinstance(summary, dict) else None
+    if version != VERSION:
+        shown = short(repr(version))
+        raise TableError(f"{path}: version must be {VERSION}, not {shown}: use the evalbench that wrote it")
+    wrong = best_match(_validator().iter_errors(summary))
+    if wrong is not None:
+        raise TableError(f"{path}: {wrong.json_path}: {short(one_line(wrong.message), 200)}")
+    return dict(summary)
+
+
+@cache
+def _validator() -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(schema())
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+def exact(value: Any) -> Any:
+    """Return a value as JSON has it: numbers with ten digits, None for those that are not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): exact(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [exact(one) for one in value]
+    if isinstance(value, float):
+        return float(f"{value:.10g}") if math.isfinite(value) else None
+    return value
+
+
+def _printable(text: str) -> str:
+    """Escape what UTF-8 cannot hold: a name may contain half of a character."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
