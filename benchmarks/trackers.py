@@ -54,8 +54,8 @@ def made_up(number: int) -> Run:
         "state": "COMPLETE",
         "cost/steps": 600,
     }
-    id = f"made-up-s{number}"
-    return Run(id, "made-up", "adam", ("digits", "adam"), "notes", config, curve, summary, "val/accuracy", True)
+    about = (f"adam-s{number}-made-up", f"adam-s{number}", "made-up", "adam", ("digits", "adam"), "notes")
+    return Run(*about, config, curve, summary, "val/accuracy", True)
 
 
 def megabytes() -> float:

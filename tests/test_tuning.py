@@ -556,7 +556,7 @@ def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
         mirror = Mirror(store, "e", "csv", one)
         mirror.send()
         mirror.conclude()
-    names = list(tracker.runs)
+    names = [run.name for run in tracker.runs.values()]
     assert not again.runs
     assert not again.conclusions
     assert len([name for name in names if name.endswith("-study0")]) == studies
@@ -564,12 +564,12 @@ def test_a_study_is_mirrored_once_as_one_run_or_as_its_trials(
     assert len([name for name in names if "-default-s" in name]) == 3
     assert len([name for name in names if "-tuned-" in name]) == 3
     (conclusion,) = tracker.conclusions.values()
-    assert sorted(conclusion.run_ids) == sorted(name for name in names if "study0" not in name)
-    kinds = Counter(run.config["hyperparameters"] for run in tracker.runs.values() if not run.id.endswith("-study0"))
+    assert sorted(conclusion.run_ids) == sorted(run.id for run in tracker.runs.values() if "study0" not in run.name)
+    kinds = Counter(run.config["hyperparameters"] for run in tracker.runs.values() if not run.name.endswith("-study0"))
     assert kinds == Counter(default=3, tuned=3, study0=trials)
     assert len({run.config["trial"] for run in tracker.runs.values() if "trial" in run.config}) == 6 + trials
     for run in tracker.runs.values():
-        if run.id.endswith("-study0"):
+        if run.name.endswith("-study0"):
             assert [row["candidate"] for row in run.curve] == [0, 1, 2, 3]
             assert all("val/accuracy" in row and "optimizer.lr" in row for row in run.curve)
             assert run.tables["candidates"].columns[:3] == ("candidate", "seed", "optimizer.lr")

@@ -32,7 +32,9 @@ def fill(tracker: Tracker) -> None:
         for seed, score in enumerate(scores):
             config = {"opt": optimizer, "data": {"name": "digits"}, "random_seed": seed}
             summary: dict[str, float | str] = {"final/acc": score, "state": "COMPLETE"}
-            tracker.record(replace(RUN, id=f"{optimizer}-{seed}", config=config, summary=summary))
+            tracker.record(
+                replace(RUN, id=f"{optimizer}-{seed}", name=f"{optimizer}-{seed}", config=config, summary=summary)
+            )
     tracker.close()
 
 
@@ -98,7 +100,11 @@ def test_runs_of_evalbench_need_no_map(workspace: Path) -> None:
     for technique, scores in SCORES.items():
         for seed, score in enumerate(scores):
             config = {"technique": technique, "dataset": "digits", "seed": seed}
-            tracker.record(replace(RUN, id=f"{technique}-{seed}", config=config, summary={"score": score}))
+            tracker.record(
+                replace(
+                    RUN, id=f"{technique}-{seed}", name=f"{technique}-{seed}", config=config, summary={"score": score}
+                )
+            )
     assert main(["--from", "wandb-offline", "runs", "--baseline", "sgd", "--out", "judged"]) == 0
     assert judged(workspace) == {name: list(scores) for name, scores in SCORES.items()}
 

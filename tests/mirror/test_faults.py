@@ -15,6 +15,7 @@ from evalbench import cell as cells
 from evalbench import sync
 from evalbench.evaluation.design import link
 from evalbench.evaluation.plan import Plan
+from evalbench.mirror.runs import id_of
 from evalbench.store import Store
 from evalbench.tracking.csv import read_rows
 from evalbench.tracking.wandb_files import read
@@ -34,7 +35,7 @@ import errno, os, time
 from pathlib import Path
 
 class Tracker:
-    """Append the ids of records to a file; the file `faults` names the active faults."""
+    """Append the names of records to a file; the file `faults` names the active faults."""
 
     def __init__(self, fault):
         self.fault, self.path = fault, Path(f"taken-{fault}")
@@ -57,7 +58,7 @@ class Tracker:
 
     def record(self, run):
         if not run.running:
-            self._write(run.id)
+            self._write(run.name)
 
     def conclude(self, conclusion):
         self._write(conclusion.id)
@@ -74,7 +75,7 @@ FAULTS = {
     "slow": (None, "it was too slow"),
     "deadly": (6, "its process died"),
 }
-EVERYTHING = sorted([f"small-{t}-iris-s{seed}" for t in ("sgd", "bgd") for seed in range(3)] + ["small-evaluation"])
+EVERYTHING = sorted([f"{t}-iris-s{seed}" for t in ("sgd", "bgd") for seed in range(3)] + ["report-small"])
 
 
 @pytest.fixture
@@ -168,15 +169,15 @@ def test_the_offline_files_of_a_sweep_equal_the_store_and_hold_no_key(
     for trial_id, trial in trials.items():
         run, link, result = of_trials[trial_id], links[trial_id], trial.result
         assert (run.group, run.job_type, run.ended) == ("optimizers", link.technique, True)
-        assert run.id == f"optimizers-{link.technique}-{trial.workload}-s{trial.seed}"
+        assert run.name == f"{link.technique}-{trial.workload}-s{trial.seed}"
         assert {run.config[key] for key in ("technique", "optimizer")} == {link.technique}
         assert (run.config["dataset"], run.config["seed"]) == (trial.workload, trial.seed)
         for key in ("lr", "batch_size", "_target_"):
             assert run.config["tree"]["optimizer"][key] == trial.settings["optimizer"][key]
         score = "val/accuracy" if trial.workload == "iris" else "val/r2"
         names = {
-            "epoch": "epoch",
-            "step": "step",
+            "x/epoch": "epoch",
+            "x/step": "step",
             "train/loss": "train_loss",
             "val/loss": "val_loss",
             score: "val_score",
@@ -199,10 +200,11 @@ def test_a_killed_mirror_leaves_no_second_copy(workspace: Path) -> None:
     store = Store("sqlite:///outputs/store.sqlite")
     link(plan, store, "command")
     cells.run(plan.cells[0], store)
+    id = id_of("e", "mlp-adam-iris-s0", next(iter(plan.cells[0].specs)))
     program = (
         "import os; from dataclasses import replace; from contracts.tracker import RUN\n"
         "from evalbench.tracking.wandb import WandbTracker\n"
-        "run = replace(RUN, id='e-mlp-adam-iris-s0', running=True)\n"
+        f"run = replace(RUN, id='{id}', running=True)\n"
         "WandbTracker('evalbench', None, 'offline', 'outputs/wandb').record(run); os._exit(9)"
     )
     alone = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # not this process's service
@@ -211,5 +213,6 @@ def test_a_killed_mirror_leaves_no_second_copy(workspace: Path) -> None:
     assert len(list(workspace.glob("outputs/wandb/wandb/offline-run-*"))) == 1
     assert sync.main(["e"]) == 0
     runs = [read(path) for path in workspace.glob("outputs/wandb/wandb/offline-run-*/*.wandb")]
-    assert sorted(run.id for run in runs) == ["e-mlp-adam-iris-s0", "e-mlp-adam-iris-s1"]
+    assert sorted(run.name for run in runs) == ["mlp-adam-iris-s0", "mlp-adam-iris-s1"]
+    assert id in [run.id for run in runs]
     assert all(run.ended for run in runs)

@@ -1,6 +1,7 @@
 """The records that trackers get from the store."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,10 @@ def mirror_of(store: Store, tracker: MemoryTracker) -> Mirror:
     return Mirror(store, "e", "csv", tracker)
 
 
+def names(tracker: MemoryTracker) -> list[str]:
+    return [run.name for run in tracker.runs.values()]
+
+
 class BrokenTracker(MemoryTracker):
     """Take two runs and then raise."""
 
@@ -53,11 +58,21 @@ def test_every_trial_is_mirrored_once_with_its_stored_values(store: Store) -> No
     assert mirror_of(store, again).send() == 0
     assert not again.runs
     trials = store.trials(list(cell.specs))
-    assert list(tracker.runs) == [f"e-mlp-adam-iris-s{seed}" for seed in range(3)]
+    assert names(tracker) == [f"mlp-adam-iris-s{seed}" for seed in range(3)]
     for run, trial in zip(tracker.runs.values(), trials.values(), strict=True):
         assert (run.group, run.job_type, run.config["trial"]) == ("e", "mlp-adam", trial.id)
         assert [point["val/accuracy"] for point in run.curve] == [point.val_score for point in trial.result.curve]
         assert run.summary["test/accuracy"] == run.summary["score"] == trial.result.metrics["test/accuracy"]
+
+
+def test_the_id_of_a_run_follows_the_settings_of_its_trial(store: Store) -> None:
+    tracker = MemoryTracker()
+    for width in (8, 8, 16):
+        cells.run(linked(store, f"model.width={width}", "num_seeds=1"), store)
+        mirror_of(store, tracker).send()
+    assert names(tracker) == ["mlp-adam-iris-s0"] * 2
+    assert [run.config["width"] for run in tracker.runs.values()] == [8, 16]
+    assert all(re.fullmatch(r"mlp-adam-iris-s0-[0-9a-f]{8}", id) for id in tracker.runs)
 
 
 def test_a_run_can_be_filtered_by_flat_values(store: Store) -> None:
@@ -67,7 +82,7 @@ def test_a_run_can_be_filtered_by_flat_values(store: Store) -> None:
     )
     cells.run(cell, store)
     mirror_of(store, tracker).send()
-    config = tracker.runs["e-mlp-sgd-iris-s1"].config
+    (config,) = [run.config for run in tracker.runs.values() if run.name == "mlp-sgd-iris-s1"]
     flat = {
         "optimizer": "sgd",
         "lr": 0.2,
@@ -90,7 +105,7 @@ def test_runs_that_a_broken_tracker_refused_are_sent_the_next_time(store: Store)
         mirror_of(store, BrokenTracker()).send()
     assert mirror_of(store, healthy).waiting() == 1
     mirror_of(store, healthy).send()
-    assert list(healthy.runs) == ["e-mlp-adam-iris-s2"]
+    assert names(healthy) == ["mlp-adam-iris-s2"]
 
 
 def test_a_cohort_in_training_shows_its_first_run_and_live_all_runs(store: Store) -> None:
@@ -107,7 +122,7 @@ def test_a_cohort_in_training_shows_its_first_run_and_live_all_runs(store: Store
             store.add_points({second: [CurvePoint(3.0, 9, 0.9, 0.8, 0.5)]}, 2)  # the point before it is missing
             mirror.follow()
             mirror.follow()
-        assert list(tracker.runs) == [f"e-mlp-adam-iris-{name}" for name in seen]
+        assert names(tracker) == [f"mlp-adam-iris-{name}" for name in seen]
         assert all(run.running for run in tracker.runs.values())
         processes = [run.process for run in tracker.runs.values()]
         assert processes == [os.getpid(), None][: len(seen)]

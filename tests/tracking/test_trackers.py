@@ -17,8 +17,9 @@ from evalbench.errors import ConfigError
 from evalbench.tracking import MemoryTracker, Run, Table, Tracker
 from evalbench.tracking.csv import CsvTracker, read_rows
 from evalbench.tracking.libraries import require
-from evalbench.tracking.mlflow import GROUP, ID, JOB_TYPE, TAGS, MlflowTracker
+from evalbench.tracking.mlflow import GROUP, ID, JOB_TYPE, SUMMARY, TAGS, MlflowTracker
 from evalbench.tracking.tensorboard import ABOUT, TensorBoardTracker
+from evalbench.tracking.tracker import numbers
 from evalbench.tracking.trackio import STEP, TrackioTracker
 from evalbench.tracking.wandb import WandbTracker
 from evalbench.tracking.wandb_files import OfflineRun, read
@@ -34,7 +35,7 @@ def _clean() -> Iterator[None]:
 
 
 def in_order(point: dict[str, Any]) -> dict[str, Any]:
-    return {key: point[key] for key in ("epoch", "step", "train/loss", "val/loss", "val/accuracy")}
+    return {key: point[key] for key in ("epoch", "step", "train/loss", "val/loss", "val/accuracy") if key in point}
 
 
 class TestMemory(TrackerContract):
@@ -67,9 +68,10 @@ class TestWandb(TrackerContract):
 
     def as_run(self, run: OfflineRun) -> Run:
         assert run.ended
-        summary = {key: value for key, value in run.summary.items() if key not in RUN.curve[0]}
-        curve = [in_order(point) for point in run.curve]
-        return Run(run.id, run.group, run.job_type, tuple(run.tags), run.notes, run.config, curve, summary, "", True)
+        curve = [{key.removeprefix("x/"): value for key, value in point.items()} for point in run.curve]
+        summary = {key: value for key, value in run.summary.items() if key.removeprefix("x/") not in RUN.curve[0]}
+        about = (run.id, run.name, run.group, run.job_type, tuple(run.tags), run.notes, run.config)
+        return Run(*about, [in_order(point) for point in curve], summary, "", True)
 
     def read_reports(self, folder: Path) -> Sequence[str]:
         runs = [run for run in offline_runs(folder / "runs") if run.job_type == "evaluation"]
@@ -90,8 +92,8 @@ def test_wandb_curves_have_a_declared_axis_and_a_best_value(workspace: Path) -> 
     assert {run.id for run in runs} == {"in-epochs", "in-steps"}
     for run in runs:
         axes = {run.axes[name] for name in ("train/*", "val/*", "val/loss", "val/accuracy")}
-        assert axes == {run.id.removeprefix("in-").removesuffix("s")}
-        assert run.hidden == {"epoch", "step"}
+        assert axes == {"x/" + run.id.removeprefix("in-").removesuffix("s")}
+        assert run.hidden == {"x/epoch", "x/step"}
         assert (run.summary["val/loss"], run.summary["val/accuracy"]) == ({"min": 0.5}, {"max": 0.8})
         assert run.num_stats == 0
 
@@ -110,8 +112,11 @@ def test_wandb_samples_the_machine_for_the_first_run_of_a_cohort(workspace: Path
 def test_wandb_shows_tables_and_figures(workspace: Path) -> None:
     WandbTracker("evalbench", None, "offline", str(workspace)).conclude(drawn(workspace / "report"))
     (run,) = offline_runs(workspace)
-    assert (run.id, run.group, run.job_type) == ("optimizers-evaluation", "optimizers", "evaluation")
+    assert (run.id, run.name, run.group) == ("report-optimizers", "report", "optimizers")
+    assert run.job_type == "evaluation"
     assert run.summary["ring/adam"] == "ADOPT"
+    assert {name.split(".")[0] for point in run.curve for name in point} == {"figures/scores"}  # no table, no curve
+    assert run.summary["verdicts"]["nrows"] == 2
     tables = {path.name.split("_")[0]: json.loads(path.read_text()) for path in workspace.rglob("*.table.json")}
     assert tables["verdicts"]["columns"] == ["technique", "ring", "effect"]
     assert tables["results"]["data"] == [["sgd", 0, 0.5], ["adam", 0, 0.75]]
@@ -122,6 +127,8 @@ def test_wandb_shows_tables_and_figures(workspace: Path) -> None:
 def test_wandb_keeps_the_tables_of_a_run(workspace: Path) -> None:
     table = Table(("candidate", "optimizer.batch_size", "val/accuracy"), [[0, "full", 0.5], [1, 32, 0.75]])
     WandbTracker("evalbench", None, "offline", str(workspace)).record(replace(RUN, tables={"candidates": table}))
+    (run,) = offline_runs(workspace)
+    assert (run.summary["candidates"]["nrows"], len(run.curve)) == (2, len(RUN.curve))
     (path,) = workspace.rglob("candidates*.table.json")
     assert json.loads(path.read_text())["data"] == table.rows
 
@@ -150,13 +157,17 @@ class TestCsv(TrackerContract):
                 group[name] = json.loads(text)
         summary = {k.removeprefix("summary."): json.loads(v) for k, v in row.items() if k.startswith("summary.")}
         tags = tuple(json.loads(row["tags"]))
-        return Run(row["id"], row["group"], row["job_type"], tags, row["notes"], config, curve, summary, "", True)
+        return Run(
+            row["id"], row["name"], row["group"], row["job_type"], tags, row["notes"], config, curve, summary, "", True
+        )
 
     def read_reports(self, folder: Path) -> Sequence[str]:
         return [path.read_text() for path in folder.glob("runs/evaluations/*/report.md")]
 
 
 class TestTensorBoard(TrackerContract):
+    keeps_steps = False
+
     def make(self, folder: Path) -> Tracker:
         return TensorBoardTracker(str(folder / "runs"))
 
@@ -177,25 +188,33 @@ class TestTensorBoard(TrackerContract):
     def as_run(self, events: Any) -> Run:
         about = json.loads(self.text(events, ABOUT).removeprefix("```json").removesuffix("```"))
         points: dict[int, dict[str, Any]] = {}
-        summary = {key: value for key, value in about["summary"].items() if isinstance(value, str)}
         for tag in events.Tags()["scalars"]:
             for event in events.Scalars(tag):
-                if tag in RUN.curve[0]:
-                    points.setdefault(event.step, {"epoch": event.step})[tag] = event.value
-                else:
-                    summary[tag] = event.value
-        about |= {"tags": tuple(about["tags"]), "summary": summary, "curve": [in_order(p) for p in points.values()]}
+                points.setdefault(event.step, {"epoch": event.step})[tag] = event.value
+        summary = {key: value for key, value in about["summary"].items() if value is not None}
+        shown = self.shown_in_hparams(events)
+        assert (shown["test/accuracy"], shown["state"]) == (summary["test/accuracy"], summary["state"])
+        about |= {"tags": tuple(about["tags"]), "summary": summary, "curve": list(points.values())}
         return Run(**about, score="", maximize=True)
+
+    def shown_in_hparams(self, events: Any) -> dict[str, Any]:
+        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+        (content,) = events.PluginTagToContent("hparams").values()
+        values = HParamsPluginData.FromString(content).session_start_info.hparams
+        return {key: getattr(value, value.WhichOneof("kind")) for key, value in values.items()}
 
     def read_reports(self, folder: Path) -> Sequence[str]:
         runs = [events for events in self.loaded(folder) if "report" in events.Tags()["tensors"]]
-        assert all(events.Tags()["images"] == ["figures/scores"] for events in runs)
+        assert all(events.Tags()["images"] == ["verdict/scores"] for events in runs)
         return [self.text(events, "report") for events in runs]
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's use of SQLAlchemy
 class TestMlflow(TrackerContract):
+    keeps_steps = False
+
     def make(self, folder: Path) -> Tracker:
         database = SHARED / "mlflow.db"
         return MlflowTracker(f"sqlite:///{database}", folder.name, str(folder / "artifacts"))
@@ -218,20 +237,25 @@ class TestMlflow(TrackerContract):
     def as_run(self, client: Any, run: Any) -> Run:
         tags, id = run.data.tags, run.info.run_id
         points: dict[int, dict[str, Any]] = {}
-        for key in RUN.curve[0]:
-            for metric in client.get_metric_history(id, key) if key != "epoch" else ():
+        for key in filter(RUN.curve[0].__contains__, run.data.metrics):
+            for metric in client.get_metric_history(id, key):
                 points.setdefault(metric.step, {"epoch": metric.step})[key] = metric.value
-        summary = {key: value for key, value in run.data.metrics.items() if key not in RUN.curve[0]}
+        summary = {key: value for key, value in json.loads(tags[SUMMARY]).items() if value is not None}
+        for key, value in numbers(summary).items():  # shown after the curves, as bars
+            (metric,) = client.get_metric_history(id, key.replace("/", "_"))
+            assert (metric.value, metric.step) == (value, 0)
+        assert tags["state"] == summary["state"]
         assert (run.info.status, run.data.params["lr"], run.data.params["optimizer"]) == ("FINISHED", "0.001", "adam")
         return Run(
             tags[ID],
+            run.info.run_name,
             tags[GROUP],
             tags[JOB_TYPE],
             tuple(json.loads(tags[TAGS])),
             tags["mlflow.note.content"],
             json.loads(self.artifact(run, "config.json")),
             [in_order(points[step]) for step in sorted(points)],
-            {**summary, "state": tags["state"]},
+            summary,
             "",
             True,
         )
@@ -261,19 +285,20 @@ class TestTrackio(TrackerContract):
         return [{k: v for k, v in row.items() if k not in ("timestamp",)} for row in rows]
 
     def read(self, folder: Path) -> Sequence[Run]:
-        return [self.as_run(run) for run in self.runs(folder) if not run.name.endswith("evaluation")]
+        return [self.as_run(run) for run in self.runs(folder) if run.config["name"] != "report"]
 
     def as_run(self, run: Any) -> Run:
         config = {key: value for key, value in run.config.items() if not key.startswith("_")}
-        about = [config.pop(key) for key in ("job_type", "tags", "notes")]
+        about = [config.pop(key) for key in ("name", "job_type", "tags", "notes", "summary")]
         rows = self.rows(run)
         curve = [in_order({**row, "epoch": row["step"], "step": row[STEP]}) for row in rows if "val/loss" in row]
-        (final,) = [{k: v for k, v in row.items() if k != "step"} for row in rows if "state" in row]
-        group = run.config["_Group"]
-        return Run(run.name, group, about[0], tuple(about[1]), about[2], config, curve, final, "", True)
+        assert {key for row in rows for key in row} - {*RUN.curve[0], STEP} == {"state"}
+        name, job_type, tags, notes, final = about
+        head = (run.name, name, run.config["_Group"], job_type, tuple(tags), notes)
+        return Run(*head, config, curve, final, "", True)
 
     def read_reports(self, folder: Path) -> Sequence[str]:
-        runs = [run for run in self.runs(folder) if run.name.endswith("evaluation")]
+        runs = [run for run in self.runs(folder) if run.config["name"] == "report"]
         return [row["report"]["_value"] for run in runs for row in self.rows(run) if "report" in row]
 
 

@@ -1,5 +1,6 @@
 """Read the runs of an MLflow experiment from a server, a database or a folder, without writing to any of them."""
 
+import json
 import os
 import sqlite3
 from collections import defaultdict
@@ -19,7 +20,7 @@ from evalbench.errors import TableError
 from evalbench.imports.rows import Row, row
 from evalbench.imports.server import answer, first_line
 from evalbench.tracking.libraries import require
-from evalbench.tracking.mlflow import ID
+from evalbench.tracking.mlflow import ID, SUMMARY
 
 FORM = "--from mlflow takes URI/EXPERIMENT, such as sqlite:///mlflow.db/evalbench"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -139,8 +140,8 @@ def _id_of(name: str, experiments: Sequence[tuple[str, Any]], address: str) -> A
 
 
 def _row(id: str, name: str, status: str | None, started: int, params: Row, metrics: Row, tags: Row) -> Row:
-    own = (
-        {"state": tags["state"]} if ID in tags and "state" in tags else {}
-    )  # evalbench's tracker writes the state as a tag
+    own: dict[str, Any] = {}
+    if ID in tags:  # evalbench's own tracker writes the final values as a tag; earlier versions wrote the state alone
+        own = json.loads(tags.get(SUMMARY, "{}")) or {key: tags[key] for key in ("state",) if key in tags}
     tagged = {f"tag.{key}": value for key, value in tags.items()}
     return row(id, started, (status or "unknown").lower(), params, {**metrics, **own}, name=name, **tagged)

@@ -12,6 +12,8 @@ from evalbench.imports.rows import FINISHED, Row, name_of, row
 from evalbench.tracking.libraries import require
 from evalbench.tracking.tensorboard import ABOUT
 
+EARLIER_ABOUT = "evalbench"
+"""The tag of earlier versions."""
 START, END = "_hparams_/session_start_info", "_hparams_/session_end_info"
 UNFINISHED = {"STATUS_FAILURE": "failed", "STATUS_RUNNING": "running"}
 """The reliable states of a session: PyTorch writes a success with the settings, before any training."""
@@ -67,8 +69,9 @@ def _row(folder: Path, name: str) -> Row:
             value = make_ndarray(tensor)
             summary |= {tag: value.item()} if value.size == 1 else {}
     own: dict[str, Any] = {}
-    if ABOUT in events.tensors:  # evalbench's own tracker adds this text
-        text = events.tensors[ABOUT].string_val[0].decode()
+    about_tag = next((tag for tag in (ABOUT, EARLIER_ABOUT) if tag in events.tensors), None)
+    if about_tag is not None:  # evalbench's own tracker adds this text
+        text = events.tensors[about_tag].string_val[0].decode()
         own = json.loads(text.removeprefix("```json").removesuffix("```"))
         config |= own["config"]
         summary |= own["summary"]

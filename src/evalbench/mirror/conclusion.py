@@ -6,11 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evalbench.names import code, from_cell, plain
+from evalbench.names import code, from_cell, short
 from evalbench.tracking import Conclusion, Table
 
 TABLES = {"results": "results.csv", "verdicts": "numbers/verdicts.csv"}
 FILES = ("report.md", "results.csv")
+VERDICT_COLUMNS = (
+    "technique", "ring", "effect", "low", "high", "unit", "confidence", "quality", "generality", "wins", "ties",
+    "losses", "cost_ratio", "cost_low", "cost_high", "num_datasets", "num_pairs", "next",
+)  # fmt: skip
+"""The columns of the verdicts that trackers get, in their order; the file beside the report has more."""
+LONGEST_NOTES = 4000
+"""The largest number of characters of the report's first screen in notes; MLflow takes 8000."""
 
 
 def identity(folder: Path) -> str | None:
@@ -24,6 +31,8 @@ def identity(folder: Path) -> str | None:
 def read(folder: Path, evaluation: str, design: Mapping[str, Any], run_ids: Sequence[str]) -> Conclusion:
     """Return the results in the report; `design` holds the question, the factor, the baseline and the command."""
     tables = {name: _table(folder / path) for name, path in TABLES.items() if (folder / path).is_file()}
+    if "verdicts" in tables:
+        tables["verdicts"] = _chosen(tables["verdicts"], VERDICT_COLUMNS)
     summary: dict[str, float | int | str] = {"trials": len(tables["results"].rows)}
     if "verdicts" in tables:
         columns = tables["verdicts"].columns
@@ -33,7 +42,7 @@ def read(folder: Path, evaluation: str, design: Mapping[str, Any], run_ids: Sequ
                 summary[f"ring/{verdict['technique']}"] = str(verdict["ring"])
     return Conclusion(
         evaluation=evaluation,
-        notes=f"{plain(design.get('question') or 'Results')}\n{code(design['command'])}",
+        notes=f"{first_screen((folder / 'report.md').read_text(encoding='utf-8'))}\n\n{code(design['command'])}",
         config={key: value for key, value in design.items() if value is not None},
         summary=summary,
         tables=tables,
@@ -41,6 +50,20 @@ def read(folder: Path, evaluation: str, design: Mapping[str, Any], run_ids: Sequ
         files=[folder / name for name in FILES],
         run_ids=list(run_ids),
     )
+
+
+def first_screen(report: str) -> str:
+    """Return the beginning of a report in Markdown: up to its first section or fold, without title and pictures."""
+    lines = report.splitlines()
+    end = next((number for number, line in enumerate(lines) if line.startswith(("## ", "<details"))), len(lines))
+    kept = [line for line in lines[:end] if not line.startswith(("# ", "!["))]
+    return short("\n".join(kept).strip(), LONGEST_NOTES)
+
+
+def _chosen(table: Table, names: Sequence[str]) -> Table:
+    """Return the named columns that a table has."""
+    columns = [table.columns.index(name) for name in names if name in table.columns]
+    return Table(tuple(table.columns[column] for column in columns), [[row[c] for c in columns] for row in table.rows])
 
 
 def _table(path: Path) -> Table:

@@ -88,11 +88,13 @@ def _run(
     question = f": {plain(context.question)}" if context.question else ""
     part = part or ("default" if cell.studies else None)
     hyperparameters = part and part.split("-")[0]
-    parts = [context.evaluation, link.technique, *link.factors.values(), cell.workload]
+    parts = [link.technique, *link.factors.values(), cell.workload]
     described = [part.group for part in PARTS if part.described and cell.settings.get(part.group)]
     options = [cell.choices[group] for group in described if group in cell.choices]
+    name = name_of(*parts, f"{part}-s{seed}" if part else f"s{seed}")
     return Run(
-        id=file_name(*parts, f"{part}-s{seed}" if part else f"s{seed}"),
+        id=id_of(context.evaluation, name, link.trial_id),
+        name=name,
         group=context.evaluation,
         job_type=link.technique,
         tags=tuple(dict.fromkeys([cell.workload, link.technique, *options, *filter(None, [hyperparameters])])),
@@ -115,6 +117,16 @@ def _run(
         axis=axis_of(settings),
         **state,
     )
+
+
+def name_of(*parts: str) -> str:
+    """Return the name of a run: its technique, other factors, workload and seed."""
+    return file_name("run", *parts).removeprefix("run-")
+
+
+def id_of(evaluation: str, name: str, identity: str) -> str:
+    """Return a run's id, which another trial or study of the same name does not share."""
+    return f"{name}-{hashlib.sha256(json.dumps([evaluation, name, identity]).encode()).hexdigest()[:8]}"
 
 
 def axis_of(settings: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from evalbench.mirror import runs
-from evalbench.names import code, file_name, plain
+from evalbench.names import code, plain
 from evalbench.store import Link, Store, StoredCandidate, StoredTrial
 from evalbench.tasks.metric import describe
 from evalbench.tracking import Run, Table
@@ -63,8 +63,10 @@ def _whole(
         "study": study.name,
         "tree": dict(cell.tree),
     }
+    name = runs.name_of(link.technique, *link.factors.values(), cell.workload, f"study{study.number}")
     return Run(
-        id=file_name(context.evaluation, link.technique, *link.factors.values(), cell.workload, f"study{study.number}"),
+        id=runs.id_of(context.evaluation, name, study.id),
+        name=name,
         group=context.evaluation,
         job_type="tune",
         tags=(cell.workload, link.technique, "tune"),

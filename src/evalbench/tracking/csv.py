@@ -23,6 +23,7 @@ class CsvTracker:
             return
         row = {
             "id": run.id,
+            "name": run.name,
             "group": run.group,
             "job_type": run.job_type,
             "tags": json.dumps(run.tags),
@@ -30,7 +31,12 @@ class CsvTracker:
             **{f"config.{key}": json.dumps(value) for key, value in flat(run.config)},
             **{f"summary.{key}": json.dumps(value) for key, value in run.summary.items() if value is not None},
         }
-        kept = [known for known in read_rows(self.folder / "runs.csv") if known["id"] != run.id]
+        kept = []
+        for known in read_rows(self.folder / "runs.csv"):
+            if known["id"] != run.id and (known["group"], known.get("name")) == (run.group, run.name):
+                (self.folder / "curves" / f"{known['id']}.csv").unlink(missing_ok=True)  # the same seed, other settings
+            elif known["id"] != run.id:
+                kept.append(known)
         _write(self.folder / "runs.csv", [*kept, row])
 
     def conclude(self, conclusion: Conclusion) -> None:

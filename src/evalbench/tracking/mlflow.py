@@ -3,15 +3,19 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
 from evalbench.names import file_name
-from evalbench.tracking.libraries import require
-from evalbench.tracking.tracker import Conclusion, Run, numbers
+from evalbench.tracking.libraries import command, require
+from evalbench.tracking.tracker import REPORT, Conclusion, Run, numbers
 
 T = TypeVar("T")
-ID, GROUP, JOB_TYPE, TAGS, TRIAL = (f"evalbench.{name}" for name in ("run", "evaluation", "technique", "tags", "trial"))
+ID, GROUP, JOB_TYPE, TAGS, SUMMARY = (
+    f"evalbench.{name}" for name in ("run", "evaluation", "technique", "tags", "summary")
+)
+"""Tags; the summary has the final values under the names that they have in other trackers."""
 MOST_METRICS = 1000
 MOST_PARAMETERS = 100
 """The largest numbers of metrics and parameters in one call."""
@@ -47,11 +51,12 @@ class MlflowTracker:
         self._num_logged[run.id] = len(run.curve)
         if run.running:
             return
-        final = [Metric(key, value, info.start_time, run.last) for key, value in numbers(run.summary).items()]
-        self._client.log_batch(info.run_id, metrics=final)
-        for key, value in run.summary.items():
-            if isinstance(value, str):
-                self._client.set_tag(info.run_id, key, value)
+        # MLflow draws bars of values at step 0, and shows names without a `/` after the curves.
+        final = {key.replace("/", "_"): value for key, value in numbers(run.summary).items()}
+        self._client.log_batch(info.run_id, metrics=[Metric(*item, info.start_time, 0) for item in final.items()])
+        texts = {key: value for key, value in run.summary.items() if isinstance(value, str)}
+        for key, value in {**texts, SUMMARY: json.dumps(dict(run.summary))}.items():
+            self._client.set_tag(info.run_id, key, value)
         status = "FINISHED" if run.summary.get("state") == "COMPLETE" else "FAILED"
         self._client.set_terminated(info.run_id, status)
         del self._open[run.id], self._num_logged[run.id]
@@ -64,10 +69,9 @@ class MlflowTracker:
             GROUP: run.group,
             JOB_TYPE: run.job_type,
             TAGS: json.dumps(run.tags),
-            TRIAL: str(run.config.get("trial")),
             "mlflow.note.content": run.notes,
         }
-        record = self._run(run.id, tags)
+        record = self._run(run.name, tags)
         parameters = [
             Param(key, value if isinstance(value, str) else json.dumps(value))
             for key, value in run.config.items()
@@ -81,7 +85,7 @@ class MlflowTracker:
     def conclude(self, conclusion: Conclusion) -> None:
         """Write the evaluation's run: its report, tables and figures as artifacts."""
         record = self._run(
-            conclusion.id,
+            REPORT,
             {
                 ID: conclusion.id,
                 GROUP: conclusion.evaluation,
@@ -101,16 +105,17 @@ class MlflowTracker:
             self._client.log_dict(run_id, {"columns": table.columns, "rows": rows}, f"tables/{name}.json")
         self._client.set_terminated(run_id)
 
-    def _run(self, id: str, tags: Mapping[str, str]) -> Any:
-        """Return the run of this identity: reuse a run of the same trial, and delete runs of other trials."""
+    def _run(self, name: str, tags: Mapping[str, str]) -> Any:
+        """Return the run of this name: reuse a run of the same identity, and delete runs of another identity."""
         self._connect()
-        known = self._client.search_runs([self._experiment_id], f"tags.`{ID}` = '{id}'")
-        same = [run for run in known if run.data.tags.get(TRIAL) == tags.get(TRIAL)]
+        query = f"tags.`{GROUP}` = '{tags[GROUP]}' AND attributes.run_name = '{name}'"
+        known = self._client.search_runs([self._experiment_id], query)
+        same = [run for run in known if run.data.tags.get(ID) == tags[ID]]
         for run in known:
             if run is not (same[0] if same else None):
                 self._client.delete_run(run.info.run_id)
         if not same:
-            return self._client.create_run(self._experiment_id, tags=dict(tags), run_name=id)
+            return self._client.create_run(self._experiment_id, tags=dict(tags), run_name=name)
         for key, value in tags.items():
             self._client.set_tag(same[0].info.run_id, key, value)
         self._client.update_run(same[0].info.run_id, status="RUNNING")
@@ -142,7 +147,9 @@ class MlflowTracker:
         """Return the command that shows the runs."""
         if self.uri.startswith("http"):
             return f"MLflow   experiment {self.experiment} at {self.uri}"
-        return f"MLflow   show the runs: mlflow ui --backend-store-uri {self.uri}"
+        first = "" if find_spec("flask") else f"{command('mlflow')} && "  # mlflow-skinny has no web interface
+        show = f"MLflow   show the runs: {first}mlflow ui --backend-store-uri {self.uri}"
+        return f"{show}\n         in the browser: Model training, {self.experiment}, Chart view"
 
 
 def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:

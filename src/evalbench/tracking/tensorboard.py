@@ -1,4 +1,4 @@
-"""Write a TensorBoard folder per run, with its curve, its hyperparameters and a text."""
+"""Write a TensorBoard folder per run: its curve, its settings and final values for the tab HPARAMS, and a text."""
 
 import json
 import shutil
@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from evalbench.tracking.libraries import require
-from evalbench.tracking.tracker import Conclusion, Run, flat, numbers
+from evalbench.tracking.tracker import REPORT, Conclusion, Run, numbers
 
-ABOUT = "evalbench"
-"""The tag of a text with the values that no other tag can hold: tags, notes and nested settings."""
+ABOUT = "trials/evalbench"
+"""The tag of a text with the values that no other tag can hold. It sorts after the report."""
+FIGURES = "verdict"
+"""The group of the report's figures. It sorts after the curves."""
 
 
 class TensorBoardTracker:
@@ -28,17 +30,17 @@ class TensorBoardTracker:
         from tensorboard.plugins.hparams import summary_v2
 
         if run.id not in self._open:
-            self._open[run.id] = self._writer(run.group, run.id)
+            self._open[run.id] = self._writer(run.group, run.name)
             self._num_logged[run.id] = 0
-            shown = {k: v for k, v in flat(run.config) if isinstance(v, bool | int | float | str)}
-            self._add(run.id, summary_v2.hparams_pb(shown, trial_id=run.id))
             self._add_text(run.id, run)
         for step, values in run.points(self._num_logged[run.id]):
-            self._add_numbers(run.id, values, step)
+            self._add_numbers(run.id, numbers(values), step)
         self._num_logged[run.id] = len(run.curve)
         if run.running:
             return
-        self._add_numbers(run.id, numbers(run.summary), run.last)
+        final = {k: v for k, v in run.summary.items() if k in ("score", "state") or k.startswith("test/")}
+        shown = {k: v for k, v in {**run.config, **final}.items() if isinstance(v, bool | int | float | str)}
+        self._add(run.id, summary_v2.hparams_pb(shown, trial_id=run.id))  # a scalar would be a chart of one point
         self._add_text(run.id, run)
         self._open.pop(run.id).close()
         self._num_logged.pop(run.id)
@@ -49,14 +51,13 @@ class TensorBoardTracker:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         id = conclusion.id
-        self._open[id] = self._writer(conclusion.evaluation, id)
-        report = next(path for path in conclusion.files if path.suffix == ".md")
-        self._add_markdown(id, "report", report.read_text(encoding="utf-8"))
+        self._open[id] = self._writer(conclusion.evaluation, REPORT)
+        self._add_markdown(id, REPORT, conclusion.report)
         for name, path in conclusion.figures.items():
             with Image.open(path) as picture:
                 width, height = picture.size
             image = Summary.Image(encoded_image_string=path.read_bytes(), width=width, height=height, colorspace=4)
-            self._add(id, Summary(value=[Summary.Value(tag=f"figures/{name}", image=image)]))
+            self._add(id, Summary(value=[Summary.Value(tag=f"{FIGURES}/{name}", image=image)]))
         self._open.pop(id).close()
 
     def close(self) -> None:
@@ -68,11 +69,11 @@ class TensorBoardTracker:
         """Return the command that shows the runs."""
         return f"TBoard   show the runs: tensorboard --logdir {self.folder}"
 
-    def _writer(self, group: str, id: str) -> Any:
+    def _writer(self, group: str, name: str) -> Any:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        folder = self.folder / group / id
-        shutil.rmtree(folder, ignore_errors=True)  # TensorBoard would draw both copies
+        folder = self.folder / group / name
+        shutil.rmtree(folder, ignore_errors=True)  # TensorBoard would draw the old curve beside the new one
         return EventFileWriter(str(folder))
 
     def _add(self, id: str, summary: Any, step: int = 0) -> None:
@@ -89,6 +90,7 @@ class TensorBoardTracker:
     def _add_text(self, id: str, run: Run) -> None:
         about = {
             "id": run.id,
+            "name": run.name,
             "group": run.group,
             "job_type": run.job_type,
             "tags": run.tags,

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+AXES = ("epoch", "step")
+"""The positions of a point of a curve, which are no curves themselves."""
+REPORT = "report"
+"""The name of the evaluation's own run."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -20,7 +25,9 @@ class Run:
     """The record of one trial in a tracker, in training or ended."""
 
     id: str
-    """Readable and unique within a project; a trial of an evaluation always gets the same id."""
+    """Unique within a project: the name and a hash of the evaluation and the trial, whose settings it thus follows."""
+    name: str
+    """Readable, and unique within the evaluation, such as `adam-digits-s3`; a trial with other settings may have it."""
     group: str
     """The evaluation."""
     job_type: str
@@ -49,12 +56,7 @@ class Run:
 
     def points(self, first: int = 0) -> list[tuple[int, dict[str, float]]]:
         """Return the curve from its point `first` on, each with its position on the axis and its measured values."""
-        return [(int(p[self.axis]), {k: v for k, v in p.items() if k != self.axis}) for p in self.curve[first:]]
-
-    @property
-    def last(self) -> int:
-        """Return the position of the last point on the axis."""
-        return int(self.curve[-1][self.axis]) if self.curve else 0
+        return [(int(p[self.axis]), {k: v for k, v in p.items() if k not in AXES}) for p in self.curve[first:]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,12 @@ class Conclusion:
     @property
     def id(self) -> str:
         """Return the identity of the evaluation's own run."""
-        return f"{self.evaluation}-evaluation"
+        return f"{REPORT}-{self.evaluation}"
+
+    @property
+    def report(self) -> str:
+        """Return the text of `report.md`."""
+        return next(path for path in self.files if path.suffix == ".md").read_text(encoding="utf-8")
 
 
 class Tracker(Protocol):
@@ -86,7 +93,8 @@ class Tracker(Protocol):
     def record(self, run: Run) -> None:
         """Write a run, replacing its earlier state.
 
-        A `running` run comes again with a longer curve, or ended; the tracker may keep the run open until then.
+        A `running` run comes again with a longer curve, or ended; the tracker may keep the run open until then. A run
+        with the same group and name but another id is the same seed with other settings: its curve is another one.
         """
 
     def conclude(self, conclusion: Conclusion) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from evalbench.errors import ConfigError
-from evalbench.tracking.tracker import Conclusion, Run, Table
+from evalbench.tracking.tracker import REPORT, Conclusion, Run, Table
 from evalbench.tracking.wandb_files import is_whole
 
 MODES = ("offline", "online", "disabled")
+AXIS_NAMES = {"epoch": "x/epoch", "step": "x/step"}
+"""The axes of the curves, under names that W&B's viewer in the terminal sorts after the curves."""
 MOST_CHARACTERS = 64
 """The largest number of characters in a W&B tag."""
 FLUSH_SECONDS = 30.0
@@ -39,17 +41,18 @@ class WandbTracker:
             self._num_logged[run.id] = 0
         record = self._open[run.id]
         for step in range(self._num_logged[run.id], len(run.curve)):
-            record.log(dict(run.curve[step]), step=step)  # W&B skips the steps that a resumed run has
+            point = {AXIS_NAMES.get(key, key): value for key, value in run.curve[step].items()}
+            record.log(point, step=step)  # W&B skips the steps that a resumed run has
             self._num_logged[run.id] = step + 1
         if not run.running:
-            if run.tables:
-                record.log(_tables(run.tables))
             record.summary.update({key: value for key, value in run.summary.items() if value is not None})
+            record.summary.update(_tables(run.tables))
             self._finish(run.id)
 
     def _begin(self, run: Run) -> Any:
         record = self._init(
             run.id,
+            run.name,
             stats_of=run.process,
             group=run.group,
             job_type=run.job_type,
@@ -57,23 +60,24 @@ class WandbTracker:
             notes=run.notes,
             config=dict(run.config),
         )
-        for axis in ("epoch", "step"):
-            record.define_metric(axis, hidden=True)  # a chart of its own would be a straight line
+        axis = AXIS_NAMES[run.axis]
+        for name in AXIS_NAMES.values():
+            record.define_metric(name, hidden=True)  # a chart of its own would be a straight line
         for names in ("train/*", "val/*"):
-            record.define_metric(names, step_metric=run.axis)
-        record.define_metric("val/loss", step_metric=run.axis, summary="min")
-        record.define_metric(run.score, step_metric=run.axis, summary="max" if run.maximize else "min")
+            record.define_metric(names, step_metric=axis)
+        record.define_metric("val/loss", step_metric=axis, summary="min")
+        record.define_metric(run.score, step_metric=axis, summary="max" if run.maximize else "min")
         return record
 
-    def _init(self, id: str, stats_of: int | None = None, **more: Any) -> Any:
+    def _init(self, id: str, name: str, stats_of: int | None = None, **more: Any) -> Any:
         import wandb  # importing wandb takes half a second
 
         folder = self.folder.resolve()  # W&B's service process may have another working directory
         folder.mkdir(parents=True, exist_ok=True)
         if self.mode == "offline":  # an interrupted mirror may have left a copy
-            name = re.compile(rf"offline-run-\d+_\d+-{re.escape(id)}")  # not another id with the same ending
+            whole = re.compile(rf"offline-run-\d+_\d+-{re.escape(id)}")  # not another id with the same ending
             for old in folder.glob(f"wandb/offline-run-*-{id}"):
-                if name.fullmatch(old.name):
+                if whole.fullmatch(old.name):
                     shutil.rmtree(old)
         mode: Any = self.mode
         settings = wandb.Settings(
@@ -96,7 +100,7 @@ class WandbTracker:
             mode=mode,
             dir=str(folder),
             id=id,
-            name=id,
+            name=name,
             resume="allow" if self.mode == "online" else None,
             reinit="create_new",
             settings=settings,
@@ -123,6 +127,7 @@ class WandbTracker:
 
         record = self._init(
             conclusion.id,
+            REPORT,
             group=conclusion.evaluation,
             job_type="evaluation",
             tags=["evaluation"],
@@ -130,10 +135,9 @@ class WandbTracker:
             config=dict(conclusion.config),
         )
         self._open[conclusion.id] = record
-        content = _tables(conclusion.tables)
-        content |= {f"figures/{name}": wandb.Image(str(path)) for name, path in conclusion.figures.items()}
-        record.log(content)
+        record.log({f"figures/{name}": wandb.Image(str(path)) for name, path in conclusion.figures.items()})
         record.summary.update(dict(conclusion.summary))
+        record.summary.update(_tables(conclusion.tables))
         artifact = wandb.Artifact(
             f"{conclusion.evaluation}-report", type="report", metadata={"runs": list(conclusion.run_ids)}
         )
@@ -160,6 +164,7 @@ class WandbTracker:
 
 
 def _tables(tables: Mapping[str, Table]) -> dict[str, Any]:
+    """Return tables for a summary; in the history, W&B's viewer would draw their numbers of rows as curves."""
     import wandb
 
     return {
