@@ -94,6 +94,11 @@ class JudgedFindings(Findings):
         """Return whether there is one score per technique and data set, so that data sets are the pairs."""
         return self.judged.design.one_score
 
+    @property
+    def level(self) -> float:
+        """Return the level of the intervals that decide."""
+        return next((verdict.effect.confidence for verdict in self.judged.verdicts), self.family)
+
     @cached_property
     def pool(self) -> tuple[PoolScore, ...]:
         """Return the scores that depend on the pool of techniques; see `pool_scores`."""

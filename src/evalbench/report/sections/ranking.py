@@ -14,7 +14,7 @@ from evalbench.statistics.judging import Verdict
 from evalbench.statistics.verdicts import Quality, Recommendation
 
 OPEN = "OPEN"
-"""How the page calls insufficient evidence in a table."""
+"""How the page calls insufficient evidence where one word must do."""
 SHORT = {
     Quality.SUPERIOR: "better",
     Quality.BETTER: "better",
@@ -35,15 +35,16 @@ def ranking(findings: JudgedFindings) -> str:
     names = sorted(findings.evaluation.techniques, key=lambda n: (n not in effects, -effects.get(n, 0.0)))
     rows = [_row(findings, name, verdicts.get(name)) for name in names]
     unit = plain(findings.common.difference)
-    headers = ["technique", "verdict", f"effect, {unit}", f"{level(findings)} interval", "cost", "other data sets"]
+    headers = [
+        "technique",
+        "verdict",
+        f"effect, {unit}",
+        f"{percent(findings.level)} interval",
+        "cost",
+        "other data sets",
+    ]
     known = [i for i, _ in enumerate(headers) if any(row[i] not in ("", "–") for row in rows)]
     return markdown([headers[i] for i in known], [[row[i] for i in known] for row in rows], 2)
-
-
-def level(findings: JudgedFindings) -> str:
-    """Return the level of the intervals that decide."""
-    levels = [verdict.effect.confidence for verdict in findings.judged.verdicts]
-    return percent(levels[0] if levels else findings.family)
 
 
 def _row(findings: JudgedFindings, name: str, verdict: Verdict | None) -> list[str]:
@@ -65,12 +66,15 @@ def _row(findings: JudgedFindings, name: str, verdict: Verdict | None) -> list[s
     ]
 
 
+def ring(verdict: Verdict) -> str:
+    """Return the recommendation in one word."""
+    return OPEN if verdict.recommendation is Recommendation.INSUFFICIENT else str(verdict.recommendation)
+
+
 def said(verdict: Verdict) -> str:
     """Return a verdict in two or three words: `**ADOPT**, as good`."""
-    if verdict.recommendation is Recommendation.INSUFFICIENT:
-        return f"**{OPEN}**"
     words = SHORT[verdict.quality]
-    return f"**{verdict.recommendation}**" + (f", {words}" if words else "")
+    return f"**{ring(verdict)}**" + (f", {words}" if words else "")
 
 
 def _elsewhere(verdict: Verdict) -> str:

@@ -20,6 +20,7 @@ from evalbench.report.render.markdown import markdown
 from evalbench.report.render.style import ROUND_STEPS
 from evalbench.report.render.units import percent, ratio, ratio_interval
 from evalbench.report.section import Chart, Section
+from evalbench.report.sections.ranking import ring
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
@@ -79,7 +80,7 @@ def draw(findings: JudgedFindings) -> Figure:
     base = findings.evaluation.baseline
     axis.set_xlabel(f"cost relative to {base} ({measured_in(findings)}, log scale); left is cheaper")
     axis.set_ylabel(f"effect ({findings.common.difference})\nup is better")
-    level, own = percent(findings.family), percent(findings.evaluation.confidence)
+    level, own = percent(findings.level), percent(findings.evaluation.confidence)
     levels = f"{level} interval" if level == own else f"intervals: effect {level}, cost {own}"
     style.legend_below(
         figure,
@@ -125,7 +126,7 @@ def _names(findings: JudgedFindings, axis: Axes, names: list[str]) -> None:
     for count, point in enumerate(points):
         side = 1 if count % 2 == 0 else -1
         axis.annotate(
-            style.wrapped(point.technique, 34),
+            label(findings, point.technique),
             (point.cost[0], findings.common.shown(point.effect[0])),
             (10 * side, 4),
             textcoords="offset points",
@@ -133,6 +134,13 @@ def _names(findings: JudgedFindings, axis: Axes, names: list[str]) -> None:
             color=style.color(names.index(point.technique)),
             fontweight="bold",
         )
+
+
+def label(findings: JudgedFindings, technique: str) -> str:
+    """Return the name of a technique with its recommendation: `adam · OPEN`."""
+    verdict = next((v for v in findings.judged.verdicts if v.challenger == technique), None)
+    name = style.wrapped(technique, 34)
+    return name if verdict is None else f"{name} · {ring(verdict)}"
 
 
 def _ticks(low: float, high: float, most: int = 8) -> list[float]:

@@ -36,7 +36,7 @@ def table(findings: JudgedFindings) -> str:
             rows.append(["–", code(name), "**INVALID**", reason, "", "–", *work_cells(findings, name), "", "", "0"])
     headers = [
         "rank", "technique", "recommendation",
-        f"effect ({plain(findings.common.difference)}) [{_level(findings)} CI]", "wins", "cost ratio", *WORK,
+        f"effect ({plain(findings.common.difference)}) [{percent(findings.level)} CI]", "wins", "cost ratio", *WORK,
         "other data sets", sets_of(findings), "runs" if findings.one_score else findings.evaluation.repeated[1],
     ]  # fmt: skip
     known = [
@@ -78,12 +78,6 @@ def _counts(verdict: Verdict) -> str:
     return " to ".join(dict.fromkeys((f"{min(counts):,}", f"{max(counts):,}")))
 
 
-def _level(findings: JudgedFindings) -> str:
-    """Return the level of the intervals that decide."""
-    levels = [verdict.effect.confidence for verdict in findings.judged.verdicts]
-    return percent(levels[0] if levels else findings.family)
-
-
 def _ratio(verdict: Verdict) -> str:
     cost = verdict.cost
     if not math.isfinite(cost.value):
@@ -108,7 +102,7 @@ def how_to_read(findings: JudgedFindings) -> str:
     )
     return (
         f"Effect: technique minus {baseline} in {unit or plain(findings.common.difference)}, with the"
-        f" {_level(findings)} interval{family}{findings.common.better}. A difference within ±{rope} (the ROPE,"
+        f" {percent(findings.level)} interval{family}{findings.common.better}. A difference within ±{rope} (the ROPE,"
         f" {source}) is too small to matter. Techniques that cannot be told apart share a rank{stricter}. Cost: time"
         f" relative to {baseline}."
     )
