@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick bench wheels gpu check format clean postgresql help
+.PHONY: demo test quick docs bench wheels gpu check format clean postgresql help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,9 @@ test: $(VENV)/installed  ## install, then run the whole test suite
 
 quick: $(VENV)/installed  ## run the tests that are not marked slow: under a minute on two cores
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+docs: $(VENV)/installed  ## build the documentation as a site, in ten seconds: build/site/index.html
+	$(BIN)/python -m sphinx -q -E -W --keep-going -c docs . build/site
 
 bench: $(VENV)/installed  ## time evalbench and its peers, in twenty minutes; write benchmarks/results.md
 	$(BIN)/python -m benchmarks.steps
@@ -32,10 +35,11 @@ wheels: $(VENV)/installed  ## collect in .gpu/ what a GPU machine without a netw
 gpu:  ## test and time on a CUDA device, in eight minutes; write benchmarks/results-gpu.md
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) benchmarks/gpu.py
 
-check: $(VENV)/installed  ## check formatting, lint and types, and run all tests
+check: $(VENV)/installed  ## check formatting, lint and types, build the documentation, and run all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(MAKE) docs
 	$(MAKE) test
 
 format: $(VENV)/installed  ## format the code and apply automatic lint fixes
@@ -56,5 +60,5 @@ clean:  ## remove the environment and caches, but no results
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "evalbench needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench,docs]'
 	touch $@

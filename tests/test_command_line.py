@@ -14,11 +14,9 @@ import pandas as pd
 import pytest
 
 from conftest import Cli, Inline
-from evalbench.__main__ import COMMANDS
 from evalbench.engine import training
 from evalbench.evaluation.plan import Plan
 from evalbench.report.__main__ import main as judge
-from evalbench.store import Store
 
 SMALL = ("budget.epochs=3", "model.width=8", "num_seeds=3", "dataset=iris,wine")
 LOOKS = {"num_seeds=3": "evaluation.looks=[2,3]"}
@@ -82,18 +80,6 @@ def test_an_interrupt_before_the_sweep_is_under_way_gets_one_line_too(
         inline("dataset=iris")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("evalbench: interrupted")
-
-
-def test_help_is_written_for_this_program(cli: Cli) -> None:
-    text = cli("--help").stdout
-    for word in (
-        "evalbench +sweep=optimizers",
-        "optimizer: adam, adamw, bgd",
-        "num_seeds: null",
-        "--config-dir",
-        *(f"evalbench {name} " for name in COMMANDS),
-    ):
-        assert word in text
 
 
 def test_a_word_that_is_no_command_is_refused(capsys: pytest.CaptureFixture[str], inline: Inline) -> None:
@@ -339,30 +325,6 @@ def test_a_cell_that_raises_is_reported_and_tried_again(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["+sweep=depths", "model.depth=1,2"], ["`model.depth`: `1`, `2`"]),
-        (["+sweep=datasets"], ["linear model", "trivial predictor"]),
-        (
-            ["+sweep=grid", "activation=relu,tanh", "optimizer=adam,momentum", "model.depth=1"],
-            ["`activation`", "`optimizer`", "momentum"],
-        ),
-    ],
-)
-def test_other_sweeps_say_what_they_compared(
-    inline: Inline, workspace: Path, arguments: list[str], words: list[str]
-) -> None:
-    inline(*arguments, *SMALL, "tracker=none", "cost.rounds=0")
-    name = arguments[0].removeprefix("+sweep=")
-    (folder,) = (workspace / "reports").glob(f"{name}-*/")  # the sweep was changed: its own report stays as it is
-    report = (folder / "report.md").read_text()
-    assert all(word in report for word in words)
-    content = json.loads((folder / "evaluation.json").read_text())
-    assert list(content["workloads"]) == ["iris", "wine"]
-
-
-@pytest.mark.slow
 def test_the_terminal_prints_a_metric_in_its_own_unit(inline: Inline) -> None:
     printed = inline("dataset=diabetes", "task.metric=rmse", "num_seeds=2", "budget.epochs=1", "tracker=none")
     assert all(text in printed for text in ("single: test score, mean", "mlp-adam", "2 complete"))
@@ -370,25 +332,6 @@ def test_the_terminal_prints_a_metric_in_its_own_unit(inline: Inline) -> None:
     assert re.search(r" \d\d\.\d\d ± \d+\.\d\d ", row)
     printed = inline("dataset=iris", "num_seeds=2", "budget.epochs=1", "tracker=none", "evaluation.name=other")
     assert "other: test score in points, mean" in printed
-
-
-@pytest.mark.slow
-def test_a_table_of_the_users_own_runs_as_the_textbook_says(inline: Inline, workspace: Path) -> None:
-    lines = [f"{row % 7},{'red' if row % 3 else ''},{row * 1.5},{int(row % 7 > 3)}" for row in range(100)]
-    (workspace / "mine.csv").write_text("\n".join(["a,colour,b,label", *lines]))
-    inline("dataset=csv", "dataset.path=mine.csv", "budget.epochs=10", "tracker=none")
-    (trial, *_) = (
-        Store(f"sqlite:///{workspace}/outputs/store.sqlite")
-        .trials([link.trial_id for link in Store(f"sqlite:///{workspace}/outputs/store.sqlite").links("single")])
-        .values()
-    )
-    assert trial.workload == "mine"
-    assert trial.settings["optimizer"] == {
-        "_target_": "torch.optim.Adam", "lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-8, "batch_size": 32
-    }  # fmt: skip
-    widths = [(4, 64), (64, 64), (64, 1)]  # a, colour missing, colour red, b; one logit
-    assert trial.result.parameters == sum(inputs * outputs + outputs for inputs, outputs in widths)
-    assert trial.result.metrics["test/accuracy"] > 0.7
 
 
 @pytest.mark.slow

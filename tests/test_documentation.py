@@ -1,0 +1,430 @@
+"""Every command of the README, of CONTRIBUTING.md and of `docs/` is run, shortened, checked, or parsed with a reason.
+
+A command that is in none of the tables below fails `test_every_command_is_in_one_table`.
+"""
+
+import argparse
+import importlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+import evalbench
+import test_how_to_add
+from conftest import compose_config
+from contracts.tracker import RUN
+from evalbench import Evaluation, evaluate
+from evalbench.__main__ import COMMANDS, main
+from evalbench.evaluation.design import link
+from evalbench.evaluation.plan import Plan
+from evalbench.report import __main__ as report_command
+from evalbench.store import Store
+from evalbench.terminal import hydra_app
+from evalbench.tracking.tensorboard import TensorBoardTracker
+from evalbench.workloads import Dataset, Kind
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMALL = "num_seeds=2 budget.epochs=1 tracker=none cost.rounds=0"
+FASTER = f"{SMALL} optimizer=sgd,adam"
+
+AS_WRITTEN = {
+    "evalbench --help",
+    "evalbench sync",
+    "evalbench dashboard optimizers",
+    "evalbench report --from tensorboard runs --baseline sgd",
+    "evalbench compare old/results.csv new/results.csv --gate",
+    "evalbench judge results.csv --baseline adam",
+    "evalbench judge results.csv --baseline adam --out reports/mine",
+    "evalbench judge credit.csv --baseline old --out reports/credit",
+    "evalbench judge 'runs/*.json' --baseline rf --unit fold",
+    "evalbench judge runs.csv --baseline base --require loss:not-worse:0.002 time:better",
+    "evalbench judge losses.csv --against 3.28",
+    "evalbench judge --curves curves.csv --target 0.9 --baseline sgd",
+    "evalbench judge steps.csv --protocol algoperf --map study=seed seconds=step",
+    "evalbench judge --curves steps.csv",
+    "evalbench judge demsar_auc.csv --wide --metric auc --baseline C4.5 --rope 0.01",
+    "evalbench judge amlb_auc.csv --wide --metric auc --baseline randomforest",
+    "mkdir -p mine/optimizer",
+    "mkdir -p mine/model",
+    r"printf '_target_: torch.optim.NAdam\nlr: 0.002\nbatch_size: 32\n' > mine/optimizer/nadam.yaml",
+    "echo '_target_: nets.Net' > mine/model/net.yaml",
+}
+
+SHORTENED = {  # the settings that are put in place of the page's
+    "evalbench": SMALL,
+    "evalbench +sweep=depths": f"{SMALL} model.depth=1,2 model.width=8 dataset=iris",
+    "evalbench +sweep=datasets": f"{SMALL} dataset=iris",
+    "evalbench +sweep=grid": f"{SMALL} dataset=iris activation=relu,tanh optimizer=adam,momentum model.depth=1",
+    "evalbench +sweep=optimizers optimizer=sgd,adam,adamw dataset=csv dataset.path=my.csv evaluation.name=mine": FASTER,
+    "evalbench --config-dir mine -m model=mlp,net dataset=iris,wine": f"{SMALL} dataset=iris",
+    "evalbench dataset=csv dataset.path=my.csv budget.epochs=10": "tracker=none",
+}
+SAYS = {  # words that are printed, or in the report
+    "evalbench --help": [
+        *("evalbench +sweep=optimizers", "optimizer: adam, adamw, bgd", "num_seeds: null", "--config-dir"),
+        *(f"evalbench {name} " for name in COMMANDS),
+    ],
+    "evalbench +sweep=depths": ["`model.depth`: `1`, `2`"],
+    "evalbench +sweep=datasets": ["linear model", "trivial predictor"],
+    "evalbench +sweep=grid": f"{SMALL} dataset=iris activation=relu,tanh optimizer=adam,momentum model.depth=1",
+    "evalbench --config-dir mine -m model=mlp,net dataset=iris,wine": ["`nets.Net`"],
+}
+
+FEW, SGD_ADAM = "dataset=iris", "optimizer=sgd,adam"
+TWO = f"{FEW} {SGD_ADAM}"
+CHECKED = {  # they train for minutes: the cells of the shortened command are composed and checked, and nothing trains
+    "evalbench +sweep=optimizers": TWO,
+    "evalbench +sweep=optimizers optimizer=sgd,adamw dataset=digits,wine num_seeds=10": FEW,
+    "evalbench +sweep=optimizers dataset=csv dataset.path=my.csv num_seeds=10 evaluation.name=mine": SGD_ADAM,
+    "evalbench +sweep=optimizers optimizer=sgd,adam,adamw dataset=csv dataset.path=my.csv num_seeds=20 "
+    "evaluation.name=mine": SGD_ADAM,
+    "evalbench +sweep=optimizers_large": "dataset=breast_cancer optimizer=minibatch_sgd,adam",
+    "evalbench +sweep=activations": "dataset=iris activation=relu,tanh",
+    "evalbench -m optimizer.lr=0.001,0.01,0.1 dataset=wine,digits": FEW,
+    "evalbench -m optimizer=sgd,adam model.depth=1,3 dataset=iris,wine": FEW,
+    "evalbench -m dataset=breast_cancer,wine optimizer=sgd,adam task.metric=macro_f1 task.monitor=auroc": FEW,
+    "evalbench -m dataset=wine optimizer=sgd,adam 'task.metric={_target_:torchmetrics.classification."
+    "MulticlassCohenKappa,num_classes:3,name:kappa,best:1}'": "",
+    "evalbench -m dataset=breast_cancer,wine loss=cross_entropy,focal loss.class_weights=balanced": FEW,
+    "evalbench --config-dir mine +sweep=optimizers optimizer=sgd,adam,nadam": FEW,
+    "evalbench +sweep=optimizers +search=random": TWO,
+    "evalbench +sweep=optimizers +search=tpe search.num_candidates=64": TWO,
+    "evalbench dataset=digits optimizer=adam +search=tpe": "",
+    "evalbench +sweep=optimizers evaluation.variance=true": TWO,
+    "evalbench +sweep=optimizers 'evaluation.variance={init: 6, order: 3, split: 12}'": TWO,
+    "evalbench +sweep=optimizers tracker=tensorboard": TWO,
+    "evalbench +sweep=optimizers tracker=[wandb,mlflow]": TWO,
+    "evalbench +sweep=optimizers tracker.live=true": TWO,
+    "evalbench +sweep=optimizers tracker.wandb.mode=online": TWO,  # and needs an account
+}
+
+ABSENT = "its data are not in the repository; its options are parsed"
+MAKE = "installs, formats or tests this very repository; there is such a target"
+NETWORK = "needs a network"
+ONLY_PARSED = {
+    "evalbench judge LOGS --protocol algoperf --held-out criteo1tb_embed_init=criteo1tb fastmri_tanh=fastmri "
+    "imagenet_resnet_large_bn_init=imagenet_resnet librispeech_conformer_layernorm=librispeech_conformer "
+    "ogbg_model_size=ogbg wmt_glu_tanh=wmt": ABSENT,
+    "evalbench judge peft/method_comparison/MetaMathQA/results --out reports/peft": ABSENT,
+    "evalbench judge reports/results_small-8c1h.csv --baseline randomforest --where task=adult": ABSENT,
+    "evalbench report --from wandb entity/project --baseline sgd": NETWORK,
+    **dict.fromkeys(
+        [
+            "evalbench report --from wandb-offline DIR --baseline adam --map technique=config.optimizer "
+            "workload=config.dataset seed=config.seed score=summary.test/accuracy",
+            "evalbench report --from wandb-offline runs/wandb --baseline sgd --out reports/theirs --map "
+            "technique=config.optimizer workload=config.dataset seed=config.seed score=summary.test/accuracy",
+            "evalbench report --from mlflow sqlite:///mlruns.db/experiment --baseline sgd --map workload=const:digits",
+        ],
+        "tests/imports/test_imports.py runs it on files that W&B and MLflow wrote; its options are parsed",
+    ),
+    **dict.fromkeys(["make demo", "make check", "make docs", "make quick", "make format", "make postgresql"], MAKE),
+    "git clone … && cd evalbench": NETWORK,
+    "git clone --depth 1 https://github.com/huggingface/peft": NETWORK,
+    "pip install .": "tests/test_wheel.py installs the wheel",
+    "pip install '.[tensorboard,mlflow,trackio,dashboards]'": "needs a package index; there are such extras",
+    "pip install optuna-dashboard": "needs a package index",
+    "optuna-dashboard outputs/studies.journal": "starts a server",
+    'eval "$(evalbench -sc install=bash)"': "changes the shell",
+}
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        """Return the commands of a shell block without comments."""
+        whole = self.text.replace("\\\n", " ")
+        stripped = (re.sub(r"\s+#\s.*", "", line) for line in whole.splitlines())
+        return [re.sub(r"\s+", " ", line).strip() for line in stripped if line.strip()]
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(language: str) -> list[Block]:
+    """Return the blocks of a language on all pages."""
+    found = []
+    for path in PAGES:
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(Block(path.relative_to(ROOT).as_posix(), line, language, match[1]))
+    return found
+
+
+SHELL, PYTHON = blocks("sh"), blocks("python")
+COMMANDS_OF_PAGES = [command for block in SHELL for command in block.commands]
+TABLES = (AS_WRITTEN, SHORTENED.keys(), CHECKED.keys(), ONLY_PARSED.keys())
+
+
+def test_every_command_is_in_one_table() -> None:
+    known = [command for table in TABLES for command in table]
+    assert sorted(set(COMMANDS_OF_PAGES) - set(known)) == []
+    assert sorted(set(known) - set(COMMANDS_OF_PAGES)) == []
+    assert len(known) == len(set(known))
+
+
+# ── files that the pages name ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def rows(techniques: str, **columns: Callable[[int, int], float]) -> pd.DataFrame:
+    """Return five runs of each technique, each column a function of the technique's number and the seed."""
+    keys = [(number, name, seed) for number, name in enumerate(techniques.split()) for seed in range(5)]
+    table = pd.DataFrame({"technique": [name for _, name, _ in keys], "seed": [seed for *_, seed in keys]})
+    for name, value in columns.items():
+        table[name] = [value(number, seed) for number, _, seed in keys]
+    return table.assign(workload="credit")
+
+
+def scores(number: int, seed: int) -> float:
+    return 0.80 + 0.02 * number + 0.005 * ((7 * seed + 3 * number) % 5)
+
+
+def seconds(number: int, seed: int) -> float:
+    return 5 - number + 0.1 * ((7 * seed + 3 * number) % 5)
+
+
+def write_my_csv(path: Path) -> None:
+    lines = [f"{row % 7},{'red' if row % 3 else ''},{row * 1.5},{int(row % 7 > 3)}" for row in range(100)]
+    path.write_text("\n".join(["a,colour,b,label", *lines]))
+
+
+def write_folds(path: Path) -> None:
+    path.parent.mkdir()
+    for workload in ("credit", "churn"):
+        table = rows("rf boosting", accuracy=scores).rename(columns={"seed": "fold"}).assign(workload=workload)
+        table.to_json(path.with_name(f"{workload}.json"), orient="records")
+
+
+def write_curves(path: Path) -> None:
+    table = rows("sgd adam", score=scores)
+    pd.concat([table.assign(step=step, score=table["score"] + step / 20) for step in (1, 2, 3)]).to_csv(
+        path, index=False
+    )
+
+
+def write_steps(path: Path) -> None:
+    table = pd.read_csv(ROOT / "tests/report/published/algoperf_steps.csv").drop(columns="score")
+    long = table.rename(columns={"submission": "technique"}).melt("technique", var_name="workload", value_name="step")
+    long.assign(seed=0).to_csv(path, index=False)
+
+
+def write_events(path: Path) -> None:
+    tracker = TensorBoardTracker(str(path))
+    for technique in ("sgd", "adam"):
+        for seed in range(3):
+            config = {"technique": technique, "dataset": "digits", "seed": seed}
+            summary = {"score": 0.9 + seed / 100}
+            tracker.record(replace(RUN, id=f"{technique}-{seed}", config=config, summary=summary))
+    tracker.close()
+
+
+def write_nets(path: Path) -> None:
+    path.write_text(next(block.text for block in PYTHON if block.text.startswith("# nets.py")))
+
+
+def write_table(table: pd.DataFrame) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)
+        table.to_csv(path, index=False)
+
+    return write
+
+
+def copy_of(name: str) -> Callable[[Path], None]:
+    def copy(path: Path) -> None:
+        shutil.copy(ROOT / "tests" / name, path)
+
+    return copy
+
+
+def copy_record(path: Path) -> None:
+    shutil.copytree(
+        ROOT / "reports/examples/optimizers", path.parent, ignore=shutil.ignore_patterns("figures", "numbers")
+    )
+
+
+FILES: dict[str, Callable[[Path], None]] = {
+    "my.csv": write_my_csv,
+    "nets.Net": lambda path: write_nets(path.with_name("nets.py")),
+    "results.csv": write_table(rows("sgd adam", score=scores)),
+    "credit.csv": write_table(rows("old new", accuracy=scores)),
+    "runs.csv": write_table(rows("base new", loss=seconds, time=seconds)),
+    "losses.csv": copy_of("report/published/nanogpt.csv"),
+    "curves.csv": write_curves,
+    "steps.csv": write_steps,
+    "demsar_auc.csv": copy_of("statistics/data/demsar_auc.csv"),
+    "amlb_auc.csv": copy_of("report/published/amlb_auc.csv"),
+    "old/results.csv": copy_record,
+    "new/results.csv": copy_record,
+    "runs/*.json": write_folds,
+    "tensorboard runs": lambda path: write_events(path.with_name("runs")),
+}
+
+
+def write_files(text: str, folder: Path) -> None:
+    """Write the files that a text names."""
+    for name, write in FILES.items():
+        if re.search(rf"(?<![\w/]){re.escape(name)}\b|'{re.escape(name)}'", text):
+            write(folder / name)
+    if "sync" in text or "dashboard optimizers" in text:
+        shared = (
+            "evaluation.name=optimizers",
+            "evaluation.factor=optimizer",
+            "evaluation.baseline=sgd",
+            "tracker=wandb",
+        )
+        plan = Plan.of([compose_config(*shared, "dataset=iris", f"optimizer={name}") for name in ("sgd", "adam")])
+        link(plan, Store("sqlite:///outputs/store.sqlite"), "command")
+
+
+# ── running ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def prompt(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Run a command of a page in this process; figures are saved empty: other tests draw them."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(b""))
+    monkeypatch.syspath_prepend(str(workspace))
+
+    def run(command: str) -> None:
+        if command in ONLY_PARSED:
+            parse(command)
+        elif not command.startswith("evalbench"):
+            subprocess.run(command, shell=True, check=True, cwd=workspace)
+        else:
+            with monkeypatch.context() as patch, suppress(SystemExit) if "--help" in command else nullcontext():
+                patch.setattr(sys, "argv", arguments(command))
+                if command in CHECKED:
+                    patch.setattr(hydra_app, "_run", lambda *_: None)
+                main()
+
+    yield run
+    sys.modules.pop("nets", None)
+
+
+def arguments(command: str) -> list[str]:
+    """Return the words of a command, with the settings that shorten it in place of the page's."""
+    words = shlex.split(command)
+    if words[1:2] and words[1] in COMMANDS:
+        return words
+    short = shlex.split({**SHORTENED, **CHECKED}.get(command, ""))
+    keys = {word.partition("=")[0] for word in short}
+    quiet = ["hydra/launcher=basic", "hydra/job_logging=none", "hydra/hydra_logging=none"]
+    return [*(word for word in words if word.partition("=")[0] not in keys), *short, *quiet]
+
+
+def parse(command: str) -> None:
+    """Parse a command that is not run, as far as this repository knows its words."""
+    program, *words = shlex.split(command)
+    if program == "evalbench":
+        assert isinstance(report_command._parser().parse_args(words[1:]), argparse.Namespace)
+    elif program == "make":
+        assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    elif words[:1] == ["install"] and words[1].startswith(".["):
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+        assert set(words[1].strip(".[]").split(",")) <= set(extras)
+
+
+def blocks_with_new_commands() -> list[Any]:
+    """Return each block with the commands that no earlier block has."""
+    seen: set[str] = set()
+    chosen = []
+    for block in SHELL:
+        commands = [command for command in block.commands if command not in seen]
+        seen.update(commands)
+        if commands:
+            chosen.append(pytest.param(commands, id=str(block)))
+    return chosen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("commands", blocks_with_new_commands())
+def test_a_command_runs(
+    commands: list[str], prompt: Callable[[str], None], workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files("\n".join(commands), workspace)
+    for command in commands:
+        prompt(command)
+        said = capsys.readouterr().out + "".join(
+            path.read_text(encoding="utf-8") for path in workspace.glob("reports/*/report.md")
+        )
+        assert [words for words in SAYS.get(command, ()) if words not in said] == []
+
+
+@pytest.mark.slow
+def test_a_table_of_the_users_own_runs_as_the_textbook_says(prompt: Callable[[str], None], workspace: Path) -> None:
+    """docs/data.md: two hidden layers of 64, one sigmoid output, Adam, batches of 32."""
+    write_my_csv(workspace / "my.csv")
+    prompt("evalbench dataset=csv dataset.path=my.csv budget.epochs=10")
+    store = Store("sqlite:///outputs/store.sqlite")
+    (trial, *_) = store.trials([link.trial_id for link in store.links("single")]).values()
+    assert trial.workload == "my"
+    assert trial.settings["optimizer"] == {
+        "_target_": "torch.optim.Adam", "lr": 0.001, "betas": [0.9, 0.999], "eps": 1e-8, "batch_size": 32
+    }  # fmt: skip
+    widths = [(4, 64), (64, 64), (64, 1)]  # a, colour missing, colour red, b; one logit
+    assert trial.result.parameters == sum(inputs * outputs + outputs for inputs, outputs in widths)
+    assert trial.result.metrics["test/accuracy"] > 0.7
+
+
+# ── Python ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_example_of_code_to_add_has_a_test() -> None:
+    source = Path(test_how_to_add.__file__).read_text(encoding="utf-8")
+    assert [name for name in test_how_to_add.EXAMPLES if f'run("{name}"' not in source] == []
+
+
+RUN_HERE = [block for block in PYTHON if not block.text.startswith("# ")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", RUN_HERE, ids=str)
+def test_python_runs(
+    block: Block, prompt: object, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run a block of Python as it is, but for shorter trainings; `docs/method.md` also shows what it prints."""
+    write_nets(workspace / "nets.py")
+    monkeypatch.setattr("evalbench.evaluate", shortened, raising=False)
+    names = {"evalbench": evalbench, "torch": torch, "nets": importlib.import_module("nets"), "partial": partial}
+    frame = rows("rf boosting", auc=scores).rename(
+        columns={"technique": "framework", "workload": "task", "seed": "fold"}
+    )
+    exec(block.text, {**names, "df": frame, "mine": arrays("mine"), "yours": arrays("yours")})
+    printed = capsys.readouterr().out
+    assert printed in (ROOT / block.page).read_text(encoding="utf-8")
+
+
+def shortened(overrides: Sequence[str] = (), **objects: Any) -> Evaluation:
+    """Evaluate with two seeds and one epoch."""
+    return evaluate([*overrides, *SMALL.split()[1:]], **{**objects, "num_seeds": 2})
+
+
+def arrays(name: str) -> Dataset:
+    inputs = np.arange(60, dtype=np.float32).reshape(20, 3) % 7
+    targets = np.arange(20) % 2
+    return Dataset(name, Kind.BINARY, inputs, targets, ("a", "b", "c"), np.ones(3, dtype=bool), ("no", "yes"))
