@@ -5,8 +5,9 @@ from importlib.metadata import version as installed
 from pathlib import Path
 
 from docutils import nodes
-from sphinx.addnodes import download_reference
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = Path("reports/examples")
@@ -18,7 +19,7 @@ version = release = installed("evalbench-dl")
 root_doc = "docs/index"
 include_patterns = ["docs/*.md", "benchmarks/*.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 exclude_patterns = [".*", "build", "conf", "dist", "outputs", "reports", "src", "tests"]
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # CHANGELOG.md and the tables of `benchmarks/` may skip a level
 
@@ -27,7 +28,6 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"exclude-members": "__init__, __new__"}
-napoleon_use_rtype = False
 python_use_unqualified_type_names = True
 nitpicky = True
 nitpick_ignore_regex = [  # other projects' classes (nothing is fetched for their links), and what is not on a page
@@ -37,17 +37,24 @@ nitpick_ignore_regex = [  # other projects' classes (nothing is fetched for thei
 
 html_theme = "furo"
 html_title = "evalbench"
+html_css_files, html_static_path = ["site.css"], ["static"]
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True}
 
 
+def read_sections(_app: Sphinx, what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """Read `Args:`, `Returns:` and `Raises:`; in the docstring of an attribute a colon is a colon."""
+    if what not in ("attribute", "property"):
+        lines[:] = GoogleDocstring(lines, Config(napoleon_use_rtype=False)).lines()
+
+
 def show_reports(_: Sphinx, page: nodes.document) -> None:
     """Lead a link to the Markdown of an example report to its web page, which `copy_reports` puts into the site."""
-    for node in list(page.findall(download_reference)):
-        target = node["reftarget"].lstrip("/")
-        if EXAMPLES in Path(target).parents and target.endswith((".md", ".html")):
-            address = Path("..") / Path(target).with_suffix(".html")
-            node.replace_self(nodes.reference("", "", *node.children, refuri=str(address), internal=True))
+    for node in list(page.findall(pending_xref)):
+        report = ROOT / f"{node['reftarget']}.html"
+        if node.get("refdomain") == "doc" and ROOT / EXAMPLES in report.parents and report.is_file():
+            address = f"../{report.relative_to(ROOT).as_posix()}"  # seen from `docs/`
+            node.replace_self(nodes.reference("", "", *node.children, refuri=address, internal=True))
 
 
 def copy_reports(app: Sphinx, error: Exception | None) -> None:
@@ -69,6 +76,7 @@ def list_external_links(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     """Register the steps above."""
+    app.connect("autodoc-process-docstring", read_sections)
     app.connect("doctree-read", show_reports)
     app.connect("build-finished", copy_reports)
     app.connect("build-finished", list_external_links)

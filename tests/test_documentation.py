@@ -91,7 +91,7 @@ TWO = f"{FEW} {SGD_ADAM}"
 CHECKED = {  # they train for minutes: the cells of the shortened command are composed and checked, and nothing trains
     "evalbench +sweep=optimizers": TWO,
     "evalbench +sweep=optimizers optimizer=sgd,adamw dataset=digits,wine num_seeds=10": FEW,
-    "evalbench +sweep=optimizers dataset=csv dataset.path=my.csv num_seeds=10 evaluation.name=mine": SGD_ADAM,
+    "evalbench +sweep=optimizers dataset=csv dataset.path=my.csv evaluation.name=table": SGD_ADAM,
     "evalbench +sweep=optimizers optimizer=sgd,adam,adamw dataset=csv dataset.path=my.csv num_seeds=20 "
     "evaluation.name=mine": SGD_ADAM,
     "evalbench +sweep=optimizers_large": "dataset=breast_cancer optimizer=minibatch_sgd,adam",

@@ -146,10 +146,10 @@ def judge(
     Args:
         results: a row per technique, workload and seed, or a wide table, whose first column names the workload
             (docs/tables.md lists all columns). An index with names counts as columns.
-        baseline: the technique that all others are compared with; technique, workload, score: columns.
-        seed: the column that numbers the repetitions, or names them (items); if it is missing, a column whose name
-            says a unit, such as `fold`. None for one run per technique and workload.
-        metric, score_unit: what the score is, such as `accuracy` (by default the name of its column), and its unit.
+        baseline: the technique that all others are compared with.
+        technique, workload, score: the name of this column.
+        seed: the column that numbers the repetitions, or names them; by default also `fold` and the like. None: one run.
+        metric, score_unit: the name (by default that of the column) and the unit of the score.
         direction: `maximize` or `minimize`. None: as the name of the metric tells, which the report says.
         effect: `difference`, or `ratio` for scores above 0 whose sizes differ between workloads, such as times.
         rope: the smallest difference that matters, in the unit of the score, or for ratios a share (`"2%"`). Needed
@@ -162,7 +162,7 @@ def judge(
         failed_as: the score of a run that failed, or that has none: `worst`, `trivial`, `censored`, or a number.
         targets: by workload, the score that counts as solved, declared beforehand; for tables with a column `step`.
         test_size: the number of test rows of every run, if the table has no column `num_test`.
-        tuned, wide: all techniques were tuned with the same budget; the table is wide.
+        tuned, wide: whether all techniques were tuned with the same budget; whether the table has a column for each.
         question, name: the question that the report answers, and the name of the report.
 
     Raises:
