@@ -134,7 +134,9 @@ def test_a_sweep_killed_in_the_middle_leaves_no_process_and_ends_with_the_bytes_
         assert (workspace / "reports/small" / name).read_bytes() == (whole / "small" / name).read_bytes()
     assert results(workspace)["look"].value_counts().to_dict() == {1: 8, 2: 4}
     for printed in (said, again):
-        assert re.search(r"^Look 1 of 2, 2 seeds, 8 trials and .*: bgd is open, next look at 3 seeds$", printed, re.M)
+        assert re.search(
+            r"^Look     1 of 2, 2 seeds, 8 trials and .*: bgd is open, next look at 3 seeds$", printed, re.M
+        )
         assert re.search(r"^Looks    trained 12 of 12 trials: 0 % saved by looks$", printed, re.M)
 
 

@@ -100,7 +100,7 @@ def test_a_planted_effect_ends_at_the_look_that_settles_it(
 def test_each_look_says_what_it_decided_and_what_it_cost(planted: dict[str, Evaluation]) -> None:
     outcome = planted["third"].outcome
     first, second, third = printed(outcome)
-    assert first.startswith("Look 1 of 3, 5 seeds, 10 trials and ")
+    assert first.startswith("Look     1 of 3, 5 seeds, 10 trials and ")
     assert first.endswith(" s of training so far: 0.0007 is open, next look at 10 seeds")
     assert second.endswith(" s of training so far: 0.0007 is open, next look at 20 seeds")
     assert third.endswith(" s of training so far: 0.0007 is worse by more than the ROPE (decided)")

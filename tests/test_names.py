@@ -7,8 +7,8 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.table import Table
 
+from evalbench.console import plain_console as console
 from evalbench.names import code, fenced, file_name, from_cell, one_line, plain, to_cell
-from evalbench.terminal.progress import plain_console as console
 
 HOSTILE = (
     '<img src=x onerror="document.title=1">',

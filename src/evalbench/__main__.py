@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 from evalbench import programs
+from evalbench.console import take_quiet
 from evalbench.programs import conf_folder
 
 __all__ = ["conf_folder", "main"]
@@ -23,6 +24,7 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command, and exit with its code."""
+    sys.argv[1:] = take_quiet(sys.argv[1:])
     code = _main(*sys.argv[1:2])
     if code:
         raise SystemExit(code)

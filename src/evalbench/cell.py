@@ -250,13 +250,14 @@ def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -
     ended: list[tuple[TrialSpec, TrialResult]] = []
     start = time.monotonic()
     try:
-        with _watch(cell, entrants, store) as watch:
-            for members, results in _train(cell, list(entrants), watch):
+        with _watch(cell, entrants, store) as watch, live.follower(lease, store) as follower:
+            for members, results in _train(cell, list(entrants), watch, follower.follow):
                 if isinstance(results, Exception):
                     results = [_failure(results) for _ in members]
                 seconds = round((time.monotonic() - start) / len(members), 6)
                 new = list(zip((member.spec for member in members), results, strict=True))
                 store.record(new, {**provenance.collect(cell.config.accelerator), "seconds": seconds}, lease)
+                follower.rest()
                 ended += new
                 start = time.monotonic()
         if cell.config.save == "best" and cell.phase is Phase.MEASURE and not _are_crossed(entrants):
@@ -298,24 +299,26 @@ def _watch(cell: Cell, entrants: Sequence[Entrant], store: Store) -> AbstractCon
     return nullcontext() if hidden else live.watch(cell.config, list(cell.specs), store)
 
 
-def _train(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[Trained]:
+def _train(cell: Cell, members: Members, watch: live.Watch | None, follow: live.Follow) -> Iterator[Trained]:
     """Tell the other ranks which trials train, and yield the members and results of each cohort."""
     ranks.current().agree((dict(cell.values), cell.phase, members))
-    return _train_here(cell, members, watch)
+    return _train_here(cell, members, watch, follow)
 
 
-def _train_here(cell: Cell, members: Members, watch: live.Watch | None) -> Iterator[Trained]:
+def _train_here(
+    cell: Cell, members: Members, watch: live.Watch | None, follow: live.Follow | None = None
+) -> Iterator[Trained]:
     from evalbench.engine import training
 
     group = ranks.current()
     hidden = cell.phase is Phase.TUNE or _are_crossed(members)
     keep_in = None if cell.config.save == "none" or hidden else weights_folder(cell)
     if cell.config.trainer_split == "data":
-        yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in, watch)
+        yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in, watch, follow)
         return
     mine = members[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
-    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in, watch))
+    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in, watch, follow))
     yield from (trained for rank in group.gather(share) for trained in rank)
 
 

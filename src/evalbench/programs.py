@@ -28,7 +28,7 @@ LEFT_OUTSIDE = (
 """Variables that the shell set for other programs."""
 TRAINER = "PL_TRAINER_"
 """Begins variables that change Lightning's Trainer, and so results, unseen."""
-PLAIN = str.maketrans({"−": "-", "→": "->", "≥": ">=", "≤": "<=", "…": "...", "–": "-", "—": "-"})
+PLAIN = str.maketrans({"−": "-", "→": "->", "≥": ">=", "≤": "<=", "…": "...", "–": "-", "—": "-", "━": "#", "─": "-"})
 """Signs of ours for consoles that lack them: a lost minus would be a wrong number."""
 
 

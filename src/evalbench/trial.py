@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from evalbench.seeds import Phase, Role
 
@@ -51,6 +51,16 @@ class Budget:
         if self.epochs is not None:
             return {"epochs": self.epochs, **patience}
         return {"steps": self.steps or 0, "validations": self.validations, **patience}
+
+
+class Position(NamedTuple):
+    """How far trials that train together have come."""
+
+    members: int
+    step: int
+    """The steps that each has taken."""
+    steps: int
+    """The steps of a whole trial."""
 
 
 @dataclass(frozen=True)

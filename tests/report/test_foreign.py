@@ -75,7 +75,7 @@ def test_the_command_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixtu
     file = written(tmp_path, table())
     out = tmp_path / "mine"
     assert main([str(file), "--baseline", "sgd", "--metric", "accuracy", "--out", str(out)]) == 0
-    assert capsys.readouterr().out.strip() == str(out / "report.md")
+    assert capsys.readouterr().out.splitlines()[-1] == f"Report   {out / 'report.html'}"
     said = (out / "report.md").read_text(encoding="utf-8")
     assert "evalbench did not train these results" in said
     assert (out / "report.html").is_file()

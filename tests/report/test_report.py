@@ -225,7 +225,7 @@ def test_the_command_line_ends_with_0_or_2(
     tmp_path: Path, make_folder: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([str(make_folder(tmp_path, workloads=("digits",)))]) == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "report.md")
+    assert capsys.readouterr().out.splitlines()[-1] == f"Report   {tmp_path / 'report.html'}"
     assert main([str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     (tmp_path / "evaluation.json").write_text(json.dumps({"name": "x"}))

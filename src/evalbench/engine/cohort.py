@@ -19,6 +19,7 @@ from evalbench.engine.members import Member, Recipe, Tally, UnfitSnapshotError
 from evalbench.engine.networks import build_all
 from evalbench.engine.state import Held, HeldStack, Stack, num_bytes
 from evalbench.engine.validation import Validation
+from evalbench.trial import Position
 from evalbench.workloads import Dataset, Split
 
 CHUNK_NUMBERS = 2**20
@@ -39,6 +40,7 @@ class Cohort(pl.LightningModule):
     noise_seeds: Tensor  # (C,)
     evaluation_keys: Tensor  # (C,)
     _slots: Tensor  # (slots,), `member_indices` on the device
+    _step = 0  # the next one
 
     def __init__(
         self,
@@ -170,6 +172,11 @@ class Cohort(pl.LightningModule):
     def interval(self) -> int:
         """The number of the current validation interval."""
         return self.first_interval + self.current_epoch
+
+    @property
+    def position(self) -> Position:
+        """How far the training has come; another thread may read it."""
+        return Position(len(self.members), self._step, self.recipe.validation_steps[-1])
 
     @property
     def is_rank_zero(self) -> bool:

@@ -56,12 +56,13 @@ def train_all(
     name: str,
     keep_in: Path | None = None,
     watch: Watch | None = None,
+    follow: Callable[[Cohort], None] | None = None,
 ) -> Iterator[tuple[list[Entrant], list[TrialResult] | Exception]]:
     """Train trials in cohorts that fit into memory; yield each cohort's entrants and results at its end.
 
     A cohort that still runs out of memory, or raises, is halved until the raising member is alone. Its error is yielded
     instead of results, and the other members are trained. A cohort's checkpoint, whose file begins with `name`, is kept
-    until the caller has taken the results. For `keep_in` and `watch` see `train`.
+    until the caller has taken the results. For `keep_in`, `watch` and `follow` see `train`.
     """
     data_parallel = config.devices > 1 and config.trainer_split == "data"  # all ranks must train the same cohorts
     queue = memory.split(entrants, _max_members(config, dataset, entrants)) if entrants else []
@@ -73,7 +74,7 @@ def train_all(
         path = config.checkpoint_folder / f"{name}-{first}-{last}-{len(cohort)}{_own_settings(cohort)}.pt"
         recorders = profile.recorders(config, dataset.name, name)
         try:
-            results = train(config, dataset, cohort, path, keep_in, watch, recorders)
+            results = train(config, dataset, cohort, path, keep_in, watch, recorders, follow)
         except StorageError:
             raise
         except Exception as error:
@@ -107,16 +108,20 @@ def train(
     keep_in: Path | None = None,
     watch: Watch | None = None,
     recorders: Sequence[pl.Callback] = (),
+    follow: Callable[[Cohort], None] | None = None,
 ) -> list[TrialResult]:
     """Train trials as one cohort, and test each at its lowest validation loss.
 
     With a checkpoint, training resumes from it and is saved there every `checkpoint_minutes`. The tested weights of all
     trials, or of the best trial if the configuration says so, are saved in `keep_in`. After each validation `watch`
-    gets the new points of the curves by trial id. `recorders` follow the training and change nothing.
+    gets the new points of the curves by trial id. `recorders` follow the training and change nothing. `follow` gets the
+    cohort before it trains, to read its position.
     """
     cohort, splits = make_cohort(config, dataset, entrants)
     if watch is not None:
         cohort.on_validated = _watching(watch, [entrant.spec.trial_id for entrant in entrants])
+    if follow is not None:
+        follow(cohort)
     if checkpoint is not None:
         checkpoints.attach(cohort, checkpoint, config.checkpoint_minutes, made_for(checkpoint, entrants))
     try:
@@ -125,7 +130,7 @@ def train(
     except UnfitSnapshotError as error:
         assert checkpoint is not None
         checkpoints.set_aside(checkpoint, error)
-        return train(config, dataset, entrants, checkpoint, keep_in, watch, recorders)
+        return train(config, dataset, entrants, checkpoint, keep_in, watch, recorders, follow)
     results = _results(cohort, config, dataset, splits)
     if keep_in is not None and cohort.is_rank_zero:
         complete = [member_index for member_index, result in enumerate(results) if result.state is State.COMPLETE]

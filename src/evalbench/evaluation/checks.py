@@ -8,12 +8,13 @@ from typing import Any
 
 from evalbench import own_code, tuning
 from evalbench.errors import ConfigError
+from evalbench.evaluation.counts import Count, uncounted
 from evalbench.evaluation.design import declared_looks
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
 
 
-def check_trainable(plan: Plan, store: Store) -> None:
+def check_trainable(plan: Plan, store: Store, count: Count = uncounted) -> None:
     """Build every cell that has something left to train, so that a wrong setting is refused now.
 
     Raises `InputError`, also if the ROPE or the looks differ from those that were declared before the results.
@@ -23,7 +24,9 @@ def check_trainable(plan: Plan, store: Store) -> None:
     _check_folders(plan)
     for tracker in plan.config.tracker.trackers.values():
         tracker.build()
-    for number in plan.untrained(store):
+    untrained = plan.untrained(store)
+    for index, number in enumerate(untrained, 1):
+        count(index, len(untrained))
         tuning.check(plan.jobs[number])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from evalbench import provenance, tuning
 from evalbench.cell import Cell
+from evalbench.evaluation.counts import Count, uncounted
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Lease, Store
 
@@ -20,7 +21,7 @@ PER_STEP = ("step_seconds", "gpu_step_joules", "cpu_step_joules")
 """Measurements of a step, whose decisive value is that of a training."""
 
 
-def measure_costs(plan: Plan, store: Store) -> None:
+def measure_costs(plan: Plan, store: Store, count: Count = uncounted) -> None:
     """Time every technique alone on every workload, unless the store has times of this machine.
 
     The machine must be quiet. Cells that failed are left out: their fault would break this process too.
@@ -30,7 +31,9 @@ def measure_costs(plan: Plan, store: Store) -> None:
         return
     trained = [cell for planned in plan.cells for cell in _timed(planned, store) if not store.missing(list(cell.specs))]
     with alone(store, f"costs on {socket.gethostname()}"):
-        for workload in dict.fromkeys(cell.workload for cell in trained):
+        workloads = list(dict.fromkeys(cell.workload for cell in trained))
+        for number, workload in enumerate(workloads, 1):
+            count(number, len(workloads))
             cells = {cell.id: cell for cell in trained if cell.workload == workload}
             machine = provenance.machine(plan.config.accelerator)
             known = store.costs(list(cells), machine)

@@ -12,6 +12,7 @@ from evalbench import tuning
 from evalbench.errors import StorageError
 from evalbench.evaluation.conclude import Outcome, conclude, look
 from evalbench.evaluation.costs import measure_costs
+from evalbench.evaluation.counts import Count, uncounted
 from evalbench.evaluation.design import link
 from evalbench.evaluation.plan import Plan
 from evalbench.mirror import Mirrors
@@ -22,13 +23,13 @@ DRAIN_SECONDS = 5.0
 
 Train = Callable[[Plan, Sequence[int]], Sequence[Exception | None]]
 """Trains the jobs of these numbers in a plan and returns for each the error that ended it early, or None."""
-Stage = Callable[[str], AbstractContextManager[None]]
-"""Shows a stage of the run, such as `writing the report`, while it lasts."""
+Stage = Callable[[str], AbstractContextManager[Count]]
+"""Shows a stage of the run, such as `writing the report`, while it lasts, and a count if there is one."""
 
 
-def unseen(stage: str) -> AbstractContextManager[None]:
+def unseen(stage: str) -> AbstractContextManager[Count]:
     """Show nothing."""
-    return nullcontext()
+    return nullcontext(uncounted)
 
 
 def untold(outcome: Outcome) -> None:
@@ -66,8 +67,8 @@ def run(
                 plan = outcome.following
             with stage("waiting for the tracker"):
                 mirrors.drain()
-            with stage("timing each technique alone"):
-                measure_costs(plan, store)
+            with stage("timing each technique alone") as count:
+                measure_costs(plan, store, count)
         except KeyboardInterrupt:
             interrupted = True
             mirrors.drain(DRAIN_SECONDS)

@@ -13,12 +13,14 @@ from dataclasses import fields
 from pathlib import Path
 
 from evalbench import formats, programs
+from evalbench.console import plain_console, say
 from evalbench.errors import TableError
 from evalbench.names import short
 from evalbench.record.foreign import NO_KEYS
 from evalbench.record.options import Options, add_arguments, positive_number
 from evalbench.report import tables
 from evalbench.report.api import write
+from evalbench.report.lines import say_first_screen
 from evalbench.report.render.index import write_index
 
 
@@ -32,15 +34,19 @@ def _main(given: list[str]) -> int:
     asked = _parser().parse_args(given)
     if not asked.sources and not asked.curves:
         raise TableError("name the folder of an evaluation, or a table: see evalbench report --help")
+    console = plain_console()
     if asked.index:
-        print(_write_index(asked))
-    elif asked.tracker is not None:
-        print(_write_runs(asked, given))
+        say(console, "Index", str(_write_index(asked)), whole=True)
+        return 0
+    if asked.tracker is not None:
+        page = _write_runs(asked, given)
     elif _is_folder_of_ours(asked):
-        print(_write_folder(asked))
+        page = _write_folder(asked)
     else:
         _needs_baseline(asked)
-        print(tables.write(asked, given))
+        page = tables.write(asked, given)
+    say_first_screen(console, page)
+    say(console, "Report", str(page.with_name("report.html")), whole=True)
     return 0
 
 

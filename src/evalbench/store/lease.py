@@ -27,7 +27,7 @@ class Lease:
     def __init__(self, engine: sa.Engine, cell_id: str, seconds: float = LEASE_SECONDS) -> None:
         self._engine = engine
         self._mine = tables.leases.c.cell_id == cell_id
-        self._cell_id = cell_id
+        self.cell_id = cell_id
         self._seconds = seconds
         self._seen: tuple[str, float] | None = None
         self._seen_since = 0.0
@@ -42,7 +42,7 @@ class Lease:
             values = {"owner": self.owner, "expires": time_now + self._seconds}
             held = connection.execute(sa.select(tables.leases).where(self._mine)).one_or_none()
             if held is None:
-                write(connection, tables.leases, [{"cell_id": self._cell_id, **values}], over=False)
+                write(connection, tables.leases, [{"cell_id": self.cell_id, **values}], over=False)
                 return connection.scalar(sa.select(tables.leases.c.owner).where(self._mine)) == self.owner
             if held.owner != self.owner and held.expires > time_now and not is_dead(held.owner):
                 self._log_wait(held.owner, held.expires - time_now)
@@ -63,7 +63,7 @@ class Lease:
             return
         self._has_logged = True
         host, pid, _ = owner.rsplit(":", 2)
-        holder = f"process {pid} on {host}, which has {self._cell_id}"
+        holder = f"process {pid} on {host}, which has {self.cell_id}"
         if seconds_left <= 2 * self._seconds:
             log.info("waiting for %s", holder)
             return
@@ -78,7 +78,7 @@ class Lease:
         """Extend the lease within a transaction; raise `LeaseLostError` if another process has taken the cell."""
         mine = sa.update(tables.leases).where(self._mine, tables.leases.c.owner == self.owner)
         if connection.execute(mine.values(expires=now(connection) + self._seconds)).rowcount != 1:
-            raise LeaseLostError(f"cell {self._cell_id} was taken over by another process after {self._seconds:g} s")
+            raise LeaseLostError(f"cell {self.cell_id} was taken over by another process after {self._seconds:g} s")
 
     def keep(self, stop: threading.Event) -> None:
         """Renew the lease until told to stop; `Store.record` notices a lost lease."""

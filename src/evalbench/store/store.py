@@ -36,6 +36,7 @@ from evalbench.store.database import (
     write,
 )
 from evalbench.store.lease import Lease, is_dead
+from evalbench.store.positions import Positions
 from evalbench.store.tables import Link, StoredCandidate, StoredTrial, from_json, plain, result_of, state_of
 from evalbench.trial import CurvePoint, State, TrialResult, TrialSpec
 
@@ -60,6 +61,7 @@ class Store:
                 remedy = "it is another database: give the URL of a store"
                 raise ConfigError("store.url", "must be a store", printable(url), remedy)
             self._engine = sa.create_engine(parsed, json_deserializer=from_json)
+            self.positions = Positions(self._engine)
             weakref.finalize(self._engine, self._engine.pool.dispose)  # some drivers warn of connections left open
             if parsed.get_backend_name() == "sqlite":
                 sa.event.listen(self._engine, "connect", prepare_sqlite)

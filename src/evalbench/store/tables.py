@@ -62,6 +62,14 @@ points = sa.Table(
     sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("point", sa.JSON, nullable=False),
 )
+positions = sa.Table(
+    "positions",
+    metadata,
+    sa.Column("cell_id", sa.String(40), primary_key=True),
+    sa.Column("members", sa.Integer, nullable=False),
+    sa.Column("step", sa.BigInteger, nullable=False),
+    sa.Column("steps", sa.BigInteger, nullable=False),
+)
 references = sa.Table(
     "reference_rows",
     metadata,

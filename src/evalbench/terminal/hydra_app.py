@@ -20,14 +20,16 @@ from evalbench import gpus, processes, programs, ranks, tuning
 from evalbench.cell import Cell
 from evalbench.composition import compose_job, split_jobs, with_seeds
 from evalbench.config import Config, log_folder, parse
+from evalbench.console import plain_console, say
 from evalbench.errors import ConfigError, InputError, StorageError
 from evalbench.evaluation.checks import changed_code, check_trainable
 from evalbench.evaluation.looks import reached
 from evalbench.evaluation.plan import Plan
 from evalbench.evaluation.run import Train, run, train_here
 from evalbench.store import Store
+from evalbench.terminal.failures import FailureLines
 from evalbench.terminal.looks import LookLines
-from evalbench.terminal.progress import plain_console, progress, waiting
+from evalbench.terminal.progress import Progress, waiting
 from evalbench.terminal.summary import print_studies, print_summary
 
 SWEEPER = "hydra_plugins.evalbench.sweeper.EvaluationSweeper"
@@ -80,12 +82,12 @@ def _check_launcher(config: Config, gives_ranks: bool) -> None:
 
 def _run_alone(config: Config, job: processes.Job) -> None:
     console = plain_console()
-    with waiting(console, "checking the cell"):
+    with waiting(console, "checking the cell") as count:
         plan = Plan.of([config])
         store = Store(config.store_url)
         if config.devices > 1 and plan.untrained(store):
             processes.warm_up()
-        check_trainable(plan, store)
+        check_trainable(plan, store, count)
 
     def train_in_ranks(_plan: Plan, _jobs: Sequence[int]) -> list[Exception | None]:
         return processes.errors(processes.run([job], processes.Shares.of(1, gpus=gpus.visible({config.accelerator}))))
@@ -116,17 +118,20 @@ def run_sweep(
     OmegaConf.save(sweep, folder / "multirun.yaml")
     warm_up = getattr(launcher, "warm_up", None)
     try:
-        with waiting(console, "checking all cells"):
-            jobs = split_jobs(loader, sweep, params, arguments)
-            configs = [parse(tree, tree.hydra) for tree in (compose_job(loader, sweep, job) for job in jobs)]
-            for config in configs:
-                _check_launcher(config, warm_up is not None)
+        jobs, configs = split_jobs(loader, sweep, params, arguments), []
+        with waiting(console, "composing the cells") as count:
+            for number, job in enumerate(jobs):
+                count(number + 1, len(jobs))
+                tree = compose_job(loader, sweep, job)
+                configs.append(parse(tree, tree.hydra))
+                _check_launcher(configs[-1], warm_up is not None)
+        with waiting(console, "checking the cells") as count:
             plan = Plan.of(configs)
             store = Store(plan.config.store_url)
             plan = reached(plan, store)
             if warm_up is not None and plan.untrained(store):
                 warm_up({config.accelerator for config in configs})
-            check_trainable(plan, store)
+            check_trainable(plan, store, count)
     except InputError as error:
         refuse(error)
 
@@ -152,16 +157,18 @@ def run_sweep(
 def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: Path | None) -> None:
     """Run a checked plan, show its progress and print the summary; exit with 1 if a trial failed."""
     for change, trials in changed_code(plan, store).items():
-        console.print(f"{change}: {trials} trials train anew", markup=False, highlight=False, soft_wrap=True)
+        say(console, "Code", f"{change}: {trials} trials train anew")
     print_studies(console, [plan.jobs[number] for number in plan.untrained(store)], store)
+    failures = FailureLines(console)
+    progress, looks = Progress(console, store, failures), LookLines(console)
 
     def train_and_show(plan: Plan, jobs: Sequence[int]) -> Sequence[Exception | None]:
-        with progress(console, plan, store):
+        with progress.shown(plan):
             return train(plan, jobs)
 
-    looks = LookLines(console)
     outcome = run(plan, store, train_and_show, command(), log_folder, lambda stage: waiting(console, stage), looks.tell)
     looks.tell(outcome)
+    failures.tell(outcome.failures)
     if not outcome.has_ended:
         start = "Interrupted: " if outcome.interrupted else ""
         console.print(
@@ -171,6 +178,6 @@ def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: P
             soft_wrap=True,
         )
         raise SystemExit(130 if outcome.interrupted else 1)
-    print_summary(console, store, outcome)
+    print_summary(console, store, outcome, progress.num_tried, failures.num_silent)
     if outcome.failures:
         raise SystemExit(1)

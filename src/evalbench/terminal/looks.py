@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from evalbench.console import say
 from evalbench.evaluation.conclude import Outcome
 from evalbench.names import one_line
 from evalbench.report.analysis.looks import looks_taken
@@ -23,7 +24,6 @@ class LookLines:
         for look in looks.looks[self._printed :]:
             seconds = sum(value for number, value in outcome.seconds.items() if number <= look.number)
             cost = f"{plural(look.num_trials, 'trial')} and {seconds:,.0f} s of training so far"
-            line = f"Look {look.number} of {looks.num_looks}, {plural(look.num_seeds, 'seed')}, {cost}:"
-            said = decisions(look, one_line)
-            self._console.print(f"{line} {said}", markup=False, highlight=False, soft_wrap=True)
+            line = f"{look.number} of {looks.num_looks}, {plural(look.num_seeds, 'seed')}, {cost}:"
+            say(self._console, "Look", f"{line} {decisions(look, one_line)}")
         self._printed = len(looks.looks)

@@ -1,96 +1,221 @@
-"""Progress at the terminal: a bar for the trials, a line for every wait. Output that is no terminal gets neither."""
+"""Progress at the terminal: one line that moves within cells and says how long it will take; in a pipe a few lines.
+
+It reads the store alone, so it is right under any launcher, and also for what another process on the store trains.
+"""
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.live import Live
 from rich.text import Text
 
 from evalbench import tuning
+from evalbench.console import is_live, say
 from evalbench.errors import StorageError
-from evalbench.evaluation import variance
 from evalbench.evaluation.plan import Plan
-from evalbench.store import Store
+from evalbench.store import ENDED, Store
+from evalbench.terminal.failures import FailureLines
+from evalbench.terminal.forecast import Chore, Forecast
+from evalbench.terminal.line import Progressed, in_words, line
+from evalbench.terminal.work import CellWork, work_of
+from evalbench.trial import Position, State
 
-
-def plain_console() -> Console:
-    """Return a console that prints names of the user's as text, never as markup."""
-    return Console(markup=False, emoji=False, highlight=False)
-
-
-@contextmanager
-def waiting(console: Console, what: str) -> Iterator[None]:
-    """Show the reason of a wait."""
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(what):
-        yield
+PERIOD_SECONDS = 0.5
+MOST_TIME = 0.1
+"""The share of the time that may be spent on reading the store."""
+FIRST_LINE_SECONDS, LINE_SHARE = 60.0, 0.1
+"""In a pipe: how long nothing is printed, and the share of the work between two lines."""
 
 
 @contextmanager
-def progress(console: Console, plan: Plan, store: Store, period_seconds: float = 0.5) -> Iterator[None]:
-    """Show a live bar of the trials in the store, right under any launcher."""
-    if not console.is_terminal:
-        yield
+def waiting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show the reason of a wait; yield a function that shows a count of it."""
+    if not is_live(console):
+        yield lambda done, total: None
         return
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("trials"),
-        _Rate(),
-        TextColumn("time left"),
-        TimeRemainingColumn(),
-    )
-    phases = _phases(plan, store)
-    with Progress(*columns, console=console, transient=True, speed_estimate_period=60) as bars:
-        tasks = [
-            (bars.add_task(description, total=total, completed=count()), count) for description, total, count in phases
-        ]
+
+    def shown(text: str) -> Text:
+        return Text(text, overflow="ellipsis", no_wrap=True)
+
+    with console.status(shown(what)) as status:
+        yield lambda done, total: status.update(shown(f"{what}: {done:,} of {total:,}"))
+
+
+@dataclass
+class Progress:
+    """The progress of an evaluation over all its looks."""
+
+    console: Console
+    store: Store
+    failures: FailureLines
+    num_tried: int = 0
+    """The trials that were missing when their look began."""
+    _forecast: Forecast = field(default_factory=Forecast)
+
+    @contextmanager
+    def shown(self, plan: Plan) -> Iterator[None]:
+        """Show the progress of one look while it trains."""
+        watch = Watch(plan, self.store)
+        self.num_tried += watch.num_missing
+        self.failures.begin(plan, self.store)
+        self._forecast.begin([work.chore for work in watch.works], time.monotonic(), _later(plan))
+        shown = self._live if is_live(self.console) else self._in_lines
         stop = threading.Event()
+        with shown() as show:
+            thread = threading.Thread(target=self._follow, args=(watch, show, stop), daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                stop.set()
+                thread.join()
 
-        def watch() -> None:
-            while not stop.wait(period_seconds):
-                for task, count in tasks:
-                    with suppress(StorageError):  # the jobs will say so
-                        bars.update(task, completed=count())
+    def _follow(self, watch: "Watch", show: Callable[[Progressed], None], stop: threading.Event) -> None:
+        pause = 0.0
+        while not stop.wait(pause):
+            start = time.monotonic()
+            with suppress(StorageError):  # the jobs will say so
+                sight = watch.look()
+                self._forecast.note(start, sight.shares, sight.running)
+                self.failures.look(sight.num_failed)
+                left, later = self._forecast.seconds_left(), self._forecast.seconds_later()
+                show(
+                    Progressed(
+                        watch.name, self._forecast.share, sight.num_done, watch.num_trials, left, later, sight.now
+                    )
+                )
+            pause = max(PERIOD_SECONDS, (time.monotonic() - start) / MOST_TIME)
 
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+    @contextmanager
+    def _live(self) -> Iterator[Callable[[Progressed], None]]:
+        """Yield a function that draws the line anew."""
+        latest: list[Progressed] = []
+        with Live(
+            console=self.console,
+            transient=True,
+            refresh_per_second=4,
+            get_renderable=lambda: line(latest[-1], self.console.width) if latest else Text(),
+        ):
+            yield lambda progressed: latest.__setitem__(slice(None), [progressed])
+
+    @contextmanager
+    def _in_lines(self) -> Iterator[Callable[[Progressed], None]]:
+        """Yield a function that prints a line after the first minute, and whenever another tenth is done."""
+        start, next_share = time.monotonic(), 0.0
+
+        def show(progressed: Progressed) -> None:
+            nonlocal next_share
+            if time.monotonic() - start >= FIRST_LINE_SECONDS and progressed.share >= next_share:
+                next_share = progressed.share + LINE_SHARE
+                say(self.console, "Training", in_words(progressed))
+
+        yield show
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed or 0:.1f} trials/s", style="progress.data.speed")
+@dataclass(frozen=True)
+class Sight:
+    """What the store says of an evaluation's training at one moment."""
+
+    shares: Sequence[float]
+    """The share of each cell's work that is done."""
+    running: Sequence[bool]
+    """Whether a process works on the cell."""
+    num_done: int
+    num_failed: int
+    now: Sequence[tuple[str, Position]]
+    """The cells that train now, in words, with their positions."""
 
 
-def _phases(plan: Plan, store: Store) -> list[tuple[str, int, Callable[[], int]]]:
-    """Return each phase: its description, its number of trials, and a function that counts those that ended.
+class Watch:
+    """Reads the store for the progress of a plan."""
 
-    A search has two phases: its candidates, then the measured trials at the default and at the best settings.
-    """
-    number = 1 + plan.looks.index(max(plan.seeds.values())) if len(plan.looks) > 1 else None
-    look = f", look {number} of {len(plan.looks)}" if number else ""
-    name = f"{plan.name}{look}: {len(plan.cells)} {'cell' if len(plan.cells) == 1 else 'cells'}"
-    measured = sum(len(cell.trials) for cell in plan.cells)
-    studies = [study for cell in plan.cells for study in tuning.studies(cell)]
-    if not studies:
-        return [(name, measured, lambda: _ended(plan, store))]
-    ids = [study.id for study in studies]
-    measured += sum(study.cell.config.num_seeds for study in studies)
-    return [
-        (f"{name}, tune", tuning.num_trials(plan.cells), lambda: store.count_tried(ids)),
-        ("measure".rjust(len(name) + len(", tune")), measured, lambda: _ended(plan, store)),
-    ]
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._plan, self._store = plan, store
+        self.works = work_of(plan)
+        self.num_trials = sum(map(sum, map(_num_trials, self.works)))
+        number = 1 + plan.looks.index(max(plan.seeds.values())) if len(plan.looks) > 1 else None
+        self.name = plan.name + (f", look {number} of {len(plan.looks)}" if number else "")
+        self._chosen: dict[str, list[str | None]] = {}
+        self._crossed = {trial_id: work.cell.id for work in self.works for trial_id in work.cell.crossed}
+        known = self._counts(list(map(self._keys, self.works)), self._ended())
+        self.works = [replace(work, known=tuple(done)) for work, done in zip(self.works, known, strict=True)]
+        self.num_missing = self.num_trials - sum(map(sum, known))
+
+    def look(self) -> Sight:
+        """Return what the store says now."""
+        keys = list(map(self._keys, self.works))
+        training = self._store.positions.of([key for each in keys for key in each if key])
+        ended = self._ended()
+        counts = self._counts(keys, ended)
+        shares, now = [], []
+        for work, each, done in zip(self.works, keys, counts, strict=True):
+            positions = [training.get(key or "") for key in each]
+            moving = [position.members * position.step / position.steps if position else 0.0 for position in positions]
+            shares.append(work.share([n + part for n, part in zip(done, moving, strict=True)]))
+            now += [(_words(self._plan, work), position) for position in positions if position]
+        return Sight(
+            shares,
+            [any(key in training for key in each) for each in keys],
+            sum(map(sum, counts)),
+            sum(states[State.FAILED] for states in ended.values()),
+            now,
+        )
+
+    def _ended(self) -> dict[str, Counter[State]]:
+        """Return the number of ended trials by cell and state."""
+        ended = self._store.positions.count_ended(self._plan.name)
+        for trial_id, state in self._store.states(list(self._crossed)).items():
+            ended.setdefault(self._crossed[trial_id], Counter())[state] += 1
+        return ended
+
+    def _counts(self, keys: Sequence[Sequence[str | None]], ended: Mapping[str, Counter[State]]) -> list[list[int]]:
+        """Return the trials that are done of each portion of each cell."""
+        return [self._done(work, each, ended) for work, each in zip(self.works, keys, strict=True)]
+
+    def _done(self, work: CellWork, keys: Sequence[str | None], ended: Mapping[str, Counter[State]]) -> list[int]:
+        """Return the trials of each portion that are done; a failed trial is done once its cell has been tried."""
+        tried = {study.id for study in tuning.studies(work.cell)}
+        done = []
+        for key, portion in zip(keys, work.portions, strict=True):
+            states = ended.get(key or "", Counter[State]())
+            count = self._store.count_tried([key]) if key in tried else sum(states[state] for state in ENDED)
+            done.append(min(count, portion.num_trials))
+        return done
+
+    def _keys(self, work: CellWork) -> list[str | None]:
+        """Return the lease under which each portion trains; None for the choice of a study that is not complete."""
+        studies = tuning.studies(work.cell)
+        if not studies:
+            return [portion.key for portion in work.portions]
+        chosen = self._chosen.setdefault(work.cell.id, [None] * len(studies))
+        for index, study in enumerate(studies):
+            portion = work.portions[index]
+            if chosen[index] is None and self._store.count_tried([study.id]) >= portion.num_trials:
+                tuned = study.chosen(self._store)
+                chosen[index] = None if tuned is None else tuned.id
+        return [*(portion.key for portion in work.portions[: -len(studies)]), *chosen]
 
 
-def _ended(plan: Plan, store: Store) -> int:
-    return variance.count_states(plan, store).total()
+def _num_trials(work: CellWork) -> tuple[int, ...]:
+    return tuple(portion.num_trials for portion in work.portions)
+
+
+def _words(plan: Plan, work: CellWork) -> str:
+    link = plan.link(work.cell, "")
+    return f"{', '.join([link.technique, *link.factors.values()])} on {work.cell.workload}"
+
+
+def _later(plan: Plan) -> list[Chore]:
+    """Return the work of all looks after this one, if no technique stops before the last look."""
+    chores: list[Chore] = []
+    before = {work.cell.id: _num_trials(work) for work in work_of(plan)}
+    for num_seeds in (look for look in plan.looks if look > max(plan.seeds.values())):
+        works = work_of(plan.with_seeds(dict.fromkeys(plan.techniques, num_seeds)))
+        chores += [replace(work, known=before[work.cell.id]).chore for work in works]
+        before = {work.cell.id: _num_trials(work) for work in works}
+    return chores
