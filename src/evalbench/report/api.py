@@ -148,7 +148,7 @@ def judge(
             (docs/tables.md lists all columns). An index with names counts as columns.
         baseline: the technique that all others are compared with.
         technique, workload, score: the name of this column.
-        seed: the column that numbers the repetitions, or names them; by default also `fold` and the like. None: one run.
+        seed: the column that numbers or names the repetitions; by default also `fold` and the like. None: one run.
         metric, score_unit: the name (by default that of the column) and the unit of the score.
         direction: `maximize` or `minimize`. None: as the name of the metric tells, which the report says.
         effect: `difference`, or `ratio` for scores above 0 whose sizes differ between workloads, such as times.
