@@ -66,7 +66,7 @@ def _row(findings: JudgedFindings, name: str, verdict: Verdict | None) -> list[s
     ]
 
 
-def ring(verdict: Verdict) -> str:
+def recommended(verdict: Verdict) -> str:
     """Return the recommendation in one word."""
     return OPEN if verdict.recommendation is Recommendation.INSUFFICIENT else str(verdict.recommendation)
 
@@ -74,7 +74,7 @@ def ring(verdict: Verdict) -> str:
 def said(verdict: Verdict) -> str:
     """Return a verdict in two or three words: `**ADOPT**, as good`."""
     words = SHORT[verdict.quality]
-    return f"**{ring(verdict)}**" + (f", {words}" if words else "")
+    return f"**{recommended(verdict)}**" + (f", {words}" if words else "")
 
 
 def _elsewhere(verdict: Verdict) -> str:

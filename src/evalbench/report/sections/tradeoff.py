@@ -20,7 +20,7 @@ from evalbench.report.render.markdown import markdown
 from evalbench.report.render.style import ROUND_STEPS
 from evalbench.report.render.units import percent, ratio, ratio_interval
 from evalbench.report.section import Chart, Section
-from evalbench.report.sections.ranking import ring
+from evalbench.report.sections.ranking import recommended
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
@@ -140,7 +140,7 @@ def label(findings: JudgedFindings, technique: str) -> str:
     """Return the name of a technique with its recommendation: `adam · OPEN`."""
     verdict = next((v for v in findings.judged.verdicts if v.challenger == technique), None)
     name = style.wrapped(technique, 34)
-    return name if verdict is None else f"{name} · {ring(verdict)}"
+    return name if verdict is None else f"{name} · {recommended(verdict)}"
 
 
 def _ticks(low: float, high: float, most: int = 8) -> list[float]:
