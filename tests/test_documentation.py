@@ -49,6 +49,10 @@ AS_WRITTEN = {
     "evalbench dashboard optimizers",
     "evalbench report --from tensorboard runs --baseline sgd",
     "evalbench compare old/results.csv new/results.csv --gate",
+    "evalbench radar",
+    "evalbench radar --since 2026-10-01",
+    "evalbench radar --from ../theirs/reports",
+    "python -m evalbench.radar reports/examples",
     "evalbench judge results.csv --baseline adam",
     "evalbench judge results.csv --baseline adam --out reports/mine",
     "evalbench judge credit.csv --baseline old --out reports/credit",
@@ -261,10 +265,13 @@ def copy_of(name: str) -> Callable[[Path], None]:
     return copy
 
 
-def copy_record(path: Path) -> None:
-    shutil.copytree(
-        ROOT / "reports/examples/optimizers", path.parent, ignore=shutil.ignore_patterns("figures", "numbers")
-    )
+def copy_record(path: Path, name: str = "optimizers") -> None:
+    shutil.copytree(ROOT / "reports/examples" / name, path.parent, ignore=shutil.ignore_patterns("figures", "numbers"))
+
+
+def copy_reports(path: Path) -> None:
+    for folder in ("reports", "reports/examples", "../theirs/reports"):
+        copy_record(path.parent / folder / "optimizers" / "results.csv")
 
 
 FILES: dict[str, Callable[[Path], None]] = {
@@ -281,6 +288,7 @@ FILES: dict[str, Callable[[Path], None]] = {
     "old/results.csv": copy_record,
     "new/results.csv": copy_record,
     "runs/*.json": write_folds,
+    "evalbench radar": copy_reports,
     "tensorboard runs": lambda path: write_events(path.with_name("runs")),
 }
 
@@ -313,6 +321,9 @@ def prompt(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     def run(command: str) -> None:
         if command in ONLY_PARSED:
             parse(command)
+        elif command.startswith("python -m evalbench."):
+            module, *words = command.split()[2:]
+            assert importlib.import_module(f"{module}.__main__").main(words) == 0
         elif not command.startswith("evalbench"):
             subprocess.run(command, shell=True, check=True, cwd=workspace)
         else:
