@@ -191,6 +191,13 @@ def test_every_command_is_in_one_table() -> None:
     assert len(known) == len(set(known))
 
 
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    """`make docs` checks the links of the other pages."""
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(links) > 10
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
 # ── files that the pages name ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -242,7 +249,8 @@ def write_events(path: Path) -> None:
         for seed in range(3):
             config = {"technique": technique, "dataset": "digits", "seed": seed}
             summary = {"score": 0.9 + seed / 100}
-            tracker.record(replace(RUN, id=f"{technique}-{seed}", config=config, summary=summary))
+            key = f"{technique}-{seed}"
+            tracker.record(replace(RUN, id=key, name=key, config=config, summary=summary))
     tracker.close()
 
 
