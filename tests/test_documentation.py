@@ -161,7 +161,7 @@ class Block(NamedTuple):
     def commands(self) -> list[str]:
         """Return the commands of a shell block without comments."""
         whole = self.text.replace("\\\n", " ")
-        stripped = (re.sub(r"\s+#\s.*", "", line) for line in whole.splitlines())
+        stripped = (re.sub(r"(^|\s+)#\s.*", "", line) for line in whole.splitlines())
         return [re.sub(r"\s+", " ", line).strip() for line in stripped if line.strip()]
 
     def __str__(self) -> str:
