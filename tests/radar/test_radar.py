@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evalbench.names import one_line
@@ -157,8 +157,11 @@ def test_data_sets_that_are_named_contradict_each_other(tmp_path: Path) -> None:
     assert contradiction.differing == ("budget",)
 
 
-@given(st.lists(st.lists(st.integers(0, 40), min_size=4, max_size=4), min_size=1, max_size=12))
-@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 20), min_size=4, max_size=4), min_size=1, max_size=9))
+@settings(max_examples=15, deadline=None)
+@example([[0, 0, 0, 200]])
+@example([[50, 50, 50, 50]])
+@example([[1, 0, 0, 0]] * 30)
 def test_blips_lie_in_their_segment_and_on_no_other(counts: list[list[int]]) -> None:
     layout = layout_of(counts)
     edges = [0.0, *layout.bands]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,7 +20,7 @@ SCHEMA = Path(__file__).with_name("summary.schema.json")
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of `summary.json`."""
+    """Return the JSON Schema (draft 7) of `summary.json`."""
     content: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
     return content
 
@@ -50,7 +50,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     Raises:
         TableError: it is missing, too large, no JSON, of another version, or does not fit the schema.
     """
-    from jsonschema.exceptions import best_match
+    from fastjsonschema import JsonSchemaValueException
 
     try:
         if path.stat().st_size > LARGEST:
@@ -64,17 +64,18 @@ def read_summary(path: Path) -> dict[str, Any]:
     if version != VERSION:
         shown = short(repr(version))
         raise TableError(f"{path}: version must be {VERSION}, not {shown}: use the evalbench that wrote it")
-    wrong = best_match(_validator().iter_errors(summary))
-    if wrong is not None:
-        raise TableError(f"{path}: {wrong.json_path}: {short(one_line(wrong.message), 200)}")
-    return dict(summary)
+    try:
+        return dict(_validator()(summary))
+    except JsonSchemaValueException as error:
+        raise TableError(f"{path}: {short(one_line(error.message), 200)}") from None
 
 
 @cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
+def _validator() -> Callable[[Any], Any]:
+    import fastjsonschema
 
-    return Draft202012Validator(schema())
+    check: Callable[[Any], Any] = fastjsonschema.compile(schema())
+    return check
 
 
 def _no_number(text: str) -> NoReturn:
