@@ -139,6 +139,7 @@ def test_settings_tell_techniques_of_one_name_apart() -> None:
         ('{"version": 2}', "version must be 1, not 2"),
         ('{"version": 1}', r"data must contain .*'evalbench'"),
         ("[" * 100_000, "cannot be read as JSON"),
+        (f'{{"version": {"9" * 400}}}', "an integer of 400 digits is too large"),
     ],
 )
 def test_what_is_no_summary_is_refused(tmp_path: Path, content: str, words: str) -> None:

@@ -31,8 +31,7 @@ def as_json(radar: TechnologyRadar) -> str:
         "techniques": [_technique(one, numbers.get(one.identity), radar) for one in radar.techniques],
         "left_out": [{"folder": folder, "reason": reason} for folder, reason in radar.left_out],
     }
-    text = json.dumps(exact(content), indent=1, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+    return json.dumps(exact(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _evaluation(one: PastEvaluation) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from evalbench.names import one_line, short
 FILE = "summary.json"
 VERSION = 1
 LARGEST = 32_000_000  # bytes that are read
+LONGEST_INTEGER = 18  # digits
 SCHEMA = Path(__file__).with_name("summary.schema.json")
 
 
@@ -40,7 +41,7 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:
     """Write the file into the folder of a report, and return its path."""
     path = folder / FILE
     text = json.dumps(exact(summary), indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(f"{_printable(text)}\n", encoding="utf-8", newline="\n")
+    path.write_text(f"{text}\n", encoding="utf-8", newline="\n")
     return path
 
 
@@ -55,7 +56,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST:
             raise TableError(f"{path} has more than {LARGEST:,} bytes: it is no {FILE}")
-        summary = json.loads(path.read_bytes(), parse_constant=_no_number)
+        summary = exact(json.loads(path.read_bytes(), parse_constant=_no_number, parse_int=_whole))
     except FileNotFoundError:
         raise TableError(f"{path} is missing: `evalbench report FOLDER` writes it") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -78,21 +79,24 @@ def _validator() -> Callable[[Any], Any]:
     return check
 
 
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_INTEGER:
+        raise ValueError(f"an integer of {len(text):,} digits is too large")
+    return int(text)
+
+
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 
 def exact(value: Any) -> Any:
-    """Return a value as JSON has it: numbers with ten digits, None for those that are not finite."""
+    """Return a value as JSON has it in UTF-8: numbers with ten digits, None for those that are not finite."""
+    if isinstance(value, str):
+        return str(value).encode("utf-8", "backslashreplace").decode("utf-8")  # a name may hold half of a character
     if isinstance(value, Mapping):
-        return {str(key): exact(one) for key, one in value.items()}
+        return {exact(str(key)): exact(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [exact(one) for one in value]
     if isinstance(value, float):
         return float(f"{value:.10g}") if math.isfinite(value) else None
     return value
-
-
-def _printable(text: str) -> str:
-    """Escape what UTF-8 cannot hold: a name may contain half of a character."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
