@@ -45,6 +45,9 @@ FASTER = f"{SMALL} optimizer=sgd,adam"
 
 AS_WRITTEN = {
     "evalbench --help",
+    "evalbench radar",
+    "evalbench radar --since 2026-10-01",
+    "evalbench radar --from theirs/reports",
     "evalbench sync",
     "evalbench dashboard optimizers",
     "evalbench report --from tensorboard runs --baseline sgd",
@@ -84,6 +87,8 @@ SAYS = {  # words that are printed, or in the report
         *("evalbench +sweep=optimizers", "optimizer: adam, adamw, bgd", "num_seeds: null", "--config-dir"),
         *(f"evalbench {name} " for name in COMMANDS),
     ],
+    "evalbench radar": ["reports/radar.html: 2 techniques of 1 evaluation, 1 open"],
+    "evalbench radar --from theirs/reports": ["reports/radar.html: 2 techniques of 1 evaluation, 1 open"],
     "evalbench +sweep=depths": ["`model.depth`: `1`, `2`"],
     "evalbench +sweep=datasets": ["linear model", "trivial predictor"],
     "evalbench +sweep=grid": f"{SMALL} dataset=iris activation=relu,tanh optimizer=adam,momentum model.depth=1",
@@ -282,6 +287,11 @@ def copy_reports(path: Path) -> None:
         copy_record(path.parent / folder / "optimizers" / "results.csv")
 
 
+def copy_summary(reports: Path) -> None:
+    (reports / "optimizers").mkdir(parents=True)
+    shutil.copy(ROOT / "reports/examples/optimizers/summary.json", reports / "optimizers")
+
+
 FILES: dict[str, Callable[[Path], None]] = {
     "my.csv": write_my_csv,
     "nets.Net": lambda path: write_nets(path.with_name("nets.py")),
@@ -295,6 +305,8 @@ FILES: dict[str, Callable[[Path], None]] = {
     "amlb_auc.csv": copy_of("report/published/amlb_auc.csv"),
     "old/results.csv": copy_record,
     "new/results.csv": copy_record,
+    "evalbench radar": lambda path: copy_summary(path.with_name("reports")),
+    "theirs/reports": lambda path: copy_summary(path),
     "runs/*.json": write_folds,
     "evalbench radar": copy_reports,
     "tensorboard runs": lambda path: write_events(path.with_name("runs")),

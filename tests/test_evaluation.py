@@ -191,6 +191,7 @@ def test_what_is_declared_reaches_the_folder_and_stays(tmp_path: Path) -> None:
     assert (content["looks"], content["judged_before"]) == ([3], [])
     assert set(pd.read_csv(tmp_path / "small" / "results.csv")["look"]) == {1}
     assert "](small/report.md)" in (tmp_path / "index.md").read_text()
+    assert all("small/report.html" in (tmp_path / name).read_text() for name in ("index.html", "radar.html"))
 
     for altered, refusal in (
         ("evaluation.rope.accuracy=0.05", r"^evaluation\.rope must stay as declared"),

@@ -12,9 +12,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from evalbench.comparison import compare
 from evalbench.names import one_line
 from evalbench.radar import build
 from evalbench.radar.__main__ import main
@@ -34,7 +35,7 @@ UNIT = {"name": "accuracy points", "short": "points", "better": "higher", "ratio
 def verdict(name: str, quality: str, settings_hash: str | None = "1", **more: Any) -> dict[str, Any]:
     recommendation = Recommendation(RECOMMENDED.get(quality, "INSUFFICIENT EVIDENCE"))
     effect = {"mean": 1.0, "low": 0.5, "high": 1.5, "confidence": 0.95, "freedom": 9}
-    one = lone(name, recommendation, quality.lower()) | {"quality": quality, "effect": effect}
+    one = lone(name, recommendation, quality.lower()) | {"quality": quality, "effect": effect, "rank": 1}
     return (
         one | {"settings_hash": settings_hash, "tuned": False, "cost_class": "CHEAPER", "next": "Next: use it."} | more
     )
@@ -62,6 +63,7 @@ def evaluation(
         "factor": factor,
         "baseline": baseline,
         "unit": UNIT,
+        "rope": {"width": 1, "declared": True},
         "answer": [f"use `{verdicts[0]['name']}`" if verdicts else "nothing"],
         "scope": {"rows": "new rows", "words": "new rows of these data sets", "workloads": workloads},
         "techniques": [lone(baseline, None, "baseline", is_baseline=True), *verdicts],
@@ -157,8 +159,11 @@ def test_data_sets_that_are_named_contradict_each_other(tmp_path: Path) -> None:
     assert contradiction.differing == ("budget",)
 
 
-@given(st.lists(st.lists(st.integers(0, 40), min_size=4, max_size=4), min_size=1, max_size=12))
-@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 20), min_size=4, max_size=4), min_size=1, max_size=9))
+@settings(max_examples=15, deadline=None)
+@example([[0, 0, 0, 200]])
+@example([[50, 50, 50, 50]])
+@example([[1, 0, 0, 0]] * 30)
 def test_blips_lie_in_their_segment_and_on_no_other(counts: list[list[int]]) -> None:
     layout = layout_of(counts)
     edges = [0.0, *layout.bands]
@@ -269,7 +274,7 @@ SHAPES = "svg circle line path text textpath polygon"
 NAMES = {
     "lang", "charset", "http-equiv", "content", "name", "href", "class", "id", "data-id", "data-words", "data-label",
     "data-filter", "type", "for", "placeholder", "scope", "value", "viewbox", "role", "r", "x", "y", "x2", "y2", "cx",
-    "cy", "d", "font-size", "text-anchor", "startoffset", "points",
+    "cy", "d", "font-size", "text-anchor", "startoffset", "points", "title",
 }  # fmt: skip
 MARK = "Ω"
 ATTACK = MARK + " ".join(HOSTILE)
@@ -313,6 +318,18 @@ def test_what_others_wrote_is_shown_and_runs_nothing(tmp_path: Path) -> None:
         assert "unsafe" not in policy
         shown = " ".join(page.text.split())
         assert shown.count(one_line(ATTACK)) > 10  # whole, as text
+
+
+def test_half_of_a_character_and_the_largest_numbers_are_shown(tmp_path: Path) -> None:
+    effect = {"mean": 1.0, "low": -1e308, "high": 1e308, "confidence": 1e-12, "freedom": 1e-300}
+    for name, date in (("a", "2026-01-01"), ("b", "2026-02-01")):
+        folder = evaluation(tmp_path, name, date, verdict("adam", "BETTER", effect=effect))
+        text = (folder / FILE).read_text(encoding="utf-8")
+        (folder / FILE).write_text(text.replace("adam", f"{name}dam\\ud800"), encoding="utf-8")
+    assert [one.label for one in build(tmp_path).techniques] == ["adam\\ud800", "bdam\\ud800"]
+    (folder / FILE).write_text(text.replace("1e-12", "0.9"), encoding="utf-8")
+    (change,) = compare(tmp_path / "b", evaluation(tmp_path, "c", None, verdict("adam", "BETTER"))).changes
+    assert change.words == "within noise"
 
 
 def test_a_long_list_of_moves_folds(tmp_path: Path) -> None:

@@ -24,7 +24,10 @@ def recommendation(summary: Summary, name: str) -> str:
 
 def rank(summary: Summary, name: str) -> int:
     """Return the rank that a technique may share with others."""
-    return int(_technique(summary, name)["rank"])
+    known = _technique(summary, name)["rank"]
+    if known is None:
+        raise TableError(f"the summary of {summary['name']} has no rank of {name}: write it again (evalbench report)")
+    return int(known)
 
 
 def cost(summary: Summary, name: str) -> float:
@@ -52,12 +55,14 @@ def compare_summaries(old: Summary, new: Summary) -> Comparison:
     Raises:
         TableError: the two judge in different units, against different baselines, or on different data sets.
     """
+    _check(old, new)
     before, after = (_effects(side) for side in (old, new))
     names = tuple(name for name in after if name in before)
-    _check(old, new, names)
+    if not names:
+        raise TableError("the two summaries have no technique in common but the baseline: there is nothing to compare")
     unit, rope = new["unit"], new["rope"]["width"]
     scale = -1 if unit["better"] == "lower" else 1
-    level = (1 - (new["confidence"] or 0.95)) / len(names)
+    level = (1 - (new.get("confidence") or 0.95)) / len(names)
     return Comparison(
         changes=tuple(_change(old, new, name, rope, level) for name in names),
         only_old=tuple(name for name in before if name not in after),
@@ -75,10 +80,10 @@ def compare_summaries(old: Summary, new: Summary) -> Comparison:
     )
 
 
-def _check(old: Summary, new: Summary, names: tuple[str, ...]) -> None:
+def _check(old: Summary, new: Summary) -> None:
     """Refuse summaries whose effects are not about the same."""
     for side in (old, new):
-        if side["kind"] != "verdicts" or side["unit"]["ratio"]:
+        if side["kind"] != "verdicts" or not side["unit"] or not side["rope"] or side["unit"]["ratio"]:
             raise TableError(
                 f"the summary of {side['name']} must hold differences from a baseline to be compared: compare the"
                 " folders, which have the scores"
@@ -90,8 +95,6 @@ def _check(old: Summary, new: Summary, names: tuple[str, ...]) -> None:
     if _counted(old) != _counted(new):
         a, b = (", ".join(_counted(side)) for side in (old, new))
         raise TableError(f"the two summaries judge other data sets ({a} and {b}): compare the folders instead")
-    if not names:
-        raise TableError("the two summaries have no technique in common but the baseline: there is nothing to compare")
 
 
 def _change(old: Summary, new: Summary, name: str, rope: float, level: float) -> Change:
@@ -126,14 +129,17 @@ def _error(effect: Mapping[str, Any]) -> tuple[float, float]:
     """Return the standard error behind an interval, and its degrees of freedom."""
     freedom = math.inf if effect["freedom"] is None else effect["freedom"]
     half = (effect["high"] - effect["low"]) / 2
-    return half / float(stats.t.ppf((1 + effect["confidence"]) / 2, freedom)), freedom
+    quantile = float(stats.t.ppf((1 + effect["confidence"]) / 2, freedom))
+    return half / quantile if quantile > 0 else math.inf, freedom
 
 
 def _welch(errors: list[tuple[float, float]]) -> tuple[float, float]:
     """Return the standard error of a difference, and its degrees of freedom. Source: Welch, Biometrika 34 (1947)."""
-    total = sum(error**2 for error, _ in errors)
-    spread = sum(error**4 / freedom for error, freedom in errors)
-    return math.sqrt(total), total**2 / spread if spread > 0 else math.inf
+    total = math.hypot(*(error for error, _ in errors))
+    if not 0 < total < math.inf:
+        return total, math.inf
+    spread = sum((error / total) ** 4 / freedom for error, freedom in errors)
+    return total, 1 / spread if spread > 0 else math.inf
 
 
 def _worse_on(old: Summary, new: Summary, rope: float, scale: int) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ from evalbench.record.summary import exact
 VERSION = 1
 QUADRANTS = 4  # that the tool takes: neither fewer nor more
 NOTHING = "nothing judged yet"
+IN_SUMMARY = ("name", "settings", "settings_hash", "tuned", "is_baseline", "work", "workloads")
+"""Fields of a technique that `radar.json` has once, or leaves to `summary.json`."""
 COLUMNS = ["name", "ring", "quadrant", "isNew", "description"]
 
 
@@ -29,8 +31,7 @@ def as_json(radar: TechnologyRadar) -> str:
         "techniques": [_technique(one, numbers.get(one.identity), radar) for one in radar.techniques],
         "left_out": [{"folder": folder, "reason": reason} for folder, reason in radar.left_out],
     }
-    text = json.dumps(exact(content), indent=1, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8") + "\n"
+    return json.dumps(exact(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _evaluation(one: PastEvaluation) -> dict[str, Any]:
@@ -49,7 +50,14 @@ def _technique(one: TrackedTechnique, number: int | None, radar: TechnologyRadar
         "recommendation": str(one.now.recommendation),
         "status": one.status,
         "before": None if one.before is None else str(one.before),
-        "history": [{"evaluation": indices[id(verdict.evaluation)], **verdict.technique} for verdict in one.history],
+        "settings": dict(one.settings),
+        "history": [
+            {
+                "evaluation": indices[id(verdict.evaluation)],
+                **{key: value for key, value in verdict.technique.items() if key not in IN_SUMMARY},
+            }
+            for verdict in one.history
+        ],
         "contradictions": [
             {
                 "older": indices[id(c.older.evaluation)],

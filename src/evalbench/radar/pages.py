@@ -20,6 +20,8 @@ MEANINGS = {
     Recommendation.TRIAL: "try it where you can go back: the evidence is good, and something limits it",
     Recommendation.ASSESS: "look closer: it may pay under some conditions",
     Recommendation.HOLD: "stay with the baseline: it is worse, or no better at a higher cost",
+    Recommendation.INSUFFICIENT: "the evidence allows no recommendation yet",
+    Recommendation.INVALID: "runs or scores are missing, so that it cannot be judged",
 }
 
 
@@ -112,7 +114,7 @@ def _chip(recommendation: Recommendation) -> str:
     words = {Recommendation.INSUFFICIENT: "open", Recommendation.INVALID: "not judged"}
     name = words.get(recommendation, recommendation.title())
     kind = recommendation.lower() if recommendation in BANDS else "open"
-    return f'<span class="chip {kind}">{name}</span>'
+    return f'<span class="chip {kind}" title="{MEANINGS[recommendation]}">{name}</span>'
 
 
 def _map(radar: TechnologyRadar) -> str:
@@ -261,8 +263,9 @@ def _recommendations(summary: Mapping[str, list[Mapping[str, str]]]) -> str:
 def _how() -> str:
     meanings = "".join(f"<dt>{_chip(band)}</dt><dd>{words}</dd>" for band, words in MEANINGS.items())
     return (
-        f"<h2>How to read the radar</h2>\n<dl>{meanings}<dt>{_chip(Recommendation.INSUFFICIENT)}</dt>"
-        "<dd>the evidence allows no recommendation yet</dd></dl>\n"
+        f"<h2>How to read the radar</h2>\n<dl>{meanings}</dl>\n"
+        "<p>The <em>ROPE</em> is the smallest difference that matters, declared before the results. <em>Other data"
+        " sets</em> says whether the effect generalizes to data sets like these.</p>\n"
         "<p>The last verdict on a technique decides where it stands. Two verdicts are about one technique if factor,"
         " name, settings (with the user's own code) and tuning are the same. A newer verdict contradicts an older one"
         " if both are against the same baseline, on a data set that they share, and one says better, the other worse."

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from evalbench.errors import TableError
+from evalbench.names import one_line
 from evalbench.record.summary import FILE, read_summary
 
 PAGES = ("report.html", "report.md")
@@ -77,29 +78,38 @@ def read_folders(reports: Path, others: Iterable[Path] = ()) -> Archive:
     Raises:
         TableError: a folder does not exist.
     """
+    left_out: list[tuple[str, str]] = []
+    evaluations: list[PastEvaluation] = []
+    for source, folder in _reports_in(reports, others, left_out):
+        try:
+            one = PastEvaluation(
+                read_summary(folder / FILE), source, one_line(folder.resolve().name), _link(folder, reports)
+            )
+        except TableError as error:
+            left_out.append((one_line(folder), _reason(folder, error)))
+            continue
+        copies = [other for other in evaluations if other.summary == one.summary]
+        if copies:
+            left_out.append((one_line(folder), f"a copy of {copies[0].name}"))
+        else:
+            evaluations.append(one)
+    return Archive(tuple(sorted(evaluations, key=lambda one: one.order)), tuple(left_out))
+
+
+def _reports_in(reports: Path, others: Iterable[Path], left_out: list[tuple[str, str]]) -> list[tuple[str, Path]]:
+    """Return each folder of a report once, with the folder that it comes from; note those that cannot be opened."""
     folders: dict[Path, tuple[str, Path]] = {}
     for source in (reports, *others):
         if not source.is_dir():
             raise TableError(f"{source} is not a folder: give the folder of all reports, such as reports")
         inside = [source] if source != reports and _is_report(source) else sorted(source.iterdir())
-        for folder in filter(_is_report, inside):
-            folders.setdefault(folder.resolve(), ("" if source == reports else str(source), folder))
-    evaluations: list[PastEvaluation] = []
-    left_out = []
-    for source_name, folder in folders.values():
-        try:
-            one = PastEvaluation(
-                read_summary(folder / FILE), source_name, folder.resolve().name, _link(folder, reports)
-            )
-        except TableError as error:
-            left_out.append((str(folder), _reason(folder, error)))
-            continue
-        copies = [other for other in evaluations if other.summary == one.summary]
-        if copies:
-            left_out.append((str(folder), f"a copy of {copies[0].name}"))
-        else:
-            evaluations.append(one)
-    return Archive(tuple(sorted(evaluations, key=lambda one: one.order)), tuple(left_out))
+        for folder in inside:
+            try:
+                if _is_report(folder):
+                    folders.setdefault(folder.resolve(), ("" if source == reports else one_line(source), folder))
+            except OSError as error:
+                left_out.append((one_line(folder), str(error.strerror)))
+    return list(folders.values())
 
 
 def _is_report(folder: Path) -> bool:
