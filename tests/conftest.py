@@ -23,6 +23,7 @@ from evalbench.__main__ import main
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
 from evalbench.programs import conf_folder
+from wandb_server import KEY, WandbServer
 
 Compose = Callable[..., Config]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -51,6 +52,19 @@ def pytest_collection_finish() -> None:
     """Let the garbage collector pass over what libraries and tests have made while they were imported."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """Serve a stand-in for W&B's server, for this process and its children; W&B reads addresses once per process."""
+    import wandb
+
+    wandb.teardown()
+    with WandbServer() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        yield server
+        wandb.teardown()
 
 
 @pytest.fixture(autouse=True)

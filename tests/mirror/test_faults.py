@@ -1,5 +1,6 @@
 """A sweep with faulty trackers ends with all results, reports the missing records, and `sync` sends them later."""
 
+import math
 import os
 import re
 import subprocess
@@ -19,8 +20,8 @@ from evalbench.mirror.runs import id_of
 from evalbench.store import Store
 from evalbench.tracking.csv import read_rows
 from evalbench.tracking.wandb_files import read
+from wandb_server import KEY, WandbServer
 
-KEY = "5ec4e7" * 6 + "5ec4"
 SMALL = ("dataset=iris", "budget.epochs=2", "model.width=8", "cost.rounds=0", "num_seeds=2")
 SWEEP = (
     "--config-dir=mine",
@@ -127,16 +128,31 @@ def test_faulty_trackers_lose_no_result_and_sync_completes_them(
 
 
 @pytest.mark.slow
-def test_wandb_at_a_dead_address_loses_no_result(
-    inline: Inline, workspace: Path, faults: Path, monkeypatch: pytest.MonkeyPatch
+def test_wandb_online_loses_nothing_if_the_server_drops_out(
+    inline: Inline, workspace: Path, faults: Path, wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    printed = inline(*SWEEP, "tracker=[wandb,csv]", "tracker.wandb.mode=online", "tracker.patience_seconds=2")
+    wandb_server.most_runs = 1
+    online = ("tracker=[wandb,csv]", "tracker.wandb.mode=online", "tracker.patience_seconds=4")
+    printed = inline(*SWEEP[:-2], "num_seeds=2", "evaluation.name=small", *online)
     assert set(pd.read_csv(workspace / "reports/small/results.csv")["state"]) == {"COMPLETE"}
-    assert "MISSING  6 of 6 trials are not in wandb: it was too slow" in printed
+    missing = re.search(r"MISSING  ([34]) of 4 trials are not in wandb: it was too slow", printed)
+    assert missing, printed
     assert "not in csv" not in printed
-    assert len(read_rows(workspace / "outputs/csv/runs.csv")) == 6
+    assert len(read_rows(workspace / "outputs/csv/runs.csv")) == 4
+
+    wandb_server.most_runs = math.inf
+    assert sync.main(["small"]) == 0
+    assert f"small, wandb: {missing[1]} trials and the report sent" in capsys.readouterr().out
+    store = Store(f"sqlite:///{workspace}/outputs/store.sqlite")
+    trials = store.trials([link.trial_id for link in store.links("small")])
+    of_trials = {run.config["trial"]["value"]: run for run in wandb_server.runs.values() if "trial" in run.config}
+    assert of_trials.keys() == trials.keys()
+    for id, run in of_trials.items():
+        assert (run.exit_code, run.summary["state"], run.fields["groupName"]) == (0, "COMPLETE", "small")
+        assert [row["val/loss"] for row in run.history] == [point.val_loss for point in trials[id].result.curve]
+    report = (workspace / "reports/small/report.md").read_bytes()
+    assert wandb_server.artifacts["small-report"]["report.md"] == report
+    assert not wandb_server.unknown
     assert_no_file_holds(workspace, KEY)
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb.errors import CommError
 
-from contracts.tracker import RUN, TrackerContract, drawn
+from contracts.tracker import REPORT, RUN, TrackerContract, drawn
 from evalbench.errors import ConfigError
 from evalbench.tracking import MemoryTracker, Run, Table, Tracker
+from evalbench.tracking import wandb as wandb_tracker
 from evalbench.tracking.csv import CsvTracker, read_rows
 from evalbench.tracking.libraries import require
 from evalbench.tracking.mlflow import GROUP, ID, JOB_TYPE, SUMMARY, TAGS, MlflowTracker
@@ -23,6 +25,7 @@ from evalbench.tracking.tracker import numbers
 from evalbench.tracking.trackio import STEP, TrackioTracker
 from evalbench.tracking.wandb import WandbTracker
 from evalbench.tracking.wandb_files import OfflineRun, read
+from wandb_server import WandbServer
 
 SHARED = Path(tempfile.gettempdir()) / f"evalbench-trackers-{os.getpid()}"
 """A folder for libraries that allow one folder per process, or need seconds to create a database."""
@@ -136,6 +139,42 @@ def test_wandb_keeps_the_tables_of_a_run(workspace: Path) -> None:
 def test_wandb_refuses_an_unknown_mode() -> None:
     with pytest.raises(ConfigError, match=r"^tracker\.wandb\.mode must be one of offline, online, disabled, not 'on'"):
         WandbTracker("evalbench", None, "on", "runs")
+
+
+@pytest.mark.slow
+def test_wandb_online_sends_each_run_once_and_notices_what_the_server_refuses(
+    workspace: Path, wandb_server: WandbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> WandbTracker:
+        return WandbTracker("evalbench", None, "online", str(workspace / "runs"))
+
+    first = make()
+    first.record(replace(RUN, curve=RUN.curve[:1], running=True))
+    first.close()  # the sweep was stopped; a later one resumes the run
+    for _ in range(2):
+        make().record(RUN)
+    tracker = make()
+    tracker.conclude(drawn(workspace / "report"))
+    run, report = wandb_server.runs.values()
+    assert (run.id, run.fields["displayName"], run.fields["groupName"]) == (RUN.id, RUN.name, RUN.group)
+    assert run.curve("x/epoch", "val/loss") == [{"x/epoch": 1, "val/loss": 0.5}, {"x/epoch": 2, "val/loss": 0.6}]
+    assert (run.summary["test/accuracy"], run.summary["state"], run.exit_code) == (0.97, "COMPLETE", 0)
+    assert report.id == "report-optimizers"
+    files = wandb_server.artifacts["optimizers-report"]
+    assert files["report.md"].decode() == REPORT
+    assert files.keys() >= {"results.csv", "figures/scores.png"}
+
+    monkeypatch.setattr(wandb_tracker, "CONFIRM_SECONDS", 0.5)
+    wandb_server.faults["file_stream"] = 404  # W&B itself finishes such a run without an error
+    with pytest.raises(ConnectionError, match=r"the server did not take all of lab/evalbench/other: .* running"):
+        tracker.record(replace(RUN, id="other", name="other"))
+    wandb_server.faults = {"CreateArtifact": 400}
+    with pytest.raises(ValueError, match="fault 400"):
+        tracker.conclude(drawn(workspace / "report"))
+    wandb_server.faults = {"*": 401}
+    with pytest.raises(CommError, match="401"):
+        make().record(RUN)
+    assert not wandb_server.unknown
 
 
 class TestCsv(TrackerContract):

@@ -20,6 +20,11 @@ FLUSH_SECONDS = 30.0
 """How long W&B's service process may take to write the end of a finished run."""
 INIT_SECONDS = 30.0
 """How long W&B's server may take to answer; shorter than the patience of a sweep, so that the error is shown."""
+FINISH_SECONDS = 60
+"""How long a run may take to send its rest to W&B's server, which may be down for a while."""
+CONFIRM_SECONDS = 10.0
+"""How long W&B's server may take to show the end of a run that it has taken."""
+POLL_SECONDS = 0.2
 STATS_SECONDS = 2.0
 """Interval between samples of the system metrics."""
 
@@ -31,6 +36,7 @@ class WandbTracker:
         if mode not in MODES:
             raise ConfigError("tracker.wandb.mode", "must be one of " + ", ".join(MODES), mode, "choose one of them")
         self.project, self.entity, self.mode, self.folder = project, entity, mode, Path(folder)
+        self._api: Any = None
         self._open: dict[str, Any] = {}
         self._num_logged: dict[str, int] = {}
 
@@ -82,6 +88,8 @@ class WandbTracker:
         mode: Any = self.mode
         settings = wandb.Settings(
             init_timeout=INIT_SECONDS,
+            finish_timeout=FINISH_SECONDS,
+            finish_timeout_raises=True,
             x_disable_stats=stats_of is None,
             x_stats_pid=stats_of or 0,
             x_stats_sampling_interval=STATS_SECONDS,
@@ -112,6 +120,8 @@ class WandbTracker:
         record = self._open.pop(id)
         self._num_logged.pop(id, None)
         record.finish()
+        if self.mode == "online":
+            self._confirm(record.path)
         if self.mode != "offline":
             return
         path = Path(record.settings.sync_file)
@@ -120,6 +130,21 @@ class WandbTracker:
             if time.monotonic() > end:
                 raise OSError(f"{path} lacks the end of the run after {FLUSH_SECONDS:g} s: is the disk full?")
             time.sleep(0.002)
+
+    def _confirm(self, path: str) -> None:
+        """Wait until the server has the end of a run: W&B finishes a run without an error if the server refused it."""
+        import wandb
+
+        if self._api is None:
+            self._api = wandb.Api(timeout=int(INIT_SECONDS))
+        end = time.monotonic() + CONFIRM_SECONDS
+        taken = self._api.run(path)
+        taken.load(force=True)
+        while taken.state != "finished":
+            if time.monotonic() > end:
+                raise ConnectionError(f"the server did not take all of {path}: there the run is {taken.state}")
+            time.sleep(POLL_SECONDS)
+            taken.load(force=True)
 
     def conclude(self, conclusion: Conclusion) -> None:
         """Write the evaluation's run: tables, figures, and the report as an artifact that names its runs."""
@@ -147,6 +172,8 @@ class WandbTracker:
             artifact.add_file(str(path), f"figures/{path.name}")
         record.log_artifact(artifact)
         self._finish(conclusion.id)
+        if self.mode == "online":
+            artifact.wait(FINISH_SECONDS)  # W&B reports a refused artifact here alone
 
     def close(self) -> None:
         """Finish the open runs."""
