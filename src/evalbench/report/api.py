@@ -82,7 +82,7 @@ class Report:
         return page.markdown(self.findings)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `report.md`, `report.html`, `figures/` and `numbers/`, and return the path of `report.md`.
+        """Write `report.md`, `report.html`, `summary.json`, `figures/` and `numbers/`; return the path of `report.md`.
 
         The folder is made if it is missing. The same findings give the same bytes.
 
