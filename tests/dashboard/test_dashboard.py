@@ -53,7 +53,7 @@ def test_the_workspace_and_the_report_hold_the_views(url: str, monkeypatch: pyte
     assert [section.name for section in page.sections] == ["Curves", "Parallel coordinates", "Verdicts"]
     curves = [(panel.x, panel.y) for panel in page.sections[0].panels]
     names = ("val/accuracy", "val/loss", "train/loss", "val/r2")
-    assert curves == [("epoch", [name]) for name in names]
+    assert curves == [("x/epoch", [name]) for name in names]
     assert {panel.groupby_rangefunc for panel in page.sections[0].panels} == {"minmax"}
     assert len(page.sections[1].panels[0].columns) == len(shown.settings) + len(shown.results)
     assert [panel.table_name for panel in page.sections[2].panels] == ["verdicts", "results"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalbench.mirror.runs import axis_of
+from evalbench.tracking.wandb import AXIS_NAMES
 
 GROUP = "technique"
 MOST_COLUMNS = 6
@@ -117,7 +118,7 @@ def _curves(names: Sequence[str], axis: str) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     bands = {"groupby_aggfunc": "mean", "groupby_rangefunc": "minmax", "max_runs_to_show": 1000}
-    return [wr.LinePlot(title=name, x=axis, y=[name], **bands) for name in names]
+    return [wr.LinePlot(title=name, x=AXIS_NAMES[axis], y=[name], **bands) for name in names]
 
 
 def _parallel(views: Views) -> list[Any]:
