@@ -14,8 +14,8 @@ STEP = "x/step"
 
 trackio's own `step` is the position on the axis.
 """
-UNDRAWN = re.compile(r"^(\||!\[).*\n?", re.MULTILINE)
-"""Lines of Markdown that trackio shows as they are: tables and pictures."""
+UNDRAWN = re.compile(r"^(\||!\[|\*[^*\s]).*\n?", re.MULTILINE)
+"""Lines of Markdown that trackio shows as they are: tables, pictures and their captions."""
 
 
 class TrackioTracker:
@@ -44,7 +44,7 @@ class TrackioTracker:
         record.finish()
 
     def conclude(self, conclusion: Conclusion) -> None:
-        """Write the evaluation's run: its report, tables and figures."""
+        """Write the evaluation's run: the first screen of its report, tables and figures."""
         import trackio
 
         record = self._init(conclusion.id, REPORT, conclusion.evaluation, dict(conclusion.config), new=True)
@@ -53,7 +53,8 @@ class TrackioTracker:
             record.log({name: trackio.Table(columns=list(table.columns), data=rows)}, step=0)
         for name, path in conclusion.figures.items():
             record.log({f"figures/{name}": trackio.Image(str(path))}, step=0)
-        record.log({REPORT: trackio.Markdown(UNDRAWN.sub("", conclusion.report))}, step=0)
+        text = f"# {conclusion.evaluation}\n\n{UNDRAWN.sub('', conclusion.notes)}"
+        record.log({REPORT: trackio.Markdown(text)}, step=0)
         record.finish()
 
     def _init(self, id: str, name: str, group: str, config: dict[str, Any], new: bool) -> Any:
