@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from wandb.errors import CommError
 from contracts.tracker import REPORT, RUN, TrackerContract, drawn
 from evalbench.errors import ConfigError
 from evalbench.tracking import MemoryTracker, Run, Table, Tracker
+from evalbench.tracking import mlflow as mlflow_tracker
 from evalbench.tracking import wandb as wandb_tracker
 from evalbench.tracking.csv import CsvTracker, read_rows
 from evalbench.tracking.libraries import require
@@ -347,3 +350,12 @@ def test_a_missing_library_gets_the_command_that_installs_it() -> None:
     line = r"^tracker=aim needs the package no_such_library, .*: pip install 'evalbench-dl\[aim\]'$"
     with pytest.raises(ConfigError, match=line):
         require("no_such_library", "aim")
+
+
+def test_the_hint_of_mlflow_works_with_and_without_its_web_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shutil.which("mlflow", path=str(Path(sys.executable).parent))
+    assert find_spec("flask")  # `make` installs it
+    tracker = MlflowTracker("sqlite:///runs.db", "evalbench", None)
+    assert "show the runs: mlflow ui --backend-store-uri sqlite:///runs.db\n" in str(tracker.how_to_see())
+    monkeypatch.setattr(mlflow_tracker, "find_spec", lambda library: None)
+    assert "show the runs: pip install 'evalbench-dl[mlflow]' && mlflow ui" in str(tracker.how_to_see())
