@@ -52,10 +52,6 @@ AS_WRITTEN = {
     "evalbench dashboard optimizers",
     "evalbench report --from tensorboard runs --baseline sgd",
     "evalbench compare old/results.csv new/results.csv --gate",
-    "evalbench radar",
-    "evalbench radar --since 2026-10-01",
-    "evalbench radar --from ../theirs/reports",
-    "python -m evalbench.radar reports/examples",
     "evalbench judge results.csv --baseline adam",
     "evalbench judge results.csv --baseline adam --out reports/mine",
     "evalbench judge credit.csv --baseline old --out reports/credit",
@@ -282,11 +278,6 @@ def copy_record(path: Path, name: str = "optimizers") -> None:
     shutil.copytree(ROOT / "reports/examples" / name, path.parent, ignore=shutil.ignore_patterns("figures", "numbers"))
 
 
-def copy_reports(path: Path) -> None:
-    for folder in ("reports", "reports/examples", "../theirs/reports"):
-        copy_record(path.parent / folder / "optimizers" / "results.csv")
-
-
 def copy_summary(reports: Path) -> None:
     (reports / "optimizers").mkdir(parents=True)
     shutil.copy(ROOT / "reports/examples/optimizers/summary.json", reports / "optimizers")
@@ -308,7 +299,6 @@ FILES: dict[str, Callable[[Path], None]] = {
     "evalbench radar": lambda path: copy_summary(path.with_name("reports")),
     "theirs/reports": lambda path: copy_summary(path),
     "runs/*.json": write_folds,
-    "evalbench radar": copy_reports,
     "tensorboard runs": lambda path: write_events(path.with_name("runs")),
 }
 
