@@ -25,9 +25,9 @@ from evalbench.terminal.line import Progressed, in_words, line
 from evalbench.terminal.work import CellWork, work_of
 from evalbench.trial import Position, State
 
-PERIOD_SECONDS = 0.5
+PERIOD_SECONDS, LONGEST_PERIOD_SECONDS = 0.5, 5.0
 MOST_TIME = 0.1
-"""The share of the time that may be spent on reading the store."""
+"""The share of the time that may be spent on reading a large store, down to the longest period."""
 FIRST_LINE_SECONDS, LINE_SHARE = 60.0, 0.1
 """In a pipe: how long nothing is printed, and the share of the work between two lines."""
 
@@ -89,7 +89,7 @@ class Progress:
                         watch.name, self._forecast.share, sight.num_done, watch.num_trials, left, later, sight.now
                     )
                 )
-            pause = max(PERIOD_SECONDS, (time.monotonic() - start) / MOST_TIME)
+            pause = max(PERIOD_SECONDS, min(LONGEST_PERIOD_SECONDS, (time.monotonic() - start) / MOST_TIME))
 
     @contextmanager
     def _live(self) -> Iterator[Callable[[Progressed], None]]:
