@@ -23,6 +23,7 @@ class Positions:
         with self._engine.begin() as connection:
             write(connection, tables.positions, [{"cell_id": cell_id, **position._asdict()}], over=True)
 
+    @insistent
     def forget(self, cell_id: str) -> None:
         """Delete the position of trials that have ended."""
         with self._engine.begin() as connection:
