@@ -5,7 +5,9 @@ import codecs
 import errno
 import io
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,7 +76,10 @@ def ending(name: str, error: BaseException) -> int:
 
 def say(name: str, what: object, code: int = 2) -> int:
     """Print one line for the error that ended a program, and return its exit code."""
-    print(f"{name}: {one_line(what)}", file=sys.stderr)
+    line = f"{name}: {one_line(what)}"
+    if sys.stderr.isatty():  # broken between words, not within one
+        line = textwrap.fill(line, max(20, shutil.get_terminal_size().columns), break_on_hyphens=False)
+    print(line, file=sys.stderr)
     return code
 
 

@@ -23,6 +23,7 @@ class Positions:
         with self._engine.begin() as connection:
             write(connection, tables.positions, [{"cell_id": cell_id, **position._asdict()}], over=True)
 
+    @insistent
     def forget(self, cell_id: str) -> None:
         """Delete the position of trials that have ended."""
         with self._engine.begin() as connection:
@@ -59,3 +60,22 @@ class Positions:
             for cell_id, state, count in connection.execute(query):
                 counts.setdefault(cell_id, Counter())[state_of(state)] += count
         return counts
+
+    @insistent
+    def count_tried(self, study_ids: Sequence[str]) -> Counter[str]:
+        """Return the number of ended trials of each study."""
+        candidates, trials = tables.candidates, tables.trials
+        query = sa.select(candidates.c.study_id, candidates.c.trial_ids)
+        with self._engine.connect() as connection:
+            asked = {
+                trial_id: row.study_id
+                for chunk in chunks(study_ids)
+                for row in connection.execute(query.where(candidates.c.study_id.in_(chunk)))
+                for trial_id in row.trial_ids
+            }
+            ended = [
+                trial_id
+                for chunk in chunks(list(asked))
+                for trial_id in connection.scalars(sa.select(trials.c.id).where(trials.c.id.in_(chunk)))
+            ]
+        return Counter(asked[trial_id] for trial_id in ended)

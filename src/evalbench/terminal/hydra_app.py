@@ -171,12 +171,9 @@ def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: P
     failures.tell(outcome.failures)
     if not outcome.has_ended:
         start = "Interrupted: " if outcome.interrupted else ""
-        console.print(
-            f"{start}{outcome.num_ended} of {outcome.num_trials} trials are in the store; the same command goes on from"
-            " there.",
-            highlight=False,
-            soft_wrap=True,
-        )
+        stored = f"{outcome.num_ended} of {outcome.num_trials} trials are in the store"
+        text = f"{start}{stored}; the same command goes on from there."
+        console.print(text, soft_wrap=not console.is_terminal)
         raise SystemExit(130 if outcome.interrupted else 1)
     print_summary(console, store, outcome, progress.num_tried, failures.num_silent)
     if outcome.failures:

@@ -10,7 +10,7 @@ from evalbench.names import one_line
 from evalbench.terminal.names import cut
 from evalbench.trial import Position
 
-MOST_NAME, LEAST_BAR, MOST_BAR = 30, 8, 40
+LEAST_NAME, MOST_NAME, LEAST_BAR, MOST_BAR = 8, 30, 8, 24
 
 
 class Progressed(NamedTuple):
@@ -34,7 +34,10 @@ def line(progressed: Progressed, width: int) -> Text:
     width -= 1  # so that no terminal begins another line
     count = f" {progressed.num_done:,}/{progressed.num_trials:,} trials"
     left = f"  {time_left(progressed)}"
-    name = cut(one_line(progressed.name), max(8, min(MOST_NAME, width - cell_len(count + left) - LEAST_BAR - 1)))
+    if LEAST_NAME + 1 + LEAST_BAR + cell_len(count + left) > width:
+        left = f"  {time_left(progressed._replace(seconds_later=None))}"
+    most = width - cell_len(count + left) - LEAST_BAR - 1
+    name = cut(one_line(progressed.name), max(LEAST_NAME, min(MOST_NAME, most)))
     spare = width - cell_len(name) - 1 - cell_len(count) - cell_len(left)
     bar = max(0, min(MOST_BAR, spare))
     filled = int(progressed.share * bar)

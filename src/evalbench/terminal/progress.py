@@ -6,7 +6,7 @@ It reads the store alone, so it is right under any launcher, and also for what a
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -25,9 +25,9 @@ from evalbench.terminal.line import Progressed, in_words, line
 from evalbench.terminal.work import CellWork, work_of
 from evalbench.trial import Position, State
 
-PERIOD_SECONDS = 0.5
+PERIOD_SECONDS, LONGEST_PERIOD_SECONDS = 0.5, 5.0
 MOST_TIME = 0.1
-"""The share of the time that may be spent on reading the store."""
+"""The share of the time that may be spent on reading a large store, down to the longest period."""
 FIRST_LINE_SECONDS, LINE_SHARE = 60.0, 0.1
 """In a pipe: how long nothing is printed, and the share of the work between two lines."""
 
@@ -89,7 +89,7 @@ class Progress:
                         watch.name, self._forecast.share, sight.num_done, watch.num_trials, left, later, sight.now
                     )
                 )
-            pause = max(PERIOD_SECONDS, (time.monotonic() - start) / MOST_TIME)
+            pause = max(PERIOD_SECONDS, min(LONGEST_PERIOD_SECONDS, (time.monotonic() - start) / MOST_TIME))
 
     @contextmanager
     def _live(self) -> Iterator[Callable[[Progressed], None]]:
@@ -140,65 +140,55 @@ class Watch:
         self.num_trials = sum(map(sum, map(_num_trials, self.works)))
         number = 1 + plan.looks.index(max(plan.seeds.values())) if len(plan.looks) > 1 else None
         self.name = plan.name + (f", look {number} of {len(plan.looks)}" if number else "")
-        self._chosen: dict[str, list[str | None]] = {}
+        self._chosen: dict[str, str] = {}
+        self._studies = {study.id: study for work in self.works for study in tuning.studies(work.cell)}
         self._crossed = {trial_id: work.cell.id for work in self.works for trial_id in work.cell.crossed}
-        known = self._counts(list(map(self._keys, self.works)), self._ended())
+        _, known, _ = self._counts()
         self.works = [replace(work, known=tuple(done)) for work, done in zip(self.works, known, strict=True)]
         self.num_missing = self.num_trials - sum(map(sum, known))
 
     def look(self) -> Sight:
         """Return what the store says now."""
-        keys = list(map(self._keys, self.works))
+        keys, counts, num_failed = self._counts()
         training = self._store.positions.of([key for each in keys for key in each if key])
-        ended = self._ended()
-        counts = self._counts(keys, ended)
         shares, now = [], []
         for work, each, done in zip(self.works, keys, counts, strict=True):
             positions = [training.get(key or "") for key in each]
             moving = [position.members * position.step / position.steps if position else 0.0 for position in positions]
             shares.append(work.share([n + part for n, part in zip(done, moving, strict=True)]))
             now += [(_words(self._plan, work), position) for position in positions if position]
-        return Sight(
-            shares,
-            [any(key in training for key in each) for each in keys],
-            sum(map(sum, counts)),
-            sum(states[State.FAILED] for states in ended.values()),
-            now,
-        )
+        running = [any(key in training for key in each) for each in keys]
+        return Sight(shares, running, sum(map(sum, counts)), num_failed, now)
 
-    def _ended(self) -> dict[str, Counter[State]]:
-        """Return the number of ended trials by cell and state."""
+    def _counts(self) -> tuple[list[list[str | None]], list[list[int]], int]:
+        """Return the lease and the number of ended trials of each portion of each cell, and the number of failed ones.
+
+        A failed trial is tried again, so it has not ended.
+        """
         ended = self._store.positions.count_ended(self._plan.name)
         for trial_id, state in self._store.states(list(self._crossed)).items():
             ended.setdefault(self._crossed[trial_id], Counter())[state] += 1
-        return ended
+        tried = self._store.positions.count_tried(list(self._studies))
+        keys = [self._keys(work, tried) for work in self.works]
+        counts = []
+        for work, each in zip(self.works, keys, strict=True):
+            states = [ended.get(key or "", Counter[State]()) for key in each]
+            done = [
+                tried[key or ""] + sum(one[state] for state in ENDED) for key, one in zip(each, states, strict=True)
+            ]
+            counts.append([min(n, most) for n, most in zip(done, _num_trials(work), strict=True)])
+        return keys, counts, sum(states[State.FAILED] for states in ended.values())
 
-    def _counts(self, keys: Sequence[Sequence[str | None]], ended: Mapping[str, Counter[State]]) -> list[list[int]]:
-        """Return the trials that are done of each portion of each cell."""
-        return [self._done(work, each, ended) for work, each in zip(self.works, keys, strict=True)]
-
-    def _done(self, work: CellWork, keys: Sequence[str | None], ended: Mapping[str, Counter[State]]) -> list[int]:
-        """Return the trials of each portion that are done; a failed trial is done once its cell has been tried."""
-        tried = {study.id for study in tuning.studies(work.cell)}
-        done = []
-        for key, portion in zip(keys, work.portions, strict=True):
-            states = ended.get(key or "", Counter[State]())
-            count = self._store.count_tried([key]) if key in tried else sum(states[state] for state in ENDED)
-            done.append(min(count, portion.num_trials))
-        return done
-
-    def _keys(self, work: CellWork) -> list[str | None]:
+    def _keys(self, work: CellWork, tried: Counter[str]) -> list[str | None]:
         """Return the lease under which each portion trains; None for the choice of a study that is not complete."""
         studies = tuning.studies(work.cell)
-        if not studies:
-            return [portion.key for portion in work.portions]
-        chosen = self._chosen.setdefault(work.cell.id, [None] * len(studies))
-        for index, study in enumerate(studies):
-            portion = work.portions[index]
-            if chosen[index] is None and self._store.count_tried([study.id]) >= portion.num_trials:
+        for study, portion in zip(studies, work.portions, strict=False):
+            if study.id not in self._chosen and tried[study.id] >= portion.num_trials:
                 tuned = study.chosen(self._store)
-                chosen[index] = None if tuned is None else tuned.id
-        return [*(portion.key for portion in work.portions[: -len(studies)]), *chosen]
+                if tuned is not None:
+                    self._chosen[study.id] = tuned.id
+        own = work.portions[: len(work.portions) - len(studies)]
+        return [*(portion.key for portion in own), *(self._chosen.get(study.id) for study in studies)]
 
 
 def _num_trials(work: CellWork) -> tuple[int, ...]:

@@ -46,10 +46,11 @@ def print_scores(console: Console, plan: Plan, report: Report) -> None:
     legend = ", * baseline" if plan.baseline else ""
     score = "tuned test score" if plan.config.search else "test score"
     points = " in points" if any(map(_in_points, metrics.values())) else ""
+    console.print()
     console.print(Text(f"{plan.name}: {score}{points}, mean ± 95 % interval{legend}", "bold"))
     for block in blocks:
         console.print()
-        for text in _lines(block):
+        for text in lines_of(block):
             console.print(text, soft_wrap=True)
     console.print()
 
@@ -66,7 +67,7 @@ def fit(names: Column, columns: Sequence[Column], width: int) -> Iterator[list[C
     yield block
 
 
-def _lines(block: Sequence[Column]) -> Iterator[Text]:
+def lines_of(block: Sequence[Column]) -> Iterator[Text]:
     """Yield the lines of a block: heads, a rule, and a line per workload."""
     names, columns = block[0], block[1:]
     for row, cells in enumerate(zip(*([column.head, *column.texts] for column in block), strict=True)):

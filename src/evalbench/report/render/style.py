@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,7 +72,9 @@ def save(figure: Figure, path: Path) -> None:
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_text(in_figure(text.get_text()))
-    figure.savefig(path, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():  # a font may lack the letters of a name, which the tables have
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(path, format="png", metadata={"Software": None})
 
 
 def color(index: int) -> str:
