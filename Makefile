@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick docs bench wheels gpu check format clean postgresql help
+.PHONY: demo test quick docs bench wheels gpu check format clean services help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,12 +46,15 @@ format: $(VENV)/installed  ## format the code and apply automatic lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Some tests start a server from Debian's package; they are skipped without it.
-postgresql:  ## install PostgreSQL for its tests, on Debian as root
-	@command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || \
+# Some tests start a server or a browser from Debian's packages; they are skipped without them.
+services:  ## install PostgreSQL and Chromium for their tests, on Debian as root
+	@lacking=""; \
+	command -v pg_ctl >/dev/null || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || lacking="postgresql"; \
+	command -v chromium >/dev/null || lacking="$$lacking chromium"; \
+	test -z "$$lacking" || \
 	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; } || \
-	echo "PostgreSQL was not installed: its tests will be skipped"
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$lacking; } || \
+	echo "not installed:$$lacking: their tests will be skipped"
 
 clean:  ## remove the environment and caches, but no results
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

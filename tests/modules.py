@@ -92,6 +92,7 @@ LAYERS = {
         "record": "the folder of an evaluation, and any table of results: one schema, written and read",
         "report.render": "Markdown, units, style, HTML, the index of all reports",
         "report.analysis": "tables → findings: pairs, verdicts, robustness, cost, targets, tuning",
+        "report.plots": "the figures of `report.html` as values for Plotly, one file each",
         "report.section": "the contract of a section: its need, text, tables and figures",
         "report.sections": "the sections of the page, one file each",
         "report.summary": "the findings as `summary.json`, for programs",

@@ -20,7 +20,7 @@ def missing() -> str | None:
     """Return why no server can be started, or None."""
     if importlib.util.find_spec("psycopg") is None:
         return "its driver is not installed: pip install 'psycopg[binary]'"
-    return None if _programs() is not None else "PostgreSQL is not installed: make postgresql"
+    return None if _programs() is not None else "PostgreSQL is not installed: make services"
 
 
 def _programs() -> Path | None:

@@ -20,7 +20,7 @@ from evalbench.record.options import Options
 from evalbench.record.tables import read_table
 from evalbench.report import Report, read, write_index
 from evalbench.report.analysis.findings import find
-from evalbench.report.page import PAGE
+from evalbench.report.page import PAGE, document
 from evalbench.report.render import html
 from report.test_tuned import tune
 from test_names import HOSTILE
@@ -28,19 +28,28 @@ from test_names import HOSTILE
 Make = Callable[..., Path]
 
 
-def text(folder: Path) -> str:
-    return read(folder).markdown
-
-
 MARK = "Ω"
 ATTACK = MARK + " ".join(HOSTILE)
 """Every way in at once; the mark tells where a page shows it."""
 TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "strong", "em", "code", "pre"}
-TAGS |= {"table", "thead", "tbody", "tr", "th", "td", "div", "ul", "li", "details", "summary"}
+TAGS |= {"table", "thead", "tbody", "tr", "th", "td", "div", "ul", "li", "figure", "summary", "details", "nav", "main"}
+TAGS |= {"h4", "h5", "aside", "section", "label", "input", "output", "dl", "dt", "dd", "script"}
+OURS = {"class", "style", "lang", "open", "hidden"}
+ADDRESS = re.compile(r"#?[a-z][a-z0-9-]*")
+ATTRIBUTES = {
+    "id": ADDRESS,
+    "data-plot": re.compile(r"\w+"),
+    "data-filter": ADDRESS,
+    "type": re.compile("search|application/json"),
+    "nonce": re.compile("[0-9a-f]{32}"),
+    "src": re.compile(r"(\.\./)?plotly-[\d.]+\.min\.js"),
+    "defer": re.compile(""),
+}
+"""What an attribute of ours may be."""
 KEYWORDS = {"kind", "metric", "direction", "state"}
 """Fields whose values are ours; others are refused."""
-FOLDS = re.compile(r"^(<details( open)?><summary><b>[\w ,]+</b></summary>|</details>)$", re.MULTILINE)
-"""The HTML of `report.md`: chapters that fold."""
+FOLD = re.compile(r"<details(?: open)?><summary><b>[\w ,]+</b></summary>|</details>")
+"""What folds a chapter of `report.md`: the only HTML in it."""
 CHOICES = {"choices", "optimizer.batch_size"}
 
 
@@ -49,46 +58,91 @@ class Page(HTMLParser):
 
     def __init__(self, source: str) -> None:
         super().__init__()
-        self.shown = ""
+        self.shown, self.within, self.data = "", "", ""
+        self.nonces: set[str] = set()
         self.strangers: list[object] = []
         self.feed(source)
+        (self.nonce,) = re.findall("script-src 'nonce-([0-9a-f]{32})'; img-src data:;", source) or [""]
+        if self.nonces - {self.nonce}:
+            self.strangers.append(self.nonces)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self.shown += given.pop("alt", "")
+        self.within = "data" if given.get("id") == "page-data" else tag
+        if tag == "script":
+            self.nonces.add(given.get("nonce", ""))
         if tag == "img":
             whole = given.pop("src").startswith("data:image/png;base64,")
         elif tag == "a":
-            address = given.pop("href")
-            whole = address.startswith("data:text/csv;base64,") or html.OWN.fullmatch(address) is not None
-            whole = whole and html.OWN.fullmatch("numbers/" + given.pop("download", "x.csv")) is not None
+            whole = link(given)
         else:
-            ours = ("style", "class", "open")
-            given = {name: value for name, value in given.items() if not (tag == "meta" or name in ours)}
-            whole = tag in TAGS
-            given.pop("lang", None)
+            whole = tag in TAGS or tag == "meta"
+            given = {} if tag == "meta" else {name: value for name, value in given.items() if name not in OURS}
+            given = {k: v for k, v in given.items() if not (k in ATTRIBUTES and ATTRIBUTES[k].fullmatch(v))}
         if given or not whole:
             self.strangers.append((tag, attrs))
 
+    def handle_endtag(self, tag: str) -> None:
+        self.within = ""
+
     def handle_data(self, data: str) -> None:
-        self.shown += data
+        if self.within == "data":
+            self.data += data
+        elif self.within not in ("script", "style"):
+            self.shown += data
 
 
-def check(markdown: str, folder: Path) -> None:
+def link(given: dict[str, str]) -> bool:
+    """A link leads into the page, to a file of the report, or to a CSV within it."""
+    address = given.pop("href")
+    if address.startswith("#"):
+        given.pop("class", None)
+        given.pop("title", None)
+        return ADDRESS.fullmatch(address) is not None
+    whole = address.startswith("data:text/csv;base64,") or html.OWN.fullmatch(address) is not None
+    return whole and html.OWN.fullmatch("numbers/" + given.pop("download", "x.csv")) is not None
+
+
+def drawn(values: Any, key: str = "") -> Iterator[str]:
+    """The texts that Plotly shows; those of cards and titles are shown as they are."""
+    if isinstance(values, dict):
+        for name, value in values.items():
+            yield from (
+                drawn(value, name) if name not in ("hover", "title", "rows", "columns", "techniques") else texts(value)
+            )
+    elif isinstance(values, list):
+        for value in values:
+            yield from drawn(value, key)
+    elif isinstance(values, str):
+        yield values
+
+
+def texts(title: Any) -> Iterator[str]:
+    """The title of an axis; that of a panel is no text of Plotly's."""
+    if isinstance(title, dict):
+        yield title["text"]
+
+
+def check(report: Report, folder: Path) -> None:
     """The page and its Markdown hold nothing of others but text, all of it."""
     (folder / "figures").mkdir(exist_ok=True)
     for name in (chart.name for section in PAGE for chart in section.charts):
         (folder / "figures" / f"{name}.png").write_bytes(b"PNG")
-    page = Page(html.page(markdown, folder))
+    page = Page(document(report.findings, folder))
+    markdown = report.markdown
     assert not page.strangers
+    assert not set("<>&\u2028") & set(page.data)
+    data = json.loads(page.data)
+    plots = [data["plots"], data["looks"]]
+    assert plots
+    assert [text for text in drawn(plots) if re.search("<(?!br>)|&(?!amp;|lt;|gt;)", text)] == []
     _, *places = " ".join(page.shown.split()).split(MARK)
     rest = one_line(ATTACK).removeprefix(MARK)
     assert places
     assert [place[: len(rest)] for place in places if not place.startswith(rest)] == []
-    kinds = {
-        token.type
-        for token in flat(MarkdownIt("commonmark", {"html": True}).enable("table").parse(FOLDS.sub("", markdown)))
-    }
+    tokens = flat(MarkdownIt("commonmark", {"html": True}).enable("table").parse(markdown))
+    kinds = {token.type for token in tokens if not FOLD.fullmatch(token.content.strip())}
     assert not kinds & {"html_block", "html_inline", "hr", "blockquote_open", "ordered_list_open"}
 
 
@@ -128,9 +182,10 @@ def poison(folder: Path) -> None:
 def test_a_page_is_safe_whatever_its_markdown(tmp_path: Path, markdown: str) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "scores.png").write_bytes(b"PNG")
-    page = html.page(f"a {markdown}\n\n- b\n", tmp_path)
-    assert not Page(page).strangers
-    assert f'content="{html.POLICY}"' in page
+    source = html.page(f"a {markdown}\n\n- b\n", tmp_path)
+    page = Page(source)
+    assert not page.strangers
+    assert f'content="{html.policy(page.nonce)}"' in source
 
 
 @pytest.mark.parametrize(
@@ -145,7 +200,7 @@ def test_a_page_is_safe_whatever_its_markdown(tmp_path: Path, markdown: str) -> 
 @pytest.mark.slow
 def test_every_field_of_a_folder(tmp_path: Path, make_folder: Make, options: dict[str, Any]) -> None:
     poison(make_folder(tmp_path, **options))
-    check(text(tmp_path), tmp_path)
+    check(read(tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("studies", [1, 2])
@@ -153,7 +208,7 @@ def test_every_field_of_a_folder(tmp_path: Path, make_folder: Make, options: dic
 def test_every_field_of_a_search(tmp_path: Path, make_folder: Make, studies: int) -> None:
     made = make_folder(tmp_path, techniques=("sgd", "adam"), workloads=("digits", "wine"), seeds=4)
     poison(tune(made, studies=studies, front=True))
-    check(text(tmp_path), tmp_path)
+    check(read(tmp_path), tmp_path)
 
 
 def table(path: Path, unit: str, states: tuple[str, str] = ("COMPLETE", "FAILED")) -> Path:
@@ -177,14 +232,14 @@ def test_every_field_of_a_table(tmp_path: Path) -> None:
     options = Options(
         f"a{ATTACK}".strip(), rope=0.01, pairing="seed", question=f"Which{ATTACK}?", command=f"python{ATTACK}"
     )
-    check(Report(find(load_table(path, options))).markdown, tmp_path)
+    check(Report(find(load_table(path, options))), tmp_path)
     wide = tmp_path / "wide.csv"
     with wide.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["data", f"a{ATTACK}", f"b{ATTACK}"])
         writer.writerows([f"d{place}{ATTACK}", 0.1 * place, 0.5] for place in range(6))
     options = Options(f"a{ATTACK}", metric=f"m{ATTACK}", score_unit=ATTACK, wide=True)
-    check(Report(find(load_table(wide, options))).markdown, tmp_path)
+    check(Report(find(load_table(wide, options))), tmp_path)
 
 
 @pytest.mark.slow

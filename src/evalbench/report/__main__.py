@@ -81,7 +81,7 @@ def _write_runs(asked: argparse.Namespace, given: list[str]) -> Path:
 
 def _write_folder(asked: argparse.Namespace) -> Path:
     _refuse_options_of_tables(asked)
-    return write(Path(_only(asked)))
+    return write(Path(_only(asked)), asked.standalone)
 
 
 def _only(asked: argparse.Namespace) -> str:
@@ -105,7 +105,7 @@ def _refuse_options_of_tables(asked: argparse.Namespace) -> None:
     extra = [
         name.replace("_", "-")
         for name, value in vars(asked).items()
-        if name not in ("index", "tracker") and value != unset[name]
+        if name not in ("index", "tracker", "standalone") and value != unset[name]
     ]
     if extra:
         these = ", ".join(f"--{name}" for name in extra)
@@ -164,6 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         help="only runs, or rows of a table, that have these values, such as group=mine config.optimizer=adam",
     )
     parser.add_argument("--index", action="store_true", help="list all reports of a folder in its index.md instead")
+    parser.add_argument(
+        "--standalone", action="store_true", help="put the library of the figures, 5 MB, inside report.html"
+    )
     add_arguments(parser)
     _add_ways(parser)
     parser.add_argument("--out", type=Path, help="table: the folder of the report (default: reports/NAME)")

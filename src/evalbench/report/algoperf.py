@@ -12,6 +12,7 @@ from evalbench.names import code, plain
 from evalbench.record.summary import write_summary
 from evalbench.record.tables import write_table
 from evalbench.record.times import Times
+from evalbench.report.plots import profiles, trials
 from evalbench.report.render import html, style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import fixed, listed, plural
@@ -122,18 +123,21 @@ def _time(times: Times, technique: int, workload: int) -> str:
     return how.value if math.isinf(seconds) else f"{seconds:,.4g} s ({how.value})"
 
 
-def save(times: Times, folder: Path, question: str | None = None) -> Path:
+def save(times: Times, folder: Path, question: str | None = None, standalone: bool = False) -> Path:
     """Write `report.md`, `report.html`, `summary.json`, the profile and the numbers; return the path of `report.md`."""
     for part in ("figures", "numbers"):
         (folder / part).mkdir(parents=True, exist_ok=True)
+    relative = relative_times(times.counted)
     with style.styled():
-        figure = draw_profile(relative_times(times.counted), times.techniques, "seconds", TAU_MAX)
+        figure = draw_profile(relative, times.techniques, "seconds", TAU_MAX)
         style.save(figure, folder / "figures" / "targets.png")
     for name, table in (("scores", scores(times)), ("times", numbers(times))):
         write_table(table, folder / "numbers" / f"{name}.csv", "%.10g")
     report, page = folder / "report.md", text(times, question, folder.resolve().name)
     report.write_text(page, encoding="utf-8", newline="\n")
-    (folder / "report.html").write_text(html.page(page, folder), encoding="utf-8", newline="\n")
+    plots = {"targets": profiles.of_times(relative, "seconds", TAU_MAX)}
+    interactive = trials.without_trials(plots, times.techniques, standalone)
+    (folder / "report.html").write_text(html.page(page, folder, (), interactive), encoding="utf-8", newline="\n")
     techniques = [
         lone(row["technique"], None, f"AlgoPerf score {fixed(row['algoperf_score'], 4)}")
         for row in scores(times).to_dict("records")

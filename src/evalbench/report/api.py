@@ -81,10 +81,12 @@ class Report:
         """Return the text of `report.md`, whose links lead to the files that `save` writes."""
         return page.markdown(self.findings)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, standalone: bool = False) -> Path:
         """Write `report.md`, `report.html`, `summary.json`, `figures/` and `numbers/`; return the path of `report.md`.
 
-        The folder is made if it is missing. The same findings give the same bytes.
+        The folder is made if it is missing. The same findings give the same bytes. The figures of `report.html` need
+        the library Plotly.js: a copy is written into the folder, or once into the folder above if reports lie together
+        there (below an `index.md`). A standalone page has it inside, 5 MB, and can be sent as one file.
 
         Raises:
             InputError: there is a file of that name.
@@ -92,7 +94,7 @@ class Report:
         path = Path(folder)
         if path.exists() and not path.is_dir():
             raise InputError(f"{path} is a file, and a report needs a folder: give another name")
-        return page.save(self.findings, path)
+        return page.save(self.findings, path, standalone)
 
     @cached_property
     def _tables(self) -> dict[str, pd.DataFrame]:
@@ -123,12 +125,12 @@ def read(folder: str | Path) -> Report:
     return Report(find(load(path)))
 
 
-def write(folder: str | Path) -> Path:
+def write(folder: str | Path, standalone: bool = False) -> Path:
     """Write the report of an evaluation's folder into it, and return the path of `report.md`; errors as in `read`.
 
     A pure function of `evaluation.json` and the tables beside it: the same folder gives the same bytes.
     """
-    return read(folder).save(folder)
+    return read(folder).save(folder, standalone)
 
 
 def judge(

@@ -19,7 +19,7 @@ from evalbench.record.summary import write_summary
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.findings import JudgedFindings, find, judged
 from evalbench.report.api import Report
-from evalbench.report.render import html
+from evalbench.report.render import html, library
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import listed, percent
 from evalbench.report.section import numbers_of
@@ -152,12 +152,17 @@ class JointReport:
             ],
         }
 
-    def save(self, folder: str | Path) -> Path:
-        """Write `report.md`, `report.html`, `summary.json`, `numbers/joint.csv` and a folder per metric."""
+    def save(self, folder: str | Path, standalone: bool = False) -> Path:
+        """Write `report.md`, `report.html`, `summary.json`, `numbers/joint.csv` and a folder per metric; return `report.md`.
+
+        The pages of the metrics share one copy of the library of their figures, unless they are standalone.
+        """
         path = Path(folder)
         (path / "numbers").mkdir(parents=True, exist_ok=True)
+        if not standalone:
+            library.put(path)
         for metric, report in self.reports.items():
-            report.save(path / file_name(metric))
+            report.save(path / file_name(metric), standalone)
         write_table(self.verdicts, path / "numbers" / "joint.csv")
         (path / "report.md").write_text(self.markdown, encoding="utf-8", newline="\n")
         (path / "report.html").write_text(html.page(self.markdown, path), encoding="utf-8", newline="\n")

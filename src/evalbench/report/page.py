@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -13,6 +13,7 @@ import pandas as pd
 from evalbench.record.summary import write_summary
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.findings import Findings
+from evalbench.report.plots import trials
 from evalbench.report.render import glossary, html, style
 from evalbench.report.section import Chapter, Drawing, Section
 from evalbench.report.sections.aggregates import AGGREGATES
@@ -113,10 +114,24 @@ def drawings(findings: Findings) -> dict[str, Drawing[Any]]:
     return {name: drawing for section in _kept(PAGE, findings) for name, drawing in section.drawings(findings).items()}
 
 
-def save(findings: Findings, folder: Path) -> Path:
+def document(
+    findings: Findings, folder: Path, numbers: Mapping[str, pd.DataFrame] | None = None, standalone: bool = False
+) -> str:
+    """Return the text of `report.html`; `numbers` are those of the figures, by name, if they are known already."""
+    plots = {}
+    for name, drawing in drawings(findings).items():
+        plot = drawing.plot(drawing.numbers() if numbers is None else numbers[name])
+        if plot is not None:
+            plots[name] = plot
+    interactive = html.Interactive(plots, trials.shared(findings), trials.rows(findings), standalone)
+    return html.page(first_screen(findings), folder, folded(findings), interactive)
+
+
+def save(findings: Findings, folder: Path, standalone: bool = False) -> Path:
     """Write `report.md`, `report.html`, `summary.json`, `figures/` and `numbers/`; return the path of `report.md`.
 
-    The same findings give the same bytes.
+    The same findings give the same bytes. The library of the figures is in `report.html` if it is to stand alone, else
+    beside it (`render/library.py`).
     """
     for name in ("figures", "numbers"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -124,15 +139,17 @@ def save(findings: Findings, folder: Path) -> Path:
         for suffix in ("png", "csv"):
             # A figure of an earlier report must not outlive its numbers.
             (folder / "figures" / f"{chart.name}.{suffix}").unlink(missing_ok=True)
+    numbers = {}
     for name, drawing in drawings(findings).items():
+        numbers[name] = drawing.numbers()
         with style.styled():
             style.save(drawing.figure(), folder / "figures" / f"{name}.png")
-        write_table(drawing.numbers(), folder / "figures" / f"{name}.csv", "%.10g")
+        write_table(numbers[name], folder / "figures" / f"{name}.csv", "%.10g")
     for name, table in frames(findings).items():
         write_table(table, folder / "numbers" / f"{name}.csv", "%.10g")
     report = folder / "report.md"
     report.write_text(markdown(findings), encoding="utf-8", newline="\n")
-    page = html.page(first_screen(findings), folder, folded(findings))
+    page = document(findings, folder, numbers, standalone)
     (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
     write_summary(folder, summary_of(findings))
     return report

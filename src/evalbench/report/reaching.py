@@ -11,6 +11,7 @@ from evalbench.names import code, plain
 from evalbench.record.summary import write_summary
 from evalbench.record.tables import write_table
 from evalbench.report.analysis.reaching import Faster, Race, Success
+from evalbench.report.plots import profiles, trials
 from evalbench.report.render import html, style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import listed, percent, plural
@@ -168,7 +169,14 @@ def _pairs(race: Race) -> str:
     return f"{told}\n\n{markdown(['faster', 'slower', 'times the time', 'interval'], rows, 2)}"
 
 
-def save(race: Race, folder: Path, rope: float, question: str | None = None, said: tuple[str, ...] = ()) -> Path:
+def save(
+    race: Race,
+    folder: Path,
+    rope: float,
+    question: str | None = None,
+    said: tuple[str, ...] = (),
+    standalone: bool = False,
+) -> Path:
     """Write `report.md`, `report.html`, `summary.json`, the profile and the numbers; return the path of `report.md`."""
     for part in ("figures", "numbers"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -180,7 +188,9 @@ def save(race: Race, folder: Path, rope: float, question: str | None = None, sai
             write_table(table, folder / "numbers" / f"{name}.csv", "%.10g")
     report, page = folder / "report.md", text(race, folder.resolve().name, rope, question, said)
     report.write_text(page, encoding="utf-8", newline="\n")
-    (folder / "report.html").write_text(html.page(page, folder), encoding="utf-8", newline="\n")
+    plots = {"targets": profiles.of_times(race.relative, race.reached.clock, TAU_MAX)}
+    interactive = trials.without_trials(plots, race.reached.techniques, standalone)
+    (folder / "report.html").write_text(html.page(page, folder, (), interactive), encoding="utf-8", newline="\n")
     against = {one.a: f"{printed_ratio(one.ratio.ratio)} times the time of {one.b}" for one in race.against}
     techniques = [lone(technique, None, against.get(technique, "")) for technique in race.reached.techniques]
     summary = bare("curves", folder.resolve().name, question or QUESTION)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from evalbench.names import plain
 from evalbench.report.analysis.findings import Findings
 from evalbench.report.render import style
+from evalbench.report.render.plots import Plot
 
 F = TypeVar("F")
 
@@ -37,6 +38,8 @@ class Chart(Generic[F]):
     alt: Callable[[F], str]  # for those who cannot see it
     caption: Callable[[F], str]
     shown: Callable[[F], bool] = lambda _: True
+    plot: Callable[[F, pd.DataFrame], Plot] | None = None
+    """The figure of `report.html`, from the content and its numbers; None: the picture is all there is."""
 
     def markdown(self, content: F) -> str:
         """Return the figure as a link with its caption."""
@@ -59,6 +62,10 @@ class Drawing(Generic[F]):
     def numbers(self) -> pd.DataFrame:
         """Return the numbers that the figure shows."""
         return self.chart.numbers(self.content)
+
+    def plot(self, numbers: pd.DataFrame) -> Plot | None:
+        """Return the interactive figure of its numbers."""
+        return None if self.chart.plot is None else self.chart.plot(self.content, numbers)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def _scores(reading: formats.Imported, asked: argparse.Namespace, given: Sequenc
             [joint.requirement(text) for text in asked.require],
             _options(asked, given, reading),
             out.name,
-        ).save(out)
+        ).save(out, asked.standalone)
     table = out / f"{out.resolve().name}.csv"
     if any(table.resolve() == path.resolve() for path in formats.files(_local(asked))):
         raise TableError(f"--out must be another folder: the table as it is judged would take the place of {table}")
@@ -102,7 +102,7 @@ def write_table_of(
     """Judge one CSV file whose columns have the names of the schema."""
     out = _folder(asked)
     if asked.protocol is not None:
-        return algoperf.save(read_times(table, held_out(asked)), out, asked.question)
+        return algoperf.save(read_times(table, held_out(asked)), out, asked.question, asked.standalone)
     options = _options(asked, given, reading)
     if asked.against is not None:
         frame = read_table(table, ("technique", "workload"), ("score",), ("num_train", "num_test"))
@@ -120,7 +120,7 @@ def _judge(table: Path, options: Options, asked: argparse.Namespace) -> Path:
     _progress(rows, "read, the comparisons follow")
     report = Report(find(folder))
     _progress(rows, "judged, the pages follow")
-    return report.save(out)
+    return report.save(out, asked.standalone)
 
 
 def _progress(rows: int, words: str) -> None:
@@ -221,13 +221,15 @@ def _curves(reading: formats.Imported, asked: argparse.Namespace) -> tuple[Path,
     if asked.protocol is not None:
         seconds = times.runs["time"].where(times.within)
         table = times.runs.rename(columns={"seed": "study"}).assign(seconds=seconds)
-        return algoperf.save(times_of(source, table, held_out(asked)), out, asked.question), said
+        return algoperf.save(times_of(source, table, held_out(asked)), out, asked.question, asked.standalone), said
     if asked.baseline is not None and asked.baseline not in times.techniques:
         raise TableError(
             f"the baseline must be one of the techniques ({', '.join(times.techniques)}), not {asked.baseline!r}"
         )
     rope = rope_of_ratios(options.rope)
-    path = reaching.save(race(times, asked.baseline, rope), out, rope, asked.question, (*reading.said, *said))
+    path = reaching.save(
+        race(times, asked.baseline, rope), out, rope, asked.question, (*reading.said, *said), asked.standalone
+    )
     return path, said
 
 

@@ -1,65 +1,29 @@
-"""`report.html`: the report as one file, for people without a viewer of markdown."""
+"""`report.html`: the report as one file, for a browser, a phone and a printer."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+from evalbench.report.render import library
+from evalbench.report.render.glossary import GLOSSARY
+from evalbench.report.render.markup import OWN, Body, entries, fragment, slug, title_of
+from evalbench.report.render.plots import Plot, compact
 
-LARGEST_INLINE = 400_000  # bytes of a CSV that travels inside the page
-
-STYLE = """
-:root { color-scheme: light dark; --text: #1f2328; --page: #ffffff; --line: #d0d7de; --soft: #f6f8fa; --link: #0969da; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e6edf3; --page: #0d1117; --line: #3d444d; --soft: #161b22; --link: #58a6ff; }
-}
-body { color: var(--text); background: var(--page); margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 4rem;
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-h1, h2, h3 { line-height: 1.25; margin: 2rem 0 0.75rem; }
-h1 { margin-top: 0.5rem; } h2 { border-bottom: 1px solid var(--line); padding-bottom: 0.3rem; }
-a { color: var(--link); }
-code { background: var(--soft); border-radius: 4px; padding: 0.1em 0.35em; font-size: 0.88em; }
-pre { background: var(--soft); border-radius: 6px; overflow-x: auto; padding: 0.8rem 1rem; } pre code { padding: 0; }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.78rem; font-variant-numeric: tabular-nums; }
-th, td { border: 1px solid var(--line); padding: 0.35rem 0.4rem; white-space: nowrap; }
-td[style="text-align:left"], td:not([style]), th { white-space: normal; }
-th { background: var(--soft); text-align: left; vertical-align: bottom; }
-summary > h2 { display: inline; border: 0; }
-p > img { display: block; margin: 1rem 0 0.25rem; }
-img { background: #ffffff; border-radius: 6px; max-width: 100%; height: auto; }
-@media print {
-  body { max-width: none; font-size: 10pt; } h2, h3 { break-after: avoid; } img, table { break-inside: avoid; }
-}
-"""
-
-
-OWN = re.compile(r"(?:figures|numbers)/\w+\.(?:png|csv)|[\w-][\w.-]*/report\.md")
-"""The files that a page may lead to: its figures and numbers, and reports in folders of its own."""
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""What a browser may do with the page: run nothing, and load nothing that is not in it."""
-
-
-class _Markdown(MarkdownIt):
-    """Markdown without HTML, whose links and images lead to the report's own files and nowhere else."""
-
-    def __init__(self) -> None:
-        super().__init__("commonmark", {"html": False})
-        self.enable("table")
-
-    def validateLink(self, url: str) -> bool:  # noqa: N802 - the library's name
-        return OWN.fullmatch(url) is not None
-
-
-def fragment(markdown: str) -> str:
-    """Return Markdown as HTML without a head, to be part of another page."""
-    return str(_Markdown().render(markdown))
+__all__ = ["OWN", "Folded", "Interactive", "fragment", "page", "policy"]
+LARGEST_INLINE, MOST_INLINE = 100_000, 200_000  # bytes of a CSV that travels inside the page, and of all of them
+GLOSSARY_TITLE = "Glossary"
+SCRIPTS = ("page.js", "charts.js", "tables.js")
+NO_LIBRARY = "The figures are pictures, because {} is missing beside this page: `evalbench report` writes it."
 
 
 @dataclass(frozen=True)
@@ -71,43 +35,146 @@ class Folded:
     opened: bool = False
 
 
-def page(first: str, folder: Path, chapters: Sequence[Folded] = ()) -> str:
-    """Return Markdown, and chapters that fold below it, as one file with the figures and numbers in `folder`."""
-    tokens = _Markdown().parse(first)
-    title = next((_words(token) for token in tokens if token.type == "inline"), "report")
-    body = _body(first, folder) + "".join(_fold(chapter, folder) for chapter in chapters)
+@dataclass(frozen=True)
+class Interactive:
+    """What the figures of a page need beside its text.
+
+    plots: by the name of the picture that each replaces.
+    shared: what all of them share: techniques with their looks, workloads, trials.
+    rows: the table of trials, as HTML; empty if there is none.
+    standalone: the library is inside the page, not beside it.
+    """
+
+    plots: Mapping[str, Plot] = field(default_factory=dict)
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    rows: str = ""
+    standalone: bool = False
+
+
+PLAIN = Interactive()
+"""Of a page whose figures are pictures."""
+
+
+def policy(nonce: str) -> str:
+    """Return what a browser may do with the page: run our scripts, and load nothing that is not in it or beside it.
+
+    A page on disk has no origin that a source could name, so its scripts, also the library beside it, are told by a
+    nonce. It is a hash of the page: text within the page cannot know it.
+    """
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+        f"default-src 'none'; script-src 'nonce-{nonce}'; img-src data:; style-src 'unsafe-inline'; base-uri 'none';"
+        " form-action 'none'"
     )
 
 
-def _fold(chapter: Folded, folder: Path) -> str:
-    opened = " open" if chapter.opened else ""
-    summary = f"<summary><h2>{html.escape(chapter.title)}</h2></summary>"
-    return f"<details{opened}>{summary}\n{_body(chapter.markdown, folder)}</details>\n"
+def page(first: str, folder: Path, chapters: Sequence[Folded] = (), interactive: Interactive = PLAIN) -> str:
+    """Return Markdown, and chapters that fold below it, as one file with the figures and numbers in `folder`.
+
+    Figures with a plot need the library: it is written to its place, see `library.address`, or into the page.
+    """
+    body, files_of = Body(GLOSSARY), _Files(folder, interactive.plots)
+    start = files_of.inlined(body.render(first))
+    parts = [(chapter, body.name(chapter.title)) for chapter in chapters if chapter.title != GLOSSARY_TITLE]
+    folds = [_fold(name, one.title, files_of.inlined(body.render(one.markdown, 1)), one.opened) for one, name in parts]
+    contents = [(one.title, name) for one, name in parts]
+    if interactive.rows:
+        folds.append(_fold("trials", "Every trial", interactive.rows, printed=False))
+        contents.append(("Every trial", "trials"))
+    used = {term: text for term, text in GLOSSARY.items() if body.used[term]}
+    if used:
+        folds.append(_fold("glossary", GLOSSARY_TITLE, entries(used)))
+        contents.append((GLOSSARY_TITLE, "glossary"))
+    shown = f'{_side(contents)}<main>\n<section class="first">\n{start}</section>\n{"".join(folds)}</main>'
+    return _document(title_of(first), shown, folder, interactive)
 
 
-def _body(markdown: str, folder: Path) -> str:
-    body = fragment(markdown)
-    # In what is rendered a quote is one of an attribute's: in text it is written as &quot;.
-    body = re.sub(r'src="(figures/\w+\.png)"', lambda match: f'src="{_data(folder / match[1], "image/png")}"', body)
-    body = re.sub(r'<a href="((?:figures|numbers)/(\w+\.csv))">', lambda match: _link(folder, match), body)
-    body = re.sub(r'<a href="([\w.-]+/report)\.md">', r'<a href="\1.html">', body)
-    return body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
+def _document(title: str, shown: str, folder: Path, interactive: Interactive) -> str:
+    data = _json({**compact(interactive.plots), **interactive.shared}) if interactive.plots else ""
+    nonce = hashlib.sha256((shown + data).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    scripts, note = [], ""
+    if interactive.plots:
+        scripts.append(f'<script nonce="{nonce}" type="application/json" id="page-data">{data}</script>')
+        note = f'<p class="note script" hidden>{fragment(NO_LIBRARY.format(library.name()))[3:-5]}</p>\n'
+        scripts.append(_library(nonce, folder, interactive.standalone))
+    scripts += [f'<script nonce="{nonce}">\n{_asset(name)}</script>' for name in SCRIPTS]
+    newline = "\n"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy(nonce)}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{html.escape(title)}</title>
+<style>
+{_asset("page.css")}</style>
+</head>
+<body>
+<div class="sheet">
+{note}{shown}
+</div>
+{newline.join(scripts)}
+</body>
+</html>
+"""
 
 
-def _words(token: Token) -> str:
-    return "".join(child.content for child in token.children or ())
+def _library(nonce: str, folder: Path, standalone: bool) -> str:
+    if standalone:
+        return f'<script nonce="{nonce}">{library.source().decode("utf-8")}</script>'
+    return f'<script nonce="{nonce}" src="{library.provide(folder)}" defer></script>'
 
 
-def _link(folder: Path, match: re.Match[str]) -> str:
-    path = folder / match[1]
-    if path.is_file() and path.stat().st_size <= LARGEST_INLINE:
+@cache
+def _asset(name: str) -> str:
+    return files("evalbench.report.render").joinpath(name).read_text(encoding="utf-8")
+
+
+def _json(values: Any) -> str:
+    """Return values as JSON in which nothing can end or begin an element of the page."""
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _side(contents: Sequence[tuple[str, str]]) -> str:
+    if not contents:
+        return '<aside class="side"></aside>\n'
+    links = "".join(f'<li><a href="#{name}">{html.escape(title)}</a></li>' for title, name in contents)
+    lists = f'<details class="contents" open><summary>Contents</summary><nav><ul>{links}</ul></nav></details>'
+    return f'<aside class="side">{lists}<div class="legend" hidden></div></aside>\n'
+
+
+def _fold(name: str, title: str, content: str, opened: bool = False, printed: bool = True) -> str:
+    opening = f'<details class="chapter{"" if printed else " unprinted"}" id="{name}"{" open" if opened else ""}>'
+    return f"{opening}<summary><h2>{html.escape(title)}</h2></summary>\n{content}</details>\n"
+
+
+class _Files:
+    """The files of a report, which its page has inside, as far as they are small."""
+
+    def __init__(self, folder: Path, plots: Mapping[str, Plot]) -> None:
+        self.folder, self.plots, self.left = folder, plots, MOST_INLINE
+
+    def inlined(self, body: str) -> str:
+        """Return HTML with the files inside it, and with marks on figures that have a plot."""
+        # In what is rendered a quote is one of an attribute's: in text it is written as &quot;.
+        body = re.sub(r'<p>(<img src="figures/(\w+)\.png"[^>]*>)</p>', self._figure, body)
+        body = re.sub(r'src="(figures/\w+\.png)"', lambda m: f'src="{_data(self.folder / m[1], "image/png")}"', body)
+        body = re.sub(r'<a href="((?:figures|numbers)/(\w+\.csv))">', self._link, body)
+        return re.sub(r'<a href="([\w.-]+/report)\.md">', r'<a href="\1.html">', body)
+
+    def _figure(self, match: re.Match[str]) -> str:
+        plot = f' data-plot="{match[2]}"' if match[2] in self.plots else ""
+        return f'<figure id="figure-{slug(match[2])}"{plot}>{match[1]}</figure>'
+
+    def _link(self, match: re.Match[str]) -> str:
+        path = self.folder / match[1]
+        size = path.stat().st_size if path.is_file() else LARGEST_INLINE + 1
+        if size > min(LARGEST_INLINE, self.left):
+            return match[0]  # too large to travel: the link works beside the folder
+        self.left -= size
         return f'<a download="{match[2]}" href="{_data(path, "text/csv")}">'
-    return match[0]  # too large to travel: the link works beside the folder
 
 
 def _data(path: Path, kind: str) -> str:

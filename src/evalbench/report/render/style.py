@@ -6,6 +6,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from PIL import Image
 
 from evalbench.names import in_figure, one_line, short
 from evalbench.record.declared import Declaration
@@ -25,8 +27,15 @@ DPI = 150
 
 # Okabe and Ito's palette, which people with any color vision can tell apart, without its yellow (too pale on white).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# The same on a dark page, lighter, with white in the place of black.
+DARK_COLORS = ("#4DA3FF", "#F0803C", "#2FC79A", "#E7A0C8", "#F5B93D", "#9AD8FA", "#F0F0F0")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")  # Plotly's names of the markers
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 2)))
+DASH_NAMES = ("solid", "dash", "dot", "dashdot", "longdash")
+DIVERGING = ("#B35806", "#FDB863", "#F7F7F7", "#80B1D3", "#0B5394")
+"""From worse to better, orange to blue, which people with any color vision can tell apart."""
+DARK_DIVERGING = ("#FF9E4A", "#8A5A2E", "#21262D", "#2F6491", "#4DA3FF")
 GRAY = "#595959"
 ROPE = "#DDEEDD"  # light enough for text on it, and a clear gray in a black-and-white print
 
@@ -68,13 +77,17 @@ def styled() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a PNG without the version of the software, its long names cut."""
+    """Write a PNG of 128 colors, a quarter of the bytes, without the version of the software, its long names cut."""
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_text(in_figure(text.get_text()))
+    drawn = BytesIO()
     with warnings.catch_warnings():  # a font may lack the letters of a name, which the tables have
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(path, format="png", metadata={"Software": None})
+        figure.savefig(drawn, format="png", metadata={"Software": None})
+    image = Image.open(drawn).convert("RGB").quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    image.putpalette([255 if value > 252 else value for value in image.getpalette() or ()])  # white stays white
+    image.save(path, format="PNG", optimize=True)
 
 
 def color(index: int) -> str:
@@ -88,8 +101,15 @@ def marker(index: int) -> str:
 
 
 def dashes(index: int) -> Any:
-    """Return the line style of that technique; with the color it tells 28 techniques apart."""
-    return DASHES[index % len(DASHES)]  # 7 colors and 4 styles have no common divisor
+    """Return the line style of that technique; with the color it tells 35 techniques apart."""
+    return DASHES[index % len(DASHES)]  # 7 colors and 5 styles have no common divisor
+
+
+def look(index: int) -> dict[str, str]:
+    """Return the color on a light and on a dark page, the symbol and the dash of that technique, by Plotly's names."""
+    symbol = SYMBOLS[MARKERS.index(marker(index))]
+    dark = DARK_COLORS[index % len(COLORS)]
+    return {"color": color(index), "dark": dark, "symbol": symbol, "dash": DASH_NAMES[index % len(DASHES)]}
 
 
 def wrapped(name: str, width: int = 20) -> str:
@@ -100,6 +120,11 @@ def wrapped(name: str, width: int = 20) -> str:
     spaced = name.replace("_", "_\u200b").replace(".", ".\u200b").replace("/", "/\u200b").replace("\u200b", " \u200b")
     lines = textwrap.wrap(spaced, width, break_long_words=True)
     return "\n".join(line.replace(" \u200b", "").replace("\u200b", "") for line in lines)
+
+
+def short_label(name: str, most: int = 18) -> str:
+    """Return a name on one line, cut if it is long."""
+    return short(one_line(name), most)
 
 
 def panels(count: int, height: float, most: int = 3, extra: float = 0.45) -> tuple[Figure, list[Axes]]:
@@ -157,3 +182,12 @@ def columns(axes: Sequence[Axes]) -> int:
     spec = axes[0].get_subplotspec()
     assert spec is not None  # the panels come from `subplots`
     return spec.get_gridspec().ncols
+
+
+def ratio_ticks(low: float, high: float, most: int = 8) -> list[float]:
+    """Return round ratios within the axis, as fine as they fit without crowding, always with 1."""
+    for steps in ((1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
+        if len(ticks) <= most:
+            return ticks
+    return ticks[:: -(-len(ticks) // most)]

@@ -332,3 +332,10 @@ def span_of_time(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
+
+
+def number(value: object) -> str:
+    """Return a hyperparameter's value: three digits of a number, anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "–" if value is None else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from evalbench.report.analysis.findings import Findings, judged
+from evalbench.report.plots.curves import curve_unit, over_epochs, over_steps
 from evalbench.report.render import style
 from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
-from evalbench.report.render.units import Unit, percent, unit_of
+from evalbench.report.render.units import percent
 from evalbench.report.section import Chart, Section
-from evalbench.tasks.metric import describe
 
 
 def caption(findings: Findings) -> str:
@@ -58,7 +58,7 @@ def _curve_label(findings: Findings, curves: pd.DataFrame, over: str) -> str:
 
 def _curve_panel(axis: Axes, findings: Findings, curves: pd.DataFrame, workload: str, over: str) -> None:
     evaluation = findings.evaluation
-    unit = _unit(findings, workload)
+    unit = curve_unit(findings, workload)
     tops, bottoms = [], []
     for technique, part in curves.groupby("technique", sort=False):
         index = evaluation.techniques.index(str(technique))
@@ -92,17 +92,12 @@ def _curve_panel(axis: Axes, findings: Findings, curves: pd.DataFrame, workload:
     axis.set_ylabel(f"validation {unit.label}")
 
 
-def _unit(findings: Findings, workload: str) -> Unit:
-    name = findings.evaluation.workloads[workload].curve_metric
-    return unit_of(name, describe(name).unit, 1.0)
-
-
 def _curve_limits(axis: Axes, findings: Findings, workload: str, bottoms: list[float], tops: list[float]) -> None:
     """Cut values far below the trivial predictor: a first epoch at R² = -50 would flatten all others."""
     if not tops:
         return
     low, high = min(bottoms), max(tops)
-    unit = _unit(findings, workload)
+    unit = curve_unit(findings, workload)
     if unit.metric == "R²":
         low, high = max(low, -1.0), min(high, 1.0)
     else:
@@ -149,6 +144,7 @@ EPOCHS = Section(
             lambda f: f.curves,
             lambda f: _alt(f, "the epochs"),
             caption,
+            plot=over_epochs,
         ),
     ),
 )
@@ -162,6 +158,7 @@ STEPS = Section(
             lambda f: f.curves,
             lambda f: _alt(f, "optimizer steps, log scale,"),
             lambda _: "Mean validation score over optimizer steps.",
+            plot=over_steps,
         ),
     ),
 )

@@ -7,7 +7,7 @@ import pandas as pd
 from evalbench.names import code, plain
 from evalbench.report.analysis.differences import LevelEffect
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
-from evalbench.report.render.markdown import markdown, named
+from evalbench.report.render.markdown import MOST_ROWS, markdown, named
 from evalbench.report.render.units import fixed, listed, percent
 from evalbench.report.section import Section, always, numbers_of
 
@@ -208,6 +208,8 @@ def text(findings: Findings) -> str:
     ]
     if judged_findings and findings.one_score:
         parts.append(one_score_table(judged_findings))
+    elif len(findings.comparisons) * len(findings.units) > MOST_ROWS:
+        parts.append("The tables of so many comparisons are in the file: the figure above shows each of them.")
     else:
         for candidate, comparator in findings.comparisons:
             parts += [f"### {named(candidate)} − {named(comparator)}", table(findings, candidate, comparator)]

@@ -17,10 +17,14 @@ from matplotlib.ticker import MaxNLocator
 from evalbench.names import one_line, short
 from evalbench.report.analysis.differences import Difference
 from evalbench.report.analysis.findings import Findings, JudgedFindings
+from evalbench.report.plots.differences import differences
+from evalbench.report.plots.overview import differences_overview
 from evalbench.report.render import style
+from evalbench.report.render.plots import Plot
 from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
 from evalbench.report.render.units import percent
 from evalbench.report.section import Chart, Section, always
+from evalbench.report.sections.overview import TALLEST, draw_overview
 from evalbench.statistics.design import used
 from evalbench.statistics.generality import FEWEST
 from evalbench.statistics.intervals import Interval
@@ -35,6 +39,11 @@ def caption(findings: Findings) -> str:
         ". Within the shaded ROPE the difference is too small to matter" if isinstance(findings, JudgedFindings) else ""
     )
     thick = " Thin lines are for new rows, thick ones hold for these rows only." if any(findings.rho.values()) else ""
+    if are_many(findings):
+        return (
+            f"Each row is a technique, the best mean on top. Left: its mean difference{rope}. Right: its difference on"
+            " each workload, blue is better and orange is worse."
+        )
     few = len(_shown(findings))
     far = f" The {few} workloads with the largest differences are shown." if few < len(findings.units) else ""
     scales = " Scales differ between the panels." if len(findings.comparisons) > 1 else ""
@@ -137,9 +146,10 @@ def _prediction(findings: Findings, candidate: str) -> dict[str, float]:
 
 def draw(findings: Findings) -> Figure:
     """Draw a panel per comparison: paired differences by workload with intervals, and the mean over data sets."""
+    if are_many(findings):
+        return draw_overview(findings, numbers(findings))
     means = [mean for comparison in findings.comparisons for mean in _means(findings, *comparison)]
-    num_rows = len(_shown(findings)) + len({mean.label for mean in means})
-    figure, axes = style.panels(len(findings.comparisons), 1.0 + 0.27 * num_rows)
+    figure, axes = style.panels(len(findings.comparisons), _height(findings))
     for index, (axis, comparison) in enumerate(zip(axes, findings.comparisons, strict=True)):
         _forest(axis, findings, *comparison)
         if index % columns(axes):
@@ -166,6 +176,22 @@ def draw(findings: Findings) -> Figure:
         )
     style.legend_below(figure, handles, 3)
     return figure
+
+
+def _height(findings: Findings) -> float:
+    """Return the inches of a panel."""
+    labels = {mean.label for comparison in findings.comparisons for mean in _means(findings, *comparison)}
+    return 1.0 + 0.27 * (len(_shown(findings)) + len(labels))
+
+
+def are_many(findings: Findings) -> bool:
+    """Return whether a panel per comparison would make a picture that nobody looks at."""
+    return -(-len(findings.comparisons) // 3) * _height(findings) > TALLEST
+
+
+def plot(findings: Findings, table: pd.DataFrame) -> Plot:
+    """Return the figure of `report.html`: panels, or for many techniques an overview with details to choose."""
+    return (differences_overview if are_many(findings) else differences)(findings, table)
 
 
 def _shown(findings: Findings) -> list[str]:
@@ -258,4 +284,6 @@ def alt(findings: Findings) -> str:
     return f"{what} {pairs} on {', '.join(findings.evaluation.workloads)}, with intervals"
 
 
-FOREST = Section(always, charts=(Chart("differences", draw, numbers, alt, caption, lambda f: bool(f.differences)),))
+FOREST = Section(
+    always, charts=(Chart("differences", draw, numbers, alt, caption, lambda f: bool(f.differences), plot),)
+)

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from evalbench.names import code, one_line, plain, short
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
 from evalbench.report.analysis.interactions import Interaction
+from evalbench.report.plots.interactions import interactions as plot
 from evalbench.report.render import style
 from evalbench.report.render.units import listed, percent, plural
 from evalbench.report.section import Chart, Section
@@ -175,6 +176,7 @@ INTERACTIONS = Section(
                 " change between two levels with its interval; a hollow point is not known. Within the shaded ROPE a"
                 " difference is too small to matter."
             ),
+            plot=plot,
         ),
     ),
 )

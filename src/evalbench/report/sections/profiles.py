@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from evalbench.report.analysis.findings import JudgedFindings, judged
+from evalbench.report.plots.profiles import better_runs
 from evalbench.report.render import style
 from evalbench.report.section import Chart, Section
 
@@ -73,6 +74,7 @@ PROFILES = Section(
                 " depends on the other techniques."
             ),
             _several,
+            better_runs,
         ),
     ),
 )

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from evalbench.names import code, one_line, short
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
 from evalbench.report.analysis.robustness import Omnibus
+from evalbench.report.plots.ranks import ranks as plot
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import fixed, p_is, percent
@@ -188,6 +189,7 @@ RANKS = Section(
             lambda _: (
                 "Average ranks, 1 is best. A bar joins techniques that differ by less than the critical difference."
             ),
+            plot=lambda ranked, numbers: plot(ranked.findings, numbers),
         ),
     ),
 )

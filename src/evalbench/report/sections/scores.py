@@ -17,6 +17,7 @@ from evalbench.names import code, plain
 from evalbench.record.schema import LINEAR, TRIVIAL
 from evalbench.report.analysis.findings import Findings
 from evalbench.report.analysis.scores import Score
+from evalbench.report.plots.scores import scores as plot
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown, named
 from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
@@ -293,5 +294,5 @@ def _numbers_alone(findings: Findings) -> pd.DataFrame:
     return pd.DataFrame() if _drawn(findings) else numbers(findings)
 
 
-RUNS = Section(always, charts=(Chart("scores", draw, numbers, alt, caption, _drawn),))
+RUNS = Section(always, charts=(Chart("scores", draw, numbers, alt, caption, _drawn, plot),))
 SCORES = Section(always, text, {"scores": _numbers_alone})

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 
 from evalbench.names import code, plain
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
+from evalbench.report.plots.profiles import targets as plot
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import counted, flops, plural, times
@@ -150,6 +151,6 @@ def text(findings: JudgedFindings) -> str:
     )
 
 
-PROFILE = Section(_reached, charts=(Chart("targets", draw, numbers, alt, _caption),))
+PROFILE = Section(_reached, charts=(Chart("targets", draw, numbers, alt, _caption, plot=plot),))
 SPEED_UPS = Section(_reached, speed_ups)
 TIMES = Section(judged, text)

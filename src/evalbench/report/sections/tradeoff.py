@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 from evalbench.names import code, plain
 from evalbench.report.analysis.cost import FrontPoint
 from evalbench.report.analysis.findings import JudgedFindings, judged
+from evalbench.report.plots.tradeoff import tradeoff as plot
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.style import ROUND_STEPS
@@ -113,7 +114,7 @@ def _cost_scale(axis: Axes, front: Sequence[FrontPoint]) -> None:
     costs = [x for p in front for x in p.cost if np.isfinite(x)]
     low, high = min([0.8, *costs]), max([1.25, *costs])
     axis.set_xlim(low / 1.15, high * 1.15)
-    ticks = _ticks(low / 1.15, high * 1.15)
+    ticks = style.ratio_ticks(low / 1.15, high * 1.15)
     axis.set_xticks(ticks)
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}×"))
     axis.xaxis.set_minor_formatter(NullFormatter())
@@ -141,15 +142,6 @@ def label(findings: JudgedFindings, technique: str) -> str:
     verdict = next((v for v in findings.judged.verdicts if v.challenger == technique), None)
     name = style.wrapped(technique, 34)
     return name if verdict is None else f"{name} · {recommended(verdict)}"
-
-
-def _ticks(low: float, high: float, most: int = 8) -> list[float]:
-    """Return round ratios within the axis, as fine as they fit without crowding, always with 1."""
-    for steps in ((1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8), (1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-        ticks = [step * 10.0**power for power in range(-9, 10) for step in steps if low <= step * 10.0**power <= high]
-        if len(ticks) <= most:
-            return ticks
-    return ticks[:: -(-len(ticks) // most)]
 
 
 def table(findings: JudgedFindings) -> str:
@@ -198,5 +190,5 @@ def text(findings: JudgedFindings) -> str:
     return f"## Quality against cost\n\n{rows}" if rows else ""
 
 
-CHART = Chart("tradeoff", draw, numbers, alt, _caption, lambda findings: len(findings.front) > 1)
+CHART = Chart("tradeoff", draw, numbers, alt, _caption, lambda findings: len(findings.front) > 1, plot)
 FRONT = Section(judged, text)

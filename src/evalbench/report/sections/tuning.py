@@ -10,7 +10,7 @@ import pandas as pd
 from evalbench.names import code, plain
 from evalbench.report.analysis.findings import TunedFindings, searched
 from evalbench.report.render.markdown import markdown
-from evalbench.report.render.units import counted, fixed, flops, listed, percent, plural
+from evalbench.report.render.units import counted, fixed, flops, listed, number, percent, plural
 from evalbench.report.section import Section, numbers_of
 
 SAMPLERS = {
@@ -169,13 +169,6 @@ def _range(spec: Mapping[str, Any]) -> str:
         return ", ".join(code(choice) for choice in spec["choices"])
     kind = (", log scale" if spec.get("log") else "") + (", whole numbers" if spec.get("integer") else "")
     return f"{number(spec['low'])} to {number(spec['high'])}{kind}"
-
-
-def number(value: object) -> str:
-    """Return a hyperparameter's value: three digits of a number, anything else as it is."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "–" if value is None else str(value)
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def failed(tuned: TunedFindings) -> str:

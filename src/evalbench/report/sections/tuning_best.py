@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from evalbench.report.analysis.findings import TunedFindings, searched
-from evalbench.report.analysis.tuning import objective_of
+from evalbench.report.plots.tuning import best, objective_label
 from evalbench.report.render import style
 from evalbench.report.render.style import ROUND_STEPS, columns, technique_lines, workload_label
-from evalbench.report.render.units import plural, unit_of
+from evalbench.report.render.units import plural
 from evalbench.report.section import Chart, Section
-from evalbench.tasks.metric import describe
 
 FROM = 3
 """The axes show what is found from so many candidates on: the first one alone may lie anywhere."""
@@ -42,13 +39,6 @@ def band(tuned: TunedFindings) -> str:
     if tuned.independent:
         return "; the band is its standard deviation, estimated from the same candidates"
     return "; the band is the standard deviation of the studies" if tuned.evaluation.num_studies > 1 else ""
-
-
-def objective_label(tuned: TunedFindings, workload: str) -> tuple[str, float]:
-    """Return the words for a workload's first objective on an axis, and the factor to print it by."""
-    name, _ = objective_of(tuned.studies, workload)
-    unit = unit_of(name, describe(name).unit, math.nan)
-    return f"validation {unit.label}", unit.scale
 
 
 def draw(tuned: TunedFindings) -> Figure:
@@ -119,6 +109,7 @@ BEST = Section(
             alt,
             caption,
             lambda tuned: len(tuned.best_scores) > 0,
+            best,
         ),
     ),
 )

@@ -8,9 +8,9 @@ from evalbench.names import code, plain
 from evalbench.report.analysis.findings import TunedFindings, searched
 from evalbench.report.analysis.tuning import Choice
 from evalbench.report.render.markdown import markdown
-from evalbench.report.render.units import listed
+from evalbench.report.render.units import listed, number
 from evalbench.report.section import Section, numbers_of
-from evalbench.report.sections.tuning import number, repeated, short_path
+from evalbench.report.sections.tuning import repeated, short_path
 
 
 def choices(tuned: TunedFindings) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from evalbench.names import code
 from evalbench.report.analysis.findings import TunedFindings, searched
+from evalbench.report.plots.tuning import around, front
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.style import workload_label
@@ -54,7 +53,7 @@ def draw(tuned: TunedFindings) -> Figure:
         axis.set_ylabel(first)
         directions = tuned.search["directions"]
         for name, limit, ticks in ((second, axis.set_xlim, axis.xaxis), (first, axis.set_ylim, axis.yaxis)):
-            limit(*_around(both[name], directions[name] == "minimize"))
+            limit(*around(both[name], directions[name] == "minimize"))
             ticks.set_major_locator(MaxNLocator(4))
             if name.startswith("cost/"):
                 ticks.set_major_formatter(EngFormatter(sep=" "))
@@ -68,14 +67,6 @@ def draw(tuned: TunedFindings) -> Figure:
         6,
     )
     return figure
-
-
-def _around(values: pd.Series[Any], minimize: bool) -> tuple[float, float]:
-    """Return the ends of an axis around a front, with more room on the worse side."""
-    low, high = float(values.min()), float(values.max())
-    span = high - low or abs(high) or 1.0
-    better, worse = 0.1 * span, 0.6 * span
-    return (low - better, high + worse) if minimize else (low - worse, high + better)
 
 
 def text(tuned: TunedFindings) -> str:
@@ -115,6 +106,7 @@ FRONT = Section(
                 " neighborhood of the fronts. Worse candidates lie beyond."
             ),
             _solved,
+            front,
         ),
     ),
 )

@@ -15,14 +15,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from evalbench.names import code
+from evalbench.report.analysis.candidates import choice_index, heights, marks, ranked, spaces
 from evalbench.report.analysis.findings import TunedFindings, searched
-from evalbench.report.analysis.tuning import error_of_mean, objective_of
+from evalbench.report.analysis.tuning import error_of_mean
+from evalbench.report.plots.tuning import parallel as parallel_plot
+from evalbench.report.plots.tuning import slices as slices_plot
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.style import columns, workload_label
+from evalbench.report.render.units import number
 from evalbench.report.section import Chart, Section, numbers_of
-from evalbench.report.sections.tuning import number
-from evalbench.space import position_of
 
 LABEL = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 JITTER = 0.06
@@ -50,11 +52,11 @@ def table(tuned: TunedFindings) -> str:
 
 def parallel(tuned: TunedFindings) -> Figure:
     """Draw a panel per technique: each candidate as a line over its hyperparameters, the best of its study dark."""
-    spaces = _spaces(tuned)
-    names = [name for name, space in spaces.items() if len(space) > 1]
+    searched_spaces = spaces(tuned)
+    names = [name for name, space in searched_spaces.items() if len(space) > 1]
     figure = Figure(figsize=(style.WIDTH, 2.5 * len(names) + 0.4))
     for axis, technique in zip(figure.subplots(len(names), 1, squeeze=False).ravel(), names, strict=True):
-        _parallel_panel(axis, tuned, technique, spaces[technique])
+        _parallel_panel(axis, tuned, technique, searched_spaces[technique])
     return figure
 
 
@@ -62,8 +64,8 @@ def _parallel_panel(axis: Axes, tuned: TunedFindings, technique: str, space: Map
     rows = ranked(tuned)
     mine = rows[rows["technique"] == technique].sort_values("rank", ascending=False)
     paths = [*space, "rank"]
-    heights = np.stack([_heights(mine[path], space[path]) for path in space] + [1 - mine["rank"].to_numpy()], axis=1)
-    lines = [np.column_stack([np.arange(len(paths)), height]) for height in heights]
+    levels = np.stack([heights(mine[path], space[path]) for path in space] + [1 - mine["rank"].to_numpy()], axis=1)
+    lines = [np.column_stack([np.arange(len(paths)), height]) for height in levels]
     color = style.color(tuned.evaluation.techniques.index(technique))
     shades = [(*_rgb(color), 0.06 + 0.8 * (1 - rank) ** 4) for rank in mine["rank"]]
     axis.add_collection(
@@ -78,7 +80,7 @@ def _parallel_panel(axis: Axes, tuned: TunedFindings, technique: str, space: Map
     axis.set_xticklabels([*(path.removeprefix("optimizer.") for path in space), "rank in its study"])
     for x, path in enumerate(space):
         axis.axvline(x, color=style.GRAY, lw=0.8, zorder=0)
-        for height, text in _marks(space[path]):
+        for height, text in marks(space[path]):
             axis.annotate(text, (x, height), (4, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=LABEL)
     axis.axvline(len(paths) - 1, color=style.GRAY, lw=0.8, zorder=0)
     for height, text in ((1.0, "best"), (0.0, "worst")):
@@ -89,13 +91,13 @@ def _parallel_panel(axis: Axes, tuned: TunedFindings, technique: str, space: Map
 
 def slices(tuned: TunedFindings) -> Figure:
     """Draw a panel per technique and hyperparameter: the rank of every candidate against its value."""
-    pairs = [(name, path) for name, space in _spaces(tuned).items() for path in space]
+    pairs = [(name, path) for name, space in spaces(tuned).items() for path in space]
     figure, axes = style.panels(len(pairs), 2.0)
     rows = ranked(tuned)
     workloads = list(tuned.evaluation.workloads)
     for axis, (technique, path) in zip(axes, pairs, strict=True):
         mine = rows[rows["technique"] == technique]
-        _slice(axis, mine, path, _spaces(tuned)[technique][path], workloads)
+        _slice(axis, mine, path, spaces(tuned)[technique][path], workloads)
         axis.set_title(style.wrapped(f"{technique}: {path.removeprefix('optimizer.')}", 34))
     for axis in axes[:: columns(axes)]:
         axis.set_ylabel("rank in its study")
@@ -137,48 +139,8 @@ def _slice(axis: Axes, mine: pd.DataFrame, path: str, spec: Mapping[str, Any], w
 
 def _spread(part: pd.DataFrame, path: str, spec: Mapping[str, Any]) -> Any:
     """Return choices as indices, each point shifted a little by its candidate's number: the same every time."""
-    indices = part[path].map(lambda value: _choice(value, spec))
+    indices = part[path].map(lambda value: choice_index(value, spec))
     return indices + JITTER * ((part["candidate"] % 7) - 3)
-
-
-def ranked(tuned: TunedFindings) -> pd.DataFrame:
-    """Return every candidate with its rank in its study, from 0 (best) to 1, in the order that a study chooses by."""
-    table = tuned.studies.candidates
-    keys = ["technique", "workload", *tuned.evaluation.factors, "study"]
-    parts = []
-    for key, mine in table.groupby(keys, sort=False):
-        name, direction = objective_of(tuned.studies, str(key[1]))
-        there = mine[mine[name].notna()]
-        order = there.sort_values([name, "val_loss", "candidate"], ascending=[direction == "minimize", True, True])
-        parts.append(order.assign(rank=np.arange(len(order)) / max(1, len(order) - 1)))
-    return pd.concat(parts, ignore_index=True)
-
-
-def _spaces(tuned: TunedFindings) -> dict[str, Mapping[str, Any]]:
-    space = tuned.search["space"]
-    return {name: space[name] for name in tuned.evaluation.techniques if name in space}
-
-
-def _heights(values: pd.Series[Any], spec: Mapping[str, Any]) -> Any:
-    if "choices" in spec:
-        return np.array([_choice(value, spec) / max(1, len(spec["choices"]) - 1) for value in values])
-    return np.array([position_of(spec, value) for value in pd.to_numeric(values, errors="coerce")])
-
-
-def _choice(value: object, spec: Mapping[str, Any]) -> float:
-    """Return a choice's index in its list; nan if a candidate's own space does not have it."""
-    texts = [str(choice) for choice in spec["choices"]]
-    if str(value) in texts:
-        return texts.index(str(value))
-    read = pd.to_numeric(str(value), errors="coerce")  # 16 is read as 16.0
-    return next((index for index, choice in enumerate(spec["choices"]) if choice == read), math.nan)
-
-
-def _marks(spec: Mapping[str, Any]) -> list[tuple[float, str]]:
-    if "choices" in spec:
-        last = max(1, len(spec["choices"]) - 1)
-        return [(index / last, number(choice)) for index, choice in enumerate(spec["choices"])]
-    return [(0.0, number(spec["low"])), (1.0, number(spec["high"]))]
 
 
 def _rgb(color: str) -> tuple[float, float, float]:
@@ -224,6 +186,7 @@ IMPORTANCE = Section(
                 " better its rank in its study."
             ),
             lambda tuned: _there(tuned) and any(len(space) > 1 for space in tuned.search["space"].values()),
+            parallel_plot,
         ),
         Chart(
             "tuning_slices",
@@ -232,6 +195,7 @@ IMPORTANCE = Section(
             _slices_alt,
             lambda _: "Rank of every candidate in its study against each of its hyperparameters, up is better.",
             _there,
+            slices_plot,
         ),
     ),
 )

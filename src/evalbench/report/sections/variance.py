@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,6 +12,8 @@ from matplotlib.patches import Patch
 from evalbench.names import code, one_line, short
 from evalbench.report.analysis.findings import Findings
 from evalbench.report.analysis.variance import NoiseBudget, noise_budgets
+from evalbench.report.plots.variance import LOOKS, SINGULAR, words
+from evalbench.report.plots.variance import variance as plot
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import fixed, listed, plural
@@ -20,18 +21,7 @@ from evalbench.report.section import Chart, Section
 from evalbench.seeds import SOURCES
 from evalbench.statistics.variance import VarianceComponent
 
-SINGULAR = {"init": "initial weights", "order": "order", "split": "split"}
 PLURAL = {"init": "initial weights", "order": "orders", "split": "splits"}
-LOOKS = {
-    ("init",): (style.COLORS[0], ""),
-    ("order",): (style.COLORS[2], ""),
-    ("split",): (style.COLORS[1], ""),
-    ("init", "order"): (style.COLORS[5], "//"),
-    ("init", "split"): (style.COLORS[3], "\\\\"),
-    ("order", "split"): (style.COLORS[4], "xx"),
-    tuple(SOURCES): ("#BFBFBF", ""),
-}
-"""Color and hatch of each part, by its sources."""
 MOST_NAMED = 6
 """Techniques on a workload that one sentence names; the table has all."""
 
@@ -53,11 +43,6 @@ def designed(findings: Findings) -> NoiseFindings | None:
     """Return the findings with the variance design; None if there was none."""
     budgets = noise_budgets(findings.folder)
     return NoiseFindings(findings, budgets) if budgets else None
-
-
-def words(sources: Sequence[str]) -> str:
-    """Return the name of a part: of one source, of several together, or the rest."""
-    return "rest" if len(sources) == len(SOURCES) else " × ".join(SINGULAR[source] for source in sources)
 
 
 def name(budget: NoiseBudget) -> str:
@@ -239,6 +224,7 @@ VARIANCE = Section(
                 " resolved."
             ),
             lambda noise: bool(noise.decomposed),
+            plot,
         ),
     ),
 )
