@@ -201,7 +201,7 @@ def test_paper_has_pictures_and_whole_tables(page: Page, tmp_path: Path) -> None
     expect(page.locator("figure[data-plot=tradeoff] .panels")).to_be_hidden()
     page.set_viewport_size({"width": 695, "height": 1000})  # A4 without its margins
     cut = """() => [...document.querySelectorAll('.wide')].filter((box) => {
-        const across = box.matches('.many, .most');
+        const across = box.matches('.most');
         return box.firstElementChild.scrollWidth > (across ? 1024 : 695);
     }).length"""
     page.evaluate("dispatchEvent(new Event('beforeprint'))")

@@ -153,7 +153,7 @@ class JointReport:
         }
 
     def save(self, folder: str | Path, standalone: bool = False) -> Path:
-        """Write `report.md`, `report.html`, `summary.json`, `numbers/joint.csv` and a folder per metric; return `report.md`.
+        """Write `report.md`, its page, `summary.json`, `numbers/joint.csv` and a folder per metric.
 
         The pages of the metrics share one copy of the library of their figures, unless they are standalone.
         """

@@ -29,7 +29,7 @@ from evalbench.statistics.paired import never_gained
 from evalbench.statistics.ranks import shared_ranks
 from evalbench.statistics.settings import average_settings
 from evalbench.statistics.unpaired import TwoSamples
-from evalbench.statistics.verdicts import QUALITIES, Quality, failures_are_ok
+from evalbench.statistics.verdicts import QUALITIES, Quality, Recommendation, failures_are_ok
 
 SIGN_FLIP_SEED = 20_260_101
 
@@ -326,3 +326,8 @@ def _all_pairs(
         ends = (float(decisions.mean[0]), float(decisions.low[0]), float(decisions.high[0]))
         outcomes.append(PairOutcome(names[i], names[j], *ends, QUALITIES[int(decisions.quality[0])]))
     return tuple(outcomes), dict(zip(names, shared_ranks(beats), strict=True))
+
+
+def recommended(verdict: Verdict) -> str:
+    """Return the recommendation in one word."""
+    return "OPEN" if verdict.recommendation is Recommendation.INSUFFICIENT else str(verdict.recommendation)

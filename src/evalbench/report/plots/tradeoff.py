@@ -8,7 +8,21 @@ import pandas as pd
 
 from evalbench.report.analysis.cost import FrontPoint
 from evalbench.report.analysis.findings import JudgedFindings
-from evalbench.report.render.plots import Panel, Plot, Trace, label, line, points, records, rope, rule, stripe, whiskers
+from evalbench.report.analysis.verdicts import recommended
+from evalbench.report.render.plots import (
+    Layout,
+    Panel,
+    Plot,
+    Trace,
+    label,
+    line,
+    points,
+    records,
+    rope,
+    rule,
+    stripe,
+    whiskers,
+)
 from evalbench.report.render.style import ratio_ticks
 from evalbench.report.render.units import percent, ratio, ratio_interval
 
@@ -33,7 +47,7 @@ def tradeoff(findings: JudgedFindings, numbers: pd.DataFrame) -> Plot:
         )  # fmt: skip
         if len(rows) <= MOST_NAMED:
             side = "top right" if order.index(index) % 2 == 0 else "bottom right"
-            trace |= {"mode": "markers+text", "text": [label(point.technique, 30)], "textposition": side}
+            trace |= {"mode": "markers+text", "text": [_name(findings, point.technique)], "textposition": side}
         traces.append(trace)
     lowest, highest = _ends(numbers)
     ticks = ratio_ticks(lowest, highest, 6)
@@ -48,8 +62,24 @@ def tradeoff(findings: JudgedFindings, numbers: pd.DataFrame) -> Plot:
         "yaxis": {"title": {"text": f"effect ({label(findings.common.difference, 60)}); up is better"},
                   **({"autorange": "reversed"} if findings.common.sign < 0 else {})},
         "shapes": [rope("y", size), stripe("x", *SAME_COST, "@same"), rule("y", 0, "@gray")],
+        "annotations": [_note(f"ROPE ±{findings.common.size(findings.judged.design.rope)}", "x", 0),
+                        _note("same cost", "y", 0)],
     }  # fmt: skip
-    return Plot([Panel("", traces, layout, 420)])
+    return Plot([Panel("", traces, layout, 370)])
+
+
+def _name(findings: JudgedFindings, technique: str) -> str:
+    """Return a technique with its recommendation: `adam · OPEN`."""
+    verdict = next((v for v in findings.judged.verdicts if v.challenger == technique), None)
+    return label(technique, 30) + ("" if verdict is None else f" · {recommended(verdict)}")
+
+
+def _note(text: str, side: str, value: float) -> Layout:
+    """Return words at the start of the axis `x` or `y`, inside the panel, at a value of the other axis."""
+    where = {"x": 0, "xref": "paper", "y": value, "xanchor": "left", "yshift": 9}
+    if side == "y":
+        where = {"y": 0, "yref": "paper", "x": value, "yanchor": "bottom"}
+    return {"text": text, "showarrow": False, "font": {"size": 11, "color": "@gray"}, **where}
 
 
 def _front(numbers: pd.DataFrame) -> Trace:
@@ -72,10 +102,10 @@ def _card(findings: JudgedFindings, point: FrontPoint) -> str:
     mean, low, high = point.effect
     known = point.cost[1] < point.cost[2]
     lines = [
-        f"effect {unit.change(mean)} {unit.span(low, high)} {unit.difference} ({percent(findings.family)} interval)",
+        f"effect {unit.change(mean)} {unit.span(low, high)} {unit.difference} ({percent(findings.level)} interval)",
         f"ROPE ±{unit.size(design.rope)}",
         f"cost {ratio(point.cost[0])}×{f' {ratio_interval(*point.cost[1:])}' if known else ''}",
         f"{'on' if point.front else 'off'} the Pareto front, P(on the front) = {point.probability:.2f}",
-        f"recommendation: {verdict.recommendation}",
+        f"recommendation: {recommended(verdict)}",
     ]
     return "\n".join(lines)

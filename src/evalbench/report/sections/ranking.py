@@ -6,15 +6,14 @@ import math
 
 from evalbench.names import code, plain
 from evalbench.report.analysis.findings import JudgedFindings
+from evalbench.report.analysis.verdicts import recommended
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import duration, percent, ratio
 from evalbench.report.section import numbers_of
 from evalbench.report.sections.advice import repeated, sets_of
 from evalbench.statistics.judging import Verdict
-from evalbench.statistics.verdicts import Quality, Recommendation
+from evalbench.statistics.verdicts import Quality
 
-OPEN = "OPEN"
-"""How the page calls insufficient evidence where one word must do."""
 SHORT = {
     Quality.SUPERIOR: "better",
     Quality.BETTER: "better",
@@ -64,11 +63,6 @@ def _row(findings: JudgedFindings, name: str, verdict: Verdict | None) -> list[s
         f"{time} ({relative})" if time and relative else time or relative,
         "" if findings.one_score else _elsewhere(verdict),
     ]
-
-
-def recommended(verdict: Verdict) -> str:
-    """Return the recommendation in one word."""
-    return OPEN if verdict.recommendation is Recommendation.INSUFFICIENT else str(verdict.recommendation)
 
 
 def said(verdict: Verdict) -> str:

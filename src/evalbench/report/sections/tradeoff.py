@@ -15,13 +15,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 from evalbench.names import code, plain
 from evalbench.report.analysis.cost import FrontPoint
 from evalbench.report.analysis.findings import JudgedFindings, judged
+from evalbench.report.analysis.verdicts import recommended
 from evalbench.report.plots.tradeoff import tradeoff as plot
 from evalbench.report.render import style
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.style import ROUND_STEPS
 from evalbench.report.render.units import percent, ratio, ratio_interval
 from evalbench.report.section import Chart, Section
-from evalbench.report.sections.ranking import recommended
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
