@@ -18,7 +18,6 @@ EXAMPLES = DOCS.parent / "reports" / "examples"
 sys.path.insert(0, str(DOCS.parent / "tests"))
 
 from browser import chromium  # noqa: E402 - the browser of the tests
-
 from evalbench.report.render import library  # noqa: E402
 
 
