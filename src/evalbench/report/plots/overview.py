@@ -112,7 +112,7 @@ def _heat_map(findings: Findings, seen: Overview, table: pd.DataFrame) -> Panel:
     ends = [_ends(seen, table, end) for end in ("low", "high")]
     trace = {
         "type": "heatmap", "z": [numbers(values) for values in seen.values], "ends": ends,
-        "digits": unit.finer, "xgap": 1, "ygap": 1,
+        "digits": unit.finer, "xgap": int(len(seen.workloads) <= 40), "ygap": 1,
         "zmin": -reach, "zmax": reach, "reversed": unit.sign < 0, "rows": list(seen.names),
         "columns": [short(one_line(name)) for name in seen.workloads],
         "colorbar": {"thickness": 10, "outlinewidth": 0, "title": {"text": label(unit.short, 20), "side": "right"}},

@@ -69,13 +69,14 @@ def _runs(runs: pd.DataFrame, index: int, unit: Unit) -> list[Trace]:
     """Return the trials of one technique, those that failed as crosses."""
     runs = runs.iloc[:: -(-len(runs) // MOST_POINTS)]
     values, gone = unit.shown_score(runs["score"].to_numpy()), (runs["failed"] == 1).to_numpy()
-    # Neighboring trials step up and down by a fixed pattern: the same picture every time, few points hidden.
-    heights = np.round(index + 0.16 * np.sin(2.4 * np.arange(len(runs))) + 0.12, 2)
     traces = []
     for which, look in ((~gone, {"size": 5, "opacity": 0.6}), (gone, {"size": 8, "symbol": "x-thin-open"})):
         if which.any():
             trials = [int(number) for number in runs.index[which]]
-            traces.append(points(values[which], heights[which], index, trial=trials, marker=look))
+            together = trials == list(range(trials[0], trials[0] + len(trials)))
+            number: dict[str, Any] = {"trial": trials[0], "from": True} if together else {"trial": trials}
+            # The page steps neighboring trials up and down by a fixed pattern, so that few points are hidden.
+            traces.append(points(values[which], (), index, spread=index, **number, marker=look))
     return traces
 
 

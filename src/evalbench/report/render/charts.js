@@ -41,10 +41,18 @@ addEventListener("DOMContentLoaded", () => {
     return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, themed(one, name)]));
   }
 
-  const whole = ({ as, ...own }) => ({ ...page.looks[as], ...own });
+  // A trace with the look that it shares; its trials step up and down around their row, so that few points are hidden.
+  function whole({ as, ...own }) {
+    const trace = { ...page.looks[as], ...own };
+    if (!trace.y && trace.spread !== undefined) {
+      trace.y = trace.x.map((_, index) => trace.spread + 0.12 + 0.16 * Math.sin(2.4 * index));
+    }
+    if (trace.from) trace.trial = trace.x.map((_, index) => own.trial + index);
+    return trace;
+  }
 
   function dressed(trace) {
-    const { technique, open, hover, trial, rows, columns, ends, digits, reversed, within, ...own } = whole(trace);
+    const { technique, open, hover, trial, rows, columns, ends, digits, reversed, within, from, spread, ...own } = whole(trace);
     const look = page.techniques[technique];
     const color = look ? colorOf(look) : theme("text");
     const edge = open ? { color, width: 1.7 } : { color: theme("page"), width: 0.6 };

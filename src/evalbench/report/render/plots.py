@@ -25,9 +25,10 @@ class Panel:
     """One set of axes.
 
     title: above the axes, as plain text.
-    traces: Plotly's traces. Five keys are the page's own: `technique`, the index of the technique whose color, symbol
+    traces: Plotly's traces. These keys are the page's own: `technique`, the index of the technique whose color, symbol
         and dash the trace has, and with which it is hidden; `open`, true for hollow markers; `hover`, the text of each
-        point; `within`, true if the panel's title belongs to that text; `trial`, the number of each point's trial.
+        point; `within`, true if the panel's title belongs to that text; `trial`, the number of each point's trial, of
+        the first point's if `from` is true; `spread`, the row around which points lie that have no `y`.
     layout: Plotly's layout. `@text`, `@gray`, `@line`, `@rope`, `@soft` and `@page` are colors of the page's theme.
     height: in pixels.
     """
@@ -62,7 +63,21 @@ class Plot:
         return {"panels": [panel.plain(looks) for panel in self.panels], "details": details}
 
 
-OWN_KEYS = ("technique", "x", "y", "z", "hover", "trial", "text", "error_x", "error_y", "ends", "rows", "columns")
+OWN_KEYS = (
+    "technique",
+    "x",
+    "y",
+    "z",
+    "hover",
+    "trial",
+    "text",
+    "error_x",
+    "error_y",
+    "ends",
+    "rows",
+    "columns",
+    "spread",
+)
 """The keys of a trace that hold its data; all others are its look."""
 
 
@@ -113,7 +128,8 @@ def _number(value: float) -> float | None:
 def points(x: Iterable[Any], y: Iterable[Any], technique: int | None = None, **more: Any) -> Trace:
     """Return markers, in the color and symbol of a technique if one is given."""
     own = {} if technique is None else {"technique": technique}
-    return {"x": numbers(x), "y": numbers(y), **own, "mode": "markers", **more}
+    heights = numbers(y)
+    return {"x": numbers(x), **({"y": heights} if heights else {}), **own, "mode": "markers", **more}
 
 
 def line(x: Iterable[Any], y: Iterable[Any], technique: int | None = None, **more: Any) -> Trace:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
@@ -21,9 +21,11 @@ from PIL import Image
 from evalbench.names import in_figure, one_line, short
 from evalbench.record.declared import Declaration
 
+T = TypeVar("T")
 ROUND_STEPS = (1, 2, 2.5, 5, 10)  # between ticks, times a power of ten
 WIDTH = 9.0  # inches; a column of GitHub's markdown
 DPI = 150
+TALLEST = 13.0  # inches: a higher picture is cut, since nobody looks at all of it
 
 # Okabe and Ito's palette, which people with any color vision can tell apart, without its yellow (too pale on white).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -138,6 +140,18 @@ def panels(count: int, height: float, most: int = 3, extra: float = 0.45) -> tup
     for unused in axes[count:]:
         unused.remove()
     return figure, axes[:count]
+
+
+def fitting(names: Sequence[T], height: float, most: int = 3) -> list[T]:
+    """Return the first names whose panels, `height` inches high and at most `most` in a row, fit into a picture."""
+    return list(names[: most * max(1, int(TALLEST / height))])
+
+
+def not_drawn(shown: Sequence[object], names: Sequence[object], noun: str) -> str:
+    """Return the end of a caption: how many of the names are in the picture; nothing if all are."""
+    if len(shown) == len(names):
+        return ""
+    return f" The picture has the first {len(shown)} of {len(names):,} {noun}, `report.html` has all."
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 4) -> None:

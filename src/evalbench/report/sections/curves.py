@@ -21,19 +21,25 @@ from evalbench.report.section import Chart, Section
 def caption(findings: Findings) -> str:
     """Explain the bands of the learning curves."""
     level = percent(findings.evaluation.confidence)
+    rest = _rest(findings)
     if not judged(findings):
-        return f"Mean validation score over the budget with the pointwise {level} interval."
+        return f"Mean validation score over the budget with the pointwise {level} interval.{rest}"
     return (
         "Mean validation score over the budget. A band is the pointwise"
         f" {level} interval of the paired difference from the baseline, drawn around the technique's own line: where it"
-        " leaves the baseline's line out, the difference is resolved at that point."
+        " leaves the baseline's line out, the difference is resolved at that point." + rest
     )
+
+
+def _rest(findings: Findings) -> str:
+    names = _with_curves(findings, findings.curves)
+    return style.not_drawn(_drawn(findings, findings.curves), names, "workloads")
 
 
 def curves_over(findings: Findings, curves: pd.DataFrame, over: str) -> Figure:
     """Draw a panel per workload: the mean validation score of each technique over `epoch` or `step`."""
     evaluation = findings.evaluation
-    names = [name for name in evaluation.workloads if (curves["workload"] == name).any()]
+    names = _drawn(findings, curves)
     figure, axes = style.panels(len(names), 2.3 if len(names) > 1 else 3.3)
     for axis, workload in zip(axes, names, strict=True):
         _curve_panel(axis, findings, curves[curves["workload"] == workload], workload, over)
@@ -48,6 +54,16 @@ def curves_over(findings: Findings, curves: pd.DataFrame, over: str) -> Figure:
         handles.append(Line2D([], [], color=style.GRAY, marker="x", ls="", ms=5, label="a member diverged"))
     style.legend_below(figure, handles, 6)
     return figure
+
+
+def _drawn(findings: Findings, curves: pd.DataFrame) -> list[str]:
+    """Return the workloads in the picture."""
+    return style.fitting(_with_curves(findings, curves), 2.3)
+
+
+def _with_curves(findings: Findings, curves: pd.DataFrame) -> list[str]:
+    known = set(curves["workload"])
+    return [name for name in findings.evaluation.workloads if name in known]
 
 
 def _curve_label(findings: Findings, curves: pd.DataFrame, over: str) -> str:
@@ -157,7 +173,7 @@ STEPS = Section(
             lambda f: curves_over(f, f.curves, "step"),
             lambda f: f.curves,
             lambda f: _alt(f, "optimizer steps, log scale,"),
-            lambda _: "Mean validation score over optimizer steps.",
+            lambda f: f"Mean validation score over optimizer steps.{_rest(f)}",
             plot=over_steps,
         ),
     ),

@@ -179,14 +179,15 @@ def _beyond(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
     shown = [v for v in tested if v.generality is not None and v.generality.shown]
     said = []
     if names := [v.challenger for v in shown if v.quality not in ONLY_THE_MEAN]:
-        said.append(f"This generalizes to data sets like these{'' if shown == tested else f' for {some(names)}'}.")
+        which = "This" if len(shown) == len(known) else f"The verdict on {some(names)}"
+        said.append(f"{which} generalizes to data sets like these.")
     for side, words in ((1, "better"), (-1, "worse")):  # of these two classes, the mean alone generalizes
         if mean := [v.challenger for v in shown if v.quality in ONLY_THE_MEAN and v.effect.side == side]:
             verb = "is" if len(mean) == 1 else "are"
             said.append(f"On average over data sets like these, {some(mean)} {verb} {words}.")
     if missing := [v for v in tested if v not in shown]:
-        which = "" if len(missing) == len(tested) else f" for {some([v.challenger for v in missing])}"
-        said.append(f"Whether this holds on other data sets is not shown{which}{_would_tell(findings, missing)}.")
+        which = "this" if len(missing) == len(known) else f"the verdict on {some([v.challenger for v in missing])}"
+        said.append(f"Whether {which} holds on other data sets is not shown{_would_tell(findings, missing)}.")
     return said
 
 
@@ -225,7 +226,7 @@ def answer(findings: JudgedFindings) -> str:
 def table(findings: JudgedFindings) -> str:
     """Return the table with its legend, and the next steps."""
     steps = next_steps(findings)
-    items = "".join(f"\n- {step[0].upper()}{step[1:]}." for step in steps)
+    items = "".join(f"\n- {step}." for step in steps)
     listed_steps = f"**Next:** {steps[0]}." if len(steps) == 1 else f"**Next:**\n{items}"
     return f"{ranking(findings)}\n\n{legend(findings)}\n\n{listed_steps}"
 

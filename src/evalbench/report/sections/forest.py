@@ -21,10 +21,10 @@ from evalbench.report.plots.differences import differences
 from evalbench.report.plots.overview import differences_overview
 from evalbench.report.render import style
 from evalbench.report.render.plots import Plot
-from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
+from evalbench.report.render.style import ROUND_STEPS, TALLEST, columns, workload_label
 from evalbench.report.render.units import percent
 from evalbench.report.section import Chart, Section, always
-from evalbench.report.sections.overview import TALLEST, draw_overview
+from evalbench.report.sections.overview import draw_overview
 from evalbench.statistics.design import used
 from evalbench.statistics.generality import FEWEST
 from evalbench.statistics.intervals import Interval

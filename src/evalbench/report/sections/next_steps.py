@@ -32,7 +32,8 @@ def next_steps(findings: JudgedFindings) -> list[str]:
     for what in dict.fromkeys(v.next_step.what for v in open_):
         steps.append(_decide(findings, what, [v for v in open_ if v.next_step.what == what]))
     steps += [step for step in (_confirm(findings), _elsewhere(findings)) if step]
-    return steps[:MOST_STEPS] or ["nothing: there is no reason to switch"]
+    steps = steps[:MOST_STEPS] or ["nothing: there is no reason to switch"]
+    return [f"{step[0].upper()}{step[1:]}" for step in steps]
 
 
 def _names(names: Sequence[str]) -> str:

@@ -14,13 +14,12 @@ from matplotlib.ticker import MaxNLocator
 from evalbench.report.analysis.findings import Findings, JudgedFindings
 from evalbench.report.plots.overview import Overview, overview
 from evalbench.report.render import style
-from evalbench.report.render.style import ROUND_STEPS
+from evalbench.report.render.style import ROUND_STEPS, TALLEST
 
 MOST_LABELS = 60
 """More workloads than this have no name below the heat map."""
 MOST_TEXTS = 12
 """A heat map of more workloads has no numbers in its cells."""
-TALLEST = 13.0  # inches
 
 
 def draw_overview(findings: Findings, table: pd.DataFrame) -> Figure:

@@ -23,9 +23,9 @@ from evalbench.report.render.markdown import markdown, named
 from evalbench.report.render.style import ROUND_STEPS, columns, workload_label
 from evalbench.report.render.units import percent, plural
 from evalbench.report.section import Chart, Section, always, numbers_of
+from evalbench.report.sections.forest import are_many
 from evalbench.statistics.intervals import family_confidence
 
-MOST_PANELS = 24  # more workloads than this have no picture of their runs
 MOST_RUNS = 20_000  # of more runs, the numbers of the report are the means alone: the table has the runs
 MOST_POINTS = 500  # of a technique in a panel, evenly spread over the runs
 REFERENCE_LINES = {LINEAR: (0, (4, 2)), TRIVIAL: (0, (1, 1.5))}
@@ -33,12 +33,13 @@ REFERENCE_LINES = {LINEAR: (0, (4, 2)), TRIVIAL: (0, (1, 1.5))}
 
 def caption(findings: Findings) -> str:
     """Explain how to read the raw runs."""
+    rest = style.not_drawn(_in_picture(findings), list(findings.units), "workloads")
     if findings.one_score:
-        return "Every score is a point."
+        return f"Every score is a point.{rest}"
     scales = " Scales differ between the panels." if len(findings.units) > 1 else ""
     arrows = " Arrows name references outside a panel." if not findings.folder.references.empty else ""
     points = f"Every {findings.evaluation.one_result} is a point."
-    return f"{points} A diamond is the mean of a technique with its interval.{scales}{arrows}"
+    return f"{points} A diamond is the mean of a technique with its interval.{scales}{arrows}{rest}"
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
@@ -83,9 +84,10 @@ def draw(findings: Findings) -> Figure:
     evaluation = findings.evaluation
     if findings.one_score and len(set(findings.units.values())) == 1:
         return _one_score(findings)
-    figure, axes = style.panels(len(evaluation.workloads), 1.1 + 0.27 * len(evaluation.techniques))
+    names = _in_picture(findings)
+    figure, axes = style.panels(len(names), 1.1 + 0.27 * len(evaluation.techniques))
     lines: set[str] = set()
-    for index, (axis, workload) in enumerate(zip(axes, evaluation.workloads, strict=True)):
+    for index, (axis, workload) in enumerate(zip(axes, names, strict=True)):
         lines |= _score_panel(axis, findings, workload)
         if index % columns(axes):
             axis.tick_params(labelleft=False)
@@ -109,7 +111,7 @@ def draw(findings: Findings) -> Figure:
 def _one_score(findings: Findings) -> Figure:
     """Draw one score of each technique on each data set: a row per data set, a marker per technique."""
     evaluation = findings.evaluation
-    names = list(evaluation.workloads)
+    names = _in_picture(findings)
     figure = Figure(figsize=(style.WIDTH, 1.0 + 0.26 * len(names)))
     axis = figure.subplots()
     results = findings.folder.results
@@ -117,6 +119,7 @@ def _one_score(findings: Findings) -> Figure:
     handles: list[Artist] = []
     for index, technique in enumerate(evaluation.techniques):
         mine = results[(results["technique"] == technique) & results["score"].notna()]
+        mine = mine[mine["workload"].isin(names)]
         rows = mine["workload"].map(names.index).to_numpy() + step * (index - (len(evaluation.techniques) - 1) / 2)
         look: dict[str, Any] = {"color": style.color(index), "marker": style.marker(index), "ls": "", "ms": 5}
         values, gone = findings.common.shown_score(mine["score"].to_numpy()), (mine["failed"] == 1).to_numpy()
@@ -286,8 +289,15 @@ def text(findings: Findings) -> str:
 
 
 def _drawn(findings: Findings) -> bool:
-    """Return whether there is a picture: of a hundred workloads it would be thousands of pixels high."""
-    return findings.one_score or len(findings.units) <= MOST_PANELS
+    """Return whether there is a figure of its own: the overview of many techniques has the runs of each workload."""
+    return findings.one_score or not are_many(findings)
+
+
+def _in_picture(findings: Findings) -> list[str]:
+    """Return the workloads in the picture."""
+    if findings.one_score and len(set(findings.units.values())) == 1:
+        return style.fitting(list(findings.units), 0.26, 1)
+    return style.fitting(list(findings.units), 1.1 + 0.27 * len(findings.evaluation.techniques))
 
 
 def _numbers_alone(findings: Findings) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def band(tuned: TunedFindings) -> str:
 def draw(tuned: TunedFindings) -> Figure:
     """Draw a panel per workload: the best of n candidates of each technique, with one standard deviation."""
     table = tuned.best_scores
-    names = [name for name in tuned.evaluation.workloads if (table["workload"] == name).any()]
+    names = _drawn(tuned)
     figure, axes = style.panels(len(names), 2.3 if len(names) > 1 else 3.3)
     for axis, workload in zip(axes, names, strict=True):
         label, scale = objective_label(tuned, workload)
@@ -79,6 +79,16 @@ def draw(tuned: TunedFindings) -> Figure:
     return figure
 
 
+def _drawn(tuned: TunedFindings) -> list[str]:
+    """Return the workloads in the picture."""
+    return style.fitting(_with_scores(tuned), 2.3)
+
+
+def _with_scores(tuned: TunedFindings) -> list[str]:
+    known = set(tuned.best_scores["workload"])
+    return [name for name in tuned.evaluation.workloads if name in known]
+
+
 def alt(tuned: TunedFindings) -> str:
     """Return the text for those who cannot see the figure."""
     names, workloads = ", ".join(tuned.evaluation.techniques), ", ".join(tuned.evaluation.workloads)
@@ -93,9 +103,9 @@ def caption(tuned: TunedFindings) -> str:
         if (table["full_candidates"] == table["n"]).all()
         else " A pruned candidate counts by the epochs that it used."
     )
-    return (
-        f"The best of n candidates by validation score{band(tuned)}. The axes show it from three candidates on.{pruned}"
-    )
+    rest = style.not_drawn(_drawn(tuned), _with_scores(tuned), "workloads")
+    shown = f"The best of n candidates by validation score{band(tuned)}. The axes show it from three candidates on."
+    return f"{shown}{pruned}{rest}"
 
 
 BEST = Section(

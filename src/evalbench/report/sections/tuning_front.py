@@ -36,8 +36,7 @@ def draw(tuned: TunedFindings) -> Figure:
     """Draw a panel per workload: the first two objectives of every candidate; filled markers are on the front."""
     table = tuned.front
     objectives = tuned.search["objectives"]
-    solved = set(table.loc[table["on_front"], "workload"])
-    names = [name for name in tuned.evaluation.workloads if name in solved]
+    names = style.fitting(_with_front(tuned), 2.5)
     figure, axes = style.panels(len(names), 2.5 if len(names) > 1 else 3.5)
     for axis, workload in zip(axes, names, strict=True):
         first, second = objectives[workload][:2]
@@ -67,6 +66,11 @@ def draw(tuned: TunedFindings) -> Figure:
         6,
     )
     return figure
+
+
+def _with_front(tuned: TunedFindings) -> list[str]:
+    solved = set(tuned.front.loc[tuned.front["on_front"], "workload"])
+    return [name for name in tuned.evaluation.workloads if name in solved]
 
 
 def text(tuned: TunedFindings) -> str:
@@ -101,9 +105,10 @@ FRONT = Section(
             draw,
             lambda tuned: tuned.front,
             alt,
-            lambda _: (
+            lambda tuned: (
                 "The first objective against the second. Filled markers are on the front. The axes show the"
                 " neighborhood of the fronts. Worse candidates lie beyond."
+                + style.not_drawn(style.fitting(_with_front(tuned), 2.5), _with_front(tuned), "workloads")
             ),
             _solved,
             front,

@@ -53,7 +53,7 @@ def table(tuned: TunedFindings) -> str:
 def parallel(tuned: TunedFindings) -> Figure:
     """Draw a panel per technique: each candidate as a line over its hyperparameters, the best of its study dark."""
     searched_spaces = spaces(tuned)
-    names = [name for name, space in searched_spaces.items() if len(space) > 1]
+    names = style.fitting(_several(tuned), 2.5, 1)
     figure = Figure(figsize=(style.WIDTH, 2.5 * len(names) + 0.4))
     for axis, technique in zip(figure.subplots(len(names), 1, squeeze=False).ravel(), names, strict=True):
         _parallel_panel(axis, tuned, technique, searched_spaces[technique])
@@ -91,7 +91,7 @@ def _parallel_panel(axis: Axes, tuned: TunedFindings, technique: str, space: Map
 
 def slices(tuned: TunedFindings) -> Figure:
     """Draw a panel per technique and hyperparameter: the rank of every candidate against its value."""
-    pairs = [(name, path) for name, space in spaces(tuned).items() for path in space]
+    pairs = style.fitting(_pairs(tuned), 2.0)
     figure, axes = style.panels(len(pairs), 2.0)
     rows = ranked(tuned)
     workloads = list(tuned.evaluation.workloads)
@@ -118,6 +118,14 @@ def slices(tuned: TunedFindings) -> Figure:
         6,
     )
     return figure
+
+
+def _pairs(tuned: TunedFindings) -> list[tuple[str, str]]:
+    return [(name, path) for name, space in spaces(tuned).items() for path in space]
+
+
+def _several(tuned: TunedFindings) -> list[str]:
+    return [name for name, space in spaces(tuned).items() if len(space) > 1]
 
 
 def _slice(axis: Axes, mine: pd.DataFrame, path: str, spec: Mapping[str, Any], workloads: list[str]) -> None:
@@ -181,9 +189,10 @@ IMPORTANCE = Section(
             parallel,
             ranked,
             lambda _: "Parallel coordinates of the candidates, shaded by their rank",
-            lambda _: (
+            lambda tuned: (
                 "Every candidate of the techniques with two hyperparameters or more is a line. The darker the line, the"
                 " better its rank in its study."
+                + style.not_drawn(style.fitting(_several(tuned), 2.5, 1), _several(tuned), "techniques")
             ),
             lambda tuned: _there(tuned) and any(len(space) > 1 for space in tuned.search["space"].values()),
             parallel_plot,
@@ -193,7 +202,10 @@ IMPORTANCE = Section(
             slices,
             ranked,
             _slices_alt,
-            lambda _: "Rank of every candidate in its study against each of its hyperparameters, up is better.",
+            lambda tuned: (
+                "Rank of every candidate in its study against each of its hyperparameters, up is better."
+                + style.not_drawn(style.fitting(_pairs(tuned), 2.0), _pairs(tuned), "panels")
+            ),
             _there,
             slices_plot,
         ),

@@ -163,7 +163,7 @@ def text(noise: NoiseFindings) -> str:
 
 def draw(noise: NoiseFindings) -> Figure:
     """Draw a bar per budget, stacked from its parts, and beside it the interval of each source."""
-    budgets = noise.decomposed
+    budgets = style.fitting(noise.decomposed, 0.3, 1)
     figure = Figure(figsize=(style.WIDTH, 0.9 + 0.3 * len(budgets)))
     bars, *intervals = figure.subplots(1, 1 + len(SOURCES), sharey=True, width_ratios=[3, 1, 1, 1])
     for row, budget in enumerate(budgets):
@@ -218,10 +218,10 @@ VARIANCE = Section(
             draw,
             numbers,
             alt,
-            lambda _: (
+            lambda noise: (
                 "Each bar is the variance of one score, or of one paired difference. Its parts are the sources alone,"
                 " then several together. Right: the share of each source with its interval; a hollow point is not"
-                " resolved."
+                " resolved." + style.not_drawn(style.fitting(noise.decomposed, 0.3, 1), noise.decomposed, "bars")
             ),
             lambda noise: bool(noise.decomposed),
             plot,
