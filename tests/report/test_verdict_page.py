@@ -278,7 +278,7 @@ def test_the_page_is_one_file(tmp_path: Path, make_folder: Make) -> None:
     assert 'src="figures' not in page
     assert page.count('src="data:image/png;base64,') == said_figures(tmp_path)
     assert "//" not in page.split("<body>")[0]
-    assert "<table>" in page
+    assert '<table class="sortable"' in page
     assert "prefers-color-scheme: dark" in page
 
 
