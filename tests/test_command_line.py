@@ -97,7 +97,7 @@ def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(
     arguments += ["optimizer=sgd,bgd", "num_seeds=2", "cost.rounds=2"]
     first = cli(*arguments)
     assert (first.returncode, first.stderr) == (0, "")
-    assert all(text in first.stdout for text in ("8 complete", "reports/small/report.md", "wandb sync"))
+    assert all(text in first.stdout for text in ("8 complete", "reports/small/report.html", "wandb sync"))
     table = results(workspace)
     assert len(table) == table[["technique", "workload", "seed"]].drop_duplicates().shape[0] == 8
     assert set(table["state"]) == {"COMPLETE"}
