@@ -155,6 +155,7 @@ class _Files:
 
     def __init__(self, folder: Path, plots: Mapping[str, Plot]) -> None:
         self.folder, self.plots, self.left = folder, plots, MOST_INLINE
+        self.inside: set[str] = set()  # tables that the page has already: another link to one leads to the first
 
     def inlined(self, body: str) -> str:
         """Return HTML with the files inside it, and with marks on figures that have a plot."""
@@ -169,12 +170,15 @@ class _Files:
         return f'<figure id="figure-{slug(match[2])}"{plot}>{match[1]}</figure>'
 
     def _link(self, match: re.Match[str]) -> str:
-        path = self.folder / match[1]
+        name, path = f"file-{slug(match[1])}", self.folder / match[1]
+        if name in self.inside:
+            return f'<a href="#{name}">'
         size = path.stat().st_size if path.is_file() else LARGEST_INLINE + 1
         if size > min(LARGEST_INLINE, self.left):
             return match[0]  # too large to travel: the link works beside the folder
         self.left -= size
-        return f'<a download="{match[2]}" href="{_data(path, "text/csv")}">'
+        self.inside.add(name)
+        return f'<a id="{name}" download="{match[2]}" href="{_data(path, "text/csv")}">'
 
 
 def _data(path: Path, kind: str) -> str:

@@ -20,7 +20,11 @@
   // A second click on the same link changes no address.
   document.addEventListener("click", (event) => {
     const link = event.target.closest('a[href^="#"]');
-    if (link && link.hash === location.hash) unfold();
+    const target = link && document.getElementById(link.hash.slice(1));
+    if (target?.hasAttribute("download")) {
+      event.preventDefault(); // a file that the page holds at its first link
+      target.click();
+    } else if (link && link.hash === location.hash) unfold();
   });
   unfold();
 

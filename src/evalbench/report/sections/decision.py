@@ -53,9 +53,13 @@ def _first(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
             return [f"{where}, **{verb} {code(chosen[0].challenger)}**: {reason(findings, chosen[0])}."]
         if chosen:
             names = [code(v.challenger) for v in chosen[:MOST_NAMES]]
-            choice = f"{', '.join(names[:-1])} or {names[-1]}"
-            more = f" ({len(chosen) - len(names)} others are as advisable)" if len(chosen) > len(names) else ""
-            return [f"{where}, **{verb} {choice}**{more}. {' '.join(_clauses(findings, chosen))}"]
+            choice = f"{where}, **{verb} {', '.join(names[:-1])} or {names[-1]}**"
+            if len(chosen) <= MOST_CLAUSES:
+                return [f"{choice}. {' '.join(_clauses(findings, chosen))}"]
+            others = f"{choice}, or one of {plural(len(chosen) - len(names), 'other')}"
+            same = len({v.quality for v in chosen}) == 1
+            said = _class(findings, chosen[0].quality) if same else "better, or not worse"
+            return [f"{others}: all are {said}."]
     if all(v.recommendation is Recommendation.INSUFFICIENT for v in known):
         return [f"{where}, **nothing is decided yet**."]
     return [f"{where}, **keep {baseline}**: nothing else is shown to be worth a switch."]

@@ -173,8 +173,8 @@ def table(findings: JudgedFindings) -> str:
 
 def _caption(_: JudgedFindings) -> str:
     return (
-        "Up is better, left is cheaper, both relative to the baseline. A filled marker is on the Pareto front: no"
-        " other technique is both better and cheaper."
+        "Up is better, left is cheaper. A filled marker is on the Pareto front: no other technique is both better and"
+        " cheaper."
     )
 
 
