@@ -129,6 +129,11 @@ def id_of(evaluation: str, name: str, identity: str) -> str:
     return f"{name}-{hashlib.sha256(json.dumps([evaluation, name, identity]).encode()).hexdigest()[:8]}"
 
 
+def run_id(evaluation: str, link: Link, workload: str, seed: int) -> str:
+    """Return the id of the run of a trial whose hyperparameters were not searched."""
+    return id_of(evaluation, name_of(link.technique, *link.factors.values(), workload, f"s{seed}"), link.trial_id)
+
+
 def axis_of(settings: Mapping[str, Any]) -> str:
     """Return the axis of the curves of trials with these settings: the unit of their budget."""
     return "epoch" if "epochs" in settings["budget"] else "step"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from evalbench.mirror.runs import run_id
 from evalbench.record.declared import declaration
 from evalbench.record.schema import INTEGERS, NUMBERS, VERSION
 from evalbench.record.tables import write_table
@@ -66,7 +67,10 @@ def write_folder(
     (folder / "evaluation.json").write_text(text + "\n", encoding="utf-8")
     looks = design["looks"]
     results = [
-        {**_result_row(link, trial, datasets[trial.workload], looks), **_of_study(searched, s)}
+        {
+            **_result_row(link, trial, datasets[trial.workload], looks),
+            **(_of_study(searched, s) or {"tracker_run": run_id(design["name"], link, trial.workload, trial.seed)}),
+        }
         for s, link, trial in pairs
     ]
     _write_csv(folder / "results.csv", results)

@@ -17,8 +17,8 @@ from evalbench.report.render.plots import Plot
 
 MOST_ROWS = 1000
 """Trials that the table of a page has: of more, some of each technique and workload."""
-RUN = "run_url"
-"""The column of `results.csv` with the address of a trial's run in a tracker."""
+RUNS = ("run_url", "tracker_run")
+"""Columns of `results.csv` with the address of a trial's run in a tracker, or with the id that trackers know it by."""
 
 
 def trial_table(findings: Findings) -> pd.DataFrame:
@@ -123,11 +123,11 @@ def _settings(table: pd.DataFrame, factors: list[str]) -> list[str]:
 
 
 def _runs(table: pd.DataFrame) -> list[str]:
-    """Return the address of each trial's run in a tracker, empty where it is not known or no web address."""
-    if RUN not in table.columns:
-        return [""] * len(table)
-    return [run if str(run).startswith(("https://", "http://")) else "" for run in table[RUN].astype(str)]
+    """Return the address or the id of each trial's run in trackers, empty if neither is known."""
+    column = next((name for name in RUNS if name in table.columns), None)
+    return [""] * len(table) if column is None else table[column].fillna("").astype(str).map(one_line).tolist()
 
 
 def _link(run: str) -> str:
-    return f'<a href="{html.escape(run)}">tracker</a>' if run else ""
+    is_address = run.startswith(("https://", "http://"))
+    return f'<a href="{html.escape(run)}">tracker</a>' if is_address else f"<code>{html.escape(run)}</code>"

@@ -233,7 +233,8 @@ addEventListener("DOMContentLoaded", () => {
     };
     if (document.getElementById(`trial-${number}`)) to(`#trial-${number}`, "its row");
     const run = page.trials.runs[number];
-    if (run) to(run, "its run in the tracker");
+    if (/^https?:\/\//.test(run)) to(run, "its run in the tracker");
+    else if (run) links.push(document.createTextNode(`run ${run}`));
     return links.length ? [document.createElement("br"), ...links] : [];
   }
 
