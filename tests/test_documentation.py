@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 import evalbench
 import test_how_to_add
@@ -33,6 +32,7 @@ from evalbench.__main__ import COMMANDS, main
 from evalbench.evaluation.design import link
 from evalbench.evaluation.plan import Plan
 from evalbench.report import __main__ as report_command
+from evalbench.report.render import style
 from evalbench.store import Store
 from evalbench.terminal import hydra_app
 from evalbench.tracking.tensorboard import TensorBoardTracker
@@ -139,7 +139,7 @@ ONLY_PARSED = {
         ],
         "tests/imports/test_imports.py runs it on files that W&B and MLflow wrote; its options are parsed",
     ),
-    **dict.fromkeys(["make demo", "make check", "make docs", "make quick", "make format", "make postgresql"], MAKE),
+    **dict.fromkeys(["make demo", "make check", "make docs", "make quick", "make format", "make services"], MAKE),
     "git clone … && cd evalbench": NETWORK,
     "git clone --depth 1 https://github.com/huggingface/peft": NETWORK,
     "pip install .": "tests/test_wheel.py installs the wheel",
@@ -325,7 +325,7 @@ def write_files(text: str, folder: Path) -> None:
 @pytest.fixture
 def prompt(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Run a command of a page in this process; figures are saved empty: other tests draw them."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: Path(path).write_bytes(b""))
+    monkeypatch.setattr(style, "save", lambda figure, path: path.write_bytes(b""))
     monkeypatch.syspath_prepend(str(workspace))
 
     def run(command: str) -> None:
