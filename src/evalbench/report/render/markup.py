@@ -74,7 +74,7 @@ class Body:
             if token.type == "heading_open":
                 # Of names of others too, so it is told apart from all addresses that the page itself uses.
                 token.attrSet("id", self.name(f"about {title_of(tokens[index + 1].content)}"))
-            elif token.type == "inline" and tokens[index - 1].type in ("paragraph_open", "th_open"):
+            elif token.type == "inline" and _explains(tokens[index - 1], token):
                 token.children = list(self._linked(token.children or ()))
         return _tables(self._markdown.renderer.render(_cells(tokens), self._markdown.options, {}), self.name)
 
@@ -105,6 +105,12 @@ def entries(glossary: Mapping[str, str]) -> str:
         for term, sentence in glossary.items()
     )
     return f"<dl>{''.join(rows)}</dl>\n"
+
+
+def _explains(opened: Token, inline: Token) -> bool:
+    """Return whether the words of a line get their entries: a paragraph, a header, and a verdict, which is bold."""
+    bold = any(child.type == "strong_open" for child in inline.children or ())
+    return opened.type in ("paragraph_open", "th_open") or (opened.type == "td_open" and bold)
 
 
 def _text(content: str) -> Token:

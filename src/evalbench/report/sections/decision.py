@@ -35,7 +35,7 @@ def sentences(findings: JudgedFindings) -> list[str]:
     said = [*_first(findings, known), *_rest(findings, known)]
     if unjudged:
         said.append(f"{some(unjudged).capitalize()} cannot be judged.")
-    return [*said, *_beyond(findings, known), *_sure(findings, known)]
+    return [*said, *_beyond(findings, known), *_sure(findings, known), *_linear(findings)]
 
 
 def some(names: Sequence[str], most: int = MOST_NAMES) -> str:
@@ -61,7 +61,7 @@ def _first(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
             said = _class(findings, chosen[0].quality) if same else "better, or not worse"
             return [f"{others}: all are {said}."]
     if all(v.recommendation is Recommendation.INSUFFICIENT for v in known):
-        return [f"{where}, **nothing is decided yet**."]
+        return [f"{where}, **nothing is decided yet**; until then, keep {baseline}."]
     return [f"{where}, **keep {baseline}**: nothing else is shown to be worth a switch."]
 
 
@@ -142,11 +142,12 @@ def reason(findings: JudgedFindings, verdict: Verdict) -> str:
 
 
 def sized(findings: JudgedFindings, verdict: Verdict) -> str:
-    """Return the effect in words: `worse by 5.3 skill points`, `better by 0.96 s (lower)`."""
+    """Return the effect in words: `worse by 5.3 skill points [−8.1, −2.5]`, `better by 0.96 s (lower) [−1.2, −0.7]`."""
     unit, mean = findings.common, verdict.effect.mean
     way = f" ({'lower' if mean > 0 else 'higher'})" if unit.sign < 0 else ""
     number = unit.change(mean).lstrip("+−") if unit.short == "%" else unit.size(mean)
-    return f"{'better' if mean > 0 else 'worse'} by {number} {plain(unit.difference)}{way}"
+    ends = f" [{', '.join(unit.end_texts(verdict.effect.low, verdict.effect.high))}]" if verdict.effect.computed else ""
+    return f"{'better' if mean > 0 else 'worse'} by {number} {plain(unit.difference)}{way}{ends}"
 
 
 def cost_words(findings: JudgedFindings, verdict: Verdict) -> str:
@@ -184,7 +185,9 @@ def _beyond(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
     said = []
     if names := [v.challenger for v in shown if v.quality not in ONLY_THE_MEAN]:
         which = "This" if len(shown) == len(known) else f"The verdict on {some(names)}"
-        said.append(f"{which} generalizes to data sets like these.")
+        limits = dict.fromkeys(limit for v in shown if v.generality is not None for limit in v.generality.limits)
+        care = f" (with care: {listed(list(limits))})" if limits else ""
+        said.append(f"{which} generalizes to data sets like these{care}.")
     for side, words in ((1, "better"), (-1, "worse")):  # of these two classes, the mean alone generalizes
         if mean := [v.challenger for v in shown if v.quality in ONLY_THE_MEAN and v.effect.side == side]:
             verb = "is" if len(mean) == 1 else "are"
@@ -213,13 +216,23 @@ def _sure(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
         alone = []
     if any(v.recommendation is not Recommendation.INSUFFICIENT for v in known):
         alpha = percent(findings.judged.design.alpha)
-        alone.append(f"At most {alpha} of such answers are wrong by chance.")
+        alone.append(f"At most {alpha} of evaluations like this one give a wrong answer by chance.")
+    if known and not any(math.isfinite(v.cost.value) for v in known):
+        alone.append("Costs are not known.")
     if uneven := [v.challenger for v in known if collapsed_on_one_side(findings, v)]:
         alone.append(f"Errors are likelier than stated for {some(uneven)}: runs of one side collapsed.")
     if findings.evaluation.rope_wide:
         rope = findings.common.size(findings.judged.design.rope)
         alone.append(f"Mind the ROPE: ±{rope} is more than a tenth of the metric's span.")
     return alone
+
+
+def _linear(findings: JudgedFindings) -> list[str]:
+    """Say that the linear model has better means than every technique, if it has on more than half of the workloads."""
+    ahead, total = findings.linear_ahead or (), len(findings.evaluation.workloads)
+    if 2 * len(ahead) <= total:
+        return []
+    return [f"A linear model has a better mean than every technique on {len(ahead)} of {total} workloads."]
 
 
 def answer(findings: JudgedFindings) -> str:

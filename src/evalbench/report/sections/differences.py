@@ -84,7 +84,8 @@ def common_unit(findings: Findings) -> str:
     if findings.common.is_skill:
         return (
             "The workloads have different metrics, so they are averaged and drawn side by side in **skill**:"
-            " (score − trivial) / (best possible − trivial) on each split. 0 is the trivial predictor, 1 is perfect."
+            " (score − trivial) / (best possible − trivial) in percent on each split. 0 is the trivial predictor, and"
+            " 100 is perfect."
         )
     if len(findings.evaluation.workloads) == 1:
         return ""

@@ -30,7 +30,9 @@ def next_steps(findings: JudgedFindings) -> list[str]:
     open_ = [v for v in verdicts if v.recommendation is Recommendation.INSUFFICIENT]
     open_.sort(key=lambda v: -v.effect.mean)
     for what in dict.fromkeys(v.next_step.what for v in open_):
-        steps.append(_decide(findings, what, [v for v in open_ if v.next_step.what == what]))
+        mine = [v for v in open_ if v.next_step.what == what]
+        each = [[v] for v in mine] if what in ("seeds", "datasets") and len(mine) < MOST_STEPS else [mine]
+        steps += [_decide(findings, what, verdicts) for verdicts in each]
     steps += [step for step in (_confirm(findings), _elsewhere(findings)) if step]
     steps = steps[:MOST_STEPS] or ["nothing: there is no reason to switch"]
     return [f"{step[0].upper()}{step[1:]}" for step in steps]
@@ -53,19 +55,32 @@ def _decide(findings: JudgedFindings, what: str, verdicts: Sequence[Verdict]) ->
         return f"find out why runs of {names} fail"
     if what == "spread":
         return f"check {names}: nothing differs between the runs. Are they copies, or did all fail?"
-    many = findings.evaluation.repeated[1]
     if what == "seeds":
-        best = _price(findings, verdicts, lambda b: b.seeds_for_rope)
-        sign = best or _price(findings, verdicts, lambda b: b.seeds_for_sign)
-        only = "" if best else " would show the sign of the effect if it stays as it is"
-        return f"for {names}, {repetitions(findings, count)}{_effort(sign)}{only}"
-    best = _price(findings, verdicts, lambda b: b.datasets_for_sign)
-    more = max((best.needed or 0) - v.num_datasets for v in verdicts) if best is not None else 0
-    sets = f"{plural(more, 'more data set')}{_effort(best)} would show the sign of the effect if it stays as it is"
-    if what == "rows":
-        instead = f"more {many} cannot decide on {names}: take larger test sets"
-        return f"{instead}, or {sets}" if more > 0 else f"{instead} or more data sets"
-    return f"for {names}, {sets}" if more > 0 else f"no number of data sets up to {MOST_DATASETS} decides on {names}"
+        price = _price(findings, verdicts, lambda b: b.seeds_for_rope) or _price(
+            findings, verdicts, lambda b: b.seeds_for_sign
+        )
+        return f"for {names}, {repetitions(findings, count)}{_effort(price)}{_would(findings, verdicts, 'seeds')}"
+    if what == "datasets":
+        if not all(v.next_step.count for v in verdicts):
+            return f"no number of data sets up to {MOST_DATASETS} decides on {names}"
+        more = max(v.next_step.count - v.num_datasets for v in verdicts)
+        price = _price(findings, verdicts, lambda b: b.datasets_for_rope) or _price(
+            findings, verdicts, lambda b: b.datasets_for_sign
+        )
+        would = _would(findings, verdicts, "datasets")
+        return f"for {names}, {plural(more, 'more data set')}{_effort(price)}{would}"
+    sign = _price(findings, verdicts, lambda b: b.datasets_for_sign)
+    more = max((sign.needed or 0) - v.num_datasets for v in verdicts) if sign is not None else 0
+    instead = f"more {findings.evaluation.repeated[1]} cannot decide on {names}: take larger test sets"
+    if more <= 0:
+        return f"{instead} or more data sets"
+    return f"{instead}, or {plural(more, 'more data set')}{_effort(sign)} to see the sign of the effect if it stays"
+
+
+def _would(findings: JudgedFindings, verdicts: Sequence[Verdict], what: str) -> str:
+    """Say what a number gives: a decision whatever the effect, or its sign alone if it stays as it is."""
+    whatever = [getattr(findings.bills[v.challenger], f"{what}_for_rope").needed for v in verdicts]
+    return " would decide" if None not in whatever else " would show the sign of the effect if it stays as it is"
 
 
 def _price(findings: JudgedFindings, verdicts: Sequence[Verdict], *kinds: Callable[[Bill], Price]) -> Price | None:
