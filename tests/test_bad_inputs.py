@@ -237,6 +237,35 @@ dataset=csv dataset.path=quote.csv
 dataset=csv dataset.path=huge.csv
 dataset=csv dataset.path=identifiers.csv
 dataset=csv dataset.path=constant.csv dataset.kind=regression
+dataset=csv dataset.path=iris.csv dataset.rare=keep
+dataset=csv dataset.path=iris.csv dataset.rare_rows=0
+dataset=csv dataset.path=iris.csv dataset.rare_rows=30 dataset.rare=merge
+dataset=csv dataset.path=missing_targets.csv dataset.missing_target=drop
+dataset=csv dataset.path=iris.csv dataset.missing_target=fill
+dataset=csv dataset.path=identifiers.csv dataset.high_cardinality=embed
+dataset=csv dataset.path=identifiers.csv dataset.high_cardinality=hash dataset.hash_features=1
+dataset=csv dataset.path=iris.csv dataset.text=review
+dataset=csv dataset.path=iris.csv dataset.text=7
+dataset=csv dataset.path=iris.csv dataset.text=x dataset.text_as=tokens
+dataset=csv dataset.path=iris.csv dataset.categories=[none]
+dataset=csv dataset.path=iris.csv dataset.colour=red
+dataset=parquet
+dataset=parquet dataset.path=none.parquet
+dataset=parquet dataset.path=iris.csv
+dataset=arrow dataset.path=iris.csv
+dataset=feather dataset.path=empty.csv
+dataset=excel dataset.path=iris.csv
+dataset=npy dataset.path=iris.csv
+dataset=npy dataset.path=none.npy
+dataset=npy dataset.path=cube.npy
+dataset=npz dataset.path=cube.npy
+dataset=safetensors dataset.path=saved/0/weights.safetensors
+dataset=python
+dataset=python dataset.source=nothing.load
+dataset=python dataset.source=own_code.data
+dataset=python dataset.source=own_code.data +dataset.arguments.deed=raise
+dataset=python dataset.source=own_code.data +dataset.arguments.deed=nothing
+dataset._target_=own_code.data dataset.name=null
 search=random
 +search=nothing
 +search=tpe search.num_candidates=1
@@ -592,6 +621,9 @@ def data(deed):
     "own/dataset/exits.yaml": "_target_: own_code.data\ndeed: exit\n",
     "own/dataset/returns_nothing.yaml": "_target_: own_code.data\ndeed: nothing\n",
 }
+BUFFER = io.BytesIO()
+np.save(BUFFER, np.zeros((12, 4, 4)))
+FILES["cube.npy"] = BUFFER.getvalue()
 DESCRIPTIONS: list[str] = [
     "",
     "{",
