@@ -265,7 +265,21 @@ dataset=python dataset.source=nothing.load
 dataset=python dataset.source=own_code.data
 dataset=python dataset.source=own_code.data +dataset.arguments.deed=raise
 dataset=python dataset.source=own_code.data +dataset.arguments.deed=nothing
-dataset._target_=own_code.data dataset.name=null
+dataset.source=own_code.data dataset=python +dataset.arguments.deed=stream
+dataset=python dataset.source=own_code.data dataset.validation=kept
+dataset=imagefolder
+dataset=imagefolder dataset.path=none
+dataset=imagefolder dataset.path=own
+dataset=imagefolder dataset.path=pictures
+dataset=imagefolder dataset.path=pictures dataset.size=0
+dataset=imagefolder dataset.path=pictures dataset.channels=blue
+dataset=images dataset.path=iris.csv
+dataset=images dataset.path=iris.csv dataset.image=picture
+dataset=images dataset.path=none.csv
+dataset=huggingface dataset.path=folder
+dataset=openml dataset.id=adult
+dataset=sklearn dataset.name=iris
+dataset=torchvision dataset.name=Nothing
 search=random
 +search=nothing
 +search=tpe search.num_candidates=1
@@ -513,6 +527,7 @@ FILES: dict[str, str | bytes] = {
     "huge.csv": ROWS + "1e300,2,a\n1e999,2,a\n",
     "identifiers.csv": "x,y,label\n" + "".join(f"k{row},{row},{'ab'[row % 2]}\n" for row in range(200)),
     "constant.csv": "x,y,label\n" + "".join(f"{row},{row},1\n" for row in range(40)),
+    "pictures/cat/broken.png": "no image",
     "t.csv": TABLE,
     "same/same.csv": TABLE,
     "one_technique.csv": TABLE.replace("B", "A"),
@@ -594,6 +609,8 @@ class NoModule:
         pass
 
 def data(deed):
+    if deed == "stream":
+        return (row for row in range(9))
     if deed == "raise":
         raise KeyError("no such data")
     if deed == "exit":

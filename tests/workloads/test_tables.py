@@ -192,7 +192,7 @@ def test_texts_are_counted_words_or_tokens() -> None:
     good, comma, film = (1 + bucket(word, 99) for word in ("good", ",", "film"))
     assert tokens.inputs[0].tolist() == [good, comma, good, film]
     assert tokens.inputs[1].tolist() == [0, 0, 0, 0]
-    assert "6 texts are cut" in tokens.description
+    assert "6 of 18 texts are longer" in tokens.description
 
 
 def test_all_that_is_wrong_with_a_frame_is_said_at_once() -> None:

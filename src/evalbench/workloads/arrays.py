@@ -82,11 +82,11 @@ def _images(name: str, images: Any, labels: Any, choices: Choices, source: str, 
     return encode(table, name, choices, wrong, images=channels_first(images), held_out=held_out)
 
 
-def label_table(labels: Any, source: str, wrong: list[str]) -> RawTable:
+def label_table(labels: Any, source: str, wrong: list[str], name: str = TARGET) -> RawTable:
     """Return a table of the targets alone, whose rows are numbered from 0."""
-    frame = pd.DataFrame({"row": np.zeros(len(labels)), TARGET: labels})
+    frame = pd.DataFrame({"": np.zeros(len(labels)), name: labels})
     table = raw_table(frame, source, wrong)
-    return RawTable(source, {TARGET: table.columns[TARGET]}, table.numbers)
+    return RawTable(source, {name: table.columns[name]}, table.numbers)
 
 
 def channels_first(images: Any) -> Any:

@@ -11,7 +11,7 @@ from evalbench.tasks import Kind, kind_of
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.inputs import Inputs, plain_number, single, tokens
-from evalbench.workloads.table import Column, RawTable, listed, refuse
+from evalbench.workloads.table import RawTable, TableColumn, listed, refuse
 from evalbench.workloads.written import as_text, read_numbers
 
 OTHER_CLASS = "(other)"
@@ -25,11 +25,13 @@ def encode(
     marks: str = ".,",
     images: NDArray[Any] | None = None,
     held_out: NDArray[np.int64] | None = None,
+    remarks: Sequence[str] = (),
 ) -> Dataset:
     """Return the data set of a table, called `label`; raise `DataError` with all its faults and those of `wrong`.
 
     With `images` `(N, channels, height, width)` these are the inputs, and the table has the targets. `held_out` are the
-    numbers of the rows that every split tests on. The rows of both are numbered from 0.
+    numbers of the rows that every split tests on. The rows of both are numbered from 0. `remarks` come first in the
+    description.
 
     Categories are those of the whole table, so that every split has the same columns. Whatever is learned from rows,
     is learned by each split from its training rows: see `splits.fit_scaling`.
@@ -41,27 +43,28 @@ def encode(
     wrong += [f"no column {name!r}: its columns are {listed(map(repr, table.columns), 8)}" for name in absent]
     used = [name for name in table.columns if name not in dropped and name != target]
     has_target = target in table.columns
-    remarks: list[str] = []
+    said, every = list(remarks), table.numbers
     faults: list[str] = []  # of the target: they come last
     if has_target:
-        table = _with_targets(table, target, choices, faults, remarks)
+        table = _with_targets(table, target, choices, faults, said)
     must = [target] if choices.is_regression and has_target else []
     read = [name for name in used if name not in choices.texts] + must
     table, how = read_numbers(table, read, must, marks, wrong)
-    remarks = how + remarks
+    said = [*how, *said]
     targets, classes = _targets(table, target, choices, faults) if has_target else (np.zeros(0, np.int64), ())
-    table, targets, classes = _without_rare(table, target, (targets, classes), choices, faults, remarks)
+    table, targets, classes = _without_rare(table, target, (targets, classes), choices, faults, said)
+    rows = np.searchsorted(every, table.numbers)
     if images is not None:
-        inputs: dict[str, Any] = _pixels(images[table.numbers])
+        inputs: dict[str, Any] = _pixels(images[rows])
     elif choices.texts and choices.text_as == "tokens":
-        inputs = _tokens(table, used, choices, wrong, remarks)
+        inputs = _tokens(table, used, choices, wrong, said)
     else:
-        inputs = _inputs(table, used, choices, len(classes), wrong, remarks)
+        inputs = _inputs(table, used, choices, len(classes), wrong, said)
     refuse(table.source, wrong + faults)
     if held_out is not None:
-        inputs["held_out"] = np.flatnonzero(np.isin(table.numbers, held_out))
+        inputs["held_out"] = np.flatnonzero(np.isin(rows, held_out))
     task = Kind.REGRESSION if choices.is_regression else kind_of(len(classes))
-    return Dataset(label, task, targets=targets, classes=classes, description="; ".join(remarks), **inputs)
+    return Dataset(label, task, targets=targets, classes=classes, description="; ".join(said), **inputs)
 
 
 def _with_targets(table: RawTable, target: str, choices: Choices, wrong: list[str], remarks: list[str]) -> RawTable:
@@ -105,7 +108,7 @@ def _targets(
     return codes.to_numpy(np.int64), names
 
 
-def _labels(column: Column) -> NDArray[Any]:
+def _labels(column: TableColumn) -> NDArray[Any]:
     """Return the classes of a target, numbers if all are."""
     if column.form != "written":
         return column.values

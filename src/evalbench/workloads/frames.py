@@ -17,7 +17,7 @@ from evalbench.errors import ConfigError, DataError, InputError
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.encoding import encode
-from evalbench.workloads.table import Column, RawTable, listed, refuse
+from evalbench.workloads.table import RawTable, TableColumn, listed, refuse
 from evalbench.workloads.written import written
 
 Read = Callable[[Path], Any]
@@ -141,16 +141,16 @@ def raw_table(frame: Any, source: str, wrong: list[str], first: int = 0, dropped
         raise DataError(f"{source}: must have at least two columns, inputs and a target, not {len(names)}: give more")
     if frame.empty:
         raise DataError(f"{source}: the table has no rows: give it data")
-    columns: dict[str, Column] = {}
+    columns: dict[str, TableColumn] = {}
     for number, name in enumerate(names):
         if name in (dropped or ()):
-            columns[name] = Column("category", np.full(len(frame), "", object), np.zeros(len(frame), bool))
+            columns[name] = TableColumn("category", np.full(len(frame), "", object), np.zeros(len(frame), bool))
             continue
         try:
             columns[name] = column_of(frame.iloc[:, number])
         except TypeError as error:
             wrong.append(f"column {name!r} holds {error}: convert it or leave it out with dataset.drop=[{name}]")
-            columns[name] = Column("number", np.full(len(frame), 0.0), np.ones(len(frame), bool))
+            columns[name] = TableColumn("number", np.full(len(frame), 0.0), np.ones(len(frame), bool))
     refuse(source, wrong)
     return RawTable(source, columns, np.arange(first, first + len(frame)))
 
@@ -168,31 +168,31 @@ def _as_pandas(frame: Any, source: str) -> pd.DataFrame:
         raise InputError(f"{source}: a Polars frame needs pyarrow: pip install pyarrow") from error
 
 
-def column_of(series: "pd.Series[Any]") -> Column:
+def column_of(series: "pd.Series[Any]") -> TableColumn:
     """Return a typed column; raise `TypeError` with the type for one that is no column of a table."""
     dtype, known = series.dtype, series.notna().to_numpy(bool)
     api = pd.api.types
     if isinstance(dtype, pd.CategoricalDtype):
-        return Column("category", _texts(series.astype(object), known), known)
+        return TableColumn("category", _texts(series.astype(object), known), known)
     if api.is_bool_dtype(dtype):
-        return Column("category", _texts(series.astype(object), known), known)
+        return TableColumn("category", _texts(series.astype(object), known), known)
     if api.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
         return _dates(series.dt.to_timestamp() if isinstance(dtype, pd.PeriodDtype) else series, known)
     if api.is_timedelta64_dtype(dtype):
-        return Column("number", series.to_numpy() / np.timedelta64(1, "D"), known)
+        return TableColumn("number", series.to_numpy() / np.timedelta64(1, "D"), known)
     if api.is_complex_dtype(dtype):
         raise TypeError("complex numbers")
     if api.is_numeric_dtype(dtype):
         return _numbers(series, known)
     kind = api.infer_dtype(series, skipna=True)
     if kind == "string" or isinstance(dtype, pd.StringDtype):
-        return Column("text", _texts(series, known), known)
+        return TableColumn("text", _texts(series, known), known)
     if kind in NUMBERS or kind == "empty":
         return _numbers(pd.to_numeric(series.where(known, np.nan).astype(float)), known)
     if kind in DATES:
         return _dates(pd.to_datetime(series.where(known, None)), known)
     if kind == "boolean":
-        return Column("category", _texts(series, known), known)
+        return TableColumn("category", _texts(series, known), known)
     if all(isinstance(value, str | int | float | datetime.date) for value in series[known]):
         texts = [" ".join(str(value).split()) if given else "" for value, given in zip(series, known, strict=True)]
         return written(np.array(texts, dtype=object))
@@ -200,15 +200,15 @@ def column_of(series: "pd.Series[Any]") -> Column:
     raise TypeError(f"values of the type {type(odd).__name__}")
 
 
-def _numbers(series: "pd.Series[Any]", known: Any) -> Column:
+def _numbers(series: "pd.Series[Any]", known: Any) -> TableColumn:
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    return Column("number", values, known & ~np.isnan(values))
+    return TableColumn("number", values, known & ~np.isnan(values))
 
 
-def _dates(series: "pd.Series[Any]", known: Any) -> Column:
+def _dates(series: "pd.Series[Any]", known: Any) -> TableColumn:
     if getattr(series.dt, "tz", None) is not None:
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-    return Column("date", series.to_numpy().astype("datetime64[us]"), known)
+    return TableColumn("date", series.to_numpy().astype("datetime64[us]"), known)
 
 
 def _texts(series: "pd.Series[Any]", known: Any) -> Any:

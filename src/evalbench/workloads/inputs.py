@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evalbench.workloads.choices import Choices
-from evalbench.workloads.table import Column, RawTable, mapped
+from evalbench.workloads.table import RawTable, TableColumn, mapped
 from evalbench.workloads.target_encoding import TargetEncoded
 from evalbench.workloads.written import MAX_CATEGORIES, as_date, is_many
 
@@ -58,7 +58,7 @@ class Inputs:
     def _remark(self, how: str, name: str) -> None:
         self.remarks.setdefault(how, []).append(name)
 
-    def _date(self, name: str, column: Column) -> None:
+    def _date(self, name: str, column: TableColumn) -> None:
         """Add the days since the first date, and the season, weekday and time of day as points on a circle."""
         dates = column.values.astype("datetime64[us]")
         if not column.known.any():
@@ -74,7 +74,9 @@ class Inputs:
             "time of day": (dates - whole.astype("datetime64[us]")) / DAY,
         }
         parts = {
-            f"{name}: days since {first}": single(self.table, name, Column("number", days, column.known), self.wrong)
+            f"{name}: days since {first}": single(
+                self.table, name, TableColumn("number", days, column.known), self.wrong
+            )
         }
         for part, turn in circles.items():
             if part != "time of day" or np.nanmax(turn) > 0:
@@ -84,7 +86,7 @@ class Inputs:
         self._remark("dates as days since the first, and season, weekday and time of day as sine and cosine", name)
         return None
 
-    def _categories(self, name: str, column: Column) -> None:
+    def _categories(self, name: str, column: TableColumn) -> None:
         words = np.where(column.known, column.values, MISSING_CATEGORY)
         categories = sorted(set(words))
         if not is_many(len(categories), len(words)):
@@ -121,7 +123,7 @@ class Inputs:
         self._append([f"{name}: {kind}" for kind in kinds], np.repeat(codes[:, None], self.labels, axis=1), False)
         self._remark("categories as the mean target of the training rows, of other fifths for these rows", name)
 
-    def _words(self, name: str, column: Column) -> None:
+    def _words(self, name: str, column: TableColumn) -> None:
         from sklearn.feature_extraction.text import HashingVectorizer
 
         count = self.choices.text_features or 256
@@ -132,7 +134,7 @@ class Inputs:
         self._remark(f"texts as log(1 + count) of words and signs, hashed to {count} columns (MurmurHash3)", name)
 
 
-def tokens(column: Column, choices: Choices) -> tuple[NDArray[np.int64], int, str]:
+def tokens(column: TableColumn, choices: Choices) -> tuple[NDArray[np.int64], int, str]:
     """Return texts as hashed tokens `(N, length)`, filled up with 0, the vocabulary's size, and how it was done."""
     vocabulary, length = choices.text_features or 2048, choices.text_length
     rows = np.zeros((len(column.values), length), dtype=np.int64)
@@ -141,7 +143,8 @@ def tokens(column: Column, choices: Choices) -> tuple[NDArray[np.int64], int, st
         words = TOKEN.findall(str(column.values[row]).lower())
         cut += len(words) > length
         rows[row, : min(len(words), length)] = [1 + bucket(word, vocabulary - 1) for word in words[:length]]
-    how = f"the first {length} words and signs of a text, hashed to {vocabulary} tokens (CRC-32); {cut:,} texts are cut"
+    longer = f"{cut:,} of {len(rows):,} texts are longer"
+    how = f"the first {length} words and signs of a text, hashed to {vocabulary:,} tokens (CRC-32); {longer}"
     return rows, vocabulary, how
 
 
@@ -150,11 +153,11 @@ def bucket(word: str, count: int) -> int:
     return zlib.crc32(word.encode()) % count
 
 
-def as_category(column: Column) -> Column:
+def as_category(column: TableColumn) -> TableColumn:
     """Return a column as categories; whole numbers are written without a fraction."""
     texts = column.values if column.texts is None else column.texts
     words = [plain_number(value) if isinstance(value, float) else str(value) for value in texts]
-    return Column("category", np.array(words, dtype=object), column.known)
+    return TableColumn("category", np.array(words, dtype=object), column.known)
 
 
 def plain_number(value: float) -> str:
@@ -162,7 +165,7 @@ def plain_number(value: float) -> str:
     return str(int(value)) if np.isfinite(value) and value == int(value) else str(value)
 
 
-def single(table: RawTable, name: str, column: Column, wrong: list[str]) -> NDArray[np.float32]:
+def single(table: RawTable, name: str, column: TableColumn, wrong: list[str]) -> NDArray[np.float32]:
     """Return numbers in 32 bits, which must keep different numbers apart."""
     numbers = column.values
     infinite = np.isinf(numbers)

@@ -17,7 +17,7 @@ Form = Literal["written", "text", "category", "number", "date"]
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class TableColumn:
     """A column of a table; all arrays are `(N,)`."""
 
     form: Form
@@ -27,10 +27,10 @@ class Column:
     texts: NDArray[np.object_] | None = None
     """Numbers as they were written; None: they were not."""
 
-    def take(self, rows: NDArray[np.bool_]) -> "Column":
+    def take(self, rows: NDArray[np.bool_]) -> "TableColumn":
         """Return the column of some rows."""
         texts = None if self.texts is None else self.texts[rows]
-        return Column(self.form, self.values[rows], self.known[rows], texts)
+        return TableColumn(self.form, self.values[rows], self.known[rows], texts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class RawTable:
 
     source: str
     """The path or name that faults begin with."""
-    columns: Mapping[str, Column]
+    columns: Mapping[str, TableColumn]
     numbers: NDArray[np.int64]
     """The number of each row, as people find it: its line in a text file."""
     unit: str = "row"

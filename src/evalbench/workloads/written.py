@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evalbench.errors import ConfigError
 from evalbench.workloads.numerals import MARKS, Reading, readings
-from evalbench.workloads.table import Column, RawTable, listed, mapped
+from evalbench.workloads.table import RawTable, TableColumn, listed, mapped
 
 MAX_CATEGORIES = 100
 FEW_NUMBERS = 20
@@ -24,9 +24,9 @@ TRUTH = {text: text.capitalize() for word in ("true", "false") for text in (word
 ISO = re.compile(r"\d{4}([-/])\d\d\1\d\d([ T]\d\d:\d\d(:\d\d([.]\d+)?)?)?(Z|[+-]\d\d:?\d\d)?")
 
 
-def written(texts: NDArray[np.object_]) -> Column:
+def written(texts: NDArray[np.object_]) -> TableColumn:
     """Return a column of a text file; texts have no white space at their ends."""
-    return Column("written", texts, np.array([text not in MISSING for text in texts], dtype=bool))
+    return TableColumn("written", texts, np.array([text not in MISSING for text in texts], dtype=bool))
 
 
 def decimal_marks(given: Any) -> str:
@@ -49,14 +49,14 @@ def read_numbers(
     for name, reading in numbers.items():
         column = columns[name]
         if name in must or not reading.odd.any():
-            columns[name] = Column("number", reading.values, column.known, column.values)
+            columns[name] = TableColumn("number", reading.values, column.known, column.values)
         else:
             if _looks_numeric(column, reading):
                 wrong.append(
                     f"column {name!r} holds numbers, but {table.listed_values(name, reading.odd)}: write plain"
                     " numbers, all in the same way, or nothing where they are missing"
                 )
-                column = Column("number", np.where(column.known, 0.0, np.nan), column.known)  # said once
+                column = TableColumn("number", np.where(column.known, 0.0, np.nan), column.known)  # said once
                 columns[name] = column
                 continue
             columns[name] = as_text(column)
@@ -64,17 +64,17 @@ def read_numbers(
     return replace(table, columns=columns), [f"numbers read: {examples}"] if examples else []
 
 
-def as_text(column: Column) -> Column:
+def as_text(column: TableColumn) -> TableColumn:
     """Return a written column as texts: runs of white space are one space, all spellings of true and false one word."""
     truth = all(text in TRUTH for text in set(column.values[column.known]))
 
     def plain(text: str) -> str:
         return TRUTH[text] if truth and text in TRUTH else " ".join(text.split())
 
-    return Column("text", mapped(np.where(column.known, column.values, ""), plain), column.known)
+    return TableColumn("text", mapped(np.where(column.known, column.values, ""), plain), column.known)
 
 
-def as_date(column: Column) -> Column | None:
+def as_date(column: TableColumn) -> TableColumn | None:
     """Return texts that are all dates of ISO 8601 as dates, in UTC if they name a zone; None for other texts."""
     distinct = pd.unique(column.values[column.known])
     if not len(distinct) or not all(map(ISO.fullmatch, distinct)):
@@ -84,7 +84,7 @@ def as_date(column: Column) -> Column | None:
         return None
     by_text = dict(zip(distinct, values.dt.tz_localize(None).to_numpy(), strict=True))
     dates = [by_text.get(text, np.datetime64("NaT")) for text in np.where(column.known, column.values, "")]
-    return Column("date", np.array(dates, dtype="datetime64[us]"), column.known, column.values)
+    return TableColumn("date", np.array(dates, dtype="datetime64[us]"), column.known, column.values)
 
 
 def _chosen(table: RawTable, names: Sequence[str], marks: str, wrong: list[str]) -> dict[str, Reading]:
@@ -116,7 +116,7 @@ def _ambiguous(table: RawTable, name: str, by_mark: dict[str, Reading]) -> str:
     )
 
 
-def _looks_numeric(column: Column, reading: Reading) -> bool:
+def _looks_numeric(column: TableColumn, reading: Reading) -> bool:
     """Return whether a column of texts is one of numbers with mistakes in it."""
     if not reading.looks_numeric:
         return False
