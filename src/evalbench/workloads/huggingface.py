@@ -85,6 +85,7 @@ def _opened(path: str, config: str | None) -> Mapping[str, Any]:
         raise DataError(f"{path}: needs datasets, which is not installed: pip install datasets") from error
     folder = Path(path)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each try of a download; the last one is told
+    datasets.disable_progress_bars()
     try:
         if any((folder / file).exists() for file in SAVED):
             opened = datasets.load_from_disk(path)
