@@ -46,7 +46,7 @@ def test_networks_and_data_sets_may_be_objects(workspace: Path) -> None:
     evaluation = evalbench.evaluate(
         SMALL,
         models={"small": partial(MLP, width=4, depth=1), "large": partial(MLP, width=16, depth=1)},
-        datasets={"my data": made("my data"), "others": pd.DataFrame({"x": range(40), "y": ["a", "b"] * 20})},
+        datasets={"my data": made("mine"), "others": pd.DataFrame({"x": range(40), "y": ["a", "b"] * 20})},
         baseline="large",
         num_seeds=2,
         name="mine",

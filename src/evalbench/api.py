@@ -6,7 +6,7 @@ import multiprocessing
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,7 +188,7 @@ def _offer_data(data: Any, workers: int) -> list[str]:
     from evalbench.workloads import Dataset, dataset_of, given
 
     if isinstance(data, Mapping):
-        datasets = [dataset_of(thing, str(name)) for name, thing in data.items()]
+        datasets = [replace(dataset_of(thing, str(name)), name=str(name)) for name, thing in data.items()]
     else:
         datasets = list(data) if isinstance(data, list | tuple) else [data]
     if not datasets or not all(isinstance(dataset, Dataset) for dataset in datasets):

@@ -1,5 +1,6 @@
 """Images of folders and lists, data sets of `datasets`, and tables that libraries fetch."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,43 @@ def test_images_of_datasets(tmp_path: Path) -> None:
     assert dataset.targets.tolist() == [0, 1] * 12
     with pytest.raises(DataError, match="no column 'picture': there are 'image', 'label'"):
         huggingface.load(str(tmp_path / "pets"), image="picture")
+
+
+TORCHVISION = """
+class Tiny:
+    classes = ["cat", "dog"]
+    def __init__(self, root, train, download):
+        if root == "nowhere":
+            raise OSError("no network")
+        self.rows = range(20) if train else range(20, 24)
+    def __len__(self):
+        return len(self.rows)
+    def __getitem__(self, number):
+        return [self.rows[number], 1.0], number % 2
+class Single:
+    def __init__(self, root): ...
+    def __getitem__(self, number): ...
+"""
+
+
+def test_a_data_set_of_torchvision_keeps_its_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "torchvision", None)
+        with pytest.raises(DataError, match="CIFAR10: needs torchvision, which cannot be imported"):
+            fetched.torchvision("CIFAR10")
+    (tmp_path / "torchvision").mkdir()
+    (tmp_path / "torchvision" / "datasets.py").write_text(TORCHVISION)  # as the package calls its classes
+    monkeypatch.syspath_prepend(str(tmp_path))
+    dataset = fetched.torchvision("Tiny")
+    assert (dataset.classes, dataset.inputs[:, 0].tolist()) == (("cat", "dog"), list(range(24)))
+    assert draw_split(dataset, 0.2, 0.2, seed=0).test.tolist() == [20, 21, 22, 23]
+    with pytest.raises(DataError, match=r"Tiny of torchvision cannot be fetched \(OSError: no network\): connect to a"):
+        fetched.torchvision("Tiny", folder="nowhere")
+    for name, reason in (("Nothing", "the name of a class of torchvision"), ("Single", "a training and a test part")):
+        with pytest.raises(ConfigError, match=reason):
+            fetched.torchvision(name)
+    for module in ("torchvision", "torchvision.datasets"):
+        del sys.modules[module]
 
 
 def test_tables_that_libraries_fetch(tmp_path: Path) -> None:

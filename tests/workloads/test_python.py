@@ -32,6 +32,11 @@ class Pictures(TorchDataset[tuple[Image.Image, int]]):
         return Image.fromarray(np.full((4, 3), number, np.uint8)), number % 2
 
 
+class Broken(Pictures):
+    def __getitem__(self, number: int) -> tuple[Any, int]:
+        return 1 / (3 - number), 0
+
+
 class Stream(IterableDataset[Any]):
     def __iter__(self) -> Iterator[Any]:
         yield from zip(INPUTS, TARGETS, strict=True)
@@ -63,7 +68,12 @@ def load() -> TensorDataset:
 
 def test_a_map_style_data_set_is_the_same_as_its_arrays() -> None:
     expected = dataset_of((INPUTS, TARGETS), "t")
-    for given in (ROWS, DataLoader(ROWS, batch_size=7, shuffle=True), [ROWS[row] for row in range(30)]):
+    for given in (
+        ROWS,
+        (INPUTS.clone().requires_grad_(), TARGETS),
+        DataLoader(ROWS, batch_size=7, shuffle=True),
+        [ROWS[row] for row in range(30)],
+    ):
         assert dataset_of(given, "t").fingerprint == expected.fingerprint
     assert python.load(f"{__name__}.load", name="t").fingerprint == expected.fingerprint
     numbers = dataset_of(TensorDataset(INPUTS, INPUTS[:, :1]), "t", kind="regression")
@@ -103,6 +113,8 @@ def twice(rows: list[Any]) -> Any:
         (TensorDataset(INPUTS[:0], TARGETS[:0]), "has no rows"),
         ([(np.zeros(row % 2 + 1), 0) for row in range(12)], r"one shape, not \(1,\) and \(2,\): pad or cut"),
         ([{"x": 1}] * 12, r"row 0 must be \(input, target\), not dict"),
+        (Broken(), "row 3 raised ZeroDivisionError: division by zero: correct its code"),
+        (TensorDataset(INPUTS.bfloat16(), TARGETS), "inputs cannot become an array .*BFloat16"),
         ("text", "data must be a frame .*, not str"),
         (7, "data must be a frame .*, not int"),
         (pl.LightningDataModule(), "LightningDataModule must have a train_dataloader"),

@@ -54,12 +54,12 @@ def from_arrays(name: str, inputs: Any, targets: Any, choices: Choices, source: 
     `feature 0` and so on, the target `target`. Without targets, the last column has them. `held_out` are the numbers of
     the rows that every split tests on. Raises `DataError` for arrays that fit none of this.
     """
-    inputs = np.asarray(inputs)
+    inputs = plain(inputs, source, "inputs")
     if inputs.ndim not in (1, 2, 3, 4):
         raise DataError(f"{source}: inputs must have 1 to 4 axes, rows first, not {inputs.shape}: reshape them")
     if targets is None and inputs.ndim != 2:
         raise DataError(f"{source}: inputs of shape {inputs.shape} need targets in an array of their own: give one")
-    labels = None if targets is None else np.asarray(targets)
+    labels = None if targets is None else plain(targets, source, "targets")
     if labels is not None and labels.shape == (len(inputs), 1):
         labels = labels[:, 0]
     if labels is not None and labels.shape != (len(inputs),):
@@ -80,6 +80,14 @@ def _images(name: str, images: Any, labels: Any, choices: Choices, source: str, 
     wrong: list[str] = []
     table = label_table(labels, source, wrong)
     return encode(table, name, choices, wrong, images=channels_first(images), held_out=held_out)
+
+
+def plain(values: Any, source: str, what: str) -> Any:
+    """Return an array or a tensor of any device as an array; raise `DataError` if it is none."""
+    try:
+        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as bfloat16, which NumPy lacks
+        raise DataError(f"{source}: {what} cannot become an array ({error}): convert them to float32") from error
 
 
 def label_table(labels: Any, source: str, wrong: list[str], name: str = TARGET) -> RawTable:

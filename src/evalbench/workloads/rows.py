@@ -1,12 +1,14 @@
 """Map-style data sets of PyTorch, whose rows have numbers: read once into arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from evalbench.config.component import ANYTHING
 from evalbench.errors import DataError
-from evalbench.workloads.arrays import from_arrays, label_table
+from evalbench.workloads.arrays import from_arrays, label_table, plain
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.encoding import encode
@@ -47,9 +49,9 @@ def module_rows(module: Any, name: str, validation: str | None) -> tuple[list[An
     `DataError` if it has validation rows otherwise.
     """
     parts: dict[str, list[Any]] = {}
-    module.prepare_data()
+    _called(name, "prepare_data", module.prepare_data)
     for stage, hooks in (("fit", ("train", "val")), ("test", ("test",))):
-        module.setup(stage)
+        _called(name, f"setup({stage!r})", partial(module.setup, stage))
         parts |= {hook: _loaders(module, hook, name) for hook in hooks}
     if not parts["train"]:
         raise DataError(f"{name}: {type(module).__name__} must have a train_dataloader: write one")
@@ -66,7 +68,7 @@ def _loaders(module: Any, hook: str, name: str) -> list[Any]:
     method = getattr(module, f"{hook}_dataloader")
     if method.__module__.partition(".")[0] in LIGHTNING:
         return []
-    loaders = method()
+    loaders = _called(name, method.__name__, method)
     every = list(loaders.values()) if isinstance(loaders, dict) else loaders
     return [loader_rows(one, name) for one in (every if isinstance(every, list | tuple) else [every])]
 
@@ -103,15 +105,24 @@ def map_style(
 
 
 def _row(part: Any, number: int, name: str) -> tuple[Any, Any]:
-    row = part[number]
+    row = _called(name, f"row {number}", lambda: part[number])
     if not isinstance(row, tuple | list) or len(row) != 2:
         kind = f"{len(row)} values" if isinstance(row, tuple | list) else type(row).__name__
         raise DataError(f"{name}: row {number} must be (input, target), not {kind}: return two values")
     return row[0], row[1]
 
 
+def _called(name: str, what: str, call: Callable[[], Any]) -> Any:
+    """Return what code of the user's returns; raise `DataError` for an error of it."""
+    try:
+        return call()
+    except ANYTHING as error:
+        reason = (str(error).strip().splitlines() or ["no message"])[-1]
+        raise DataError(f"{name}: {what} raised {type(error).__name__}: {reason}: correct its code") from error
+
+
 def _stacked(values: Sequence[Any], name: str, what: str) -> Any:
-    arrays = [np.asarray(value) for value in values]
+    arrays = [plain(value, name, what) for value in values]
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
         which = " and ".join(map(str, sorted(shapes)[:2]))
