@@ -249,6 +249,9 @@ dataset=csv dataset.path=iris.csv dataset.text=7
 dataset=csv dataset.path=iris.csv dataset.text=x dataset.text_as=tokens
 dataset=csv dataset.path=iris.csv dataset.categories=[none]
 dataset=csv dataset.path=iris.csv dataset.colour=red
+dataset=csv dataset.path=iris.csv dataset.dates=[x]
+dataset=csv dataset.path=iris.csv 'dataset.dates={x: "%Y"}'
+dataset=csv dataset.path=iris.csv 'dataset.dates={x: "%Q"}'
 dataset=parquet
 dataset=parquet dataset.path=none.parquet
 dataset=parquet dataset.path=iris.csv

@@ -106,6 +106,19 @@ def test_types_are_used_as_they_are() -> None:
     assert np.isnan(dataset.inputs[1, 12:17]).all()
 
 
+def test_dates_in_other_formats(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-28", periods=20, tz="Europe/Berlin")
+    expected = frames.table(pd.DataFrame({"day": days.tz_localize(None), "y": ["a", "b"] * 10}), "t")
+    for pattern in ("%d.%m.%Y", "%m/%d/%y", "%Y%m%d", "%d-%b-%Y"):
+        path = tmp_path / "days.csv"
+        pd.DataFrame({"day": days.strftime(pattern), "y": ["a", "b"] * 10}).to_csv(path, index=False)
+        assert csv.load(str(path), dates={"day": pattern}).fingerprint == expected.fingerprint
+    whole = pd.DataFrame({"day": days.strftime("%Y%m%d").astype(int), "y": ["a", "b"] * 10})
+    assert frames.table(whole, "t", dates={"day": "%Y%m%d"}).fingerprint == expected.fingerprint
+    with pytest.raises(DataError, match=r"'day' must have dates like '%Y%m%d', not '28-Jan-2024' in line 2"):
+        csv.load(str(path), dates={"day": "%Y%m%d"})
+
+
 def test_many_categories_are_refused_hashed_or_left_out() -> None:
     frame = pd.DataFrame({"x": range(60), "city": [f"c{row}" for row in range(60)], "y": ["a", "b"] * 30})
     with pytest.raises(

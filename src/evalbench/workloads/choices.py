@@ -31,6 +31,8 @@ class Choices:
     """Columns that are left out; a map has those of several tables, by their names."""
     categories: Names = None
     """Columns of numbers that are codes of categories."""
+    dates: Mapping[str, str] | None = None
+    """The format of dates that are not those of ISO 8601, as `datetime.strptime` takes it, by column."""
     missing_target: str = "refuse"
     rare: str = "refuse"
     rare_rows: int = MIN_ROWS_PER_CLASS
@@ -56,6 +58,10 @@ class Choices:
             if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
                 rule = f"must be a whole number of at least {least}"
                 raise ConfigError(f"dataset.{key}", rule, given, f"for example dataset.{key}=64")
+        given = self.dates or {}
+        if not isinstance(given, Mapping) or not all(isinstance(one, str) and "%" in one for one in given.values()):
+            rule, remedy = "must have a format for each column", "for example 'dataset.dates={day: \"%d.%m.%Y\"}'"
+            raise ConfigError("dataset.dates", rule, self.dates, remedy)
         _names("categories", self.categories)
         _names("text", self.text)
 
@@ -78,6 +84,11 @@ class Choices:
     def texts(self) -> list[str]:
         """Return the columns of natural language."""
         return _names("text", self.text)
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """Return the formats of dates by column."""
+        return {str(name): pattern for name, pattern in (self.dates or {}).items()}
 
     @property
     def is_regression(self) -> bool:

@@ -38,7 +38,7 @@ def encode(
     """
     target = str(list(table.columns)[-1] if choices.target is None else choices.target)
     dropped = choices.dropped(label)
-    asked = dict.fromkeys([target, *dropped, *choices.codes, *choices.texts])
+    asked = dict.fromkeys([target, *dropped, *choices.codes, *choices.texts, *choices.formats])
     absent = [name for name in asked if name not in table.columns]
     wrong += [f"no column {name!r}: its columns are {listed(map(repr, table.columns), 8)}" for name in absent]
     used = [name for name in table.columns if name not in dropped and name != target]
@@ -48,7 +48,7 @@ def encode(
     if has_target:
         table = _with_targets(table, target, choices, faults, said)
     must = [target] if choices.is_regression and has_target else []
-    read = [name for name in used if name not in choices.texts] + must
+    read = [name for name in used if name not in choices.texts and name not in choices.formats] + must
     table, how = read_numbers(table, read, must, marks, wrong)
     said = [*how, *said]
     targets, classes = _targets(table, target, choices, faults) if has_target else (np.zeros(0, np.int64), ())
@@ -135,9 +135,10 @@ def _without_rare(
     if choices.rare == "refuse" or (choices.rare == "merge" and merged < choices.rare_rows) or rare.all():
         hint = "" if len(classes) < 20 else " (dataset.kind=regression, if the target is a number)"
         others = "" if choices.rare != "merge" or rare.all() else f", and together they have {merged}"
+        remedy = f"say dataset.rare=drop{' or merge' if choices.rare == 'refuse' else ''}, or collect more"
         wrong.append(
             f"every class of {target!r} needs at least {choices.rare_rows} rows to appear in every split, not {named}"
-            f"{others}: say dataset.rare=drop{' or merge' if choices.rare == 'refuse' else ''}, or collect more{hint}"
+            f"{others}: {'choose another dataset.target' if rare.all() else remedy}{hint}"
         )
         return table, targets, classes
     new_codes = np.cumsum(~rare) - 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.table import RawTable, TableColumn, mapped
 from evalbench.workloads.target_encoding import TargetEncoded
-from evalbench.workloads.written import MAX_CATEGORIES, as_date, is_many
+from evalbench.workloads.written import MAX_CATEGORIES, as_date, as_date_like, is_many
 
 DAY = np.timedelta64(1, "D")
 TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -40,6 +40,8 @@ class Inputs:
         column = self.table.columns[name]
         if name in self.choices.texts:
             return self._words(name, column)
+        if name in self.choices.formats:
+            column = as_date_like(self.table, name, self.choices.formats[name], self.wrong)
         if name in self.choices.codes:
             column = as_category(column)
         if column.form == "text":
@@ -103,8 +105,8 @@ class Inputs:
         self.wrong.append(
             f"text column {name!r} has {len(categories)} different values in {len(words)} rows, more than"
             f" {MAX_CATEGORIES} or than half of them, such as {self.table.listed_values(name, first)}: leave it out"
-            f" with dataset.drop=[{name}], name it as a text or say dataset.high_cardinality=hash or target (dates are"
-            " written like 2026-01-31)"
+            f" with dataset.drop=[{name}], or say dataset.high_cardinality=hash or target, dataset.text=[{name}], or"
+            " the format of its dates by dataset.dates"
         )
         return None
 

@@ -87,6 +87,27 @@ def as_date(column: TableColumn) -> TableColumn | None:
     return TableColumn("date", np.array(dates, dtype="datetime64[us]"), column.known, column.values)
 
 
+def as_date_like(table: RawTable, name: str, pattern: str, wrong: list[str]) -> TableColumn:
+    """Return a column of dates in a format, in UTC if they name a zone; texts that are none are added to `wrong`."""
+    column = table.columns[name]
+    if column.form == "date":
+        return column
+    texts = [f"{value:.0f}" if isinstance(value, float) else str(value) for value in column.values]
+    given = pd.Series([text if known else None for text, known in zip(texts, column.known, strict=True)], dtype=object)
+    try:
+        dates = pd.to_datetime(given, format=pattern, utc=True, errors="coerce").dt.tz_localize(None)
+    except ValueError as error:
+        wrong.append(f"dataset.dates of {name!r} must be a format of dates, not {pattern!r} ({error}): correct it")
+        return TableColumn("number", np.zeros(len(texts)), column.known)
+    odd = column.known & dates.isna().to_numpy()
+    if odd.any():
+        wrong.append(
+            f"column {name!r} must have dates like {pattern!r}, not {table.listed_values(name, odd)}: correct one of"
+            " them"
+        )
+    return TableColumn("date", dates.to_numpy().astype("datetime64[us]"), column.known & ~odd, column.values)
+
+
 def _chosen(table: RawTable, names: Sequence[str], marks: str, wrong: list[str]) -> dict[str, Reading]:
     """Return each column as numbers, read under the convention that it, or else the other columns, must have."""
     columns = {name: table.columns[name] for name in names}
