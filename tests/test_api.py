@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import evalbench
@@ -45,7 +46,7 @@ def test_networks_and_data_sets_may_be_objects(workspace: Path) -> None:
     evaluation = evalbench.evaluate(
         SMALL,
         models={"small": partial(MLP, width=4, depth=1), "large": partial(MLP, width=16, depth=1)},
-        data=[made("my data"), made("others")],
+        datasets={"my data": made("mine"), "others": pd.DataFrame({"x": range(40), "y": ["a", "b"] * 20})},
         baseline="large",
         num_seeds=2,
         name="mine",
@@ -79,10 +80,10 @@ def test_cells_may_train_in_processes(workspace: Path) -> None:
         ({"overrides": "optimizer=sgd,adam"}, "overrides must be a list of texts, not 'optimizer=sgd,adam'"),
         ({"overrides": [3]}, r"overrides must be a list of texts, not \[3\]"),
         ({"overrides": ["-m", "optimizer=sgd,adam"]}, "overrides must be KEY=VALUE, not '-m'"),
-        ({"overrides": ["dataset=iris"], "data": made("x")}, "dataset must be given once"),
+        ({"overrides": ["dataset=iris"], "datasets": made("x")}, "dataset must be given once"),
         ({"overrides": ["model=cnn"], "models": {"mine": MLP}}, "model must be given once"),
         ({"workers": -1}, "workers must be a whole number of at least 0, not -1"),
-        ({"data": 3}, "data must be evalbench.*, not int"),
+        ({"datasets": 3}, "datasets must be frames or arrays by name, or .*Dataset, one or more, not int"),
         ({"models": [MLP]}, "models must be networks by name"),
         ({"models": {1: MLP}}, "models: a name must have letters, digits, _ and - only, not 1"),
         ({"models": {}}, "models must be networks by name, at least one"),
@@ -91,8 +92,9 @@ def test_cells_may_train_in_processes(workspace: Path) -> None:
         ({"models": {"mine": lambda in_features, out_features: None}}, "models: mine must be a class or function of a"),
         ({"models": {"mine": partial(MLP, 3)}}, "models: mine must be .* keyword arguments"),
         ({"models": {"mine": partial(MLP, width=np.ones(2))}}, "models: arguments of mine must be plain values"),  # type: ignore[arg-type]
-        ({"data": [np.ones((3, 3))]}, r"data must be evalbench\.workloads\.Dataset, one or more, not ndarray"),
-        ({"data": made("x"), "workers": 2}, "workers must be 0 with data that are objects, not 2"),
+        ({"datasets": [np.ones((3, 3))]}, r".*evalbench\.workloads\.Dataset, one or more, not ndarray"),
+        ({"datasets": {"x": "y"}}, "x: data must be a frame of pandas or Polars, .*, not str"),
+        ({"datasets": made("x"), "workers": 2}, "workers must be 0 with data sets that are objects, not 2"),
         ({"overrides": ["trainer.devices=2", "trainer.split=members"]}, "trainer.devices must be 1 in the process"),
     ],
 )

@@ -17,7 +17,7 @@ SOURCE = Path(evalbench.__file__).parent
 ORDER = list(MODULES)
 HEAVY = {
     "torch": {"models", "engine", "cost", "weights", "tasks", "parts", "draws", "random_functions", "gpus"},
-    "safetensors": {"weights"},
+    "safetensors": {"weights", "workloads"},
     "pytorch_lightning": {"engine"},
     "wandb": {"tracking", "imports", "dashboard"},
     "mlflow": {"tracking", "imports"},

@@ -237,6 +237,52 @@ dataset=csv dataset.path=quote.csv
 dataset=csv dataset.path=huge.csv
 dataset=csv dataset.path=identifiers.csv
 dataset=csv dataset.path=constant.csv dataset.kind=regression
+dataset=csv dataset.path=iris.csv dataset.rare=keep
+dataset=csv dataset.path=iris.csv dataset.rare_rows=0
+dataset=csv dataset.path=iris.csv dataset.rare_rows=30 dataset.rare=merge
+dataset=csv dataset.path=missing_targets.csv dataset.missing_target=drop
+dataset=csv dataset.path=iris.csv dataset.missing_target=fill
+dataset=csv dataset.path=identifiers.csv dataset.high_cardinality=embed
+dataset=csv dataset.path=identifiers.csv dataset.high_cardinality=hash dataset.hash_features=1
+dataset=csv dataset.path=iris.csv dataset.text=review
+dataset=csv dataset.path=iris.csv dataset.text=7
+dataset=csv dataset.path=iris.csv dataset.text=x dataset.text_as=tokens
+dataset=csv dataset.path=iris.csv dataset.categories=[none]
+dataset=csv dataset.path=iris.csv dataset.colour=red
+dataset=csv dataset.path=iris.csv dataset.dates=[x]
+dataset=csv dataset.path=iris.csv 'dataset.dates={x: "%Y"}'
+dataset=csv dataset.path=iris.csv 'dataset.dates={x: "%Q"}'
+dataset=parquet
+dataset=parquet dataset.path=none.parquet
+dataset=parquet dataset.path=iris.csv
+dataset=arrow dataset.path=iris.csv
+dataset=feather dataset.path=empty.csv
+dataset=excel dataset.path=iris.csv
+dataset=npy dataset.path=iris.csv
+dataset=npy dataset.path=none.npy
+dataset=npy dataset.path=cube.npy
+dataset=npz dataset.path=cube.npy
+dataset=safetensors dataset.path=saved/0/weights.safetensors
+dataset=python
+dataset=python dataset.source=nothing.load
+dataset=python dataset.source=own_code.data
+dataset=python dataset.source=own_code.data +dataset.arguments.deed=raise
+dataset=python dataset.source=own_code.data +dataset.arguments.deed=nothing
+dataset.source=own_code.data dataset=python +dataset.arguments.deed=stream
+dataset=python dataset.source=own_code.data dataset.validation=kept
+dataset=imagefolder
+dataset=imagefolder dataset.path=none
+dataset=imagefolder dataset.path=own
+dataset=imagefolder dataset.path=pictures
+dataset=imagefolder dataset.path=pictures dataset.size=0
+dataset=imagefolder dataset.path=pictures dataset.channels=blue
+dataset=images dataset.path=iris.csv
+dataset=images dataset.path=iris.csv dataset.image=picture
+dataset=images dataset.path=none.csv
+dataset=huggingface dataset.path=folder
+dataset=openml dataset.id=adult
+dataset=sklearn dataset.name=iris
+dataset=torchvision dataset.name=Nothing
 search=random
 +search=nothing
 +search=tpe search.num_candidates=1
@@ -484,6 +530,7 @@ FILES: dict[str, str | bytes] = {
     "huge.csv": ROWS + "1e300,2,a\n1e999,2,a\n",
     "identifiers.csv": "x,y,label\n" + "".join(f"k{row},{row},{'ab'[row % 2]}\n" for row in range(200)),
     "constant.csv": "x,y,label\n" + "".join(f"{row},{row},1\n" for row in range(40)),
+    "pictures/cat/broken.png": "no image",
     "t.csv": TABLE,
     "same/same.csv": TABLE,
     "one_technique.csv": TABLE.replace("B", "A"),
@@ -565,6 +612,8 @@ class NoModule:
         pass
 
 def data(deed):
+    if deed == "stream":
+        return (row for row in range(9))
     if deed == "raise":
         raise KeyError("no such data")
     if deed == "exit":
@@ -592,6 +641,9 @@ def data(deed):
     "own/dataset/exits.yaml": "_target_: own_code.data\ndeed: exit\n",
     "own/dataset/returns_nothing.yaml": "_target_: own_code.data\ndeed: nothing\n",
 }
+BUFFER = io.BytesIO()
+np.save(BUFFER, np.zeros((12, 4, 4)))
+FILES["cube.npy"] = BUFFER.getvalue()
 DESCRIPTIONS: list[str] = [
     "",
     "{",

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from hydra.plugins.launcher import Launcher
+from scipy.io import savemat
 from sklearn import metrics as sk
 from torch import nn
 
@@ -39,8 +40,8 @@ def test_an_option_names_its_example(path: str, text: str, tmp_path: Path) -> No
 
 
 def test_the_data_source(tmp_path: Path) -> None:
-    np.savez(tmp_path / "mine.npz", inputs=np.zeros((15, 2)), targets=np.arange(15) % 3 + 5)
-    dataset = run("evalbench/workloads/npz", tmp_path).load(str(tmp_path / "mine.npz"))
+    savemat(tmp_path / "mine.mat", {"inputs": np.zeros((15, 2)), "targets": np.arange(15) % 3 + 5})
+    dataset = run("evalbench/workloads/matlab", tmp_path).load(str(tmp_path / "mine.mat"))
     assert (dataset.name, dataset.kind.name, dataset.classes) == ("mine", "multiclass", ("5", "6", "7"))
 
 

@@ -6,7 +6,7 @@ import multiprocessing
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,7 @@ def evaluate(
     overrides: Iterable[str] = (),
     *,
     models: Mapping[str, Factory] | None = None,
-    data: Dataset | Sequence[Dataset] | None = None,
+    datasets: Mapping[str, Any] | Dataset | Sequence[Dataset] | None = None,
     baseline: str | None = None,
     num_seeds: int | None = None,
     name: str | None = None,
@@ -88,7 +88,7 @@ def evaluate(
             `gain`, `image` or `vocabulary` if it names them, and returns an `nn.Module` that takes `(B, D)` float32
             and returns `(B, out_features)`. Its code is part of a trial's identity, so it must lie in a file:
             a notebook's cell can write one with `%%writefile nets.py`.
-        data: one or more `evalbench.workloads.Dataset`, known by their content. They replace `dataset=`.
+        datasets: by name, whatever `evalbench.workloads.dataset_of` takes, such as frames. They replace `dataset=`.
         baseline: the technique that all others are compared with; by default the first.
         num_seeds: trainings per technique and data set, judged once; 10 if no `evaluation.looks` are declared.
         name: the name of the evaluation and of its folder.
@@ -103,7 +103,7 @@ def evaluate(
         StorageError, KeyboardInterrupt: the same call continues with the trials that the store has by then.
     """
     named = {"evaluation.baseline": baseline, "num_seeds": num_seeds, "evaluation.name": name}
-    texts = [*_offer_models(models), *_offer_data(data, workers), *_checked(overrides, models, data, workers)]
+    texts = [*_offer_models(models), *_offer_data(datasets, workers), *_checked(overrides, models, datasets, workers)]
     arguments = [*texts, *(f"{key}={value}" for key, value in named.items() if value is not None)]
     with programs.shell_outside():
         trees = _compose(add_to_search(arguments))
@@ -112,13 +112,13 @@ def evaluate(
         store = Store(plan.config.store_url)
         check_trainable(plan := reached(plan, store), store)
         train = train_here(store) if workers == 0 else _train_in(workers, plan, trees)
-        outcome = run(plan, store, train, _command(arguments, models, data), Path(trees[0].hydra.sweep.dir))
+        outcome = run(plan, store, train, _command(arguments, models, datasets), Path(trees[0].hydra.sweep.dir))
     if outcome.report is None or not outcome.has_ended:
         raise _unfinished(outcome)
     return Evaluation(outcome, plan.folder, outcome.report)
 
 
-def _checked(overrides: Iterable[str], models: Any, data: Any, workers: int) -> list[str]:
+def _checked(overrides: Iterable[str], models: Any, datasets: Any, workers: int) -> list[str]:
     """Return the overrides; raise `InputError` for a wrong type, and for an override that an object replaces."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         rule = "evaluate must not run while a worker reads the script that called it"
@@ -129,7 +129,7 @@ def _checked(overrides: Iterable[str], models: Any, data: Any, workers: int) -> 
     options = [text for text in texts if text.startswith("-")]
     if options:
         raise InputError(f"overrides must be KEY=VALUE, not {options[0]!r}: leave it out, lists are swept anyway")
-    for key, given in (("model", models), ("dataset", data)):
+    for key, given in (("model", models), ("dataset", datasets)):
         twice = [text for text in texts if given is not None and text.startswith(f"{key}=")]
         if twice:
             raise InputError(f"{key} must be given once, not as objects and as {twice[0]!r}: leave one of them out")
@@ -185,26 +185,31 @@ def _settings(name: str, factory: Factory) -> dict[str, Any]:
 def _offer_data(data: Any, workers: int) -> list[str]:
     if data is None:
         return []
-    from evalbench.workloads import Dataset, given
+    from evalbench.workloads import Dataset, dataset_of, given
 
-    datasets = list(data) if isinstance(data, list | tuple) else [data]
+    if isinstance(data, Mapping):
+        datasets = [replace(dataset_of(thing, str(name)), name=str(name)) for name, thing in data.items()]
+    else:
+        datasets = list(data) if isinstance(data, list | tuple) else [data]
     if not datasets or not all(isinstance(dataset, Dataset) for dataset in datasets):
         types = ", ".join(type(dataset).__name__ for dataset in datasets) or "none"
-        raise InputError(f"data must be evalbench.workloads.Dataset, one or more, not {types}: wrap the arrays in one")
+        rule = "datasets must be frames or arrays by name, or evalbench.workloads.Dataset, one or more"
+        raise InputError(f"{rule}, not {types}: give {{'name': frame}}")
     if workers:
-        raise InputError(f"workers must be 0 with data that are objects, not {workers}: they are in this process only")
+        rule = "workers must be 0 with data sets that are objects"
+        raise InputError(f"{rule}, not {workers}: they are in this process only")
     names = [f"{re.sub(r'[^A-Za-z0-9]+', '_', dataset.name)}_{dataset.fingerprint[:6]}" for dataset in datasets]
     for name, dataset in zip(names, datasets, strict=True):
         ConfigStore.instance().store(group="dataset", name=name, node=given.give(dataset))
     return [f"dataset={','.join(names)}"]
 
 
-def _command(arguments: Sequence[str], models: Mapping[str, Factory] | None, data: Any) -> str:
+def _command(arguments: Sequence[str], models: Mapping[str, Factory] | None, datasets: Any) -> str:
     """Return the command line that repeats the evaluation, or the call if objects were given."""
-    if models is None and data is None:
+    if models is None and datasets is None:
         multirun = [] if any(text.startswith("+sweep=") for text in arguments) else ["-m"]
         return shlex.join(["evalbench", *multirun, *arguments])
-    objects = [f"{key}=…" for key, value in (("models", models), ("data", data)) if value is not None]
+    objects = [f"{key}=…" for key, value in (("models", models), ("datasets", datasets)) if value is not None]
     return f"evalbench.evaluate({list(arguments)}, {', '.join(objects)})"
 
 

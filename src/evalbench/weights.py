@@ -11,7 +11,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from evalbench.errors import DataError, StorageError
 from evalbench.tasks import TASKS, Task
 from evalbench.trial import TrialResult
 from evalbench.workloads import Dataset, Scaling
+from evalbench.workloads.target_encoding import TargetEncoded
 
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
 NETWORKS = ("evalbench.models", "torch.nn")
@@ -39,13 +40,18 @@ class Predictor(nn.Module):
     std: Tensor  # (D,)
     target_mean: Tensor  # ()
     target_std: Tensor
+    target_means: Tensor  # (categories of all target-encoded columns,)
 
-    def __init__(self, network: nn.Module, task: Task, features: int) -> None:
+    def __init__(self, network: nn.Module, task: Task, features: int, encoded: Sequence[TargetEncoded] = ()) -> None:
         super().__init__()
         self.network = network
         self.task = task
         for name, shape in (("mean", (features,)), ("std", (features,)), ("target_mean", ()), ("target_std", ())):
             self.register_buffer(name, torch.zeros(shape))
+        self.encoded = [one.column for one in encoded]
+        if encoded:
+            self.starts = [sum(before.categories for before in encoded[:number]) for number in range(len(encoded))]
+            self.register_buffer("target_means", torch.zeros(sum(one.categories for one in encoded)))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return class probabilities `(B, classes)`, token probabilities `(B, D, tokens)` or numbers `(B,)`.
@@ -55,7 +61,10 @@ class Predictor(nn.Module):
         """
         wide = torch.promote_types(self.mean.dtype, torch.float32)
         if rows.is_floating_point():
+            codes = rows[:, self.encoded]
             rows = torch.nan_to_num((rows - self.mean) / self.std, nan=0.0)
+            if self.encoded:
+                rows[:, self.encoded] = self.target_means[codes.long() + torch.tensor(self.starts, device=rows.device)]
         predictions = self.task.predict(self.network(rows).to(wide))
         return predictions if self.task.is_classification else predictions * self.target_std + self.target_mean
 
@@ -118,7 +127,10 @@ def save(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     tensors = {f"network.{name}": value for name, value in weights.items()}
-    for name, value in asdict(scaling).items():
+    fitted = {name: value for name, value in vars(scaling).items() if name != "target_means"}
+    if scaling.target_means is not None:
+        fitted["target_means"] = scaling.target_means.means[-1]
+    for name, value in fitted.items():
         tensors[name] = torch.as_tensor(value, dtype=torch.float64 if config.precision == "64-true" else torch.float32)
     save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, temporary / WEIGHTS)
     description = {
@@ -133,6 +145,7 @@ def save(
         "out_features": dataset.num_outputs,
         "image": dataset.image,
         "vocabulary": dataset.vocabulary,
+        **({"encoded": [astuple(column) for column in dataset.encoded]} if dataset.encoded else {}),
         "precision": config.precision,
         "best_epoch": result.best_epoch,
         "metrics": result.metrics,
@@ -160,13 +173,14 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
         features, double = len(description["features"]), description["precision"] == "64-true"
         shape = models.Shape(features, description["out_features"], image and tuple(image), description["vocabulary"])
         task = TASKS[description["kind"]]
+        encoded = [TargetEncoded(*column) for column in description.get("encoded", ())]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         remedy = "give a folder written by save=best or save=all"
         raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
     for change in own_code.changes(description.get("code"), {**model.code(), **module.code()}):
         warnings.warn(f"{path}: {change}: its predictions may differ from the tested ones", stacklevel=2)
     network = models.build_seeded(0, model, ActivationConfig(module, gain), shape)
-    predictor = Predictor(network, task, features)
+    predictor = Predictor(network, task, features, encoded)
     if double:
         predictor = predictor.double()
     needed = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights appear once

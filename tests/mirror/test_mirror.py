@@ -92,6 +92,7 @@ def test_a_run_can_be_filtered_by_flat_values(store: Store) -> None:
         "depth": 3,
         "width": 8,
     }
+    flat |= {"data": "species of iris from 4 measurements of a flower"}
     flat |= {"dataset": "iris", "seed": 1, "epochs": 2, "technique": "mlp-sgd", "evaluation": "e"}
     assert {key: config[key] for key in flat} == flat
     assert config["tree"]["optimizer"]["lr"] == 0.2

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evalbench.workloads import Dataset, Split, fit_scaling
+from evalbench.workloads.target_encoding import TargetMeans
 
 Indices = Sequence[int] | Tensor
 """Member indices; a tensor `(C,)` on the device can be used without a wait."""
@@ -26,6 +27,10 @@ class Data(nn.Module):
     target_std: Tensor  # (C,)
     validation_rows: Tensor  # (C, rows)
     test_rows: Tensor  # (C, rows)
+    encoded: Tensor  # (T,), and the next three: only with target-encoded columns
+    codes: Tensor  # (N, T)
+    means: Tensor  # (C, folds, categories)
+    folds: Tensor  # (C, N)
 
     def __init__(self, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype) -> None:
         """Fit a scaling to each split; hold numbers in `dtype`."""
@@ -38,9 +43,20 @@ class Data(nn.Module):
             self._hold(name, torch.tensor(np.stack([getattr(scaling, name) for scaling in scalings]), dtype=dtype))
         self._hold("inputs", torch.tensor(dataset.inputs, dtype=torch.int64 if self.has_tokens else dtype))
         self._hold("targets", torch.tensor(dataset.targets))
+        self._hold_target_means(dataset, [scaling.target_means for scaling in scalings], dtype)
         for part in ("validation", "test"):
             rows = np.stack([getattr(split, part) for split in splits])
             self._hold(f"{part}_rows", torch.as_tensor(rows))
+
+    def _hold_target_means(self, dataset: Dataset, fitted: Sequence[TargetMeans | None], dtype: torch.dtype) -> None:
+        """Hold the categories `(N, T)` of target-encoded columns, and each member's means and folds."""
+        fits = [means for means in fitted if means is not None]
+        self._has_encoded = bool(fits)
+        if fits:
+            self._hold("encoded", torch.tensor([one.column for one in dataset.encoded]))
+            self._hold("codes", torch.as_tensor(dataset.codes))
+            self._hold("means", torch.tensor(np.stack([fit.means for fit in fits]), dtype=dtype))
+            self._hold("folds", torch.as_tensor(np.stack([fit.folds for fit in fits])))
 
     def _hold(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value, persistent=False)
@@ -56,7 +72,15 @@ class Data(nn.Module):
         inputs.sub_(pick(self.mean, member_indices)[:, None]).div_(pick(self.std, member_indices)[:, None])
         if self._has_missing:
             inputs.nan_to_num_(nan=0.0)
+        if self._has_encoded:
+            inputs.index_copy_(-1, self.encoded, self._target_means(rows, member_indices))
         return inputs, self.targets_of(rows, member_indices)
+
+    def _target_means(self, rows: Tensor, member_indices: Indices) -> Tensor:
+        """Return the scaled inputs `(S, C, B, T)` of target-encoded columns."""
+        means, folds = pick(self.means, member_indices), pick(self.folds, member_indices)
+        members = torch.arange(len(means), device=rows.device)[:, None]  # (C, 1)
+        return means[members[..., None], folds[members, rows].long()[..., None], self.codes[rows]]
 
     def targets_of(self, rows: Tensor, member_indices: Indices) -> Tensor:
         """Return the targets, scaled for regression, in the shape of `rows`, whose last axes are `(C, B)`.

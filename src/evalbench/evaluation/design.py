@@ -111,6 +111,7 @@ def _description(plan: Plan, command: str) -> dict[str, Any]:
                 "trials": list(cell.specs),
                 "seeds": [spec.seed for spec in cell.specs.values()],
                 "workload": cell.workload,
+                "data": cell.dataset.description,
                 "choices": {key: value for key, value in cell.config.choices.items() if key not in UNTOLD},
                 "settings": cell.settings,
                 "tree": {key: value for key, value in cell.config.tree.items() if key not in UNTOLD},

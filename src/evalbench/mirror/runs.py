@@ -31,6 +31,8 @@ class CellDescription:
     maximize: bool
     studies: Sequence[Mapping[str, Any]] = ()
     """The searches for its hyperparameters, see `StudyDescription`; none if nothing is searched."""
+    data: str = ""
+    """The description of the data set: how its columns were read."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def _config(
         "evaluation": context.evaluation,
         "technique": link.technique,
         "dataset": cell.workload,
+        "data": cell.data or None,
         "seed": seed,
         "hyperparameters": hyperparameters,
         "trial": link.trial_id,

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from evalbench.config import ActivationConfig, Component
 from evalbench.errors import ConfigError
 from evalbench.models import gain, initial
+from evalbench.models.images import ImageInputs, takes_images
 
 NEEDS = {
     "image": (
@@ -27,6 +28,10 @@ NEEDS = {
     ),
 }
 """Arguments of a model's constructor that a data set may lack, each with the rule and the remedy."""
+
+
+_takes_images: dict[str, bool] = {}
+"""By settings and shape: whether a network takes images only."""
 
 
 class OtherDrawsError(Exception):
@@ -113,7 +118,18 @@ def build_seeded(
             others = generators_used(seed, state)
     if others:
         raise OtherDrawsError(f"its initial values are drawn from {' and '.join(sorted(others))}")
-    return network
+    return _with_images(network, model, Shape(*shape))
+
+
+def _with_images(network: nn.Module, model: Component, shape: Shape) -> nn.Module:
+    """Return a network of images that takes rows of pixels, if it is the user's own and does not take these itself."""
+    if shape.image is None or model.target.startswith("evalbench.models."):
+        return network
+    key = repr((model.spec(), shape))
+    if key not in _takes_images:
+        with seeded(0):
+            _takes_images[key] = takes_images(network, shape.image, shape.out_features)
+    return ImageInputs(network, shape.image) if _takes_images[key] else network
 
 
 @dataclass(frozen=True)

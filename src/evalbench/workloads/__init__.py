@@ -3,10 +3,10 @@
 import json
 
 from evalbench.config import Component
-from evalbench.errors import ConfigError
 from evalbench.tasks import Kind
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.judging import judged
+from evalbench.workloads.python import dataset_of
 from evalbench.workloads.splits import Scaling, Split, development_part, draw_split, fit_scaling, hold_out
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Kind",
     "Scaling",
     "Split",
+    "dataset_of",
     "development_part",
     "draw_split",
     "fit_scaling",
@@ -32,9 +33,6 @@ def load(component: Component) -> Dataset:
     """
     key = json.dumps(component.spec(), sort_keys=True, default=str)
     if key not in _loaded:
-        dataset = component.build()
-        if not isinstance(dataset, Dataset):
-            rule = "must return an evalbench.workloads.Dataset"
-            raise ConfigError("dataset._target_", rule, component.target, "wrap the arrays in one")
-        _loaded[key] = dataset
+        name = component.arguments.get("name") or component.target.rpartition(".")[2]
+        _loaded[key] = dataset_of(component.build(), str(name))
     return _loaded[key]

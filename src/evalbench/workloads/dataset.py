@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evalbench.errors import DataError
 from evalbench.tasks import METRICS, Metric, Task
+from evalbench.workloads.target_encoding import TargetEncoded, positions
 
 MIN_ROWS = 10
 
@@ -40,6 +41,8 @@ class Dataset:
     description: str = ""
     image: tuple[int, int, int] | None = None
     vocabulary: int | None = None
+    encoded: tuple[TargetEncoded, ...] = ()
+    """Columns of codes, which every split replaces by means of the target over its training rows."""
     held_out: NDArray[np.int64] | None = None
     """Numbers of the rows that every split tests on; None: each split draws its own."""
     drawn: bool = False
@@ -124,6 +127,11 @@ class Dataset:
         return self.kind.evaluate_all(predictions, targets, list(self.measured.values()))
 
     @cached_property
+    def codes(self) -> NDArray[np.int64]:
+        """The categories of the target-encoded columns, `(N, T)`, numbered over all these columns."""
+        return positions(self.inputs, self.encoded)
+
+    @cached_property
     def derived(self) -> dict[tuple[float | str, ...], Any]:
         """Splits and parts of the data set that were made before, by what they were made from."""
         return {}
@@ -143,6 +151,8 @@ class Dataset:
             digest.update(repr(self.image).encode())
         if self.vocabulary is not None and not self.kind.per_token:  # there the classes have it
             digest.update(f"vocabulary {self.vocabulary}".encode())
+        if self.encoded:
+            digest.update(repr(self.encoded).encode())
         if self.fixed_test_rows is not None:
             digest.update(b"held out" + np.sort(self.fixed_test_rows).astype(np.int64).tobytes())
         return digest.hexdigest()[:16]

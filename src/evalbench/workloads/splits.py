@@ -10,7 +10,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.extmath import _approximate_mode
 
 from evalbench.errors import DataError
+from evalbench.workloads import target_encoding
 from evalbench.workloads.dataset import Dataset
+from evalbench.workloads.target_encoding import TargetMeans
 
 T = TypeVar("T")
 MOST_KEPT = 2**23
@@ -120,12 +122,17 @@ class Scaling:
     std: NDArray[np.float64]
     target_mean: float
     target_std: float
+    target_means: TargetMeans | None = None
+    """The inputs of the target-encoded columns, which are scaled already."""
 
     def inputs(self, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float64] | NDArray[np.int64]:
         """Return the scaled inputs of some rows, `(len(rows), D)`, without missing values; tokens as they are."""
         if dataset.vocabulary is not None:
             return dataset.inputs[rows].astype(np.int64)
-        return np.nan_to_num((dataset.inputs[rows] - self.mean) / self.std, nan=0.0)
+        scaled = np.nan_to_num((dataset.inputs[rows] - self.mean) / self.std, nan=0.0)
+        if self.target_means is not None:
+            scaled[:, [one.column for one in dataset.encoded]] = self.target_means.of(dataset.codes, rows)
+        return scaled
 
 
 def fit_scaling(dataset: Dataset, train: NDArray[np.int64]) -> Scaling:
@@ -146,7 +153,10 @@ def fit_scaling(dataset: Dataset, train: NDArray[np.int64]) -> Scaling:
 def _with_target_scale(
     dataset: Dataset, train: NDArray[np.int64], mean: NDArray[np.float64], std: NDArray[np.float64]
 ) -> Scaling:
+    means = None
+    if dataset.encoded:
+        means = target_encoding.fit(dataset.codes, dataset.encoded, dataset.targets, len(dataset.classes), train)
     if dataset.kind.is_classification:
-        return Scaling(mean, std, 0.0, 1.0)
+        return Scaling(mean, std, 0.0, 1.0, means)
     targets = dataset.targets[train].astype(np.float64)
-    return Scaling(mean, std, float(targets.mean()), float(targets.std()) or 1.0)
+    return Scaling(mean, std, float(targets.mean()), float(targets.std()) or 1.0, means)

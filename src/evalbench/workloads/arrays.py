@@ -1,0 +1,129 @@
+"""Arrays of numbers, tables and images: files of NumPy and safetensors, and arrays from Python."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evalbench.errors import ConfigError, DataError
+from evalbench.workloads.choices import Choices
+from evalbench.workloads.dataset import Dataset
+from evalbench.workloads.encoding import encode
+from evalbench.workloads.frames import raw_table
+from evalbench.workloads.table import RawTable, listed
+
+TARGET = "target"
+CHANNELS = (1, 3, 4)
+"""The numbers of channels by which an axis is known."""
+
+
+def npy(path: str, targets: str | None = None, name: str | None = None, **settings: Any) -> Dataset:
+    """Read inputs from a `.npy` file, and targets from another; without it the target is the last column.
+
+    `settings` are those of every table, see `Choices`. Raises `DataError` if a file cannot be used.
+    """
+    choices = Choices(name, **settings)
+    inputs = _opened(path)
+    return from_arrays(_label(path, name), inputs, None if targets is None else _opened(targets), choices, path)
+
+
+def named(
+    path: str, inputs: str = "inputs", targets: str = "targets", name: str | None = None, **settings: Any
+) -> Dataset:
+    """Read two arrays of a `.npz` or `.safetensors` file by their names; raise `DataError` if it cannot be used.
+
+    `settings` are those of every table, see `Choices`.
+    """
+    choices = Choices(name, **settings)
+    arrays = _opened(path)
+    if not isinstance(arrays, Mapping):
+        raise DataError(f"{path}: must hold arrays by name: set dataset.path to a .npz or .safetensors file")
+    for wanted in (inputs, targets):
+        if wanted not in arrays:
+            remedy = "set dataset.inputs and dataset.targets to two of them"
+            raise DataError(f"{path}: no array {wanted!r}: there are {listed(map(repr, arrays), 8)}: {remedy}")
+    return from_arrays(_label(path, name), arrays[inputs], arrays[targets], choices, path)
+
+
+def from_arrays(name: str, inputs: Any, targets: Any, choices: Choices, source: str, held_out: Any = None) -> Dataset:
+    """Return the data set of arrays: inputs `(N,)` or `(N, D)`, or images, and targets `(N,)`.
+
+    Images are `(N, height, width)` or have their channels (1, 3 or 4) before or after these axes. Columns are called
+    `feature 0` and so on, the target `target`. Without targets, the last column has them. `held_out` are the numbers of
+    the rows that every split tests on. Raises `DataError` for arrays that fit none of this.
+    """
+    inputs = plain(inputs, source, "inputs")
+    if inputs.ndim not in (1, 2, 3, 4):
+        raise DataError(f"{source}: inputs must have 1 to 4 axes, rows first, not {inputs.shape}: reshape them")
+    if targets is None and inputs.ndim != 2:
+        raise DataError(f"{source}: inputs of shape {inputs.shape} need targets in an array of their own: give one")
+    labels = None if targets is None else plain(targets, source, "targets")
+    if labels is not None and labels.shape == (len(inputs), 1):
+        labels = labels[:, 0]
+    if labels is not None and labels.shape != (len(inputs),):
+        rule = f"targets must have one value for each of {len(inputs)} inputs"
+        raise DataError(f"{source}: {rule}, not the shape {labels.shape}: give one per row")
+    if inputs.ndim > 2:
+        return _images(name, inputs, labels, choices, source, held_out)
+    columns = {f"feature {number}": column for number, column in enumerate(inputs.reshape(len(inputs), -1).T)}
+    frame = pd.DataFrame(columns if labels is None else {**columns, TARGET: labels})
+    wrong: list[str] = []
+    table = raw_table(frame, source, wrong, dropped=choices.dropped(name))
+    return encode(table, name, choices, wrong, held_out=held_out)
+
+
+def _images(name: str, images: Any, labels: Any, choices: Choices, source: str, held_out: Any) -> Dataset:
+    if images.dtype.kind not in "uifb":
+        raise DataError(f"{source}: images must be numbers, not {images.dtype}: convert them")
+    wrong: list[str] = []
+    table = label_table(labels, source, wrong)
+    return encode(table, name, choices, wrong, images=channels_first(images), held_out=held_out)
+
+
+def plain(values: Any, source: str, what: str) -> Any:
+    """Return an array or a tensor of any device as an array; raise `DataError` if it is none."""
+    try:
+        return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+    except (TypeError, ValueError, RuntimeError) as error:  # such as bfloat16, which NumPy lacks
+        raise DataError(f"{source}: {what} cannot become an array ({error}): convert them to float32") from error
+
+
+def label_table(labels: Any, source: str, wrong: list[str], name: str = TARGET) -> RawTable:
+    """Return a table of the targets alone, whose rows are numbered from 0."""
+    frame = pd.DataFrame({"": np.zeros(len(labels)), name: labels})
+    table = raw_table(frame, source, wrong)
+    return RawTable(source, {name: table.columns[name]}, table.numbers)
+
+
+def channels_first(images: Any) -> Any:
+    """Return images `(N, channels, height, width)`."""
+    if images.ndim == 3:
+        return images[:, None]
+    if images.shape[1] not in CHANNELS and images.shape[3] in CHANNELS:
+        return np.moveaxis(images, 3, 1)
+    return images
+
+
+def _label(path: str, name: str | None) -> str:
+    return Path(path).stem if name is None else name
+
+
+def _opened(path: Any) -> Any:
+    """Return the array or the arrays by name of a file."""
+    if not isinstance(path, str):
+        raise ConfigError("dataset.path", "must be text", path, "give the path of the file")
+    if not Path(path).is_file():
+        raise DataError(f"{path}: no such file: set dataset.path to a .npy, .npz or .safetensors file")
+    try:
+        if path.endswith(".safetensors"):
+            from safetensors.numpy import load_file
+
+            return load_file(path)
+        opened = np.load(path, allow_pickle=False)
+        return dict(opened) if isinstance(opened, Mapping) else opened
+    except Exception as error:  # of each library its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = "no plain arrays" if "pickle" in reason else reason
+        raise DataError(f"{path}: cannot be read as arrays ({reason}): save plain arrays of numbers") from error

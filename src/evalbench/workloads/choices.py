@@ -1,0 +1,108 @@
+"""The settings that every table has: which column is the target, what is left out, and how columns are encoded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalbench.errors import ConfigError
+from evalbench.tasks.classes import MIN_ROWS_PER_CLASS
+
+Names = str | int | Sequence[str | int] | None
+OPTIONS = {
+    "kind": ("classification", "regression"),
+    "missing_target": ("refuse", "drop"),
+    "rare": ("refuse", "drop", "merge"),
+    "high_cardinality": ("refuse", "drop", "hash", "target"),
+    "text_as": ("words", "tokens"),
+}
+LEAST = {"rare_rows": MIN_ROWS_PER_CLASS, "hash_features": 2, "text_features": 2, "text_length": 2}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Settings of a table; raises `ConfigError` for a value that has no meaning."""
+
+    name: str | None = None
+    """None: the name of the file."""
+    target: str | int | None = None
+    """None: the last column."""
+    kind: str = "classification"
+    drop: Names | Mapping[str, Names] = None
+    """Columns that are left out; a map has those of several tables, by their names."""
+    categories: Names = None
+    """Columns of numbers that are codes of categories."""
+    dates: Mapping[str, str] | None = None
+    """The format of dates that are not those of ISO 8601, as `datetime.strptime` takes it, by column."""
+    missing_target: str = "refuse"
+    rare: str = "refuse"
+    rare_rows: int = MIN_ROWS_PER_CLASS
+    """A class with fewer rows is rare."""
+    high_cardinality: str = "refuse"
+    """How a column of too many categories is encoded."""
+    hash_features: int = 64
+    text: Names = None
+    """Columns of natural language."""
+    text_as: str = "words"
+    text_features: int | None = None
+    """Columns of counted words, 256 by default, or different tokens, 2048 by default."""
+    text_length: int = 64
+    """Tokens of a row."""
+
+    def __post_init__(self) -> None:
+        for key, options in OPTIONS.items():
+            given = getattr(self, key)
+            if given not in options:
+                raise ConfigError(f"dataset.{key}", f"must be {_either(options)}", given, "choose one of them")
+        for key, least in LEAST.items():
+            given = getattr(self, key)
+            if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
+                rule = f"must be a whole number of at least {least}"
+                raise ConfigError(f"dataset.{key}", rule, given, f"for example dataset.{key}=64")
+        given = self.dates or {}
+        if not isinstance(given, Mapping) or not all(isinstance(one, str) and "%" in one for one in given.values()):
+            rule, remedy = "must have a format for each column", "for example 'dataset.dates={day: \"%d.%m.%Y\"}'"
+            raise ConfigError("dataset.dates", rule, self.dates, remedy)
+        _names("categories", self.categories)
+        _names("text", self.text)
+
+    def dropped(self, label: str) -> list[str]:
+        """Return the columns that are left out of the table of a name."""
+        given = self.drop
+        if isinstance(given, Mapping):
+            if label not in given:
+                rule, remedy = f"must have columns for the table {label} too", f"add {label}: []"
+                raise ConfigError("dataset.drop", rule, dict(given), remedy)
+            given = given[label]
+        return _names("drop", given)
+
+    @property
+    def codes(self) -> list[str]:
+        """Return the columns of numbers that are codes."""
+        return _names("categories", self.categories)
+
+    @property
+    def texts(self) -> list[str]:
+        """Return the columns of natural language."""
+        return _names("text", self.text)
+
+    @property
+    def formats(self) -> dict[str, str]:
+        """Return the formats of dates by column."""
+        return {str(name): pattern for name, pattern in (self.dates or {}).items()}
+
+    @property
+    def is_regression(self) -> bool:
+        """Return whether the target is a number."""
+        return self.kind == "regression"
+
+
+def _either(options: Sequence[str]) -> str:
+    return f"{', '.join(options[:-1])} or {options[-1]}"
+
+
+def _names(key: str, given: Any) -> list[str]:
+    if isinstance(given, str):
+        return [given]
+    if given is not None and not isinstance(given, Sequence):
+        raise ConfigError(f"dataset.{key}", "must be a list of columns", given, f"for example dataset.{key}=[id,notes]")
+    return [str(column) for column in given or ()]

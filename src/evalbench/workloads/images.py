@@ -1,0 +1,177 @@
+"""Image files: a folder for each class, or a CSV file of paths and labels."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalbench.errors import ConfigError, DataError
+from evalbench.workloads import csv
+from evalbench.workloads.arrays import label_table
+from evalbench.workloads.choices import Choices
+from evalbench.workloads.dataset import Dataset
+from evalbench.workloads.encoding import encode
+from evalbench.workloads.table import RawTable, listed, refuse
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+MODES = {"grey": "L", "rgb": "RGB"}
+GREY, WIDE = {"1", "L", "LA"}, {"I", "F", "I;16", "I;16B", "I;16L"}
+TRAIN, TEST, VALIDATION = "train", "test", {"val", "valid", "validation"}
+
+
+def folder(
+    path: str, name: str | None = None, size: Any = None, channels: str | None = None, **settings: Any
+) -> Dataset:
+    """Read a folder with a folder of images for each class.
+
+    If it has the folders `train` and `test` instead, each with the folders of the classes, every split tests on the
+    images of `test`. The other settings are those of every table, see `Choices`. Raises `DataError` for a folder that
+    cannot be used.
+    """
+    choices, shape, mode = Choices(name, **settings), _shape(size), _mode(channels)
+    root = Path(str(path))
+    if not root.is_dir():
+        raise DataError(f"{path}: no such folder: set dataset.path to a folder with a folder of images for each class")
+    parts = _subfolders(root)
+    declared = {part.name for part in parts} & {TRAIN, TEST, *VALIDATION}
+    if declared & VALIDATION and TRAIN in declared:
+        rule = "declared validation images cannot be kept, because each seed draws its own from the training images"
+        raise DataError(f"{path}: {rule}: move the images of {min(declared & VALIDATION)} into {TRAIN}")
+    split = declared == {TRAIN, TEST}
+    labelled = [
+        (file, kind.name, part.name == TEST)
+        for part in (parts if split else [root])
+        for kind in _subfolders(part)
+        for file in sorted(kind.rglob("*"))
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+    ]
+    if not labelled:
+        raise DataError(
+            f"{path}: no images in folders: set dataset.path to a folder with a folder of images for each class"
+        )
+    files, labels, tests = zip(*labelled, strict=True)
+    wrong: list[str] = []
+    table = label_table(np.array(labels, dtype=object), str(path), wrong)
+    return encode(
+        table,
+        root.resolve().name if name is None else name,
+        choices,
+        wrong,
+        images=decoded(files, shape, mode, wrong),
+        held_out=np.flatnonzero(tests) if split else None,
+    )
+
+
+def listed_in_csv(
+    path: str,
+    image: str | None = None,
+    name: str | None = None,
+    size: Any = None,
+    channels: str | None = None,
+    target: str | None = None,
+    **settings: Any,
+) -> Dataset:
+    """Read the images whose paths, relative to a CSV file, are in its column `image`, by default the first.
+
+    The other settings are those of every table, see `Choices`. Raises `DataError` if something cannot be used.
+    """
+    choices, shape, mode = Choices(name, target, **settings), _shape(size), _mode(channels)
+    wrong: list[str] = []
+    table = csv.read(Path(str(path)), None, wrong)
+    names = list(table.columns)
+    image, target = names[0] if image is None else image, names[-1] if target is None else str(target)
+    absent = [one for one in (image, target) if one not in names]
+    refuse(str(path), [f"no column {one!r}: its columns are {listed(map(repr, names), 8)}" for one in absent])
+    paths = [Path(str(path)).parent / text for text in table.columns[image].values]
+    lost = np.array([not file.is_file() for file in paths])
+    if lost.any():
+        which = table.listed_values(image, lost)
+        refuse(
+            str(path), [*wrong, f"no such image file as {which}: paths are relative to the folder of {Path(path).name}"]
+        )
+    targets = RawTable(table.source, {target: table.columns[target]}, table.numbers, table.unit, table.comma)
+    label = Path(str(path)).stem if name is None else name
+    unused = [one for one in names if one not in (image, target)]
+    remarks = [f"columns that are not used: {listed(unused)}"] if unused else []
+    return encode(targets, label, choices, wrong, images=decoded(paths, shape, mode, wrong), remarks=remarks)
+
+
+def decoded(
+    files: Sequence[Any], shape: tuple[int, int] | None, mode: str | None, wrong: list[str]
+) -> NDArray[np.uint8]:
+    """Return images of files or of PIL as pixels `(N, channels, height, width)`; faults are added to `wrong`.
+
+    Args:
+        files: paths, or images of PIL.
+        shape: height and width to which all are scaled; None: all have the same already.
+        mode: `L` or `RGB`; None: `L` if all images are grey.
+        wrong: gets what is wrong.
+    """
+    headers = [_header(file) for file in files]
+    broken = [str(file) for file, header in zip(files, headers, strict=True) if header is None]
+    if broken:
+        wrong.append(f"these are no images that can be read: {listed(broken)}: remove or replace them")
+    good = [header for header in headers if header is not None]
+    wide = [str(file) for file, header in zip(files, headers, strict=True) if header and header[0] in WIDE]
+    if wide:
+        wrong.append(f"pixels must have 8 bits, which these lack: {listed(wide)}: convert them")
+    sizes = Counter(header[1] for header in good)
+    if shape is None and len(sizes) > 1:
+        counted = listed((f"{count:,} of {width} × {height}" for (width, height), count in sizes.most_common()), 3)
+        wrong.append(f"images must have one size, not {counted}: say dataset.size=32, to which all are scaled")
+    if broken or wide or (shape is None and len(sizes) > 1):
+        return np.zeros((len(files), 1, 1, 1), np.uint8)
+    mode = mode or ("L" if all(header[0] in GREY for header in good) else "RGB")
+    height, width = shape or next(iter(sizes))[::-1]
+    pixels = np.empty((len(files), height, width, len(mode)), np.uint8)
+    for row, file in enumerate(files):
+        pixels[row] = _pixels(file, mode, (width, height)).reshape(height, width, len(mode))
+    return np.ascontiguousarray(np.moveaxis(pixels, 3, 1))
+
+
+def _header(file: Any) -> tuple[str, tuple[int, int]] | None:
+    from PIL import Image
+
+    if isinstance(file, Image.Image):
+        return file.mode, file.size
+    try:
+        with Image.open(file) as image:
+            image.verify()
+            return image.mode, image.size
+    except (OSError, SyntaxError, ValueError):  # PIL's
+        return None
+
+
+def _pixels(file: Any, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    image = file if isinstance(file, Image.Image) else Image.open(file)
+    with image:
+        try:
+            plain = image.convert("RGBA" if image.mode == "P" else image.mode).convert(mode)
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read as an image ({error}): remove or replace it") from error
+        return np.asarray(plain if plain.size == size else plain.resize(size, Image.Resampling.BILINEAR))
+
+
+def _subfolders(path: Path) -> list[Path]:
+    return sorted(part for part in path.iterdir() if part.is_dir() and not part.name.startswith("."))
+
+
+def _shape(size: Any) -> tuple[int, int] | None:
+    sides = size if isinstance(size, list | tuple) else [size, size]
+    if size is None:
+        return None
+    if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in sides):
+        rule = "must be a number of pixels, or height and width"
+        raise ConfigError("dataset.size", rule, size, "for example dataset.size=32 or dataset.size=[32,48]")
+    return sides[0], sides[1]
+
+
+def _mode(channels: Any) -> str | None:
+    if channels is not None and channels not in MODES:
+        raise ConfigError("dataset.channels", "must be grey or rgb", channels, "leave it out: evalbench detects it")
+    return None if channels is None else MODES[channels]
