@@ -16,7 +16,7 @@ from modules import MODULES
 SOURCE = Path(evalbench.__file__).parent
 ORDER = list(MODULES)
 HEAVY = {
-    "torch": {"models", "engine", "cost", "weights", "tasks", "parts", "draws", "random_functions", "gpus"},
+    "torch": {"models", "engine", "engines", "cost", "weights", "tasks", "parts", "draws", "random_functions", "gpus"},
     "safetensors": {"weights"},
     "pytorch_lightning": {"engine"},
     "wandb": {"tracking", "imports", "dashboard"},
@@ -27,7 +27,7 @@ HEAVY = {
     "matplotlib": {"report"},
     "optuna": {"search", "formats"},
     "sqlalchemy": {"store", "imports"},
-    "sklearn": {"workloads", "tasks"},
+    "sklearn": {"workloads", "tasks", "engines"},
     "hydra": {"config", "processes", "composition", "api", "terminal"},
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 450, 50

@@ -13,8 +13,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from evalbench import live, provenance, ranks, workloads
-from evalbench.config import ANYTHING, PARTS, Component, Config, SplitConfig, log_folder
+from evalbench import engines, live, provenance, ranks, workloads
+from evalbench.config import ANYTHING, COHORT, Component, Config, SplitConfig, log_folder
+from evalbench.engines import Outlets, Trained
 from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageError
 from evalbench.names import file_name
 from evalbench.seeds import SOURCES, Phase, Role, derive, seeds_of
@@ -143,11 +144,9 @@ class Cell:
         config = self.config
         return {
             "data": self.workload_identity,
-            **{key: value for part in PARTS for key, value in part.identity(config.parts[part.group]).items()},
+            **config.identity,
             **judging.identity(self.dataset, config.task),
-            "budget": config.budget.spec(),
-            **config.numbers,
-            **({} if config.path == "auto" else {"path": config.path}),
+            **config.training,
             **({"code": self.code} if self.code else {}),
             **self._phase_settings,
         }
@@ -206,11 +205,9 @@ class Cell:
 
 
 def check(cell: Cell) -> None:
-    """Build the cell's network and optimizer to refuse a wrong setting early; raise `InputError`."""
+    """Build what the cell trains to refuse a wrong setting early; raise `InputError`."""
     try:
-        from evalbench.engine import checks  # torch and Lightning: only where something is to be trained
-
-        checks.check(cell.config, cell.dataset)
+        engines.of(cell.config).check(cell.config, cell.dataset)
     except InputError:
         raise
     except ANYTHING as error:  # what the user chose may raise anything
@@ -245,8 +242,7 @@ def run(cell: Cell, store: Store) -> None:
 
 def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -> None:
     """Train trials and write their results, cohort by cohort; an error makes them FAILED trials."""
-    from evalbench.engine import training  # noqa: F401 - loaded before the clock starts
-
+    engines.of(cell.config)  # loaded before the clock starts
     ended: list[tuple[TrialSpec, TrialResult]] = []
     start = time.monotonic()
     try:
@@ -284,8 +280,6 @@ def help_to_train(cell: Cell, store: Store) -> None:
 
 Members = list[Entrant]
 Job = tuple[dict[str, Any], Phase, Members]
-Trained = tuple[Members, list[TrialResult] | Exception]
-"""Members that trained together with their results, or one member with its error."""
 
 
 def _are_crossed(entrants: Sequence[Entrant]) -> bool:
@@ -308,25 +302,21 @@ def _train(cell: Cell, members: Members, watch: live.Watch | None, follow: live.
 def _train_here(
     cell: Cell, members: Members, watch: live.Watch | None, follow: live.Follow | None = None
 ) -> Iterator[Trained]:
-    from evalbench.engine import training
-
-    group = ranks.current()
+    engine, group = engines.of(cell.config), ranks.current()
     hidden = cell.phase is Phase.TUNE or _are_crossed(members)
-    keep_in = None if cell.config.save == "none" or hidden else weights_folder(cell)
-    if cell.config.trainer_split == "data":
-        yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in, watch, follow)
+    outlets = Outlets(None if cell.config.save == "none" or hidden else weights_folder(cell), watch, follow)
+    if cell.config.engine == COHORT and cell.config.trainer_split == "data":
+        yield from engine.train_all(cell.config, cell.dataset, members, cell.id, outlets)
         return
     mine = members[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
-    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in, watch, follow))
+    share = list(engine.train_all(cell.config, cell.dataset, mine, name, outlets))
     yield from (trained for rank in group.gather(share) for trained in rank)
 
 
 def weights_folder(cell: Cell) -> Path:
     """Return the folder for the weights of the cell's trials."""
-    choices = cell.config.choices
-    readable = [cell.workload, *(choices[group] for group in ("model", "optimizer") if group in choices)]
-    return cell.config.weights_folder / file_name(*readable, cell.id[:8])
+    return cell.config.weights_folder / file_name(cell.workload, *cell.config.named_parts, cell.id[:8])
 
 
 def _keep_best(cell: Cell, store: Store) -> None:

@@ -2,6 +2,8 @@
 
 from evalbench.config.activation import ActivationConfig
 from evalbench.config.component import ANYTHING, Component
+from evalbench.config.engines import COHORT
+from evalbench.config.estimator import SEEDS, EstimatorConfig
 from evalbench.config.loss import LossConfig
 from evalbench.config.optimizer import OptimizerConfig
 from evalbench.config.parts import PARTS
@@ -11,10 +13,13 @@ from evalbench.config.values import Config, EvaluationConfig, SplitConfig, Track
 
 __all__ = [
     "ANYTHING",
+    "COHORT",
     "PARTS",
+    "SEEDS",
     "ActivationConfig",
     "Component",
     "Config",
+    "EstimatorConfig",
     "EvaluationConfig",
     "LossConfig",
     "OptimizerConfig",

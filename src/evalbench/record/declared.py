@@ -134,6 +134,7 @@ class Declaration:
     generated: bool = False  # generated workloads count in the first verdict
     declared: str | None = None  # hash of what was fixed before the results
     tuning: Mapping[str, Any] | None = None  # None: nobody tuned
+    engines: Mapping[str, str] = field(default_factory=dict)  # of the techniques that do not train in cohorts
     looks: tuple[int, ...] = ()  # numbers of seeds after which it is judged; by default one look at `num_seeds`
     looks_declared: bool = False  # False: nothing says whether somebody looked at results and then went on
     extended_from: int | None = None  # seeds from this number on were added after a look that was not declared
@@ -272,6 +273,7 @@ def read_evaluation(path: Path) -> Declaration:
             generated=bool(raw.get("generated", False)),
             declared=raw.get("declared"),
             tuning=raw.get("tuning"),
+            engines=raw.get("engines", {}),
             looks=_looks(path, raw),
             looks_declared="looks" in raw or "pilot_seeds" in raw,
             extended_from=_extended_from(raw),
