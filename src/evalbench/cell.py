@@ -14,14 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from evalbench import engines, live, provenance, ranks, workloads
-from evalbench.config import ANYTHING, COHORT, Component, Config, SplitConfig, log_folder
+from evalbench.config import ANYTHING, COHORT, COMMAND, Component, Config, SplitConfig, log_folder
 from evalbench.engines import Outlets, Trained
 from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageError
 from evalbench.names import file_name
 from evalbench.seeds import SOURCES, Phase, Role, derive, seeds_of
 from evalbench.store import Lease, Store
 from evalbench.trial import TRAINING_VERSION, Entrant, State, TrialResult, TrialSpec, best_point
-from evalbench.workloads import Dataset, development_part, draw_split, hold_out, judged, judging, references
+from evalbench.workloads import (
+    Dataset,
+    NamedWorkload,
+    development_part,
+    draw_split,
+    hold_out,
+    judged,
+    judging,
+    references,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +53,7 @@ class Cell:
     def of(cls, config: Config) -> "Cell":
         """Load the data; raise `InputError` if they cannot be used."""
         dataset = judged(workloads.load(config.dataset), config.task)
+        _check_engine(config, dataset)
         if config.search is not None and dataset.fixed_test_rows is None:
             seed = derive(config.root_seed, dataset.name, Role.DEVELOPMENT, 0)
             dataset = hold_out(dataset, config.split.test, seed)
@@ -187,6 +197,8 @@ class Cell:
     @property
     def workload_identity(self) -> dict[str, Any]:
         """Everything but the seeds that determines the rows of a trial."""
+        if isinstance(self.dataset, NamedWorkload):
+            return {"fingerprint": self.dataset.fingerprint}
         split, search = self.config.split, self.config.search
         test = {"test": split.test} if search is None else {"development": search.development}
         if self.dataset.fixed_test_rows is not None:
@@ -202,6 +214,18 @@ class Cell:
         content = [*known, *([chosen, own] if chosen else [])]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _check_engine(config: Config, dataset: Dataset) -> None:
+    """Refuse a named workload with anything but a command that is not searched."""
+    if not isinstance(dataset, NamedWorkload):
+        return
+    if config.engine != COMMAND:
+        rule = f"must be a command on {dataset.name}, whose rows are not known"
+        raise ConfigError("model", rule, config.choices.get("model"), "choose model=command, or data with rows")
+    if config.search is not None:
+        remedy = "leave it out, or search in the command: there are no validation rows"
+        raise ConfigError("search", f"must be left out on {dataset.name}, whose rows are not known", remedy=remedy)
 
 
 def check(cell: Cell) -> None:
@@ -305,7 +329,7 @@ def _train_here(
     engine, group = engines.of(cell.config), ranks.current()
     hidden = cell.phase is Phase.TUNE or _are_crossed(members)
     outlets = Outlets(None if cell.config.save == "none" or hidden else weights_folder(cell), watch, follow)
-    if cell.config.engine == COHORT and cell.config.trainer_split == "data":
+    if group.count == 1 or (cell.config.engine == COHORT and cell.config.trainer_split == "data"):
         yield from engine.train_all(cell.config, cell.dataset, members, cell.id, outlets)
         return
     mine = members[group.index :: group.count]
@@ -340,6 +364,8 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
 
 def complete_references(cell: Cell, store: Store) -> None:
     """Compute the reference rows that the store lacks."""
+    if isinstance(cell.dataset, NamedWorkload):
+        return  # its rows are not known
     known, split = store.references(cell.workload_id), cell.config.split
     lacking = {name: [seed for seed in cell.seeds if (seed, name) not in known] for name in REFERENCES}
     splits = {}

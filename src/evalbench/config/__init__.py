@@ -1,8 +1,9 @@
 """The configuration: Hydra's tree, read once into frozen typed values."""
 
 from evalbench.config.activation import ActivationConfig
+from evalbench.config.command import CommandConfig
 from evalbench.config.component import ANYTHING, Component
-from evalbench.config.engines import COHORT
+from evalbench.config.engines import COHORT, COMMAND
 from evalbench.config.estimator import SEEDS, EstimatorConfig
 from evalbench.config.loss import LossConfig
 from evalbench.config.optimizer import OptimizerConfig
@@ -14,9 +15,11 @@ from evalbench.config.values import Config, EvaluationConfig, SplitConfig, Track
 __all__ = [
     "ANYTHING",
     "COHORT",
+    "COMMAND",
     "PARTS",
     "SEEDS",
     "ActivationConfig",
+    "CommandConfig",
     "Component",
     "Config",
     "EstimatorConfig",

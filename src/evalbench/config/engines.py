@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from evalbench.config.command import CommandConfig, read_command
 from evalbench.config.component import Component
 from evalbench.config.estimator import EstimatorConfig, read_estimator
 from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 
-COHORT = "cohort"
+COHORT, COMMAND = "cohort", "command"
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class EngineChoice:
 ENGINES: Mapping[str, EngineChoice] = {
     COHORT: EngineChoice(groups=None, budget=True, precision=True),
     "sklearn": EngineChoice(),
+    COMMAND: EngineChoice(),
 }
 """By the value of `engine` in a model's YAML file; without it, a network trains in a cohort."""
 
@@ -45,8 +47,10 @@ def uses(engine: str, group: str) -> bool:
     return groups is None or group in groups
 
 
-def read_model(section: Reader) -> Component | EstimatorConfig:
+def read_model(section: Reader) -> Component | EstimatorConfig | CommandConfig:
     """Take what learns out of the section `model`, as its engine takes it; raise `ConfigError`."""
     engine = engine_of(section.rest)
     section.rest.pop("engine", None)
+    if engine == COMMAND:
+        return read_command(section)
     return read_estimator(section) if engine == "sklearn" else section.component()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from evalbench import space
 from evalbench.config.activation import ActivationConfig
+from evalbench.config.command import CommandConfig
 from evalbench.config.component import Component
 from evalbench.config.engines import COHORT, ENGINES, uses
 from evalbench.config.estimator import EstimatorConfig
@@ -137,6 +138,12 @@ class Config:
         """The estimator in the place of a network."""
         estimator: EstimatorConfig = self.parts["model"]
         return estimator
+
+    @property
+    def command(self) -> CommandConfig:
+        """The command line in the place of a network."""
+        command: CommandConfig = self.parts["model"]
+        return command
 
     @property
     def activation(self) -> ActivationConfig:

@@ -41,7 +41,8 @@ def result_of(
     Args:
         dataset: its data.
         split: its rows.
-        predicted: what is predicted for the parts `train`, `val` and, unless candidates are tuned, `test`.
+        predicted: what is predicted for the parts `train` (if it is known), `val` and, unless candidates are tuned,
+            `test`.
         without: names of metrics that the predictions say nothing of.
     """
     scored = "test" if "test" in predicted else "val"
@@ -55,8 +56,10 @@ def result_of(
         for part in dict.fromkeys(("val", scored))
     }
     metrics = {name: value for name, value in measured[scored].items() if name.split("/")[1] not in without}
-    losses = {part: _loss(dataset, predicted[part], split) for part in ("train", "val")}
-    point = CurvePoint(1.0, 1, losses["train"], losses["val"], measured["val"][dataset.metric.on("test")])
+    train_loss = _loss(dataset, predicted["train"], split) if "train" in predicted else None
+    point = CurvePoint(
+        1.0, 1, train_loss, _loss(dataset, predicted["val"], split), measured["val"][dataset.metric.on("test")]
+    )
     return TrialResult(State.COMPLETE, _named(metrics, scored), (point,), **counts)
 
 

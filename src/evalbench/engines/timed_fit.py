@@ -20,8 +20,8 @@ class TimedFit:
 
     device = torch.device("cpu")
 
-    def __init__(self, fit: Callable[[], Any], example: Any) -> None:
-        """Take a function that returns a fitted estimator, and inputs `(1, D)`."""
+    def __init__(self, fit: Callable[[], Any], example: Any = None) -> None:
+        """Take a function that returns a fitted estimator, and inputs `(1, D)`; None: it cannot be asked for one."""
         self._fit, self._example = fit, example
         self._fits = 1
 
@@ -34,13 +34,14 @@ class TimedFit:
         """Time some fits."""
         _, seconds = self._timed(self._run_unit)
         joules = instruments.step_joules(self._run_unit)
-        examples = [self._timed(lambda: self._fitted.predict(self._example))[1] for _ in range(9)]
+        asked = range(9 if self._example is not None else 0)
+        examples = [self._timed(lambda: self._fitted.predict(self._example))[1] for _ in asked]
         return Measurement(
             round=number,
             steps=1,
             step_seconds=seconds / self._fits,
             samples_per_second=self._fits / seconds,
-            inference_seconds=statistics.median(examples),
+            inference_seconds=statistics.median(examples) if examples else None,
             flops_per_step=None,
             parameters=None,
             optimizer_state_bytes=None,

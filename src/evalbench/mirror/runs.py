@@ -105,7 +105,7 @@ def _run(
             {
                 "epoch": point.epoch,
                 "step": point.step,
-                "train/loss": point.train_loss,
+                **({} if point.train_loss is None else {"train/loss": point.train_loss}),
                 "val/loss": point.val_loss,
                 score: point.val_score,
             }

@@ -139,6 +139,7 @@ class Declaration:
     looks_declared: bool = False  # False: nothing says whether somebody looked at results and then went on
     extended_from: int | None = None  # seeds from this number on were added after a look that was not declared
     judged_before: tuple[JudgedBefore, ...] | None = None  # None: not known
+    elsewhere: Mapping[str, Any] | None = None  # declared of repetitions if commands had the data themselves
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
     unit: str | None = None  # what the rows of a foreign table repeat, a key of `UNITS`; None: not said
     unit_guessed: str = ""  # from the name of this column; empty: declared
@@ -274,6 +275,7 @@ def read_evaluation(path: Path) -> Declaration:
             declared=raw.get("declared"),
             tuning=raw.get("tuning"),
             engines=raw.get("engines", {}),
+            elsewhere=raw.get("elsewhere"),
             looks=_looks(path, raw),
             looks_declared="looks" in raw or "pilot_seeds" in raw,
             extended_from=_extended_from(raw),

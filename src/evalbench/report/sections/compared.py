@@ -143,7 +143,10 @@ def _flat(values: Any, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-ENGINES = {"sklearn": "an estimator, fitted at once to the same training rows; the budget plays no role"}
+ENGINES = {
+    "sklearn": "an estimator, fitted at once to the same training rows; the budget plays no role",
+    "command": "a command, given the same rows, without the targets of the test rows; the budget plays no role",
+}
 """What is different about the techniques of an engine, by its name."""
 
 
