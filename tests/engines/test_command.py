@@ -238,9 +238,10 @@ def test_commands_are_judged_as_a_table_from_elsewhere(inline: Inline, workspace
     assert results[0]["score"].equals(results[1]["score"])
 
 
-@pytest.mark.parametrize(
-    "text", ["python t.py {seed}", "sh -c 'a\\b {seed}'", "echo \\' {seed}", "x {seed} \\", "'quoted {seed}'"]
-)
+TEXTS = ["python t.py {seed}", r"sh -c 'a\b {seed}'", r"echo \' {seed}", "x {seed} \\", "'quoted {seed}'"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
 def test_a_command_needs_no_quotes_of_hydra(text: str) -> None:
     (override,) = OverridesParser.create().parse_overrides(add_to_search([f"model.command={text}"]))
     assert str(override.value()) == text.strip("'" if text[0] == "'" else "")
