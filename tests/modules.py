@@ -82,7 +82,7 @@ LAYERS = {
     },
     "Engines": {
         "energy": "the joules that a GPU and the CPU take: NVML and RAPL",
-        "engines": "what trains the trials of a cell, behind one contract: cohorts of networks, estimators, commands",
+        "engines": "what trains the trials of a cell, one file each behind one contract (`contract.py`)",
     },
     "Cells": {
         "cost": "the cost of a technique alone: seconds, joules and bytes, in interleaved rounds",

@@ -7,6 +7,7 @@ from typing import Any
 from evalbench.config.command import CommandConfig, read_command
 from evalbench.config.component import Component
 from evalbench.config.estimator import EstimatorConfig, read_estimator
+from evalbench.config.lightning import LightningConfig, read_lightning
 from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 
@@ -29,6 +30,7 @@ ENGINES: Mapping[str, EngineChoice] = {
     COHORT: EngineChoice(groups=None, budget=True, precision=True),
     "sklearn": EngineChoice(),
     COMMAND: EngineChoice(),
+    "lightning": EngineChoice(groups=frozenset({"model", "activation"}), budget=True, precision=True),
 }
 """By the value of `engine` in a model's YAML file; without it, a network trains in a cohort."""
 
@@ -47,10 +49,12 @@ def uses(engine: str, group: str) -> bool:
     return groups is None or group in groups
 
 
-def read_model(section: Reader) -> Component | EstimatorConfig | CommandConfig:
+def read_model(section: Reader) -> Component | EstimatorConfig | CommandConfig | LightningConfig:
     """Take what learns out of the section `model`, as its engine takes it; raise `ConfigError`."""
     engine = engine_of(section.rest)
     section.rest.pop("engine", None)
+    if engine == "lightning":
+        return read_lightning(section)
     if engine == COMMAND:
         return read_command(section)
     return read_estimator(section) if engine == "sklearn" else section.component()

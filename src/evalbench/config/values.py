@@ -13,6 +13,7 @@ from evalbench.config.component import Component
 from evalbench.config.engines import COHORT, ENGINES, uses
 from evalbench.config.estimator import EstimatorConfig
 from evalbench.config.judging import TaskConfig
+from evalbench.config.lightning import LightningConfig
 from evalbench.config.loss import LossConfig
 from evalbench.config.optimizer import OptimizerConfig
 from evalbench.config.parts import PARTS, Part
@@ -138,6 +139,12 @@ class Config:
         """The estimator in the place of a network."""
         estimator: EstimatorConfig = self.parts["model"]
         return estimator
+
+    @property
+    def lightning(self) -> LightningConfig:
+        """The LightningModule that trains by itself."""
+        lightning: LightningConfig = self.parts["model"]
+        return lightning
 
     @property
     def command(self) -> CommandConfig:

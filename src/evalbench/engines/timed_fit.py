@@ -20,9 +20,12 @@ class TimedFit:
 
     device = torch.device("cpu")
 
-    def __init__(self, fit: Callable[[], Any], example: Any = None) -> None:
-        """Take a function that returns a fitted estimator, and inputs `(1, D)`; None: it cannot be asked for one."""
-        self._fit, self._example = fit, example
+    def __init__(self, fit: Callable[[], Any], example: Any = None, steps: int = 1) -> None:
+        """Take a function that returns a fitted estimator, and inputs `(1, D)`; None: it cannot be asked for one.
+
+        `steps` are those of a fit.
+        """
+        self._fit, self._example, self._steps = fit, example, steps
         self._fits = 1
 
     def warm_up(self) -> None:
@@ -38,8 +41,8 @@ class TimedFit:
         examples = [self._timed(lambda: self._fitted.predict(self._example))[1] for _ in asked]
         return Measurement(
             round=number,
-            steps=1,
-            step_seconds=seconds / self._fits,
+            steps=self._steps,
+            step_seconds=seconds / self._fits / self._steps,
             samples_per_second=self._fits / seconds,
             inference_seconds=statistics.median(examples) if examples else None,
             flops_per_step=None,
@@ -57,7 +60,7 @@ class TimedFit:
     def _run_unit(self) -> int:
         for _ in range(self._fits):
             self._fit()
-        return self._fits
+        return self._fits * self._steps
 
     @staticmethod
     def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
