@@ -80,8 +80,11 @@ LAYERS = {
         "engine.training": "cohorts trained; results in member order",
         "engine.checks": "network, optimizer and trainer built once, to refuse wrong settings early",
     },
-    "Cells": {
+    "Engines": {
         "energy": "the joules that a GPU and the CPU take: NVML and RAPL",
+        "engines": "what trains the trials of a cell, one file each behind one contract (`contract.py`)",
+    },
+    "Cells": {
         "cost": "the cost of a technique alone: seconds, joules and bytes, in interleaved rounds",
         "cell": "one technique on one workload: train the trials that the store lacks",
         "search": "Optuna's side of a search: ask, tell, resume, importance",

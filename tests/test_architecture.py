@@ -16,9 +16,9 @@ from modules import MODULES
 SOURCE = Path(evalbench.__file__).parent
 ORDER = list(MODULES)
 HEAVY = {
-    "torch": {"models", "engine", "cost", "weights", "tasks", "parts", "draws", "random_functions", "gpus"},
+    "torch": {"models", "engine", "engines", "cost", "weights", "tasks", "parts", "draws", "random_functions", "gpus"},
     "safetensors": {"weights", "workloads"},
-    "pytorch_lightning": {"engine"},
+    "pytorch_lightning": {"engine", "engines"},
     "wandb": {"tracking", "imports", "dashboard"},
     "mlflow": {"tracking", "imports"},
     "tensorboard": {"tracking", "imports"},
@@ -27,7 +27,7 @@ HEAVY = {
     "matplotlib": {"report"},
     "optuna": {"search", "formats"},
     "sqlalchemy": {"store", "imports"},
-    "sklearn": {"workloads", "tasks"},
+    "sklearn": {"workloads", "tasks", "engines"},
     "hydra": {"config", "processes", "composition", "api", "terminal"},
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 450, 50

@@ -13,14 +13,24 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from evalbench import live, provenance, ranks, workloads
-from evalbench.config import ANYTHING, PARTS, Component, Config, SplitConfig, log_folder
+from evalbench import engines, live, provenance, ranks, workloads
+from evalbench.config import ANYTHING, COHORT, COMMAND, Component, Config, SplitConfig, log_folder
+from evalbench.engines import Outlets, Trained
 from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageError
 from evalbench.names import file_name
 from evalbench.seeds import SOURCES, Phase, Role, derive, seeds_of
 from evalbench.store import Lease, Store
 from evalbench.trial import TRAINING_VERSION, Entrant, State, TrialResult, TrialSpec, best_point
-from evalbench.workloads import Dataset, development_part, draw_split, hold_out, judged, judging, references
+from evalbench.workloads import (
+    Dataset,
+    NamedWorkload,
+    development_part,
+    draw_split,
+    hold_out,
+    judged,
+    judging,
+    references,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +53,7 @@ class Cell:
     def of(cls, config: Config) -> "Cell":
         """Load the data; raise `InputError` if they cannot be used."""
         dataset = judged(workloads.load(config.dataset), config.task)
+        _check_engine(config, dataset)
         if config.search is not None and dataset.fixed_test_rows is None:
             seed = derive(config.root_seed, dataset.name, Role.DEVELOPMENT, 0)
             dataset = hold_out(dataset, config.split.test, seed)
@@ -143,11 +154,9 @@ class Cell:
         config = self.config
         return {
             "data": self.workload_identity,
-            **{key: value for part in PARTS for key, value in part.identity(config.parts[part.group]).items()},
+            **config.identity,
             **judging.identity(self.dataset, config.task),
-            "budget": config.budget.spec(),
-            **config.numbers,
-            **({} if config.path == "auto" else {"path": config.path}),
+            **config.training,
             **({"code": self.code} if self.code else {}),
             **self._phase_settings,
         }
@@ -188,6 +197,8 @@ class Cell:
     @property
     def workload_identity(self) -> dict[str, Any]:
         """Everything but the seeds that determines the rows of a trial."""
+        if isinstance(self.dataset, NamedWorkload):
+            return {"fingerprint": self.dataset.fingerprint}
         split, search = self.config.split, self.config.search
         test = {"test": split.test} if search is None else {"development": search.development}
         if self.dataset.fixed_test_rows is not None:
@@ -205,12 +216,22 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def check(cell: Cell) -> None:
-    """Build the cell's network and optimizer to refuse a wrong setting early; raise `InputError`."""
-    try:
-        from evalbench.engine import checks  # torch and Lightning: only where something is to be trained
+def _check_engine(config: Config, dataset: Dataset) -> None:
+    """Refuse a named workload with anything but a command that is not searched."""
+    if not isinstance(dataset, NamedWorkload):
+        return
+    if config.engine != COMMAND:
+        rule = f"must be a command on {dataset.name}, whose rows are not known"
+        raise ConfigError("model", rule, config.choices.get("model"), "choose model=command, or data with rows")
+    if config.search is not None:
+        remedy = "leave it out, or search in the command: there are no validation rows"
+        raise ConfigError("search", f"must be left out on {dataset.name}, whose rows are not known", remedy=remedy)
 
-        checks.check(cell.config, cell.dataset)
+
+def check(cell: Cell) -> None:
+    """Build what the cell trains to refuse a wrong setting early; raise `InputError`."""
+    try:
+        engines.of(cell.config).check(cell.config, cell.dataset)
     except InputError:
         raise
     except ANYTHING as error:  # what the user chose may raise anything
@@ -245,8 +266,7 @@ def run(cell: Cell, store: Store) -> None:
 
 def train(cell: Cell, entrants: Sequence[Entrant], store: Store, lease: Lease) -> None:
     """Train trials and write their results, cohort by cohort; an error makes them FAILED trials."""
-    from evalbench.engine import training  # noqa: F401 - loaded before the clock starts
-
+    engines.of(cell.config)  # loaded before the clock starts
     ended: list[tuple[TrialSpec, TrialResult]] = []
     start = time.monotonic()
     try:
@@ -284,8 +304,6 @@ def help_to_train(cell: Cell, store: Store) -> None:
 
 Members = list[Entrant]
 Job = tuple[dict[str, Any], Phase, Members]
-Trained = tuple[Members, list[TrialResult] | Exception]
-"""Members that trained together with their results, or one member with its error."""
 
 
 def _are_crossed(entrants: Sequence[Entrant]) -> bool:
@@ -308,25 +326,21 @@ def _train(cell: Cell, members: Members, watch: live.Watch | None, follow: live.
 def _train_here(
     cell: Cell, members: Members, watch: live.Watch | None, follow: live.Follow | None = None
 ) -> Iterator[Trained]:
-    from evalbench.engine import training
-
-    group = ranks.current()
+    engine, group = engines.of(cell.config), ranks.current()
     hidden = cell.phase is Phase.TUNE or _are_crossed(members)
-    keep_in = None if cell.config.save == "none" or hidden else weights_folder(cell)
-    if cell.config.trainer_split == "data":
-        yield from training.train_all(cell.config, cell.dataset, members, cell.id, keep_in, watch, follow)
+    outlets = Outlets(None if cell.config.save == "none" or hidden else weights_folder(cell), watch, follow)
+    if group.count == 1 or (cell.config.engine == COHORT and cell.config.trainer_split == "data"):
+        yield from engine.train_all(cell.config, cell.dataset, members, cell.id, outlets)
         return
     mine = members[group.index :: group.count]
     name = f"{cell.id}-rank{group.index}"
-    share = list(training.train_all(cell.config, cell.dataset, mine, name, keep_in, watch, follow))
+    share = list(engine.train_all(cell.config, cell.dataset, mine, name, outlets))
     yield from (trained for rank in group.gather(share) for trained in rank)
 
 
 def weights_folder(cell: Cell) -> Path:
     """Return the folder for the weights of the cell's trials."""
-    choices = cell.config.choices
-    readable = [cell.workload, *(choices[group] for group in ("model", "optimizer") if group in choices)]
-    return cell.config.weights_folder / file_name(*readable, cell.id[:8])
+    return cell.config.weights_folder / file_name(cell.workload, *cell.config.named_parts, cell.id[:8])
 
 
 def _keep_best(cell: Cell, store: Store) -> None:
@@ -350,6 +364,8 @@ def fail(cell: Cell, store: Store, error: Exception) -> None:
 
 def complete_references(cell: Cell, store: Store) -> None:
     """Compute the reference rows that the store lacks."""
+    if isinstance(cell.dataset, NamedWorkload):
+        return  # its rows are not known
     known, split = store.references(cell.workload_id), cell.config.split
     lacking = {name: [seed for seed in cell.seeds if (seed, name) not in known] for name in REFERENCES}
     splits = {}

@@ -19,8 +19,17 @@ from evalbench.programs import conf_folder
 
 
 def add_to_search(arguments: list[str]) -> list[str]:
-    """Let `search.space.…=` and `optimizer.space.…=` add keys, as Hydra's `++` does."""
-    return [f"++{text}" if re.match(r"\w+\.space\.|search\.pruning\.", text) else text for text in arguments]
+    """Let `search.space.…=` and `optimizer.space.…=` add keys, as Hydra's `++` does, and let a command be bare text."""
+    return [f"++{text}" if re.match(r"\w+\.space\.|search\.pruning\.", text) else _quoted(text) for text in arguments]
+
+
+def _quoted(text: str) -> str:
+    """Quote a command line for Hydra's grammar, which would read its braces, unless it is quoted or a list."""
+    key, _, value = text.partition("=")
+    if key != "model.command" or not value or value[0] in "'\"[":
+        return text
+    escaped = re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), value)
+    return f"{key}='{escaped}'"
 
 
 def split_jobs(

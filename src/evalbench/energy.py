@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 POWERCAP = Path("/sys/class/powercap")
+LEAST_SECONDS = 0.5
+"""The minimal duration of a measurement, which begins and ends with an update of the counter."""
+UPDATE_SECONDS = 0.3
+"""The longest wait for an update."""
 REST_SECONDS = 1.0
 """A rest before measurements: NVML's share of busy time is that of its last second at most."""
 MOST_BUSY_PERCENT = 5
@@ -102,6 +106,31 @@ class Instruments:
     def joules(self) -> dict[str, float]:
         """Return the reading of each meter."""
         return {name: meter.joules() for name, meter in self.meters.items()}
+
+    def step_joules(self, run: Callable[[], int]) -> dict[str, float | None]:
+        """Return the energy of a step by device, measured between two updates of the counters; empty without a meter.
+
+        `run` trains for a while, waits for the device, and returns the number of its steps.
+        """
+        if not self.meters:
+            return {}
+        before, _ = self._next_reading(run)
+        steps, end = 0, time.perf_counter() + LEAST_SECONDS
+        while time.perf_counter() < end:
+            steps += run()
+        after, last_steps = self._next_reading(run)
+        taken = {name: (after[name] - before[name]) / (steps + last_steps) for name in after}
+        return {name: joules if joules > 0 else None for name, joules in taken.items()}
+
+    def _next_reading(self, run: Callable[[], int]) -> tuple[dict[str, float], int]:
+        """Train until every counter has changed; return their readings and the number of steps."""
+        start, steps = self.joules(), 0
+        reading: dict[str, float] = {}
+        end = time.perf_counter() + UPDATE_SECONDS
+        while not reading or (time.perf_counter() < end and any(reading[name] == start[name] for name in start)):
+            steps += run()
+            reading = self.joules()
+        return reading, steps
 
     def rest(self, seconds: float = REST_SECONDS) -> "Rest":
         """Leave the devices alone for a while, if anything can tell what they take or do then."""

@@ -137,7 +137,8 @@ class CurvePoint:
 
     epoch: float
     step: int
-    train_loss: float
+    train_loss: float | None
+    """None: not known, because a program kept it to itself."""
     val_loss: float
     val_score: float
     monitored: float | None = None

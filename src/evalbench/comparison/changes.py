@@ -14,7 +14,7 @@ import numpy as np
 from evalbench.comparison.summaries import Summary, compare_summaries, cost, differing, rank, recommendation
 from evalbench.comparison.values import Change, Comparison
 from evalbench.errors import TableError
-from evalbench.record.folder import load
+from evalbench.record.elsewhere import read_folder
 from evalbench.record.foreign import load_table
 from evalbench.record.options import Options
 from evalbench.record.summary import FILE, read_summary
@@ -172,7 +172,7 @@ def _summary(path: Path, options: Options | None) -> Summary:
 def _read(path: Path, options: Options | None) -> Findings:
     folder = path.parent if path.is_file() else path
     if (folder / "evaluation.json").is_file() and (path.is_dir() or path.name == "results.csv"):
-        return find(load(folder))
+        return find(read_folder(folder))
     if not path.is_file():
         raise TableError(f"{path} is neither a table of results nor the folder of an evaluation")
     if options is None:

@@ -1,7 +1,10 @@
 """The configuration: Hydra's tree, read once into frozen typed values."""
 
 from evalbench.config.activation import ActivationConfig
+from evalbench.config.command import CommandConfig
 from evalbench.config.component import ANYTHING, Component
+from evalbench.config.engines import COHORT, COMMAND
+from evalbench.config.estimator import SEEDS, EstimatorConfig
 from evalbench.config.loss import LossConfig
 from evalbench.config.optimizer import OptimizerConfig
 from evalbench.config.parts import PARTS
@@ -11,10 +14,15 @@ from evalbench.config.values import Config, EvaluationConfig, SplitConfig, Track
 
 __all__ = [
     "ANYTHING",
+    "COHORT",
+    "COMMAND",
     "PARTS",
+    "SEEDS",
     "ActivationConfig",
+    "CommandConfig",
     "Component",
     "Config",
+    "EstimatorConfig",
     "EvaluationConfig",
     "LossConfig",
     "OptimizerConfig",

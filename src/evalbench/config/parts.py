@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from evalbench.config.activation import read_activation
+from evalbench.config.engines import read_model
 from evalbench.config.loss import read_loss
 from evalbench.config.optimizer import read_optimizer
 from evalbench.config.reader import Reader
@@ -48,7 +49,7 @@ class Part:
 PARTS = (
     Part("optimizer", read_optimizer),
     Part("activation", read_activation),
-    Part("model", Reader.component),
+    Part("model", read_model),
     Part("schedule", Reader.optional_component, described=False, absent={"schedule": None}),
     Part("loss", read_loss, described=False),
 )

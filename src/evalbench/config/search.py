@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from evalbench import space
 from evalbench.config.component import Component
+from evalbench.config.engines import uses
 from evalbench.config.parts import PARTS
 from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
@@ -60,20 +61,20 @@ class SearchConfig:
     """The technique's own dimensions, and those that the search adds to all techniques."""
 
 
-def read_search(section: Reader, dimensions: Sequence[Dimension]) -> SearchConfig:
-    """Read the section, given the dimensions of the technique's own search space; raise `ConfigError`."""
+def read_search(section: Reader, dimensions: Sequence[Dimension], engine: str) -> SearchConfig:
+    """Read the section, given the dimensions of the technique's own search space; raise `ConfigError`.
+
+    Dimensions that all techniques get are left out if they are of a part that the engine does not train with.
+    """
     section.rename("num_trials", "num_candidates")
     added = space.parse(section.rest.pop("space", None), "")
     merged = tuple({dimension.path: dimension for dimension in (*dimensions, *added)}.values())
+    _check_groups(merged)
+    merged = tuple(dimension for dimension in merged if uses(engine, dimension.path.split(".")[0]))
     if not merged:
         rule = "must have at least one dimension to search"
         remedy = "give the technique's YAML a space, or add +search.space.model.width={low: 16, high: 256, log: true}"
         raise ConfigError("search.space", rule, remedy=remedy)
-    groups = [part.group for part in PARTS]
-    for dimension in merged:
-        if dimension.path.split(".")[0] not in groups:
-            rule = f"must be about {', '.join(groups)}"
-            raise ConfigError("search.space", rule, dimension.path, "every technique must meet the same problem")
     development = section.positive("development", 0.7)
     if development >= 1:
         raise ConfigError("search.development", "must leave rows for the test", development, "for example 0.7")
@@ -98,6 +99,14 @@ def read_search(section: Reader, dimensions: Sequence[Dimension]) -> SearchConfi
         rule = "must be null with more than one objective"
         raise ConfigError("search.pruning", rule, search.pruning.spec(), "halving needs one order of the candidates")
     return search
+
+
+def _check_groups(space: Sequence[Dimension]) -> None:
+    groups = [part.group for part in PARTS]
+    for dimension in space:
+        if dimension.path.split(".")[0] not in groups:
+            rule = f"must be about {', '.join(groups)}"
+            raise ConfigError("search.space", rule, dimension.path, "every technique must meet the same problem")
 
 
 def _objectives(section: Reader) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from evalbench import space
+from evalbench.config.engines import engine_of, uses
 from evalbench.config.judging import OwnMetric, read_task
 from evalbench.config.looks import read_looks
 from evalbench.config.parts import PARTS
@@ -78,11 +79,7 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     check_leaves(tree)
     _check_chosen(tree, choices)
     top = Reader(tree, "")
-    dimensions = [dimension for part in PARTS for dimension in _take_space(top, part.group)]
-    if {"search.num_trials", "search.num_candidates"} <= overrides.keys():
-        rule = "must be left out beside search.num_candidates, which is its new name"
-        raise ConfigError("search.num_trials", rule, overrides["search.num_trials"], "give one of them")
-    search = read_search(top.section("search"), dimensions) if top.given("search") else None
+    search, engine = _search(top, overrides)
     part_settings = {part.group: dict(top.rest[part.group]) for part in PARTS}
     dataset, store, cost = top.section("dataset"), top.section("store"), top.section("cost")
     target_score = dataset.optional_number("target_score")  # ours: the loader never sees it
@@ -96,7 +93,8 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
         dataset=dataset.component(),
         task=task,
         target_score=target_score,
-        parts={part.group: part.read(top.section(part.group)) for part in PARTS},
+        engine=engine,
+        parts=_parts(top, engine),
         part_settings=part_settings,
         budget=_budget(top.section("budget")),
         split=_split(top.section("split"), search),
@@ -123,6 +121,24 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
         section.finish()
     _check_components(config)
     return config
+
+
+def _parts(top: Reader, engine: str) -> dict[str, Any]:
+    """Take the parts out that the engine trains with; None for each of the others."""
+    sections = {part.group: top.section(part.group) for part in PARTS}
+    used = (part for part in PARTS if uses(engine, part.group))
+    return {**dict.fromkeys(sections), **{part.group: part.read(sections[part.group]) for part in used}}
+
+
+def _search(top: Reader, overrides: Mapping[str, str]) -> tuple[SearchConfig | None, str]:
+    """Take the search out, and the search spaces of all parts; return it with the name of the engine."""
+    spaces = {part.group: _take_space(top, part.group) for part in PARTS}
+    engine = engine_of(top.rest["model"])
+    dimensions = [dimension for group, own in spaces.items() if uses(engine, group) for dimension in own]
+    if {"search.num_trials", "search.num_candidates"} <= overrides.keys():
+        rule = "must be left out beside search.num_candidates, which is its new name"
+        raise ConfigError("search.num_trials", rule, overrides["search.num_trials"], "give one of them")
+    return read_search(top.section("search"), dimensions, engine) if top.given("search") else None, engine
 
 
 def _check_chosen(tree: Mapping[str, Any], choices: Mapping[str, str]) -> None:

@@ -8,11 +8,15 @@ from typing import Any, Literal
 
 from evalbench import space
 from evalbench.config.activation import ActivationConfig
+from evalbench.config.command import CommandConfig
 from evalbench.config.component import Component
+from evalbench.config.engines import COHORT, ENGINES, uses
+from evalbench.config.estimator import EstimatorConfig
 from evalbench.config.judging import TaskConfig
+from evalbench.config.lightning import LightningConfig
 from evalbench.config.loss import LossConfig
 from evalbench.config.optimizer import OptimizerConfig
-from evalbench.config.parts import PARTS
+from evalbench.config.parts import PARTS, Part
 from evalbench.config.reader import Reader, check_leaves
 from evalbench.config.search import SearchConfig
 from evalbench.errors import ConfigError
@@ -66,6 +70,8 @@ class Config:
     task: TaskConfig
     target_score: float | None
     """The value of the workload's metric that counts as solved."""
+    engine: str
+    """What trains it: a key of `ENGINES`."""
     parts: Mapping[str, Any]
     """Config group to the value of that part of the technique: a `Chosen`, or None if the part is left out."""
     part_settings: Mapping[str, Mapping[str, Any]]
@@ -129,6 +135,24 @@ class Config:
         return model
 
     @property
+    def estimator(self) -> EstimatorConfig:
+        """The estimator in the place of a network."""
+        estimator: EstimatorConfig = self.parts["model"]
+        return estimator
+
+    @property
+    def lightning(self) -> LightningConfig:
+        """The LightningModule that trains by itself."""
+        lightning: LightningConfig = self.parts["model"]
+        return lightning
+
+    @property
+    def command(self) -> CommandConfig:
+        """The command line in the place of a network."""
+        command: CommandConfig = self.parts["model"]
+        return command
+
+    @property
     def activation(self) -> ActivationConfig:
         """The network's non-linearity."""
         activation: ActivationConfig = self.parts["activation"]
@@ -153,6 +177,41 @@ class Config:
         return loss
 
     @property
+    def used_parts(self) -> tuple[Part, ...]:
+        """The parts that its trials depend on."""
+        return tuple(part for part in PARTS if uses(self.engine, part.group))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The entries of these parts in the settings that identify a trial."""
+        entries = [part.identity(self.parts[part.group]) for part in self.used_parts]
+        return {key: value for part in entries for key, value in part.items()}
+
+    @property
+    def used_choices(self) -> dict[str, str]:
+        """Config group to chosen option, without the parts that play no role."""
+        unused = {part.group for part in PARTS} - {part.group for part in self.used_parts}
+        return {group: option for group, option in self.choices.items() if group not in unused}
+
+    @property
+    def length(self) -> Budget:
+        """The budget of its trials; what the engine trains at once is one step, validated at its end."""
+        return self.budget if ENGINES[self.engine].budget else Budget(steps=1, validations=1)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What determines a result beside the parts, as it stands in a trial's identity: budget, precision, path."""
+        engine = ENGINES[self.engine]
+        budget = {"budget": self.budget.spec()} if engine.budget else {}
+        forced = {"path": self.path} if self.engine == COHORT and self.path != "auto" else {}
+        return {**budget, **(self.numbers if engine.precision else {}), **forced}
+
+    @property
+    def member_settings(self) -> dict[str, Any]:
+        """The settings in which trials that train together may differ: the optimizer's own."""
+        return dict(self.optimizer.component.arguments) if self.engine == COHORT else {}
+
+    @property
     def numbers(self) -> dict[str, str]:
         """The precision of all numbers, as it stands in a trial's identity: the default of products is left out."""
         products = {} if self.matmul_precision == "highest" else {"matmul_precision": self.matmul_precision}
@@ -168,7 +227,12 @@ class Config:
     def technique(self) -> str:
         """The label of the technique: the factor's value in this cell."""
         factor = self.evaluation.factor
-        return self.label(factor) if factor else f"{self.choices['model']}-{self.choices['optimizer']}"
+        return self.label(factor) if factor else "-".join(self.named_parts)
+
+    @property
+    def named_parts(self) -> list[str]:
+        """The chosen model, and the chosen optimizer of a network."""
+        return [self.used_choices[group] for group in ("model", "optimizer") if group in self.used_choices]
 
     def with_values(self, values: Mapping[str, Any]) -> "Config":
         """Return the configuration with the values at some keys of its parts replaced, such as `optimizer.lr`.

@@ -73,9 +73,7 @@ def _check_network(config: Config, network: nn.Module) -> None:
         own = _overridden(network)
         if own:
             rule = f"must train by its forward alone: {name} has its own {', '.join(own)}, which would never be called"
-            raise ConfigError(
-                "model._target_", rule, remedy="name its network, and set loss, optimizer and schedule here"
-            )
+            raise ConfigError("model._target_", rule, remedy="add +model.engine=lightning, or name its network alone")
     lazy = [key for key, value in (*network.named_parameters(), *network.named_buffers()) if is_lazy(value)]
     if lazy:
         rule = f"must know the shape of {lazy[0]} when it is built"

@@ -14,6 +14,7 @@ from evalbench.cell import Cell
 from evalbench.evaluation.counts import Count, uncounted
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Lease, Store
+from evalbench.workloads import NamedWorkload
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,13 @@ def measure_costs(plan: Plan, store: Store, count: Count = uncounted) -> None:
     rounds = plan.config.cost_rounds
     if plan.factor is None or rounds == 0:
         return
-    trained = [cell for planned in plan.cells for cell in _timed(planned, store) if not store.missing(list(cell.specs))]
+    trained = [
+        cell
+        for planned in plan.cells
+        if not isinstance(planned.dataset, NamedWorkload)  # what a trial took is known, and takes as long again
+        for cell in _timed(planned, store)
+        if not store.missing(list(cell.specs))
+    ]
     with alone(store, f"costs on {socket.gethostname()}"):
         workloads = list(dict.fromkeys(cell.workload for cell in trained))
         for number, workload in enumerate(workloads, 1):

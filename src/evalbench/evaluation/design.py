@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalbench import provenance, tuning
-from evalbench.config import PARTS
+from evalbench.config import COHORT, PARTS
 from evalbench.evaluation.plan import Plan
 from evalbench.seeds import study_of
 from evalbench.store import Store
@@ -84,7 +84,8 @@ def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
     options: dict[str, list[Mapping[str, Any]]] = {}
     for cell in plan.cells:
         chosen = cell.config.parts[group]
-        options.setdefault(cell.config.choices.get(group, group), []).append(chosen.spec() if chosen else {})
+        if chosen or group in cell.config.used_choices:
+            options.setdefault(cell.config.choices.get(group, group), []).append(chosen.spec() if chosen else {})
     merged: dict[str, dict[str, Any]] = {}
     for option, specs in options.items():
         for key in dict.fromkeys(key for spec in specs for key in spec):
@@ -112,7 +113,7 @@ def _description(plan: Plan, command: str) -> dict[str, Any]:
                 "seeds": [spec.seed for spec in cell.specs.values()],
                 "workload": cell.workload,
                 "data": cell.dataset.description,
-                "choices": {key: value for key, value in cell.config.choices.items() if key not in UNTOLD},
+                "choices": {key: value for key, value in cell.config.used_choices.items() if key not in UNTOLD},
                 "settings": cell.settings,
                 "tree": {key: value for key, value in cell.config.tree.items() if key not in UNTOLD},
                 "metric": cell.dataset.metric.on("test"),
@@ -135,20 +136,23 @@ def _description(plan: Plan, command: str) -> dict[str, Any]:
 
 def _design(plan: Plan, command: str) -> dict[str, Any]:
     config, compared = plan.config, str(plan.factor).partition(".")[0]
+    trained = next((cell.config.training for cell in plan.cells if cell.config.training), {})
+    others = {plan.technique(cell): cell.config.engine for cell in plan.cells if cell.config.engine != COHORT}
     return {
         "name": plan.name,
         "question": plan.question,
         **comparison(plan),
+        **({"engines": others} if others else {}),
         "settings": {
             part.group: _settings(plan, part.group) for part in PARTS if part.described or part.group == compared
         },
-        "budget": {key: value for key, value in config.budget.spec().items() if key != "validations"},
+        "budget": {key: value for key, value in trained.get("budget", {}).items() if key != "validations"},
         "splits": {
             "train": round(1 - config.split.validation - config.split.test, 10),
             "validation": config.split.validation,
             "test": config.split.test,
         },
-        **config.numbers,
+        **{key: value for key, value in trained.items() if key in config.numbers},
         "root_seed": config.root_seed,
         "confidence": 0.95,
         "command": command,

@@ -9,10 +9,12 @@ from typing import Any
 from evalbench import tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
-from evalbench.errors import ConfigError
+from evalbench.errors import ConfigError, TableError
 from evalbench.evaluation.naming import NEUTRAL_KEYS
 from evalbench.record.declared import default_question
+from evalbench.record.options import Options
 from evalbench.store import Link, Store
+from evalbench.workloads import NamedWorkload
 
 WORKLOAD_KEYS = ("dataset", "dataset.path", "dataset.name")
 
@@ -56,6 +58,7 @@ class Plan:
         chosen = tuple(distinct[cell_id] for cell_id in dict.fromkeys(cell.id for cell in jobs))
         result = cls(shared.name, chosen, jobs, factor, baseline, factors)
         _check_looks(result)
+        _check_named(result)
         _check_distinct(result)
         if factor is not None:
             _check_techniques(result)
@@ -146,6 +149,31 @@ def _check_looks(plan: Plan) -> None:
     if len(plan.looks) > 1 and plan.factor is None:
         remedy = f"there is no verdict that could end the seeds early: give num_seeds={plan.looks[-1]}"
         raise ConfigError("evaluation.looks", "must be left out if nothing is compared", list(plan.looks), remedy)
+
+
+def _check_named(plan: Plan) -> None:
+    """Refuse named workloads beside others, and declarations that contradict each other or are none."""
+    named = [cell.dataset for cell in plan.cells if isinstance(cell.dataset, NamedWorkload)]
+    if not named:
+        return
+    others = next((cell.workload for cell in plan.cells if not isinstance(cell.dataset, NamedWorkload)), None)
+    if others is not None:
+        rule = f"must not be compared together with {others}, whose rows are known"
+        raise ConfigError("dataset", rule, named[0].name, "give each an evaluation of its own")
+    for key in ("unit", "folds", "pairing"):
+        values = list(dict.fromkeys(getattr(dataset, key) for dataset in named))
+        if len(values) > 1:
+            raise ConfigError(
+                f"dataset.{key}", "must be the same in all cells", ", ".join(map(str, values)), "give one"
+            )
+    metrics = list(dict.fromkeys(dataset.metric.name for dataset in named))
+    if len(metrics) > 1:
+        rule = "must be the same in all cells: scores of several cannot be averaged"
+        raise ConfigError("dataset.metric", rule, ", ".join(metrics), "give one")
+    try:
+        Options(plan.baseline or "", unit=named[0].unit, folds=named[0].folds, pairing=named[0].pairing).check()
+    except TableError as error:
+        raise ConfigError("dataset", f"must be declared as it is: {error}") from error
 
 
 def _check_techniques(plan: Plan) -> None:

@@ -107,7 +107,7 @@ def _run(
             {
                 "epoch": point.epoch,
                 "step": point.step,
-                "train/loss": point.train_loss,
+                **({} if point.train_loss is None else {"train/loss": point.train_loss}),
                 "val/loss": point.val_loss,
                 score: point.val_score,
             }
@@ -138,7 +138,7 @@ def run_id(evaluation: str, link: Link, workload: str, seed: int) -> str:
 
 def axis_of(settings: Mapping[str, Any]) -> str:
     """Return the axis of the curves of trials with these settings: the unit of their budget."""
-    return "epoch" if "epochs" in settings["budget"] else "step"
+    return "epoch" if "epochs" in settings.get("budget", {}) else "step"
 
 
 def _config(

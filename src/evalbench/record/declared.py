@@ -134,10 +134,12 @@ class Declaration:
     generated: bool = False  # generated workloads count in the first verdict
     declared: str | None = None  # hash of what was fixed before the results
     tuning: Mapping[str, Any] | None = None  # None: nobody tuned
+    engines: Mapping[str, str] = field(default_factory=dict)  # of the techniques that do not train in cohorts
     looks: tuple[int, ...] = ()  # numbers of seeds after which it is judged; by default one look at `num_seeds`
     looks_declared: bool = False  # False: nothing says whether somebody looked at results and then went on
     extended_from: int | None = None  # seeds from this number on were added after a look that was not declared
     judged_before: tuple[JudgedBefore, ...] | None = None  # None: not known
+    elsewhere: Mapping[str, Any] | None = None  # declared of repetitions if commands had the data themselves
     foreign: bool = False  # a table that evalbench did not train: little is known of how it was made
     unit: str | None = None  # what the rows of a foreign table repeat, a key of `UNITS`; None: not said
     unit_guessed: str = ""  # from the name of this column; empty: declared
@@ -272,6 +274,8 @@ def read_evaluation(path: Path) -> Declaration:
             generated=bool(raw.get("generated", False)),
             declared=raw.get("declared"),
             tuning=raw.get("tuning"),
+            engines=raw.get("engines", {}),
+            elsewhere=raw.get("elsewhere"),
             looks=_looks(path, raw),
             looks_declared="looks" in raw or "pilot_seeds" in raw,
             extended_from=_extended_from(raw),

@@ -20,7 +20,7 @@ from evalbench.tasks import MEASURED
 from evalbench.tasks.metric import find
 from evalbench.trial import TRAINING_VERSION, State
 from evalbench.tuning import Study, TriedCandidate
-from evalbench.workloads import Dataset
+from evalbench.workloads import Dataset, NamedWorkload
 
 REFERENCE_COLUMNS = ["reference", "workload", "seed", "metric", "direction", "unit", "score"]
 
@@ -60,6 +60,7 @@ def write_folder(
         "num_seeds": design["looks"][-1],
         "tuning": _tuning(searched),
         "failures": failures,
+        **_elsewhere(datasets),
         "provenance": _provenance(design, [trial for _, _, trial in pairs]),
     }
     content["declared"] = declaration(content)
@@ -250,6 +251,7 @@ def _result_row(link: Link, trial: StoredTrial, dataset: Dataset, looks: Sequenc
         "examples": result.examples,
         "flops": result.flops,
         "parameters": result.parameters,
+        **({"cost_seconds": trial.provenance["seconds"]} if isinstance(dataset, NamedWorkload) else {}),
         "best_epoch": result.best_epoch,
         "diverged_step": result.diverged_step,
         **{name: result.metrics.get(name) for name in names},
@@ -327,6 +329,12 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "description": dataset.description,
         **_chosen(dataset),
     }
+
+
+def _elsewhere(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
+    """Return what is declared of repetitions whose rows are not known, the same for all workloads."""
+    named = [dataset for dataset in datasets.values() if isinstance(dataset, NamedWorkload)]
+    return {"elsewhere": named[0].declared} if named else {}
 
 
 def _chosen(dataset: Dataset) -> dict[str, Any]:

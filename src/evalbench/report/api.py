@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from evalbench.errors import InputError, TableError
-from evalbench.record.folder import load
+from evalbench.record.elsewhere import read_folder
 from evalbench.record.foreign import frame_to_folder
 from evalbench.record.options import Options, rope_of
 from evalbench.record.repetitions import repetition_column
@@ -122,7 +122,7 @@ def read(folder: str | Path) -> Report:
     path = Path(folder)
     if not path.is_dir():
         raise TableError(f"{path} is not a folder: give the folder of an evaluation, such as reports/optimizers")
-    return Report(find(load(path)))
+    return Report(find(read_folder(path)))
 
 
 def write(folder: str | Path, standalone: bool = False) -> Path:

@@ -7,6 +7,7 @@ from evalbench.tasks.language import Language
 from evalbench.tasks.metric import METRICS, Metric
 from evalbench.tasks.multiclass import Multiclass
 from evalbench.tasks.regression import Regression
+from evalbench.tasks.reported import Reported
 from evalbench.tasks.task import Task
 
 __all__ = ["MEASURED", "METRICS", "TASKS", "Kind", "Metric", "Task", "kind_of"]
@@ -19,6 +20,7 @@ class Kind:
     MULTICLASS: Final[Task] = Multiclass()
     REGRESSION: Final[Task] = Regression()
     LANGUAGE: Final[Task] = Language()
+    REPORTED: Final[Task] = Reported()
 
 
 TASKS = {task.name: task for task in vars(Kind).values() if isinstance(task, Task)}

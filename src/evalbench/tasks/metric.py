@@ -202,6 +202,9 @@ METRICS: Mapping[str, Metric] = {
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""
 
+FROM_PROBABILITIES = frozenset({"log_loss", "perplexity", "auroc"})
+"""Metrics that class predictions without probabilities say nothing of."""
+
 ALIASES: Mapping[str, str] = {
     **dict.fromkeys(("acc", "top1", "top_1", "acc_norm", "exact_match"), "accuracy"),
     **dict.fromkeys(("auc", "roc_auc", "roc_auc_score"), "auroc"),

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 
 from evalbench import tuning
 from evalbench.cell import Cell
+from evalbench.config import COHORT
 from evalbench.evaluation.plan import Plan
 from evalbench.terminal.forecast import Chore
 
@@ -19,6 +20,8 @@ STEP_SECONDS = 4e-4
 """To call the operations of a step."""
 NUMBER_SECONDS = 5e-8
 """For each row and each of its numbers, forward and backward."""
+ALONE_SECONDS = 0.5
+"""For a trial of another engine, of which nothing is known."""
 HIDDEN_NUMBERS = 128
 """What hidden layers add to the numbers of a row."""
 
@@ -97,7 +100,7 @@ def _search_seconds(study: tuning.Study, num_trials: int) -> float:
 
 def _share_of_steps(study: tuning.Study) -> float:
     """Return the share of the steps of all candidates that pruning leaves."""
-    pruning, validations = study.search.pruning, len(study.cell.config.budget.validation_steps(1))
+    pruning, validations = study.search.pruning, len(study.cell.config.length.validation_steps(1))
     assert pruning is not None
     rungs = [*pruning.rungs(validations), validations]
     share, before, alive = 0.0, 0, 1.0
@@ -108,6 +111,8 @@ def _share_of_steps(study: tuning.Study) -> float:
 
 def _seconds(cell: Cell, num_members: int, share_of_steps: float = 1.0) -> float:
     """Return roughly the seconds that some trials of a cell take together."""
+    if cell.config.engine != COHORT:
+        return num_members * ALONE_SECONDS
     split, (num_rows, num_features) = cell.config.split, cell.dataset.inputs.shape[:2]
     num_train = max(1, round(num_rows * (1 - split.validation - split.test)))
     rows: int = cell.config.optimizer.rows_per_step(num_train)

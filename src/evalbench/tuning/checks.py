@@ -5,6 +5,7 @@ from typing import Any
 
 from evalbench import cell as cells
 from evalbench.cell import Cell
+from evalbench.config import COHORT
 from evalbench.errors import ConfigError, DataError
 from evalbench.seeds import STUDY_SEEDS, Phase
 from evalbench.space import Dimension
@@ -52,7 +53,16 @@ def check(cell: Cell) -> None:
         raise ConfigError("search.development", rule, config.development, str(error)) from error
     for values in _corners(config.space, cell.config.schedule is not None):
         cells.check(cell.at(values, Phase.TUNE))
-    if "cost/flops" in objectives(cell) and not _counts_flops(cell):
+    _check_counts(cell)
+
+
+def _check_counts(cell: Cell) -> None:
+    """Refuse objectives that cannot be counted."""
+    asked = {"cost/flops", "cost/parameters"} & set(objectives(cell))
+    if asked and cell.config.engine != COHORT:
+        rule, remedy = "must be known of all techniques", "use cost/seconds: only networks in cohorts are counted"
+        raise ConfigError("search.objectives", rule, ", ".join(sorted(asked)), remedy)
+    if "cost/flops" in asked and not _counts_flops(cell):
         rule, remedy = "must be countable for this model", "use cost/parameters or cost/seconds"
         raise ConfigError("search.objectives", rule, "cost/flops", remedy)
 

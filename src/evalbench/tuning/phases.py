@@ -177,8 +177,8 @@ def _cohorts(study: Study, trials: Sequence[tuple[Candidate, TrialSpec]]) -> Ite
     groups: dict[str, tuple[Cell, list[Entrant]]] = {}
     for candidate, spec in trials:
         cell = study.tuned(candidate)
-        own: Mapping[str, Any] = cell.config.optimizer.component.arguments
-        shared = {key: value for key, value in cell.settings["optimizer"].items() if key not in own}
+        own: Mapping[str, Any] = cell.config.member_settings
+        shared = {key: value for key, value in cell.settings.get("optimizer", {}).items() if key not in own}
         key = json.dumps({**cell.settings, "optimizer": shared}, sort_keys=True)
         groups.setdefault(key, (cell, []))[1].append(Entrant.of(spec, Phase.TUNE, dict(own)))
     yield from groups.values()

@@ -285,7 +285,7 @@ class Study:
 
 def num_validations(cell: Cell) -> int:
     """Return the number of validations of a trial that ends with its budget, the same for all candidates."""
-    return len(cell.config.budget.validation_steps(steps_per_epoch=1))
+    return len(cell.config.length.validation_steps(steps_per_epoch=1))
 
 
 def studies(cell: Cell) -> list[Study]:

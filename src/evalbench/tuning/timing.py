@@ -14,7 +14,7 @@ ROUNDS = 5
 
 def graph_id(tuned: Cell) -> str:
     """Return the identity of all that a step's time depends on: not the optimizer's numbers."""
-    optimizer = {key: tuned.settings["optimizer"].get(key) for key in ("_target_", "batch_size", "clip_norm")}
+    optimizer = {key: tuned.settings.get("optimizer", {}).get(key) for key in ("_target_", "batch_size", "clip_norm")}
     text = json.dumps([{**tuned.settings, "optimizer": optimizer}], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 

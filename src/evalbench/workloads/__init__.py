@@ -6,12 +6,14 @@ from evalbench.config import Component
 from evalbench.tasks import Kind
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.judging import judged
+from evalbench.workloads.named import NamedWorkload
 from evalbench.workloads.python import dataset_of
 from evalbench.workloads.splits import Scaling, Split, development_part, draw_split, fit_scaling, hold_out
 
 __all__ = [
     "Dataset",
     "Kind",
+    "NamedWorkload",
     "Scaling",
     "Split",
     "dataset_of",

@@ -9,10 +9,16 @@ from evalbench.config.judging import LOSS, METRIC, OwnMetric, TaskConfig
 from evalbench.errors import ConfigError, InputError
 from evalbench.tasks.metric import METRICS, Metric
 from evalbench.workloads.dataset import Dataset
+from evalbench.workloads.named import NamedWorkload
 
 
 def judged(dataset: Dataset, config: TaskConfig) -> Dataset:
     """Return the data set with the metrics that the user chose; raise `ConfigError` for one that its task lacks."""
+    if isinstance(dataset, NamedWorkload):
+        if config.metric is not None or config.monitor != LOSS:
+            rule, remedy = "must be left out", f"the scores of {dataset.name} are what dataset.metric says"
+            raise ConfigError("task", rule, remedy=remedy)
+        return dataset
     metric = dataset.kind.metric if config.metric is None else _chosen(dataset, "metric", config.metric)
     if config.monitor == LOSS:
         monitor = None

@@ -26,7 +26,7 @@ class Milestone:
     target: float  # in the unit of the workload's metric
     reached: int
     count: int
-    steps: float
+    steps: float  # nan if it is fitted at once
     flops: float  # nan if they could not be counted
     seconds: float  # isolated; nan if nothing was measured
 
@@ -42,6 +42,9 @@ class Milestones:
     algoperf: tuple[float, ...] | None
 
 
+NO_MILESTONES = Milestones((), "", np.empty((0, 0)), {}, None)
+
+
 def milestones(folder: Folder) -> Milestones:
     """Return times to target on each workload that declares one, if its curves are on the scale of its metric."""
     evaluation = folder.evaluation
@@ -51,7 +54,7 @@ def milestones(folder: Folder) -> Milestones:
         if workload.target is not None and workload.curve_sign
     }
     if not targets or folder.curves.empty:
-        return Milestones((), "", np.empty((0, 0)), {}, None)
+        return NO_MILESTONES
     seconds = step_seconds(folder)
     first = _first_steps(folder, targets)
     rows = []
@@ -70,8 +73,12 @@ def milestones(folder: Folder) -> Milestones:
         per_step = seconds.get((technique, workload), math.nan)
         reached = int(np.isfinite(mine["first"]).sum())
         spent = math.inf if missed else steps * per_step
-        rows.append(Milestone(workload, technique, targets[workload], reached, len(mine), steps, flops, spent))
-    by = next(name for name in MEASURES if not any(math.isnan(getattr(row, name)) for row in rows))
+        updates = steps if missed or mine["steps"].notna().all() else math.nan
+        rows.append(Milestone(workload, technique, targets[workload], reached, len(mine), updates, flops, spent))
+    known = (name for name in MEASURES if not any(math.isnan(getattr(row, name)) for row in rows))
+    by = next(known, None)
+    if by is None:
+        return NO_MILESTONES  # one technique is fitted at once, without steps, and nothing was timed
     cells = {(row.technique, row.workload): float(getattr(row, by)) for row in rows}
     times = np.array([[cells.get((t, w), math.inf) for w in targets] for t in evaluation.techniques])
     base = evaluation.techniques.index(evaluation.baseline) if evaluation.baseline else 0

@@ -54,7 +54,8 @@ def _scope(findings: Findings) -> str:
     if evaluation.factor is None:
         techniques = listed([code(name) for name in evaluation.techniques])
         verb = "was" if len(evaluation.techniques) == 1 else "were"
-        return f"{techniques} {verb} trained for {budget(findings)} on {where}, {seeds}."
+        length = f" for {budget(findings)}" if evaluation.budget else ""
+        return f"{techniques} {verb} trained{length} on {where}, {seeds}."
     values = plural(len(evaluation.techniques), "value")
     if evaluation.foreign:
         sizes = [
@@ -63,8 +64,10 @@ def _scope(findings: Findings) -> str:
         ]
         each = "one score each" if max(sizes) == len(evaluation.techniques) else f"{trials} in all"
         return f"{values} of {code(evaluation.factor)} were compared on {where}, {each}."
-    given = f"At {budget(findings)} per trial and the settings listed below"
-    return f"{given}, {values} of {code(evaluation.factor)} were compared on {where}, {seeds}."
+    given = f"At {budget(findings)} per trial and" if evaluation.budget else "At"
+    return (
+        f"{given} the settings listed below, {values} of {code(evaluation.factor)} were compared on {where}, {seeds}."
+    )
 
 
 def _seeds(findings: Findings) -> str:

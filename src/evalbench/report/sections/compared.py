@@ -9,7 +9,7 @@ from typing import Any
 from evalbench.names import code, plain
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
 from evalbench.report.render.markdown import markdown
-from evalbench.report.render.units import percent
+from evalbench.report.render.units import listed, percent
 from evalbench.report.section import Section, always
 from evalbench.report.sections.answer import budget
 
@@ -125,6 +125,14 @@ def settings(findings: Findings) -> list[tuple[str, str]]:
     return made
 
 
+def _engines(findings: Findings) -> list[str]:
+    """Return a sentence for each engine that trains techniques beside evalbench's own."""
+    techniques: dict[str, list[str]] = {}
+    for name, engine in findings.evaluation.engines.items():
+        techniques.setdefault(engine, []).append(code(name))
+    return [f"{listed(names)}: {ENGINES.get(engine, plain(engine))}." for engine, names in techniques.items()]
+
+
 def _flat(values: Any, prefix: str = "") -> dict[str, object]:
     """Return the nested settings with dotted names; a lone value is named `value`."""
     if not isinstance(values, Mapping):
@@ -133,6 +141,14 @@ def _flat(values: Any, prefix: str = "") -> dict[str, object]:
     for name, value in values.items():
         flat |= _flat(value, f"{prefix}.{name}" if prefix else str(name))
     return flat
+
+
+ENGINES = {
+    "sklearn": "an estimator, fitted at once to the same training rows; the budget plays no role",
+    "lightning": "a LightningModule with its own steps and optimizers, one fit per trial",
+    "command": "a command, given the same rows, without the targets of the test rows; the budget plays no role",
+}
+"""What is different about the techniques of an engine, by its name."""
 
 
 def text(findings: Findings) -> str:
@@ -146,7 +162,8 @@ def text(findings: Findings) -> str:
     points = [what_is_compared(findings), *(f"Also varied: {line}." for line in other_factors(findings))]
     if not evaluation.foreign:
         points += [
-            f"Budget of a trial: {budget(findings)}.",
+            *([f"Budget of a trial: {budget(findings)}."] if evaluation.budget else []),
+            *_engines(findings),
             f"Splits: {splits(findings)}. Techniques share the split of a seed.",
             "References on the same splits, outside the comparison: the linear model (logistic or ridge regression"
             f"{language}) and the trivial predictor (majority class or training mean).",

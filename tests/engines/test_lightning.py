@@ -1,0 +1,66 @@
+"""LightningModules with their own steps, beside a cohort on the same work."""
+
+import pytest
+
+import peoples_modules
+from conftest import make_cell
+from contracts.engine import EngineContract, trained
+from evalbench import cell as cells
+from evalbench.cell import Cell
+from evalbench.engines import lightning
+from evalbench.errors import ConfigError
+from evalbench.seeds import Role, derive
+from evalbench.trial import Entrant, State
+
+
+def module(name: str, *more: str) -> tuple[str, ...]:
+    return ("model=lightning", f"model._target_=peoples_modules.{name}", *more)
+
+
+class TestLightning(EngineContract):
+    chosen = module("Own")
+    refused = ("+model.depth=3",)
+
+    def raising(self) -> tuple[Cell, list[Entrant]]:
+        cell = make_cell("dataset=wine", "budget.epochs=1", *module("Own"))
+        built = lightning._build(cell.config, cell.dataset, derive(0, "wine", Role.INIT, 1))
+        bad = built.first
+        cell = make_cell("dataset=wine", "budget.epochs=1", *module("Own", f"+model.bad={bad}"))
+        return cell, cell.entrants(0, 1, 2)
+
+
+@pytest.mark.parametrize("dataset", ["wine", "diabetes"])
+def test_the_same_work_as_a_cohort_gives_the_same_scores(dataset: str) -> None:
+    shared = (f"dataset={dataset}", "budget.epochs=3")
+    alone = make_cell(*shared, *module("Own"))
+    cohort = make_cell(
+        *shared, "model._target_=peoples_modules.net", "~model.depth", "~model.width", "optimizer=sgd",
+        "optimizer.lr=0.05", "optimizer.batch_size=32",
+    )  # fmt: skip
+    first, second = (trained(cell, cell.entrants(0, 1)) for cell in (alone, cohort))
+    for seed in (0, 1):
+        assert first[seed].metrics == pytest.approx(second[seed].metrics, rel=1e-3)
+        losses = [[point.val_loss for point in results[seed].curve] for results in (first, second)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+        assert first[seed].steps == second[seed].steps
+
+
+def test_its_hooks_run() -> None:
+    cell = make_cell("dataset=wine", "budget.epochs=2", *module("Own"))
+    peoples_modules.EPOCHS.clear()
+    trained(cell, cell.entrants(0))
+    assert peoples_modules.EPOCHS == [0, 1]
+
+
+def test_a_loss_that_is_not_finite_is_a_finding() -> None:
+    cell = make_cell("dataset=diabetes", "budget.epochs=3", *module("Own", "+model.lr=1e9"))
+    (result,) = trained(cell, cell.entrants(0)).values()
+    assert result.state is State.DIVERGED
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("Net", "must be a LightningModule"), ("NoStep", "must have a training_step of its own")]
+)
+def test_bad_input_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        cells.check(make_cell("dataset=wine", *module(name)))
