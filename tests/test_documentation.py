@@ -108,6 +108,7 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "MulticlassCohenKappa,num_classes:3,name:kappa,best:1}'": "",
     "evalbench -m dataset=breast_cancer,wine loss=cross_entropy,focal loss.class_weights=balanced": FEW,
     "evalbench -m augmentation=none,flip_crop dataset=digits model=cnn": "",
+    "evalbench -m model=cnn,resnet,vit,convnext dataset=digits": "model=cnn,vit",
     "evalbench +sweep=vision": "augmentation=none,mixup",
     "evalbench --config-dir mine +sweep=optimizers optimizer=sgd,adam,nadam": FEW,
     "evalbench +sweep=optimizers +search=random": TWO,

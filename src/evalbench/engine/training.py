@@ -44,6 +44,7 @@ def runs_own_code(config: Config) -> bool:
     loss = "torch." if config.loss.component is None else config.loss.component.target
     return not (
         config.model.target.startswith("evalbench.")
+        and not config.model.code()
         and config.activation.module.target.startswith(("evalbench.", "torch."))
         and loss.startswith(("evalbench.", "torch."))
     )
