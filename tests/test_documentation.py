@@ -111,6 +111,9 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m dataset=wine optimizer=sgd,adam 'task.metric={_target_:torchmetrics.classification."
     "MulticlassCohenKappa,num_classes:3,name:kappa,best:1}'": "",
     "evalbench -m dataset=breast_cancer,wine loss=cross_entropy,focal loss.class_weights=balanced": FEW,
+    "evalbench -m augmentation=none,flip_crop dataset=digits model=cnn": "",
+    "evalbench -m model=cnn,resnet,vit,convnext dataset=digits": "model=cnn,vit",
+    "evalbench +sweep=vision": "augmentation=none,mixup",
     "evalbench --config-dir mine +sweep=optimizers optimizer=sgd,adam,nadam": FEW,
     "evalbench +sweep=optimizers +search=random": TWO,
     "evalbench +sweep=optimizers +search=tpe search.num_candidates=64": TWO,

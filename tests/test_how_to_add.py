@@ -66,12 +66,18 @@ def test_the_model(tmp_path: Path) -> None:
 
 
 def test_the_technique_part(tmp_path: Path) -> None:
-    example = run("evalbench/parts/augmentation", tmp_path)
-    keys, inputs = step_keys(torch.tensor([3, 4, 5]), 0, 2), torch.ones(2, 3, 50, 40)
-    noisy, targets = example.InputNoise(0.5)(inputs, inputs[..., 0], keys, range(3))
-    assert (noisy - inputs).std() == pytest.approx(0.5, abs=0.02)
-    assert targets.shape == (2, 3, 50)
-    assert example.augment(None, None, [], torch.float32) is None
+    example = run("evalbench/parts/corruption", tmp_path)
+    keys, inputs, targets = step_keys(torch.tensor([3, 4]), 0, 2), torch.ones(2, 2, 900, 4), torch.zeros(2, 2, 900)
+    same, wrong = example.LabelNoise(num_classes=4, share=0.4)(inputs, targets, keys, range(2))
+    assert same is inputs
+    assert (wrong != targets).float().mean() == pytest.approx(0.3, abs=0.02)  # a fourth of the draws are right
+    assert example.corrupt(None, None, [], torch.float32) is None
+
+
+def test_the_augmentation(tmp_path: Path) -> None:
+    keys, inputs = step_keys(torch.tensor([3, 4]), 0, 2), torch.ones(2, 2, 90, 40)
+    changed, _ = run("evalbench/parts/cutout", tmp_path).Cutout(0.3)(inputs, inputs[..., 0], keys, range(2))
+    assert changed.mean() == pytest.approx(0.7, abs=0.02)
 
 
 def test_the_report_section(tmp_path: Path) -> None:

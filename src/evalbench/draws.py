@@ -53,8 +53,13 @@ def normal(keys: Tensor, shape: Sequence[int], call: int = 1, first_row: Tensor 
     radius = _root(log(1 - distance) * -2)
     angle = direction * 4 - 2  # quarter turns
     rest = 1 - angle.abs()
-    pair = (radius * _sine(rest), radius * torch.copysign(_sine(1 - rest.abs()), angle))  # the cosine, the sine
+    pair = (radius * sine(rest), radius * torch.copysign(sine(1 - rest.abs()), angle))  # the cosine, the sine
     return torch.cat(pair, dim=-1)[..., :inner].reshape((*keys.shape, *shape))
+
+
+def integers(keys: Tensor, call: int, shape: Sequence[int], below: int) -> Tensor:
+    """Return whole numbers from 0 to `below` - 1, `(*keys.shape, *shape)` int64; `below` is at most 2²⁴."""
+    return (uniform(keys, call, shape) * below).long().clamp(max=below - 1)
 
 
 def exponential(keys: Tensor, shape: Sequence[int], call: int = 1, first_row: Tensor | int = 0) -> Tensor:
@@ -89,6 +94,11 @@ def log(x: Tensor) -> Tensor:
     return s * (half + series) + exponent * LOG_2[1] - half + rest + exponent * LOG_2[0]
 
 
+def sine(x: Tensor) -> Tensor:
+    """Return sin(π x / 2) of float32 numbers with |x| ≤ 1: x is in quarter turns."""
+    return _polynomial(x * x, SINE) * x
+
+
 def _root(x: Tensor) -> Tensor:
     """Return the square root of float32 numbers as IEEE 754 rounds it, which torch's own on a CPU does not always."""
     return torch.sqrt(x.double()).float() if x.device.type == "cpu" else torch.sqrt(x)
@@ -113,11 +123,6 @@ class _Viewed(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, None], x: Tensor, dtype: torch.dtype) -> tuple[Tensor, int | None]:
         return _viewed(x, dtype), in_dims[0]
-
-
-def _sine(x: Tensor) -> Tensor:
-    """Return sin(π x / 2) for |x| ≤ 1."""
-    return _polynomial(x * x, SINE) * x
 
 
 def _polynomial(x: Tensor, coefficients: Sequence[float]) -> Tensor:

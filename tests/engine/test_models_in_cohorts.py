@@ -25,6 +25,19 @@ CASES = {
     "encoder": ("model=encoder", "dataset=iris", *ATTENTION, "model.depth=2", "optimizer.batch_size=30"),
     "encoder, regression": ("model=encoder", "dataset=diabetes", *ATTENTION, "optimizer.batch_size=38"),
 }
+IMAGES = {
+    "resnet": ("model=resnet", "dataset=digits", "model.depth=10", "model.width=4"),
+    "resnet of bottlenecks with BatchNorm": (
+        "model=resnet",
+        "dataset=digits",
+        "model.depth=14",
+        "model.width=2",
+        "model.norm=batch",
+    ),
+    "vision transformer": ("model=vit", "dataset=digits", *ATTENTION),
+    "convnext": ("model=convnext", "dataset=digits", "model.depth=1", "model.width=8", "model.stages=2"),
+}
+CASES |= IMAGES
 OPTIMIZERS = {
     "momentum": ("optimizer=momentum",),
     "adam": ("optimizer=adam",),
@@ -46,7 +59,8 @@ Differences are about 1e-7 on a CPU, and a few 1e-5 on a GPU with its other conv
 """
 ROUNDED = 2e-3
 """The tolerance for Muon, which computes directions in 16 bits, so that a last digit can change a whole step."""
-PAIRS = [(case, optimizer) for case in CASES for optimizer in OPTIMIZERS]
+PAIRS = [(case, optimizer) for case in CASES if case not in IMAGES for optimizer in OPTIMIZERS]
+PAIRS += [(case, "adam") for case in IMAGES]
 # This pair is refused: a part of a batch has other means than the batch.
 PAIRS.remove(("cnn with BatchNorm", "adafactor, in parts"))
 QUICK = [(case, "adam") for case in ("cnn with BatchNorm", "tied transformer", "encoder")]

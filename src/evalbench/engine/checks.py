@@ -24,7 +24,7 @@ from evalbench.engine.training import (
     shape_of,
 )
 from evalbench.errors import ConfigError
-from evalbench.parts import batch_hooks
+from evalbench.parts import batch_hooks, weighs_targets
 from evalbench.parts import loss as losses
 from evalbench.trial import Entrant
 from evalbench.workloads import Dataset, draw_split
@@ -42,9 +42,8 @@ def check(config: Config, dataset: Dataset) -> None:
     network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
     _check_network(config, network)
     models.check_outputs(network, *_example(dataset))
-    losses.check(config.loss, dataset)
     split = draw_split(dataset, config.split.validation, config.split.test, 0)
-    batch_hooks(config, dataset, [split], torch.float32)
+    losses.check(config.loss, dataset, weighs_targets(batch_hooks(config, dataset, [split], torch.float32)))
     num_train = len(split.train)
     _check_batches(config, network, num_train)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}

@@ -25,7 +25,7 @@ from evalbench.engine.cohort import Cohort
 from evalbench.engine.halving import Halving
 from evalbench.engine.members import Member, Recipe, UnfitSnapshotError
 from evalbench.errors import StorageError
-from evalbench.parts import batch_hooks
+from evalbench.parts import batch_hooks, weighs_targets
 from evalbench.parts.loss import TrainingLoss
 from evalbench.seeds import Phase, Role, derive
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
@@ -44,6 +44,7 @@ def runs_own_code(config: Config) -> bool:
     loss = "torch." if config.loss.component is None else config.loss.component.target
     return not (
         config.model.target.startswith("evalbench.")
+        and not config.model.code()
         and config.activation.module.target.startswith(("evalbench.", "torch."))
         and loss.startswith(("evalbench.", "torch."))
     )
@@ -169,11 +170,12 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     validation_steps = config.budget.validation_steps(batches.steps_per_epoch)
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
+    on_batch = batch_hooks(config, dataset, splits, dtype)
     recipe = Recipe(
         config.optimizer,
-        TrainingLoss(config.loss, dataset.kind).to(dtype),
+        TrainingLoss(config.loss, dataset.kind, weighs_targets(on_batch)).to(dtype),
         validation_steps,
-        batch_hooks(config, dataset, splits, dtype),
+        on_batch,
         [] if clip_norm is None else [partial(gradients.clip_per_member, max_norm=clip_norm)],
         config.schedule,
         config.budget.patience,

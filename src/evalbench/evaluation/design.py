@@ -79,6 +79,13 @@ def _judged_before(plan: Plan, store: Store) -> list[dict[str, Any]]:
     return before
 
 
+def _all_settings(plan: Plan, compared: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the settings of the options by config group, of the compared group and of those that a report lists."""
+    groups = [part.group for part in PARTS if part.described or part.group == compared]
+    settings = {group: _settings(plan, group) for group in groups}
+    return {group: options for group, options in settings.items() if options or group == compared}
+
+
 def _settings(plan: Plan, group: str) -> dict[str, dict[str, Any]]:
     """Return the settings of each option of a config group; a setting that varies within an option lists its values."""
     options: dict[str, list[Mapping[str, Any]]] = {}
@@ -143,9 +150,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         "question": plan.question,
         **comparison(plan),
         **({"engines": others} if others else {}),
-        "settings": {
-            part.group: _settings(plan, part.group) for part in PARTS if part.described or part.group == compared
-        },
+        "settings": _all_settings(plan, compared),
         "budget": {key: value for key, value in trained.get("budget", {}).items() if key != "validations"},
         "splits": {
             "train": round(1 - config.split.validation - config.split.test, 10),

@@ -17,11 +17,25 @@ class NormalLinear(nn.Linear):
 
 
 class NormalConvolution(nn.Conv2d):
-    """A convolution over 3 x 3 pixels, whose fan-in is 9 times its channels, with such weights."""
+    """A convolution over `kernel` x `kernel` pixels, whose fan-in is as many times its channels, with such weights.
 
-    def __init__(self, channels: int, width: int, gain: float, bias: bool) -> None:
-        self.std = gain / (9 * channels) ** 0.5
-        super().__init__(channels, width, kernel_size=3, padding=1, bias=bias)
+    It keeps the size of an image at a stride of 1. With `patches` it takes each square of pixels once.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        gain: float,
+        bias: bool,
+        kernel: int = 3,
+        stride: int = 1,
+        groups: int = 1,
+        patches: bool = False,
+    ) -> None:
+        self.std = gain / (kernel**2 * channels // groups) ** 0.5
+        stride, padding = (kernel, 0) if patches else (stride, kernel // 2)
+        super().__init__(channels, width, kernel, stride, padding, groups=groups, bias=bias)
 
     def reset_parameters(self) -> None:
         """Draw the initial weights."""

@@ -41,7 +41,7 @@ class Transformer(nn.Module):
         tie: bool = False,
     ) -> None:
         super().__init__()
-        _check(depth, width, heads, dropout)
+        check_shape(depth, width, heads, dropout)
         if not isinstance(tie, bool):
             raise ConfigError("model.tie", "must be true or false", tie, "use model.tie=false")
         if tie and vocabulary != out_features:
@@ -79,7 +79,7 @@ class Encoder(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        _check(depth, width, heads, dropout)
+        check_shape(depth, width, heads, dropout)
         self.embedding = (
             Columns(in_features, width) if vocabulary is None else Embedding(vocabulary, in_features, width)
         )
@@ -203,7 +203,8 @@ class Attention(nn.Module):
         return outputs
 
 
-def _check(depth: int, width: int, heads: int, dropout: float) -> None:
+def check_shape(depth: int, width: int, heads: int, dropout: float) -> None:
+    """Raise `ConfigError` for settings of a transformer that do not fit each other."""
     for name, value in (("depth", depth), ("width", width), ("heads", heads)):
         if not isinstance(value, int) or value < 1:
             raise ConfigError(f"model.{name}", "must be a whole number of at least 1", value, f"use model.{name}=4")

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from evalbench.config import Config
-from evalbench.parts import loss
+from evalbench.parts import augmentation, loss
 from evalbench.parts.hooks import BatchHook
 from evalbench.workloads import Dataset, Split
 
@@ -14,7 +14,8 @@ Hooks = Callable[[Any, Dataset, Sequence[Split], torch.dtype], BatchHook | None]
 """Takes the chosen value of a part, the data set, each member's split and the precision; returns None for no change."""
 
 ON_BATCH: Mapping[str, Hooks] = {
-    "loss": loss.class_weights,  # the last: it adds an axis to the targets
+    "augmentation": augmentation.augment,
+    "loss": loss.class_weights,  # the last: it weighs the targets
 }
 """The parts of `config.PARTS` that change batches, in the order in which they act; a new one is a line here."""
 
@@ -23,3 +24,8 @@ def batch_hooks(config: Config, dataset: Dataset, splits: Sequence[Split], dtype
     """Build the changes of batches by config group; raise `ConfigError` for one that does not fit the data set."""
     hooks = {group: make(config.parts[group], dataset, splits, dtype) for group, make in ON_BATCH.items()}
     return {group: hook for group, hook in hooks.items() if hook is not None}
+
+
+def weighs_targets(hooks: Mapping[str, BatchHook]) -> bool:
+    """Return whether the targets that leave the hooks have weights, see `BatchHook.weighs_targets`."""
+    return any(hook.weighs_targets for hook in hooks.values())

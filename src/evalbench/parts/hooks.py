@@ -18,6 +18,9 @@ GradientHook = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
 class BatchHook(nn.Module, ABC):
     """A change of the batches of a block of steps, in training only; its buffers follow the cohort to its device."""
 
+    weighs_targets: bool = False
+    """Whether it returns targets `(S, C, B, 2 T)`: T targets of a row, each followed by its weight in the loss."""
+
     @abstractmethod
     def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs `(S, C, B, D)` and targets `(S, C, B)`, given noise keys `(S, C)` and member indices `(C,)`.

@@ -7,7 +7,7 @@ times numbers `(B,)`. Shapes: `C` members, `S` steps in a block, `B` examples, `
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -73,45 +73,49 @@ def _log_probabilities(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor
 
 
 class TrainingLoss(nn.Module):
-    """The loss of one member: the mean over its examples, each weighted by its class if the configuration says so.
+    """The loss of one member: the mean over its examples, each a weighted sum over its targets if these have weights.
 
-    The weights of a batch are not brought to a sum of 1: over all training rows they are 1 on average, and parts of a
-    batch add up to the batch.
+    Weights of classes are not brought to a sum of 1 in a batch: over all training rows they are 1 on average, and parts
+    of a batch add up to the batch. Mixed rows have two targets, whose shares are their weights: for cross-entropy this
+    is the loss of the mixed probabilities.
     """
 
-    def __init__(self, config: LossConfig, task: Task) -> None:
-        """Build the loss; raise `ConfigError` for one that does not fit the task."""
+    def __init__(self, config: LossConfig, task: Task, weighted: bool = False) -> None:
+        """Build the loss, of targets with weights if `weighted`; raise `ConfigError` for one that does not fit."""
         super().__init__()
-        self._config, self._task = config, task
-        self._loss = _built(config)
+        self._config, self._task, self._weighted = config, task, weighted or config.balanced
+        self._loss = _built(config, self._weighted)
         """None: the task's own."""
         _check_fits(config, task, self._loss)
 
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss `()` of outputs and targets as the cohort has them, with weights if classes are balanced."""
+        """Return the loss `()` of outputs and targets as the cohort has them, see `BatchHook.weighs_targets`."""
         if self._loss is None:
             return self._task.loss(outputs, targets, self._config.label_smoothing)
-        weights = None
-        if self._config.balanced:
-            targets, weights = targets[..., 0].long(), targets[..., 1]
+        if not self._weighted:
+            values = self._values(self._loss, outputs, targets)
+            return values if values.ndim == 0 else values.mean()
+        pairs = torch.unflatten(targets, -1, (-1, 2)).unbind(-2)  # of targets and weights
+        weighed = [self._values(self._loss, outputs, pair[..., 0].long()) * pair[..., 1].flatten() for pair in pairs]
+        return reduce(torch.add, weighed).mean()
+
+    def _values(self, loss: Callable[[Tensor, Tensor], Tensor], outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return a number per example, or their mean `()` if targets have no weights."""
         natural = self._task.natural(outputs, targets)
-        values: Tensor = self._loss(*natural)
-        if values.ndim == 0 and weights is None:
-            return values
-        if values.shape != natural[1].shape:
+        values: Tensor = loss(*natural)
+        if values.shape != natural[1].shape and (self._weighted or values.ndim):
             given = f"{tuple(values.shape)} for {len(natural[1])} examples"
-            raise ValueError(
-                f"a loss must be a number per example{' or their mean' if weights is None else ''}: {given}"
-            )
-        return (values if weights is None else values * weights.flatten()).mean()
+            mean = ", as class weights and mixed rows need it" if self._weighted else " or their mean"
+            raise ValueError(f"a loss must be a number per example{mean}: {given}")
+        return values
 
 
-def _built(config: LossConfig) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """Return the chosen module or function, per example if classes are balanced; None for the task's own loss."""
+def _built(config: LossConfig, weighted: bool) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """Return the chosen module or function, per example if targets have weights; None for the task's own loss."""
     if config.component is None:
-        return CrossEntropy(config.label_smoothing) if config.balanced else None
+        return CrossEntropy(config.label_smoothing) if weighted else None
     target, given = config.component.locate(), config.component.arguments
-    each = config.balanced and "reduction" not in given and "reduction" in inspect.signature(target).parameters
+    each = weighted and "reduction" not in given and "reduction" in inspect.signature(target).parameters
     more = {"reduction": "none"} if each else {}
     if isinstance(target, type):
         module: Callable[[Tensor, Tensor], Tensor] = config.component.build(**more)
@@ -127,20 +131,30 @@ def class_weights(
 
 
 class ClassWeights(BatchHook):
-    """Attach to each target the weight of its class among the member's training rows; `TrainingLoss` takes it off."""
+    """Attach to each target the weight of its class among the member's training rows; `TrainingLoss` takes it off.
+
+    The weights that mixed targets have are multiplied by those of their classes.
+    """
 
     weights: Tensor  # (C, K)
+    weighs_targets = True
 
     def __init__(self, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype) -> None:
         super().__init__()
+        self._ndim = dataset.targets.ndim + 2
         table = np.stack([balanced(dataset.targets[split.train], len(dataset.classes)) for split in splits])
         self.register_buffer("weights", torch.tensor(table, dtype=dtype), persistent=False)
 
     def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the inputs, and targets `(S, C, B, 2)`: classes and weights."""
-        index = members.view(-1, *[1] * (targets.ndim - 2))
-        weights = self.weights[index, targets]
-        return inputs, torch.stack([targets.to(weights.dtype), weights], dim=-1)
+        """Return the inputs, and targets `(S, C, B, 2 T)`: classes and weights, T being 2 for mixed targets."""
+        is_mixed = targets.ndim > self._ndim
+        pairs = (
+            torch.unflatten(targets, -1, (-1, 2)) if is_mixed else torch.stack([targets, torch.ones_like(targets)], -1)
+        )
+        classes = pairs[..., 0].long()
+        index = members.view(-1, *[1] * (classes.ndim - 2))
+        weights = self.weights[index, classes] * pairs[..., 1]
+        return inputs, torch.stack([classes.to(weights.dtype), weights], dim=-1).flatten(3 if is_mixed else -1)
 
 
 def balanced(targets: np.ndarray, num_classes: int) -> np.ndarray:
@@ -149,9 +163,9 @@ def balanced(targets: np.ndarray, num_classes: int) -> np.ndarray:
     return np.where(counts > 0, counts.sum() / (np.count_nonzero(counts) * np.maximum(1, counts)), 0.0)
 
 
-def check(config: LossConfig, dataset: Dataset) -> None:
+def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
     """Compute the loss and its gradient once; raise `ConfigError` if it cannot train on the data set."""
-    loss = TrainingLoss(config, dataset.kind)
+    loss = TrainingLoss(config, dataset.kind, weighted)
     if config.component is None:
         return
     inputs = torch.zeros(5, 2)
@@ -160,7 +174,7 @@ def check(config: LossConfig, dataset: Dataset) -> None:
     shaped = outputs.view(*targets.shape, dataset.num_outputs)
     given = (
         torch.stack([targets.float(), torch.ones_like(targets, dtype=torch.float32)], -1)
-        if config.balanced
+        if weighted or config.balanced
         else targets
     )
     try:
