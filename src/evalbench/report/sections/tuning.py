@@ -84,17 +84,18 @@ def how(tuned: TunedFindings) -> str:
             "There is one study per technique and workload: the intervals cover the seeds of the measured trials, not"
             " what another search would have chosen (search.num_studies=3 would)."
         )
-    widened = any(tuned.findings.rho.values())
-    said.append(
-        "All measured trials of a workload share their test rows. The spread over seeds cannot show the effect of other"
-        " test rows, so "
-        + (
-            "the intervals that decide are widened by test rows / training rows."
-            if widened
-            else "the intervals that decide speak of these test rows alone."
-        )
-    )
+    said.append(_test_rows(tuned))
     return " ".join(said).replace("\n\n ", "\n\n")
+
+
+def _test_rows(tuned: TunedFindings) -> str:
+    """Say that measured trials share their test rows, and what that means for the intervals."""
+    widened = any(tuned.findings.rho.values())
+    so = "are widened by test rows / training rows" if widened else "speak of these test rows alone"
+    return (
+        "All measured trials of a workload share their test rows. The spread over seeds cannot show the effect of other"
+        f" test rows, so the intervals that decide {so}."
+    )
 
 
 def parity(tuned: TunedFindings) -> str:
