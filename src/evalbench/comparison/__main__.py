@@ -14,7 +14,7 @@ from evalbench.comparison.values import Change, Comparison
 from evalbench.names import one_line, plain
 from evalbench.record.options import add_arguments, options_of
 from evalbench.report.render.markdown import markdown
-from evalbench.report.render.units import NO_USE, is_useful, percent, ratio, signed
+from evalbench.report.render.units import NO_USE, end_text, is_useful, percent, ratio, signed
 
 MOST_PROVENANCE = 20
 PAIRED, UNPAIRED = "Paired by seed.", "Not paired: the seeds are independent."
@@ -75,8 +75,9 @@ def text(comparison: Comparison) -> str:
 
 def _row(change: Change, comparison: Comparison, decimals: int) -> list[str]:
     ends = sorted(value * comparison.scale for value in (change.low, change.high))
-    numbers = [signed(value, decimals) for value in (change.mean * comparison.scale, *ends)]
-    interval = f" [{numbers[1]}, {numbers[2]}]" if math.isfinite(change.low) else " (no interval)"
+    interval = (
+        f" [{', '.join(end_text(end, decimals) for end in ends)}]" if math.isfinite(change.low) else " (no interval)"
+    )
     if not is_useful(change.low, change.high, comparison.reach) and math.isfinite(change.low):
         interval = f" ({NO_USE})"
     old, new = change.recommendations
@@ -84,7 +85,7 @@ def _row(change: Change, comparison: Comparison, decimals: int) -> list[str]:
     return [
         plain(change.technique),
         change.words,
-        numbers[0] + interval,
+        signed(change.mean * comparison.scale, decimals) + interval,
         new if old == new else f"{old} → {new}",
         str(ranks[1]) if ranks[0] == ranks[1] else f"{ranks[0]} → {ranks[1]}",
         ratio(costs[1]) if ratio(costs[0]) == ratio(costs[1]) else f"{ratio(costs[0])} → {ratio(costs[1])}",

@@ -23,7 +23,7 @@ from evalbench.report.render.plots import (
     rule,
     whiskers,
 )
-from evalbench.report.render.units import fixed, percent, signed
+from evalbench.report.render.units import end_text, percent, signed
 
 
 def differences(findings: Findings, numbers: pd.DataFrame) -> Plot:
@@ -83,7 +83,7 @@ def card(findings: Findings, row: dict[str, Any]) -> str:
     """Return a difference in words: its sides, its interval, its pairs."""
     unit = findings.common
     ends = "no interval" if not math.isfinite(row["low"]) else ""
-    ends = ends or f"[{signed(row['low'], unit.finer)}, {signed(row['high'], unit.finer)}]"
+    ends = ends or f"[{end_text(row['low'], unit.finer)}, {end_text(row['high'], unit.finer)}]"
     lines = [
         f"minus {one_line(row['comparator'])} on {one_line(row['workload']).strip('()')}",
         f"{signed(row['mean'], unit.finer)} {ends} ({percent(row['confidence'])})",
@@ -91,6 +91,6 @@ def card(findings: Findings, row: dict[str, Any]) -> str:
     if not pd.isna(row["pairs"]) and row["pairs"]:
         lines.append(f"wins {row['wins']}, ties {row['ties']} of {row['pairs']} pairs")
     if math.isfinite(row.get("prediction_low", math.nan)):
-        ends = f"[{fixed(row['prediction_low'], unit.finer)}, {fixed(row['prediction_high'], unit.finer)}]"
+        ends = f"[{', '.join(end_text(row[f'prediction_{end}'], unit.finer) for end in ('low', 'high'))}]"
         lines.append(f"a new data set: {ends}")
     return "\n".join(lines)

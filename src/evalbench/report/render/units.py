@@ -97,7 +97,7 @@ class Unit:
 
     def end_texts(self, low: float, high: float) -> list[str]:
         """Return the printed ends as text."""
-        return [self._end(printed) for printed in self.ends(low, high)]
+        return [end_text(printed, self.finer) for printed in self.ends(low, high)]
 
     def score_interval(self, interval: Interval) -> str:
         """Return an interval of scores, `[92.1, 94.0]`, or the reason that there is none."""
@@ -106,13 +106,6 @@ class Unit:
         if interval.high - interval.low > self.reach:  # wider than all possible scores
             return NO_USE
         return f"[{self.score(interval.low)}, {self.score(interval.high)}]"
-
-    def _end(self, printed: float) -> str:
-        """Return an end of an interval: on which side of zero it lies is never rounded away."""
-        decimals, size = self.finer, abs(printed)
-        if 1e-9 < size < 0.5 * 10**-decimals:
-            decimals = -math.floor(math.log10(size))
-        return signed(printed, decimals)
 
     def useful(self, low: float, high: float) -> bool:
         """Return whether an interval of differences says something: a side, or possible differences alone."""
@@ -222,6 +215,14 @@ def signed(value: float, decimals: int) -> str:
     """Return a number as `fixed` does, with a plus sign if it is positive."""
     text = fixed(value, decimals)
     return f"+{text}" if value > 0 and text.strip("0,.") else text
+
+
+def end_text(printed: float, decimals: int) -> str:
+    """Return an end of an interval: on which side of zero it lies is never rounded away."""
+    size = abs(printed)
+    if 10**-MOST_DECIMALS < size <= 0.5 * 10**-decimals:
+        decimals = -math.floor(math.log10(size))
+    return signed(printed, decimals)
 
 
 def percent(share: float) -> str:
