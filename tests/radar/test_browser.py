@@ -57,6 +57,13 @@ def test_a_blip_is_searched_hovered_and_opened(page: Any, reports: Path) -> None
     blips = page.locator(".blip")
     page.fill("#find", "lion0")
     assert page.locator(".blip.faded").count() == blips.count() - page.locator(".lists li:visible").count() > 0
+    page.fill("#find", "adam2")  # is open
+    assert page.locator(".lists li:visible").all_text_contents()[0].startswith("adam2")
+    assert page.locator(".lists h4:visible").all_text_contents() == ["open"]
+    assert page.locator("#matches").text_content() == "1 of 10 techniques"
+    page.fill("#find", "none such")
+    assert page.locator("#matches").text_content() == "nothing matches"
+    assert page.locator(".lists .group:visible").count() == 0
     page.fill("#find", "")
     assert page.locator(".blip.faded").count() == 0
     blips.first.hover()

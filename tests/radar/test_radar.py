@@ -21,9 +21,10 @@ from evalbench.radar import build
 from evalbench.radar.__main__ import main
 from evalbench.radar.files import build_your_own_radar
 from evalbench.radar.history import BANDS, TechnologyRadar, radar_of
-from evalbench.radar.layout import TOP, layout_of
+from evalbench.radar.layout import TOP, Box, layout_of, names_beside
 from evalbench.radar.reading import read_folders
 from evalbench.record.summary import FILE, write_summary
+from evalbench.report.render.units import end_text
 from evalbench.report.summary import bare, lone
 from evalbench.statistics.verdicts import Recommendation
 from test_names import HOSTILE
@@ -117,9 +118,9 @@ def test_one_name_is_not_one_technique(tmp_path: Path) -> None:
     assert sorted(one.label for one in radar(tmp_path).techniques) == [
         "adam",
         "adam (lr=0.1, not tuned)",
-        "adam (lr=0.1, tuned)",
         "adam (lr=0.2, not tuned)",
         "adam (not tuned, settings not known)",
+        "adam (tuned)",
     ]
     assert not any(one.contradictions for one in radar(tmp_path).techniques)
 
@@ -179,6 +180,78 @@ def test_blips_lie_in_their_segment_and_on_no_other(counts: list[list[int]]) -> 
                 spots.append(spot)
     closest = min((math.hypot(a.x - b.x, a.y - b.y) for a, b in combinations(spots, 2)), default=math.inf)
     assert closest >= 2 * layout.blip
+
+
+@pytest.mark.parametrize("counts", [[[1, 1, 1, 1]], [[0, 1, 0, 0], [0, 1, 1, 0]], [[0, 0, 12, 0]], [[2, 2, 2, 1]]])
+def test_names_lie_on_nothing_else(counts: list[list[int]]) -> None:
+    layout = layout_of(counts)
+    spots = [spot for sector in layout.spots for band in sector for spot in band]
+    widths = [60.0 + 15 * index for index in range(len(spots))]
+    middles = names_beside(layout, widths, 20.0)
+    names = [Box(middle, width, 20.0) for middle, width in zip(middles, widths, strict=True) if middle]
+    assert len(names) >= len(spots) - 2
+    assert not any(a.meets(b) for a, b in combinations(names, 2))
+    for box in names:
+        nearest = [
+            math.hypot(max(0, abs(s.x - box.middle.x) - box.width / 2), max(0, abs(s.y - box.middle.y) - 10))
+            for s in spots
+        ]
+        assert min(nearest) >= layout.blip
+        assert box.reach <= layout.radius
+
+
+def test_an_interval_keeps_its_side_of_zero(tmp_path: Path) -> None:
+    effect = {"mean": 2.23, "low": 0.002142, "high": 4.455, "confidence": 0.98, "freedom": 13}
+    evaluation(tmp_path, "a", None, verdict("cf", "BETTER", effect=effect))
+    (technique,) = radar(tmp_path).techniques
+    assert technique.now.interval == "[+0.002, +4.46] at 98 %"
+    assert end_text(-0.5, 0) == "−0.5"
+
+
+def test_searched_settings_have_no_value(tmp_path: Path) -> None:
+    space = {"bgd": {"optimizer.lr": {}, "optimizer.betas.0": {}, "model.width": {}}}
+    known = {"lr": 0.1, "betas": [0.9], "batch_size": "full"}
+    tuned = verdict("bgd", "BETTER", settings=known, tuned=True)
+    evaluation(tmp_path, "a", "2026-01-01", tuned, conditions={"tuning": {"space": space}})
+    build(tmp_path)
+    page = (tmp_path / "radar.html").read_text(encoding="utf-8")
+    assert "lr, betas.0, model.width</code>: tuned on each data set" in page
+    assert "lr=" not in page
+    assert "batch_size=" in page
+
+
+@pytest.mark.parametrize(
+    ("more", "changed", "conditions"),
+    [
+        ({}, {"tuned": True, "settings_hash": "2"}, ("tuned",)),
+        ({}, {"settings_hash": "2"}, ("other settings",)),
+        ({"baseline": "lion"}, {}, ("against lion",)),
+        ({"data": {"iris": "i"}}, {}, ("other data sets",)),
+        ({}, {}, None),
+    ],
+)
+def test_another_recommendation_stands_beside(
+    tmp_path: Path, more: dict[str, Any], changed: dict[str, Any], conditions: tuple[str, ...] | None
+) -> None:
+    evaluation(tmp_path, "a", "2026-01-01", verdict("adam", "WORSE") | changed, **more)
+    evaluation(tmp_path, "b", "2026-02-01", verdict("adam", "BETTER"))
+    (adam,) = (one for one in radar(tmp_path).techniques if one.now.evaluation.name == "b")
+    assert [other.conditions for other in adam.elsewhere] == ([conditions] if conditions else [])
+    build(tmp_path)
+    shown = "≠ <span" in (tmp_path / "radar.html").read_text(encoding="utf-8")
+    assert shown is (conditions is not None)
+
+
+def test_without_dates_no_evaluation_is_the_last(tmp_path: Path) -> None:
+    evaluation(tmp_path, "a", None, verdict("adam", "WORSE"))
+    evaluation(tmp_path, "b", None, verdict("adam", "BETTER"))
+    assert radar(tmp_path).since == "by b, the last by the name of its folder: no evaluation has a date"
+    evaluation(tmp_path, "c", "2026-02-01", verdict("lion", "BETTER"))
+    assert radar(tmp_path).since == "by the last evaluation, c (2026-02-01)"
+    build(tmp_path)
+    page = (tmp_path / "radar.html").read_text(encoding="utf-8")
+    assert "Evaluations without a date (2) count as older than all others" in page
+    assert "none of its evaluations has a date, so the last by the name of its folder decides" in page
 
 
 @pytest.mark.parametrize("factors", [1, 2, 4, 6])

@@ -50,7 +50,16 @@ def _technique(one: TrackedTechnique, number: int | None, radar: TechnologyRadar
         "recommendation": str(one.now.recommendation),
         "status": one.status,
         "before": None if one.before is None else str(one.before),
-        "settings": dict(one.settings),
+        "settings": dict(one.now.settings),
+        "tuned_settings": list(one.now.searched),
+        "elsewhere": [
+            {
+                "evaluation": indices[id(other.verdict.evaluation)],
+                "recommendation": str(other.verdict.recommendation),
+                "conditions": list(other.conditions),
+            }
+            for other in one.elsewhere
+        ],
         "history": [
             {
                 "evaluation": indices[id(verdict.evaluation)],

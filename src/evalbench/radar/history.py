@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Any
 
 from evalbench.radar.reading import Archive, PastEvaluation
-from evalbench.report.render.units import percent, ratio, signed
+from evalbench.report.render.units import end_text, percent, ratio, signed
 from evalbench.statistics.verdicts import Quality, Recommendation
 
 BANDS = (Recommendation.ADOPT, Recommendation.TRIAL, Recommendation.ASSESS, Recommendation.HOLD)
@@ -49,6 +49,11 @@ class PastVerdict:
         return Recommendation(self.technique["recommendation"])
 
     @property
+    def band(self) -> Recommendation | None:
+        """Return the recommendation if a radar shows it, None if the technique is open."""
+        return self.recommendation if self.recommendation in BANDS else None
+
+    @property
     def side(self) -> int:
         """Return 1 for a verdict of better than the baseline, -1 for worse, else 0."""
         quality = self.technique["quality"]
@@ -75,8 +80,32 @@ class PastVerdict:
         effect, unit = self.technique["effect"], self.evaluation.summary["unit"]
         if not effect or not unit or effect["low"] is None or effect["high"] is None:
             return ""
-        ends = (signed(effect[end], unit["decimals"]) for end in ("low", "high"))
+        ends = (end_text(effect[end], unit["decimals"]) for end in ("low", "high"))
         return f"[{', '.join(ends)}] at {percent(effect['confidence'])}"
+
+    @cached_property
+    def searched(self) -> tuple[str, ...]:
+        """Return the settings that were tuned, as far as they are known: `lr`, or `model.width` of another group."""
+        tuning = self.evaluation.summary["conditions"].get("tuning")
+        spaces = tuning.get("space") if self.technique["tuned"] and tuning else None
+        space = spaces.get(self.technique["name"]) if isinstance(spaces, Mapping) else None
+        group = (self.evaluation.summary["factor"] or "").partition(".")[0]
+        return tuple(name.removeprefix(f"{group}.") for name in space) if isinstance(space, Mapping) else ()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings that it had on every data set: of a tuned technique those that were not searched.
+
+        Empty if they are not known.
+        """
+        searched = {name.partition(".")[0] for name in self.searched}
+        known = self.technique.get("settings") if searched or not self.technique["tuned"] else None
+        return {name: value for name, value in (known or {}).items() if name not in searched}
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Return the metrics that it was judged by."""
+        return tuple(sorted({metric for _, metric in self.evaluation.data_sets}))
 
     def contradicts(self, other: PastVerdict) -> tuple[str, ...]:
         """Return the data sets on which the two verdicts are opposite; empty if they do not contradict each other.
@@ -134,6 +163,14 @@ class Contradiction:
 
 
 @dataclass(frozen=True)
+class OtherVerdict:
+    """Another recommendation for a technique of this name, and under which conditions: `tuned`, `by auroc`."""
+
+    verdict: PastVerdict
+    conditions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TrackedTechnique:
     """A technique with every verdict on it, oldest first, at least one."""
 
@@ -141,6 +178,7 @@ class TrackedTechnique:
     label: str  # its name, with what tells it from others of that name
     history: tuple[PastVerdict, ...]
     before: Recommendation | None  # what was recommended before the date from which moves count; None: nothing
+    elsewhere: tuple[OtherVerdict, ...]
 
     @property
     def now(self) -> PastVerdict:
@@ -174,9 +212,9 @@ class TrackedTechnique:
         return tuple(Contradiction(a, b, data_sets) for a, b, data_sets in pairs if data_sets)
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """Return its settings; empty if they are not known."""
-        return self.now.technique.get("settings") or {}
+    def is_by_name(self) -> bool:
+        """Return whether the last verdict is the last by the name of its folder alone: none of them has a date."""
+        return len(self.history) > 1 and not self.now.evaluation.date
 
 
 @dataclass(frozen=True)
@@ -228,7 +266,9 @@ def radar_of(archive: Archive, since: str | None = None) -> TechnologyRadar:
         earlier, words = {id(one) for one in archive.evaluations if one.date < since}, f"since {since}"
     labels = _labels(verdicts)
     techniques = [
-        TrackedTechnique(identity, labels[identity], tuple(history), _last(history, earlier))
+        TrackedTechnique(
+            identity, labels[identity], tuple(history), _last(history, earlier), _elsewhere(identity, verdicts)
+        )
         for identity, history in verdicts.items()
     ]
     return TechnologyRadar(archive.evaluations, tuple(sorted(techniques, key=_order)), words, archive.left_out)
@@ -240,7 +280,55 @@ def _identity(evaluation: PastEvaluation, technique: Mapping[str, Any]) -> Ident
 
 
 def _by_the_last(evaluations: Sequence[PastEvaluation]) -> str:
-    return f"by the last evaluation, {evaluations[-1].name}" if len(evaluations) > 1 else "by the only evaluation"
+    if len(evaluations) < 2:
+        return "by the only evaluation"
+    last = evaluations[-1]
+    if not last.date:
+        return f"by {last.name}, the last by the name of its folder: no evaluation has a date"
+    return f"by the last evaluation, {last.name} ({last.date})"
+
+
+def _elsewhere(identity: Identity, verdicts: Mapping[Identity, Sequence[PastVerdict]]) -> tuple[OtherVerdict, ...]:
+    """Return the last verdict under each other condition on techniques of this name, if it recommends otherwise.
+
+    Conditions are the settings, tuning, the baseline, and the data sets with their metrics.
+    """
+    now = verdicts[identity][-1]
+    last: dict[Any, tuple[Identity, PastVerdict]] = {}
+    for other, history in verdicts.items():
+        if (other.factor, other.name) == (identity.factor, identity.name):
+            for verdict in history:
+                evaluation = verdict.evaluation
+                last[other, evaluation.baseline, frozenset(evaluation.data_sets.items())] = other, verdict
+    return tuple(
+        OtherVerdict(verdict, _conditions(identity, now, other, verdict))
+        for other, verdict in last.values()
+        if verdict.band is not now.band and not (other == identity and _same_scope(now, verdict))
+    )
+
+
+def _same_scope(a: PastVerdict, b: PastVerdict) -> bool:
+    one, other = a.evaluation, b.evaluation
+    return one.baseline == other.baseline and one.data_sets == other.data_sets
+
+
+def _conditions(identity: Identity, now: PastVerdict, other: Identity, verdict: PastVerdict) -> tuple[str, ...]:
+    """Return in what the conditions of another verdict differ from those of the one that decides."""
+    words = []
+    if other.tuned != identity.tuned:
+        words.append("tuned" if other.tuned else "not tuned")
+    elif other != identity:
+        words.append("other settings" if other.settings_hash else "settings not known")
+    baseline, _ = verdict.evaluation.baseline
+    if baseline != now.evaluation.baseline[0]:
+        words.append(f"against {baseline}")
+    elif other.tuned == identity.tuned and not _same_baseline(verdict.evaluation, now.evaluation):
+        words.append(f"other settings of {baseline}")
+    if verdict.metrics != now.metrics:
+        words.append(f"by {', '.join(verdict.metrics)}")
+    elif verdict.evaluation.data_sets != now.evaluation.data_sets:
+        words.append("other data sets")
+    return tuple(words)
 
 
 def _last(history: Iterable[PastVerdict], earlier: set[int]) -> Recommendation | None:
@@ -267,9 +355,9 @@ def _labels(verdicts: Mapping[Identity, Sequence[PastVerdict]]) -> dict[Identity
 
 def _apart(identity: Identity, group: Sequence[Identity], verdicts: Mapping[Identity, Sequence[PastVerdict]]) -> str:
     """Return what tells a technique from others of its name: settings that differ, tuned or not, or the hash."""
-    settings = {other: verdicts[other][-1].technique.get("settings") or {} for other in group}
+    settings = {other: verdicts[other][-1].settings for other in group}
     mine = settings[identity]
-    known = [one for one in settings.values() if one]
+    known = [one for other, one in settings.items() if one and other.tuned == identity.tuned]
     differing = [key for key in mine if any(one.get(key) != mine[key] for one in known)]
     words = [f"{key}={json.dumps(mine[key])}" for key in differing[:MOST_SETTINGS]]
     if any(other.tuned != identity.tuned for other in group):

@@ -25,6 +25,25 @@ class Spot:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A rectangle that a text or a blip needs, in pixels."""
+
+    middle: Spot
+    width: float
+    height: float
+
+    @property
+    def reach(self) -> float:
+        """Return the distance of the farthest corner from the middle of the radar."""
+        return math.hypot(abs(self.middle.x) + self.width / 2, abs(self.middle.y) + self.height / 2)
+
+    def meets(self, other: Box) -> bool:
+        """Return whether the two share more than an edge."""
+        dx, dy = abs(self.middle.x - other.middle.x), abs(self.middle.y - other.middle.y)
+        return dx < (self.width + other.width) / 2 - 1e-6 and dy < (self.height + other.height) / 2 - 1e-6
+
+
+@dataclass(frozen=True)
 class Layout:
     """Sectors and bands of a radar whose middle is (0, 0), in pixels, and the spots of all blips.
 
@@ -65,6 +84,33 @@ def layout_of(counts: Sequence[Sequence[int]]) -> Layout:
             filled = tuple(tuple(one for one in row if one is not None) for row in spots)
             return Layout(sectors, bands, filled, blip)
         radius *= GROWTH
+
+
+def names_beside(layout: Layout, widths: Sequence[float], size: float, taken: Sequence[Box] = ()) -> list[Spot | None]:
+    """Return where the middle of each blip's name lies: below, above or beside it, on nothing else.
+
+    Args:
+        layout: the radar.
+        widths: of the names in pixels, in the order of sectors, bands and spots.
+        size: height of a name.
+        taken: boxes that other texts need.
+
+    Returns:
+        None for a name for which there is no room.
+    """
+    spots = [spot for sector in layout.spots for band in sector for spot in band]
+    reach = layout.blip + GAP
+    boxes = [*taken, *(Box(spot, 2 * reach, 2 * reach) for spot in spots)]
+    middles: list[Spot | None] = []
+    for spot, width in zip(spots, widths, strict=True):
+        aside, over = reach + width / 2, reach + size / 2
+        shifts = (0.0, width / 6, -width / 6, width / 3, -width / 3)
+        sides = [(dx, dy) for dx in shifts for dy in (over, -over)] + [(aside, 0.0), (-aside, 0.0)]
+        choices = [Box(Spot(spot.x + dx, spot.y + dy), width, size) for dx, dy in sides]
+        box = next((one for one in choices if one.reach <= layout.radius and not any(map(one.meets, boxes))), None)
+        boxes += [box] if box else []
+        middles.append(box.middle if box else None)
+    return middles
 
 
 def _sectors(totals: Sequence[int]) -> tuple[tuple[float, float], ...]:

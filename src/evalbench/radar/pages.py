@@ -13,8 +13,10 @@ from evalbench.report.render.units import plural
 from evalbench.statistics.verdicts import Recommendation
 
 MOST_MOVES = 5  # that are shown before the others fold away
+MOST_OTHERS = 3  # recommendations of other evaluations beside a technique
 MOST_NAMES = 6  # techniques in a row of the index
 TABLES, RADAR = "evalbench.report.render/tables.js", "evalbench.radar/radar.js"
+DIFFERENTLY = '<span class="differently">≠ judged differently under other conditions</span>'
 MEANINGS = {
     Recommendation.ADOPT: "use it: better, or as good and cheaper, by evidence that nothing limits",
     Recommendation.TRIAL: "try it where you can go back: the evidence is good, and something limits it",
@@ -30,7 +32,7 @@ def radar_page(radar: TechnologyRadar) -> str:
     parts = [
         _header("Technology radar", ("index.html", "All evaluations"), radar),
         _moves(radar),
-        _map(radar) if radar.blips else "<p>No technique has a recommendation yet.</p>",
+        _map(radar),
         _open(radar),
         _evidence(radar),
         _how(),
@@ -59,6 +61,8 @@ def _search(hint: str, attributes: str, output: str) -> str:
 def _header(title: str, other: tuple[str, str], radar: TechnologyRadar) -> str:
     dates = [one.date for one in radar.evaluations if one.date]
     when = f", {dates[0]} to {dates[-1]}" if len(set(dates)) > 1 else f", {dates[0]}" if dates else ""
+    undated = len(radar.evaluations) - len(dates)
+    when += f" ({undated} without a date)" if undated else ""
     counts = (
         f"{plural(len(radar.evaluations), 'evaluation')}{when}. {plural(len(radar.techniques), 'technique')} of"
         f" {plural(len(radar.factors), 'factor')}: {_counts(radar)}."
@@ -79,13 +83,22 @@ def _moves(radar: TechnologyRadar) -> str:
     if not radar.evaluations:
         return ""
     moves = sorted(radar.moves, key=lambda one: one.is_new)
-    title = f"<h2>Moved {shown(radar.since)}</h2>"
+    title = f"<h2>Moved {shown(radar.since)}</h2>{_undated(radar)}"
     if not moves:
         return f"{title}\n<p>Nothing moved.</p>"
     items = [f"<li>{_move(one)}</li>" for one in moves]
     rest = items[MOST_MOVES:]
     more = f"<details><summary>{len(rest)} more</summary><ul>{''.join(rest)}</ul></details>" if rest else ""
     return f'{title}\n<ul class="moves">{"".join(items[:MOST_MOVES])}</ul>{more}'
+
+
+def _undated(radar: TechnologyRadar) -> str:
+    """Say how evaluations without a date are ordered, if there are any beside others."""
+    count = sum(not one.date for one in radar.evaluations)
+    if not count or len(radar.evaluations) == 1:
+        return ""
+    older = "" if count == len(radar.evaluations) else "count as older than all others, and "
+    return f"\n<p><small>Evaluations without a date ({count}) {older}follow the names of their folders.</small></p>"
 
 
 def _move(one: TrackedTechnique) -> str:
@@ -118,37 +131,56 @@ def _chip(recommendation: Recommendation) -> str:
 
 
 def _map(radar: TechnologyRadar) -> str:
-    """Return the picture, beside it the list of its numbers."""
+    """Return the picture, beside it the list of its numbers and of the techniques that are open."""
+    none = "<p>No technique has a recommendation yet.</p>"
+    if not radar.techniques:
+        return none
     signs = (
         '<p class="legend"><span class="sign new"></span> new <span class="sign in"></span> moved in'
         ' <span class="sign out"></span> moved out <span class="sign contradicted"></span> disputed: a newer'
-        " evaluation contradicts an older one</p>"
+        " evaluation contradicts an older one"
+        f"{DIFFERENTLY if any(one.elsewhere for one in radar.blips) else ''}</p>"
     )
     search = _search("technique, data set …", 'id="find"', ' id="matches"')
-    figure = f'<figure><div class="scroll">{picture(radar)}</div>{signs}<output id="pointed">&nbsp;</output></figure>'
-    return f'<section class="map">{figure}<div class="lists">{search}{_lists(radar)}</div></section>'
+    figure = f'<div class="scroll">{picture(radar)}</div>{signs}<output id="pointed">&nbsp;</output>'
+    lists = f'<div class="lists">{search}{_lists(radar)}</div>'
+    return f'<section class="map"><figure>{figure if radar.blips else none}</figure>{lists}</section>'
 
 
 def _lists(radar: TechnologyRadar) -> str:
-    numbered = list(enumerate(radar.blips, 1))
+    numbers = {one.identity: number for number, one in enumerate(radar.blips, 1)}
     parts = []
-    for factor in dict.fromkeys(one.identity.factor for one in radar.blips):
-        parts.append(f"<section><h3>{shown(factor)}</h3>")
-        for band in BANDS:
-            mine = [(n, one) for n, one in numbered if one.identity.factor == factor and one.now.recommendation is band]
-            items = "".join(_item(number, one) for number, one in mine)
-            parts.append(f"<h4>{_chip(band)}</h4><ol>{items}</ol>" if mine else "")
+    for factor in radar.factors:
+        parts.append(f'<section class="group"><h3>{shown(factor)}</h3>')
+        for band in (*BANDS, None):
+            mine = [one for one in radar.techniques if one.identity.factor == factor and one.now.band is band]
+            items = "".join(_item(numbers.get(one.identity), one) for one in mine)
+            items = f"<ol>{items}</ol>" if band else f"<ul>{items}</ul>"
+            chip = _chip(band or Recommendation.INSUFFICIENT)
+            parts.append(f'<div class="group"><h4>{chip}</h4>{items}</div>' if mine else "")
         parts.append("</section>")
     return "".join(parts)
 
 
-def _item(number: int, one: TrackedTechnique) -> str:
+def _item(number: int | None, one: TrackedTechnique) -> str:
+    value = "" if number is None else f' value="{number}"'
     status = "" if one.status == "no change" else f" <small>{one.status}</small>"
     scope = " ".join([*(name for name, _ in one.now.evaluation.data_sets), one.now.words, one.now.evaluation.name])
     return (
-        f'<li value="{number}" data-id="{one.identity.key}" data-words="{shown(scope)}">{_to_evidence(one)}{status}'
-        f"{_warning(one)}</li>"
+        f'<li{value} data-id="{one.identity.key}" data-words="{shown(scope)}">{_to_evidence(one)}{status}'
+        f"{_warning(one)}{_elsewhere(one)}</li>"
     )
+
+
+def _elsewhere(one: TrackedTechnique) -> str:
+    """Return what other evaluations recommend for a technique of this name, the newest ones."""
+    others = []
+    for other in one.elsewhere[:MOST_OTHERS]:
+        conditions = f" ({shown(', '.join(other.conditions))})" if other.conditions else ""
+        evaluation = shown(other.verdict.evaluation.name)
+        others.append(f"{_chip(other.verdict.recommendation)} in {evaluation}{conditions}")
+    more = len(one.elsewhere) - len(others)
+    return f"<br><small>≠ {'; '.join(others)}{f'; {more} more' if more else ''}</small>" if others else ""
 
 
 def _open(radar: TechnologyRadar) -> str:
@@ -184,22 +216,30 @@ def _history(one: TrackedTechnique, number: int | None) -> str:
     return (
         f'<details id="{one.identity.key}"><summary>{before}{shown(one.label)} {_chip(one.now.recommendation)}'
         f"{_warning(one)} <small>{plural(len(one.history), 'evaluation')}</small></summary>"
-        f"<p>{_definition(one)}</p>{_contradictions(one)}{table(headers, rows)}</details>"
+        f"<p>{_definition(one)}</p>{_differently(one)}{_contradictions(one)}{table(headers, rows)}</details>"
     )
+
+
+def _differently(one: TrackedTechnique) -> str:
+    """Return the same as a paragraph."""
+    others = _elsewhere(one).removeprefix("<br>")
+    return f"<p>{others}</p>" if others else ""
 
 
 def _definition(one: TrackedTechnique) -> str:
     """Say what counts as this technique."""
     identity = one.identity
-    settings = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in one.settings.items())
+    settings = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in one.now.settings.items())
+    searched = ", ".join(one.now.searched) or "settings"
     if identity.settings_hash is None:
         known = "its settings are not known, so every technique of that name counts as this one"
     else:
         known = f"settings {identity.settings_hash[:8]}"
-    tuned = ", tuned" if identity.tuned else ""
+    tuned = f"; <code>{shown(searched)}</code>: tuned on each data set" if identity.tuned else ""
+    last = "; none of its evaluations has a date, so the last by the name of its folder decides"
     return (
-        f"{shown(identity.factor)} = {shown(identity.name)}, {shown(known)}{tuned}"
-        f"{f': <code>{shown(settings)}</code>' if settings else ''}"
+        f"{shown(identity.factor)} = {shown(identity.name)}, {shown(known)}"
+        f"{f': <code>{shown(settings)}</code>' if settings else ''}{tuned}{last if one.is_by_name else ''}."
     )
 
 
@@ -243,7 +283,7 @@ def _evaluation(one: PastEvaluation) -> list[str]:
     data_sets = ", ".join(name for name, _ in one.data_sets)
     return [
         shown(one.date or "not known"),
-        f"<strong>{link(one.link, one.name)}</strong><br>{shown(summary['question'])}<br><small>{answer}</small>",
+        f"<strong>{link(one.link, one.name)}</strong><br><small>{shown(summary['question'])}</small><br>{answer}",
         shown(summary["factor"] or "–"),
         shown(summary["baseline"] or "–"),
         _recommendations(summary),
@@ -269,7 +309,9 @@ def _how() -> str:
         "<p>The last verdict on a technique decides where it stands. Two verdicts are about one technique if factor,"
         " name, settings (with the user's own code) and tuning are the same. A newer verdict contradicts an older one"
         " if both are against the same baseline, on a data set that they share, and one says better, the other worse."
-        " Evaluations without a date count as older than all others.</p>"
+        " Evaluations without a date count as older than all others; among themselves they follow the names of their"
+        " folders. <em>≠</em>: under other conditions (settings, tuning, baseline, metrics, data sets) the last"
+        " recommendation is another.</p>"
     )
 
 

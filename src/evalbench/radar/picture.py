@@ -8,11 +8,13 @@ from html import escape
 
 from evalbench.names import one_line, short
 from evalbench.radar.history import BANDS, TechnologyRadar, TrackedTechnique
-from evalbench.radar.layout import Layout, Spot, layout_of
+from evalbench.radar.layout import Box, Layout, Spot, layout_of, names_beside
 
 EDGE = 40.0  # around the circle, for the names of the factors
 LETTER = 0.6  # width of a letter in parts of its size
 LARGEST_TEXT, SMALLEST_TEXT = 22.0, 11.0  # of the names of factors
+MOST_NAMED = 12  # blips that have their names beside them
+NAME, LONGEST_NAME = 19.0, 24  # size of such a name, and its most letters
 SMALLEST_NAME = 15.0  # of the names of bands
 
 
@@ -31,11 +33,12 @@ def picture(radar: TechnologyRadar) -> str:
     }
     layout = layout_of([[len(segments[factor, band]) for band in BANDS] for factor in factors])
     half = layout.radius + EDGE
+    names = _names(layout, blips) if len(blips) <= MOST_NAMED else {}
     shapes = [*_grid(layout), *_band_names(layout), *_factor_names(layout, factors)]
     for f, factor in enumerate(factors):
         for b, band in enumerate(BANDS):
             for (number, one), spot in zip(segments[factor, band], layout.spots[f][b], strict=True):
-                shapes.append(_blip(number, one, spot, layout.blip))
+                shapes.append(_blip(number, one, spot, layout.blip, names.get(number, "")))
     size = f"{-half:.0f} {-half:.0f} {2 * half:.0f} {2 * half:.0f}"
     title = f"<title>Technology radar of {len(blips)} techniques</title>"
     crowded = ' class="crowded"' if len(blips) > 40 else ""
@@ -64,6 +67,23 @@ def _band_names(layout: Layout) -> list[str]:
     ]
 
 
+def _names(layout: Layout, blips: Sequence[TrackedTechnique]) -> dict[int, str]:
+    """Return the name of each blip for which there is room, by its number."""
+    texts = [short(one_line(one.label), LONGEST_NAME) + (" ≠" if one.elsewhere else "") for one in blips]
+    edges, size = [0.0, *layout.bands], max(SMALLEST_NAME, layout.blip)
+    bands = [
+        Box(Spot(0.0, -(inner + outer) / 2), LETTER * size * len(band), size)
+        for inner, outer, band in zip(edges, edges[1:], BANDS, strict=False)
+    ]
+    spots = names_beside(layout, [LETTER * NAME * len(text) for text in texts], 1.2 * NAME, bands)
+    return {
+        number: f'<text class="label" x="{spot.x:.1f}" y="{spot.y + NAME / 3:.1f}" font-size="{NAME:g}"'
+        f' text-anchor="middle">{escape(text)}</text>'
+        for number, (text, spot) in enumerate(zip(texts, spots, strict=True), 1)
+        if spot
+    }
+
+
 def _factor_names(layout: Layout, factors: Sequence[str]) -> list[str]:
     """Return the names of the factors along the edge, the lower ones turned so that they can be read."""
     shapes = []
@@ -87,16 +107,23 @@ def _factor_names(layout: Layout, factors: Sequence[str]) -> list[str]:
     return shapes
 
 
-def _blip(number: int, one: TrackedTechnique, spot: Spot, radius: float) -> str:
-    """Return a blip: a ring around it if it is new, a triangle if it moved, a broken ring if it is contradicted."""
+def _blip(number: int, one: TrackedTechnique, spot: Spot, radius: float, name: str) -> str:
+    """Return a blip with its name.
+
+    A ring around it says that it is new, a triangle that it moved, a broken ring that it is contradicted.
+    """
     words = f"{number}. {one_line(one.label)}: {one.now.recommendation.title()}, {one_line(one.now.words)}"
+    words += "".join(
+        f"; {other.verdict.recommendation.capitalize()} in {one_line(other.verdict.evaluation.name)}"
+        for other in one.elsewhere
+    )
     marks = _mark(one, spot, radius)
     return (
         f'<a href="#{one.identity.key}" class="blip {one.now.recommendation.lower()}" data-id="{one.identity.key}">'
         f"<title>{escape(words)}</title>{marks}"
         f'<circle cx="{spot.x:.1f}" cy="{spot.y:.1f}" r="{radius:g}"/>'
         f'<text x="{spot.x:.1f}" y="{spot.y + 0.36 * radius:.1f}" font-size="{radius:g}" text-anchor="middle">{number}'
-        "</text></a>"
+        f"</text>{name}</a>"
     )
 
 

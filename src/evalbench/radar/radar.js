@@ -3,6 +3,7 @@
 (() => {
   const blips = [...document.querySelectorAll(".blip")];
   const lines = [...document.querySelectorAll(".lists li")];
+  const groups = [...document.querySelectorAll(".lists .group")];
   const pointed = document.getElementById("pointed");
   const search = document.getElementById("find");
   const matches = document.getElementById("matches");
@@ -11,7 +12,7 @@
   function point(id) {
     for (const one of [...blips, ...lines]) one.classList.toggle("pointed", one.dataset.id === id);
     const blip = blips.find((one) => one.dataset.id === id);
-    pointed.value = blip ? blip.querySelector("title").textContent : "\u00a0";
+    if (pointed) pointed.value = blip ? blip.querySelector("title").textContent : "\u00a0";
   }
 
   for (const one of [...blips, ...lines]) {
@@ -30,7 +31,9 @@
       if (!line.hidden) shown.add(line.dataset.id);
     }
     for (const blip of blips) blip.classList.toggle("faded", !shown.has(blip.dataset.id));
-    matches.value = search.value ? `${shown.size} of ${lines.length}` : "";
+    for (const group of groups) group.hidden = !group.querySelector("li:not([hidden])");
+    const found = shown.size ? `${shown.size} of ${lines.length} techniques` : "nothing matches";
+    matches.value = search.value.trim() ? found : "";
   }
 
   function open() {
