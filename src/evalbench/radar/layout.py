@@ -14,6 +14,7 @@ LEAST_BAND = 64.0  # pixels
 SIZES = ((12, 20.0), (40, 16.0), (10**9, 13.0))
 """Radius of a blip by the largest number of blips that it is for."""
 GROWTH = 1.06
+NEARER = 1.2  # times as near to its own blip as to any other must a name be
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class Box:
     def reach(self) -> float:
         """Return the distance of the farthest corner from the middle of the radar."""
         return math.hypot(abs(self.middle.x) + self.width / 2, abs(self.middle.y) + self.height / 2)
+
+    def distance(self, spot: Spot) -> float:
+        """Return the distance from a spot to the nearest point of the box; 0 inside it."""
+        dx, dy = abs(self.middle.x - spot.x) - self.width / 2, abs(self.middle.y - spot.y) - self.height / 2
+        return math.hypot(max(0.0, dx), max(0.0, dy))
 
     def meets(self, other: Box) -> bool:
         """Return whether the two share more than an edge."""
@@ -89,6 +95,8 @@ def layout_of(counts: Sequence[Sequence[int]]) -> Layout:
 def names_beside(layout: Layout, widths: Sequence[float], size: float, taken: Sequence[Box] = ()) -> list[Spot | None]:
     """Return where the middle of each blip's name lies: below, above or beside it, on nothing else.
 
+    A name lies nearer to its blip than to any other.
+
     Args:
         layout: the radar.
         widths: of the names in pixels, in the order of sectors, bands and spots.
@@ -101,15 +109,19 @@ def names_beside(layout: Layout, widths: Sequence[float], size: float, taken: Se
     spots = [spot for sector in layout.spots for band in sector for spot in band]
     reach = layout.blip + GAP
     boxes = [*taken, *(Box(spot, 2 * reach, 2 * reach) for spot in spots)]
-    middles: list[Spot | None] = []
-    for spot, width in zip(spots, widths, strict=True):
+    middles: list[Spot | None] = [None] * len(spots)
+    for index in sorted(range(len(spots)), key=lambda index: -widths[index]):  # the widest have the fewest choices
+        spot, width = spots[index], widths[index]
+        others = [other for other in spots if other != spot]
         aside, over = reach + width / 2, reach + size / 2
         shifts = (0.0, width / 6, -width / 6, width / 3, -width / 3)
         sides = [(dx, dy) for dx in shifts for dy in (over, -over)] + [(aside, 0.0), (-aside, 0.0)]
         choices = [Box(Spot(spot.x + dx, spot.y + dy), width, size) for dx, dy in sides]
-        box = next((one for one in choices if one.reach <= layout.radius and not any(map(one.meets, boxes))), None)
+        free = (one for one in choices if one.reach <= layout.radius and not any(map(one.meets, boxes)))
+        clear = (one for one in free if all(one.distance(other) > NEARER * one.distance(spot) for other in others))
+        box = next(clear, None)
         boxes += [box] if box else []
-        middles.append(box.middle if box else None)
+        middles[index] = box.middle if box else None
     return middles
 
 

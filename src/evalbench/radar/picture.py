@@ -14,7 +14,8 @@ EDGE = 40.0  # around the circle, for the names of the factors
 LETTER = 0.6  # width of a letter in parts of its size
 LARGEST_TEXT, SMALLEST_TEXT = 22.0, 11.0  # of the names of factors
 MOST_NAMED = 12  # blips that have their names beside them
-NAME, LONGEST_NAME = 19.0, 24  # size of such a name, and its most letters
+NAME_SIZES = (19.0, 17.0, 15.0)  # of such names: the largest at which all fit
+LONGEST_NAME = 24  # letters
 SMALLEST_NAME = 15.0  # of the names of bands
 
 
@@ -75,9 +76,12 @@ def _names(layout: Layout, blips: Sequence[TrackedTechnique]) -> dict[int, str]:
         Box(Spot(0.0, -(inner + outer) / 2), LETTER * size * len(band), size)
         for inner, outer, band in zip(edges, edges[1:], BANDS, strict=False)
     ]
-    spots = names_beside(layout, [LETTER * NAME * len(text) for text in texts], 1.2 * NAME, bands)
+    for letter in NAME_SIZES:
+        spots = names_beside(layout, [LETTER * letter * len(text) for text in texts], 1.2 * letter, bands)
+        if all(spots):
+            break
     return {
-        number: f'<text class="label" x="{spot.x:.1f}" y="{spot.y + NAME / 3:.1f}" font-size="{NAME:g}"'
+        number: f'<text class="label" x="{spot.x:.1f}" y="{spot.y + letter / 3:.1f}" font-size="{letter:g}"'
         f' text-anchor="middle">{escape(text)}</text>'
         for number, (text, spot) in enumerate(zip(texts, spots, strict=True), 1)
         if spot
