@@ -1,6 +1,8 @@
 """A page in Chromium: tables, figures, folding, the dark, a phone, paper; no error and no request to the network."""
 
+import html
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,46 @@ def test_a_table_is_sorted_and_filtered(page: Page) -> None:
     page.locator("input[data-filter='#every-trial']").fill("adam wine")
     assert first_cells(table, 1) == ["adam"] * 6
     assert first_cells(table, 2) == ["wine"] * 6
+
+
+COLUMNS = (
+    ("16 ms", "0.23 s (1/15)", "1.4 s", "2 min", "1.5 h", "missed (∞)", "never"),
+    ("[−17.86, −0.37]", "[−5.78, +3.65]", "0.28 [−1, 2]", "[+1.5, ∞]", "", "–"),
+    ("1/1,079", "1/16", "0.5", "2/3 (1 tied)", "1", "10", "n/a"),
+    ("1,250", "28.9 kFLOP", "1.2 MFLOP", "2.64 million", "3 GFLOP", "not known"),
+    ("800 B", "1 KiB", "2 kB", "900 MiB", "1.5 GiB", "–"),
+    ("< .001", "0.02×", "0.5 %", "5 (there)", "cannot be had"),
+    ("−∞", "-3", "−2.5 ± 1", "1e-8", "∞"),
+    ("2025-12-31", "2026-01-02", "2026-01-10", ""),
+    ("0.9.1", "0.10.0", "0.11.0"),
+    ("2 layers", "10 layers", "adam"),
+    ("a", "B", "layer 2", "layer 10", "–"),
+)
+"""Columns of cells in ascending order; those that have no value stay at the end."""
+LAST = {"never", "n/a", "not known", "cannot be had", "–", "", "adam"}
+SORT_COLUMNS = """() => [...document.querySelectorAll("table")].map((table) => ["ascending", "descending"].map(() => {
+    table.tHead.rows[0].cells[0].click();
+    return [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
+}))"""
+
+
+def test_cells_with_units_are_in_order(browser: Browser) -> None:
+    page = browser.new_page()
+    page.set_content(
+        "".join(
+            "<table class=sortable><thead><tr><th>x</th></tr></thead><tbody>"
+            + "".join(f"<tr><td>{html.escape(cell)}</td></tr>" for cell in column[1::2] + column[::2])
+            + "</tbody></table>"
+            for column in COLUMNS
+        )
+    )
+    page.add_script_tag(content=(files("evalbench.report.render") / "tables.js").read_text("utf-8"))
+    orders = page.evaluate(SORT_COLUMNS)
+    page.close()
+    for column, (ascending, descending) in zip(COLUMNS, orders, strict=True):
+        known = [cell for cell in column if cell not in LAST]
+        assert ascending[: len(known)] == known
+        assert descending[: len(known)] == known[::-1]
 
 
 def test_a_trial_says_which_it_is_and_leads_to_its_row(page: Page) -> None:
