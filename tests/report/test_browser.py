@@ -124,6 +124,8 @@ def test_a_table_is_sorted_and_filtered(page: Page) -> None:
     page.locator("input[data-filter='#every-trial']").fill("adam wine")
     assert first_cells(table, 1) == ["adam"] * 6
     assert first_cells(table, 2) == ["wine"] * 6
+    page.locator("input[data-filter='#every-trial']").fill("adam beer")
+    expect(page.locator("#trials output")).to_have_text("nothing matches")
 
 
 COLUMNS = (
@@ -201,6 +203,7 @@ def test_a_technique_is_hidden_in_all_figures(page: Page) -> None:
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
     assert sum(count > 0 for count in page.evaluate(hidden)) > 1
+    assert page.evaluate(hidden)[0] == 2  # with the line through all techniques of the Pareto front
     button.click()
     assert not any(page.evaluate(hidden))
     button.click(modifiers=["Shift"])
@@ -230,12 +233,26 @@ def test_figures_follow_the_dark(page: Page) -> None:
     expect(page.locator("body")).to_have_css("background-color", "rgb(13, 17, 23)")
 
 
+CUT = """() => [...document.querySelectorAll('.js-plotly-plot .xtitle')].filter((title) => {
+    const own = title.getBoundingClientRect(), box = title.closest('.js-plotly-plot').getBoundingClientRect();
+    return own.left < box.left || own.right > box.right || own.bottom > box.bottom;
+}).map((title) => title.textContent)"""
+"""The titles of axes that do not fit into their figures."""
+
+
 def test_a_phone_scrolls_in_one_direction(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     expect(page.locator(".legend")).to_be_in_viewport()
+    assert page.evaluate(CUT) == []
+    table = page.locator(".wide").first
+    table.scroll_into_view_if_needed()
+    expect(table).to_have_class("wide cut")
+    table.evaluate("(table) => table.scrollTo(1000, 0)")
+    expect(table).to_have_class("wide")
+    expect(table.locator("td").first).to_be_in_viewport()
 
 
 def test_paper_has_pictures_and_whole_tables(page: Page, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ addEventListener("DOMContentLoaded", () => {
   const SMALL = new Set(["triangle-up", "triangle-down"]); // beside a square of the same width
   const STROKES = { solid: "none", dash: "7 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4" };
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const narrow = matchMedia("(max-width: 40rem)");
   const coarse = matchMedia("(pointer: coarse)");
   const hidden = new Set(); // indices of techniques
   const drawn = new Map(); // box -> panel
@@ -320,8 +321,9 @@ addEventListener("DOMContentLoaded", () => {
   );
   for (const frame of waiting.keys()) seen.observe(frame);
   if (page.techniques.length > 1) writeLegend();
-  dark.addEventListener("change", () => {
+  const redraw = () => {
     for (const [box, panel] of drawn) draw(box, panel);
     if (page.techniques.length > 1) writeLegend();
-  });
+  };
+  for (const medium of [dark, narrow]) medium.addEventListener("change", redraw);
 });
