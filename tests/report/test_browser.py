@@ -1,6 +1,8 @@
 """A page in Chromium: tables, figures, folding, the dark, a phone, paper; no error and no request to the network."""
 
+import html
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,48 @@ def test_a_table_is_sorted_and_filtered(page: Page) -> None:
     page.locator("input[data-filter='#every-trial']").fill("adam wine")
     assert first_cells(table, 1) == ["adam"] * 6
     assert first_cells(table, 2) == ["wine"] * 6
+    page.locator("input[data-filter='#every-trial']").fill("adam beer")
+    expect(page.locator("#trials output")).to_have_text("nothing matches")
+
+
+COLUMNS = (
+    ("16 ms", "0.23 s (1/15)", "1.4 s", "2 min", "1.5 h", "missed (∞)", "never"),
+    ("[−17.86, −0.37]", "[−5.78, +3.65]", "0.28 [−1, 2]", "[+1.5, ∞]", "", "–"),
+    ("1/1,079", "1/16", "0.5", "2/3 (1 tied)", "1", "10", "n/a"),
+    ("1,250", "28.9 kFLOP", "1.2 MFLOP", "2.64 million", "3 GFLOP", "not known"),
+    ("800 B", "1 KiB", "2 kB", "900 MiB", "1.5 GiB", "–"),
+    ("< .001", "0.02×", "0.5 %", "5 (there)", "cannot be had"),
+    ("−∞", "-3", "−2.5 ± 1", "1e-8", "∞"),
+    ("2025-12-31", "2026-01-02", "2026-01-10", ""),
+    ("0.9.1", "0.10.0", "0.11.0"),
+    ("2 layers", "10 layers", "adam"),
+    ("a", "B", "layer 2", "layer 10", "–"),
+)
+"""Columns of cells in ascending order; those that have no value stay at the end."""
+LAST = {"never", "n/a", "not known", "cannot be had", "–", "", "adam"}
+SORT_COLUMNS = """() => [...document.querySelectorAll("table")].map((table) => ["ascending", "descending"].map(() => {
+    table.tHead.rows[0].cells[0].click();
+    return [...table.tBodies[0].rows].map((row) => row.cells[0].textContent);
+}))"""
+
+
+def test_cells_with_units_are_in_order(browser: Browser) -> None:
+    page = browser.new_page()
+    page.set_content(
+        "".join(
+            "<table class=sortable><thead><tr><th>x</th></tr></thead><tbody>"
+            + "".join(f"<tr><td>{html.escape(cell)}</td></tr>" for cell in column[1::2] + column[::2])
+            + "</tbody></table>"
+            for column in COLUMNS
+        )
+    )
+    page.add_script_tag(content=(files("evalbench.report.render") / "tables.js").read_text("utf-8"))
+    orders = page.evaluate(SORT_COLUMNS)
+    page.close()
+    for column, (ascending, descending) in zip(COLUMNS, orders, strict=True):
+        known = [cell for cell in column if cell not in LAST]
+        assert ascending[: len(known)] == known
+        assert descending[: len(known)] == known[::-1]
 
 
 def test_a_trial_says_which_it_is_and_leads_to_its_row(page: Page) -> None:
@@ -159,6 +203,7 @@ def test_a_technique_is_hidden_in_all_figures(page: Page) -> None:
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
     assert sum(count > 0 for count in page.evaluate(hidden)) > 1
+    assert page.evaluate(hidden)[0] == 2  # with the line through all techniques of the Pareto front
     button.click()
     assert not any(page.evaluate(hidden))
     button.click(modifiers=["Shift"])
@@ -188,12 +233,26 @@ def test_figures_follow_the_dark(page: Page) -> None:
     expect(page.locator("body")).to_have_css("background-color", "rgb(13, 17, 23)")
 
 
+CUT = """() => [...document.querySelectorAll('.js-plotly-plot .xtitle')].filter((title) => {
+    const own = title.getBoundingClientRect(), box = title.closest('.js-plotly-plot').getBoundingClientRect();
+    return own.left < box.left || own.right > box.right || own.bottom > box.bottom;
+}).map((title) => title.textContent)"""
+"""The titles of axes that do not fit into their figures."""
+
+
 def test_a_phone_scrolls_in_one_direction(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     expect(page.locator(".legend")).to_be_in_viewport()
+    assert page.evaluate(CUT) == []
+    table = page.locator(".wide").first
+    table.scroll_into_view_if_needed()
+    expect(table).to_have_class("wide cut")
+    table.evaluate("(table) => table.scrollTo(1000, 0)")
+    expect(table).to_have_class("wide")
+    expect(table.locator("td").first).to_be_in_viewport()
 
 
 def test_paper_has_pictures_and_whole_tables(page: Page, tmp_path: Path) -> None:

@@ -31,10 +31,13 @@ def differences(findings: Findings, numbers: pd.DataFrame) -> Plot:
     return all_or_chosen(comparison_panels(findings, numbers), "technique")
 
 
-def comparison_panels(findings: Findings, numbers: pd.DataFrame) -> list[Panel]:
-    """Return the panels, a row per workload and below them the means over workloads."""
+def comparison_panels(findings: Findings, numbers: pd.DataFrame, by_candidate: bool = False) -> list[Panel]:
+    """Return the panels, a row per workload and below them the means over workloads.
+
+    by_candidate: leave a baseline out of the titles.
+    """
     parts = numbers.groupby(["candidate", "comparator"], sort=False)
-    alone = len(findings.comparisons) > 1 and findings.evaluation.baseline is not None
+    alone = by_candidate and findings.evaluation.baseline is not None
     return [_panel(findings, str(a), "" if alone else str(b), part) for (a, b), part in parts]
 
 
@@ -62,7 +65,7 @@ def _panel(findings: Findings, candidate: str, comparator: str, part: pd.DataFra
     labels = [*single["workload"], *(str(name).strip("()") for name in means["workload"])]
     shapes = [rule("x", 0)]
     if isinstance(findings, JudgedFindings):
-        shapes.append(rope("x", unit.shown_size(findings.judged.design.rope)))
+        shapes.insert(0, rope("x", unit.shown_size(findings.judged.design.rope)))
     layout = {
         "yaxis": rows_axis(labels, 26),
         "xaxis": {"title": {"text": f"difference ({label(unit.difference, 60)})"}, "nticks": 6},
@@ -92,5 +95,5 @@ def card(findings: Findings, row: dict[str, Any]) -> str:
         lines.append(f"wins {row['wins']}, ties {row['ties']} of {row['pairs']} pairs")
     if math.isfinite(row.get("prediction_low", math.nan)):
         ends = f"[{', '.join(end_text(row[f'prediction_{end}'], unit.finer) for end in ('low', 'high'))}]"
-        lines.append(f"a new data set: {ends}")
+        lines.append(f"dotted line: the difference that one new data set like these would show, {ends}")
     return "\n".join(lines)

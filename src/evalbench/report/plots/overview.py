@@ -83,7 +83,7 @@ def overview(findings: Findings, table: pd.DataFrame) -> Overview:
 def differences_overview(findings: Findings, table: pd.DataFrame) -> Plot:
     """Return the means and the heat map, and the panels of each technique and each workload to choose from."""
     seen = overview(findings, table)
-    details = {"technique": comparison_panels(findings, table)}
+    details = {"technique": comparison_panels(findings, table, by_candidate=True)}
     if not findings.one_score:
         details["workload"] = workload_panels(findings)
     return Plot([_means(findings, seen), _heat_map(findings, seen, table)], details)
@@ -98,7 +98,7 @@ def _means(findings: Findings, seen: Overview) -> Panel:
             traces.append(points([mean["mean"]], [row], technique, hover=hover, error_x=bars, marker={"size": 9}))
     shapes = [rule("x", 0)]
     if isinstance(findings, JudgedFindings):
-        shapes.append(rope("x", findings.common.shown_size(findings.judged.design.rope)))
+        shapes.insert(0, rope("x", findings.common.shown_size(findings.judged.design.rope)))
     layout = {
         "yaxis": rows_axis(seen.names),
         "xaxis": {"title": {"text": f"mean difference ({label(findings.common.difference, 60)})"}, "nticks": 5},

@@ -85,7 +85,7 @@ def _note(text: str, side: str, value: float) -> Layout:
 def _front(numbers: pd.DataFrame) -> Trace:
     best = numbers[numbers["on_front"]].sort_values("cost_ratio")
     look = {"shape": "hv", "dash": "dot", "color": "@gray", "width": 1}
-    return line(best["cost_ratio"], best["effect"], line=look)
+    return line(best["cost_ratio"], best["effect"], line=look, together=True)
 
 
 def _ends(numbers: pd.DataFrame) -> tuple[float, float]:

@@ -18,8 +18,10 @@ addEventListener("DOMContentLoaded", () => {
     diamond: "M0-5.5L5.5 0L0 5.5L-5.5 0Z", "triangle-down": "M0 5L5-4H-5Z",
     cross: "M-2-5H2V-2H5V2H2V5H-2V2H-5V-2H-2Z", x: "M-4.5-2.5L-2.5-4.5L0-2L2.5-4.5L4.5-2.5L2 0L4.5 2.5L2.5 4.5L0 2L-2.5 4.5L-4.5 2.5L-2 0Z",
   };
+  const SMALL = new Set(["triangle-up", "triangle-down"]); // beside a square of the same width
   const STROKES = { solid: "none", dash: "7 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4" };
   const dark = matchMedia("(prefers-color-scheme: dark)");
+  const narrow = matchMedia("(max-width: 40rem)");
   const coarse = matchMedia("(pointer: coarse)");
   const hidden = new Set(); // indices of techniques
   const drawn = new Map(); // box -> panel
@@ -51,20 +53,24 @@ addEventListener("DOMContentLoaded", () => {
     return trace;
   }
 
+  // A line through all techniques means nothing while one of them is hidden.
+  const isShown = (trace) => !hidden.has(trace.technique) && !(hidden.size && whole(trace).together);
+
   function dressed(trace) {
-    const { technique, open, hover, trial, rows, columns, ends, digits, reversed, within, from, spread, ...own } = whole(trace);
+    const { technique, open, hover, trial, rows, columns, ends, digits, reversed, within, from, spread, together, ...own } = whole(trace);
     const look = page.techniques[technique];
     const color = look ? colorOf(look) : theme("text");
     const edge = open ? { color, width: 1.7 } : { color: theme("page"), width: 0.6 };
     const fill = open ? theme("page") : color;
     const silent = hover === undefined && trial === undefined && !rows; // it must not hide a point below it
-    const base = { type: "scatter", hoverinfo: silent ? "skip" : "none", showlegend: false, visible: !hidden.has(technique) };
+    const base = { type: "scatter", hoverinfo: silent ? "skip" : "none", showlegend: false, visible: isShown(trace) };
     const result = { ...base, ...themed(own) };
     if (own.type === "heatmap") return { ...result, colorscale: scaleOf(reversed) };
     if (own.type !== "bar") {
       result.line = { color, dash: look ? look.dash : "solid", width: 1.7, ...result.line };
       const marker = { color: fill, symbol: look ? look.symbol : "circle", size: 7, line: edge };
       result.marker = { ...marker, ...result.marker };
+      if (SMALL.has(result.marker.symbol)) result.marker.size *= 1.3;
     } else result.marker = { color, ...result.marker };
     if (own.fill) result.fillcolor = pale(color, 0.17);
     for (const bars of ["error_x", "error_y"]) if (own[bars]) result[bars] = { color, width: 0, symmetric: false, ...own[bars] };
@@ -72,13 +78,26 @@ addEventListener("DOMContentLoaded", () => {
     return result;
   }
 
-  function layoutOf(panel) {
+  // A title on as many lines as the box needs; Plotly would cut it.
+  function fitted(title, pixels) {
+    const lines = [""];
+    for (const word of title.split(" ")) {
+      const longer = `${lines.at(-1)} ${word}`.trim();
+      if (longer.length * 7.2 <= pixels || !lines.at(-1)) lines[lines.length - 1] = longer;
+      else lines.push(word);
+    }
+    return lines.join("<br>");
+  }
+
+  function layoutOf(panel, width) {
     const axis = {
       color: theme("gray"), gridcolor: theme("line"), zeroline: false, automargin: true, ticks: "outside", ticklen: 3,
       tickcolor: theme("line"), linecolor: theme("line"), fixedrange: coarse.matches, minor: { showgrid: false },
     };
     const own = themed(panel.layout);
     const axes = Object.fromEntries(["xaxis", "yaxis"].map((name) => [name, { ...axis, ...own[name] }]));
+    const title = axes.xaxis.title;
+    if (title?.text) axes.xaxis.title = { ...title, text: fitted(title.text, width - 90) };
     const font = { family: "inherit", size: 12, color: theme("text") };
     return {
       paper_bgcolor: "transparent", plot_bgcolor: "transparent", font, showlegend: false, hovermode: "closest",
@@ -90,7 +109,7 @@ addEventListener("DOMContentLoaded", () => {
   function draw(box, panel) {
     const first = !drawn.has(box);
     drawn.set(box, panel);
-    Plotly.react(box, panel.data.map(dressed), layoutOf(panel), CONFIG);
+    Plotly.react(box, panel.data.map(dressed), layoutOf(panel, box.clientWidth), CONFIG);
     if (!first) return;
     box.on("plotly_hover", (event) => show(drawn.get(box), event));
     box.on("plotly_unhover", leave);
@@ -265,7 +284,7 @@ addEventListener("DOMContentLoaded", () => {
       if (!already) others.forEach((other) => hidden.add(other));
     }
     for (const [box, panel] of drawn) {
-      Plotly.restyle(box, { visible: panel.data.map((trace) => !hidden.has(trace.technique)) });
+      Plotly.restyle(box, { visible: panel.data.map(isShown) });
     }
     writeLegend();
   }
@@ -302,8 +321,9 @@ addEventListener("DOMContentLoaded", () => {
   );
   for (const frame of waiting.keys()) seen.observe(frame);
   if (page.techniques.length > 1) writeLegend();
-  dark.addEventListener("change", () => {
+  const redraw = () => {
     for (const [box, panel] of drawn) draw(box, panel);
     if (page.techniques.length > 1) writeLegend();
-  });
+  };
+  for (const medium of [dark, narrow]) medium.addEventListener("change", redraw);
 });

@@ -1,4 +1,5 @@
 // Folding of a page: a link to a heading or a row unfolds or unfilters what hides it, and paper shows every chapter.
+// A table that is wider than the screen fades out where it is cut.
 "use strict";
 (() => {
   document.documentElement.classList.add("scripted");
@@ -27,6 +28,13 @@
     } else if (link && link.hash === location.hash) unfold();
   });
   unfold();
+
+  const fade = (box) => box.classList.toggle("cut", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
+  const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => fade(target)));
+  for (const box of document.querySelectorAll(".wide")) {
+    box.addEventListener("scroll", () => fade(box), { passive: true });
+    sizes.observe(box);
+  }
 
   let folded = [];
   addEventListener("beforeprint", () => {

@@ -25,10 +25,11 @@ class Panel:
     """One set of axes.
 
     title: above the axes, as plain text.
-    traces: Plotly's traces. These keys are the page's own: `technique`, the index of the technique whose color, symbol
-        and dash the trace has, and with which it is hidden; `open`, true for hollow markers; `hover`, the text of each
-        point; `within`, true if the panel's title belongs to that text; `trial`, the number of each point's trial, of
-        the first point's if `from` is true; `spread`, the row around which points lie that have no `y`.
+    traces: Plotly's traces. These keys are the page's own: `technique`, the index of the technique whose color,
+        symbol and dash the trace has, and with which it is hidden; `open`, true for hollow markers; `hover`, the text
+        of each point; `together`, true if the trace is shown only with all techniques; `within`, true if the panel's
+        title belongs to that text; `trial`, the number of each point's trial, of the first point's if `from` is true;
+        `spread`, the row around which points lie that have no `y`.
     layout: Plotly's layout. `@text`, `@gray`, `@line`, `@rope`, `@soft` and `@page` are colors of the page's theme.
     height: in pixels.
     """
@@ -169,7 +170,7 @@ def rule(axis: str, value: float, color: str = "@text", dash: str = "solid") -> 
     """Return a line across the panel at a value of the axis `x` or `y`."""
     other = "y" if axis == "x" else "x"
     ends = {f"{axis}0": value, f"{axis}1": value, f"{other}0": 0, f"{other}1": 1, f"{other}ref": "paper"}
-    return {"type": "line", "layer": "below", "line": {"width": 1, "color": color, "dash": dash}, **ends}
+    return {"type": "line", "layer": "between", "line": {"width": 1.5, "color": color, "dash": dash}, **ends}
 
 
 def rows_axis(labels: Sequence[str], width: int = 22) -> dict[str, Any]:

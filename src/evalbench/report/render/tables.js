@@ -1,33 +1,52 @@
 // Tables that can be sorted and filtered; without this script they are plain tables.
 //
 // <table class="sortable" id="NAME">: a click, Enter or the space bar on a header sorts by its column, and once more
-// turns the order around. A cell is compared by its data-value, else by its number if all cells of the column begin
-// with one and share its unit (−0.5 %, 21×, 97.5 ± 1.3), else by its words. Empty cells and dashes stay at the end.
+// turns the order around. A cell is compared by its data-value, else by its text. If most cells of a column begin with a
+// number, the column is sorted by numbers: 16 ms is less than 1.4 s, 1/16 is a fraction, ∞ is infinite, an interval
+// counts by its lower end. Cells without a number, and empty cells, stay at the end.
 // <th data-sort="none"> cannot be sorted. <input data-filter="#NAME"> shows the rows that contain all of its words; an
 // <output> right behind it says how many.
 "use strict";
 (() => {
-  const NUMBER = /^[<>≤≥≈~]?\s*([+\-−]?(?:\d[\d,]*)?\.?\d+(?:e[+\-−]?\d+)?)\s*([^\s\d±[(]*)\s*(?:[±[(].*)?$/i;
+  // A sign, a number, what divides it, a unit. Not a date, a version or a hash.
+  const NUMBER = new RegExp(
+    String.raw`^[<>≤≥≈~±[(\s]*([+\-−]?)(∞|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+(?:e[+\-−]?\d+)?)(?:/([\d,.]*\d))?` +
+      String.raw`(?![\w.:-]*\d)\s*(\p{L}*)`, "iu",
+  );
+  const UNITS = {
+    ns: 1e-9, µs: 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600, d: 86400, thousand: 1e3, million: 1e6, billion: 1e9,
+  };
+  const PREFIXED = /^([kKMGTPE]?)(i?)(?:FLOPs?|B)?$/;
   const EMPTY = /^(?:[–—-]?|not known)$/;
   const words = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
   const rowsOf = (table) => [...table.tBodies].flatMap((body) => [...body.rows]);
   const textOf = (cell) => cell.textContent.trim().replace(/\s+/g, " ");
 
+  // The number that a text begins with, in seconds, bytes or FLOPs if it has such a unit; null if there is none.
+  function numberOf(text) {
+    const match = text.match(NUMBER);
+    if (!match) return text.includes("∞") ? (/[-−]∞/.test(text) ? -Infinity : Infinity) : null;
+    const plain = (digits) => (digits === "∞" ? Infinity : Number(digits.replace(/,/g, "").replace("−", "-")));
+    const [, sign, digits, divisor, unit] = match;
+    const [prefixed, prefix, binary] = unit.match(PREFIXED) ?? [];
+    const scale = prefixed ? (binary ? 1024 : 1000) ** " KMGTPE".indexOf(prefix.toUpperCase() || " ") : (UNITS[unit] ?? 1);
+    return ((/[-−]/.test(sign) ? -1 : 1) * plain(digits) * scale) / (divisor ? plain(divisor) : 1);
+  }
+
   // The value of each row in a column: a number, a text, or null.
   function valuesOf(rows, column) {
     const cells = rows.map((row) => row.cells[column]);
-    const texts = cells.map((cell) => (cell ? cell.dataset.value ?? textOf(cell) : ""));
-    const known = texts.filter((text) => !EMPTY.test(text));
-    const matches = known.map((text) => text.match(NUMBER));
-    const numeric = matches.every((match) => match && match[2] === matches[0][2]);
-    const number = (text) => Number(text.match(NUMBER)[1].replace(/,/g, "").replace(/−/g, "-"));
-    return texts.map((text) => (EMPTY.test(text) ? null : numeric ? number(text) : text));
+    const written = cells.map((cell) => (cell ? cell.dataset.value ?? textOf(cell) : ""));
+    const texts = written.map((text) => (EMPTY.test(text) ? null : text));
+    const numbers = texts.map((text) => (text === null ? null : numberOf(text)));
+    const known = (values) => values.filter((value) => value !== null).length;
+    return 2 * known(numbers) > known(texts) ? numbers : texts;
   }
 
   function compare(a, b, sign) {
     if (a === null || b === null) return (a === null) - (b === null);
-    return sign * (typeof a === "number" ? a - b : words.compare(a, b));
+    return sign * (typeof a === "number" ? (a > b) - (a < b) : words.compare(a, b));
   }
 
   function sort(table, header) {
@@ -68,7 +87,8 @@
     }
     const shown = rows.filter((row) => !row.hidden).length;
     const output = input.nextElementSibling;
-    if (output instanceof HTMLOutputElement) output.value = input.value ? `${shown} of ${rows.length} rows` : "";
+    const counted = shown ? `${shown} of ${rows.length} rows` : "nothing matches";
+    if (output instanceof HTMLOutputElement) output.value = input.value ? counted : "";
   }
 
   document.querySelectorAll("table.sortable").forEach(sortable);

@@ -29,6 +29,7 @@ from evalbench.statistics.intervals import family_confidence
 MOST_RUNS = 20_000  # of more runs, the numbers of the report are the means alone: the table has the runs
 MOST_POINTS = 500  # of a technique in a panel, evenly spread over the runs
 REFERENCE_LINES = {LINEAR: (0, (4, 2)), TRIVIAL: (0, (1, 1.5))}
+REFERENCE_WORDS = {LINEAR: "dashed", TRIVIAL: "dotted"}
 
 
 def caption(findings: Findings) -> str:
@@ -39,7 +40,9 @@ def caption(findings: Findings) -> str:
     scales = " Scales differ between the panels." if len(findings.units) > 1 else ""
     arrows = " Arrows name references outside a panel." if not findings.folder.references.empty else ""
     points = f"Every {findings.evaluation.one_result} is a point."
-    return f"{points} A diamond is the mean of a technique with its interval.{scales}{arrows}{rest}"
+    drawn = {score.name for score in findings.scores if score.reference}
+    lines = "".join(f" The {REFERENCE_WORDS[name]} line is the {name}." for name in REFERENCE_WORDS if name in drawn)
+    return f"{points} A diamond is the mean of a technique with its interval.{lines}{scales}{arrows}{rest}"
 
 
 def numbers(findings: Findings) -> pd.DataFrame:
