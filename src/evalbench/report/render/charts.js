@@ -83,7 +83,7 @@ addEventListener("DOMContentLoaded", () => {
     const lines = [""];
     for (const word of title.split(" ")) {
       const longer = `${lines.at(-1)} ${word}`.trim();
-      if (longer.length * 7.2 <= pixels || !lines.at(-1)) lines[lines.length - 1] = longer;
+      if (longer.length * 8 <= pixels || !lines.at(-1)) lines[lines.length - 1] = longer;
       else lines.push(word);
     }
     return lines.join("<br>");
