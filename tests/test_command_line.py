@@ -26,7 +26,8 @@ PROCESSES = ("hydra/launcher=processes", "hydra.launcher.workers=2", "hydra.laun
 
 
 def results(folder: Path, name: str = "small") -> pd.DataFrame:
-    return pd.read_csv(folder / "reports" / name / "results.csv")
+    """Return what was measured; the runs of trackers have the evaluation in their ids."""
+    return pd.read_csv(folder / "reports" / name / "results.csv").drop(columns="tracker_run", errors="ignore")
 
 
 def trained_cells(folder: Path) -> int:

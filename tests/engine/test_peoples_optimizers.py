@@ -212,7 +212,7 @@ def test_every_optimizer_is_in_the_table() -> None:
 def page() -> str:
     """Return the page that shows the table."""
     lines = [
-        "# Optimizers that people write",
+        "# Which optimizers work",
         "",
         TEXT,
         "",

@@ -142,9 +142,11 @@ def _map(radar: TechnologyRadar) -> str:
         f"{DIFFERENTLY if any(one.elsewhere for one in radar.blips) else ''}</p>"
     )
     search = _search("technique, data set …", 'id="find"', ' id="matches"')
-    figure = f'<div class="scroll">{picture(radar)}</div>{signs}<output id="pointed">&nbsp;</output>'
+    figure = none
+    if radar.blips:
+        figure = f'<div class="scroll">{picture(radar)}</div>{signs}<output id="pointed">&nbsp;</output>'
     lists = f'<div class="lists">{search}{_lists(radar)}</div>'
-    return f'<section class="map"><figure>{figure if radar.blips else none}</figure>{lists}</section>'
+    return f'<section class="map"><figure>{figure}</figure>{lists}</section>'
 
 
 def _lists(radar: TechnologyRadar) -> str:

@@ -216,7 +216,7 @@ def _sure(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
         alone = []
     if any(v.recommendation is not Recommendation.INSUFFICIENT for v in known):
         alpha = percent(findings.judged.design.alpha)
-        alone.append(f"At most {alpha} of evaluations like this one give a wrong answer by chance.")
+        alone.append(f"At most {alpha} of such evaluations mislead by chance.")
     if known and not any(math.isfinite(v.cost.value) for v in known):
         alone.append("Costs are not known.")
     if uneven := [v.challenger for v in known if collapsed_on_one_side(findings, v)]:
@@ -232,7 +232,7 @@ def _linear(findings: JudgedFindings) -> list[str]:
     ahead, total = findings.linear_ahead or (), len(findings.evaluation.workloads)
     if 2 * len(ahead) <= total:
         return []
-    return [f"A linear model has a better mean than every technique on {len(ahead)} of {total} workloads."]
+    return [f"A linear model has better means on {len(ahead)} of {total} workloads."]
 
 
 def answer(findings: JudgedFindings) -> str:

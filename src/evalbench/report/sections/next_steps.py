@@ -95,7 +95,7 @@ def _price(findings: JudgedFindings, verdicts: Sequence[Verdict], *kinds: Callab
 def _effort(price: Price | None) -> str:
     if price is None or not price.trials:
         return ""
-    time = f", {span_of_time(price.seconds)} one by one" if math.isfinite(price.seconds) else ""
+    time = f", {span_of_time(price.seconds)}" if math.isfinite(price.seconds) else ""
     return f" ({plural(price.trials, 'more trial')}{time})"
 
 

@@ -84,7 +84,7 @@ def legend(findings: JudgedFindings) -> str:
     baseline = code(findings.judged.baseline)
     mean = f", mean over {len(findings.data_sets)} {sets_of(findings)}" if len(findings.data_sets) > 1 else ""
     what = "a run" if findings.evaluation.foreign else "a training alone"
-    cost = f" Cost: seconds of {what}, and relative to the baseline." if findings.seconds else ""
+    cost = f" Cost: {what}, and relative to {baseline}." if findings.seconds else ""
     source = "" if findings.evaluation.rope_declared else ", evalbench's default"
     skill = " Skill is 0 for the trivial predictor and 100 for perfect predictions." if findings.common.is_skill else ""
     return (

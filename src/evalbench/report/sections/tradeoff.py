@@ -172,10 +172,7 @@ def table(findings: JudgedFindings) -> str:
 
 
 def _caption(_: JudgedFindings) -> str:
-    return (
-        "Up is better, left is cheaper. A filled marker is on the Pareto front: no other technique is both better and"
-        " cheaper."
-    )
+    return "Up is better, left is cheaper. Filled markers are on the Pareto front."
 
 
 def alt(findings: JudgedFindings) -> str:
