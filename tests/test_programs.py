@@ -107,7 +107,7 @@ def test_the_shells_environment_changes_nothing(
     process = cli(*arguments, "evaluation.name=there")
     assert (process.returncode, process.stderr) == (0, "")
     here, there = (pd.read_csv(workspace / "reports" / name / "results.csv", dtype=str) for name in ("here", "there"))
-    pd.testing.assert_frame_equal(*(table.drop(columns="tracker_run") for table in (here, there)))
+    pd.testing.assert_frame_equal(here.drop(columns="tracker_run"), there.drop(columns="tracker_run"))
     refused = cli("dataset=iris", "model.depth=0")
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
     assert refused.stderr.startswith("evalbench: model.depth must be a whole number of at least 1, not 0")
