@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -87,9 +89,22 @@ def save(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings():  # a font may lack the letters of a name, which the tables have
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(drawn, format="png", metadata={"Software": None})
-    image = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    image.putpalette([255 if value > 252 else value for value in image.getpalette() or ()])  # white stays white
-    image.save(path, format="PNG", optimize=True)
+    _few_colors(np.asarray(Image.open(drawn).convert("RGB"), dtype=np.int32)).save(path, format="PNG", optimize=True)
+
+
+def _few_colors(pixels: npt.NDArray[np.int32]) -> Image.Image:
+    """Return an image of shape (height, width, 3) with its 256 most frequent colors, each other color as the nearest.
+
+    The colors of lines and faces stay as they are; those at the edges of lines and letters are many and near to others.
+    """
+    packed: npt.NDArray[np.int64] = pixels @ np.array([65536, 256, 1])
+    names, indices, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    colors = np.stack([names >> 16, names >> 8 & 255, names & 255], axis=1)
+    kept = colors[np.argsort(-counts, kind="stable")[:256]]
+    nearest = ((colors[:, None] - kept) ** 2).sum(axis=2).argmin(axis=1).astype(np.uint8)
+    image = Image.fromarray(nearest[indices.reshape(pixels.shape[:2])], mode="P")
+    image.putpalette(kept.ravel().tolist())
+    return image
 
 
 def color(index: int) -> str:
