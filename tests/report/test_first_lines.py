@@ -71,6 +71,13 @@ def test_pairs_that_all_differ_by_the_same_are_named() -> None:
     assert "nan" not in copies
 
 
+@pytest.mark.parametrize(("cost", "words"), [(1.0, "and at the same cost"), (0.5, "and 2 times cheaper (0.5 s")])
+def test_only_a_gain_with_a_price_is_a_but(cost: float, words: str) -> None:
+    rows = table({"b": {"x": 0.05, "y": 0.05}})
+    rows["cost_seconds"] = np.where(rows["technique"] == "b", cost, 1.0) * (1 + 0.001 * (rows["seed"] % 2))
+    assert words in first(rows, unit="run", pairing="none")
+
+
 def test_unequal_numbers_of_seeds_are_given_as_a_range() -> None:
     rows = table({"b": {"x": 0.05, "y": 0.05}})
     rows = rows[(rows["workload"] != "x") | (rows["seed"] < 7) | (rows["technique"] == "base")]

@@ -20,7 +20,7 @@ from evalbench.record.options import Options
 from evalbench.record.tables import read_table
 from evalbench.report import Report, read, write_index
 from evalbench.report.analysis.findings import find
-from evalbench.report.page import PAGE, document
+from evalbench.report.page import PAGE, first_screen, folded, interactive
 from evalbench.report.render import html
 from report.test_tuned import tune
 from test_names import HOSTILE
@@ -130,7 +130,10 @@ def check(report: Report, folder: Path) -> None:
     (folder / "figures").mkdir(exist_ok=True)
     for name in (chart.name for section in PAGE for chart in section.charts):
         (folder / "figures" / f"{name}.png").write_bytes(b"PNG")
-    page = Page(document(report.findings, folder))
+    first = first_screen(report.findings)
+    numbers = {name: report.frame(f"figures/{name}") for name in report.figures}
+    figures = interactive(report.findings, numbers, standalone=False)
+    page = Page(html.page(first, folder, folded(report.findings, first), figures))
     markdown = report.markdown
     assert not page.strangers
     assert not set("<>&\u2028") & set(page.data)

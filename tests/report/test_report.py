@@ -166,6 +166,15 @@ def test_accuracies_alone_are_averaged_in_points_and_mixed_metrics_in_skill(tmp_
     assert "in **skill**" in text(make_folder(tmp_path / "b"))
 
 
+def test_what_cannot_be_judged_keeps_its_name_and_is_not_called_worse(tmp_path: Path, make_folder: Make) -> None:
+    folder = make_folder(tmp_path, failed=("adam", "wine"))
+    for file in (*folder.glob("*.csv"), *folder.glob("*.json")):
+        file.write_text(file.read_text().replace("adam", "AdamW"))
+    said = text(folder)
+    assert "`AdamW` cannot be judged." in said
+    assert "| `AdamW` | **INVALID** |" in said
+
+
 def test_other_factors_have_an_effect_per_level(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path, workloads=("digits", "wine"), factors={"model.depth": ["1", "2", "4"]})
     said = text(folder)

@@ -80,19 +80,24 @@ def first_screen(findings: Findings) -> str:
     return Chapter("", _kept(FIRST, findings)).markdown(findings)
 
 
-def folded(findings: Findings) -> list[html.Folded]:
-    """Return the chapters below the first screen that have text, and the glossary of their words."""
+def folded(findings: Findings, first: str) -> list[html.Folded]:
+    """Return the chapters below the first screen that have text, and the glossary of the words of all."""
     chapters = [replace(chapter, sections=_kept(chapter.sections, findings)) for chapter in CHAPTERS]
     texts = [html.Folded(chapter.title, chapter.markdown(findings), chapter.opened) for chapter in chapters]
     texts = [chapter for chapter in texts if chapter.markdown]
-    whole = "\n".join([first_screen(findings), *(chapter.markdown for chapter in texts)])
+    whole = "\n".join([first, *(chapter.markdown for chapter in texts)])
     return [*texts, html.Folded("Glossary", glossary.table(whole))]
 
 
 def markdown(findings: Findings) -> str:
     """Return the text of `report.md`: the first screen, then chapters that GitHub folds."""
-    parts = [first_screen(findings), "# Details"]
-    for chapter in folded(findings):
+    first = first_screen(findings)
+    return _with_details(first, folded(findings, first))
+
+
+def _with_details(first: str, chapters: Iterable[html.Folded]) -> str:
+    parts = [first, "# Details"]
+    for chapter in chapters:
         opened = " open" if chapter.opened else ""
         parts += [f"<details{opened}><summary><b>{chapter.title}</b></summary>", chapter.markdown, "</details>"]
     return "\n\n".join(parts) + "\n"
@@ -114,17 +119,11 @@ def drawings(findings: Findings) -> dict[str, Drawing[Any]]:
     return {name: drawing for section in _kept(PAGE, findings) for name, drawing in section.drawings(findings).items()}
 
 
-def document(
-    findings: Findings, folder: Path, numbers: Mapping[str, pd.DataFrame] | None = None, standalone: bool = False
-) -> str:
-    """Return the text of `report.html`; `numbers` are those of the figures, by name, if they are known already."""
-    plots = {}
-    for name, drawing in drawings(findings).items():
-        plot = drawing.plot(drawing.numbers() if numbers is None else numbers[name])
-        if plot is not None:
-            plots[name] = plot
-    interactive = html.Interactive(plots, trials.shared(findings), trials.rows(findings), standalone)
-    return html.page(first_screen(findings), folder, folded(findings), interactive)
+def interactive(findings: Findings, numbers: Mapping[str, pd.DataFrame], standalone: bool) -> html.Interactive:
+    """Return what the figures of `report.html` need; `numbers` are those of the figures, by name."""
+    made = {name: drawing.plot(numbers[name]) for name, drawing in drawings(findings).items()}
+    plots = {name: plot for name, plot in made.items() if plot is not None}
+    return html.Interactive(plots, trials.shared(findings), trials.rows(findings), standalone)
 
 
 def save(findings: Findings, folder: Path, standalone: bool = False) -> Path:
@@ -147,9 +146,10 @@ def save(findings: Findings, folder: Path, standalone: bool = False) -> Path:
         write_table(numbers[name], folder / "figures" / f"{name}.csv", "%.10g")
     for name, table in frames(findings).items():
         write_table(table, folder / "numbers" / f"{name}.csv", "%.10g")
-    report = folder / "report.md"
-    report.write_text(markdown(findings), encoding="utf-8", newline="\n")
-    page = document(findings, folder, numbers, standalone)
+    report, first = folder / "report.md", first_screen(findings)
+    chapters = folded(findings, first)
+    report.write_text(_with_details(first, chapters), encoding="utf-8", newline="\n")
+    page = html.page(first, folder, chapters, interactive(findings, numbers, standalone))
     (folder / "report.html").write_text(page, encoding="utf-8", newline="\n")
     write_summary(folder, summary_of(findings))
     return report

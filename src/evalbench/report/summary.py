@@ -187,7 +187,7 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
         "losses": v.losses,
         "better_on": list(v.better_on),
         "worse_on": list(v.worse_on),
-        "generality": _generality(v),
+        "generality": None if v.generality is None else v.generality.words,
         "cost": {"ratio": v.cost.value, "low": v.cost.low, "high": v.cost.high} if v.cost.value > 0 else None,
         "caps": [cap.reason for cap in v.advice.caps],
         "next": next_step(findings, v),
@@ -207,12 +207,6 @@ def _verdict(findings: JudgedFindings, v: Verdict) -> dict[str, Any]:
 def _ends(unit: Unit, low: float, high: float) -> dict[str, float]:
     ends = unit.ends(low, high)
     return {"low": float(ends[0]), "high": float(ends[1])}
-
-
-def _generality(v: Verdict) -> str | None:
-    if v.generality is None:
-        return None
-    return "not tested" if not v.generality.tested else "generalizes" if v.generality.shown else "not shown"
 
 
 def _scores(findings: Findings) -> list[dict[str, Any]]:

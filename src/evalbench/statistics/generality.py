@@ -41,6 +41,11 @@ class Generality:
         return self.tested and self.interval.side == self.side
 
     @property
+    def words(self) -> str:
+        """Return what the test says, in words."""
+        return "not tested" if not self.tested else "generalizes" if self.shown else "not shown"
+
+    @property
     def limits(self) -> tuple[str, ...]:
         """Return what limits a claim on data sets like these."""
         few = f"{self.num_datasets} data sets, fewer than {FEWEST_DATASETS}"

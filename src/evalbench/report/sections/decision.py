@@ -34,7 +34,7 @@ def sentences(findings: JudgedFindings) -> list[str]:
     known = [v for v in known if v.recommendation is not Recommendation.INVALID]
     said = [*_first(findings, known), *_rest(findings, known)]
     if unjudged:
-        said.append(f"{some(unjudged).capitalize()} cannot be judged.")
+        said.append(f"{some(unjudged)} cannot be judged.")
     return [*said, *_beyond(findings, known), *_sure(findings, known), *_linear(findings)]
 
 
@@ -133,8 +133,8 @@ def reason(findings: JudgedFindings, verdict: Verdict) -> str:
     if verdict.worse_on and quality is not Quality.MIXED and not verdict.failures.side:
         said += f", clearly on {some(verdict.worse_on)}"
     cost = cost_words(findings, verdict)
-    cheaper = verdict.cost_class is CostClass.CHEAPER
-    against = quality is not Quality.INCONCLUSIVE and cheaper == (quality in LOSSES)
+    worse, gains = quality in LOSSES, {CostClass.CHEAPER: True, CostClass.DEARER: False}.get(verdict.cost_class)
+    against = quality is not Quality.INCONCLUSIVE and gains is worse
     joined = f"{said}, {'but' if against else 'and'} {cost}" if cost else said
     mine = [one for one in findings.interactions if one.candidate == verdict.challenger]
     depends = [code(one.factor) for one in mine if one.answer is Dependence.DEPENDS]

@@ -12,7 +12,7 @@ from evalbench.report.render.units import duration, percent, ratio
 from evalbench.report.section import numbers_of
 from evalbench.report.sections.advice import repeated, sets_of
 from evalbench.statistics.judging import Verdict
-from evalbench.statistics.verdicts import Quality
+from evalbench.statistics.verdicts import Quality, Recommendation
 
 SHORT = {
     Quality.SUPERIOR: "better",
@@ -67,7 +67,7 @@ def _row(findings: JudgedFindings, name: str, verdict: Verdict | None) -> list[s
 
 def said(verdict: Verdict) -> str:
     """Return a verdict in two or three words: `**ADOPT**, as good`."""
-    words = SHORT[verdict.quality]
+    words = "" if verdict.recommendation is Recommendation.INVALID else SHORT[verdict.quality]
     return f"**{recommended(verdict)}**" + (f", {words}" if words else "")
 
 
@@ -75,7 +75,7 @@ def _elsewhere(verdict: Verdict) -> str:
     general = verdict.generality
     if general is None or not general.side:
         return "–"
-    return "not tested" if not general.tested else "generalizes" if general.shown else "not shown"
+    return general.words
 
 
 def legend(findings: JudgedFindings) -> str:

@@ -69,7 +69,7 @@ def _generality(verdict: Verdict) -> str:
     general = verdict.generality
     if general is None or not general.tested:
         return "–"
-    return "generalizes" if general.shown else "not shown"
+    return general.words
 
 
 def _counts(verdict: Verdict) -> str:
