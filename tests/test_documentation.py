@@ -114,6 +114,8 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m augmentation=none,flip_crop dataset=digits model=cnn": "",
     "evalbench -m model=cnn,resnet,vit,convnext dataset=digits": "model=cnn,vit",
     "evalbench +sweep=vision": "augmentation=none,mixup",
+    "evalbench +sweep=tables": "model=boosted_trees,mlp dataset=iris",
+    "evalbench +sweep=text": "",
     "evalbench --config-dir mine +sweep=optimizers optimizer=sgd,adam,nadam": FEW,
     "evalbench +sweep=optimizers +search=random": TWO,
     "evalbench +sweep=optimizers +search=tpe search.num_candidates=64": TWO,

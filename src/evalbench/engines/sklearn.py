@@ -2,8 +2,9 @@
 
 An estimator is fitted on the training rows of a trial, with the inputs that a network gets: categories as indicators,
 numbers scaled by the training rows, missing values filled by their means. One that says that it takes missing values
-gets them as they are. Targets are class numbers, or numbers in their own unit. An estimator of one target is fitted to
-each of several. Validation rows are measured and never fitted, test rows are read once.
+gets them as they are. Tokens become columns of `log(1 + count)` in the row. Targets are class numbers, or numbers in
+their own unit. An estimator of one target is fitted to each of several. Validation rows are measured and never fitted,
+test rows are read once.
 
 Shapes: `N` rows, `D` columns, `K` classes, `L` columns of targets.
 """
@@ -27,6 +28,7 @@ from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
 from evalbench.models import seeded
 from evalbench.seeds import Role, derive
+from evalbench.tasks.classes import seen as counted
 from evalbench.tasks.metric import FROM_PROBABILITIES
 from evalbench.trial import Entrant, TrialResult
 from evalbench.workloads import Dataset, Split, fit_scaling
@@ -46,7 +48,7 @@ class EstimatorEngine:
 
     def check(self, config: Config, dataset: Dataset) -> None:
         """Build the estimator once."""
-        if dataset.kind.name not in TASKS or dataset.vocabulary is not None:
+        if dataset.kind.name not in TASKS:
             rule = f"must be a network on {dataset.name}: estimators take tables of classes, labels or numbers"
             raise ConfigError("model", rule, config.choices.get("model"), "leave this data set out")
         if config.save != "none":
@@ -166,6 +168,8 @@ class _Seen:
 
     def inputs(self, rows: Array) -> Array:
         """Return the inputs `(N, D)` of some rows."""
+        if self._dataset.vocabulary is not None:
+            return counted(self._dataset.inputs[rows], self._dataset.vocabulary)
         inputs: Array = self._scaling.inputs(self._dataset, rows).astype(np.float64)
         return np.where(np.isnan(self._dataset.inputs[rows]), np.nan, inputs) if self._keeps_missing else inputs
 
