@@ -174,6 +174,13 @@ def test_lines_are_those_of_the_file(tmp_path: Path, end: str) -> None:
     assert "(2) the target 'y' is missing in line 49" in str(refused.value)
 
 
+def test_a_column_of_texts_may_have_lines_that_look_like_rows(tmp_path: Path) -> None:
+    path = write(tmp_path, "source,text\n" + rows('a,"one\ntwo, three"', 6) + rows("b,five", 6))
+    with pytest.raises(DataError, match=r"swallows the rows .* name columns of texts .* dataset\.text=\[COLUMN\]"):
+        load(path, target="source")
+    assert load(path, target="source", text=["text"], text_as="tokens").targets.tolist() == [0] * 6 + [1] * 6
+
+
 def test_no_row_is_lost(tmp_path: Path) -> None:
     good = rows("#,plain,no", 20) + rows("#,plain,yes", 20)
     for bad, reason in (
