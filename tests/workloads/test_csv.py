@@ -278,3 +278,10 @@ def test_no_such_file_kind_delimiter_or_encoding(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("naïve,y\n1,1".encode("latin-1"))
     with pytest.raises(DataError, match="not text in UTF-8"):
         load(str(tmp_path / "latin.csv"))
+
+
+def test_codes_may_be_numbers_and_others(tmp_path: Path) -> None:
+    path = write(tmp_path, "zip,y\n" + (rows("98#,a", 20) + rows("98#,b", 20)) * 3 + "98115-4820,a\n")
+    with pytest.raises(DataError, match=r"'98115-4820' in line 122: write plain .* dataset\.categories=\[zip\]"):
+        load(path)
+    assert load(path, categories=["zip"]).features[-2:] == ("zip=98115-4820", "zip=989")

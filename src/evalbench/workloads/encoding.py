@@ -49,7 +49,7 @@ def encode(
     must = targets if choices.is_number and has_targets else []
     readable = [name for name in table.columns if name in used or name in choices.about_rows]
     read = [name for name in readable if name not in choices.texts and name not in choices.formats] + must
-    table, how = read_numbers(table, read, must, marks, wrong)
+    table, how = read_numbers(table, read, must, choices.codes, marks, wrong)
     said = [*how, *said]
     labelled: Labelled = read_targets(table, targets, choices, faults) if has_targets else (np.zeros(0, np.int64), ())
     table, values, classes = without_rare(table, targets[0], labelled, choices, faults, said)

@@ -37,11 +37,11 @@ def decimal_marks(given: Any) -> str:
 
 
 def read_numbers(
-    table: RawTable, names: Sequence[str], must: Sequence[str], marks: str, wrong: list[str]
+    table: RawTable, names: Sequence[str], must: Sequence[str], codes: Sequence[str], marks: str, wrong: list[str]
 ) -> tuple[RawTable, list[str]]:
     """Return the table with the written columns of some names as numbers or texts, and remarks on how they were read.
 
-    The columns of `must` become numbers, NaN where they are none.
+    The columns of `must` become numbers, NaN where they are none. Those of `codes` may mix numbers and other codes.
     """
     names = [name for name in names if table.columns[name].form == "written"]
     numbers = _chosen(table, names, marks, wrong)
@@ -51,10 +51,11 @@ def read_numbers(
         if name in must or not reading.odd.any():
             columns[name] = TableColumn("number", reading.values, column.known, column.values)
         else:
-            if _looks_numeric(column, reading):
+            if name not in codes and _looks_numeric(column, reading):
                 wrong.append(
                     f"column {name!r} holds numbers, but {table.listed_values(name, reading.odd)}: write plain"
-                    " numbers, all in the same way, or nothing where they are missing"
+                    " numbers, all in the same way, or nothing where they are missing; or say that they are codes by"
+                    f" dataset.categories=[{name}]"
                 )
                 column = TableColumn("number", np.where(column.known, 0.0, np.nan), column.known)  # said once
                 columns[name] = column
