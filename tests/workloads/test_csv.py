@@ -281,7 +281,7 @@ def test_no_such_file_kind_delimiter_or_encoding(tmp_path: Path) -> None:
 
 
 def test_codes_may_be_numbers_and_others(tmp_path: Path) -> None:
-    path = write(tmp_path, "zip,y\n" + (rows("98#,a", 20) + rows("98#,b", 20)) * 3 + "98115-4820,a\n")
-    with pytest.raises(DataError, match=r"'98115-4820' in line 122: write plain .* dataset\.categories=\[zip\]"):
+    path = write(tmp_path, "zip,y\n" + (rows("98#,a", 30) + rows("98#,b", 30)) * 3 + "98115-4820,a\n")
+    with pytest.raises(DataError, match=r"'98115-4820' in line 182: write plain .* dataset\.categories=\[zip\]"):
         load(path)
-    assert load(path, categories=["zip"]).features[-2:] == ("zip=98115-4820", "zip=989")
+    assert {"zip=98115-4820", "zip=989"} < set(load(path, categories=["zip"]).features)
