@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import engine, gpu, peers, records, search, steps, table, wheels
+from benchmarks import engine, gpu, peers, records, search, steps, table, twelve, wheels
 from benchmarks.chapters import markdown
 from benchmarks.engine import Part
+from benchmarks.real_data import RealData
 from benchmarks.records import Circumstances
 from benchmarks.rounds import Engine
 from benchmarks.work import DEVICE, Work
@@ -158,3 +159,20 @@ def test_a_part_that_takes_too_long_is_ended_and_the_next_one_runs(tmp_path: Pat
     assert said[0] == "slow: out of time"
     assert said[-2:] == ["short: exit code 3", f"  ['one', '--records', '{tmp_path / 'records'}']"]
     assert run.failed
+
+
+@pytest.mark.slow
+def test_a_real_data_set_goes_from_a_file_to_a_row_of_the_table(tmp_path: Path) -> None:
+    text = "a,b\n" + "".join(f"{number},{'yes' if number % 3 else 'no'}\n" for number in range(60))
+
+    def write(path: Path) -> None:
+        path.write_text(text)
+
+    data = RealData("mine", "small", "made", write, ("model=ridge",))
+    outcome = twelve.measure(data, tmp_path, ("num_seeds=1",))
+    assert outcome.command == "evalbench -m dataset=csv dataset.path=mine.csv model=ridge"
+    assert outcome.seconds > 0
+    assert outcome.peak_mib > 50
+    assert outcome.scores == "accuracy: ridge 0.667"  # two thirds say yes
+    assert outcome.said.startswith("binary, 2 classes. Splits: 60 % train")
+    assert "| mine (made) | small |" in twelve.table([outcome])
