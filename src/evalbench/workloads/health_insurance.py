@@ -13,19 +13,19 @@ from evalbench.workloads.dataset import Dataset
 NUMBERS = ("coins", "lpi", "fmde", "physlm", "disea", "linc", "lfam", "educdec", "xage")
 INDICATORS = ("idp", "hlthg", "hlthf", "hlthp", "female", "child", "fchild", "black")
 """The inputs of Cameron and Trivedi, Microeconometrics (2005), chapter 20."""
-TARGET, PERSON, YEAR = "mdvis", "zper", "year"
+TARGET, PERSON = "mdvis", "zper"
 
 
 def load() -> Dataset:
     """Return the visits to a doctor in a year; a row is a year of a person.
 
-    The persons are the groups, and the years of the study the times. The table that statsmodels documents lacks both,
-    so this is the source beside it. Raises `DataError` if a version of statsmodels comes without it.
+    The persons are the groups. The table that statsmodels documents lacks them, so this is the source beside it. Raises
+    `DataError` if a version of statsmodels comes without it.
     """
     path = Path(randhie.__file__).parent / "src" / "randhie.csv"
     if not path.is_file():
         raise DataError(f"{path}: no such file: install a statsmodels that has it, such as 0.15.0")
-    years = pd.read_csv(path, usecols=[*NUMBERS, *INDICATORS, TARGET, PERSON, YEAR])
+    years = pd.read_csv(path, usecols=[*NUMBERS, *INDICATORS, TARGET, PERSON])
     inputs = years[[*NUMBERS, *INDICATORS]].assign(coins=np.log1p(years["coins"]))
     return Dataset(
         name="randhie",
@@ -37,5 +37,4 @@ def load() -> Dataset:
         description="visits to a doctor in a year, from the insurance, health and person: RAND Health Insurance"
         " Experiment, public domain",
         groups=pd.factorize(years[PERSON], sort=True)[0].astype(np.int64),
-        times=years[YEAR].to_numpy(np.float64),
     )
