@@ -153,7 +153,7 @@ def test_targets_that_do_not_fit_are_refused_in_one_line(settings: dict[str, Any
     assert "\n" not in str(error.value)
 
 
-def test_visits_to_a_doctor_have_persons() -> None:
+def test_visits_to_a_doctor_have_their_persons() -> None:
     dataset, table = make_cell("dataset=randhie").dataset, randhie.load_pandas().data
     assert (dataset.kind, dataset.inputs.shape) == (Kind.COUNT, (20190, 17))
     assert np.array_equal(dataset.targets, table["mdvis"])

@@ -57,6 +57,8 @@ class Choices:
     """The column with the time of each row."""
     weight: str | int | None = None
     """The column with the weight of each row: no input."""
+    split_column: str | int | None = None
+    """The column that says whether a row is for training, validation or the test: no input."""
 
     def __post_init__(self) -> None:
         for key, options in OPTIONS.items():
@@ -111,8 +113,9 @@ class Choices:
 
     @property
     def about_rows(self) -> list[str]:
-        """Return the columns that say something about rows: group, time and weight."""
-        return [str(name) for name in (self.group, self.time, self.weight) if name is not None]
+        """Return the columns that say something about rows: group, time, weight and part of the split."""
+        every = (self.group, self.time, self.weight, self.split_column)
+        return [str(name) for name in every if name is not None]
 
     @property
     def formats(self) -> dict[str, str]:

@@ -19,8 +19,8 @@ TARGET, PERSON = "mdvis", "zper"
 def load() -> Dataset:
     """Return the visits to a doctor in a year; a row is a year of a person.
 
-    The persons are the groups. The table that statsmodels documents lacks them, so this is the source beside it. Raises
-    `DataError` if a version of statsmodels comes without it.
+    The persons are the groups, so that every split keeps the years of a person together. The table that statsmodels
+    documents lacks them, so this is the source beside it. Raises `DataError` if a version of statsmodels lacks that.
     """
     path = Path(randhie.__file__).parent / "src" / "randhie.csv"
     if not path.is_file():

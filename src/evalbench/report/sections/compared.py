@@ -9,9 +9,10 @@ from typing import Any
 from evalbench.names import code, plain
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
 from evalbench.report.render.markdown import markdown
-from evalbench.report.render.units import listed, percent
+from evalbench.report.render.units import listed
 from evalbench.report.section import Section, always
 from evalbench.report.sections.answer import budget
+from evalbench.report.sections.splits import splits
 
 
 def declared(findings: JudgedFindings) -> str:
@@ -46,29 +47,6 @@ def what_is_compared(findings: Findings) -> str:
 def other_factors(findings: Findings) -> list[str]:
     """Return the other factors of the sweep with their levels."""
     return [f"{code(name)}: {', '.join(map(code, levels))}" for name, levels in findings.evaluation.factors.items()]
-
-
-def splits(findings: Findings) -> str:
-    """Return the shares of the splits and the seeds that draw them."""
-    evaluation = findings.evaluation
-    shares = ", ".join(f"{percent(share)} {plain(name)}" for name, share in evaluation.splits.items())
-    seeds = max(findings.folder.num_seeds(technique) for technique in evaluation.techniques)
-    many = f"each of {seeds} seeds" if seeds > 1 else "the one seed"
-    rows = " from those that tuning saw" if findings.tuned is not None else ""
-    drawn = f"drawn anew for {many}{rows} (root seed {evaluation.root_seed})"
-    fixed = [workload for workload in evaluation.workloads.values() if workload.fixed_test_rows]
-    parts = []
-    for workload in fixed:
-        validation = f"{percent(evaluation.splits['validation'])} of its {workload.rows:,} rows for validation"
-        parts.append(
-            f"{code(workload.name)} has the same {workload.fixed_test_rows:,} test rows for every seed, given by the"
-            f" data set; {validation} and the others for training are {drawn}"
-        )
-    if len(fixed) < len(evaluation.workloads):
-        others = " of the other workloads" if fixed else ""
-        shared = "; the test rows are the same for all, training and validation rows are" if findings.tuned else ","
-        parts.append(f"{shares} of the rows{others}{shared} {drawn}")
-    return "; ".join(parts)
 
 
 def workloads(findings: Findings) -> str:
