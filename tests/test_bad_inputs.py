@@ -213,6 +213,13 @@ dataset=csv dataset.path=none.csv
 dataset=csv dataset.path=.
 dataset=csv dataset.path=iris.csv dataset.target=none
 dataset=csv dataset.path=iris.csv dataset.kind=ranking
+dataset=csv dataset.path=iris.csv dataset.target=[x,y]
+dataset=csv dataset.path=iris.csv dataset.target=[x,label] dataset.kind=multilabel
+dataset=csv dataset.path=iris.csv dataset.kind=multilabel
+dataset=csv dataset.path=iris.csv dataset.kind=ordinal
+dataset=csv dataset.path=iris.csv dataset.kind=ordinal dataset.order=[b,c]
+dataset=csv dataset.path=iris.csv dataset.kind=count
+dataset=csv dataset.path=iris.csv dataset.target=[x,y] dataset.kind=count
 dataset=csv dataset.path=iris.csv dataset.drop=[none]
 dataset=csv dataset.path=iris.csv dataset.drop={other:[x]}
 dataset=csv dataset.path=iris.csv dataset.drop=7

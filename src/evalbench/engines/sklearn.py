@@ -259,12 +259,13 @@ class _PerColumn:
         if hasattr(estimator, "predict_proba"):
             self.predict_proba = self._probabilities
 
-    def fit(self, inputs: Array, targets: Array) -> None:
-        """Fit the copies to targets `(N, L)`."""
+    def fit(self, inputs: Array, targets: Array) -> "_PerColumn":
+        """Fit the copies to targets `(N, L)`, and return this estimator."""
         constant = DummyClassifier() if targets.dtype.kind == "i" else DummyRegressor()
         self._fitted = [
             copy.deepcopy(self._estimator if np.ptp(column) else constant).fit(inputs, column) for column in targets.T
         ]
+        return self
 
     def predict(self, inputs: Array) -> Array:
         """Return `(N, L)`."""

@@ -113,13 +113,15 @@ def _order(target: str, names: list[str], is_number: bool, choices: Choices, wro
         return names
     lacking = [name for name in names if name not in choices.ordered]
     extra = [name for name in choices.ordered if name not in names]
-    if lacking or extra:
-        which = (
-            f"lacks {listed(map(repr, lacking))}" if lacking else f"has {listed(map(repr, extra))}, which no row has"
-        )
+    fault = f"dataset.order lacks {listed(map(repr, lacking))}" if lacking else ""
+    if not choices.ordered:
+        fault = "they are no numbers"
+    elif extra:
+        fault = f"dataset.order has {listed(map(repr, extra))}, which no row has"
+    if fault:
         wrong.append(
-            f"dataset.order must have the classes of {target!r} from the lowest to the highest, but {which}: say"
-            f" dataset.order=[{','.join(names[:3])}{',…' * (len(names) > 3)}] in their order"
+            f"the order of the classes of {target!r} is not known, because {fault}: say"
+            f" dataset.order=[{','.join(names[:3])}{',…' * (len(names) > 3)}], the lowest first"
         )
     return choices.ordered
 
