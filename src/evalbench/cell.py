@@ -242,7 +242,9 @@ def _check_engine(config: Config, dataset: Dataset) -> None:
 
 
 def check(cell: Cell) -> None:
-    """Build what the cell trains to refuse a wrong setting early; raise `InputError`."""
+    """Draw its splits and build what it trains to refuse a wrong setting early; raise `InputError`."""
+    if not isinstance(cell.dataset, NamedWorkload):
+        _check_splits(cell)
     try:
         engines.of(cell.config).check(cell.config, cell.dataset)
     except InputError:
@@ -250,6 +252,16 @@ def check(cell: Cell) -> None:
     except ANYTHING as error:  # what the user chose may raise anything
         where = f"{cell.config.technique} on {cell.workload}"
         raise ConfigError(where, "cannot be built", remedy=_in_one_line(error)) from error
+
+
+def _check_splits(cell: Cell) -> None:
+    """Refuse test rows on which the metric says nothing; seeds whose splits are alike are checked by the first."""
+    metric = cell.dataset.metric
+    alike = split_methods.has_one_size(cell.dataset, cell.config.split)
+    for seed in cell.seeds[:1] if alike else cell.seeds:
+        if metric.on("test") not in references.trivial(cell.dataset, {0: cell.split(seed)})[0]:
+            rule = f"must be defined on the test rows of {cell.workload} with seed {seed}, which lack a class"
+            raise ConfigError("task.metric", rule, metric.name, "choose another metric, or another split")
 
 
 def run(cell: Cell, store: Store) -> None:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 MOST_KEPT = 2**23
 """Row numbers in the splits of a data set that a process keeps."""
 MOST_DRAWS = 100
-"""Draws until each class has training rows."""
+"""Draws until each class has rows in every part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,19 +78,25 @@ def _folds(dataset: Dataset, split: SplitConfig, seed: int) -> Rows:
 
 
 def _draw_split(dataset: Dataset, method: str, split: SplitConfig, seed: int) -> Split:
-    """Draw a split; draw again, if chance decides, until each class has training rows."""
+    """Draw a split in which each class has training rows; draw again, if chance decides, until all parts have it."""
     generator = np.random.RandomState(seed % 2**32)  # the range that scikit-learn takes
+    chosen = None
     for _ in range(1 if method in ("stratified", "time") else MOST_DRAWS):
         drawn = _divided(dataset, method, split, generator)
-        absent = _absent_classes(dataset, drawn.train)
-        if not absent:
+        if absent := _absent_classes(dataset, drawn.train):
+            continue
+        chosen = chosen or drawn
+        by_chance = [drawn.test] if dataset.held_out is None else []
+        by_chance += [drawn.validation] if dataset.declared_validation is None else []
+        if not any(_absent_classes(dataset, part) for part in by_chance):
+            chosen = drawn
             break
-    else:
+    if chosen is None:
         rule = f"a split by {method} must leave training rows of each class"
         remedy = "merge rare classes (dataset.rare=merge), make the other parts smaller, or choose another split"
         raise DataError(f"{dataset.name}: {rule}, not none of {', '.join(absent[:5])}: {remedy}")
-    _check(dataset, method, drawn)
-    return drawn
+    _check(dataset, method, chosen)
+    return chosen
 
 
 def _divided(dataset: Dataset, method: str, split: SplitConfig, generator: np.random.RandomState) -> Split:

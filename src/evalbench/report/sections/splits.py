@@ -51,7 +51,7 @@ def _given(findings: Findings, workload: Workload) -> str:
 
 
 def _whole(method: str | None) -> str:
-    return {"group": ", whole groups each", "time": ", in the order of time"}.get(method or "", "")
+    return {"group": ", whole groups each", "time": ", from the earliest to the latest"}.get(method or "", "")
 
 
 def _drawn(findings: Findings, method: str | None, folds: int | None, others: str) -> str:
@@ -67,7 +67,7 @@ def _drawn(findings: Findings, method: str | None, folds: int | None, others: st
         validation = f"{percent(evaluation.splits['validation'])} of the rows for validation come from the other folds"
         return f"{folds} folds of the rows{others} {root}, each seed is tested on one of them{again}; {validation}"
     if method == "time":
-        return f"{rows}, in the order of time, the same for every seed: no training row is later than a validation row"
+        return f"{rows}, from the earliest to the latest, the same for every seed"
     if method == "fixed":
         return f"{rows}, drawn once for all seeds {root}"
     kind = {"group": ", whole groups each", "random": ", whatever their class"}.get(method or "", "")
