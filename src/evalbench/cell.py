@@ -255,13 +255,16 @@ def check(cell: Cell) -> None:
 
 
 def _check_splits(cell: Cell) -> None:
-    """Refuse test rows on which the metric says nothing; seeds whose splits are alike are checked by the first."""
-    metric = cell.dataset.metric
-    alike = split_methods.has_one_size(cell.dataset, cell.config.split)
+    """Refuse rows on which the metric says nothing; seeds whose splits are alike are checked by the first."""
+    metric, tuning = cell.dataset.metric, cell.phase is Phase.TUNE
+    alike = tuning or split_methods.has_one_size(cell.dataset, cell.config.split)
     for seed in cell.seeds[:1] if alike else cell.seeds:
-        if metric.on("test") not in references.trivial(cell.dataset, {0: cell.split(seed)})[0]:
-            rule = f"must be defined on the test rows of {cell.workload} with seed {seed}, which lack a class"
-            raise ConfigError("task.metric", rule, metric.name, "choose another metric, or another split")
+        split = cell.split(seed)
+        scored = replace(split, test=split.validation) if tuning else split
+        if metric.on("test") not in references.trivial(cell.dataset, {0: scored})[0]:
+            rows = f"the {'validation' if tuning else 'test'} rows of {cell.workload} with seed {seed}"
+            rule, remedy = f"must be defined on {rows}, whose targets are all alike", "choose another metric or split"
+            raise ConfigError("task.metric", rule, metric.name, remedy)
 
 
 def run(cell: Cell, store: Store) -> None:

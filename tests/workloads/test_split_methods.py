@@ -1,16 +1,18 @@
 """How rows are divided by each method, and what cannot be divided so."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import compose_config, make_cell
+from conftest import Inline, compose_config, make_cell
 from evalbench.cell import Cell
 from evalbench.config import SplitConfig
 from evalbench.errors import ConfigError, DataError
@@ -233,6 +235,22 @@ def test_a_search_sees_whole_groups_or_the_past(fields: dict[str, Any]) -> None:
         assert not set(searched.dataset.groups[split.train]) & set(searched.dataset.groups[split.validation])
     else:
         assert split.train.max() < split.validation.min() < min(tested)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_networks_and_estimators_are_tested_on_each_row_once(inline: Inline) -> None:
+    settings = ("split=kfold", "split.folds=4", "dataset=iris", "budget.epochs=1", "cost.rounds=0")
+    inline("-m", "model=mlp,random_forest", *settings, "tracker=none", "evaluation.name=folds")
+    results = pd.read_csv("reports/folds/results.csv")
+    assert results.groupby("technique")["num_test"].sum().tolist() == [150, 150]
+    assert sorted(results["num_test"].unique()) == [37, 38]
+    declared = json.loads(Path("reports/folds/evaluation.json").read_text(encoding="utf-8"))
+    assert declared["splits"] == {"train": 0.55, "validation": 0.2, "test": 0.25, "method": "kfold", "folds": 4}
+    assert (declared["num_seeds"], declared["workloads"]["iris"]["folds"]) == (4, 4)
+    assert declared["workloads"]["iris"]["equal_rows"]["test"] == 38
+    report = Path("reports/folds/report.md").read_text(encoding="utf-8")
+    assert "The intervals add 1 / (folds − 1) (here 0.33) to 1/n" in report
+    assert "equal a training row in all inputs, " in report
 
 
 def test_equal_rows_are_counted_with_missing_values_and_signs_of_zero() -> None:

@@ -36,12 +36,9 @@ def _anew(findings: Findings) -> str:
 def _given(findings: Findings, workload: Workload) -> str:
     """Describe the splits of a workload whose data set gives test rows, validation rows or both."""
     name, same = code(workload.name), "for every seed, given by the data set"
-    kept = [
-        f"{rows:,} {part} rows"
-        for rows, part in ((workload.fixed_test_rows, "test"), (workload.fixed_validation_rows, "validation"))
-        if rows
-    ]
-    given = f"{name} has the same {listed(kept)} {same}"
+    counts = {"test": workload.fixed_test_rows, "validation": workload.fixed_validation_rows}
+    kept = [f"{rows:,} {part}" for part, rows in counts.items() if rows]
+    given = f"{name} has the same {listed(kept)} rows {same}"
     if len(kept) == 2:
         return f"{given}; the others are for training"
     part = "test" if workload.fixed_validation_rows else "validation"
