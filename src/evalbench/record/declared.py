@@ -39,7 +39,7 @@ class Workload:
     """One problem of the evaluation."""
 
     name: str
-    kind: str  # binary, multiclass, regression or language
+    kind: str  # the name of its task, see `evalbench.tasks`
     generated: bool  # made by a formula: it does not count as a data set of its own
     rows: int
     features: int

@@ -82,9 +82,6 @@ class Choices:
         targets = self._targets
         if len(set(targets)) < len(targets) or (self.target is not None and not targets):
             raise ConfigError("dataset.target", "must name columns once each", self.target, "correct the list")
-        if self.kind == "multilabel" and len(targets) < 2:
-            rule, remedy = "must be a list of two labels or more", "for example dataset.target=[rain,snow]"
-            raise ConfigError("dataset.target", rule, self.target, remedy)
         if len(targets) > 1 and self.kind not in SEVERAL:
             rule = f"must be {_either(SEVERAL)} for several targets"
             raise ConfigError("dataset.kind", rule, self.kind, "say dataset.kind=multilabel for yes-or-no columns")
@@ -126,7 +123,10 @@ class Choices:
         return {str(name): pattern for name, pattern in (self.dates or {}).items()}
 
     def targets(self, columns: Sequence[str]) -> list[str]:
-        """Return the columns to predict, by default the last one."""
+        """Return the columns to predict, by default the last one; raise `ConfigError` if they are too few."""
+        if self.kind == "multilabel" and len(self._targets) < 2:
+            rule, remedy = "must be a list of two labels or more", "for example dataset.target=[rain,snow]"
+            raise ConfigError("dataset.target", rule, self.target, remedy)
         return self._targets or [str(columns[-1])]
 
     @property

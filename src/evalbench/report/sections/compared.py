@@ -58,7 +58,7 @@ def workloads(findings: Findings) -> str:
         return markdown(["metric", "workloads"], [[metric, ", ".join(mine)] for metric, mine in names.items()], 2)
     rows = []
     for workload in findings.evaluation.workloads.values():
-        noun = "tokens" if workload.kind == "language" else "classes"
+        noun = {"language": "tokens", "multilabel": "labels", "multi_output": "targets"}.get(workload.kind, "classes")
         kind = (
             plain(workload.kind) if workload.classes is None else f"{plain(workload.kind)}, {workload.classes} {noun}"
         )
@@ -129,14 +129,20 @@ ENGINES = {
 """What is different about the techniques of an engine, by its name."""
 
 
+LINEAR = {
+    "language": "for text the shares of the tokens that follow the current one",
+    "multilabel": "for labels a logistic regression each",
+    "ordinal": "for ordered classes logistic regression, which does not know the order",
+    "count": "for counts Poisson regression",
+}
+"""The linear model of the tasks where it is neither logistic nor ridge regression of all targets."""
+
+
 def text(findings: Findings) -> str:
     """Return the compared techniques, the workloads, and the settings."""
     evaluation, judged_findings = findings.evaluation, judged(findings)
-    language = (
-        "; for text the shares of the tokens that follow the current one"
-        if "language" in {workload.kind for workload in evaluation.workloads.values()}
-        else ""
-    )
+    kinds = {workload.kind for workload in evaluation.workloads.values()}
+    other_models = "".join(f"; {words}" for kind, words in LINEAR.items() if kind in kinds)
     points = [what_is_compared(findings), *(f"Also varied: {line}." for line in other_factors(findings))]
     if not evaluation.foreign:
         points += [
@@ -144,7 +150,7 @@ def text(findings: Findings) -> str:
             *_engines(findings),
             f"Splits: {splits(findings)}. Techniques share the split of a seed.",
             "References on the same splits, outside the comparison: the linear model (logistic or ridge regression"
-            f"{language}) and the trivial predictor (majority class or training mean).",
+            f"{other_models}) and the trivial predictor (majority class or training mean).",
         ]
     if judged_findings:
         points.append(f"Fixed beforehand: {declared(judged_findings)}.")
