@@ -170,7 +170,7 @@ def test_a_date_that_orders_the_rows_has_no_trend() -> None:
         (
             partial(table, times=-(np.arange(60) % 3).astype(float) * 100 + np.arange(60)),
             split_by("time", test=0.35),
-            "a split by time must leave training rows of each class, not none of yes: merge rare classes",
+            "every class must have training rows, and 'yes' has none in a split by time: merge rare classes",
         ),
         (
             partial(table, held_out=np.arange(9), groups=groups_of(*[5] * 12)),

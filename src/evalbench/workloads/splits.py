@@ -14,6 +14,7 @@ from evalbench.workloads import target_encoding
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.divisions import WAYS, Rows, folds
 from evalbench.workloads.split_methods import is_fixed, method_of
+from evalbench.workloads.table import listed
 from evalbench.workloads.target_encoding import TargetMeans
 
 T = TypeVar("T")
@@ -92,9 +93,9 @@ def _draw_split(dataset: Dataset, method: str, split: SplitConfig, seed: int) ->
             chosen = drawn
             break
     if chosen is None:
-        rule = f"a split by {method} must leave training rows of each class"
+        rule = f"every class must have training rows, and {listed(map(repr, absent))} has none in a split by {method}"
         remedy = "merge rare classes (dataset.rare=merge), make the other parts smaller, or choose another split"
-        raise DataError(f"{dataset.name}: {rule}, not none of {', '.join(absent[:5])}: {remedy}")
+        raise DataError(f"{dataset.name}: {rule}: {remedy}")
     _check(dataset, method, chosen)
     return chosen
 
