@@ -255,11 +255,14 @@ def check(cell: Cell) -> None:
 
 
 def _check_splits(cell: Cell) -> None:
-    """Refuse rows on which the metric says nothing; seeds whose splits are alike are checked by the first."""
-    metric, tuning = cell.dataset.metric, cell.phase is Phase.TUNE
-    alike = tuning or split_methods.has_one_size(cell.dataset, cell.config.split)
+    """Refuse rows on which the metric says nothing, unless each class has its share in all parts."""
+    metric, tuning, dataset = cell.dataset.metric, cell.phase is Phase.TUNE, cell.dataset
+    by_class = split_methods.has_default_method(dataset, cell.config.split) and dataset.fixed_test_rows is None
+    alike = tuning or split_methods.has_one_size(dataset, cell.config.split)
     for seed in cell.seeds[:1] if alike else cell.seeds:
         split = cell.split(seed)
+        if by_class:
+            return
         scored = replace(split, test=split.validation) if tuning else split
         if metric.on("test") not in references.trivial(cell.dataset, {0: scored})[0]:
             rows = f"the {'validation' if tuning else 'test'} rows of {cell.workload} with seed {seed}"

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from conftest import Inline, compose_config, make_cell
-from evalbench.cell import Cell
+from evalbench.cell import Cell, check
 from evalbench.config import SplitConfig
 from evalbench.errors import ConfigError, DataError
 from evalbench.seeds import Phase
@@ -133,6 +133,8 @@ def test_a_date_that_orders_the_rows_has_no_trend() -> None:
     features = dataset_of(frame, "mine", time="day").features
     assert features == ("day: season, sine", "day: season, cosine", "day: weekday, sine", "day: weekday, cosine", "x")
     assert len(dataset_of(frame, "mine").features) == 6
+    dropped = dataset_of(frame, "mine", time="day", drop="day")
+    assert (dropped.features, dropped.times is None) == (("x",), False)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +212,15 @@ def test_what_cannot_be_divided_is_refused_in_one_line(
 def test_settings_that_do_not_go_together_are_refused(overrides: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(reason)):
         make_cell("dataset=iris", *overrides.split(" "))
+
+
+def test_test_rows_on_which_the_metric_says_nothing_are_refused() -> None:
+    cell = make_cell("dataset=breast_cancer", "task.metric=auroc", "num_seeds=2")
+    one_class = replace(cell.dataset, held_out=np.flatnonzero(cell.dataset.targets == 1)[:40])
+    with pytest.raises(
+        ConfigError, match=r"^task\.metric must be defined on the test rows of breast_cancer with seed 0"
+    ):
+        check(replace(cell, dataset=one_class))
 
 
 def test_a_fold_is_a_seed_and_the_method_is_part_of_the_identity() -> None:

@@ -55,7 +55,7 @@ def load(
     rows: dict[str, Any] = {field: np.flatnonzero(part_of_row == part) for field, part in given.items()}
     wrong: list[str] = []
     if image is None:
-        table = raw_table(frame, str(path), wrong, dropped=choices.dropped(label))
+        table = raw_table(frame, str(path), wrong, dropped=choices.unread(label))
         return encode(table, label, choices, wrong, remarks=remarks, **rows)
     targets = choices.targets(list(frame.columns))
     absent = [one for one in (image, *targets) if one not in [*frame.columns, *_features(chosen)]]
