@@ -112,6 +112,9 @@ def _chosen(
         raise DataError(f"{path}: it has the splits {listed(map(repr, parts), 8)}: choose one with dataset.split=NAME")
     if split is None and test_split is None and "test" in parts and first != "test":
         test_split = "test"
+    if validation_split in (first, test_split) and validation_split is not None:
+        rule = "dataset.validation_split must be a split of its own"
+        raise DataError(f"{path}: {rule}, not {validation_split!r}: name another, or leave it out")
     given = {"held_out": test_split, "validated": validation_split}
     rows = {field: name for field, name in given.items() if name is not None and name != first}
     names = list(dict.fromkeys([first, *rows.values()]))

@@ -101,13 +101,14 @@ def _draw_split(dataset: Dataset, method: str, split: SplitConfig, seed: int) ->
 
 
 def _divided(dataset: Dataset, method: str, split: SplitConfig, generator: np.random.RandomState) -> Split:
-    rows = np.arange(len(dataset.targets))
-    validated = dataset.declared_validation
-    free = rows if validated is None else np.setdiff1d(rows, validated)
-    if dataset.held_out is None:
+    validated, test_rows = dataset.declared_validation, dataset.held_out
+    is_free = np.ones(len(dataset.targets), dtype=bool)
+    for given in (validated, test_rows):
+        if given is not None:
+            is_free[given] = False
+    free = np.flatnonzero(is_free)
+    if test_rows is None:
         free, test_rows = _divide(dataset, method, free, split.test, 1 + (validated is None), generator)
-    else:
-        free, test_rows = np.setdiff1d(free, dataset.held_out), dataset.held_out
     if validated is None:
         free, validated = _divide(dataset, method, free, split.validation, 1, generator)
     return Split(np.sort(free), np.sort(validated), np.sort(test_rows))
