@@ -67,6 +67,14 @@ split.test=nan
 split=null
 split=0.5
 split.other=1
+split=sometimes
+split=group
+split=time
+split=predefined
+split=kfold split.test=0.3
+split=kfold num_seeds=6
+split=kfold +search=random
+split=fixed evaluation.variance=3
 loss.label_smoothing=1
 loss.label_smoothing=-1
 loss=null

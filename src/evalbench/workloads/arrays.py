@@ -77,7 +77,7 @@ def from_arrays(
     columns = {f"feature {number}": column for number, column in enumerate(inputs.reshape(len(inputs), -1).T)}
     frame = pd.DataFrame(columns if labels is None else {**columns, **_columns(labels)})
     wrong: list[str] = []
-    table = raw_table(frame, source, wrong, dropped=choices.dropped(name))
+    table = raw_table(frame, source, wrong, dropped=choices.unread(name))
     return encode(table, name, choices, wrong, held_out=held_out, validated=validated)
 
 

@@ -101,6 +101,10 @@ class Choices:
             given = given[label]
         return _names("drop", given)
 
+    def unread(self, label: str) -> list[str]:
+        """Return the columns that are left out and say nothing about rows either."""
+        return [name for name in self.dropped(label) if name not in self.about_rows]
+
     @property
     def codes(self) -> list[str]:
         """Return the columns of numbers that are codes."""

@@ -101,12 +101,11 @@ class Dataset:
     def _check_given_rows(self) -> None:
         rows = len(self.targets)
         for field, given in (("held_out", self.fixed_test_rows), ("declared_validation", self.declared_validation)):
-            numbers = np.arange(1) if given is None else np.asarray(given)
-            if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not numbers.size:
-                is_right = False
-            else:
-                is_right = len(np.unique(numbers)) == numbers.size and 0 <= numbers.min() <= numbers.max() < rows
-            if not is_right:
+            if given is None:
+                continue
+            numbers = np.asarray(given)
+            whole = numbers.ndim == 1 and numbers.dtype.kind in "iu" and numbers.size > 0
+            if not whole or len(np.unique(numbers)) < numbers.size or numbers.min() < 0 or numbers.max() >= rows:
                 remedy = "give each row once, for a mask np.flatnonzero(mask)"
                 raise DataError(f"{self.name}: {field} must have row numbers from 0 to {rows - 1}: {remedy}")
         if self.declared_validation is None or self.held_out is None:
@@ -124,11 +123,10 @@ class Dataset:
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
         """Return a data set of some of the rows, whose splits have no test rows: there is nothing else in it."""
         none = np.array([], dtype=np.int64)
-        validated = (
-            None if self.declared_validation is None else np.flatnonzero(np.isin(rows, self.declared_validation))
-        )
         values: dict[str, Any] = {name: array[rows] for name, array in self.about_rows.items()}
-        values["declared_validation"] = validated if validated is not None and len(validated) else None
+        if self.declared_validation is not None:
+            validated = np.flatnonzero(np.isin(rows, self.declared_validation))
+            values["declared_validation"] = validated if len(validated) else None
         return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none, drawn=True, **values)
 
     @property

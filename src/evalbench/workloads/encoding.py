@@ -41,7 +41,7 @@ def encode(
     absent = [name for name in asked if name not in table.columns]
     wrong += [f"no column {name!r}: its columns are {listed(map(repr, table.columns), 8)}" for name in absent]
     beside = [*targets, *dropped, *choices.about_rows]
-    used = [name for name in table.columns if name not in beside or name == choices.time]
+    used = [name for name in table.columns if name not in beside or (name == str(choices.time) and name not in dropped)]
     said, every = list(remarks), table.numbers
     faults: list[str] = []  # of the target: they come last
     if has_targets := set(targets) <= set(table.columns):

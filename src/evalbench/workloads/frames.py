@@ -123,7 +123,7 @@ def _load(
 
 def _encoded(frame: Any, source: str, label: str, choices: Choices, first: int) -> Dataset:
     wrong: list[str] = []
-    raw = raw_table(frame, source, wrong, first, choices.dropped(label))
+    raw = raw_table(frame, source, wrong, first, choices.unread(label))
     return encode(raw, label, choices, wrong)
 
 

@@ -55,7 +55,7 @@ def load(
     rows: dict[str, Any] = {field: np.flatnonzero(part_of_row == part) for field, part in given.items()}
     wrong: list[str] = []
     if image is None:
-        table = raw_table(frame, str(path), wrong, dropped=choices.dropped(label))
+        table = raw_table(frame, str(path), wrong, dropped=choices.unread(label))
         return encode(table, label, choices, wrong, remarks=remarks, **rows)
     targets = choices.targets(list(frame.columns))
     absent = [one for one in (image, *targets) if one not in [*frame.columns, *_features(chosen)]]
@@ -112,6 +112,9 @@ def _chosen(
         raise DataError(f"{path}: it has the splits {listed(map(repr, parts), 8)}: choose one with dataset.split=NAME")
     if split is None and test_split is None and "test" in parts and first != "test":
         test_split = "test"
+    if validation_split in (first, test_split) and validation_split is not None:
+        rule = "dataset.validation_split must be a split of its own"
+        raise DataError(f"{path}: {rule}, not {validation_split!r}: name another, or leave it out")
     given = {"held_out": test_split, "validated": validation_split}
     rows = {field: name for field, name in given.items() if name is not None and name != first}
     names = list(dict.fromkeys([first, *rows.values()]))

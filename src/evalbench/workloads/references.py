@@ -32,9 +32,11 @@ def trivial(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
 
 def linear(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
     """Return the scores of the task's linear model, which sees tokens as log(1 + count) in a row; splits by seed."""
-    targets, size = dataset.targets, len(next(iter(splits.values())).train)
+    targets = dataset.targets
     rows = np.linspace(0, len(targets) - 1, min(len(targets), MOST_PILOT_ROWS)).astype(np.int64)
-    model = dataset.kind.linear(fit_scaling(dataset, rows).inputs(dataset, rows), targets[rows], size, dataset)
+    inputs = fit_scaling(dataset, rows).inputs(dataset, rows)
+    sizes = {len(split.train) for split in splits.values()}
+    models = {size: dataset.kind.linear(inputs, targets[rows], size, dataset) for size in sizes}
 
     def predict(together: Sequence[Split]) -> NDArray[np.float64]:
         train, test = [], []
@@ -42,6 +44,7 @@ def linear(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
             scaling = fit_scaling(dataset, split.train)
             train.append(scaling.inputs(dataset, split.train))
             test.append(scaling.inputs(dataset, split.test))
+        model = models[len(together[0].train)]
         return model(np.stack(train), np.stack([targets[split.train] for split in together]), np.stack(test))
 
     return _scores(dataset, splits, predict)
@@ -52,8 +55,8 @@ def _scores(
 ) -> Scores:
     """Return the scores by seed of a predictor that takes the splits of a group of seeds.
 
-    Each seed has its own position in its group, and another split fills a position without a seed. So a seed's scores
-    have the same bits whichever seeds are asked for.
+    Each seed has its own position in its group, and another split fills a position without a seed, or with a split of
+    another size. So a seed's scores have the same bits whichever seeds are asked for.
     """
     rows, numbers = dataset.inputs.shape
     if dataset.vocabulary is not None:
@@ -62,9 +65,11 @@ def _scores(
     scores: Scores = {}
     for group in sorted({seed // count for seed in splits}):
         seeds = range(group * count, (group + 1) * count)
-        filler = next(splits[seed] for seed in seeds if seed in splits)
-        together = [splits.get(seed, filler) for seed in seeds]
-        truth = np.stack([dataset.targets[split.test] for split in together])
-        measured = zip(seeds, dataset.evaluate_all(predict(together), truth), strict=True)
-        scores |= {seed: metrics for seed, metrics in measured if seed in splits}
+        sizes = {seed: (len(splits[seed].train), len(splits[seed].test)) for seed in seeds if seed in splits}
+        for size in sorted(set(sizes.values())):
+            filler = next(splits[seed] for seed in seeds if sizes.get(seed) == size)
+            together = [splits[seed] if sizes.get(seed) == size else filler for seed in seeds]
+            truth = np.stack([dataset.targets[split.test] for split in together])
+            measured = zip(seeds, dataset.evaluate_all(predict(together), truth), strict=True)
+            scores |= {seed: metrics for seed, metrics in measured if sizes.get(seed) == size}
     return scores

@@ -14,13 +14,14 @@ from evalbench.workloads import target_encoding
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.divisions import WAYS, Rows, folds
 from evalbench.workloads.split_methods import is_fixed, method_of
+from evalbench.workloads.table import listed
 from evalbench.workloads.target_encoding import TargetMeans
 
 T = TypeVar("T")
 MOST_KEPT = 2**23
 """Row numbers in the splits of a data set that a process keeps."""
 MOST_DRAWS = 100
-"""Draws until each class has training rows."""
+"""Draws until each class has rows in every part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,29 +79,36 @@ def _folds(dataset: Dataset, split: SplitConfig, seed: int) -> Rows:
 
 
 def _draw_split(dataset: Dataset, method: str, split: SplitConfig, seed: int) -> Split:
-    """Draw a split; draw again, if chance decides, until each class has training rows."""
+    """Draw a split in which each class has training rows; draw again, if chance decides, until all parts have it."""
     generator = np.random.RandomState(seed % 2**32)  # the range that scikit-learn takes
+    chosen = None
     for _ in range(1 if method in ("stratified", "time") else MOST_DRAWS):
         drawn = _divided(dataset, method, split, generator)
-        absent = _absent_classes(dataset, drawn.train)
-        if not absent:
+        if absent := _absent_classes(dataset, drawn.train):
+            continue
+        chosen = chosen or drawn
+        by_chance = [drawn.test] if dataset.held_out is None else []
+        by_chance += [drawn.validation] if dataset.declared_validation is None else []
+        if not any(_absent_classes(dataset, part) for part in by_chance):
+            chosen = drawn
             break
-    else:
-        rule = f"a split by {method} must leave training rows of each class"
+    if chosen is None:
+        rule = f"every class must have training rows, and {listed(map(repr, absent))} has none in a split by {method}"
         remedy = "merge rare classes (dataset.rare=merge), make the other parts smaller, or choose another split"
-        raise DataError(f"{dataset.name}: {rule}, not none of {', '.join(absent[:5])}: {remedy}")
-    _check(dataset, method, drawn)
-    return drawn
+        raise DataError(f"{dataset.name}: {rule}: {remedy}")
+    _check(dataset, method, chosen)
+    return chosen
 
 
 def _divided(dataset: Dataset, method: str, split: SplitConfig, generator: np.random.RandomState) -> Split:
-    rows = np.arange(len(dataset.targets))
-    validated = dataset.declared_validation
-    free = rows if validated is None else np.setdiff1d(rows, validated)
-    if dataset.held_out is None:
+    validated, test_rows = dataset.declared_validation, dataset.held_out
+    is_free = np.ones(len(dataset.targets), dtype=bool)
+    for given in (validated, test_rows):
+        if given is not None:
+            is_free[given] = False
+    free = np.flatnonzero(is_free)
+    if test_rows is None:
         free, test_rows = _divide(dataset, method, free, split.test, 1 + (validated is None), generator)
-    else:
-        free, test_rows = np.setdiff1d(free, dataset.held_out), dataset.held_out
     if validated is None:
         free, validated = _divide(dataset, method, free, split.validation, 1, generator)
     return Split(np.sort(free), np.sort(validated), np.sort(test_rows))

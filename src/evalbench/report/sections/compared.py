@@ -84,7 +84,7 @@ def workloads(findings: Findings) -> str:
         "metric",
         "rows",
         "features",
-        "test / training rows",
+        "added to 1/n" if any(one.folds for one in findings.evaluation.workloads.values()) else "test / training rows",
     ]
     return markdown(headers, rows, 5)
 
