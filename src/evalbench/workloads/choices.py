@@ -97,6 +97,11 @@ class Choices:
         return [str(name) for name in (self.group, self.time, self.weight) if name is not None]
 
     @property
+    def num_tokens(self) -> int:
+        """Return the number of different tokens of a text."""
+        return self.text_features or 2048
+
+    @property
     def formats(self) -> dict[str, str]:
         """Return the formats of dates by column."""
         return {str(name): pattern for name, pattern in (self.dates or {}).items()}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from evalbench.errors import DataError
 from evalbench.tasks import METRICS, Metric, Task
+from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.target_encoding import TargetEncoded, positions
 
 MIN_ROWS = 10
@@ -56,6 +57,9 @@ class Dataset:
     """The time of each row, `(N,)`; only its order matters."""
     weights: NDArray[np.float32] | None = None
     """The weight of each row, `(N,)`, at least 0."""
+
+    encoding: Encoding | None = None
+    """How the inputs of other rows are made, for predictions; None: each feature is a column of numbers."""
 
     primary: Metric | None = None
     """The primary metric that the user names; None: the task's."""

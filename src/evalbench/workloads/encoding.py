@@ -11,7 +11,9 @@ from evalbench.tasks import Kind, kind_of
 from evalbench.workloads.about_rows import about_rows
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
-from evalbench.workloads.inputs import Inputs, plain_number, single, tokens
+from evalbench.workloads.fitting import Inputs
+from evalbench.workloads.inputs import plain_number, single
+from evalbench.workloads.preprocessing import Encoding, ImageInput
 from evalbench.workloads.table import RawTable, TableColumn, listed, refuse
 from evalbench.workloads.written import as_text, read_numbers
 
@@ -27,12 +29,13 @@ def encode(
     images: NDArray[Any] | None = None,
     held_out: NDArray[np.int64] | None = None,
     remarks: Sequence[str] = (),
+    scaled: bool | None = None,
 ) -> Dataset:
     """Return the data set of a table, called `label`; raise `DataError` with all its faults and those of `wrong`.
 
     With `images` `(N, channels, height, width)` these are the inputs, and the table has the targets. `held_out` are the
     numbers of the rows that every split tests on. The rows of both are numbered from 0. `remarks` come first in the
-    description.
+    description. `scaled` tells whether image files were scaled to one size; None: the images were arrays.
 
     Categories are those of the whole table, so that every split has the same columns. Whatever is learned from rows,
     is learned by each split from its training rows: see `splits.fit_scaling`.
@@ -57,7 +60,7 @@ def encode(
     table, targets, classes = _without_rare(table, target, (targets, classes), choices, faults, said)
     rows = np.searchsorted(every, table.numbers)
     if images is not None:
-        inputs: dict[str, Any] = _pixels(images[rows])
+        inputs: dict[str, Any] = _pixels(images[rows], scaled)
     elif choices.texts and choices.text_as == "tokens":
         inputs = _tokens(table, used, choices, wrong, said)
     else:
@@ -167,10 +170,11 @@ def _inputs(
         "features": tuple(inputs.features),
         "numeric": np.array(inputs.numeric, dtype=bool),
         "encoded": tuple(inputs.encoded),
+        "encoding": Encoding.of(inputs.columns, table),
     }
 
 
-def _pixels(images: NDArray[Any]) -> dict[str, Any]:
+def _pixels(images: NDArray[Any], scaled: bool | None) -> dict[str, Any]:
     shape = images.shape[1:]
     features = tuple(f"channel {channel}, row {row}, column {column}" for channel, row, column in np.ndindex(shape))
     return {
@@ -178,6 +182,7 @@ def _pixels(images: NDArray[Any]) -> dict[str, Any]:
         "features": features,
         "numeric": np.ones(len(features), dtype=bool),
         "image": shape,
+        "encoding": Encoding(image=ImageInput(shape[0], shape[1], shape[2], scaled)),
     }
 
 
@@ -192,7 +197,14 @@ def _tokens(
         )
     if text not in table.columns:
         return {}
-    rows, vocabulary, how = tokens(table.columns[text], choices)
-    remarks.append(f"{text}: {how}")
-    features = tuple(f"{text}: token {number}" for number in range(rows.shape[1]))
-    return {"inputs": rows, "features": features, "numeric": np.zeros(len(features), bool), "vocabulary": vocabulary}
+    inputs = Inputs(table, choices, 1, wrong)
+    inputs.add_tokens(text)
+    remarks += [f"{name}: {how}" for name, (how,) in inputs.remarks.items()]
+    (rows,) = inputs.blocks
+    return {
+        "inputs": rows,
+        "features": tuple(inputs.features),
+        "numeric": np.array(inputs.numeric, dtype=bool),
+        "vocabulary": choices.num_tokens,
+        "encoding": Encoding.of(inputs.columns, table),
+    }

@@ -62,7 +62,7 @@ def load(
     files = [one for rows in chosen.values() for one in rows[image]]
     pixels = decoded(files, None, None, wrong)
     labels = label_table(frame[target], str(path), wrong, target)
-    return encode(labels, label, choices, wrong, images=pixels, held_out=tests, remarks=remarks)
+    return encode(labels, label, choices, wrong, images=pixels, held_out=tests, remarks=remarks, scaled=False)
 
 
 def frame_of(rows: Any, image: str | None = None) -> pd.DataFrame:

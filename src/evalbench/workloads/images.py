@@ -61,6 +61,7 @@ def folder(
         choices,
         wrong,
         images=decoded(files, shape, mode, wrong),
+        scaled=shape is not None,
         held_out=np.flatnonzero(tests) if split else None,
     )
 
@@ -96,7 +97,9 @@ def listed_in_csv(
     label = Path(str(path)).stem if name is None else name
     unused = [one for one in names if one not in (image, target)]
     remarks = [f"columns that are not used: {listed(unused)}"] if unused else []
-    return encode(targets, label, choices, wrong, images=decoded(paths, shape, mode, wrong), remarks=remarks)
+    pixels = decoded(paths, shape, mode, wrong)
+    scaled = shape is not None
+    return encode(targets, label, choices, wrong, images=pixels, remarks=remarks, scaled=scaled)
 
 
 def decoded(
