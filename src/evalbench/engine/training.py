@@ -140,8 +140,9 @@ def train(
             base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
             for member_index in best_first[:1] if config.save == "best" else complete:
                 scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
-                path = weights.folder(keep_in, entrants[member_index].seed)
-                weights.save(path, config, dataset, scaling, tensors, base, results[member_index])
+                entrant = entrants[member_index]
+                path = weights.folder(keep_in, entrant.seed)
+                weights.save(path, config, dataset, scaling, tensors, base, results[member_index], entrant.trial)
     return results
 
 

@@ -12,21 +12,25 @@ import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import get_tags
 
+from evalbench import weights
 from evalbench.config import SEEDS, Component, Config
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
+from evalbench.engines.fits import each
 from evalbench.engines.predicted import Predicted, result_of, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
 from evalbench.models import seeded
 from evalbench.seeds import Role, derive
 from evalbench.tasks.metric import FROM_PROBABILITIES
-from evalbench.trial import Entrant, TrialResult
+from evalbench.trial import Entrant, State, TrialResult
+from evalbench.weights.estimators import check_can_be_saved, predictions
 from evalbench.workloads import Dataset, Split, fit_scaling
 
 log = logging.getLogger(__name__)
@@ -47,9 +51,6 @@ class EstimatorEngine:
         if dataset.kind.name not in TASKS or dataset.vocabulary is not None:
             rule = f"must be a network on {dataset.name}: estimators take tables with a class or a number per row"
             raise ConfigError("model", rule, config.choices.get("model"), "leave this data set out")
-        if config.save != "none":
-            rule = "must be none for estimators: evalbench keeps weights of networks only"
-            raise ConfigError("save", rule, config.save, "leave it out")
         component = _component(config, dataset)
         estimator = _build(component, 0)
         for method in ("fit", "predict"):
@@ -57,6 +58,8 @@ class EstimatorEngine:
                 raise ConfigError("model._target_", f"must have a method {method}", component.target, "name another")
         _check_kind(component, estimator, dataset)
         _check_settings(component, estimator)
+        if config.save != "none":
+            check_can_be_saved(estimator, component.target)
         metric = dataset.metric.name
         if metric in FROM_PROBABILITIES and not hasattr(estimator, "predict_proba"):
             rule = f"must have predict_proba for {metric}, which needs probabilities"
@@ -65,21 +68,9 @@ class EstimatorEngine:
     def train_all(
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE
     ) -> Iterator[Trained]:
-        """Fit the estimators of the trials one after another."""
+        """Fit the estimators of the trials."""
         said: set[str] = set()
-        for entrant in entrants:
-            try:
-                result = _train(config, dataset, entrant, said)
-            except Exception as error:  # what the user chose may raise anything
-                log.error(
-                    "seed %d failed: %r", entrant.seed, error, exc_info=error if repr(error) not in said else None
-                )
-                said.add(repr(error))
-                yield [entrant], error
-                continue
-            if outlets.watch is not None and entrant.trial is not None:
-                outlets.watch({entrant.spec.trial_id: result.curve}, 0)
-            yield [entrant], [result]
+        return each(config, entrants, lambda entrant, folder: _train(config, dataset, entrant, said, folder), outlets)
 
     def timed(self, config: Config, dataset: Dataset) -> TimedTrial:
         """Return a fit on the rows of the first seed."""
@@ -158,13 +149,13 @@ class _Seen:
     """The inputs of an estimator."""
 
     def __init__(self, estimator: Any, dataset: Dataset, split: Split) -> None:
-        self._dataset, self._scaling = dataset, fit_scaling(dataset, split.train)
-        self._keeps_missing = _takes_missing(estimator)
+        self._dataset, self.scaling = dataset, fit_scaling(dataset, split.train)
+        self.keeps_missing = _takes_missing(estimator)
 
     def inputs(self, rows: Array) -> Array:
         """Return the inputs `(N, D)` of some rows."""
-        inputs: Array = self._scaling.inputs(self._dataset, rows).astype(np.float64)
-        return np.where(np.isnan(self._dataset.inputs[rows]), np.nan, inputs) if self._keeps_missing else inputs
+        inputs: Array = self.scaling.inputs(self._dataset, rows).astype(np.float64)
+        return np.where(np.isnan(self._dataset.inputs[rows]), np.nan, inputs) if self.keeps_missing else inputs
 
 
 def _takes_missing(estimator: Any) -> bool:
@@ -174,17 +165,18 @@ def _takes_missing(estimator: Any) -> bool:
         return False
 
 
-def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str]) -> TrialResult:
-    """Return the result of one trial; `said` has the messages that the log has."""
+def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str], folder: Path | None) -> TrialResult:
+    """Return the result of one trial, and keep its estimator in a folder; `said` has the messages that the log has."""
     split, seed = split_of(config, dataset, entrant), _seed(config, dataset, entrant)
+    component = _component(config, dataset)
     with warnings.catch_warnings(record=True) as caught, seeded(seed):
         warnings.simplefilter("always")
-        estimator = _build(_component(config, dataset), seed)
+        estimator = _build(component, seed)
         seen = _Seen(estimator, dataset, split)
         estimator.fit(seen.inputs(split.train), dataset.targets[split.train])
         sample = split.train[:: -(-len(split.train) // MOST_FOR_TRAIN_LOSS)]
         predicted = {
-            part: Predicted(rows, _predictions(estimator, dataset, seen.inputs(rows)))
+            part: Predicted(rows, predictions(estimator, dataset.kind, len(dataset.classes), seen.inputs(rows)))
             for part, rows in (("train", sample), ("val", split.validation), ("test", split.test))
             if len(rows)
         }
@@ -193,21 +185,9 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str]) -
             log.warning("%s: %s", type(estimator).__name__, text)
             said.add(text)
     is_sure = dataset.kind.is_classification and not hasattr(estimator, "predict_proba")
-    return result_of(dataset, split, predicted, without=FROM_PROBABILITIES if is_sure else ())
-
-
-def _predictions(estimator: Any, dataset: Dataset, inputs: Array) -> Array:
-    """Return class probabilities `(N, K)`, those of a class that is not known being 0, or numbers `(N,)`.
-
-    An estimator without probabilities is sure of the class that it predicts.
-    """
-    if not dataset.kind.is_classification:
-        return np.asarray(estimator.predict(inputs), dtype=np.float64).reshape(len(inputs))
-    probabilities = np.zeros((len(inputs), len(dataset.classes)))
-    if hasattr(estimator, "predict_proba"):
-        known = np.asarray(getattr(estimator, "classes_", range(len(dataset.classes)))).astype(np.int64)
-        probabilities[:, known] = estimator.predict_proba(inputs)
-    else:
-        chosen = np.asarray(estimator.predict(inputs)).reshape(len(inputs)).astype(np.int64)
-        probabilities[np.arange(len(inputs)), chosen] = 1.0
-    return probabilities
+    result = result_of(dataset, split, predicted, without=FROM_PROBABILITIES if is_sure else ())
+    if folder is not None and result.state is State.COMPLETE:
+        fitted = weights.FittedEstimator(component, estimator, seen.keeps_missing)
+        with weights.writing(folder):
+            weights.save_estimator(folder, config, dataset, seen.scaling, fitted, result, entrant.trial)
+    return result

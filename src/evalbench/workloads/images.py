@@ -45,8 +45,7 @@ def folder(
         (file, kind.name, part.name == TEST)
         for part in (parts if split else [root])
         for kind in _subfolders(part)
-        for file in sorted(kind.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        for file in files_in(kind)
     ]
     if not labelled:
         raise DataError(
@@ -158,6 +157,18 @@ def _pixels(file: Any, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         except OSError as error:
             raise DataError(f"{file}: cannot be read as an image ({error}): remove or replace it") from error
         return np.asarray(plain if plain.size == size else plain.resize(size, Image.Resampling.BILINEAR))
+
+
+def files_in(path: Path) -> list[Path]:
+    """Return the files of images in a folder and the folders below it, sorted."""
+    files = sorted(path.rglob("*"))
+    return [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+
+
+def is_colourful(file: Any) -> bool:
+    """Return whether an image has colours, by its header."""
+    header = _header(file)
+    return header is not None and header[0] not in GREY
 
 
 def _subfolders(path: Path) -> list[Path]:
