@@ -18,6 +18,7 @@ ORDER = list(MODULES)
 HEAVY = {
     "torch": {"models", "engine", "engines", "cost", "weights", "tasks", "parts", "draws", "random_functions", "gpus"},
     "safetensors": {"weights", "workloads"},
+    "skops": {"weights"},
     "pytorch_lightning": {"engine", "engines"},
     "wandb": {"tracking", "imports", "dashboard"},
     "mlflow": {"tracking", "imports"},

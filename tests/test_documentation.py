@@ -50,6 +50,7 @@ AS_WRITTEN = {
     "evalbench radar --from theirs/reports",
     "evalbench sync",
     "evalbench dashboard optimizers",
+    "evalbench predict mine/mlp new.csv --output predictions.csv",
     "evalbench report --from tensorboard runs --baseline sgd",
     "evalbench compare old/results.csv new/results.csv --gate",
     "evalbench judge results.csv --baseline adam",
@@ -76,6 +77,7 @@ SHORTENED = {  # the settings that are put in place of the page's
     "evalbench +sweep=grid": f"{SMALL} dataset=iris activation=relu,tanh optimizer=adam,momentum model.depth=1",
     "evalbench +sweep=optimizers optimizer=sgd,adam,adamw dataset=csv dataset.path=my.csv evaluation.name=mine": FASTER,
     "evalbench --config-dir mine -m model=mlp,net dataset=iris,wine": f"{SMALL} dataset=iris",
+    "evalbench -m model=mlp,random_forest dataset=csv dataset.path=my.csv evaluation.name=mine save=best": SMALL,
     "evalbench dataset=csv dataset.path=my.csv budget.epochs=10": "tracker=none",
 }
 SAYS = {  # words that are printed, or in the report
@@ -292,6 +294,7 @@ def copy_summary(reports: Path) -> None:
 
 FILES: dict[str, Callable[[Path], None]] = {
     "my.csv": write_my_csv,
+    "new.csv": write_my_csv,
     "nets.Net": lambda path: write_nets(path.with_name("nets.py")),
     "results.csv": write_table(rows("sgd adam", score=scores)),
     "credit.csv": write_table(rows("old new", accuracy=scores)),

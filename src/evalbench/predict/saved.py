@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from evalbench.store import Store
 from evalbench.sync import existing
 
 DESCRIPTION = "model.json"
+EVALUATION = "evaluation.json"
+"""A file of the folder of a report."""
 LEAST_OF_A_TRIAL = 6
 """Digits of a trial's identity that name it."""
 MOST_LISTED = 8
@@ -24,13 +26,14 @@ class SavedModel:
 
     path: Path
     description: Mapping[str, Any]
-    also: frozenset[str] = frozenset()
-    """Evaluations that its trial counts in, and what it is called there."""
+    links: tuple[tuple[str, str], ...] = ()
+    """The evaluations that its trial counts in, and the technique that it stands for there."""
 
     @property
     def label(self) -> str:
-        """Return the name that `chosen` takes: evaluation, technique and data set."""
-        return "/".join(str(self.description.get(key, "?")) for key in ("evaluation", "technique", "workload"))
+        """Return a name that `chosen` takes: evaluation, technique and data set."""
+        own = tuple(str(self.description.get(key, "?")) for key in ("evaluation", "technique"))
+        return "/".join([*(self.links or (own,))[0], str(self.description.get("workload", "?"))])
 
     @property
     def rank(self) -> float:
@@ -42,16 +45,17 @@ class SavedModel:
         """Return whether a word is one of its names."""
         about = self.description
         names = {about.get("evaluation"), about.get("technique"), about.get("workload"), f"s{about.get('seed')}"}
+        names |= {name for link in self.links for name in link} | {self.path.parent.name}
         is_trial = len(word) >= LEAST_OF_A_TRIAL and str(about.get("trial") or "").startswith(word)
-        return word in names | self.also | {self.path.parent.name} or is_trial
+        return word in names or is_trial
 
 
 def chosen(run: str, folder: Path, store: str) -> SavedModel:
     """Return the saved model that somebody names; raise `InputError` with what there is.
 
     Args:
-        run: the folder of a model or of those of a cell; or names, separated by `/`, each an evaluation, technique,
-            data set, seed such as `s3`, or the first digits of a trial.
+        run: the folder of a model, of those of a cell, or of a report; or names, separated by `/`, each an evaluation,
+            technique, data set, seed such as `s3`, or the first digits of a trial.
         folder: with the saved models.
         store: its URL; it tells which evaluations a trial counts in.
 
@@ -64,7 +68,8 @@ def chosen(run: str, folder: Path, store: str) -> SavedModel:
     if not inside and path.is_dir() and list(path.glob("*.safetensors")):
         rule = f"must hold a {DESCRIPTION} that can be read"
         raise InputError(f"{run}: {rule}: give a folder written by save=best or save=all")
-    models = inside or [model for model in _all(folder, store) if all(map(model.is_called, run.split("/")))]
+    words = [path.name] if (path / EVALUATION).is_file() else run.split("/")
+    models = inside or [model for model in _all(folder, store) if all(map(model.is_called, words))]
     if not models:
         raise InputError(f"there is no saved model {run!r}: {_listed(_all(folder, store), folder)}")
     if len({model.path.parent for model in models}) > 1:
@@ -75,17 +80,14 @@ def chosen(run: str, folder: Path, store: str) -> SavedModel:
 def _all(folder: Path, store: str) -> list[SavedModel]:
     """Return the models in a folder, with the names that the store has for them."""
     models = _read(folder.glob(f"*/s*/{DESCRIPTION}"))
-    names: dict[str, set[str]] = {}
+    links: dict[str, list[tuple[str, str]]] = {}
     for opened in _opened(store) if models else ():
         trials = [str(model.description.get("trial")) for model in models]
         for evaluation in opened.described():
             for link in opened.links(evaluation, trials):
-                names.setdefault(link.trial_id, set()).update((evaluation, link.technique))
+                links.setdefault(link.trial_id, []).append((evaluation, link.technique))
         opened.close()
-    return [
-        SavedModel(model.path, model.description, frozenset(names.get(str(model.description.get("trial")), ())))
-        for model in models
-    ]
+    return [replace(model, links=tuple(links.get(str(model.description.get("trial")), ()))) for model in models]
 
 
 def _opened(store: str) -> Iterable[Store]:

@@ -35,7 +35,7 @@ def encode(
 
     With `images` `(N, channels, height, width)` these are the inputs, and the table has the targets. `held_out` are the
     numbers of the rows that every split tests on. The rows of both are numbered from 0. `remarks` come first in the
-    description. `scaled` tells whether image files were scaled to one size; None: the images were arrays.
+    description. `scaled`: image files were scaled to one size; None: images were arrays.
 
     Categories are those of the whole table, so that every split has the same columns. Whatever is learned from rows,
     is learned by each split from its training rows: see `splits.fit_scaling`.
@@ -54,8 +54,7 @@ def encode(
     must = [target] if choices.is_regression and has_target else []
     readable = [name for name in table.columns if name in used or name in choices.about_rows]
     read = [name for name in readable if name not in choices.texts and name not in choices.formats] + must
-    table, how = read_numbers(table, read, must, marks, wrong)
-    said = [*how, *said]
+    table, said[:0] = read_numbers(table, read, must, marks, wrong)
     targets, classes = _targets(table, target, choices, faults) if has_target else (np.zeros(0, np.int64), ())
     table, targets, classes = _without_rare(table, target, (targets, classes), choices, faults, said)
     rows = np.searchsorted(every, table.numbers)

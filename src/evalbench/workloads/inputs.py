@@ -8,7 +8,7 @@ Shapes: `N` rows.
 
 import re
 import zlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -85,7 +85,7 @@ class NumberInput(ColumnInput):
         column = told.table.columns[self.name]
         if column.form == "number" or not column.known.any():
             return TableColumn("number", np.where(column.known, column.values, np.nan).astype(float), column.known)
-        if column.form != "written":
+        if column.form == "date":
             told.refuse(self.name, "numbers", column.known)
             return TableColumn("number", np.full(len(column.known), np.nan), column.known)
         reading = readings(column.values, column.known, self.mark)[self.mark]
@@ -194,18 +194,24 @@ class CategoryInput(ColumnInput):
     def typed(self, told: Told) -> TableColumn:
         """Return categories; numbers are refused unless they are codes."""
         column = told.table.columns[self.name]
-        if column.form == "written":
-            known = [one for one in self.categories if one != MISSING_CATEGORY]
-            texts = as_text(column, bool(known) and set(known) <= set(TRUTH.values()))
+        known = [one for one in self.categories if one != MISSING_CATEGORY]
+        truth = bool(known) and set(known) <= set(TRUTH.values())
+        if column.form == "written" or (column.form == "text" and truth):
+            texts = as_text(column, truth)
             are_new = known and not set(known) & set(texts.values[column.known])
             if are_new and not self.codes and are_numbers(texts.values[column.known]) and not are_numbers(known):
                 told.refuse(self.name, "categories", column.known)
-            return texts
+            return replace(texts, values=mapped(texts.values, self._as_code)) if self.codes else texts
         if column.form in ("number", "date") and column.known.any():
             if not self.codes:
                 told.refuse(self.name, "categories", column.known)
             return as_category(column)
         return column
+
+    def _as_code(self, text: str) -> str:
+        """Return a code as training had it: 2.0 is 2, if there was no 2.0."""
+        number = np.nan if text in self.categories or not are_numbers([text]) else float(text)
+        return plain_number(number) if plain_number(number) in self.categories else text
 
     def values(self, column: TableColumn, told: Told) -> Numbers:
         """Return the indicators `(N, categories)`."""
