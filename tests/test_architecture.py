@@ -28,7 +28,7 @@ HEAVY = {
     "matplotlib": {"report"},
     "optuna": {"search", "formats"},
     "sqlalchemy": {"store", "imports"},
-    "sklearn": {"workloads", "tasks", "engines"},
+    "sklearn": {"workloads", "tasks", "engines", "weights"},
     "hydra": {"config", "processes", "composition", "api", "terminal"},
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 450, 50

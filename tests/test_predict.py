@@ -105,6 +105,12 @@ ENGINES: dict[str, tuple[str, ...]] = {
     "forest": (*ASKED, "dataset.high_cardinality=target", "model=random_forest", "model.n_estimators=5"),
     "missing values kept": (*ASKED, "dataset.high_cardinality=hash", "model=boosted_trees", "model.max_iter=5"),
     "numbers by trees": ("dataset=diabetes", "model=random_forest", "model.n_estimators=3"),
+    "several labels": ("dataset=csv", "dataset.path=several.csv", "dataset.kind=multilabel",
+                       "dataset.target=[one,two]", "model=random_forest", "model.n_estimators=3"),
+    "several numbers": ("dataset=csv", "dataset.path=several.csv", "dataset.kind=regression",
+                        "dataset.target=[one,two]", "dataset.high_cardinality=target", *SMALL),
+    "several numbers by trees": ("dataset=csv", "dataset.path=several.csv", "dataset.kind=regression",
+                                 "dataset.target=[one,two]", "model=boosted_trees", "model.max_iter=3"),
     "lightning": (*ASKED, "dataset.high_cardinality=target", "model=lightning",
                   "model._target_=peoples_modules.Own", "budget.epochs=2"),
 }  # fmt: skip
@@ -118,21 +124,28 @@ def test_predictions_for_the_test_rows_have_the_score_of_the_test(
     table = people()
     table.to_csv("people.csv", index=False)
     table[["note", "y"]].to_csv("texts.csv", index=False)
+    several = table[["age", "colour"]].assign(one=(table.y == "yes").astype(int), two=(table.id % 3 == 0).astype(int))
+    several.to_csv("several.csv", index=False)
     cell, result, path = trained(workspace / "kept", *overrides)
     data, test = cell.dataset, split_of(cell.config, cell.dataset, Entrant(3)).test
     if "dataset=diabetes" in overrides:
         table = pd.DataFrame(data.inputs, columns=list(data.features))
-    source = table if "dataset.path=texts.csv" not in overrides else table[["note", "y"]]
+    source = (
+        pd.read_csv(cell.config.dataset.arguments["path"], dtype=str, keep_default_na=False)
+        if "dataset=csv" in overrides
+        else table
+    )
     source.iloc[test].to_csv("test.csv", index=False)
     trust = ["--trust", "sklearn", "--trust", "peoples_modules"]
     assert main([str(path), "test.csv", "--output", "predictions.csv", *trust]) == 0
     assert f"{len(test)} predictions of" in capsys.readouterr().out
     predicted = pd.read_csv("predictions.csv")
     assert list(predicted.line) == list(range(2, len(test) + 2))
-    columns = [f"probability: {name}" for name in data.classes] or "prediction"
+    what = "probability" if data.kind.is_classification else "prediction"
+    columns = [f"{what}: {name}" for name in data.classes] or "prediction"
     again = data.evaluate(predicted[columns].to_numpy(copy=True), data.targets[test])
     assert again == pytest.approx(result.metrics, rel=1e-4)
-    if data.classes:
+    if "prediction" in predicted and data.classes:
         assert (predicted.prediction == table.y.iloc[test].to_numpy()).mean() == result.metrics["test/accuracy"]
 
 

@@ -2,10 +2,10 @@
 
 An estimator is fitted on the training rows of a trial, with the inputs that a network gets: categories as indicators,
 numbers scaled by the training rows, missing values filled by their means. One that says that it takes missing values
-gets them as they are. Targets are class numbers, or numbers in their own unit. Validation rows are measured and never
-fitted, test rows are read once.
+gets them as they are. Targets are class numbers, or numbers in their own unit. An estimator of one target is fitted to
+each of several. Validation rows are measured and never fitted, test rows are read once.
 
-Shapes: `N` rows, `D` columns, `K` classes.
+Shapes: `N` rows, `D` columns, `K` classes, `L` columns of targets.
 """
 
 import inspect
@@ -30,13 +30,13 @@ from evalbench.models import seeded
 from evalbench.seeds import Role, derive
 from evalbench.tasks.metric import FROM_PROBABILITIES
 from evalbench.trial import Entrant, State, TrialResult
-from evalbench.weights.estimators import check_can_be_saved, predictions
+from evalbench.weights.estimators import PerColumn, check_can_be_saved, predictions
 from evalbench.workloads import Dataset, Split, fit_scaling
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
-TASKS = ("binary", "multiclass", "regression")
+TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count")
 LARGEST_SEED = 2**31 - 1
 """Of a signed integer of 32 bits, which most packages take."""
 MOST_FOR_TRAIN_LOSS = 1000
@@ -49,7 +49,7 @@ class EstimatorEngine:
     def check(self, config: Config, dataset: Dataset) -> None:
         """Build the estimator once."""
         if dataset.kind.name not in TASKS or dataset.vocabulary is not None:
-            rule = f"must be a network on {dataset.name}: estimators take tables with a class or a number per row"
+            rule = f"must be a network on {dataset.name}: estimators take tables of classes, labels or numbers"
             raise ConfigError("model", rule, config.choices.get("model"), "leave this data set out")
         component = _component(config, dataset)
         estimator = _build(component, 0)
@@ -63,7 +63,8 @@ class EstimatorEngine:
         metric = dataset.metric.name
         if metric in FROM_PROBABILITIES and not hasattr(estimator, "predict_proba"):
             rule = f"must have predict_proba for {metric}, which needs probabilities"
-            raise ConfigError("model._target_", rule, component.target, "choose task.metric=accuracy, or an estimator")
+            certain = next((name for name in dataset.kind.metrics if name not in FROM_PROBABILITIES), "accuracy")
+            raise ConfigError("model._target_", rule, component.target, f"choose task.metric={certain}")
 
     def train_all(
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE
@@ -78,7 +79,7 @@ class EstimatorEngine:
         component = _component(config, dataset)
         seen = _Seen(_build(component, seed), dataset, split)
         inputs, targets, example = seen.inputs(split.train), dataset.targets[split.train], seen.inputs(split.train[:1])
-        return TimedFit(lambda: _build(component, seed).fit(inputs, targets), example)
+        return TimedFit(lambda: _for_columns(_build(component, seed), dataset).fit(inputs, targets), example)
 
 
 ENGINE: Engine = EstimatorEngine()
@@ -173,6 +174,7 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str], f
         warnings.simplefilter("always")
         estimator = _build(component, seed)
         seen = _Seen(estimator, dataset, split)
+        estimator = _for_columns(estimator, dataset)
         estimator.fit(seen.inputs(split.train), dataset.targets[split.train])
         sample = split.train[:: -(-len(split.train) // MOST_FOR_TRAIN_LOSS)]
         predicted = {
@@ -191,3 +193,16 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str], f
         with weights.writing(folder):
             weights.save_estimator(folder, config, dataset, seen.scaling, fitted, result, entrant.trial)
     return result
+
+
+def _for_columns(estimator: Any, dataset: Dataset) -> Any:
+    """Return an estimator for the targets of a data set: as it is, unless these are several and it takes one."""
+    if not dataset.kind.per_column:
+        return estimator
+    try:
+        tags = get_tags(estimator)
+        labels = tags.classifier_tags is not None and tags.classifier_tags.multi_label
+        takes_all = labels if dataset.kind.is_classification else tags.target_tags.multi_output
+    except Exception:  # no estimator of scikit-learn's
+        takes_all = False
+    return estimator if takes_all else PerColumn(estimator)

@@ -27,6 +27,8 @@ from evalbench.workloads.target_encoding import TargetEncoded
 
 NETWORKS = ("evalbench.models", "torch.nn")
 """Packages whose networks `load` builds for any description."""
+PER_COLUMN = "evalbench.weights.estimators.PerColumn"
+"""What holds the estimators of several targets, each of which must be trusted itself."""
 
 
 def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
@@ -92,7 +94,7 @@ def _estimator(
     if not _is_in(model.target, ["sklearn", *packages]):
         rule = f"must be an estimator of scikit-learn, not {model.target!r}"
         raise DataError(f"{path / DESCRIPTION}: {rule}: {_trust(model.target)}")
-    estimator = estimators.load(path / ESTIMATOR, lambda name: _is_in(name, packages))
+    estimator = estimators.load(path / ESTIMATOR, lambda name: _is_in(name, [PER_COLUMN, *packages]))
     library = metadata.version("scikit-learn")
     notices = own_code.changes(description.get("code"), model.code())
     if description["library"] != library:

@@ -1,9 +1,10 @@
 """A trained model that predicts rows as people have them, by the preprocessing that it was trained with.
 
-Shapes: `B` rows of a batch, `D` features, `K` classes.
+Shapes: `B` rows of a batch, `D` features, `K` classes, `L` columns of targets.
 """
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +37,27 @@ class Signature:
     """Features that are replaced by means of the target over the training rows."""
 
     def named(self, predictions: Tensor) -> dict[str, Any]:
-        """Return predictions as columns by name: the class and the probability of each, or numbers."""
+        """Return predictions as columns by name: classes or labels and their probabilities, or numbers."""
+        values, several = predictions.numpy(), self.task.per_column
         if not self.task.is_classification:
-            return {"prediction": predictions.numpy()}
-        known = np.isfinite(predictions.numpy()).all(1)
-        chosen = np.array(self.classes, dtype=object)[predictions.argmax(1).numpy()]
-        shares = zip(self.classes, predictions.T.numpy(), strict=True)
-        return {"prediction": np.where(known, chosen, None), **{f"probability: {name}": one for name, one in shares}}
+            return _columns("prediction", self.classes, values.T) if several else {"prediction": values}
+        if several:
+            labels = _words(("no", "yes"), (values > 0.5).astype(int), np.isfinite(values))
+            chosen = _columns("prediction", self.classes, labels.T)
+        else:
+            chosen = {"prediction": _words(self.classes, values.argmax(1), np.isfinite(values).all(1))}
+        return chosen | _columns("probability", self.classes, values.T)
+
+
+def _columns(what: str, names: Sequence[str], values: Any) -> dict[str, Any]:
+    return {f"{what}: {name}": column for name, column in zip(names, values, strict=True)}
+
+
+def _words(names: Sequence[str], codes: Any, known: Any) -> Any:
+    """Return names by their codes, None where nothing is known."""
+    words = np.array(names, dtype=object)[codes]
+    words[~known] = None
+    return words
 
 
 class Predictor(nn.Module):
@@ -50,7 +65,7 @@ class Predictor(nn.Module):
 
     mean: Tensor  # (D,)
     std: Tensor  # (D,)
-    target_mean: Tensor  # ()
+    target_mean: Tensor  # (), or (L,) for several numbers per row
     target_std: Tensor
     target_means: Tensor  # (categories of all target-encoded columns,)
     target_unseen: Tensor  # (target-encoded columns,)
@@ -61,7 +76,8 @@ class Predictor(nn.Module):
         self.signature = signature
         self.task = signature.task
         shapes: dict[str, tuple[int, ...]] = {"mean": (len(signature.features),), "std": (len(signature.features),)}
-        shapes |= {"target_mean": (), "target_std": ()}
+        numbers = (len(signature.classes),) if self.task.per_column and self.task.scales_targets else ()
+        shapes |= {"target_mean": numbers, "target_std": numbers}
         encoded = signature.encoded
         self.encoded = [one.column for one in encoded]
         if encoded:
@@ -73,12 +89,14 @@ class Predictor(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return class probabilities `(B, classes)`, token probabilities `(B, D, tokens)` or numbers `(B,)`.
 
+        Several labels or numbers per row are `(B, L)`.
+
         `rows` is `(B, D)`: floating point, NaN for missing values, or int64 tokens. Predicted numbers are in the
         target's own unit. Predictions are float64, as in the test.
         """
         wide = torch.promote_types(self.mean.dtype, torch.float32)
         predictions = self.task.predict(self.network(self.prepared(rows)).to(wide))
-        return predictions if self.task.is_classification else predictions * self.target_std + self.target_mean
+        return predictions * self.target_std + self.target_mean if self.task.scales_targets else predictions
 
     def prepared(self, rows: Tensor) -> Tensor:
         """Return scaled inputs `(B, D)` without missing values; tokens as they are."""
@@ -120,7 +138,7 @@ class Predictor(nn.Module):
         parts = [self._part(given, start) for start in range(0, len(given.inputs), BATCH)]
         columns = self.signature.named(torch.cat(parts))
         frame = pd.DataFrame(columns, index=given.index)
-        lost = int(frame["prediction"].isna().sum())
+        lost = int(frame.isna().any(axis=1).sum())
         notes = given.notes + ([f"no prediction for {lost:,} rows: the model gave no finite number"] if lost else [])
         return frame, notes
 

@@ -32,8 +32,11 @@ class Inputs:
 
     table: RawTable
     choices: Choices
-    labels: int
-    """The number of target-encoded columns of a column of categories: one, or one for each of more than two classes."""
+    means: list[str]
+    """The words for the means of the targets that a column of categories becomes if it is target-encoded.
+
+    One mean, or one for each of more than two classes, or for each column of targets.
+    """
     wrong: list[str]
     columns: list[ColumnInput] = field(default_factory=list)
     """What columns become, in the order of their inputs."""
@@ -117,8 +120,8 @@ class Inputs:
             self._remark(f"categories hashed to {hashed.count} indicators each (CRC-32)", name)
         elif how == "target":
             start = len(self.features)
-            self.encoded += [TargetEncoded(start + label, len(categories), label) for label in range(self.labels)]
-            self._append(TargetEncodedInput(name, categories, codes, self.labels), column)
+            self.encoded += [TargetEncoded(start + mean, len(categories), mean) for mean in range(len(self.means))]
+            self._append(TargetEncodedInput(name, categories, codes, tuple(self.means)), column)
             self._remark("categories as the mean target of the training rows, of other fifths for these rows", name)
         else:
             first = np.arange(len(words)) == int(np.argmax(column.known))

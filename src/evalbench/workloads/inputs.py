@@ -233,22 +233,21 @@ class TargetEncodedInput(CategoryInput):
     """The number of a category, which a split replaces by the mean target; NaN for one that training did not have."""
 
     kind = "target"
-    labels: int = 1
-    """The number of inputs: one, or one for each of more than two classes."""
+    means: tuple[str, ...] = ("target",)
+    """The words for the inputs: one, or one for each of more than two classes, or for each column of targets."""
 
     @property
     def features(self) -> list[str]:
         """Return the names of the inputs."""
-        kinds = [f"share of class {label}" for label in range(self.labels)] if self.labels > 1 else ["target"]
-        return [f"{self.name}: {kind}" for kind in kinds]
+        return [f"{self.name}: {mean}" for mean in self.means]
 
     def values(self, column: TableColumn, told: Told) -> Numbers:
-        """Return the numbers `(N, labels)`."""
+        """Return the numbers `(N, means)`."""
         words = words_of(column)
         number_of = {category: number for number, category in enumerate(self.categories)}
         codes = mapped(words, lambda word: number_of.get(word, np.nan)).astype(np.float32)
         self._note(words[np.isnan(codes)], told, "it gets the mean of all training rows")
-        repeated: Numbers = np.repeat(codes[:, None], self.labels, axis=1)
+        repeated: Numbers = np.repeat(codes[:, None], len(self.means), axis=1)
         return repeated
 
 
