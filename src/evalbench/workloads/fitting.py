@@ -70,7 +70,9 @@ class Inputs:
             column = as_category(column)
         if column.form == "text":
             column = as_date(column) or column
-        if column.form == "number":
+        if column.form == "number" and name == str(self.choices.time):
+            self._remark("no input, because it only orders the rows in time", name)
+        elif column.form == "number":
             self._append(NumberInput(name, column.mark, column.number_unit), column)
             check_told_apart(name, column.values, self.blocks[-1][:, 0], self.wrong)
         elif column.form == "date":
@@ -100,10 +102,11 @@ class Inputs:
             return
         first = np.nanmin(column.values.astype("datetime64[us]")).astype("datetime64[D]")
         has_time = bool(np.nanmax(circles_of(column)["time of day"]) > 0)
-        dates = DateInput(name, str(first), has_time, pattern)
+        dates = DateInput(name, str(first), has_time, pattern, name == str(self.choices.time))
         self._append(dates, column)
-        check_told_apart(name, dates.days(column), self.blocks[-1][:, 0], self.wrong)
-        self._remark("dates as days since the first, and season, weekday and time of day as sine and cosine", name)
+        check_told_apart(name, dates.days(column), dates.days(column).astype(np.float32), self.wrong)
+        trend = "without their trend: " if dates.orders else "as days since the first, and "
+        self._remark(f"dates {trend}season, weekday and time of day as sine and cosine", name)
 
     def _categories(self, name: str, column: TableColumn) -> None:
         words, codes = words_of(column), name in self.choices.codes

@@ -117,6 +117,8 @@ class DateInput(ColumnInput):
     """Whether some date had a time of day."""
     pattern: str | None = None
     """The format of written dates; None: that of ISO 8601."""
+    orders: bool = False
+    """Dates order the rows: then rows for the test are later than all that is learned from, so days are no input."""
 
     @property
     def features(self) -> list[str]:
@@ -125,7 +127,7 @@ class DateInput(ColumnInput):
             return [self.name]
         parts = ["season", "weekday", *(["time of day"] if self.has_time else [])]
         circles = [f"{self.name}: {part}, {function}" for part in parts for function in ("sine", "cosine")]
-        return [f"{self.name}: days since {self.first}", *circles]
+        return circles if self.orders else [f"{self.name}: days since {self.first}", *circles]
 
     def typed(self, told: Told) -> TableColumn:
         """Return dates, written in the same way as those of the training."""
@@ -154,9 +156,11 @@ class DateInput(ColumnInput):
 
     def values(self, column: TableColumn, told: Told) -> Numbers:
         """Return the parts of the dates, NaN where they are missing."""
-        days = TableColumn("number", self.days(column), column.known)
-        columns = [narrow(told.table, self.name, days, told.wrong)]
-        for turn in circles_of(column).values() if self.first is not None else ():
+        days = narrow(told.table, self.name, TableColumn("number", self.days(column), column.known), told.wrong)
+        if self.first is None:
+            return days[:, None]
+        columns: list[NDArray[Any]] = [] if self.orders else [days]
+        for turn in circles_of(column).values():
             columns += [np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)]
         return np.column_stack(columns[: len(self.features)]).astype(np.float32)
 
