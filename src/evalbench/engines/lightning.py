@@ -65,7 +65,12 @@ class LightningEngine:
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE
     ) -> Iterator[Trained]:
         """Fit the modules of the trials."""
-        return each(config, entrants, lambda entrant, folder: _Fit(config, dataset, entrant).run(folder), outlets)
+        on_cores = device_of(config).type == "cpu" and not torch.accelerator.is_available()  # others do not fork
+
+        def fit(entrant: Entrant, folder: Path | None) -> tuple[TrialResult, list[str]]:
+            return _Fit(config, dataset, entrant).run(folder), []
+
+        return each(config, entrants, fit, outlets, on_cores)
 
     def timed(self, config: Config, dataset: Dataset) -> TimedTrial:
         """Return whole fits of the first seed."""

@@ -70,8 +70,7 @@ class EstimatorEngine:
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE
     ) -> Iterator[Trained]:
         """Fit the estimators of the trials."""
-        said: set[str] = set()
-        return each(config, entrants, lambda entrant, folder: _train(config, dataset, entrant, said, folder), outlets)
+        return each(config, entrants, lambda entrant, folder: _train(config, dataset, entrant, folder), outlets)
 
     def timed(self, config: Config, dataset: Dataset) -> TimedTrial:
         """Return a fit on the rows of the first seed."""
@@ -166,8 +165,8 @@ def _takes_missing(estimator: Any) -> bool:
         return False
 
 
-def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str], folder: Path | None) -> TrialResult:
-    """Return the result of one trial, and keep its estimator in a folder; `said` has the messages that the log has."""
+def _train(config: Config, dataset: Dataset, entrant: Entrant, folder: Path | None) -> tuple[TrialResult, list[str]]:
+    """Return the result of one trial and the warnings of its estimator, which is kept in a folder."""
     split, seed = split_of(config, dataset, entrant), _seed(config, dataset, entrant)
     component = _component(config, dataset)
     with warnings.catch_warnings(record=True) as caught, seeded(seed):
@@ -182,17 +181,14 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str], f
             for part, rows in (("train", sample), ("val", split.validation), ("test", split.test))
             if len(rows)
         }
-    for text in dict.fromkeys(" ".join(str(warning.message).split())[:200] for warning in caught):
-        if text not in said:
-            log.warning("%s: %s", type(estimator).__name__, text)
-            said.add(text)
+    told = [" ".join(str(warning.message).split())[:200] for warning in caught]
     is_sure = dataset.kind.is_classification and not hasattr(estimator, "predict_proba")
     result = result_of(dataset, split, predicted, without=FROM_PROBABILITIES if is_sure else ())
     if folder is not None and result.state is State.COMPLETE:
         fitted = weights.FittedEstimator(component, estimator, seen.keeps_missing)
         with weights.writing(folder):
             weights.save_estimator(folder, config, dataset, seen.scaling, fitted, result, entrant.trial)
-    return result
+    return result, [f"{component.target.rpartition('.')[2]}: {text}" for text in told]
 
 
 def _for_columns(estimator: Any, dataset: Dataset) -> Any:
