@@ -219,11 +219,16 @@ class CategoryInput(ColumnInput):
 
     def values(self, column: TableColumn, told: Told) -> Numbers:
         """Return the indicators `(N, categories)`."""
-        words = words_of(column)
-        is_category: NDArray[np.bool_] = words[:, None] == np.array(self.categories, dtype=object)[None, :]
-        indicators = is_category.astype(np.float32)
-        self._note(words[~is_category.any(1)], told, "all its indicators are 0")
+        codes, words = self._codes(column), words_of(column)
+        indicators, known = np.zeros((len(codes), len(self.categories)), np.float32), ~np.isnan(codes)
+        indicators[np.flatnonzero(known), codes[known].astype(np.int64)] = 1
+        self._note(words[~known], told, "all its indicators are 0")
         return indicators
+
+    def _codes(self, column: TableColumn) -> NDArray[np.float32]:
+        """Return the numbers of categories `(N,)`, NaN for one that training did not have."""
+        number_of = {category: number for number, category in enumerate(self.categories)}
+        return mapped(words_of(column), lambda word: number_of.get(word, np.nan)).astype(np.float32)
 
     def _note(self, unseen: NDArray[np.object_], told: Told, effect: str) -> None:
         if len(unseen):
@@ -247,10 +252,8 @@ class TargetEncodedInput(CategoryInput):
 
     def values(self, column: TableColumn, told: Told) -> Numbers:
         """Return the numbers `(N, means)`."""
-        words = words_of(column)
-        number_of = {category: number for number, category in enumerate(self.categories)}
-        codes = mapped(words, lambda word: number_of.get(word, np.nan)).astype(np.float32)
-        self._note(words[np.isnan(codes)], told, "it gets the mean of all training rows")
+        codes = self._codes(column)
+        self._note(words_of(column)[np.isnan(codes)], told, "it gets the mean of all training rows")
         repeated: Numbers = np.repeat(codes[:, None], len(self.means), axis=1)
         return repeated
 
