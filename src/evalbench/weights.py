@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from evalbench import models, own_code
 from evalbench.config import ActivationConfig, Component, Config
 from evalbench.errors import DataError, StorageError
-from evalbench.tasks import TASKS, Task
+from evalbench.tasks import TASKS, OwnTask, Task
 from evalbench.trial import TrialResult
 from evalbench.workloads import Dataset, Scaling
 from evalbench.workloads.target_encoding import TargetEncoded
@@ -66,7 +66,7 @@ class Predictor(nn.Module):
             if self.encoded:
                 rows[:, self.encoded] = self.target_means[codes.long() + torch.tensor(self.starts, device=rows.device)]
         predictions = self.task.predict(self.network(rows).to(wide))
-        return predictions if self.task.is_classification else predictions * self.target_std + self.target_mean
+        return predictions * self.target_std + self.target_mean if self.task.scales_targets else predictions
 
 
 def folder(cell: Path, seed: int) -> Path:
@@ -133,13 +133,19 @@ def save(
     for name, value in fitted.items():
         tensors[name] = torch.as_tensor(value, dtype=torch.float64 if config.precision == "64-true" else torch.float32)
     save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, temporary / WEIGHTS)
+    own = {"task": dataset.kind.spec()} if isinstance(dataset.kind, OwnTask) else {}
     description = {
         "model": config.model.spec(),
         "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
-        "code": {**config.model.code(), **config.activation.module.code()},
+        "code": {
+            **config.model.code(),
+            **config.activation.module.code(),
+            **(_component("task", own["task"]).code() if own else {}),
+        },
         "workload": dataset.name,
         "base": base,
         "kind": dataset.kind.name,
+        **own,
         "features": dataset.features,
         "classes": dataset.classes,
         "out_features": dataset.num_outputs,
@@ -166,18 +172,21 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
     try:
         description = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         tensors = {**load_file(path / WEIGHTS), **_load_base(path.absolute().parent, description.get("base"))}
-        _check_code(path / DESCRIPTION, [description["model"], description["activation"]], packages)
+        own = description.get("task")
+        _check_code(path / DESCRIPTION, [description["model"], description["activation"], own], packages)
         activation, image = dict(description["activation"]), description["image"]
         gain = activation.pop("gain")
         model, module = _component("model", description["model"]), _component("activation", activation)
         features, double = len(description["features"]), description["precision"] == "64-true"
         shape = models.Shape(features, description["out_features"], image and tuple(image), description["vocabulary"])
-        task = TASKS[description["kind"]]
+        chosen = None if own is None else _component("task", own)
+        task = TASKS[description["kind"]] if chosen is None else chosen.build()
         encoded = [TargetEncoded(*column) for column in description.get("encoded", ())]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         remedy = "give a folder written by save=best or save=all"
         raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
-    for change in own_code.changes(description.get("code"), {**model.code(), **module.code()}):
+    code = {**model.code(), **module.code(), **({} if chosen is None else chosen.code())}
+    for change in own_code.changes(description.get("code"), code):
         warnings.warn(f"{path}: {change}: its predictions may differ from the tested ones", stacklevel=2)
     network = models.build_seeded(0, model, ActivationConfig(module, gain), shape)
     predictor = Predictor(network, task, features, encoded)

@@ -26,6 +26,7 @@ from evalbench.engine.training import (
 from evalbench.errors import ConfigError
 from evalbench.parts import batch_hooks, weighs_targets
 from evalbench.parts import loss as losses
+from evalbench.tasks import OwnTask
 from evalbench.trial import Entrant
 from evalbench.workloads import Dataset, draw_split
 
@@ -61,7 +62,7 @@ def check(config: Config, dataset: Dataset) -> None:
     if config.path == COMPILED:
         on_cuda = config.trainer.get("accelerator") != "cpu" and torch.cuda.is_available()
         compiled.check(on_cuda, config.compile_folder)
-    if runs_own_code(config):
+    if runs_own_code(config, dataset):
         _check_steps(config, dataset, network)
 
 
@@ -102,6 +103,7 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
         config.model.spec(),
         config.activation.spec(),
         config.loss.identity(),
+        dataset.kind.spec() if isinstance(dataset.kind, OwnTask) else None,
         config.microbatch_size,
         config.devices,
         config.save,
@@ -163,4 +165,4 @@ def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
 def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
     """Return inputs of two examples, and the required shape of a network's outputs for them."""
     inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
-    return inputs, (*dataset.kind.example_targets(inputs).shape, dataset.num_outputs)
+    return inputs, dataset.kind.output_shape(inputs, dataset.num_outputs)

@@ -37,7 +37,7 @@ class Data(nn.Module):
         super().__init__()
         scalings = [fit_scaling(dataset, split.train) for split in splits]
         self.has_tokens = dataset.vocabulary is not None
-        self._scales_targets = not dataset.kind.is_classification
+        self._scales_targets = dataset.kind.scales_targets
         self._has_missing = bool(np.isnan(dataset.inputs).any())
         for name in ("mean", "std", "target_mean", "target_std"):
             self._hold(name, torch.tensor(np.stack([getattr(scaling, name) for scaling in scalings]), dtype=dtype))
@@ -97,7 +97,8 @@ class Data(nn.Module):
         """Return predictions `(C, ...)` of C members with numbers in the target's own unit."""
         if not self._scales_targets:
             return predictions
-        mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))
+        shape = (-1, *[1] * (predictions.ndim - 1))
+        mean, std = (pick(values, member_indices).view(shape) for values in (self.target_mean, self.target_std))
         return predictions * std + mean
 
 

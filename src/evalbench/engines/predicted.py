@@ -12,10 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from evalbench.config import Config
+from evalbench.errors import ConfigError
 from evalbench.seeds import Role, derive
+from evalbench.tasks import OwnTask
 from evalbench.tasks.metric import METRICS
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
+
+TASKS = ("binary", "multiclass", "regression")
+"""The shipped tasks with a class or a number per row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +29,15 @@ class Predicted:
 
     rows: NDArray[np.int64]
     predictions: NDArray[Any]
+
+
+def check_predictable(dataset: Dataset, what: str) -> None:
+    """Refuse a data set that does not have a class or a number per row to predict; `what` predicts it."""
+    fits = dataset.kind.predicts_targets if isinstance(dataset.kind, OwnTask) else dataset.kind.name in TASKS
+    if not fits or dataset.vocabulary is not None:
+        rule = f"must be a network on {dataset.name} ({dataset.kind.name})"
+        remedy = f"{what} take tables whose target and prediction are a class or a number per row"
+        raise ConfigError("model", rule, remedy=remedy)
 
 
 def split_of(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
@@ -70,6 +84,11 @@ def _named(metrics: Mapping[str, float], part: str) -> dict[str, float]:
 def _loss(dataset: Dataset, part: Predicted, split: Split) -> float:
     """Return the loss of a task as networks report it: of probabilities, or of numbers scaled by the training rows."""
     targets = dataset.targets[part.rows]
+    if isinstance(dataset.kind, OwnTask):
+        scaling = fit_scaling(dataset, split.train)
+        scaled = ((values - scaling.target_mean) / scaling.target_std for values in (part.predictions, targets))
+        outputs, known = map(torch.as_tensor, scaled)
+        return float(dataset.kind.loss(outputs[:, None], known))
     if not dataset.kind.is_classification:
         scale = fit_scaling(dataset, split.train).target_std
         return float(np.square((part.predictions - targets) / scale).mean())

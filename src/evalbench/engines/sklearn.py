@@ -20,7 +20,7 @@ from sklearn.utils import get_tags
 
 from evalbench.config import SEEDS, Component, Config
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
-from evalbench.engines.predicted import Predicted, result_of, split_of
+from evalbench.engines.predicted import Predicted, check_predictable, result_of, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
 from evalbench.models import seeded
@@ -32,7 +32,6 @@ from evalbench.workloads import Dataset, Split, fit_scaling
 log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
-TASKS = ("binary", "multiclass", "regression")
 LARGEST_SEED = 2**31 - 1
 """Of a signed integer of 32 bits, which most packages take."""
 MOST_FOR_TRAIN_LOSS = 1000
@@ -44,9 +43,7 @@ class EstimatorEngine:
 
     def check(self, config: Config, dataset: Dataset) -> None:
         """Build the estimator once."""
-        if dataset.kind.name not in TASKS or dataset.vocabulary is not None:
-            rule = f"must be a network on {dataset.name}: estimators take tables with a class or a number per row"
-            raise ConfigError("model", rule, config.choices.get("model"), "leave this data set out")
+        check_predictable(dataset, "estimators")
         if config.save != "none":
             rule = "must be none for estimators: evalbench keeps weights of networks only"
             raise ConfigError("save", rule, config.save, "leave it out")

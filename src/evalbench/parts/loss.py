@@ -6,6 +6,7 @@ times numbers `(B,)`. Shapes: `C` members, `S` steps in a block, `B` examples, `
 """
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
@@ -91,7 +92,8 @@ class TrainingLoss(nn.Module):
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss `()` of outputs and targets as the cohort has them, see `BatchHook.weighs_targets`."""
         if self._loss is None:
-            return self._task.loss(outputs, targets, self._config.label_smoothing)
+            smoothing = [share for share in (self._config.label_smoothing,) if share]
+            return self._task.loss(outputs, targets, *smoothing)
         if not self._weighted:
             values = self._values(self._loss, outputs, targets)
             return values if values.ndim == 0 else values.mean()
@@ -170,8 +172,9 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
         return
     inputs = torch.zeros(5, 2)
     targets = dataset.kind.example_targets(inputs)
-    outputs = torch.linspace(-1, 1, targets.numel() * dataset.num_outputs, requires_grad=True)
-    shaped = outputs.view(*targets.shape, dataset.num_outputs)
+    shape = dataset.kind.output_shape(inputs, dataset.num_outputs)
+    outputs = torch.linspace(-1, 1, math.prod(shape), requires_grad=True)
+    shaped = outputs.view(shape)
     given = (
         torch.stack([targets.float(), torch.ones_like(targets, dtype=torch.float32)], -1)
         if weighted or config.balanced
@@ -191,18 +194,18 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
 
 
 def _check_fits(config: LossConfig, task: Task, module: Any) -> None:
-    if config.balanced and not task.is_classification:
-        rule = f"must be left out for {task.name}, which has no classes"
+    why = "which has no classes" if task.takes_weights else "whose loss is its own"
+    if config.balanced and not (task.is_classification and task.takes_weights):
+        rule = f"must be left out for {task.name}, {why}"
         raise ConfigError("loss.class_weights", rule, "balanced", "loss.class_weights=null")
-    if config.label_smoothing and not task.is_classification:
-        rule = f"must be 0 for {task.name}, which has no classes"
+    if config.label_smoothing and not (task.is_classification and task.takes_weights):
+        rule = f"must be 0 for {task.name}, {why}"
         raise ConfigError("loss.label_smoothing", rule, config.label_smoothing, "choose loss=default, mae or huber")
     takes = getattr(module, "takes", [words for words, kinds in TAKE.items() if isinstance(module, kinds)])
     if takes and task.outputs not in takes:
         rule = f"must take {task.outputs}, as {task.name} has"
-        remedy = "choose loss=default" + (
-            ", cross_entropy or focal" if task.is_classification else ", mse, mae or huber"
-        )
+        others = ", cross_entropy or focal" if task.is_classification else ", mse, mae or huber"
+        remedy = "choose loss=default" + (others if task.takes_weights else "")
         raise ConfigError("loss", rule, f"{config.label}, which takes {' or '.join(takes)}", remedy)
     if isinstance(module, nn.Module) and any(value.requires_grad for value in module.parameters()):
         raise ConfigError("loss", "must have no parameters that train", config.label, "make them buffers")

@@ -6,11 +6,13 @@ from evalbench.tasks.binary import Binary
 from evalbench.tasks.language import Language
 from evalbench.tasks.metric import METRICS, Metric
 from evalbench.tasks.multiclass import Multiclass
+from evalbench.tasks.own import own_metric
+from evalbench.tasks.own_task import OwnTask
 from evalbench.tasks.regression import Regression
 from evalbench.tasks.reported import Reported
 from evalbench.tasks.task import Task
 
-__all__ = ["MEASURED", "METRICS", "TASKS", "Kind", "Metric", "Task", "kind_of"]
+__all__ = ["MEASURED", "METRICS", "TASKS", "Kind", "Metric", "OwnTask", "Task", "kind_of", "own_metric"]
 
 
 class Kind:

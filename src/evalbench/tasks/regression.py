@@ -22,6 +22,7 @@ class Regression(Task):
     outputs = "numbers"
     metrics = ("r2", "rmse", "mae")
     is_classification = False
+    scales_targets = True
     has_row_classes = False
 
     def num_outputs(self, num_classes: int) -> int:

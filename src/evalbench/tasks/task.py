@@ -47,21 +47,34 @@ class Task(ABC):
 
     name: ClassVar[str]
     """Part of a data set's fingerprint."""
-    metrics: ClassVar[tuple[str, ...]]
-    """The names of the metrics that are measured on test rows, the primary one first."""
+    metrics: tuple[str | Metric, ...]
+    """The metrics that are measured on test rows, registered ones by their names, the primary one first."""
     outputs: ClassVar[str]
     """What a network's outputs are: `one logit`, `a logit per class` or `numbers`."""
     is_classification: ClassVar[bool] = True
-    """Targets are indices of classes, or tokens; otherwise numbers, which are scaled by those of the training rows."""
+    """Targets are indices of classes, or tokens; otherwise numbers."""
+    scales_targets: ClassVar[bool] = False
+    """Targets are scaled by the mean and standard deviation of the training rows, and predictions scaled back."""
     has_row_classes: ClassVar[bool] = True
     """Each row has one class, so that splits can keep the shares of the classes."""
     per_token: ClassVar[bool] = False
     """Inputs are tokens, and each has a target of its own; the classes are the vocabulary."""
+    takes_weights: ClassVar[bool] = True
+    """Weights of classes, mixed rows, label smoothing and other losses have a meaning."""
+
+    @property
+    def measured(self) -> list[Metric]:
+        """Return its metrics, the primary one first."""
+        return [METRICS[metric] if isinstance(metric, str) else metric for metric in self.metrics]
 
     @property
     def metric(self) -> Metric:
         """Return the primary metric unless the user names another."""
-        return METRICS[self.metrics[0]]
+        return self.measured[0]
+
+    def output_shape(self, inputs: Tensor, num_outputs: int) -> tuple[int, ...]:
+        """Return the shape of a network's outputs for inputs `(B, D)`: `(B, K)`, or `(B, D, K)` per token."""
+        return (*inputs.shape[: 2 if self.per_token else 1], num_outputs)
 
     @abstractmethod
     def num_outputs(self, num_classes: int) -> int:
@@ -76,8 +89,8 @@ class Task(ABC):
         """Return the predictions of a predictor without inputs for targets of a shape, given the training targets."""
 
     @abstractmethod
-    def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
-        """Return the linear model of splits with `size` training rows, of numbers or tokens.
+    def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor | None:
+        """Return the linear model of splits with `size` training rows, of numbers or tokens; None: there is none.
 
         `inputs` and `targets` are many rows of the whole table: only to begin near the splits' solutions.
         """
@@ -91,10 +104,11 @@ class Task(ABC):
         """Return outputs and targets of `B` examples in the shapes that PyTorch's own losses take."""
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss `()` of outputs `(B, K)`.
 
-        `smoothing` moves the targets of classes that share of the way to uniform (Szegedy et al. 2016).
+        If it takes weights, its third argument `smoothing` moves the targets of classes that share of the way to
+        uniform (Szegedy et al. 2016).
         """
 
     @abstractmethod
@@ -124,7 +138,7 @@ class Task(ABC):
         """Return the metrics of C members, see `evaluate`: arrays or tensors with a row per member."""
         import torch
 
-        measured = [metric for metric in metrics or [METRICS[name] for name in self.metrics] if metric.compute]
+        measured = [metric for metric in metrics or self.measured if metric.compute]
         predictions, targets = torch.as_tensor(predictions), torch.as_tensor(targets)
         scores = {metric.on("test"): self.measure(metric, predictions, targets) for metric in measured}
         members = zip(*(values.tolist() for values in scores.values()), strict=True)

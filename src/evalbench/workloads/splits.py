@@ -156,7 +156,7 @@ def _with_target_scale(
     means = None
     if dataset.encoded:
         means = target_encoding.fit(dataset.codes, dataset.encoded, dataset.targets, len(dataset.classes), train)
-    if dataset.kind.is_classification:
+    if not dataset.kind.scales_targets:
         return Scaling(mean, std, 0.0, 1.0, means)
     targets = dataset.targets[train].astype(np.float64)
     return Scaling(mean, std, float(targets.mean()), float(targets.std()) or 1.0, means)
