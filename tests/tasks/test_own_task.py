@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import mean_pinball_loss
@@ -227,3 +228,15 @@ def test_mixed_rows_are_refused() -> None:
     cell = make_cell("dataset=iris", "task._target_=peoples_tasks.Poly", "augmentation=mixup")
     with pytest.raises(ConfigError, match="augmentation"):
         engines.of(cell.config).check(cell.config, cell.dataset)
+
+
+@pytest.mark.slow
+def test_two_columns_of_a_table_are_the_targets_of_survival(workspace: Path) -> None:
+    patients = peoples_tasks.patients()
+    table = pd.DataFrame(patients.inputs, columns=list("abcd")).assign(time=patients.targets[:, 0])
+    table.assign(event=patients.targets[:, 1]).to_csv("patients.csv", index=False)
+    target = ("dataset.target=[time,event]", "dataset.kind=regression", "task._target_=peoples_tasks.Survival")
+    cell = make_cell("dataset=csv", "dataset.path=patients.csv", *target, *SMALL)
+    assert cell.dataset.num_outputs == 1
+    (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))
+    assert result.metrics["test/concordance"] > 0.6

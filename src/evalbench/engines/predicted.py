@@ -1,6 +1,6 @@
 """The rows of a trial, and its result from predictions for them, the same for all engines that predict.
 
-Shapes: `N` rows, `K` classes.
+Shapes: `N` rows, `K` classes, `L` columns of targets.
 """
 
 from collections.abc import Container, Mapping
@@ -8,35 +8,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from evalbench.config import Config
 from evalbench.errors import ConfigError
 from evalbench.seeds import Role, derive
 from evalbench.tasks import OwnTask
-from evalbench.tasks.metric import METRICS
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
 
-TASKS = ("binary", "multiclass", "regression")
-"""The shipped tasks with a class or a number per row."""
+TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count")
+"""The shipped tasks that estimators and commands know."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """Row numbers `(N,)`, and the predictions for them: class probabilities `(N, K)` or numbers `(N,)`."""
+    """Row numbers `(N,)`, and the predictions for them: probabilities `(N, K)` or numbers `(N,)`, or both `(N, L)`."""
 
     rows: NDArray[np.int64]
     predictions: NDArray[Any]
 
 
 def check_predictable(dataset: Dataset, what: str) -> None:
-    """Refuse a data set that does not have a class or a number per row to predict; `what` predicts it."""
+    """Refuse a data set that does not have classes, labels or numbers to predict; `what` predicts them."""
     fits = dataset.kind.predicts_targets if isinstance(dataset.kind, OwnTask) else dataset.kind.name in TASKS
     if not fits or dataset.vocabulary is not None:
         rule = f"must be a network on {dataset.name} ({dataset.kind.name})"
-        remedy = f"{what} take tables whose target and prediction are a class or a number per row"
+        remedy = f"{what} take tables of classes, labels or numbers, and tasks that predict their only output"
         raise ConfigError("model", rule, remedy=remedy)
 
 
@@ -83,15 +81,8 @@ def _named(metrics: Mapping[str, float], part: str) -> dict[str, float]:
 
 def _loss(dataset: Dataset, part: Predicted, split: Split) -> float:
     """Return the loss of a task as networks report it: of probabilities, or of numbers scaled by the training rows."""
-    targets = dataset.targets[part.rows]
+    scaling, targets = fit_scaling(dataset, split.train), dataset.targets[part.rows]
     if isinstance(dataset.kind, OwnTask):
-        scaling = fit_scaling(dataset, split.train)
-        scaled = ((values - scaling.target_mean) / scaling.target_std for values in (part.predictions, targets))
-        outputs, known = map(torch.as_tensor, scaled)
-        return float(dataset.kind.loss(outputs[:, None], known))
-    if not dataset.kind.is_classification:
-        scale = fit_scaling(dataset, split.train).target_std
-        return float(np.square((part.predictions - targets) / scale).mean())
-    compute = METRICS["log_loss"].compute
-    assert compute is not None
-    return float(compute(torch.as_tensor(part.predictions), torch.as_tensor(targets)))
+        shift, scale = scaling.target_mean, scaling.target_std
+        return dataset.kind.loss_of((part.predictions - shift) / scale, (targets - shift) / scale, 1.0)
+    return dataset.kind.loss_of(part.predictions, targets, scaling.target_std)

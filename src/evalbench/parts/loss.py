@@ -1,8 +1,9 @@
 """Losses to train on: the task's own, shipped ones, any of PyTorch or of the user's, with class weights.
 
 A loss takes outputs and targets as PyTorch's own losses do, and returns a value per example or their mean:
-logits `(B,)` and 0 or 1 for two classes, logits `(B, K)` and classes `(B,)` for more (tokens one after another), or two
-times numbers `(B,)`. Shapes: `C` members, `S` steps in a block, `B` examples, `K` classes.
+logits `(B,)` and 0 or 1 for two classes, logits `(B, K)` and classes `(B,)` for more, or two times numbers `(B,)`. The
+tokens or columns of an example follow one another. Shapes: `C` members, `S` steps in a block, `B` examples, `K`
+classes.
 """
 
 import inspect
@@ -26,6 +27,7 @@ TAKE = {
     "one logit": (nn.BCEWithLogitsLoss, nn.SoftMarginLoss),
     "a logit per class": (nn.CrossEntropyLoss, nn.MultiMarginLoss),
     "numbers": (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss),
+    "log rates": (nn.PoissonNLLLoss,),
 }
 """What PyTorch's losses take, in the words of `Task.outputs`: a wrong one would often run, and mean nothing."""
 
@@ -171,7 +173,7 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
     if config.component is None:
         return
     inputs = torch.zeros(5, 2)
-    targets = dataset.kind.example_targets(inputs)
+    targets = dataset.kind.example_targets(inputs, dataset.num_outputs)
     shape = dataset.kind.output_shape(inputs, dataset.num_outputs)
     outputs = torch.linspace(-1, 1, math.prod(shape), requires_grad=True)
     shaped = outputs.view(shape)
@@ -194,18 +196,18 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
 
 
 def _check_fits(config: LossConfig, task: Task, module: Any) -> None:
-    why = "which has no classes" if task.takes_weights else "whose loss is its own"
-    if config.balanced and not (task.is_classification and task.takes_weights):
+    why = "whose targets are not classes" if task.takes_weights else "whose loss is its own"
+    if config.balanced and (task.per_column or not task.is_classification or not task.takes_weights):
         rule = f"must be left out for {task.name}, {why}"
         raise ConfigError("loss.class_weights", rule, "balanced", "loss.class_weights=null")
     if config.label_smoothing and not (task.is_classification and task.takes_weights):
         rule = f"must be 0 for {task.name}, {why}"
-        raise ConfigError("loss.label_smoothing", rule, config.label_smoothing, "choose loss=default, mae or huber")
+        raise ConfigError("loss.label_smoothing", rule, config.label_smoothing, "choose loss=default")
     takes = getattr(module, "takes", [words for words, kinds in TAKE.items() if isinstance(module, kinds)])
     if takes and task.outputs not in takes:
         rule = f"must take {task.outputs}, as {task.name} has"
-        others = ", cross_entropy or focal" if task.is_classification else ", mse, mae or huber"
-        remedy = "choose loss=default" + (others if task.takes_weights else "")
+        others = {"numbers": ", mse, mae or huber", "log rates": ""}.get(task.outputs, ", cross_entropy or focal")
+        remedy = f"choose loss=default{others if task.takes_weights else ''}"
         raise ConfigError("loss", rule, f"{config.label}, which takes {' or '.join(takes)}", remedy)
     if isinstance(module, nn.Module) and any(value.requires_grad for value in module.parameters()):
         raise ConfigError("loss", "must have no parameters that train", config.label, "make them buffers")

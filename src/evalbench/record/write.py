@@ -320,7 +320,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "generated": dataset.generated,
         "rows": len(dataset.targets),
         "features": dataset.inputs.shape[1],
-        "classes": len(dataset.classes) or None,
+        "classes": len(dataset.classes) if dataset.kind.is_classification and dataset.classes else None,
         "fingerprint": dataset.fingerprint,
         "fixed_test_rows": None if dataset.fixed_test_rows is None else len(dataset.fixed_test_rows),
         "metric": dataset.metric.on("test"),

@@ -53,9 +53,9 @@ def is_torchmetrics(target: Any) -> bool:
 def computed_by(target: Any, call: Callable[..., Any]) -> Compute:
     """Return how a target computes scores; `call` calls it with its settings and the arguments given.
 
-    It sees one member at a time: class probabilities `(N, K)` or numbers `(N,)`, and targets `(N,)`, as NumPy arrays,
-    or what a task of the user's has in their place. A class of torchmetrics gets tensors, and one for two classes the
-    probabilities `(N,)` of the second.
+    It sees one member at a time as NumPy arrays: class probabilities `(N, K)` and classes `(N,)`, probabilities of
+    labels and 0 or 1, both `(N, L)`, or two times numbers `(N,)`, or what a task of the user's has in their place. A
+    class of torchmetrics gets tensors, and one for two classes the probabilities `(N,)` of the second.
     """
 
     import torch

@@ -51,7 +51,7 @@ class OwnTask(Task):
         """Name the task by its class."""
         super().__init_subclass__(**keywords)
         cls.name = cls.__name__
-        cls.has_row_classes = cls.is_classification
+        cls.has_row_classes, cls.per_column = cls.is_classification, bool(cls.target_shape)
         if cls.is_classification and cls.metrics is OwnTask.metrics:
             cls.metrics = Multiclass.metrics
 
@@ -66,7 +66,7 @@ class OwnTask(Task):
 
     def num_outputs(self, num_classes: int) -> int:
         """Return the number `K` of outputs per example: 1, or one per class."""
-        return max(1, num_classes)
+        return num_classes if self.is_classification else 1
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return predictions `(..., B, *shape)` of outputs `(..., B, K)`: numbers as they are, or class probabilities.
@@ -102,7 +102,7 @@ class OwnTask(Task):
             raise DataError(f"{table.name}: {self.name} needs classes as targets, not numbers: choose other data")
         if self.is_classification:
             classes.check_classes(table)
-        elif table.classes:
+        elif table.classes and not self.target_shape:  # of several targets, these are the names
             rule = f"{self.name} needs numbers as targets, not {len(table.classes)} classes"
             raise DataError(
                 f"{table.name}: {rule}: say dataset.kind=regression, or is_classification = True in the task"
@@ -115,7 +115,20 @@ class OwnTask(Task):
         one = np.asarray(self.trivial_prediction(train, num_classes), dtype=np.float64)
         return np.tile(one, (shape[0], *[1] * one.ndim))
 
-    def example_targets(self, inputs: Tensor) -> Tensor:
+    def target_scale(self, train: Array) -> tuple[Any, Any]:
+        """Return means and standard deviations over the training rows, if targets are scaled."""
+        if not self.scales_targets:
+            return 0.0, 1.0
+        std = train.std(0, dtype=np.float64)
+        return train.mean(0, dtype=np.float64), np.where(std > 0, std, 1.0)
+
+    def loss_of(self, predictions: Array, targets: Array, scale: Any) -> float:
+        """Return the loss of predictions that are the outputs, `(N,)`, and of targets, both scaled already."""
+        import torch
+
+        return float(self.loss(torch.as_tensor(predictions)[:, None], torch.as_tensor(targets)))
+
+    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
         """Return `(B, *target_shape)` zeros."""
         import torch
 

@@ -71,8 +71,8 @@ def _check_loss(task: OwnTask, dataset: Rows, count: int) -> None:
     rows = np.linspace(0, len(dataset.targets) - 1, min(MOST_TRIED, len(dataset.targets))).astype(np.int64)
     targets = torch.as_tensor(dataset.targets[rows])
     if task.scales_targets:
-        level, scale = dataset.targets.mean(0), dataset.targets.std(0)
-        targets = (targets - torch.as_tensor(level)) / torch.as_tensor(np.where(scale > 0, scale, 1)).float()
+        shift, scale = map(torch.as_tensor, task.target_scale(dataset.targets))
+        targets = ((targets - shift) / scale).float()
     shape = task.output_shape(torch.zeros(len(rows), dataset.inputs.shape[1]), count)
     outputs = torch.linspace(-1, 1, MEMBERS * int(np.prod(shape))).view(MEMBERS, *shape).sin()
     both = targets.expand(MEMBERS, *targets.shape)
