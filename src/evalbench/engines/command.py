@@ -222,7 +222,7 @@ def _write_rows(dataset: Dataset, split: Split, folder: Path) -> None:
         table = pd.DataFrame(scaling.inputs(dataset, rows), columns=list(dataset.features))
         if part != "test":
             names = [f"target: {name}" for name in dataset.classes] if dataset.kind.per_column else ["target"]
-            table[names] = dataset.targets[rows].reshape(len(rows), -1)
+            table[names] = dataset.kind.fitted_to(dataset.targets[rows]).reshape(len(rows), -1)
         table.to_csv(folder / f"{part}.csv", index=False)
 
 

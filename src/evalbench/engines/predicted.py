@@ -18,7 +18,7 @@ from evalbench.tasks import OwnTask
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, fit_scaling, references
 
-TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count")
+TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count", "ranking")
 """The shipped tasks that estimators and commands know."""
 
 

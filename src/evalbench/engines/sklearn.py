@@ -86,7 +86,8 @@ class EstimatorEngine:
         split, seed = split_of(config, dataset, Entrant(0)), _seed(config, dataset, Entrant(0))
         component = _component(config, dataset)
         seen = _Seen(_build(component, seed), dataset, split)
-        inputs, targets, example = seen.inputs(split.train), dataset.targets[split.train], seen.inputs(split.train[:1])
+        inputs, example = seen.inputs(split.train), seen.inputs(split.train[:1])
+        targets = dataset.kind.fitted_to(dataset.targets[split.train])
         return TimedFit(lambda: _for_columns(_build(component, seed), dataset).fit(inputs, targets), example)
 
 
@@ -182,7 +183,7 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str]) -
         estimator = _build(_component(config, dataset), seed)
         seen = _Seen(estimator, dataset, split)
         estimator = _for_columns(estimator, dataset)
-        estimator.fit(seen.inputs(split.train), dataset.targets[split.train])
+        estimator.fit(seen.inputs(split.train), dataset.kind.fitted_to(dataset.targets[split.train]))
         sample = split.train[:: -(-len(split.train) // MOST_FOR_TRAIN_LOSS)]
         predicted = {
             part: Predicted(rows, _predictions(estimator, dataset, seen.inputs(rows)))
@@ -206,7 +207,7 @@ def _predictions(estimator: Any, dataset: Dataset, inputs: Array) -> Array:
         return _label_probabilities(estimator.predict_proba(inputs), estimator)
     if dataset.kind.per_column or not dataset.kind.is_classification:
         predictions: Array = np.asarray(estimator.predict(inputs), dtype=np.float64)
-        return predictions.reshape(len(inputs), *dataset.targets.shape[1:])
+        return predictions.reshape(len(inputs), *dataset.kind.fitted_to(dataset.targets).shape[1:])
     probabilities = np.zeros((len(inputs), len(dataset.classes)))
     if hasattr(estimator, "predict_proba"):
         known = np.asarray(getattr(estimator, "classes_", range(len(dataset.classes)))).astype(np.int64)

@@ -12,6 +12,7 @@ from evalbench.tasks.multilabel import MultiLabel
 from evalbench.tasks.ordinal import Ordinal
 from evalbench.tasks.own import own_metric
 from evalbench.tasks.own_task import OwnTask
+from evalbench.tasks.ranking import Ranking
 from evalbench.tasks.regression import Regression
 from evalbench.tasks.reported import Reported
 from evalbench.tasks.task import Task
@@ -29,6 +30,7 @@ class Kind:
     MULTILABEL: Final[Task] = MultiLabel()
     MULTI_OUTPUT: Final[Task] = MultiOutput()
     COUNT: Final[Task] = Count()
+    RANKING: Final[Task] = Ranking()
     LANGUAGE: Final[Task] = Language()
     REPORTED: Final[Task] = Reported()
 

@@ -45,6 +45,7 @@ class OwnTask(Task):
     metrics: tuple[str | Metric, ...] = ("r2", "rmse", "mae")
     """Names of shipped metrics, and results of `own_metric`, the primary one first. Shipped ones need predictions that
     are numbers `(N,)`, or class probabilities `(N, classes)`; the latter's are the default of classes."""
+    scores_outputs = False
     takes_weights = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:

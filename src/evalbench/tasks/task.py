@@ -45,6 +45,8 @@ class Rows(Protocol):
     def classes(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def vocabulary(self) -> int | None: ...  # noqa: D102
+    @property
+    def groups(self) -> Array | None: ...  # noqa: D102
     # fmt: on
 
 
@@ -67,6 +69,8 @@ class Task(ABC):
     """Inputs are tokens, and each has a target of its own; the classes are the vocabulary."""
     per_column: ClassVar[bool] = False
     """Rows have several targets, each in a column of its own; the classes are the names of these columns."""
+    scores_outputs: ClassVar[bool] = True
+    """`score` tells the primary metric of outputs; otherwise it is measured on predictions."""
     takes_weights: ClassVar[bool] = True
     """Weights of classes, mixed rows, label smoothing and other losses have a meaning."""
 
@@ -105,6 +109,10 @@ class Task(ABC):
         Networks train on `(targets - shift) / scale`.
         """
         return 0.0, 1.0
+
+    def fitted_to(self, targets: Array) -> Array:
+        """Return what estimators are fitted to."""
+        return targets
 
     def output_shape(self, inputs: Tensor, num_outputs: int) -> tuple[int, ...]:
         """Return the shape of a network's outputs for inputs `(B, D)`."""
