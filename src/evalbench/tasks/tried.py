@@ -52,7 +52,8 @@ def _check_metrics(task: OwnTask) -> None:
 
 def _check_shipped_metrics(task: OwnTask, dataset: Rows, rows: Any) -> None:
     """Refuse metrics of classes for numbers, those of numbers for classes, and both for other predictions."""
-    alike = [one for one in TASKS.values() if one.is_classification == task.is_classification and not one.per_token]
+    alike = [one for one in TASKS.values() if one.is_classification == task.is_classification]
+    alike = [one for one in alike if not (one.per_token or one.per_column)]
     kinds = {one.name for one in alike}
     fit = {metric for one in alike for metric in one.metrics}
     fit |= {metric.name for metric in METRICS.values() if kinds & set(metric.on_request)}
@@ -139,4 +140,4 @@ def _called(task: OwnTask, what: str, call: Callable[[], Any], remedy: str | Non
 
 
 def _wrong(task: OwnTask, rule: str, remedy: str | None = None) -> ConfigError:
-    return ConfigError(f"task {task.name}", rule, remedy=remedy or "correct the class")
+    return ConfigError(f"task {task.name}:", rule, remedy=remedy or "correct the class")
