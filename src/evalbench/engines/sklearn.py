@@ -23,7 +23,7 @@ from evalbench import weights
 from evalbench.config import SEEDS, Component, Config
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
 from evalbench.engines.fits import each
-from evalbench.engines.predicted import Predicted, result_of, split_of
+from evalbench.engines.predicted import Predicted, check_predictable, result_of, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
 from evalbench.models import seeded
@@ -36,7 +36,6 @@ from evalbench.workloads import Dataset, Split, fit_scaling
 log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
-TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count")
 LARGEST_SEED = 2**31 - 1
 """Of a signed integer of 32 bits, which most packages take."""
 MOST_FOR_TRAIN_LOSS = 1000
@@ -48,9 +47,7 @@ class EstimatorEngine:
 
     def check(self, config: Config, dataset: Dataset) -> None:
         """Build the estimator once."""
-        if dataset.kind.name not in TASKS or dataset.vocabulary is not None:
-            rule = f"must be a network on {dataset.name}: estimators take tables of classes, labels or numbers"
-            raise ConfigError("model", rule, config.choices.get("model"), "leave this data set out")
+        check_predictable(dataset, "estimators")
         component = _component(config, dataset)
         estimator = _build(component, 0)
         for method in ("fit", "predict"):
@@ -77,7 +74,8 @@ class EstimatorEngine:
         split, seed = split_of(config, dataset, Entrant(0)), _seed(config, dataset, Entrant(0))
         component = _component(config, dataset)
         seen = _Seen(_build(component, seed), dataset, split)
-        inputs, targets, example = seen.inputs(split.train), dataset.targets[split.train], seen.inputs(split.train[:1])
+        inputs, example = seen.inputs(split.train), seen.inputs(split.train[:1])
+        targets = dataset.kind.fitted_to(dataset.targets[split.train])
         return TimedFit(lambda: _for_columns(_build(component, seed), dataset).fit(inputs, targets), example)
 
 
@@ -174,7 +172,7 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, folder: Path | No
         estimator = _build(component, seed)
         seen = _Seen(estimator, dataset, split)
         estimator = _for_columns(estimator, dataset)
-        estimator.fit(seen.inputs(split.train), dataset.targets[split.train])
+        estimator.fit(seen.inputs(split.train), dataset.kind.fitted_to(dataset.targets[split.train]))
         sample = split.train[:: -(-len(split.train) // MOST_FOR_TRAIN_LOSS)]
         predicted = {
             part: Predicted(rows, predictions(estimator, dataset.kind, len(dataset.classes), seen.inputs(rows)))

@@ -48,7 +48,7 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
             rule = f"version must be 1 to {VERSION}, not {description['version']!r}"
             raise DataError(f"{path / DESCRIPTION}: {rule}: use the evalbench that wrote it")
         tensors = {**load_file(path / WEIGHTS), **_load_base(path.absolute().parent, description.get("base"))}
-        signature = _signature(description)
+        signature = _signature(path, description, tensors["target_mean"], packages)
         if description.get("engine") == "sklearn":
             predictor: Predictor = _estimator(path, description, signature, packages)
         else:
@@ -61,14 +61,17 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
     return predictor
 
 
-def _signature(description: Mapping[str, Any]) -> Signature:
-    encoding = description.get("encoding")
+def _signature(path: Path, description: Mapping[str, Any], target: Tensor, packages: Sequence[str]) -> Signature:
+    encoding, own = description.get("encoding"), description.get("task")
+    if own is not None:
+        _check_code(path / DESCRIPTION, own, packages)
     return Signature(
-        TASKS[description["kind"]],
+        TASKS[description["kind"]] if own is None else _component("task", own).build(),
         tuple(description["features"]),
         tuple(description.get("classes", ())),
         None if encoding is None else Encoding.read(encoding),
         tuple(TargetEncoded(*column) for column in description.get("encoded", ())),
+        tuple(target.shape),
     )
 
 
@@ -80,7 +83,9 @@ def _network(path: Path, description: Mapping[str, Any], signature: Signature, p
     model, module = _component("model", description["model"]), _component("activation", activation)
     columns, double = len(signature.features), description["precision"] == "64-true"
     shape = models.Shape(columns, description["out_features"], image and tuple(image), description["vocabulary"])
-    for change in own_code.changes(description.get("code"), {**model.code(), **module.code()}):
+    for change in own_code.changes(
+        description.get("code"), {**model.code(), **module.code(), **_task_code(description)}
+    ):
         warnings.warn(f"{path}: {change}: its predictions may differ from the tested ones", stacklevel=3)
     predictor = Predictor(models.build_seeded(0, model, ActivationConfig(module, gain), shape), signature)
     return predictor.double() if double else predictor
@@ -96,7 +101,7 @@ def _estimator(
         raise DataError(f"{path / DESCRIPTION}: {rule}: {_trust(model.target)}")
     estimator = estimators.load(path / ESTIMATOR, lambda name: _is_in(name, [PER_COLUMN, *packages]))
     library = metadata.version("scikit-learn")
-    notices = own_code.changes(description.get("code"), model.code())
+    notices = own_code.changes(description.get("code"), {**model.code(), **_task_code(description)})
     if description["library"] != library:
         notices.append(f"trained with scikit-learn {description['library']}, not {library}")
     for notice in notices:
@@ -135,6 +140,11 @@ def _check_code(description: Path, settings: Any, packages: Sequence[str]) -> No
         if not (trusted and _is_trusted(Component("model", name, {}).locate(), packages)):
             rule = f"must be made of networks of {' and '.join([*NETWORKS, *packages])}, not {name!r}"
             raise DataError(f"{description}: {rule}: {_trust(name)}")
+
+
+def _task_code(description: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    own = description.get("task")
+    return {} if own is None else _component("task", own).code()
 
 
 def _trust(name: str) -> str:

@@ -35,12 +35,15 @@ class Signature:
     """None: the model was saved by an earlier version, which did not keep it."""
     encoded: tuple[TargetEncoded, ...] = ()
     """Features that are replaced by means of the target over the training rows."""
+    target_shape: tuple[int, ...] = ()
+    """That of the scale of targets: one for each of several numbers."""
 
     def named(self, predictions: Tensor) -> dict[str, Any]:
         """Return predictions as columns by name: classes or labels and their probabilities, or numbers."""
         values, several = predictions.numpy(), self.task.per_column
         if not self.task.is_classification:
-            return _columns("prediction", self.classes, values.T) if several else {"prediction": values}
+            names = self.classes if several else tuple(map(str, range(values.shape[-1])))
+            return {"prediction": values} if values.ndim == 1 else _columns("prediction", names, values.T)
         if several:
             labels = _words(("no", "yes"), (values > 0.5).astype(int), np.isfinite(values))
             chosen = _columns("prediction", self.classes, labels.T)
@@ -76,8 +79,7 @@ class Predictor(nn.Module):
         self.signature = signature
         self.task = signature.task
         shapes: dict[str, tuple[int, ...]] = {"mean": (len(signature.features),), "std": (len(signature.features),)}
-        numbers = (len(signature.classes),) if self.task.per_column and self.task.scales_targets else ()
-        shapes |= {"target_mean": numbers, "target_std": numbers}
+        shapes |= {"target_mean": signature.target_shape, "target_std": signature.target_shape}
         encoded = signature.encoded
         self.encoded = [one.column for one in encoded]
         if encoded:

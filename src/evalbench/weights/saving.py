@@ -23,6 +23,7 @@ from torch import Tensor
 from evalbench.config import Component, Config
 from evalbench.errors import StorageError
 from evalbench.names import one_line
+from evalbench.tasks import OwnTask
 from evalbench.trial import TrialResult, TrialSpec, best_point
 from evalbench.weights import estimators
 from evalbench.workloads import Dataset, Scaling
@@ -109,7 +110,7 @@ def save(
     description = {
         "model": model.spec(),
         "activation": {**activation.module.spec(), "gain": activation.gain},
-        "code": {**model.code(), **activation.module.code()},
+        "code": {**model.code(), **activation.module.code(), **_task_code(dataset)},
         "base": base,
         "precision": config.precision,
         **_described(config, dataset, result, trial),
@@ -137,7 +138,7 @@ def save_estimator(
         return
     description = {
         "model": fitted.component.spec(),
-        "code": fitted.component.code(),
+        "code": {**fitted.component.code(), **_task_code(dataset)},
         "library": metadata.version("scikit-learn"),
         "keeps_missing": fitted.keeps_missing,
         **_described(config, dataset, result, trial),
@@ -145,6 +146,14 @@ def save_estimator(
     with _replacing(path, description) as temporary:
         _save_tensors(_fitted(scaling, torch.float64), temporary)
         (temporary / ESTIMATOR).write_bytes(content)
+
+
+def _task_code(dataset: Dataset) -> dict[str, dict[str, str]]:
+    """Return the user's own code of a task."""
+    if not isinstance(dataset.kind, OwnTask):
+        return {}
+    settings = dict(dataset.kind.spec())
+    return Component("task", settings.pop("_target_"), settings).code()
 
 
 def _described(config: Config, dataset: Dataset, result: TrialResult, trial: TrialSpec | None) -> dict[str, Any]:
@@ -159,6 +168,7 @@ def _described(config: Config, dataset: Dataset, result: TrialResult, trial: Tri
         "seed": None if trial is None else trial.seed,
         "trial": None if trial is None else trial.trial_id,
         "kind": dataset.kind.name,
+        **({"task": dataset.kind.spec()} if isinstance(dataset.kind, OwnTask) else {}),
         "features": dataset.features,
         "classes": dataset.classes,
         "out_features": dataset.num_outputs,

@@ -12,7 +12,7 @@ from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.fitting import Inputs
 from evalbench.workloads.preprocessing import Encoding, ImageInput
 from evalbench.workloads.table import RawTable, listed, refuse
-from evalbench.workloads.target_columns import Labelled, read_targets, task_of, with_targets, without_rare
+from evalbench.workloads.target_columns import Labelled, read_targets, task_of, with_groups, with_targets, without_rare
 from evalbench.workloads.written import read_numbers
 
 
@@ -64,8 +64,8 @@ def encode(
     inputs |= about_rows(table, choices, wrong)
     inputs |= _given({"held_out": held_out, "declared_validation": validated}, rows, choices, wrong)
     refuse(table.source, wrong + faults)
-    task = task_of(choices, targets, len(classes))
-    return Dataset(label, task, targets=values, classes=classes, description="; ".join(said), **inputs)
+    inputs |= {"kind": task_of(choices, targets, len(classes)), "classes": classes, "description": "; ".join(said)}
+    return Dataset(label, targets=with_groups(values, inputs.get("groups"), choices), **inputs)
 
 
 def _given(

@@ -31,10 +31,15 @@ def trivial(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
 
 
 def linear(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
-    """Return the scores of the task's linear model, which sees tokens as their shares in a row; splits by seed."""
+    """Return the scores of the task's linear model, which sees tokens as their shares in a row; splits by seed.
+
+    Empty if the task has none.
+    """
     targets, size = dataset.targets, len(next(iter(splits.values())).train)
     rows = np.linspace(0, len(targets) - 1, min(len(targets), MOST_PILOT_ROWS)).astype(np.int64)
     model = dataset.kind.linear(fit_scaling(dataset, rows).inputs(dataset, rows), targets[rows], size, dataset)
+    if model is None:
+        return {}
 
     def predict(together: Sequence[Split]) -> NDArray[np.float64]:
         train, test = [], []
