@@ -40,7 +40,7 @@ LAYERS = {
         "random_functions": "torch's random functions, answered from such a source",
         "workloads": "data, splits, scaling, reference rows; one file per source of data",
         "models": "plain `nn.Module`s for one trial, without knowledge of cohorts, and their initial values",
-        "weights": "final weights on disk, loaded as a plain single model",
+        "weights": "trained models on disk, loaded as a plain single model that predicts new rows",
         "parts": "parts of a technique that act in training, through the hooks of `hooks.py`; one file each",
     },
     "Engine": {
@@ -112,6 +112,7 @@ LAYERS = {
     "Entry points": {
         "composition": "the edge to Hydra: jobs of a sweep, one line for a refusal",
         "api": "`evaluate`: an evaluation from Python",
+        "predict": "`evalbench predict`: predictions of a saved model, by the names that people have for it",
         "__init__": "the public names, imported when they are first used",
         "terminal": "Hydra's task and sweep, progress and time left, looks, summary, exit codes",
         "__main__": "the one command and its subcommands",

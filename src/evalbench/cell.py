@@ -171,7 +171,7 @@ class Cell:
         kind = type(self.dataset)
         return {
             **self.config.code,
-            **self.config.task.code(),
+            **judging.code(self.dataset, self.config.task),
             **Component("dataset", f"{kind.__module__}.{kind.__qualname__}", {}).code(),
         }
 
@@ -219,7 +219,7 @@ class Cell:
     def workload_id(self) -> str:
         """The hash that reference rows are stored under: a version that fits them otherwise computes them anew."""
         chosen = judging.identity(self.dataset, self.config.task)
-        own = self.config.task.code()
+        own = judging.code(self.dataset, self.config.task)
         known = [TRAINING_VERSION, self.workload, self.workload_identity, self.config.root_seed]
         content = [*known, *([chosen, own] if chosen else [])]
         text = json.dumps(content, sort_keys=True)

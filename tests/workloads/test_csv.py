@@ -270,7 +270,7 @@ def test_no_such_file_kind_delimiter_or_encoding(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         load(str(tmp_path / "none.csv"))
     with pytest.raises(ConfigError, match=r"dataset\.kind"):
-        load("x.csv", kind="ranking")
+        load("x.csv", kind="guessing")
     with pytest.raises(ConfigError, match=r"dataset\.delimiter"):
         load("x.csv", delimiter="")
     with pytest.raises(ConfigError, match=r"dataset\.decimal"):

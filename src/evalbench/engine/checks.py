@@ -27,6 +27,7 @@ from evalbench.errors import ConfigError
 from evalbench.parts import batch_hooks, weighs_targets
 from evalbench.parts import loss as losses
 from evalbench.seeds import Role
+from evalbench.tasks import OwnTask
 from evalbench.trial import Entrant, TrialSpec
 from evalbench.workloads import Dataset, split_of
 
@@ -62,7 +63,7 @@ def check(config: Config, dataset: Dataset) -> None:
     if config.path == COMPILED:
         on_cuda = config.trainer.get("accelerator") != "cpu" and torch.cuda.is_available()
         compiled.check(on_cuda, config.compile_folder)
-    if runs_own_code(config):
+    if runs_own_code(config, dataset):
         _check_steps(config, dataset, network)
 
 
@@ -103,6 +104,7 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
         config.model.spec(),
         config.activation.spec(),
         config.loss.identity(),
+        dataset.kind.spec() if isinstance(dataset.kind, OwnTask) else None,
         config.microbatch_size,
         config.devices,
         config.save,

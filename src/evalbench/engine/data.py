@@ -87,7 +87,7 @@ class Data(nn.Module):
         """Return the targets, scaled if they are numbers, in the shape of `rows`, whose last axes are `(C, B)`."""
         targets = self.targets[rows]
         if self._scales_targets:
-            mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))
+            mean, std = self._target_scale(member_indices, targets.ndim - rows.ndim + 2)
             return (targets - mean) / std
         return targets
 
@@ -95,8 +95,14 @@ class Data(nn.Module):
         """Return predictions `(C, ...)` of C members with numbers in the target's own unit."""
         if not self._scales_targets:
             return predictions
-        mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))
+        mean, std = self._target_scale(member_indices, predictions.ndim)
         return predictions * std + mean
+
+    def _target_scale(self, member_indices: Indices, ndim: int) -> tuple[Tensor, Tensor]:
+        """Return shift and scale `(C, 1, ...)` of C members for values of `ndim` axes, members and rows first."""
+        mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))
+        shape = (*mean.shape, *[1] * (ndim - mean.ndim))
+        return mean.view(shape), std.view(shape)
 
 
 def pick(values: Tensor, member_indices: Indices) -> Tensor:

@@ -28,6 +28,7 @@ from evalbench.errors import StorageError
 from evalbench.parts import batch_hooks, weighs_targets
 from evalbench.parts.loss import TrainingLoss
 from evalbench.seeds import Phase, Role, derive
+from evalbench.tasks import OwnTask
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, fit_scaling, references, split_methods, split_of
 
@@ -39,10 +40,10 @@ for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 
-def runs_own_code(config: Config) -> bool:
+def runs_own_code(config: Config, dataset: Dataset) -> bool:
     """Return whether a user's own code runs in a step, inside the network or the loss."""
     loss = "torch." if config.loss.component is None else config.loss.component.target
-    return not (
+    return isinstance(dataset.kind, OwnTask) or not (
         config.model.target.startswith("evalbench.")
         and not config.model.code()
         and config.activation.module.target.startswith(("evalbench.", "torch."))
@@ -141,8 +142,9 @@ def train(
             base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
             for member_index in best_first[:1] if config.save == "best" else complete:
                 scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
-                path = weights.folder(keep_in, entrants[member_index].seed)
-                weights.save(path, config, dataset, scaling, tensors, base, results[member_index])
+                entrant = entrants[member_index]
+                path = weights.folder(keep_in, entrant.seed)
+                weights.save(path, config, dataset, scaling, tensors, base, results[member_index], entrant.trial)
     return results
 
 
@@ -182,8 +184,8 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         config.budget.patience,
         config.microbatch_size,
         _halving(config, dataset, entrants),
-        config.verify and runs_own_code(config),
-        paths.request(config, batch_size, runs_own_code(config)),
+        config.verify and runs_own_code(config, dataset),
+        paths.request(config, batch_size, runs_own_code(config, dataset)),
         dtype,
         config.matmul_precision,
         str(device_of(config)),

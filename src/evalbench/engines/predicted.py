@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 
 from evalbench import workloads
 from evalbench.config import Config
+from evalbench.errors import ConfigError
 from evalbench.seeds import Role
+from evalbench.tasks import OwnTask
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, fit_scaling, references
+
+TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count", "ranking")
+"""The shipped tasks that estimators and commands know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +28,15 @@ class Predicted:
 
     rows: NDArray[np.int64]
     predictions: NDArray[Any]
+
+
+def check_predictable(dataset: Dataset, what: str, takes_tokens: bool) -> None:
+    """Refuse a data set that does not have classes, labels or numbers to predict; `what` predicts them."""
+    fits = dataset.kind.predicts_targets if isinstance(dataset.kind, OwnTask) else dataset.kind.name in TASKS
+    if not fits or (dataset.vocabulary is not None and not takes_tokens):
+        rule = f"must be a network on {dataset.name} ({dataset.kind.name})"
+        remedy = f"{what} take tables of classes, labels or numbers, and tasks that predict their only output"
+        raise ConfigError("model", rule, remedy=remedy)
 
 
 def split_of(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
@@ -66,5 +80,8 @@ def _named(metrics: Mapping[str, float], part: str) -> dict[str, float]:
 
 def _loss(dataset: Dataset, part: Predicted, split: Split) -> float:
     """Return the loss of a task as networks report it: of probabilities, or of numbers scaled by the training rows."""
-    scale = fit_scaling(dataset, split.train).target_std
-    return dataset.kind.loss_of(part.predictions, dataset.targets[part.rows], scale)
+    scaling, targets = fit_scaling(dataset, split.train), dataset.targets[part.rows]
+    if isinstance(dataset.kind, OwnTask):
+        shift, scale = scaling.target_mean, scaling.target_std
+        return dataset.kind.loss_of((part.predictions - shift) / scale, (targets - shift) / scale, 1.0)
+    return dataset.kind.loss_of(part.predictions, targets, scaling.target_std)

@@ -94,7 +94,8 @@ class TrainingLoss(nn.Module):
     def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss `()` of outputs and targets as the cohort has them, see `BatchHook.weighs_targets`."""
         if self._loss is None:
-            return self._task.loss(outputs, targets, self._config.label_smoothing)
+            smoothing = [share for share in (self._config.label_smoothing,) if share]
+            return self._task.loss(outputs, targets, *smoothing)
         if not self._weighted:
             values = self._values(self._loss, outputs, targets)
             return values if values.ndim == 0 else values.mean()
@@ -172,10 +173,8 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
     if config.component is None:
         return
     inputs = torch.zeros(5, 2)
-    targets, shape = (
-        dataset.kind.example_targets(inputs, dataset.num_outputs),
-        dataset.kind.output_shape(inputs, dataset.num_outputs),
-    )
+    targets = dataset.kind.example_targets(inputs, dataset.num_outputs)
+    shape = dataset.kind.output_shape(inputs, dataset.num_outputs)
     outputs = torch.linspace(-1, 1, math.prod(shape), requires_grad=True)
     shaped = outputs.view(shape)
     given = (
@@ -197,17 +196,18 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
 
 
 def _check_fits(config: LossConfig, task: Task, module: Any) -> None:
-    if config.balanced and (task.per_column or not task.is_classification):
-        rule = f"must be left out for {task.name}, whose targets are not classes"
+    why = "whose targets are not classes" if task.takes_weights else "whose loss is its own"
+    if config.balanced and (task.per_column or not task.is_classification or not task.takes_weights):
+        rule = f"must be left out for {task.name}, {why}"
         raise ConfigError("loss.class_weights", rule, "balanced", "loss.class_weights=null")
-    if config.label_smoothing and not task.is_classification:
-        rule = f"must be 0 for {task.name}, which has no classes"
+    if config.label_smoothing and not (task.is_classification and task.takes_weights):
+        rule = f"must be 0 for {task.name}, {why}"
         raise ConfigError("loss.label_smoothing", rule, config.label_smoothing, "choose loss=default")
     takes = getattr(module, "takes", [words for words, kinds in TAKE.items() if isinstance(module, kinds)])
     if takes and task.outputs not in takes:
         rule = f"must take {task.outputs}, as {task.name} has"
         others = {"numbers": ", mse, mae or huber", "log rates": ""}.get(task.outputs, ", cross_entropy or focal")
-        remedy = f"choose loss=default{others}"
+        remedy = f"choose loss=default{others if task.takes_weights else ''}"
         raise ConfigError("loss", rule, f"{config.label}, which takes {' or '.join(takes)}", remedy)
     if isinstance(module, nn.Module) and any(value.requires_grad for value in module.parameters()):
         raise ConfigError("loss", "must have no parameters that train", config.label, "make them buffers")

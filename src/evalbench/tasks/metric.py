@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from numpy.typing import NDArray
 
+from evalbench.tasks.ndcg import ndcg
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -323,6 +325,7 @@ METRICS: Mapping[str, Metric] = {
             compute=_poisson_d2,
         ),
         Metric("poisson_deviance", "minimize", "", 0.0, "mean Poisson deviance", compute=_poisson_deviance),
+        _share("ndcg_10", "NDCG@10", ndcg),
     )
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""

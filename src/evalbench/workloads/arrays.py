@@ -26,8 +26,8 @@ def npy(path: str, targets: str | None = None, name: str | None = None, **settin
     `settings` are those of every table, see `Choices`. Raises `DataError` if a file cannot be used.
     """
     choices = Choices(name, **settings)
-    inputs = _opened(path)
-    return from_arrays(_label(path, name), inputs, None if targets is None else _opened(targets), choices, path)
+    inputs = opened(path)
+    return from_arrays(_label(path, name), inputs, None if targets is None else opened(targets), choices, path)
 
 
 def named(
@@ -38,7 +38,7 @@ def named(
     `settings` are those of every table, see `Choices`.
     """
     choices = Choices(name, **settings)
-    arrays = _opened(path)
+    arrays = opened(path)
     if not isinstance(arrays, Mapping):
         raise DataError(f"{path}: must hold arrays by name: set dataset.path to a .npz or .safetensors file")
     for wanted in (inputs, targets):
@@ -124,7 +124,7 @@ def _label(path: str, name: str | None) -> str:
     return Path(path).stem if name is None else name
 
 
-def _opened(path: Any) -> Any:
+def opened(path: Any) -> Any:
     """Return the array or the arrays by name of a file."""
     if not isinstance(path, str):
         raise ConfigError("dataset.path", "must be text", path, "give the path of the file")

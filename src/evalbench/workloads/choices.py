@@ -9,7 +9,7 @@ from evalbench.tasks.classes import MIN_ROWS_PER_CLASS
 
 Names = str | int | Sequence[str | int] | None
 OPTIONS = {
-    "kind": ("classification", "regression", "ordinal", "count", "multilabel"),
+    "kind": ("classification", "regression", "ordinal", "count", "multilabel", "ranking"),
     "missing_target": ("refuse", "drop"),
     "rare": ("refuse", "drop", "merge"),
     "high_cardinality": ("refuse", "drop", "hash", "target"),
@@ -87,6 +87,12 @@ class Choices:
             raise ConfigError("dataset.kind", rule, self.kind, "say dataset.kind=multilabel for yes-or-no columns")
         if _names("order", self.order) and self.kind != "ordinal":
             raise ConfigError("dataset.order", "must be left out", self.order, "or say dataset.kind=ordinal")
+        if self.kind == "ranking" and self.group is None:
+            rule, remedy = "must name a column for ranking", "say dataset.group=query, whose rows are ranked together"
+            raise ConfigError("dataset.group", rule, None, remedy)
+        if self.kind == "ranking" and self.high_cardinality == "target":
+            rule, remedy = "must not be target for ranking", "say dataset.high_cardinality=hash"
+            raise ConfigError("dataset.high_cardinality", rule, "target", remedy)
         if self.kind == "ordinal" and self.rare == "merge":
             remedy = "say dataset.rare=drop"
             raise ConfigError("dataset.rare", "must not merge classes that have an order", self.rare, remedy)
@@ -122,6 +128,11 @@ class Choices:
         return [str(name) for name in every if name is not None]
 
     @property
+    def num_tokens(self) -> int:
+        """Return the number of different tokens of a text."""
+        return self.text_features or 2048
+
+    @property
     def formats(self) -> dict[str, str]:
         """Return the formats of dates by column."""
         return {str(name): pattern for name, pattern in (self.dates or {}).items()}
@@ -145,7 +156,7 @@ class Choices:
     @property
     def is_number(self) -> bool:
         """Return whether the target is a number."""
-        return self.kind in ("regression", "count")
+        return self.kind in ("regression", "count", "ranking")
 
 
 def _either(options: Sequence[str]) -> str:

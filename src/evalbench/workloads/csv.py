@@ -54,10 +54,10 @@ def _delimiter(given: Any) -> str | None:
     return given
 
 
-def read(path: Path, delimiter: str | None, wrong: list[str], texts: Collection[str] = ()) -> RawTable:
+def read(path: Path, delimiter: str | None, wrong: list[str], texts: Collection[str] = (), least: int = 2) -> RawTable:
     """Return the table of a file without the rows of faulty lines, whose faults are added to `wrong`.
 
-    A cell of one of the columns `texts` may have any lines.
+    A cell of one of the columns `texts` may have any lines. The table must have `least` columns.
     """
     delimiter = _delimiter(delimiter)
     if not path.is_file():
@@ -84,7 +84,7 @@ def read(path: Path, delimiter: str | None, wrong: list[str], texts: Collection[
     names = [" ".join(name.strip(BLANK).split()) or f"Unnamed: {index}" for index, name in enumerate(rows[0])]
     _check_names(path, names)
     rows, line_numbers = _of_one_width(path, rows, line_numbers, wrong)
-    if len(names) < 2:
+    if len(names) < least:
         raise DataError(
             f"{path}: only one column ({names[0]!r}): it needs inputs and a target; is dataset.delimiter right?"
         )

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import DataError
-from evalbench.tasks import METRICS, Metric, Task
+from evalbench.tasks import Metric, Task
+from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.target_encoding import TargetEncoded, positions
 
 MIN_ROWS = 10
@@ -60,6 +61,9 @@ class Dataset:
     weights: NDArray[np.float32] | None = None
     """The weight of each row, `(N,)`, at least 0."""
 
+    encoding: Encoding | None = None
+    """How the inputs of other rows are made, for predictions; None: each feature is a column of numbers."""
+
     primary: Metric | None = None
     """The primary metric that the user names; None: the task's."""
     monitor: Metric | None = None
@@ -69,7 +73,7 @@ class Dataset:
         if not isinstance(self.name, str) or not self.name:
             raise DataError(f"a data set's name must be text, not {self.name!r}: give dataset.name one")
         if not isinstance(self.kind, Task):
-            raise DataError(f"{self.name}: kind must be one of evalbench.workloads.Kind, not {self.kind!r}")
+            raise DataError(f"{self.name}: kind must be one of evalbench.workloads.Kind, or a task, not {self.kind!r}")
         if not all(isinstance(array, np.ndarray) for array in (self.inputs, self.targets)) or self.inputs.ndim != 2:
             remedy = "give np.asarray(…, dtype=np.float32)"
             raise DataError(f"{self.name}: inputs must be an array (N, D), and targets an array with N rows: {remedy}")
@@ -148,8 +152,8 @@ class Dataset:
     @property
     def measured(self) -> dict[str, Metric]:
         """The metrics of every trial by name: those of the task, and those that the user names."""
-        own = [METRICS[name] for name in self.kind.metrics]
-        return {metric.name: metric for metric in (*own, self.primary, self.monitor) if metric is not None}
+        named = (metric for metric in (self.primary, self.monitor) if metric is not None)
+        return {metric.name: metric for metric in (*self.kind.measured, *named)}
 
     def evaluate(self, predictions: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
         """Return the metrics of predictions on test rows by name, such as `test/accuracy`, see `Task.evaluate`."""

@@ -65,7 +65,7 @@ def load(
     files = [one for rows in chosen.values() for one in rows[image]]
     pixels = decoded(files, None, None, wrong)
     labels = label_table({name: frame[name] for name in targets}, str(path), wrong)
-    return encode(labels, label, choices, wrong, images=pixels, remarks=remarks, **rows)
+    return encode(labels, label, choices, wrong, images=pixels, remarks=remarks, scaled=False, **rows)
 
 
 def frame_of(rows: Any, image: str | None = None) -> pd.DataFrame:

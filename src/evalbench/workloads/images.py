@@ -42,8 +42,7 @@ def folder(
         (file, kind.name, part.name)
         for part in (parts if split else [root])
         for kind in _subfolders(part)
-        for file in sorted(kind.rglob("*"))
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        for file in files_in(kind)
     ]
     if not labelled:
         raise DataError(
@@ -58,6 +57,7 @@ def folder(
         choices,
         wrong,
         images=decoded(files, shape, mode, wrong),
+        scaled=shape is not None,
         held_out=np.flatnonzero([split and one == TEST for one in names_of_parts]),
         validated=np.flatnonzero([split and one in VALIDATION for one in names_of_parts]),
     )
@@ -95,7 +95,9 @@ def listed_in_csv(
     label = Path(str(path)).stem if name is None else name
     unused = [one for one in names if one not in (image, *targets)]
     remarks = [f"columns that are not used: {listed(unused)}"] if unused else []
-    return encode(labels, label, choices, wrong, images=decoded(paths, shape, mode, wrong), remarks=remarks)
+    pixels = decoded(paths, shape, mode, wrong)
+    scaled = shape is not None
+    return encode(labels, label, choices, wrong, images=pixels, remarks=remarks, scaled=scaled)
 
 
 def decoded(
@@ -154,6 +156,18 @@ def _pixels(file: Any, mode: str, size: tuple[int, int]) -> NDArray[np.uint8]:
         except OSError as error:
             raise DataError(f"{file}: cannot be read as an image ({error}): remove or replace it") from error
         return np.asarray(plain if plain.size == size else plain.resize(size, Image.Resampling.BILINEAR))
+
+
+def files_in(path: Path) -> list[Path]:
+    """Return the files of images in a folder and the folders below it, sorted."""
+    files = sorted(path.rglob("*"))
+    return [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+
+
+def is_colourful(file: Any) -> bool:
+    """Return whether an image has colours, by its header."""
+    header = _header(file)
+    return header is not None and header[0] not in GREY
 
 
 def _subfolders(path: Path) -> list[Path]:

@@ -31,12 +31,18 @@ def trivial(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
 
 
 def linear(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
-    """Return the scores of the task's linear model, which sees tokens as log(1 + count) in a row; splits by seed."""
+    """Return the scores of the task's linear model, which sees tokens as log(1 + count) in a row; splits by seed.
+
+    Empty if the task has none.
+    """
     targets = dataset.targets
     rows = np.linspace(0, len(targets) - 1, min(len(targets), MOST_PILOT_ROWS)).astype(np.int64)
     inputs = fit_scaling(dataset, rows).inputs(dataset, rows)
     sizes = {len(split.train) for split in splits.values()}
-    models = {size: dataset.kind.linear(inputs, targets[rows], size, dataset) for size in sizes}
+    built = {size: dataset.kind.linear(inputs, targets[rows], size, dataset) for size in sizes}
+    models = {size: model for size, model in built.items() if model is not None}
+    if not models:
+        return {}
 
     def predict(together: Sequence[Split]) -> NDArray[np.float64]:
         train, test = [], []

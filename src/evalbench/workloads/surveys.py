@@ -10,6 +10,8 @@ from statsmodels.datasets import anes96, fair
 from evalbench.errors import ConfigError
 from evalbench.tasks import kind_of
 from evalbench.workloads.dataset import Dataset
+from evalbench.workloads.inputs import CategoryInput, NumberInput
+from evalbench.workloads.preprocessing import Encoding
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def load(name: str) -> Dataset:
     given = answers[survey.target]
     chosen = answers[[*survey.numbers, *survey.codes]].astype(dict.fromkeys(survey.codes, int))
     inputs = pd.get_dummies(chosen, columns=list(survey.codes), prefix_sep="=")
+    numbers = [NumberInput(column) for column in survey.numbers]
+    codes = [CategoryInput(column, tuple(map(str, sorted(set(chosen[column])))), codes=True) for column in survey.codes]
     return Dataset(
         name=name,
         kind=kind_of(len(survey.classes)),
@@ -68,4 +72,5 @@ def load(name: str) -> Dataset:
         numeric=np.isin(inputs.columns, survey.numbers),
         classes=survey.classes,
         description=survey.description,
+        encoding=Encoding((*numbers, *codes), tuple(name for name in answers.columns if name not in chosen.columns)),
     )

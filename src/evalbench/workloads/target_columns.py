@@ -24,8 +24,17 @@ def task_of(choices: Choices, targets: Sequence[str], num_classes: int) -> Task:
     """Return the task of the columns to predict."""
     if choices.kind == "regression":
         return Kind.MULTI_OUTPUT if len(targets) > 1 else Kind.REGRESSION
-    given = {"multilabel": Kind.MULTILABEL, "ordinal": Kind.ORDINAL, "count": Kind.COUNT}
+    given = {"multilabel": Kind.MULTILABEL, "ordinal": Kind.ORDINAL, "count": Kind.COUNT, "ranking": Kind.RANKING}
     return given.get(choices.kind) or kind_of(num_classes)
+
+
+def with_groups(
+    targets: NDArray[Any], groups: NDArray[np.int64] | None, choices: Choices
+) -> NDArray[np.int64] | NDArray[np.float32]:
+    """Return the targets, for ranking `(N, 2)` with the number of each row's group beside its relevance."""
+    if choices.kind != "ranking" or groups is None:
+        return targets
+    return np.column_stack([targets, groups]).astype(np.float32)
 
 
 def with_targets(
