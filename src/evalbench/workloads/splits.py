@@ -11,6 +11,7 @@ from sklearn.utils.extmath import _approximate_mode
 
 from evalbench.errors import DataError
 from evalbench.workloads import target_encoding
+from evalbench.workloads.blocks import blocks
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.target_encoding import TargetMeans
 
@@ -140,14 +141,31 @@ def fit_scaling(dataset: Dataset, train: NDArray[np.int64]) -> Scaling:
     if dataset.vocabulary is not None:
         columns = dataset.inputs.shape[1]
         return _with_target_scale(dataset, train, np.zeros(columns), np.ones(columns))
-    inputs = dataset.inputs[train].astype(np.float64)
-    known = ~np.isnan(inputs)
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, inputs, 0.0).sum(0) / count
-    std = np.sqrt(np.square(np.where(known, inputs - mean, 0.0)).sum(0) / count)
+    mean, std = _of_channels(dataset, train) if dataset.is_scaled_by_channel else _of_columns(dataset, train)
     mean = np.where(dataset.numeric, mean, 0.0)
     std = np.where(dataset.numeric & (std > 1e-12 * np.maximum(1.0, np.abs(mean))), std, 1.0)
     return _with_target_scale(dataset, train, mean, std)
+
+
+def _of_columns(dataset: Dataset, train: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each column's known values."""
+    known = sum((~np.isnan(block)).sum(0) for block in blocks(dataset.inputs, train))
+    count = np.maximum(known, 1)
+    mean = sum(np.nan_to_num(block.astype(np.float64)).sum(0) for block in blocks(dataset.inputs, train)) / count
+
+    squares = sum(np.square(np.nan_to_num(block - mean)).sum(0) for block in blocks(dataset.inputs, train))
+    return mean, np.sqrt(squares / count)
+
+
+def _of_channels(dataset: Dataset, train: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each pixel's channel, from exact sums."""
+    assert dataset.image is not None
+    pixels = dataset.image[1] * dataset.image[2]
+    count = len(train) * pixels
+    total, squares = (dataset.pixel_sums[train, :, part].sum(0).astype(object) for part in (0, 1))  # Python's integers
+    variance = (count * squares - total * total).astype(np.float64) / float(count) ** 2
+    mean = total.astype(np.float64) / count
+    return np.repeat(mean, pixels), np.repeat(np.sqrt(variance), pixels)
 
 
 def _with_target_scale(
