@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evalbench.tasks import Kind, kind_of
 from evalbench.workloads.about_rows import about_rows
+from evalbench.workloads.blocks import taken
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.inputs import Inputs, plain_number, single, tokens
@@ -57,7 +58,7 @@ def encode(
     table, targets, classes = _without_rare(table, target, (targets, classes), choices, faults, said)
     rows = np.searchsorted(every, table.numbers)
     if images is not None:
-        inputs: dict[str, Any] = _pixels(images[rows])
+        inputs: dict[str, Any] = _pixels(taken(images, rows))
     elif choices.texts and choices.text_as == "tokens":
         inputs = _tokens(table, used, choices, wrong, said)
     else:
@@ -173,8 +174,9 @@ def _inputs(
 def _pixels(images: NDArray[Any]) -> dict[str, Any]:
     shape = images.shape[1:]
     features = tuple(f"channel {channel}, row {row}, column {column}" for channel, row, column in np.ndindex(shape))
+    inputs = images.reshape(len(images), -1)
     return {
-        "inputs": images.reshape(len(images), -1).astype(np.float32),
+        "inputs": inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32),
         "features": features,
         "numeric": np.ones(len(features), dtype=bool),
         "image": shape,
