@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,12 +149,20 @@ def fit_scaling(dataset: Dataset, train: NDArray[np.int64]) -> Scaling:
 
 def _of_columns(dataset: Dataset, train: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean and the standard deviation of each column's known values."""
-    known = sum((~np.isnan(block)).sum(0) for block in blocks(dataset.inputs, train))
-    count = np.maximum(known, 1)
-    mean = sum(np.nan_to_num(block.astype(np.float64)).sum(0) for block in blocks(dataset.inputs, train)) / count
+    if dataset.has_missing:
+        count = np.maximum(sum((~np.isnan(block)).sum(0) for block in blocks(dataset.inputs, train)), 1)
+    else:
+        count = np.full(dataset.inputs.shape[1], len(train))
 
-    squares = sum(np.square(np.nan_to_num(block - mean)).sum(0) for block in blocks(dataset.inputs, train))
-    return mean, np.sqrt(squares / count)
+    def total(value: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        sums: Any = 0.0
+        for block in blocks(dataset.inputs, train):
+            values = value(block.astype(np.float64))
+            sums = sums + (np.nan_to_num(values, copy=False) if dataset.has_missing else values).sum(0)
+        return np.asarray(sums)
+
+    mean = total(lambda values: values) / count
+    return mean, np.sqrt(total(lambda values: np.square(values - mean)) / count)
 
 
 def _of_channels(dataset: Dataset, train: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
