@@ -215,4 +215,5 @@ def _dates(series: "pd.Series[Any]", known: Any) -> TableColumn:
 def _texts(codes: NDArray[Any], distinct: Any) -> NDArray[np.object_]:
     """Return the text of each row's value among the distinct ones, whose texts the rows share; of -1 none."""
     texts: NDArray[np.object_] = np.array([*map(str, distinct), ""], dtype=object)
-    return texts[codes]
+    rows: NDArray[np.object_] = texts[codes]
+    return rows
