@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from evalbench.errors import DataError
-from evalbench.workloads import Dataset, Kind, blocks, decoding, draw_split, fit_scaling, images
+from evalbench.workloads import Dataset, Kind, arrays, blocks, decoding, draw_split, fit_scaling, images
 from evalbench.workloads.cached import CachedArray
+from evalbench.workloads.choices import Choices
 
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.integers(0, 255, (24, 6, 5, 3)).astype(np.uint8)  # (N, height, width, channels)
@@ -110,3 +111,21 @@ def test_statistics_and_fingerprint_are_those_of_the_whole_array(
     np.testing.assert_array_equal(part.inputs, inputs[rows])
     with pytest.raises(DataError, match="must be finite or missing"):
         made(in_file(np.where(inputs > 10, np.inf, inputs), tmp_path / "infinite.npy"))
+
+
+def test_arrays_of_files_stay_there(tmp_path: Path) -> None:
+    numbers, labels = RANDOM.normal(0, 1, (60, 4)).astype(np.float32), np.arange(60) % 3
+    np.save(tmp_path / "numbers.npy", numbers)
+    np.save(tmp_path / "labels.npy", labels)
+    np.save(tmp_path / "images.npy", PIXELS.transpose(0, 3, 1, 2))
+    np.save(tmp_path / "kinds.npy", np.arange(24) % 2)
+    dataset = arrays.npy(str(tmp_path / "numbers.npy"), str(tmp_path / "labels.npy"), name="mine")
+    assert isinstance(dataset.inputs, np.memmap)
+    in_memory = arrays.from_arrays("mine", numbers, labels, Choices(), "mine")
+    assert dataset.fingerprint == in_memory.fingerprint
+    assert (dataset.features, dataset.classes) == (in_memory.features, in_memory.classes)
+    less = arrays.npy(str(tmp_path / "numbers.npy"), str(tmp_path / "labels.npy"), drop=["feature 1"])
+    assert less.features == ("feature 0", "feature 2", "feature 3")
+    pictures = arrays.npy(str(tmp_path / "images.npy"), str(tmp_path / "kinds.npy"))
+    assert isinstance(pictures.inputs, np.memmap)
+    assert (pictures.image, pictures.inputs.tolist()) == ((3, 6, 5), expected())

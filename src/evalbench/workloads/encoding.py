@@ -22,13 +22,13 @@ def encode(
     choices: Choices,
     wrong: list[str],
     marks: str = ".,",
-    images: NDArray[Any] | None = None,
+    given: NDArray[Any] | None = None,
     held_out: NDArray[np.int64] | None = None,
     remarks: Sequence[str] = (),
 ) -> Dataset:
     """Return the data set of a table, called `label`; raise `DataError` with all its faults and those of `wrong`.
 
-    With `images` `(N, channels, height, width)` these are the inputs, and the table has the targets. `held_out` are the
+    If images `(N, channels, height, width)` or numbers `(N, D)` are `given`, these are the inputs. `held_out` are the
     numbers of the rows that every split tests on. The rows of both are numbered from 0. `remarks` come first in the
     description.
 
@@ -54,8 +54,8 @@ def encode(
     labelled: Labelled = read_targets(table, targets, choices, faults) if has_targets else (np.zeros(0, np.int64), ())
     table, values, classes = without_rare(table, targets[0], labelled, choices, faults, said)
     rows = np.searchsorted(every, table.numbers)
-    if images is not None:
-        inputs: dict[str, Any] = _pixels(taken(images, rows))
+    if given is not None:
+        inputs: dict[str, Any] = _as_given(taken(given, rows))
     elif choices.texts and choices.text_as == "tokens":
         inputs = _tokens(table, used, choices, wrong, said)
     else:
@@ -90,15 +90,20 @@ def _inputs(
     }
 
 
-def _pixels(images: NDArray[Any]) -> dict[str, Any]:
-    shape = images.shape[1:]
-    features = tuple(f"channel {channel}, row {row}, column {column}" for channel, row, column in np.ndindex(shape))
-    inputs = images.reshape(len(images), -1)
+def _as_given(values: NDArray[Any]) -> dict[str, Any]:
+    """Return images or numbers as inputs; bytes stay bytes, and float32 numbers of a file stay in it."""
+    shape = values.shape[1:]
+    if len(shape) == 1:
+        features, image = tuple(f"feature {number}" for number in range(shape[0])), None
+    else:
+        features = tuple(f"channel {channel}, row {row}, column {column}" for channel, row, column in np.ndindex(shape))
+        image = shape
+    inputs = values.reshape(len(values), -1)
     return {
-        "inputs": inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32),
+        "inputs": inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32, copy=False),
         "features": features,
         "numeric": np.ones(len(features), dtype=bool),
-        "image": shape,
+        "image": image,
     }
 
 

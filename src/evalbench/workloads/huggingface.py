@@ -64,7 +64,7 @@ def load(
     made_from = [[str(path), part, rows._fingerprint, len(rows), image] for part, rows in chosen.items()]
     pixels = decoded(_Images(list(chosen.values()), image), None, None, wrong, cache_folder, made_from)
     labels = label_table({name: frame[name] for name in targets}, str(path), wrong)
-    return encode(labels, label, choices, wrong, images=pixels, held_out=tests, remarks=remarks)
+    return encode(labels, label, choices, wrong, given=pixels, held_out=tests, remarks=remarks)
 
 
 class _Images:

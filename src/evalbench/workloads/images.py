@@ -69,7 +69,7 @@ def folder(
         root.resolve().name if name is None else name,
         choices,
         wrong,
-        images=decoded(files, shape, mode, wrong, cache_folder),
+        given=decoded(files, shape, mode, wrong, cache_folder),
         held_out=np.flatnonzero(tests) if split else None,
     )
 
@@ -108,7 +108,7 @@ def listed_in_csv(
     unused = [one for one in names if one not in (image, *targets)]
     remarks = [f"columns that are not used: {listed(unused)}"] if unused else []
     pixels = decoded(paths, shape, mode, wrong, cache_folder)
-    return encode(labels, label, choices, wrong, images=pixels, remarks=remarks)
+    return encode(labels, label, choices, wrong, given=pixels, remarks=remarks)
 
 
 def decoded(

@@ -100,7 +100,7 @@ def map_style(
     if is_a(rows[0][0], "Image"):
         wrong: list[str] = []
         pixels = decoded([image for image, _ in rows], None, None, wrong)
-        return encode(label_table(targets, name, wrong), name, choices, wrong, images=pixels, held_out=tests)
+        return encode(label_table(targets, name, wrong), name, choices, wrong, given=pixels, held_out=tests)
     return from_arrays(name, _stacked([one for one, _ in rows], name, "inputs"), targets, choices, name, tests)
 
 
