@@ -30,8 +30,8 @@ def encode(
     """Return the data set of a table, called `label`; raise `DataError` with all its faults and those of `wrong`.
 
     If images `(N, channels, height, width)` or numbers `(N, D)` are `given`, these are the inputs, and the table has
-    the targets. `held_out` and `validated` are the numbers of the rows that every split tests and validates on, if there
-    are any. All rows are numbered from 0. `remarks` come first in the description.
+    the targets. `held_out` and `validated` are the numbers of the rows that every split tests and validates on, if
+    there are any. All rows are numbered from 0. `remarks` come first in the description.
 
     Categories are those of the whole table, so that every split has the same columns. Whatever is learned from rows,
     is learned by each split from its training rows: see `splits.fit_scaling`.
