@@ -25,7 +25,13 @@ SIDE = 32
 BLOCK_ROWS = 500_000
 SECONDS = 0.05
 """The interval at which memory is read and a checkpoint is looked for."""
-COMMON = ("num_seeds=2", "trainer.checkpoint_minutes=0.001", "cost.rounds=0", "trainer.accelerator=cpu")
+COMMON = (
+    "num_seeds=1",
+    "budget.epochs=2",
+    "trainer.checkpoint_minutes=0.001",
+    "cost.rounds=0",
+    "trainer.accelerator=cpu",
+)
 
 
 def make_images(folder: Path, count: int) -> Path:
@@ -102,7 +108,7 @@ def _held_bytes(pid: int) -> int:
 def run(folder: Path, overrides: tuple[str, ...], until: Callable[[], bool] = lambda: False) -> Measured:
     """Run the command in a folder; kill its processes at once when `until` says so."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "evalbench", *overrides, *COMMON]
+    command = [sys.executable, "-m", "evalbench", *COMMON, *overrides]
     measured, start = Measured(), time.perf_counter()
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
@@ -164,11 +170,17 @@ def main() -> None:
         further = tuple(given.overrides)
         if given.images:
             path = make_images(folder, given.images)
-            settings = ("dataset=imagefolder", f"dataset.path={path}", "model=cnn", "budget.epochs=2", *further)
+            settings = (
+                "dataset=imagefolder",
+                f"dataset.path={path}",
+                "model=cnn",
+                "optimizer.batch_size=128",
+                *further,
+            )
             compare(f"{given.images:,} images", runs / "images", settings)
         if given.rows:
             path = make_table(folder, given.rows)
-            settings = ("dataset=parquet", f"dataset.path={path}", "optimizer.batch_size=1024", "budget.epochs=2")
+            settings = ("dataset=parquet", f"dataset.path={path}", "optimizer.batch_size=1024")
             compare(f"{given.rows:,} rows", runs / "table", (*settings, *further))
 
 
