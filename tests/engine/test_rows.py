@@ -26,6 +26,7 @@ def mapped(array: np.ndarray, path: Path) -> np.ndarray:
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "diabetes"])
 def test_inputs_read_ahead_from_a_file_give_the_same_bits(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -39,6 +40,21 @@ def test_inputs_read_ahead_from_a_file_give_the_same_bits(
     assert in_file.fingerprint == cell.dataset.fingerprint
     assert trained(cell, dataset=in_file, data="host") == held
     assert trained(cell, dataset=in_file, data="device") == held
+
+
+def test_a_killed_training_resumes_with_the_same_bits_wherever_inputs_stay(tmp_path: Path) -> None:
+    cell = make_cell("dataset=wine", "trainer.checkpoint_minutes=1e-9", *QUICK)
+    config, entrants, path = replace(cell.config, data="host"), cell.entrants(0, 1), tmp_path / "checkpoint.pt"
+
+    def killed(curves: object, first: int) -> None:
+        if path.exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train(config, cell.dataset, entrants, path, watch=killed)
+    assert path.exists()
+    resumed = training.train(config, cell.dataset, entrants, path)
+    assert resumed == training.train(cell.config, cell.dataset, entrants)
 
 
 def test_a_stage_keeps_its_address_until_it_is_too_small() -> None:

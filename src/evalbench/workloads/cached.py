@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evalbench.errors import DataError
+from evalbench.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,9 @@ class CachedArray:
     """
 
     def __init__(self, folder: str | Path | None, made_from: Any) -> None:
-        """Take the folder and plain values: an array of other values is another one."""
+        """Take the folder and plain values: an array of other values is another one; raise `ConfigError`."""
+        if not isinstance(folder, str | Path | None):
+            raise ConfigError("dataset.cache_folder", "must be text", folder, "give the path of a folder, or null")
         self._mark = hashlib.sha256(json.dumps(made_from).encode()).digest()
         self._folder = None if folder is None else Path(folder)
         self.path = None if self._folder is None else self._folder / f"{self._mark.hex()[:32]}.npy"
