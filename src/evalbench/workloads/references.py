@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from evalbench.tasks.linear import MOST_TRAINED
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.splits import Split, fit_scaling
 
@@ -31,20 +32,32 @@ def trivial(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
 
 
 def linear(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
-    """Return the scores of the task's linear model, which sees tokens as their shares in a row; splits by seed."""
-    targets, size = dataset.targets, len(next(iter(splits.values())).train)
-    rows = np.linspace(0, len(targets) - 1, min(len(targets), MOST_PILOT_ROWS)).astype(np.int64)
+    """Return the scores of the task's linear model, which sees tokens as their shares in a row; splits by seed.
+
+    Of training rows with more than `MOST_TRAINED` inputs it sees evenly spaced ones.
+    """
+    targets, most = dataset.targets, max(1, MOST_TRAINED // dataset.inputs.shape[1])
+    size = min(most, len(next(iter(splits.values())).train))
+    rows = _spaced(np.arange(len(targets)), MOST_PILOT_ROWS)
     model = dataset.kind.linear(fit_scaling(dataset, rows).inputs(dataset, rows), targets[rows], size, dataset)
 
     def predict(together: Sequence[Split]) -> NDArray[np.float64]:
-        train, test = [], []
+        train, known, test = [], [], []
         for split in together:
-            scaling = fit_scaling(dataset, split.train)
-            train.append(scaling.inputs(dataset, split.train))
+            scaling, trained = fit_scaling(dataset, split.train), _spaced(split.train, most)
+            train.append(scaling.inputs(dataset, trained))
+            known.append(targets[trained])
             test.append(scaling.inputs(dataset, split.test))
-        return model(np.stack(train), np.stack([targets[split.train] for split in together]), np.stack(test))
+        return model(np.stack(train), np.stack(known), np.stack(test))
 
     return _scores(dataset, splits, predict)
+
+
+def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return rows, or, if they are more than `most`, so many that are evenly spaced."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def _scores(

@@ -13,6 +13,7 @@ from evalbench.report.render.units import listed
 from evalbench.report.section import Section, always
 from evalbench.report.sections.answer import budget
 from evalbench.report.sections.splits import splits
+from evalbench.tasks.linear import MOST_TRAINED
 
 
 def declared(findings: JudgedFindings) -> str:
@@ -143,6 +144,9 @@ def text(findings: Findings) -> str:
     evaluation, judged_findings = findings.evaluation, judged(findings)
     kinds = {workload.kind for workload in evaluation.workloads.values()}
     other_models = "".join(f"; {words}" for kind, words in LINEAR.items() if kind in kinds)
+    inputs = (workload.rows * workload.features for workload in evaluation.workloads.values())
+    is_large = max(inputs, default=0) > MOST_TRAINED
+    many = f"; of training rows with more than {MOST_TRAINED:,} inputs, evenly spaced ones" if is_large else ""
     points = [what_is_compared(findings), *(f"Also varied: {line}." for line in other_factors(findings))]
     if not evaluation.foreign:
         points += [
@@ -150,7 +154,7 @@ def text(findings: Findings) -> str:
             *_engines(findings),
             f"Splits: {splits(findings)}. Techniques share the split of a seed.",
             "References on the same splits, outside the comparison: the linear model (logistic or ridge regression"
-            f"{other_models}) and the trivial predictor (majority class or training mean).",
+            f"{other_models}{many}) and the trivial predictor (majority class or training mean).",
         ]
     if judged_findings:
         points.append(f"Fixed beforehand: {declared(judged_findings)}.")
