@@ -69,6 +69,7 @@ LAYERS = {
         "engine.members": "how members are trained, and the progress of each",
         "engine.guard": "the first steps of a user's network beside plain PyTorch: may it be batched?",
         "engine.networks": "all members' networks as one stack, and how they run",
+        "engine.rows": "where inputs stay: on the device, or on the host, read ahead of the steps",
         "engine.data": "the rows of all members on the device: gather and scaling",
         "engine.validation": "loss, score and monitored metric on validation rows",
         "engine.gradients": "the gradient of a batch as a sum over micro-batches and ranks",

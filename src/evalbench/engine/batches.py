@@ -5,6 +5,7 @@ Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `N` training row
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,8 +61,8 @@ class Batches:
 class Loader:
     """Iterate anew over chunks each time that Lightning asks for an iterator."""
 
-    def __init__(self, chunks: Callable[[], Iterator[Tensor]]) -> None:
+    def __init__(self, chunks: Callable[[], Iterator[Any]]) -> None:
         self._chunks = chunks
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Any]:
         return self._chunks()

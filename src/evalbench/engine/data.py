@@ -1,4 +1,4 @@
-"""Hold the data set on the device; gather rows by index and scale them with each member's own statistics.
+"""Gather rows of the data set by index, and scale them on the device with each member's own statistics.
 
 Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `N` rows of the data set. Targets of
 tokens `(N, D)` and of columns `(N, L)` keep their last axis behind those of the rows.
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evalbench.engine.rows import HeldRows, HostRows
 from evalbench.workloads import Dataset, Split, fit_scaling
 from evalbench.workloads.target_encoding import TargetMeans
 
@@ -18,9 +19,11 @@ Indices = Sequence[int] | Tensor
 
 
 class Data(nn.Module):
-    """Hold one copy of the data set, with each member's split and scaling."""
+    """Hold one copy of the data set, with each member's split and scaling.
 
-    inputs: Tensor  # (N, D), int64 for tokens
+    `inputs[rows]` are inputs `(…, D)` as the data set has them, once these rows are staged, see `engine.rows`.
+    """
+
     targets: Tensor  # (N,), (N, D) for language, or (N, L)
     mean: Tensor  # (C, D)
     std: Tensor  # (C, D)
@@ -33,16 +36,18 @@ class Data(nn.Module):
     means: Tensor  # (C, folds, categories)
     folds: Tensor  # (C, N)
 
-    def __init__(self, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype) -> None:
-        """Fit a scaling to each split; hold numbers in `dtype`."""
+    def __init__(self, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype, on_host: bool = False) -> None:
+        """Fit a scaling to each split; gather numbers in `dtype`. With `on_host` the inputs stay on the host."""
         super().__init__()
         scalings = [fit_scaling(dataset, split.train) for split in splits]
         self.has_tokens = dataset.vocabulary is not None
         self._scales_targets = dataset.kind.scales_targets
-        self._has_missing = bool(np.isnan(dataset.inputs).any())
+        self._has_missing = dataset.has_missing
+        self._dtype = torch.int64 if self.has_tokens else dtype
+        self.num_columns = dataset.inputs.shape[1]
+        self.inputs = HostRows(dataset.inputs) if on_host else HeldRows(dataset.inputs)
         for name in ("mean", "std", "target_mean", "target_std"):
             self._hold(name, torch.tensor(np.stack([getattr(scaling, name) for scaling in scalings]), dtype=dtype))
-        self._hold("inputs", torch.tensor(dataset.inputs, dtype=torch.int64 if self.has_tokens else dtype))
         self._hold("targets", torch.tensor(dataset.targets))
         self._hold_target_means(dataset, [scaling.target_means for scaling in scalings], dtype)
         for part in ("validation", "test"):
@@ -67,9 +72,9 @@ class Data(nn.Module):
 
         Tokens are not scaled.
         """
+        inputs = self.inputs[rows].to(self._dtype)  # a large copy, scaled in place
         if self.has_tokens:
-            return self.inputs[rows], self.targets_of(rows, member_indices)
-        inputs = self.inputs[rows]  # a large copy, scaled in place
+            return inputs, self.targets_of(rows, member_indices)
         inputs.sub_(pick(self.mean, member_indices)[:, None]).div_(pick(self.std, member_indices)[:, None])
         if self._has_missing:
             inputs.nan_to_num_(nan=0.0)

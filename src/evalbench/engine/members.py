@@ -153,6 +153,9 @@ class Recipe:
     device: str = "cpu"
     """The device that draws initial values: the bits are the same on any device."""
 
+    on_host: bool = False
+    """The inputs stay on the host, and are read ahead of the steps."""
+
     @property
     def exact(self) -> "Recipe":
         """The same recipe with exact products, to compare two ways to compute the same numbers."""

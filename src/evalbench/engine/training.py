@@ -24,6 +24,7 @@ from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort
 from evalbench.engine.halving import Halving
 from evalbench.engine.members import Member, Recipe, UnfitSnapshotError
+from evalbench.engine.rows import stays_on_host
 from evalbench.errors import StorageError
 from evalbench.parts import batch_hooks, weighs_targets
 from evalbench.parts.loss import TrainingLoss
@@ -173,7 +174,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     validation_steps = config.budget.validation_steps(batches.steps_per_epoch)
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
-    on_batch = batch_hooks(config, dataset, splits, dtype)
+    on_batch, device = batch_hooks(config, dataset, splits, dtype), device_of(config)
     recipe = Recipe(
         config.optimizer,
         TrainingLoss(config.loss, dataset.kind, weighs_targets(on_batch)).to(dtype),
@@ -188,7 +189,8 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         paths.request(config, batch_size, runs_own_code(config, dataset)),
         dtype,
         config.matmul_precision,
-        str(device_of(config)),
+        str(device),
+        stays_on_host(config.data, dataset.inputs, device, memory.available_bytes(device)),
     )
     own = settings if any(settings) else None
     cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own)

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from evalbench.errors import DataError
 from evalbench.tasks import Metric, Task
+from evalbench.workloads.blocks import blocks, taken
 from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.target_encoding import TargetEncoded, positions
 
 MIN_ROWS = 10
+SQUARES = np.arange(256, dtype=np.uint16) ** 2
 ABOUT_ROWS = ("groups", "times", "weights")
 """Fields with a value for each row that is no input."""
 
@@ -23,20 +25,23 @@ ABOUT_ROWS = ("groups", "times", "weights")
 class Dataset:
     """A supervised table; `N` rows, `D` columns.
 
-    `inputs` is `(N, D)` float32, NaN for a missing value. `targets` is `(N,)`: class indices (int64) or numbers
+        `inputs` is `(N, D)` float32, NaN for a missing value. `targets` is `(N,)`: class indices (int64) or numbers
     (float32). `numeric` is `(D,)`: whether a column is scaled and its missing values are filled, both from the training
     rows; the others are 0/1 indicators of categories. Raises `DataError` if no split of it could be used.
 
-    With a `vocabulary`, the number of different tokens, `inputs` are tokens instead: int64 from 0, never scaled. For
-    the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their names. For the
-    kinds MULTILABEL and MULTI_OUTPUT `targets` are `(N, L)`, and `classes` the names of these columns. With an `image`,
-    (channels, height, width), the columns are its pixels in that order, and models that need images take it.
+    With a `vocabulary`, the number of different tokens, `inputs` are tokens instead: int32 or int64 from 0, never
+    scaled. For the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their
+    names. For the kinds MULTILABEL and MULTI_OUTPUT `targets` are `(N, L)`, and `classes` the names of these columns.
+
+    With an `image`, (channels, height, width), the columns are its pixels in that order, and models that need images
+    take it. Pixels may be uint8, which are scaled by channel. `inputs` may be a `np.memmap`: nothing reads it into
+    memory as a whole.
     """
 
     name: str
     kind: Task
     """One of `Kind`."""
-    inputs: NDArray[np.float32] | NDArray[np.int64]
+    inputs: NDArray[Any]
     targets: NDArray[np.int64] | NDArray[np.float32]
     features: tuple[str, ...]
     numeric: NDArray[np.bool_]
@@ -85,9 +90,10 @@ class Dataset:
         if self.image is not None and (min(self.image) < 1 or math.prod(self.image) != columns):
             remedy = "give (channels, height, width)"
             raise DataError(f"{self.name}: an image of {self.image} does not have {columns} pixels: {remedy}")
-        if np.isnan(self.inputs).all():
+        missing, infinite = self._gaps
+        if missing == rows * columns:
             raise DataError(f"{self.name}: every input is missing: give columns that have values")
-        if np.isinf(self.inputs).any():
+        if infinite:
             raise DataError(f"{self.name}: inputs must be finite or missing, not infinite: give NaN for missing values")
         self._check_tokens()
         self._check_given_rows()
@@ -99,8 +105,11 @@ class Dataset:
     def _check_tokens(self) -> None:
         if self.vocabulary is None:
             return
-        if self.inputs.dtype != np.int64 or self.inputs.min() < 0 or self.inputs.max() >= self.vocabulary:
-            raise DataError(f"{self.name}: tokens must be int64 from 0 to {self.vocabulary - 1}: check the loader")
+        whole = self.inputs.dtype in (np.int32, np.int64)
+        if not whole or self.inputs.min() < 0 or self.inputs.max() >= self.vocabulary:
+            raise DataError(
+                f"{self.name}: tokens must be int32 or int64 from 0 to {self.vocabulary - 1}: check the loader"
+            )
 
     def _check_given_rows(self) -> None:
         rows = len(self.targets)
@@ -131,7 +140,8 @@ class Dataset:
         if self.declared_validation is not None:
             validated = np.flatnonzero(np.isin(rows, self.declared_validation))
             values["declared_validation"] = validated if len(validated) else None
-        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none, drawn=True, **values)
+        inputs = taken(self.inputs, rows)
+        return replace(self, inputs=inputs, targets=self.targets[rows], held_out=none, drawn=True, **values)
 
     @property
     def about_rows(self) -> dict[str, NDArray[Any]]:
@@ -164,6 +174,35 @@ class Dataset:
         return self.kind.evaluate_all(predictions, targets, list(self.measured.values()))
 
     @cached_property
+    def _gaps(self) -> tuple[int, int]:
+        """The numbers of missing and of infinite inputs."""
+        if self.inputs.dtype.kind != "f":
+            return 0, 0
+        counted = [(np.isnan(block).sum(), np.isinf(block).sum()) for block in blocks(self.inputs)]
+        missing, infinite = np.sum(counted, axis=0)
+        return int(missing), int(infinite)
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether an input is missing."""
+        return self._gaps[0] > 0
+
+    @property
+    def is_scaled_by_channel(self) -> bool:
+        """Whether inputs are pixels of 8 bits, scaled by the mean and standard deviation of their channel."""
+        return self.image is not None and self.inputs.dtype == np.uint8
+
+    @cached_property
+    def pixel_sums(self) -> NDArray[np.int64]:
+        """The sums of each image's pixels of 8 bits and of their squares, by channel: `(N, channels, 2)`, exact."""
+        assert self.image is not None
+        sums = []
+        for block in blocks(self.inputs):
+            pixels = block.reshape(len(block), self.image[0], -1)
+            sums.append(np.stack([pixels.sum(2, dtype=np.int64), SQUARES[pixels].sum(2, dtype=np.int64)], axis=2))
+        return np.concatenate(sums)
+
+    @cached_property
     def codes(self) -> NDArray[np.int64]:
         """The categories of the target-encoded columns, `(N, T)`, numbered over all these columns."""
         return positions(self.inputs, self.encoded)
@@ -182,7 +221,8 @@ class Dataset:
         digest = hashlib.sha256()
         for part in (self.inputs, self.targets, self.numeric):
             digest.update(f"{part.dtype}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
+            for block in blocks(part):
+                digest.update(np.ascontiguousarray(block).data)
         digest.update(repr((self.kind.name, self.features, self.classes)).encode())
         if self.image is not None:
             digest.update(repr(self.image).encode())

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.workloads.about_rows import about_rows
+from evalbench.workloads.blocks import taken
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.fitting import Inputs
@@ -22,7 +23,7 @@ def encode(
     choices: Choices,
     wrong: list[str],
     marks: str = ".,",
-    images: NDArray[Any] | None = None,
+    given: NDArray[Any] | None = None,
     held_out: NDArray[np.int64] | None = None,
     remarks: Sequence[str] = (),
     validated: NDArray[np.int64] | None = None,
@@ -30,9 +31,9 @@ def encode(
 ) -> Dataset:
     """Return the data set of a table, called `label`; raise `DataError` with all its faults and those of `wrong`.
 
-    With `images` `(N, channels, height, width)` these are the inputs, and the table has the targets. `held_out` and
-    `validated` are the numbers of the rows that every split tests and validates on, if there are any. All rows are
-    numbered from 0. `remarks` come first in the description. `scaled`: image files have been; None: images were arrays.
+    If images `(N, channels, height, width)` or numbers `(N, D)` are `given`, these are the inputs, and the table has
+    the targets; `scaled`: image files have been, None: they were arrays. Every split tests and validates on the rows
+    with the numbers `held_out` and `validated`, from 0, if there are any. `remarks` come first in the description.
 
     Categories are those of the whole table, so that every split has the same columns. Whatever is learned from rows,
     is learned by each split from its training rows: see `splits.fit_scaling`.
@@ -55,8 +56,8 @@ def encode(
     labelled: Labelled = read_targets(table, targets, choices, faults) if has_targets else (np.zeros(0, np.int64), ())
     table, values, classes = without_rare(table, targets[0], labelled, choices, faults, said)
     rows = np.searchsorted(every, table.numbers)
-    if images is not None:
-        inputs: dict[str, Any] = _pixels(images[rows], scaled)
+    if given is not None:
+        inputs: dict[str, Any] = _as_given(taken(given, rows), scaled)
     elif choices.texts and choices.text_as == "tokens":
         inputs = _tokens(table, used, choices, wrong, said)
     else:
@@ -101,15 +102,21 @@ def _inputs(
     }
 
 
-def _pixels(images: NDArray[Any], scaled: bool | None) -> dict[str, Any]:
-    shape = images.shape[1:]
-    features = tuple(f"channel {channel}, row {row}, column {column}" for channel, row, column in np.ndindex(shape))
+def _as_given(values: NDArray[Any], scaled: bool | None) -> dict[str, Any]:
+    """Return images or numbers as inputs; bytes stay bytes, and float32 numbers of a file stay in it."""
+    shape = values.shape[1:]
+    if len(shape) == 1:
+        features, image = tuple(f"feature {number}" for number in range(shape[0])), None
+    else:
+        features = tuple(f"channel {channel}, row {row}, column {column}" for channel, row, column in np.ndindex(shape))
+        image = shape
+    inputs = values.reshape(len(values), -1)
     return {
-        "inputs": images.reshape(len(images), -1).astype(np.float32),
+        "inputs": inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32, copy=False),
         "features": features,
         "numeric": np.ones(len(features), dtype=bool),
-        "image": shape,
-        "encoding": Encoding(image=ImageInput(shape[0], shape[1], shape[2], scaled)),
+        "image": image,
+        "encoding": None if image is None else Encoding(image=ImageInput(shape[0], shape[1], shape[2], scaled)),
     }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from evalbench.errors import ConfigError, DataError, InputError
 from evalbench.workloads.choices import Choices
@@ -201,9 +202,9 @@ def column_of(series: "pd.Series[Any]") -> TableColumn:
     dtype, known = series.dtype, series.notna().to_numpy(bool)
     api = pd.api.types
     if isinstance(dtype, pd.CategoricalDtype):
-        return TableColumn("category", _texts(series.astype(object), known), known)
+        return TableColumn("category", _texts(series.cat.codes.to_numpy(), dtype.categories), known)
     if api.is_bool_dtype(dtype):
-        return TableColumn("category", _texts(series.astype(object), known), known)
+        return TableColumn("category", _texts(*pd.factorize(series)), known)
     if api.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
         return _dates(series.dt.to_timestamp() if isinstance(dtype, pd.PeriodDtype) else series, known)
     if api.is_timedelta64_dtype(dtype):
@@ -214,13 +215,13 @@ def column_of(series: "pd.Series[Any]") -> TableColumn:
         return _numbers(series, known)
     kind = api.infer_dtype(series, skipna=True)
     if kind == "string" or isinstance(dtype, pd.StringDtype):
-        return TableColumn("text", _texts(series, known), known)
+        return TableColumn("text", _texts(*pd.factorize(series)), known)
     if kind in NUMBERS or kind == "empty":
         return _numbers(pd.to_numeric(series.where(known, np.nan).astype(float)), known)
     if kind in DATES:
         return _dates(pd.to_datetime(series.where(known, None)), known)
     if kind == "boolean":
-        return TableColumn("category", _texts(series, known), known)
+        return TableColumn("category", _texts(*pd.factorize(series)), known)
     if all(isinstance(value, str | int | float | datetime.date) for value in series[known]):
         texts = [" ".join(str(value).split()) if given else "" for value, given in zip(series, known, strict=True)]
         return written(np.array(texts, dtype=object))
@@ -239,6 +240,8 @@ def _dates(series: "pd.Series[Any]", known: Any) -> TableColumn:
     return TableColumn("date", series.to_numpy().astype("datetime64[us]"), known)
 
 
-def _texts(series: "pd.Series[Any]", known: Any) -> Any:
-    texts = [str(value) if given else "" for value, given in zip(series, known, strict=True)]
-    return np.array(texts, dtype=object)
+def _texts(codes: NDArray[Any], distinct: Any) -> NDArray[np.object_]:
+    """Return the text of each row's value among the distinct ones, whose texts the rows share; of -1 none."""
+    texts: NDArray[np.object_] = np.array([*map(str, distinct), ""], dtype=object)
+    rows: NDArray[np.object_] = texts[codes]
+    return rows

@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub, or of a local folder, through `datasets`: memory-mapped Arrow tables."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def load(
     test_split: str | None = None,
     validation_split: str | None = None,
     image: str | None = None,
+    cache_folder: str | None = None,
     name: str | None = None,
     **settings: Any,
 ) -> Dataset:
@@ -42,6 +43,7 @@ def load(
         test_split: every split tests on its rows; None: those of `test`, if `split` is not given.
         validation_split: every split validates on its rows; None: each split draws its own.
         image: the column of images, which are then the only input.
+        cache_folder: keeps the decoded images.
         name: of the workload; None: the last part of the path.
         **settings: those of every table.
     """
@@ -62,10 +64,20 @@ def load(
     refuse(str(path), [f"no column {one!r}: there are {listed(map(repr, _features(chosen)), 8)}" for one in absent])
     unused = [str(one) for one in frame.columns if one not in targets]
     remarks += [f"columns that are not used: {listed(unused)}"] if unused else []
-    files = [one for rows in chosen.values() for one in rows[image]]
-    pixels = decoded(files, None, None, wrong)
+    made_from = [[str(path), part, rows._fingerprint, len(rows), image] for part, rows in chosen.items()]
+    pixels = decoded(_Images(list(chosen.values()), image), None, None, wrong, cache_folder, made_from)
     labels = label_table({name: frame[name] for name in targets}, str(path), wrong)
-    return encode(labels, label, choices, wrong, images=pixels, remarks=remarks, scaled=False, **rows)
+    return encode(labels, label, choices, wrong, given=pixels, remarks=remarks, scaled=False, **rows)
+
+
+class _Images:
+    """The images of parts of `datasets`, decoded one after the other each time that they are iterated."""
+
+    def __init__(self, parts: Sequence[Any], column: str) -> None:
+        self._parts, self._column = [rows.select_columns([column]) for rows in parts], column
+
+    def __iter__(self) -> Iterator[Any]:
+        return (row[self._column] for rows in self._parts for row in rows)
 
 
 def frame_of(rows: Any, image: str | None = None) -> pd.DataFrame:

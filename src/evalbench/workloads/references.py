@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from evalbench.tasks.linear import MOST_TRAINED
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.splits import Split, fit_scaling
 
@@ -33,27 +34,35 @@ def trivial(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
 def linear(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
     """Return the scores of the task's linear model, which sees tokens as log(1 + count) in a row; splits by seed.
 
-    Empty if the task has none.
+    Of training rows with more than `MOST_TRAINED` inputs it sees evenly spaced ones. Empty if the task has none.
     """
-    targets = dataset.targets
-    rows = np.linspace(0, len(targets) - 1, min(len(targets), MOST_PILOT_ROWS)).astype(np.int64)
+    targets, most = dataset.targets, max(1, MOST_TRAINED // dataset.inputs.shape[1])
+    rows = _spaced(np.arange(len(targets)), MOST_PILOT_ROWS)
     inputs = fit_scaling(dataset, rows).inputs(dataset, rows)
-    sizes = {len(split.train) for split in splits.values()}
+    sizes = {min(most, len(split.train)) for split in splits.values()}
     built = {size: dataset.kind.linear(inputs, targets[rows], size, dataset) for size in sizes}
     models = {size: model for size, model in built.items() if model is not None}
     if not models:
         return {}
 
     def predict(together: Sequence[Split]) -> NDArray[np.float64]:
-        train, test = [], []
+        train, known, test = [], [], []
         for split in together:
-            scaling = fit_scaling(dataset, split.train)
-            train.append(scaling.inputs(dataset, split.train))
+            scaling, trained = fit_scaling(dataset, split.train), _spaced(split.train, most)
+            train.append(scaling.inputs(dataset, trained))
+            known.append(targets[trained])
             test.append(scaling.inputs(dataset, split.test))
-        model = models[len(together[0].train)]
-        return model(np.stack(train), np.stack([targets[split.train] for split in together]), np.stack(test))
+        model = models[len(known[0])]
+        return model(np.stack(train), np.stack(known), np.stack(test))
 
     return _scores(dataset, splits, predict)
+
+
+def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return rows, or, if they are more than `most`, so many that are evenly spaced."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def _scores(

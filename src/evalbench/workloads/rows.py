@@ -105,7 +105,7 @@ def map_style(
             name,
             choices,
             wrong,
-            images=pixels,
+            given=pixels,
             held_out=tests,
             validated=validated,
             scaled=False,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from evalbench.config import FOLDED, SplitConfig
 from evalbench.errors import DataError
 from evalbench.seeds import Phase, Role, derive
 from evalbench.workloads import target_encoding
+from evalbench.workloads.blocks import blocks
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.divisions import WAYS, Rows, folds
 from evalbench.workloads.split_methods import is_fixed, method_of
@@ -215,14 +216,39 @@ def fit_scaling(dataset: Dataset, train: NDArray[np.int64]) -> Scaling:
     if dataset.vocabulary is not None:
         columns = dataset.inputs.shape[1]
         return _with_target_scale(dataset, train, np.zeros(columns), np.ones(columns))
-    inputs = dataset.inputs[train].astype(np.float64)
-    known = ~np.isnan(inputs)
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, inputs, 0.0).sum(0) / count
-    std = np.sqrt(np.square(np.where(known, inputs - mean, 0.0)).sum(0) / count)
+    mean, std = _of_channels(dataset, train) if dataset.is_scaled_by_channel else _of_columns(dataset, train)
     mean = np.where(dataset.numeric, mean, 0.0)
     std = np.where(dataset.numeric & (std > 1e-12 * np.maximum(1.0, np.abs(mean))), std, 1.0)
     return _with_target_scale(dataset, train, mean, std)
+
+
+def _of_columns(dataset: Dataset, train: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each column's known values."""
+    if dataset.has_missing:
+        count = np.maximum(sum((~np.isnan(block)).sum(0) for block in blocks(dataset.inputs, train)), 1)
+    else:
+        count = np.full(dataset.inputs.shape[1], len(train))
+
+    def total(value: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        sums: Any = 0.0
+        for block in blocks(dataset.inputs, train):
+            values = value(block.astype(np.float64))
+            sums = sums + (np.nan_to_num(values, copy=False) if dataset.has_missing else values).sum(0)
+        return np.asarray(sums)
+
+    mean = total(lambda values: values) / count
+    return mean, np.sqrt(total(lambda values: np.square(values - mean)) / count)
+
+
+def _of_channels(dataset: Dataset, train: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each pixel's channel, from exact sums."""
+    assert dataset.image is not None
+    pixels = dataset.image[1] * dataset.image[2]
+    count = len(train) * pixels
+    total, squares = (dataset.pixel_sums[train, :, part].sum(0).astype(object) for part in (0, 1))  # Python's integers
+    variance = (count * squares - total * total).astype(np.float64) / float(count) ** 2
+    mean = total.astype(np.float64) / count
+    return np.repeat(mean, pixels), np.repeat(np.sqrt(variance), pixels)
 
 
 def _with_target_scale(

@@ -14,6 +14,7 @@ from evalbench.report.render.units import listed
 from evalbench.report.section import Section, always
 from evalbench.report.sections.answer import budget
 from evalbench.report.sections.splits import splits
+from evalbench.tasks.linear import MOST_TRAINED
 
 
 def declared(findings: JudgedFindings) -> str:
@@ -146,11 +147,17 @@ def _references(findings: Findings) -> list[str]:
     lacking = [code(name) for name in workloads if name not in fitted] if not references.empty else []
     kinds = {workload.kind for workload in workloads.values()}
     others = "".join(f"; {words}" for kind, words in LINEAR_MODELS.items() if kind in kinds)
+    inputs = max((workload.rows * workload.features for workload in workloads.values()), default=0)
+    many = (
+        f"; of training rows with more than {MOST_TRAINED:,} inputs, evenly spaced ones"
+        if inputs > MOST_TRAINED
+        else ""
+    )
     lines = []
     if len(lacking) < len(workloads):
         lines.append(
             "References on the same splits, outside the comparison: the linear model (logistic or ridge regression"
-            f"{others}) and the trivial predictor (majority class or training mean)."
+            f"{others}{many}) and the trivial predictor (majority class or training mean)."
         )
     if lacking:
         lines.append(
