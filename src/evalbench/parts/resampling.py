@@ -1,0 +1,113 @@
+"""Resampling: how many rows of each class an epoch has, in training only.
+
+Every epoch draws its rows anew, from the trial's own stream. A class that needs more rows than it has repeats all of
+them equally, and draws the rest without repetition. A class that needs fewer rows draws them without repetition.
+Estimators, which are fitted at once, take the rows of one epoch.
+Shapes: `N` training rows, `K` classes, `E` rows of an epoch.
+"""
+
+import inspect
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evalbench.config import Component
+from evalbench.errors import ConfigError
+from evalbench.parts.hooks import EpochRows
+from evalbench.workloads import Dataset
+
+Rows = NDArray[np.int64]
+
+
+def resample(chosen: Component | None, dataset: Dataset, num_train: int) -> EpochRows | None:
+    """Return the chosen resampling, None for none; raise `ConfigError` if it does not fit the data set."""
+    if chosen is None:
+        return None
+    known = {"dataset": dataset, "num_train": num_train}
+    taken = inspect.signature(chosen.locate()).parameters
+    built = chosen.build(**{name: value for name, value in known.items() if name in taken})
+    if not isinstance(built, EpochRows):
+        rule, remedy = "must be a class of evalbench.parts.hooks.EpochRows", "derive it from that class"
+        raise ConfigError("resampling._target_", rule, chosen.target, remedy)
+    return built
+
+
+class ByClass(EpochRows):
+    """Give each class a number of rows in every epoch.
+
+    The numbers follow from the shares of the classes in the whole table, so they are the same for every split. If the
+    training rows of a split lack a class, rows of any class take its place.
+    """
+
+    def __init__(self, dataset: Dataset, num_train: int, strength: float = 1.0) -> None:
+        """Take the training rows of a split, and the strength: 0 keeps the shares of the classes, 1 makes them equal.
+
+        In between, the logarithms of the shares move that part of the way. Raises `ConfigError`.
+        """
+        if not dataset.kind.has_row_classes:
+            rule = f"needs one class per row, which {dataset.name} does not have"
+            raise ConfigError("resampling", rule, remedy="choose resampling=none")
+        if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1:
+            rule = "must be a number from 0 to 1"
+            raise ConfigError("resampling.strength", rule, strength, "for example resampling.strength=0.5")
+        self._targets = dataset.targets.astype(np.int64)
+        tested = np.array([], dtype=np.int64) if dataset.held_out is None else dataset.held_out
+        counts = np.bincount(np.delete(self._targets, tested), minlength=len(dataset.classes))
+        expected = counts * num_train / counts.sum()
+        self._wanted = np.round(self.wanted(expected, strength)).astype(np.int64)
+        self.num_rows = int(self._wanted.sum())
+
+    @staticmethod
+    @abstractmethod
+    def wanted(counts: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+        """Return the rows of each class in an epoch `(K,)`, given those among the training rows."""
+
+    def __call__(self, rows: Rows, generator: torch.Generator) -> Rows:
+        """Return the rows `(E,)` of an epoch."""
+        of_row = self._targets[rows]
+        classes = [rows[of_row == number] for number in range(len(self._wanted))]
+        chosen = [_drawn(own, int(count), generator) for own, count in zip(classes, self._wanted, strict=True)]
+        lacking = self.num_rows - sum(map(len, chosen))
+        return np.concatenate([*chosen, _drawn(rows, lacking, generator)])
+
+
+class Oversample(ByClass):
+    """Repeat rows of the rarer classes until each class has the rows of the largest one."""
+
+    @staticmethod
+    def wanted(counts: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+        """Return the rows of the largest class at strength 1."""
+        return np.where(counts > 0, _moved(counts, counts.max(), strength), 0)
+
+
+class Undersample(ByClass):
+    """Leave out rows of the larger classes until each class has the rows of the rarest one."""
+
+    @staticmethod
+    def wanted(counts: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+        """Return the rows of the rarest class at strength 1."""
+        return np.where(counts > 0, _moved(counts, counts[counts > 0].min(), strength), 0)
+
+
+class Balanced(ByClass):
+    """Repeat rows of the rarer classes and leave out rows of the larger ones: an epoch has as many rows as before."""
+
+    @staticmethod
+    def wanted(counts: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
+        """Return an equal part of all rows at strength 1."""
+        moved = np.where(counts > 0, _moved(counts, 1.0, strength), 0)
+        return moved * counts.sum() / moved.sum()
+
+
+def _moved(counts: NDArray[np.float64], goal: float, strength: float) -> NDArray[np.float64]:
+    return goal * (np.maximum(counts, 1e-9) / goal) ** (1 - strength)
+
+
+def _drawn(rows: Rows, count: int, generator: torch.Generator) -> Rows:
+    """Return `count` of some rows: each as often as the others, and a part of them once more."""
+    if not len(rows) or not count:
+        return rows[:0]
+    repeats, more = divmod(count, len(rows))
+    return np.concatenate([np.tile(rows, repeats), rows[torch.randperm(len(rows), generator=generator).numpy()[:more]]])
