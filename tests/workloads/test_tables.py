@@ -1,6 +1,8 @@
 """Tables of every format: one way from columns to inputs, and one message for all that is wrong."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +289,32 @@ def test_a_saved_model_predicts_target_encoded_rows(workspace: Path) -> None:
     predictor = evalbench.load_weights(path)
     split = draw_split(dataset, 0.2, 0.2, seed=0)
     assert predictor(torch.as_tensor(dataset.inputs[split.test])).shape == (len(split.test), 2)
+
+
+def test_columns_about_rows_are_no_inputs() -> None:
+    frame = pd.DataFrame({"person": ["b", "a", "c", "a"] * 5, "day": range(20), "worth": 2.0, "x": range(20)})
+    frame["y"] = ["no", "yes"] * 10
+    known = dataset_of(frame, "mine", group="person", time="day", weight="worth")
+    assert known.features == ("day", "x")
+    told = {name: array.tolist() for name, array in known.about_rows.items()}
+    assert told == {"groups": [1, 0, 2, 0] * 5, "times": list(range(20)), "weights": [2.0] * 20}
+    assert known.take(np.arange(8, 20)).about_rows["groups"].tolist() == [1, 0, 2, 0] * 3
+    assert known.fingerprint != replace(known, groups=None).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"group": "nobody"}, "no column 'nobody'"),
+        ({"group": "person"}, "dataset.group=person is missing in rows 3, 7, 11, 15, 19: fill it in"),
+        ({"time": "word"}, "dataset.time=word must have numbers, or dates like 2026-01-31"),
+        ({"weight": "word"}, "dataset.weight=word must have numbers of at least 0, not 'w' in row 0"),
+        ({"weight": "less"}, "not '-1.0' in row 0"),
+        ({"weight": "none"}, "must be above 0 in some rows"),
+    ],
+)
+def test_columns_about_rows_are_refused(settings: dict[str, str], reason: str) -> None:
+    frame = pd.DataFrame({"person": ["a", "b", "c", None] * 5, "word": "w", "less": -1.0, "none": 0, "x": range(20)})
+    frame["y"] = ["no", "yes"] * 10
+    with pytest.raises(DataError, match=re.escape(reason)):
+        dataset_of(frame, "mine", **settings)

@@ -47,6 +47,12 @@ class Choices:
     """Columns of counted words, 256 by default, or different tokens, 2048 by default."""
     text_length: int = 64
     """Tokens of a row."""
+    group: str | int | None = None
+    """The column with the group of each row, such as a person: no input."""
+    time: str | int | None = None
+    """The column with the time of each row."""
+    weight: str | int | None = None
+    """The column with the weight of each row: no input."""
 
     def __post_init__(self) -> None:
         for key, options in OPTIONS.items():
@@ -84,6 +90,11 @@ class Choices:
     def texts(self) -> list[str]:
         """Return the columns of natural language."""
         return _names("text", self.text)
+
+    @property
+    def about_rows(self) -> list[str]:
+        """Return the columns that say something about rows: group, time and weight."""
+        return [str(name) for name in (self.group, self.time, self.weight) if name is not None]
 
     @property
     def formats(self) -> dict[str, str]:

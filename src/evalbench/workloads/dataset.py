@@ -14,6 +14,8 @@ from evalbench.tasks import METRICS, Metric, Task
 from evalbench.workloads.target_encoding import TargetEncoded, positions
 
 MIN_ROWS = 10
+ABOUT_ROWS = ("groups", "times", "weights")
+"""Fields with a value for each row that is no input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,13 @@ class Dataset:
     drawn: bool = False
     """evalbench drew them: then a seed stands for them, and they are no part of the content."""
 
+    groups: NDArray[np.int64] | None = None
+    """The group of each row, `(N,)`, such as the number of a person."""
+    times: NDArray[np.float64] | None = None
+    """The time of each row, `(N,)`; only its order matters."""
+    weights: NDArray[np.float32] | None = None
+    """The weight of each row, `(N,)`, at least 0."""
+
     primary: Metric | None = None
     """The primary metric that the user names; None: the task's."""
     monitor: Metric | None = None
@@ -75,6 +84,9 @@ class Dataset:
             raise DataError(f"{self.name}: inputs must be finite or missing, not infinite: give NaN for missing values")
         self._check_tokens()
         self._check_held_out()
+        for field, array in self.about_rows.items():
+            if not isinstance(array, np.ndarray) or array.shape != (rows,) or array.dtype.kind not in "iuf":
+                raise DataError(f"{self.name}: {field} must be an array of {rows} numbers: give one for each row")
         self.kind.check(self)
 
     def _check_tokens(self) -> None:
@@ -100,7 +112,14 @@ class Dataset:
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
         """Return a data set of some of the rows, whose splits have no test rows: there is nothing else in it."""
         none = np.array([], dtype=np.int64)
-        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none, drawn=True)
+        values: dict[str, Any] = {name: array[rows] for name, array in self.about_rows.items()}
+        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none, drawn=True, **values)
+
+    @property
+    def about_rows(self) -> dict[str, NDArray[Any]]:
+        """What is known of each row beside inputs and target, by the name of the field."""
+        fields = {name: getattr(self, name) for name in ABOUT_ROWS}
+        return {name: array for name, array in fields.items() if array is not None}
 
     @property
     def num_outputs(self) -> int:
@@ -155,4 +174,6 @@ class Dataset:
             digest.update(repr(self.encoded).encode())
         if self.fixed_test_rows is not None:
             digest.update(b"held out" + np.sort(self.fixed_test_rows).astype(np.int64).tobytes())
+        for name, array in self.about_rows.items():
+            digest.update(f"{name} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evalbench.tasks import Kind, kind_of
+from evalbench.workloads.about_rows import about_rows
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.inputs import Inputs, plain_number, single, tokens
@@ -38,17 +39,18 @@ def encode(
     """
     target = str(list(table.columns)[-1] if choices.target is None else choices.target)
     dropped = choices.dropped(label)
-    asked = dict.fromkeys([target, *dropped, *choices.codes, *choices.texts, *choices.formats])
+    asked = dict.fromkeys([target, *dropped, *choices.codes, *choices.texts, *choices.formats, *choices.about_rows])
     absent = [name for name in asked if name not in table.columns]
     wrong += [f"no column {name!r}: its columns are {listed(map(repr, table.columns), 8)}" for name in absent]
-    used = [name for name in table.columns if name not in dropped and name != target]
-    has_target = target in table.columns
+    beside = [target, *dropped, *choices.about_rows]
+    used = [name for name in table.columns if name not in beside or name == choices.time]
     said, every = list(remarks), table.numbers
     faults: list[str] = []  # of the target: they come last
-    if has_target:
+    if has_target := target in table.columns:
         table = _with_targets(table, target, choices, faults, said)
     must = [target] if choices.is_regression and has_target else []
-    read = [name for name in used if name not in choices.texts and name not in choices.formats] + must
+    readable = [name for name in table.columns if name in used or name in choices.about_rows]
+    read = [name for name in readable if name not in choices.texts and name not in choices.formats] + must
     table, how = read_numbers(table, read, must, marks, wrong)
     said = [*how, *said]
     targets, classes = _targets(table, target, choices, faults) if has_target else (np.zeros(0, np.int64), ())
@@ -60,6 +62,7 @@ def encode(
         inputs = _tokens(table, used, choices, wrong, said)
     else:
         inputs = _inputs(table, used, choices, len(classes), wrong, said)
+    inputs |= about_rows(table, choices, wrong)
     refuse(table.source, wrong + faults)
     if held_out is not None:
         inputs["held_out"] = np.flatnonzero(np.isin(rows, held_out))

@@ -1,0 +1,66 @@
+"""Columns that say something about the rows, and are no inputs: group, time and weight."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evalbench.workloads.choices import Choices
+from evalbench.workloads.inputs import as_category
+from evalbench.workloads.table import RawTable
+from evalbench.workloads.written import as_date, as_date_like
+
+
+def about_rows(table: RawTable, choices: Choices, wrong: list[str]) -> Mapping[str, Any]:
+    """Return `groups`, `times` and `weights` of a data set, each `(N,)`, as far as the settings name their columns.
+
+    Groups are numbered in the order of their names. Times are numbers, of dates the seconds since 1970. Faults are
+    added to `wrong`.
+    """
+    values: dict[str, Any] = {}
+    for key, name, read in (
+        ("groups", choices.group, _groups),
+        ("times", choices.time, _times),
+        ("weights", choices.weight, _weights),
+    ):
+        if name is None or str(name) not in table.columns:
+            continue
+        absent = ~table.columns[str(name)].known
+        if absent.any():
+            wrong.append(f"dataset.{key[:-1]}={name} is missing in {table.listed_rows(absent)}: fill it in")
+        else:
+            values[key] = read(table, str(name), choices, wrong)
+    return values
+
+
+def _groups(table: RawTable, name: str, choices: Choices, wrong: list[str]) -> Any:
+    return pd.factorize(as_category(table.columns[name]).values, sort=True)[0].astype(np.int64)
+
+
+def _times(table: RawTable, name: str, choices: Choices, wrong: list[str]) -> Any:
+    column = table.columns[name]
+    if name in choices.formats:
+        column = as_date_like(table, name, choices.formats[name], wrong)
+    if column.form == "text":
+        column = as_date(column) or column
+    if column.form == "date":
+        return column.values.astype("datetime64[us]").astype(np.int64) / 1e6
+    if column.form != "number" or not np.isfinite(column.values).all():
+        wrong.append(
+            f"dataset.time={name} must have numbers, or dates like 2026-01-31: say their format with dataset.dates, or"
+            " choose another column"
+        )
+    return column.values
+
+
+def _weights(table: RawTable, name: str, choices: Choices, wrong: list[str]) -> Any:
+    column = table.columns[name]
+    numbers = column.form == "number"
+    odd = ~(np.isfinite(column.values) & (column.values >= 0)) if numbers else np.ones(len(column.values), bool)
+    if odd.any():
+        shown = table.listed_values(name, odd)
+        wrong.append(f"dataset.weight={name} must have numbers of at least 0, not {shown}: correct them")
+    elif not column.values.any():
+        wrong.append(f"dataset.weight={name} must be above 0 in some rows, not 0 in all: choose another column")
+    return column.values.astype(np.float32) if numbers else None
