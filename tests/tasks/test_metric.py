@@ -37,6 +37,7 @@ EXPECTED = {
     "log_loss": sk.log_loss,
     "perplexity": lambda truth, probabilities: np.exp(sk.log_loss(truth, probabilities)),
     "auroc": lambda truth, probabilities: sk.roc_auc_score(truth, probabilities, multi_class="ovr"),
+    "average_precision": lambda truth, probabilities: sk.average_precision_score(np.eye(K)[truth], probabilities),
     "r2": sk.r2_score,
     "rmse": sk.root_mean_squared_error,
     "mae": sk.mean_absolute_error,

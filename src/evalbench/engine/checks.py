@@ -26,6 +26,7 @@ from evalbench.engine.training import (
 from evalbench.errors import ConfigError
 from evalbench.parts import batch_hooks, rows_of_epoch, weighs_targets
 from evalbench.parts import loss as losses
+from evalbench.parts.row_weights import weigh_rows
 from evalbench.trial import Entrant
 from evalbench.workloads import Dataset, draw_split
 
@@ -43,7 +44,9 @@ def check(config: Config, dataset: Dataset) -> None:
     _check_network(config, network)
     models.check_outputs(network, *_example(dataset))
     split = draw_split(dataset, config.split.validation, config.split.test, 0)
-    losses.check(config.loss, dataset, weighs_targets(batch_hooks(config, dataset, [split], torch.float32)))
+    hooks = batch_hooks(config, dataset, [split], torch.float32)
+    row_weights = weigh_rows(dataset, [split], hooks, torch.float32)
+    losses.check(config.loss, dataset, weighs_targets(hooks) or row_weights is not None)
     num_rows = rows_of_epoch(config, dataset, len(split.train))
     _check_batches(config, network, num_rows)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}

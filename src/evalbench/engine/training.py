@@ -27,6 +27,7 @@ from evalbench.engine.members import Member, Recipe, UnfitSnapshotError
 from evalbench.errors import StorageError
 from evalbench.parts import batch_hooks, epoch_rows, weighs_targets
 from evalbench.parts.loss import TrainingLoss
+from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Phase, Role, derive
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
@@ -172,11 +173,13 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     on_batch = batch_hooks(config, dataset, splits, dtype)
+    row_weights = weigh_rows(dataset, splits, on_batch, dtype)
     recipe = Recipe(
         config.optimizer,
-        TrainingLoss(config.loss, dataset.kind, weighs_targets(on_batch)).to(dtype),
+        TrainingLoss(config.loss, dataset.kind, weighs_targets(on_batch) or row_weights is not None).to(dtype),
         validation_steps,
         on_batch,
+        row_weights,
         [] if clip_norm is None else [partial(gradients.clip_per_member, max_norm=clip_norm)],
         config.schedule,
         config.budget.patience,

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from evalbench.config import Config
+from evalbench.errors import ConfigError
 from evalbench.seeds import Role, derive
 from evalbench.tasks.metric import METRICS
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
@@ -31,6 +32,13 @@ def split_of(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
     index = entrant.roles.get(Role.SPLIT, entrant.seed)
     seed = derive(config.root_seed, dataset.name, Role.SPLIT, index, entrant.phase)
     return draw_split(dataset, config.split.validation, config.split.test, seed)
+
+
+def refuse_weights(dataset: Dataset, engine: str) -> None:
+    """Raise `ConfigError` if rows have weights, which an engine, named in words, does not take."""
+    if dataset.weights is not None:
+        rule, remedy = f"must be left out for {engine}", "leave it out, or choose a network or an estimator"
+        raise ConfigError("dataset.weight", rule, remedy=remedy)
 
 
 def result_of(

@@ -15,8 +15,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
 from evalbench.config import SEEDS, Component, Config
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
@@ -24,10 +27,11 @@ from evalbench.engines.predicted import Predicted, result_of, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
 from evalbench.models import seeded
-from evalbench.seeds import Role, derive
+from evalbench.parts import epoch_rows
+from evalbench.seeds import Role, derive, derive_epoch
 from evalbench.tasks.metric import FROM_PROBABILITIES
 from evalbench.trial import Entrant, TrialResult
-from evalbench.workloads import Dataset, Split, fit_scaling
+from evalbench.workloads import Dataset, Split, fit_scaling, weight_scale
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +61,10 @@ class EstimatorEngine:
                 raise ConfigError("model._target_", f"must have a method {method}", component.target, "name another")
         _check_kind(component, estimator, dataset)
         _check_settings(component, estimator)
+        epoch_rows(config, dataset, len(dataset.targets))
+        if dataset.weights is not None and _weight_name(estimator) is None:
+            rule = f"must take sample_weight in fit on {dataset.name}, whose rows have weights"
+            raise ConfigError("model._target_", rule, component.target, "leave dataset.weight out, or name another")
         metric = dataset.metric.name
         if metric in FROM_PROBABILITIES and not hasattr(estimator, "predict_proba"):
             rule = f"must have predict_proba for {metric}, which needs probabilities"
@@ -86,8 +94,9 @@ class EstimatorEngine:
         split, seed = split_of(config, dataset, Entrant(0)), _seed(config, dataset, Entrant(0))
         component = _component(config, dataset)
         seen = _Seen(_build(component, seed), dataset, split)
-        inputs, targets, example = seen.inputs(split.train), dataset.targets[split.train], seen.inputs(split.train[:1])
-        return TimedFit(lambda: _build(component, seed).fit(inputs, targets), example)
+        rows, example = _rows(config, dataset, split, Entrant(0)), seen.inputs(split.train[:1])
+        inputs, targets, weights = seen.inputs(rows), dataset.targets[rows], seen.weights(rows)
+        return TimedFit(lambda: _build(component, seed).fit(inputs, targets, **weights), example)
 
 
 ENGINE: Engine = EstimatorEngine()
@@ -135,6 +144,16 @@ def _seed(config: Config, dataset: Dataset, entrant: Entrant) -> int:
     return derive(config.root_seed, dataset.name, Role.INIT, index, entrant.phase) % LARGEST_SEED
 
 
+def _rows(config: Config, dataset: Dataset, split: Split, entrant: Entrant) -> Array:
+    """Return the rows that a trial is fitted to: its training rows, or the first epoch of a resampling of them."""
+    resampled = epoch_rows(config, dataset, len(split.train))
+    if resampled is None:
+        return split.train
+    index = entrant.roles.get(Role.ORDER, entrant.seed)
+    seed = derive(config.root_seed, dataset.name, Role.ORDER, index, entrant.phase)
+    return resampled(split.train, torch.Generator().manual_seed(derive_epoch(seed, 0)))
+
+
 def _build(component: Component, seed: int) -> Any:
     """Build an estimator that draws its random numbers from a seed, those of the steps of a pipeline too."""
     signature = _parameters(component.locate())
@@ -158,13 +177,31 @@ class _Seen:
     """The inputs of an estimator."""
 
     def __init__(self, estimator: Any, dataset: Dataset, split: Split) -> None:
-        self._dataset, self._scaling = dataset, fit_scaling(dataset, split.train)
-        self._keeps_missing = _takes_missing(estimator)
+        self._dataset, self._scaling, self._split = dataset, fit_scaling(dataset, split.train), split
+        self._keeps_missing, self._weight_name = _takes_missing(estimator), _weight_name(estimator)
 
     def inputs(self, rows: Array) -> Array:
         """Return the inputs `(N, D)` of some rows."""
         inputs: Array = self._scaling.inputs(self._dataset, rows).astype(np.float64)
         return np.where(np.isnan(self._dataset.inputs[rows]), np.nan, inputs) if self._keeps_missing else inputs
+
+    def weights(self, rows: Array) -> dict[str, Array]:
+        """Return the argument of `fit` with the weights `(N,)` of some training rows; empty if rows have none."""
+        if self._dataset.weights is None or self._weight_name is None:
+            return {}
+        return {self._weight_name: self._dataset.weights[rows] * weight_scale(self._dataset, self._split.train)}
+
+
+def _weight_name(estimator: Any) -> str | None:
+    """Return the name of the argument of `fit` for weights, that of the last step of a pipeline; None if it has none.
+
+    A pipeline passes it on to the last step alone.
+    """
+    if isinstance(estimator, Pipeline):
+        step, last = estimator.steps[-1]
+        inner = _weight_name(last)
+        return None if inner is None else f"{step}__{inner}"
+    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
 
 
 def _takes_missing(estimator: Any) -> bool:
@@ -181,7 +218,8 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str]) -
         warnings.simplefilter("always")
         estimator = _build(_component(config, dataset), seed)
         seen = _Seen(estimator, dataset, split)
-        estimator.fit(seen.inputs(split.train), dataset.targets[split.train])
+        rows = _rows(config, dataset, split, entrant)
+        estimator.fit(seen.inputs(rows), dataset.targets[rows], **seen.weights(rows))
         sample = split.train[:: -(-len(split.train) // MOST_FOR_TRAIN_LOSS)]
         predicted = {
             part: Predicted(rows, _predictions(estimator, dataset, seen.inputs(rows)))

@@ -79,7 +79,7 @@ class Oversample(ByClass):
     @staticmethod
     def wanted(counts: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
         """Return the rows of the largest class at strength 1."""
-        return np.where(counts > 0, _moved(counts, counts.max(), strength), 0)
+        return _moved(counts, counts.max(), strength)
 
 
 class Undersample(ByClass):
@@ -88,21 +88,24 @@ class Undersample(ByClass):
     @staticmethod
     def wanted(counts: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
         """Return the rows of the rarest class at strength 1."""
-        return np.where(counts > 0, _moved(counts, counts[counts > 0].min(), strength), 0)
+        return _moved(counts, counts[counts > 0].min(), strength)
 
 
 class Balanced(ByClass):
-    """Repeat rows of the rarer classes and leave out rows of the larger ones: an epoch has as many rows as before."""
+    """Repeat rows of the rarer classes and leave out rows of the larger ones: an epoch has about as many as before."""
 
     @staticmethod
     def wanted(counts: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
         """Return an equal part of all rows at strength 1."""
-        moved = np.where(counts > 0, _moved(counts, 1.0, strength), 0)
-        return moved * counts.sum() / moved.sum()
+        moved = _moved(counts, 1.0, strength)
+        scale = float(counts.sum() / moved.sum())
+        return moved * scale
 
 
 def _moved(counts: NDArray[np.float64], goal: float, strength: float) -> NDArray[np.float64]:
-    return goal * (np.maximum(counts, 1e-9) / goal) ** (1 - strength)
+    """Return counts moved towards the same goal; a class without rows stays without."""
+    moved: NDArray[np.float64] = goal * (counts / goal) ** (1 - strength)
+    return np.where(counts > 0, moved, 0)
 
 
 def _drawn(rows: Rows, count: int, generator: torch.Generator) -> Rows:

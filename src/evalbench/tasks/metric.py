@@ -169,6 +169,23 @@ def _auroc(probabilities: Tensor, truth: Tensor) -> Tensor:
     return areas.mean(-1)
 
 
+def _average_precision(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean over a class's rows of the precision at their own scores, averaged over classes.
+
+    One against the rest; NaN if a class has no row. It is the area under the steps of the precision-recall curve.
+    """
+    import torch
+
+    member = _is_of(truth, probabilities.shape[-1])
+    scores = probabilities.mT.contiguous()
+    inside = torch.where(member, scores, -math.inf)
+    above, hits = (
+        values.shape[-1] - torch.searchsorted(values.sort(-1).values, scores).double() for values in (scores, inside)
+    )
+    precision = torch.where(member, hits / above, 0).sum(-1)
+    return (precision / member.sum(-1)).mean(-1)
+
+
 def _r2(predictions: Tensor, targets: Tensor) -> Tensor:
     spread = targets.double() - targets.double().mean(-1, keepdim=True)
     return 1 - (predictions - targets).square().sum(-1) / spread.square().sum(-1)
@@ -198,18 +215,20 @@ METRICS: Mapping[str, Metric] = {
         Metric("rmse", "minimize", "", 0.0, "RMSE", compute=_rmse),
         Metric("mae", "minimize", "", 0.0, "MAE", compute=_mae),
         _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=CLASSES),
+        _share("average_precision", "average precision", _average_precision, on_request=CLASSES),
     )
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""
 
-FROM_PROBABILITIES = frozenset({"log_loss", "perplexity", "auroc"})
+FROM_PROBABILITIES = frozenset({"log_loss", "perplexity", "auroc", "average_precision"})
 """Metrics that class predictions without probabilities say nothing of."""
 
 ALIASES: Mapping[str, str] = {
     **dict.fromkeys(("acc", "top1", "top_1", "acc_norm", "exact_match"), "accuracy"),
     **dict.fromkeys(("auc", "roc_auc", "roc_auc_score"), "auroc"),
     **dict.fromkeys(("logloss", "log-loss", "nll", "cross_entropy"), "log_loss"),
-    **dict.fromkeys(("bal_acc", "balanced_acc", "balacc"), "balanced_accuracy"),
+    **dict.fromkeys(("bal_acc", "balanced_acc", "balacc", "macro_recall", "recall_macro"), "balanced_accuracy"),
+    **dict.fromkeys(("pr_auc", "auprc", "aucpr", "average_precision_score"), "average_precision"),
     **dict.fromkeys(("f1_macro", "macro-f1"), "macro_f1"),
     **dict.fromkeys(("root_mean_squared_error", "root_mean_square_error"), "rmse"),
     **dict.fromkeys(("mean_absolute_error",), "mae"),
