@@ -25,12 +25,12 @@ def resample(chosen: Component | None, dataset: Dataset, num_train: int) -> Epoc
     """Return the chosen resampling, None for none; raise `ConfigError` if it does not fit the data set."""
     if chosen is None:
         return None
-    known = {"dataset": dataset, "num_train": num_train}
-    taken = inspect.signature(chosen.locate()).parameters
-    built = chosen.build(**{name: value for name, value in known.items() if name in taken})
-    if not isinstance(built, EpochRows):
-        rule, remedy = "must be a class of evalbench.parts.hooks.EpochRows", "derive it from that class"
-        raise ConfigError("resampling._target_", rule, chosen.target, remedy)
+    target, known = chosen.locate(), {"dataset": dataset, "num_train": num_train}
+    if not (isinstance(target, type) and issubclass(target, EpochRows)):
+        rule = "must be a class that is derived from evalbench.parts.hooks.EpochRows"
+        raise ConfigError("resampling._target_", rule, chosen.target, "choose oversample, undersample or balanced")
+    taken = inspect.signature(target).parameters
+    built: EpochRows = chosen.build(**{name: value for name, value in known.items() if name in taken})
     return built
 
 
