@@ -166,4 +166,4 @@ def _check_batches(config: Config, network: nn.Module, num_rows: int) -> None:
 def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
     """Return inputs of two examples, and the required shape of a network's outputs for them."""
     inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
-    return inputs, (*dataset.kind.example_targets(inputs).shape, dataset.num_outputs)
+    return inputs, dataset.kind.output_shape(inputs, dataset.num_outputs)

@@ -2,12 +2,13 @@
 
 An estimator is fitted on the training rows of a trial, with the inputs that a network gets: categories as indicators,
 numbers scaled by the training rows, missing values filled by their means. One that says that it takes missing values
-gets them as they are. Targets are class numbers, or numbers in their own unit. Validation rows are measured and never
-fitted, test rows are read once.
+gets them as they are. Targets are class numbers, or numbers in their own unit. An estimator of one target is fitted to
+each of several. Validation rows are measured and never fitted, test rows are read once.
 
-Shapes: `N` rows, `D` columns, `K` classes.
+Shapes: `N` rows, `D` columns, `K` classes, `L` columns of targets.
 """
 
+import copy
 import inspect
 import logging
 import warnings
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
@@ -36,7 +38,7 @@ from evalbench.workloads import Dataset, Split, fit_scaling, weight_scale
 log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
-TASKS = ("binary", "multiclass", "regression")
+TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count")
 LARGEST_SEED = 2**31 - 1
 """Of a signed integer of 32 bits, which most packages take."""
 MOST_FOR_TRAIN_LOSS = 1000
@@ -49,7 +51,7 @@ class EstimatorEngine:
     def check(self, config: Config, dataset: Dataset) -> None:
         """Build the estimator once."""
         if dataset.kind.name not in TASKS or dataset.vocabulary is not None:
-            rule = f"must be a network on {dataset.name}: estimators take tables with a class or a number per row"
+            rule = f"must be a network on {dataset.name}: estimators take tables of classes, labels or numbers"
             raise ConfigError("model", rule, config.choices.get("model"), "leave this data set out")
         if config.save != "none":
             rule = "must be none for estimators: evalbench keeps weights of networks only"
@@ -62,13 +64,14 @@ class EstimatorEngine:
         _check_kind(component, estimator, dataset)
         _check_settings(component, estimator)
         epoch_rows(config, dataset, len(dataset.targets))
-        if dataset.weights is not None and _weight_name(estimator) is None:
+        if dataset.weights is not None and _weight_name(_for_columns(estimator, dataset)) is None:
             rule = f"must take sample_weight in fit on {dataset.name}, whose rows have weights"
             raise ConfigError("model._target_", rule, component.target, "leave dataset.weight out, or name another")
         metric = dataset.metric.name
         if metric in FROM_PROBABILITIES and not hasattr(estimator, "predict_proba"):
             rule = f"must have predict_proba for {metric}, which needs probabilities"
-            raise ConfigError("model._target_", rule, component.target, "choose task.metric=accuracy, or an estimator")
+            certain = next((name for name in dataset.kind.metrics if name not in FROM_PROBABILITIES), "accuracy")
+            raise ConfigError("model._target_", rule, component.target, f"choose task.metric={certain}")
 
     def train_all(
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE
@@ -95,8 +98,13 @@ class EstimatorEngine:
         component = _component(config, dataset)
         seen = _Seen(_build(component, seed), dataset, split)
         rows, example = _rows(config, dataset, split, Entrant(0)), seen.inputs(split.train[:1])
-        inputs, targets, weights = seen.inputs(rows), dataset.targets[rows], seen.weights(rows)
-        return TimedFit(lambda: _build(component, seed).fit(inputs, targets, **weights), example)
+        inputs, targets = seen.inputs(rows), dataset.targets[rows]
+        weights = _weights(_for_columns(_build(component, seed), dataset), dataset, split, rows)
+
+        def fit() -> Any:
+            return _for_columns(_build(component, seed), dataset).fit(inputs, targets, **weights)
+
+        return TimedFit(fit, example)
 
 
 ENGINE: Engine = EstimatorEngine()
@@ -177,19 +185,20 @@ class _Seen:
     """The inputs of an estimator."""
 
     def __init__(self, estimator: Any, dataset: Dataset, split: Split) -> None:
-        self._dataset, self._scaling, self._split = dataset, fit_scaling(dataset, split.train), split
-        self._keeps_missing, self._weight_name = _takes_missing(estimator), _weight_name(estimator)
+        self._dataset, self._scaling = dataset, fit_scaling(dataset, split.train)
+        self._keeps_missing = _takes_missing(estimator)
 
     def inputs(self, rows: Array) -> Array:
         """Return the inputs `(N, D)` of some rows."""
         inputs: Array = self._scaling.inputs(self._dataset, rows).astype(np.float64)
         return np.where(np.isnan(self._dataset.inputs[rows]), np.nan, inputs) if self._keeps_missing else inputs
 
-    def weights(self, rows: Array) -> dict[str, Array]:
-        """Return the argument of `fit` with the weights `(N,)` of some training rows; empty if rows have none."""
-        if self._dataset.weights is None or self._weight_name is None:
-            return {}
-        return {self._weight_name: self._dataset.weights[rows] * weight_scale(self._dataset, self._split.train)}
+
+def _weights(estimator: Any, dataset: Dataset, split: Split, rows: Array) -> dict[str, Array]:
+    """Return the argument of `fit` with the weights `(N,)` of some training rows; empty if rows have none."""
+    if dataset.weights is None:
+        return {}
+    return {str(_weight_name(estimator)): dataset.weights[rows] * weight_scale(dataset, split.train)}
 
 
 def _weight_name(estimator: Any) -> str | None:
@@ -218,8 +227,8 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str]) -
         warnings.simplefilter("always")
         estimator = _build(_component(config, dataset), seed)
         seen = _Seen(estimator, dataset, split)
-        rows = _rows(config, dataset, split, entrant)
-        estimator.fit(seen.inputs(rows), dataset.targets[rows], **seen.weights(rows))
+        estimator, rows = _for_columns(estimator, dataset), _rows(config, dataset, split, entrant)
+        estimator.fit(seen.inputs(rows), dataset.targets[rows], **_weights(estimator, dataset, split, rows))
         sample = split.train[:: -(-len(split.train) // MOST_FOR_TRAIN_LOSS)]
         predicted = {
             part: Predicted(rows, _predictions(estimator, dataset, seen.inputs(rows)))
@@ -235,12 +244,15 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str]) -
 
 
 def _predictions(estimator: Any, dataset: Dataset, inputs: Array) -> Array:
-    """Return class probabilities `(N, K)`, those of a class that is not known being 0, or numbers `(N,)`.
+    """Return class probabilities `(N, K)`, those of a class that is not known being 0, label probabilities, or numbers.
 
     An estimator without probabilities is sure of the class that it predicts.
     """
-    if not dataset.kind.is_classification:
-        return np.asarray(estimator.predict(inputs), dtype=np.float64).reshape(len(inputs))
+    if dataset.kind.per_column and hasattr(estimator, "predict_proba"):
+        return _label_probabilities(estimator.predict_proba(inputs), estimator)
+    if dataset.kind.per_column or not dataset.kind.is_classification:
+        predictions: Array = np.asarray(estimator.predict(inputs), dtype=np.float64)
+        return predictions.reshape(len(inputs), *dataset.targets.shape[1:])
     probabilities = np.zeros((len(inputs), len(dataset.classes)))
     if hasattr(estimator, "predict_proba"):
         known = np.asarray(getattr(estimator, "classes_", range(len(dataset.classes)))).astype(np.int64)
@@ -249,3 +261,57 @@ def _predictions(estimator: Any, dataset: Dataset, inputs: Array) -> Array:
         chosen = np.asarray(estimator.predict(inputs)).reshape(len(inputs)).astype(np.int64)
         probabilities[np.arange(len(inputs)), chosen] = 1.0
     return probabilities
+
+
+def _label_probabilities(given: Any, estimator: Any) -> Array:
+    """Return the probabilities of yes `(N, L)`, which some estimators give as a table of no and yes for each label.
+
+    Such a table lacks the column of what no training row has.
+    """
+    if not isinstance(given, list):
+        return np.asarray(given, dtype=np.float64)
+    tables = zip(given, estimator.classes_, strict=True)
+    return np.column_stack([np.asarray(table) @ (np.asarray(known) == 1) for table, known in tables])
+
+
+def _for_columns(estimator: Any, dataset: Dataset) -> Any:
+    """Return an estimator for the targets of a data set: as it is, unless these are several and it takes one."""
+    if not dataset.kind.per_column:
+        return estimator
+    try:
+        tags = get_tags(estimator)
+        labels = tags.classifier_tags is not None and tags.classifier_tags.multi_label
+        takes_all = labels if dataset.kind.is_classification else tags.target_tags.multi_output
+    except Exception:  # no estimator of scikit-learn's
+        takes_all = False
+    return estimator if takes_all else _PerColumn(estimator)
+
+
+class _PerColumn:
+    """A copy of an estimator for each column of the targets; a column of one value is always predicted to have it.
+
+    That is what scikit-learn's `MultiOutputClassifier` and `MultiOutputRegressor` do, without the latter.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+        if hasattr(estimator, "predict_proba"):
+            self.predict_proba = self._probabilities
+
+    def fit(self, inputs: Array, targets: Array) -> None:
+        """Fit the copies to targets `(N, L)`."""
+        constant = DummyClassifier() if targets.dtype.kind == "i" else DummyRegressor()
+        self._fitted = [
+            copy.deepcopy(self._estimator if np.ptp(column) else constant).fit(inputs, column) for column in targets.T
+        ]
+
+    def predict(self, inputs: Array) -> Array:
+        """Return `(N, L)`."""
+        return np.column_stack([np.asarray(one.predict(inputs)).reshape(len(inputs)) for one in self._fitted])
+
+    @property
+    def classes_(self) -> list[Any]:
+        return [getattr(one, "classes_", (0, 1)) for one in self._fitted]
+
+    def _probabilities(self, inputs: Array) -> list[Any]:
+        return [one.predict_proba(inputs) for one in self._fitted]

@@ -1,11 +1,13 @@
 """Losses to train on: the task's own, shipped ones, any of PyTorch or of the user's, with class weights.
 
 A loss takes outputs and targets as PyTorch's own losses do, and returns a value per example or their mean:
-logits `(B,)` and 0 or 1 for two classes, logits `(B, K)` and classes `(B,)` for more (tokens one after another), or two
-times numbers `(B,)`. Shapes: `C` members, `S` steps in a block, `B` examples, `K` classes.
+logits `(B,)` and 0 or 1 for two classes, logits `(B, K)` and classes `(B,)` for more, or two times numbers `(B,)`. The
+tokens or columns of an example follow one another. Shapes: `C` members, `S` steps in a block, `B` examples, `K`
+classes.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
@@ -27,6 +29,7 @@ TAKE = {
     "one logit": (nn.BCEWithLogitsLoss, nn.SoftMarginLoss),
     "a logit per class": (nn.CrossEntropyLoss, nn.MultiMarginLoss),
     "numbers": (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss),
+    "log rates": (nn.PoissonNLLLoss,),
 }
 """What PyTorch's losses take, in the words of `Task.outputs`: a wrong one would often run, and mean nothing."""
 
@@ -144,12 +147,12 @@ def class_weights(
     config: LossConfig, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype
 ) -> BatchHook | None:
     """Return the weights of classes, if the configuration has them; raise `ConfigError` for unknown classes."""
-    if config.class_weights is None:
-        return None
+    if config.class_weights is None or dataset.kind.per_column or not dataset.kind.is_classification:
+        return None  # `TrainingLoss` refuses weights of classes where there are none
     if isinstance(config.class_weights, str):
         return ClassWeights(dataset, splits, dtype)
     unknown = [name for name in config.class_weights if name not in dataset.classes]
-    if unknown or not dataset.classes:
+    if unknown:
         classes = ", ".join(dataset.classes[:8]) + (", …" if len(dataset.classes) > 8 else "")
         rule = f"must name classes of {dataset.name} ({classes})"
         raise ConfigError("loss.class_weights", rule, ", ".join(unknown), "correct the name")
@@ -220,9 +223,12 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
     if config.component is None:
         return
     inputs = torch.zeros(5, 2)
-    targets = dataset.kind.example_targets(inputs)
-    outputs = torch.linspace(-1, 1, targets.numel() * dataset.num_outputs, requires_grad=True)
-    shaped = outputs.view(*targets.shape, dataset.num_outputs)
+    targets, shape = (
+        dataset.kind.example_targets(inputs, dataset.num_outputs),
+        dataset.kind.output_shape(inputs, dataset.num_outputs),
+    )
+    outputs = torch.linspace(-1, 1, math.prod(shape), requires_grad=True)
+    shaped = outputs.view(shape)
     given = (
         torch.stack([targets.float(), torch.ones_like(targets, dtype=torch.float32)], -1)
         if weighted or config.class_weights is not None
@@ -242,18 +248,17 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
 
 
 def _check_fits(config: LossConfig, task: Task, module: Any) -> None:
-    if config.class_weights is not None and not task.is_classification:
-        rule = f"must be left out for {task.name}, which has no classes"
+    if config.class_weights is not None and (task.per_column or not task.is_classification):
+        rule = f"must be left out for {task.name}, whose targets are not classes"
         raise ConfigError("loss.class_weights", rule, config.spec()["class_weights"], "loss.class_weights=null")
     if config.label_smoothing and not task.is_classification:
         rule = f"must be 0 for {task.name}, which has no classes"
-        raise ConfigError("loss.label_smoothing", rule, config.label_smoothing, "choose loss=default, mae or huber")
+        raise ConfigError("loss.label_smoothing", rule, config.label_smoothing, "choose loss=default")
     takes = getattr(module, "takes", [words for words, kinds in TAKE.items() if isinstance(module, kinds)])
     if takes and task.outputs not in takes:
         rule = f"must take {task.outputs}, as {task.name} has"
-        remedy = "choose loss=default" + (
-            ", cross_entropy or focal" if task.is_classification else ", mse, mae or huber"
-        )
+        others = {"numbers": ", mse, mae or huber", "log rates": ""}.get(task.outputs, ", cross_entropy or focal")
+        remedy = f"choose loss=default{others}"
         raise ConfigError("loss", rule, f"{config.label}, which takes {' or '.join(takes)}", remedy)
     if isinstance(module, nn.Module) and any(value.requires_grad for value in module.parameters()):
         raise ConfigError("loss", "must have no parameters that train", config.label, "make them buffers")

@@ -27,8 +27,9 @@ class Dataset:
     rows; the others are 0/1 indicators of categories. Raises `DataError` if no split of it could be used.
 
     With a `vocabulary`, the number of different tokens, `inputs` are tokens instead: int64 from 0, never scaled. For
-    the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their names. With an
-    `image`, (channels, height, width), the columns are its pixels in that order, and models that need images take it.
+    the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their names. For the
+    kinds MULTILABEL and MULTI_OUTPUT `targets` are `(N, L)`, and `classes` the names of these columns. With an `image`,
+    (channels, height, width), the columns are its pixels in that order, and models that need images take it.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Dataset:
             raise DataError(f"{self.name}: kind must be one of evalbench.workloads.Kind, not {self.kind!r}")
         if not all(isinstance(array, np.ndarray) for array in (self.inputs, self.targets)) or self.inputs.ndim != 2:
             remedy = "give np.asarray(…, dtype=np.float32)"
-            raise DataError(f"{self.name}: inputs must be an array (N, D), and targets an array of N: {remedy}")
+            raise DataError(f"{self.name}: inputs must be an array (N, D), and targets an array with N rows: {remedy}")
         rows, columns = self.inputs.shape
         if rows < MIN_ROWS:
             raise DataError(f"{self.name}: at least {MIN_ROWS} rows are needed, not {rows}: give more data")

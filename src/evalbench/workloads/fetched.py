@@ -54,7 +54,7 @@ def from_bunch(bunch: Any, name: str, settings: dict[str, Any]) -> Dataset:
         settings = {**settings, "target": targets[0]}
     if settings.get("target") is None:
         raise DataError(f"{name}: it names {len(targets)} targets: choose one, with dataset.target=NAME")
-    others = [one for one in targets if str(one) != str(settings["target"])]
+    others = [one for one in targets if str(one) not in Choices(**settings).targets([])]
     if others:
         settings = {**settings, "drop": [*Choices(**settings).dropped(name), *others]}
     return table(bunch.frame, name, **settings)

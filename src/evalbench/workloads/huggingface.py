@@ -54,14 +54,14 @@ def load(
     if image is None:
         table = raw_table(frame, str(path), wrong, dropped=choices.dropped(label))
         return encode(table, label, choices, wrong, held_out=tests, remarks=remarks)
-    target = str(list(frame.columns)[-1] if choices.target is None else choices.target)
-    absent = [one for one in (image, target) if one not in [*frame.columns, *_features(chosen)]]
+    targets = choices.targets(list(frame.columns))
+    absent = [one for one in (image, *targets) if one not in [*frame.columns, *_features(chosen)]]
     refuse(str(path), [f"no column {one!r}: there are {listed(map(repr, _features(chosen)), 8)}" for one in absent])
-    unused = [str(one) for one in frame.columns if one != target]
+    unused = [str(one) for one in frame.columns if one not in targets]
     remarks += [f"columns that are not used: {listed(unused)}"] if unused else []
     files = [one for rows in chosen.values() for one in rows[image]]
     pixels = decoded(files, None, None, wrong)
-    labels = label_table(frame[target], str(path), wrong, target)
+    labels = label_table({name: frame[name] for name in targets}, str(path), wrong)
     return encode(labels, label, choices, wrong, images=pixels, held_out=tests, remarks=remarks)
 
 

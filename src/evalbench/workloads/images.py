@@ -71,19 +71,18 @@ def listed_in_csv(
     name: str | None = None,
     size: Any = None,
     channels: str | None = None,
-    target: str | None = None,
     **settings: Any,
 ) -> Dataset:
     """Read the images whose paths, relative to a CSV file, are in its column `image`, by default the first.
 
     The other settings are those of every table, see `Choices`. Raises `DataError` if something cannot be used.
     """
-    choices, shape, mode = Choices(name, target, **settings), _shape(size), _mode(channels)
+    choices, shape, mode = Choices(name, **settings), _shape(size), _mode(channels)
     wrong: list[str] = []
     table = csv.read(Path(str(path)), None, wrong)
     names = list(table.columns)
-    image, target = names[0] if image is None else image, names[-1] if target is None else str(target)
-    absent = [one for one in (image, target) if one not in names]
+    image, targets = names[0] if image is None else image, choices.targets(names)
+    absent = [one for one in (image, *targets) if one not in names]
     refuse(str(path), [f"no column {one!r}: its columns are {listed(map(repr, names), 8)}" for one in absent])
     paths = [Path(str(path)).parent / text for text in table.columns[image].values]
     lost = np.array([not file.is_file() for file in paths])
@@ -92,11 +91,13 @@ def listed_in_csv(
         refuse(
             str(path), [*wrong, f"no such image file as {which}: paths are relative to the folder of {Path(path).name}"]
         )
-    targets = RawTable(table.source, {target: table.columns[target]}, table.numbers, table.unit, table.comma)
+    labels = RawTable(
+        table.source, {one: table.columns[one] for one in targets}, table.numbers, table.unit, table.comma
+    )
     label = Path(str(path)).stem if name is None else name
-    unused = [one for one in names if one not in (image, target)]
+    unused = [one for one in names if one not in (image, *targets)]
     remarks = [f"columns that are not used: {listed(unused)}"] if unused else []
-    return encode(targets, label, choices, wrong, images=decoded(paths, shape, mode, wrong), remarks=remarks)
+    return encode(labels, label, choices, wrong, images=decoded(paths, shape, mode, wrong), remarks=remarks)
 
 
 def decoded(

@@ -25,8 +25,11 @@ class Inputs:
 
     table: RawTable
     choices: Choices
-    labels: int
-    """The number of target-encoded columns of a column of categories: one, or one for each of more than two classes."""
+    means: list[str]
+    """The words for the means of the targets that a column of categories becomes if it is target-encoded.
+
+    One mean, or one for each of more than two classes, or for each column of targets.
+    """
     wrong: list[str]
     blocks: list[NDArray[np.float32]] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
@@ -120,9 +123,10 @@ class Inputs:
     def _target_encoded(self, name: str, words: NDArray[np.object_], count: int) -> None:
         codes = pd.factorize(words, sort=True)[0].astype(np.float32)
         start = len(self.features)
-        self.encoded += [TargetEncoded(start + label, count, label) for label in range(self.labels)]
-        kinds = [f"share of class {label}" for label in range(self.labels)] if self.labels > 1 else ["target"]
-        self._append([f"{name}: {kind}" for kind in kinds], np.repeat(codes[:, None], self.labels, axis=1), False)
+        self.encoded += [TargetEncoded(start + number, count, number) for number in range(len(self.means))]
+        self._append(
+            [f"{name}: {mean}" for mean in self.means], np.repeat(codes[:, None], len(self.means), axis=1), False
+        )
         self._remark("categories as the mean target of the training rows, of other fifths for these rows", name)
 
     def _words(self, name: str, column: TableColumn) -> None:

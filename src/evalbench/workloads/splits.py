@@ -120,8 +120,9 @@ class Scaling:
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
-    target_mean: float
-    target_std: float
+    target_mean: float | NDArray[np.float64]
+    """Of targets with columns `(L,)`, as `target_std`."""
+    target_std: float | NDArray[np.float64]
     target_means: TargetMeans | None = None
     """The inputs of the target-encoded columns, which are scaled already."""
 
@@ -156,7 +157,4 @@ def _with_target_scale(
     means = None
     if dataset.encoded:
         means = target_encoding.fit(dataset.codes, dataset.encoded, dataset.targets, len(dataset.classes), train)
-    if dataset.kind.is_classification:
-        return Scaling(mean, std, 0.0, 1.0, means)
-    targets = dataset.targets[train].astype(np.float64)
-    return Scaling(mean, std, float(targets.mean()), float(targets.std()) or 1.0, means)
+    return Scaling(mean, std, *dataset.kind.target_scale(dataset.targets[train]), means)
