@@ -102,7 +102,9 @@ class EstimatorEngine:
         weights = _weights(_for_columns(_build(component, seed), dataset), dataset, split, rows)
 
         def fit() -> Any:
-            return _for_columns(_build(component, seed), dataset).fit(inputs, targets, **weights)
+            estimator = _for_columns(_build(component, seed), dataset)
+            estimator.fit(inputs, targets, **weights)
+            return estimator  # a user's `fit` may return nothing
 
         return TimedFit(fit, example)
 
