@@ -27,8 +27,9 @@ from evalbench.errors import ConfigError
 from evalbench.parts import batch_hooks, rows_of_epoch, weighs_targets
 from evalbench.parts import loss as losses
 from evalbench.parts.row_weights import weigh_rows
-from evalbench.trial import Entrant
-from evalbench.workloads import Dataset, draw_split
+from evalbench.seeds import Role
+from evalbench.trial import Entrant, TrialSpec
+from evalbench.workloads import Dataset, split_of
 
 log = logging.getLogger(__name__)
 _checked: set[str] = set()
@@ -43,7 +44,7 @@ def check(config: Config, dataset: Dataset) -> None:
     network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
     _check_network(config, network)
     models.check_outputs(network, *_example(dataset))
-    split = draw_split(dataset, config.split.validation, config.split.test, 0)
+    split = split_of(dataset, config.split, config.root_seed, 0)
     hooks = batch_hooks(config, dataset, [split], torch.float32)
     row_weights = weigh_rows(dataset, [split], hooks, torch.float32)
     losses.check(config.loss, dataset, weighs_targets(hooks) or row_weights is not None)
@@ -113,7 +114,8 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
     if key in _checked:
         return
     models.check_outputs(network, *_example(dataset), training=True)
-    cohort, _ = make_cohort(config, dataset, [Entrant(0), Entrant(1)])
+    twin = TrialSpec(dataset.name, {}, config.root_seed, 1, {Role.SPLIT: 0})  # other splits may have other sizes
+    cohort, _ = make_cohort(config, dataset, [Entrant(0), Entrant(1, trial=twin)])
     reason = cohort.why_one_by_one
     if reason is not None and (config.model.target, reason) not in _warned:
         _warned.add((config.model.target, reason))

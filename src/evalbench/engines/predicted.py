@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalbench import workloads
 from evalbench.config import Config
 from evalbench.errors import ConfigError
-from evalbench.seeds import Role, derive
+from evalbench.seeds import Role
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
-from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
+from evalbench.workloads import Dataset, Split, fit_scaling, references
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +28,7 @@ class Predicted:
 
 def split_of(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
     """Return the split of a trial."""
-    index = entrant.roles.get(Role.SPLIT, entrant.seed)
-    seed = derive(config.root_seed, dataset.name, Role.SPLIT, index, entrant.phase)
-    return draw_split(dataset, config.split.validation, config.split.test, seed)
+    return workloads.split_of(dataset, config.split, config.root_seed, entrant.index(Role.SPLIT), entrant.phase)
 
 
 def refuse_weights(dataset: Dataset, engine: str) -> None:

@@ -159,8 +159,7 @@ def _rows(config: Config, dataset: Dataset, split: Split, entrant: Entrant) -> A
     resampled = epoch_rows(config, dataset, len(split.train))
     if resampled is None:
         return split.train
-    index = entrant.roles.get(Role.ORDER, entrant.seed)
-    seed = derive(config.root_seed, dataset.name, Role.ORDER, index, entrant.phase)
+    seed = derive(config.root_seed, dataset.name, Role.ORDER, entrant.index(Role.ORDER), entrant.phase)
     return resampled(split.train, torch.Generator().manual_seed(derive_epoch(seed, 0)))
 
 

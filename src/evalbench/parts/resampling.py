@@ -53,8 +53,9 @@ class ByClass(EpochRows):
             rule = "must be a number from 0 to 1"
             raise ConfigError("resampling.strength", rule, strength, "for example resampling.strength=0.5")
         self._targets = dataset.targets.astype(np.int64)
-        tested = np.array([], dtype=np.int64) if dataset.held_out is None else dataset.held_out
-        counts = np.bincount(np.delete(self._targets, tested), minlength=len(dataset.classes))
+        apart = [rows for rows in (dataset.held_out, dataset.declared_validation) if rows is not None]
+        known = np.delete(self._targets, np.concatenate([np.array([], dtype=np.int64), *apart]))
+        counts = np.bincount(known, minlength=len(dataset.classes))
         expected = counts * num_train / counts.sum()
         self._wanted = np.round(self.wanted(expected, strength)).astype(np.int64)
         self.num_rows = int(self._wanted.sum())

@@ -48,13 +48,15 @@ def named(
     return from_arrays(_label(path, name), arrays[inputs], arrays[targets], choices, path)
 
 
-def from_arrays(name: str, inputs: Any, targets: Any, choices: Choices, source: str, held_out: Any = None) -> Dataset:
+def from_arrays(
+    name: str, inputs: Any, targets: Any, choices: Choices, source: str, held_out: Any = None, validated: Any = None
+) -> Dataset:
     """Return the data set of arrays: inputs `(N,)` or `(N, D)`, or images, and targets `(N,)` or `(N, L)`.
 
     Images are `(N, height, width)` or have their channels (1, 3 or 4) before or after these axes. Columns are called
     `feature 0` and so on, the target `target`, several `target 0` and so on. Without targets, the last column has them.
-    `held_out` are the numbers of the rows that every split tests on. Raises `DataError` for arrays that fit none of
-    this.
+    `held_out` and `validated` are the numbers of the rows that every split tests and validates on. Raises `DataError`
+    for arrays that fit none of this.
     """
     inputs = plain(inputs, source, "inputs")
     if inputs.ndim not in (1, 2, 3, 4):
@@ -71,20 +73,22 @@ def from_arrays(name: str, inputs: Any, targets: Any, choices: Choices, source: 
         remedy = "give one per row, or say dataset.kind=multilabel or regression for several"
         raise DataError(f"{source}: {rule}, not the shape {labels.shape}: {remedy}")
     if inputs.ndim > 2:
-        return _images(name, inputs, labels, choices, source, held_out)
+        return _images(name, inputs, labels, choices, source, held_out, validated)
     columns = {f"feature {number}": column for number, column in enumerate(inputs.reshape(len(inputs), -1).T)}
     frame = pd.DataFrame(columns if labels is None else {**columns, **_columns(labels)})
     wrong: list[str] = []
     table = raw_table(frame, source, wrong, dropped=choices.dropped(name))
-    return encode(table, name, choices, wrong, held_out=held_out)
+    return encode(table, name, choices, wrong, held_out=held_out, validated=validated)
 
 
-def _images(name: str, images: Any, labels: Any, choices: Choices, source: str, held_out: Any) -> Dataset:
+def _images(
+    name: str, images: Any, labels: Any, choices: Choices, source: str, held_out: Any, validated: Any
+) -> Dataset:
     if images.dtype.kind not in "uifb":
         raise DataError(f"{source}: images must be numbers, not {images.dtype}: convert them")
     wrong: list[str] = []
     table = label_table(labels, source, wrong)
-    return encode(table, name, choices, wrong, images=channels_first(images), held_out=held_out)
+    return encode(table, name, choices, wrong, images=channels_first(images), held_out=held_out, validated=validated)
 
 
 def plain(values: Any, source: str, what: str) -> Any:

@@ -57,6 +57,8 @@ class Choices:
     """The column with the time of each row."""
     weight: str | int | None = None
     """The column with the weight of each row: no input."""
+    split_column: str | int | None = None
+    """The column that says whether a row is for training, validation or the test: no input."""
 
     def __post_init__(self) -> None:
         for key, options in OPTIONS.items():
@@ -80,9 +82,6 @@ class Choices:
         targets = self._targets
         if len(set(targets)) < len(targets) or (self.target is not None and not targets):
             raise ConfigError("dataset.target", "must name columns once each", self.target, "correct the list")
-        if self.kind == "multilabel" and len(targets) < 2:
-            rule, remedy = "must be a list of two labels or more", "for example dataset.target=[rain,snow]"
-            raise ConfigError("dataset.target", rule, self.target, remedy)
         if len(targets) > 1 and self.kind not in SEVERAL:
             rule = f"must be {_either(SEVERAL)} for several targets"
             raise ConfigError("dataset.kind", rule, self.kind, "say dataset.kind=multilabel for yes-or-no columns")
@@ -114,8 +113,9 @@ class Choices:
 
     @property
     def about_rows(self) -> list[str]:
-        """Return the columns that say something about rows: group, time and weight."""
-        return [str(name) for name in (self.group, self.time, self.weight) if name is not None]
+        """Return the columns that say something about rows: group, time, weight and part of the split."""
+        every = (self.group, self.time, self.weight, self.split_column)
+        return [str(name) for name in every if name is not None]
 
     @property
     def formats(self) -> dict[str, str]:
@@ -123,7 +123,10 @@ class Choices:
         return {str(name): pattern for name, pattern in (self.dates or {}).items()}
 
     def targets(self, columns: Sequence[str]) -> list[str]:
-        """Return the columns to predict, by default the last one."""
+        """Return the columns to predict, by default the last one; raise `ConfigError` if they are too few."""
+        if self.kind == "multilabel" and len(self._targets) < 2:
+            rule, remedy = "must be a list of two labels or more", "for example dataset.target=[rain,snow]"
+            raise ConfigError("dataset.target", rule, self.target, remedy)
         return self._targets or [str(columns[-1])]
 
     @property

@@ -1,6 +1,6 @@
 """From a table to a data set, the same way for every format. All that is wrong with a table is told at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,13 @@ def encode(
     images: NDArray[Any] | None = None,
     held_out: NDArray[np.int64] | None = None,
     remarks: Sequence[str] = (),
+    validated: NDArray[np.int64] | None = None,
 ) -> Dataset:
     """Return the data set of a table, called `label`; raise `DataError` with all its faults and those of `wrong`.
 
-    With `images` `(N, channels, height, width)` these are the inputs, and the table has the targets. `held_out` are the
-    numbers of the rows that every split tests on. The rows of both are numbered from 0. `remarks` come first in the
-    description.
+    With `images` `(N, channels, height, width)` these are the inputs, and the table has the targets. `held_out` and
+    `validated` are the numbers of the rows that every split tests and validates on, if there are any. All rows are
+    numbered from 0. `remarks` come first in the description.
 
     Categories are those of the whole table, so that every split has the same columns. Whatever is learned from rows,
     is learned by each split from its training rows: see `splits.fit_scaling`.
@@ -60,11 +61,20 @@ def encode(
     else:
         inputs = _inputs(table, used, choices, _means(values, classes), wrong, said)
     inputs |= about_rows(table, choices, wrong)
+    inputs |= _given({"held_out": held_out, "declared_validation": validated}, rows, choices, wrong)
     refuse(table.source, wrong + faults)
-    if held_out is not None:
-        inputs["held_out"] = np.flatnonzero(np.isin(rows, held_out))
     task = task_of(choices, targets, len(classes))
     return Dataset(label, task, targets=values, classes=classes, description="; ".join(said), **inputs)
+
+
+def _given(
+    given: Mapping[str, NDArray[np.int64] | None], rows: NDArray[np.int64], choices: Choices, wrong: list[str]
+) -> dict[str, Any]:
+    """Return the numbers of given rows by field as they are after rows were left out; `rows` has the old numbers."""
+    numbers = {field: old for field, old in given.items() if old is not None and len(old)}
+    if numbers and choices.split_column is not None:
+        wrong.append("dataset.split_column must be left out, because the data set has parts of its own: leave it out")
+    return {field: np.flatnonzero(np.isin(rows, old)) for field, old in numbers.items()}
 
 
 def _means(targets: NDArray[Any], classes: Sequence[str]) -> list[str]:

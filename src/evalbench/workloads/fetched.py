@@ -85,7 +85,8 @@ def torchvision(name: str, folder: str = "data", **settings: Any) -> Dataset:
             raise ConfigError("dataset.name", rule, name, "use dataset=imagefolder or dataset=python") from error
 
     parts = [_fetch(f"{name} of torchvision", lambda train=train: part(train)) for train in (True, False)]  # type: ignore[misc]
-    return map_style(parts, name, choices, held_out=True, classes=getattr(parts[0], "classes", None))
+    classes = getattr(parts[0], "classes", None)
+    return map_style({"train": parts[:1], "test": parts[1:]}, name, choices, classes)
 
 
 def _fetch(what: str, fetch: Callable[[], Any]) -> Any:

@@ -49,6 +49,8 @@ class Inputs:
             column = as_category(column)
         if column.form == "text":
             column = as_date(column) or column
+        if column.form == "number" and name == str(self.choices.time):
+            return self._remark("no input, because it only orders the rows in time", name)
         if column.form == "number":
             return self._append([name], single(self.table, name, column, self.wrong)[:, None], True)
         if column.form == "date":
@@ -78,17 +80,16 @@ class Inputs:
             "weekday": (whole - np.datetime64("1970-01-05")) / DAY % 7 / 7,
             "time of day": (dates - whole.astype("datetime64[us]")) / DAY,
         }
-        parts = {
-            f"{name}: days since {first}": single(
-                self.table, name, TableColumn("number", days, column.known), self.wrong
-            )
-        }
+        since = single(self.table, name, TableColumn("number", days, column.known), self.wrong)
+        orders = name == str(self.choices.time)  # then rows for the test are later than all that is learned from
+        parts = {} if orders else {f"{name}: days since {first}": since}
         for part, turn in circles.items():
             if part != "time of day" or np.nanmax(turn) > 0:
                 parts[f"{name}: {part}, sine"] = np.sin(2 * np.pi * turn)
                 parts[f"{name}: {part}, cosine"] = np.cos(2 * np.pi * turn)
         self._append(list(parts), np.column_stack(list(parts.values())).astype(np.float32), True)
-        self._remark("dates as days since the first, and season, weekday and time of day as sine and cosine", name)
+        trend = "without their trend: " if orders else "as days since the first, and "
+        self._remark(f"dates {trend}season, weekday and time of day as sine and cosine", name)
         return None
 
     def _categories(self, name: str, column: TableColumn) -> None:
