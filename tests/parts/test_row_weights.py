@@ -1,6 +1,5 @@
 """Weights of rows: a weight of 2 is a row that stands twice, in the training loss alone."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
-from torch.nn import functional as F
 
 import plain
 from conftest import Inline, make_cell
@@ -23,27 +20,24 @@ from evalbench.seeds import Role, derive
 from evalbench.tasks.imbalance import majority_share
 from evalbench.trial import Entrant
 from evalbench.workloads import fit_scaling
+from target_tables import TABLES
 
 SMALL = ("model.width=4", "model.depth=1", "budget.epochs=2", "optimizer.batch_size=32")
 
 
-def weighted_cell(*overrides: str) -> Cell:
+def weighted(cell: Cell) -> Cell:
     """Return a cell whose rows weigh 1, 2, 3, 0, 1, …"""
-    cell = make_cell(*overrides)
     weights = np.array([1, 2, 3, 0], dtype=np.float32)
     return replace(cell, dataset=replace(cell.dataset, weights=np.resize(weights, len(cell.dataset.targets))))
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "breast_cancer": lambda o, t: F.binary_cross_entropy_with_logits(o[:, 0], t.float()),
-    "wine": lambda o, t: F.cross_entropy(o, t),
-    "diabetes": lambda o, t: F.mse_loss(o[:, 0], t),
-}
+def weighted_cell(*overrides: str) -> Cell:
+    return weighted(make_cell(*overrides))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", TABLES)
 def test_a_weight_of_two_is_a_row_that_stands_twice(name: str) -> None:
-    cell = weighted_cell(f"dataset={name}", "optimizer=bgd", *SMALL[:3])
+    cell = weighted(replace(make_cell("dataset=wine", "optimizer=bgd", *SMALL[:3]), dataset=TABLES[name]))
     cohort, (_, split) = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1))
     (rows,) = cohort.batches.chunks(0, 1, 1)
     gradients, losses, _ = cohort._compute(rows[0], cohort._keys(0, 1)[0])
@@ -53,7 +47,7 @@ def test_a_weight_of_two_is_a_row_that_stands_twice(name: str) -> None:
     inputs, targets = cohort.data.gather(torch.as_tensor(repeated)[None, None], [1])
     seed = derive(cell.config.root_seed, cell.dataset.name, Role.INIT, 1)
     network = models.build_seeded(seed, cell.config.model, cell.config.activation, training.shape_of(cell.dataset))
-    expected = LOSSES[name](network(inputs[0, 0]), targets[0, 0])
+    expected = cell.dataset.kind.loss(network(inputs[0, 0]), targets[0, 0])
     expected.backward()  # type: ignore[no-untyped-call]
     assert losses[1].item() == pytest.approx(expected.item(), rel=1e-5)
     for key, parameter in network.named_parameters():
