@@ -24,7 +24,7 @@ import pandas as pd
 from evalbench.config import CommandConfig, Config
 from evalbench.engines import process_group
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
-from evalbench.engines.predicted import Predicted, result_of, split_of
+from evalbench.engines.predicted import Predicted, refuse_weights, result_of, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError, InputError
 from evalbench.imports import wandb_offline
@@ -86,6 +86,7 @@ ENGINE: Engine = CommandEngine()
 
 
 def _check_rows(command: CommandConfig, dataset: Dataset) -> None:
+    refuse_weights(dataset, "a command, which gets inputs and targets")
     if dataset.vocabulary is not None or dataset.kind.per_token:
         rule = f"must be a network on {dataset.name}: commands take tables of classes, labels or numbers"
         raise ConfigError("model", rule, "command", "use dataset=named with a command that has the data itself")

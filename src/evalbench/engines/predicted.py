@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from evalbench import workloads
 from evalbench.config import Config
+from evalbench.errors import ConfigError
 from evalbench.seeds import Role
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, fit_scaling, references
@@ -28,6 +29,13 @@ class Predicted:
 def split_of(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
     """Return the split of a trial."""
     return workloads.split_of(dataset, config.split, config.root_seed, entrant.index(Role.SPLIT), entrant.phase)
+
+
+def refuse_weights(dataset: Dataset, engine: str) -> None:
+    """Raise `ConfigError` if rows have weights, which an engine, named in words, does not take."""
+    if dataset.weights is not None:
+        rule, remedy = f"must be left out for {engine}", "leave it out, or choose a network or an estimator"
+        raise ConfigError("dataset.weight", rule, remedy=remedy)
 
 
 def result_of(

@@ -152,6 +152,11 @@ def text(findings: Findings) -> str:
             "References on the same splits, outside the comparison: the linear model (logistic or ridge regression"
             f"{other_models}) and the trivial predictor (majority class or training mean).",
         ]
+    if weighted := [code(name) for name, workload in evaluation.workloads.items() if workload.weighted]:
+        points.append(
+            f"The rows of {listed(weighted)} have weights, which count in the training loss alone: validation rows,"
+            " metrics and references take each row once."
+        )
     if judged_findings:
         points.append(f"Fixed beforehand: {declared(judged_findings)}.")
     made = [f"Settings of {code(factor)}:\n\n{values}" for factor, values in settings(findings)]
