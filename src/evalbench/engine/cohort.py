@@ -74,7 +74,7 @@ class Cohort(pl.LightningModule):
         """Called after each validation to show the members' progress."""
         self._settings = settings
         self.data = Data(dataset, splits, recipe.dtype, recipe.on_host)
-        self._on_batch = nn.ModuleDict(recipe.on_batch)
+        self._on_batch, self._row_weights = nn.ModuleDict(recipe.on_batch), recipe.row_weights
         self._loss = recipe.loss if isinstance(recipe.loss, nn.Module) else None  # so that its tensors move along
         self._validation = Validation(dataset, self.data)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
@@ -109,7 +109,7 @@ class Cohort(pl.LightningModule):
         inputs, targets = self.data.gather(rows, self._slots)
         for name, hook in self._on_batch.items():
             inputs, targets = hook(inputs, targets, draws.stream(keys, name), self._slots)
-        return inputs, targets
+        return inputs, targets if self._row_weights is None else self._row_weights(targets, rows, self._slots)
 
     @property
     def why_one_by_one(self) -> str | None:

@@ -26,8 +26,9 @@ from evalbench.engine.halving import Halving
 from evalbench.engine.members import Member, Recipe, UnfitSnapshotError
 from evalbench.engine.rows import stays_on_host
 from evalbench.errors import StorageError
-from evalbench.parts import batch_hooks, weighs_targets
+from evalbench.parts import batch_hooks, epoch_rows, weighs_targets
 from evalbench.parts.loss import TrainingLoss
+from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Phase, Role, derive
 from evalbench.tasks import OwnTask
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
@@ -169,17 +170,20 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     splits = [_split(config, dataset, entrant) for entrant in entrants]
     build = models.Builder(config.model, config.activation, shape_of(dataset), seeds_of(Role.INIT))
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
-    batch_size = config.optimizer.rows_per_step(train_rows.shape[1])
-    batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER))
+    resampled = epoch_rows(config, dataset, train_rows.shape[1])
+    batch_size = config.optimizer.rows_per_step(train_rows.shape[1] if resampled is None else resampled.num_rows)
+    batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER), resampled)
     validation_steps = config.budget.validation_steps(batches.steps_per_epoch)
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     on_batch, device = batch_hooks(config, dataset, splits, dtype), device_of(config)
+    row_weights = weigh_rows(dataset, splits, on_batch, dtype)
     recipe = Recipe(
         config.optimizer,
-        TrainingLoss(config.loss, dataset.kind, weighs_targets(on_batch)).to(dtype),
+        TrainingLoss(config.loss, dataset.kind, weighs_targets(on_batch) or row_weights is not None).to(dtype),
         validation_steps,
         on_batch,
+        row_weights,
         [] if clip_norm is None else [partial(gradients.clip_per_member, max_norm=clip_norm)],
         config.schedule,
         config.budget.patience,

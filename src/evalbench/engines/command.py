@@ -24,7 +24,7 @@ import pandas as pd
 from evalbench.config import CommandConfig, Config
 from evalbench.engines import process_group
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
-from evalbench.engines.predicted import Predicted, check_predictable, result_of, split_of
+from evalbench.engines.predicted import Predicted, check_predictable, refuse_weights, result_of, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError, InputError
 from evalbench.imports import wandb_offline
@@ -86,6 +86,7 @@ ENGINE: Engine = CommandEngine()
 
 
 def _check_rows(command: CommandConfig, dataset: Dataset) -> None:
+    refuse_weights(dataset, "a command, which gets inputs and targets")
     check_predictable(dataset, "commands", takes_tokens=False)
     if not command.has("data"):
         rule = f"must have {{data}}, the folder with the rows of {dataset.name}"

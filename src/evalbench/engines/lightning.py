@@ -26,9 +26,10 @@ from evalbench.engine.training import device_of, quiet_lightning, shape_of
 from evalbench.engine.validation import Validation
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
 from evalbench.engines.fits import each
-from evalbench.engines.predicted import split_of
+from evalbench.engines.predicted import refuse_weights, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
+from evalbench.parts import epoch_rows
 from evalbench.seeds import Role, derive
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, fit_scaling, references
@@ -57,6 +58,8 @@ class LightningEngine:
         if config.devices > 1:
             rule = "must be left out with engine: lightning"
             raise ConfigError("trainer.devices", rule, config.devices, "leave it out")
+        refuse_weights(dataset, "a LightningModule, whose training_step gets inputs and targets")
+        epoch_rows(config, dataset, len(dataset.targets))
         kind = torch.float32 if dataset.vocabulary is None else torch.int64
         inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=kind)
         models.check_outputs(module, inputs, dataset.kind.output_shape(inputs, dataset.num_outputs))
@@ -93,8 +96,9 @@ class _Fit(pl.Callback):
         self.split = split_of(config, dataset, entrant)
         dtype = torch.float64 if config.precision == "64-true" else torch.float32
         self.data = Data(dataset, [self.split], dtype)
-        size = min(config.lightning.batch_size, len(self.split.train))
-        self.batches = Batches(self.split.train[None], size, [self.seed_of(Role.ORDER)])
+        rows, resampled = self.split.train, epoch_rows(config, dataset, len(self.split.train))
+        size = min(config.lightning.batch_size, len(rows) if resampled is None else resampled.num_rows)
+        self.batches = Batches(rows[None], size, [self.seed_of(Role.ORDER)], resampled)
         self.validation_steps = config.budget.validation_steps(self.batches.steps_per_epoch)
         self.validation = Validation(dataset, self.data)
         self.curve: list[CurvePoint] = []

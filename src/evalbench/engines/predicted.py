@@ -44,6 +44,13 @@ def split_of(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
     return workloads.split_of(dataset, config.split, config.root_seed, entrant.index(Role.SPLIT), entrant.phase)
 
 
+def refuse_weights(dataset: Dataset, engine: str) -> None:
+    """Raise `ConfigError` if rows have weights, which an engine, named in words, does not take."""
+    if dataset.weights is not None:
+        rule, remedy = f"must be left out for {engine}", "leave it out, or choose a network or an estimator"
+        raise ConfigError("dataset.weight", rule, remedy=remedy)
+
+
 def result_of(
     dataset: Dataset, split: Split, predicted: Mapping[str, Predicted], without: Container[str] = ()
 ) -> TrialResult:

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
 from evalbench import weights
 from evalbench.config import SEEDS, Component, Config
@@ -28,12 +31,13 @@ from evalbench.engines.predicted import Predicted, check_predictable, result_of,
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
 from evalbench.models import seeded
-from evalbench.seeds import Role, derive
+from evalbench.parts import epoch_rows
+from evalbench.seeds import Role, derive, derive_epoch
 from evalbench.tasks.classes import seen as counted
 from evalbench.tasks.metric import FROM_PROBABILITIES
 from evalbench.trial import Entrant, State, TrialResult
 from evalbench.weights.estimators import PerColumn, check_can_be_saved, predictions
-from evalbench.workloads import Dataset, Split, fit_scaling
+from evalbench.workloads import Dataset, Split, fit_scaling, weight_scale
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,10 @@ class EstimatorEngine:
         _check_settings(component, estimator)
         if config.save != "none":
             check_can_be_saved(estimator, component.target)
+        epoch_rows(config, dataset, len(dataset.targets))
+        if dataset.weights is not None and _weight_name(_for_columns(estimator, dataset)) is None:
+            rule = f"must take sample_weight in fit on {dataset.name}, whose rows have weights"
+            raise ConfigError("model._target_", rule, component.target, "leave dataset.weight out, or name another")
         metric = dataset.metric.name
         if metric in FROM_PROBABILITIES and not hasattr(estimator, "predict_proba"):
             rule = f"must have predict_proba for {metric}, which needs probabilities"
@@ -76,9 +84,16 @@ class EstimatorEngine:
         split, seed = split_of(config, dataset, Entrant(0)), _seed(config, dataset, Entrant(0))
         component = _component(config, dataset)
         seen = _Seen(_build(component, seed), dataset, split)
-        inputs, example = seen.inputs(split.train), seen.inputs(split.train[:1])
-        targets = dataset.kind.fitted_to(dataset.targets[split.train])
-        return TimedFit(lambda: _for_columns(_build(component, seed), dataset).fit(inputs, targets), example)
+        rows, example = _rows(config, dataset, split, Entrant(0)), seen.inputs(split.train[:1])
+        inputs, targets = seen.inputs(rows), dataset.kind.fitted_to(dataset.targets[rows])
+        weights = _weights(_for_columns(_build(component, seed), dataset), dataset, split, rows)
+
+        def fit() -> Any:
+            estimator = _for_columns(_build(component, seed), dataset)
+            estimator.fit(inputs, targets, **weights)
+            return estimator  # a user's `fit` may return nothing
+
+        return TimedFit(fit, example)
 
 
 ENGINE: Engine = EstimatorEngine()
@@ -126,6 +141,15 @@ def _seed(config: Config, dataset: Dataset, entrant: Entrant) -> int:
     return derive(config.root_seed, dataset.name, Role.INIT, index, entrant.phase) % LARGEST_SEED
 
 
+def _rows(config: Config, dataset: Dataset, split: Split, entrant: Entrant) -> Array:
+    """Return the rows that a trial is fitted to: its training rows, or the first epoch of a resampling of them."""
+    resampled = epoch_rows(config, dataset, len(split.train))
+    if resampled is None:
+        return split.train
+    seed = derive(config.root_seed, dataset.name, Role.ORDER, entrant.index(Role.ORDER), entrant.phase)
+    return resampled(split.train, torch.Generator().manual_seed(derive_epoch(seed, 0)))
+
+
 def _build(component: Component, seed: int) -> Any:
     """Build an estimator that draws its random numbers from a seed, those of the steps of a pipeline too."""
     signature = _parameters(component.locate())
@@ -160,6 +184,25 @@ class _Seen:
         return np.where(np.isnan(self._dataset.inputs[rows]), np.nan, inputs) if self.keeps_missing else inputs
 
 
+def _weights(estimator: Any, dataset: Dataset, split: Split, rows: Array) -> dict[str, Array]:
+    """Return the argument of `fit` with the weights `(N,)` of some training rows; empty if rows have none."""
+    if dataset.weights is None:
+        return {}
+    return {str(_weight_name(estimator)): dataset.weights[rows] * weight_scale(dataset, split.train)}
+
+
+def _weight_name(estimator: Any) -> str | None:
+    """Return the name of the argument of `fit` for weights, that of the last step of a pipeline; None if it has none.
+
+    A pipeline passes it on to the last step alone.
+    """
+    if isinstance(estimator, Pipeline):
+        step, last = estimator.steps[-1]
+        inner = _weight_name(last)
+        return None if inner is None else f"{step}__{inner}"
+    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+
+
 def _takes_missing(estimator: Any) -> bool:
     try:
         return bool(get_tags(estimator).input_tags.allow_nan)
@@ -175,8 +218,12 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, folder: Path | No
         warnings.simplefilter("always")
         estimator = _build(component, seed)
         seen = _Seen(estimator, dataset, split)
-        estimator = _for_columns(estimator, dataset)
-        estimator.fit(seen.inputs(split.train), dataset.kind.fitted_to(dataset.targets[split.train]))
+        estimator, rows = _for_columns(estimator, dataset), _rows(config, dataset, split, entrant)
+        estimator.fit(
+            seen.inputs(rows),
+            dataset.kind.fitted_to(dataset.targets[rows]),
+            **_weights(estimator, dataset, split, rows),
+        )
         sample = split.train[:: -(-len(split.train) // MOST_FOR_TRAIN_LOSS)]
         predicted = {
             part: Predicted(rows, predictions(estimator, dataset.kind, len(dataset.classes), seen.inputs(rows)))

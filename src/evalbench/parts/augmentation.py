@@ -89,6 +89,7 @@ class Mixup(BatchHook):
     """
 
     shares: Tensor
+    mixes_rows = True
 
     def __init__(self, dataset: Dataset, alpha: float = 0.2, probability: float = 1.0) -> None:
         """Take the distribution's parameter, and the probability that a row is mixed."""

@@ -329,6 +329,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "direction": dataset.metric.direction,
         "unit": dataset.metric.unit,
         "description": dataset.description,
+        **({} if dataset.weights is None else {"weighted": True}),
         **_chosen(dataset),
     }
 

@@ -100,6 +100,8 @@ class Dataset:
         for field, array in self.about_rows.items():
             if not isinstance(array, np.ndarray) or array.shape != (rows,) or array.dtype.kind not in "iuf":
                 raise DataError(f"{self.name}: {field} must be an array of {rows} numbers: give one for each row")
+        if self.weights is not None and not (np.isfinite(self.weights).all() and self.weights.min() >= 0):
+            raise DataError(f"{self.name}: weights must be finite numbers of at least 0: correct them")
         self.kind.check(self)
 
     def _check_tokens(self) -> None:

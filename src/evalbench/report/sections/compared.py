@@ -177,6 +177,11 @@ def text(findings: Findings) -> str:
             f"Splits: {splits(findings)}. Techniques share the split of a seed.",
             *_references(findings),
         ]
+    if weighted := [code(name) for name, workload in evaluation.workloads.items() if workload.weighted]:
+        points.append(
+            f"The rows of {listed(weighted)} have weights, which count in the training loss alone: validation rows,"
+            " metrics and references take each row once."
+        )
     if judged_findings:
         points.append(f"Fixed beforehand: {declared(judged_findings)}.")
     made = [f"Settings of {code(factor)}:\n\n{values}" for factor, values in settings(findings)]
