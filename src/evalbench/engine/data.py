@@ -43,7 +43,6 @@ class Data(nn.Module):
         self.has_tokens = dataset.vocabulary is not None
         self._scales_targets = dataset.kind.scales_targets
         self._has_missing = dataset.has_missing
-        self._dtype = torch.int64 if self.has_tokens else dtype
         self.num_columns = dataset.inputs.shape[1]
         self.inputs = HostRows(dataset.inputs) if on_host else HeldRows(dataset.inputs)
         for name in ("mean", "std", "target_mean", "target_std"):
@@ -72,9 +71,10 @@ class Data(nn.Module):
 
         Tokens are not scaled.
         """
-        inputs = self.inputs[rows].to(self._dtype)  # a large copy, scaled in place
+        inputs = self.inputs[rows]
         if self.has_tokens:
-            return inputs, self.targets_of(rows, member_indices)
+            return inputs.long(), self.targets_of(rows, member_indices)
+        inputs = inputs.to(self.mean.dtype)  # a large copy, scaled in place
         inputs.sub_(pick(self.mean, member_indices)[:, None]).div_(pick(self.std, member_indices)[:, None])
         if self._has_missing:
             inputs.nan_to_num_(nan=0.0)

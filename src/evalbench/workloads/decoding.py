@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,16 +94,19 @@ def _answers(tasks: Sequence[Mapping[str, Any]]) -> list[Any]:
     left = iter(enumerate(tasks))
     count = min(len(tasks), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     with ThreadPoolExecutor(count) as threads:
-        for done in threads.map(lambda _: list(_answered(left)), range(count)):
-            for number, answer in done:
-                answers[number] = answer
+        try:
+            for done in threads.map(lambda _: list(_answered(left)), range(count)):
+                for number, answer in done:
+                    answers[number] = answer
+        finally:
+            deque(left, maxlen=0)  # after an error or Ctrl-C no process begins another task
     return answers
 
 
 def _answered(tasks: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[tuple[int, Any]]:
     """Yield the answers of one process to those tasks that no other process has taken."""
-    command = [sys.executable, "-I", __file__]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command, pipe = [sys.executable, "-I", __file__], subprocess.PIPE  # -I: without the modules beside this one
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         for number, task in tasks:
