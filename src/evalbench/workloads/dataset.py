@@ -25,7 +25,7 @@ ABOUT_ROWS = ("groups", "times", "weights")
 class Dataset:
     """A supervised table; `N` rows, `D` columns.
 
-        `inputs` is `(N, D)` float32, NaN for a missing value. `targets` is `(N,)`: class indices (int64) or numbers
+    `inputs` is `(N, D)` float32, NaN for a missing value. `targets` is `(N,)`: class indices (int64) or numbers
     (float32). `numeric` is `(D,)`: whether a column is scaled and its missing values are filled, both from the training
     rows; the others are 0/1 indicators of categories. Raises `DataError` if no split of it could be used.
 

@@ -75,6 +75,7 @@ class Inputs:
         elif column.form == "number":
             self._append(NumberInput(name, column.mark, column.number_unit), column)
             check_told_apart(name, column.values, self.blocks[-1][:, 0], self.wrong)
+            self._remark_missing("missing numbers as the mean of the training rows", name, column)
         elif column.form == "date":
             self._date(name, column, pattern)
         else:
@@ -96,6 +97,11 @@ class Inputs:
     def _remark(self, how: str, name: str) -> None:
         self.remarks.setdefault(how, []).append(name)
 
+    def _remark_missing(self, how: str, name: str, column: TableColumn) -> None:
+        count = int((~column.known).sum())
+        if count:
+            self._remark(how, f"{name} ({count:,})")
+
     def _date(self, name: str, column: TableColumn, pattern: str | None) -> None:
         if not column.known.any():
             self._append(DateInput(name), column)
@@ -113,6 +119,7 @@ class Inputs:
         categories = tuple(sorted(set(words)))
         if not is_many(len(categories), len(words)):
             self._append(CategoryInput(name, categories, codes), column)
+            self._remark_missing("missing categories as a category of their own", name, column)
             return
         how = self.choices.high_cardinality
         if how == "drop":
