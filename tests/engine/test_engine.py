@@ -190,7 +190,7 @@ def test_weights_that_cannot_be_written_do_not_fail_the_trial(tmp_path: Path, mo
     def full(*_: Any) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(weights, "save_file", full)
+    monkeypatch.setattr(weights.saving, "save_file", full)
     with pytest.raises(StorageError, match=r"No space left on device .*: nothing is lost, the same command goes on"):
         list(training.train_all(cell.config, cell.dataset, cell.entrants(0, 1), "cell", tmp_path / "weights"))
 

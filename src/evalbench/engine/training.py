@@ -208,7 +208,7 @@ def _split(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
 def _of_one_size(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> list[list[Entrant]]:
     """Return the trials whose parts have the same numbers of rows together: only these can be stacked."""
     if split_methods.has_one_size(dataset, config.split):
-        return [list(entrants)]
+        return [list(entrants)] if entrants else []  # a rank may have no member
     groups: dict[tuple[int, ...], list[Entrant]] = {}
     for entrant in entrants:
         split = _split(config, dataset, entrant)

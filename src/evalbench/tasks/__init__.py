@@ -37,8 +37,9 @@ class Kind:
 
 TASKS = {task.name: task for task in vars(Kind).values() if isinstance(task, Task)}
 """By name."""
-MEASURED = [metric for metric in METRICS.values() if any(metric.name in task.metrics for task in TASKS.values())]
-"""The metrics that some task measures without being asked."""
+COMMON = (Kind.MULTICLASS, Kind.REGRESSION, Kind.LANGUAGE)
+MEASURED = [metric for metric in METRICS.values() if any(metric.name in task.metrics for task in COMMON)]
+"""The metrics that have a column in every table of results; those of other tasks have one where they are measured."""
 
 
 def kind_of(num_classes: int) -> Task:
