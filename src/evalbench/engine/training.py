@@ -380,4 +380,6 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
 
 def shape_of(dataset: Dataset) -> models.Shape:
     """Return the shapes that the data set requires of a network."""
-    return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)
+    return models.Shape(
+        dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary, dataset.kind.padding
+    )

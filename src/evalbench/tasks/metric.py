@@ -35,6 +35,8 @@ WIDEST = 0.1
 """The largest ROPE, as a share of the metric's span, that needs no confirmation."""
 CLASSES = ("binary", "multiclass")
 """The tasks with a class per row."""
+TOKENS = "token_classification"
+"""The task with a class per token."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Metric:
     on_request: tuple[str, ...] = ()
     """The tasks that measure it if the user asks, beside those that list it among their `metrics`."""
     compute: Compute | None = None
-    """None: evalbench reads this metric, and computes it nowhere."""
+    """None: evalbench reads this metric and computes it nowhere, or the task of a data set knows how."""
 
     @property
     def sign(self) -> int:
@@ -281,7 +283,7 @@ def _poisson_d2(rates: Tensor, counts: Tensor) -> Tensor:
     return torch.where(differ, 1 - _poisson_deviance(rates, counts) / least, math.nan)
 
 
-def _share(name: str, words: str, compute: Compute, **more: Any) -> Metric:
+def _share(name: str, words: str, compute: Compute | None, **more: Any) -> Metric:
     return Metric(name, "maximize", FRACTION, 1.0, words, 3, span=1.0, on_curve=True, compute=compute, **more)
 
 
@@ -296,7 +298,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("r2", "maximize", "R²", 1.0, "R²", 3, span=1.0, on_curve=True, floor=r2_floor, compute=_r2),
         Metric("rmse", "minimize", "", 0.0, "RMSE", compute=_rmse),
         Metric("mae", "minimize", "", 0.0, "MAE", compute=_mae),
-        _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=CLASSES),
+        _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=(*CLASSES, TOKENS)),
         _share("average_precision", "average precision", _average_precision, on_request=CLASSES),
         _share("micro_f1", "micro F1", _micro_f1),
         _share("subset_accuracy", "subset accuracy", _subset_accuracy),
@@ -326,6 +328,7 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric("poisson_deviance", "minimize", "", 0.0, "mean Poisson deviance", compute=_poisson_deviance),
         _share("ndcg_10", "NDCG@10", ndcg),
+        _share("entity_f1", "entity F1", None),
     )
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""

@@ -33,7 +33,7 @@ class NewRows:
 
 def read(rows: Any, encoding: Encoding, task: Task) -> NewRows:
     """Return rows of any source; raise `DataError` with all that is wrong with them."""
-    if task.per_token:
+    if task.per_token and task.padding is None:
         raise DataError("next tokens are predicted in Python alone: call load_weights(…) with rows of tokens")
     if encoding.image is not None:
         return _images(rows, encoding.image)
@@ -52,7 +52,7 @@ def _table(rows: Any, encoding: Encoding, wrong: list[str]) -> "tuple[RawTable, 
             return _table(_array(path), encoding, wrong)
         kind = frames.FORMATS.get(".parquet" if path.is_dir() else path.suffix.lower())
         if kind is not None:
-            table = frames.raw_table(kind.opened(path), str(path), wrong, kind.first, list(encoding.beside), least=1)
+            table = _raw(kind.opened(path), str(path), encoding, wrong, kind.first)
         else:
             table = csv.read(path, None, wrong, encoding.texts, least=1)
         return table, pd.Index(table.numbers, name=table.unit)
@@ -62,8 +62,13 @@ def _table(rows: Any, encoding: Encoding, wrong: list[str]) -> "tuple[RawTable, 
         rows = pd.DataFrame({f"feature {number}": column for number, column in enumerate(rows.T)})
     if not frames.is_frame(rows):
         raise DataError(f"rows must be a frame, an array or a path, not {type(rows).__name__}: give one of these")
-    table = frames.raw_table(rows, "the frame", wrong, dropped=list(encoding.beside), least=1)
+    table = _raw(rows, "the frame", encoding, wrong)
     return table, rows.index if isinstance(rows, pd.DataFrame) else pd.Index(table.numbers, name=table.unit)
+
+
+def _raw(rows: Any, source: str, encoding: Encoding, wrong: list[str], first: int = 0) -> RawTable:
+    dropped = list(encoding.beside)
+    return frames.raw_table(rows, source, wrong, first, dropped, least=1, lists=encoding.has_lists)
 
 
 def _images(rows: Any, image: ImageInput) -> NewRows:
