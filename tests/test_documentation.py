@@ -121,6 +121,7 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m model=cnn,resnet,vit,convnext dataset=digits": "model=cnn,vit",
     "evalbench -m model=tagger optimizer=sgd,adam dataset=parquet dataset.path=sentences.parquet dataset.tokens=words "
     "dataset.target=tags": "",
+    "evalbench -m model=tagger,transformer dataset=python_roles": "dataset.num_rows=100",
     "evalbench +sweep=vision": "augmentation=none,mixup",
     "evalbench +sweep=tables": "model=boosted_trees,mlp dataset=iris",
     "evalbench +sweep=text": "",

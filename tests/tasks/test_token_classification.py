@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 import tagged
 from conftest import make_cell
 from contracts.task import TaskContract
-from evalbench import load_weights
+from evalbench import load_weights, models
 from evalbench.engine import checks, training
 from evalbench.engine.data import Data
 from evalbench.engines import Outlets, of
@@ -26,6 +27,7 @@ from evalbench.models.transformer import Tagger, Transformer
 from evalbench.parts.loss import TrainingLoss
 from evalbench.parts.row_weights import TokenWeights
 from evalbench.predict.__main__ import main
+from evalbench.seeds import Role, derive
 from evalbench.tasks.spans import Spans, are_spans
 from evalbench.tasks.task import NO_TARGET
 from evalbench.tasks.token_classification import UNKNOWN, TokenClassification
@@ -177,6 +179,21 @@ def test_weights_of_tags_and_rows_leave_padding_out() -> None:
     assert each["B-PER"].pop() == pytest.approx(3 * each["B-LOC"].pop())
 
 
+def test_a_weight_of_two_is_a_sentence_that_stands_twice() -> None:
+    cell = make_cell(*tagged.TAGGER, "optimizer=bgd")
+    weights = np.resize(np.array([1, 2, 3, 0], dtype=np.float32), tagged.SENTENCES)
+    cell = replace(cell, dataset=replace(cell.dataset, weights=weights))
+    cohort, (_, split) = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1))
+    (rows,) = cohort.batches.chunks(0, 1, 1)
+    _, losses, _ = cohort._compute(rows[0], cohort._keys(0, 1)[0])
+    repeated = np.repeat(split.train, weights[split.train].astype(int))
+    inputs, targets = cohort.data.gather(torch.as_tensor(repeated)[None, None], [1])
+    seed = derive(cell.config.root_seed, cell.dataset.name, Role.INIT, 1)
+    network = models.build_seeded(seed, cell.config.model, cell.config.activation, training.shape_of(cell.dataset))
+    expected = nn.CrossEntropyLoss(ignore_index=-100)(network(inputs[0, 0]).mT, targets[0, 0])
+    assert losses[1].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_a_token_that_training_rows_have_once_is_unknown_to_the_split() -> None:
     dataset = dataset_of(tagged.frame(), "t", tokens="words", target="tags")
     encoding = dataset.encoding
@@ -257,6 +274,12 @@ def changed(row: int, words: Any, tags: Any) -> pd.DataFrame:
         (tagged.frame(20).assign(words="[broken"), {"kind": "token_classification"}, "as many tokens as tags"),
         (tagged.frame(20), {"tokens": "word"}, "no column 'word': its columns are 'id', 'words', 'tags'"),
         (tagged.frame(20), {"target": "words"}, "dataset.target must be another column than dataset.tokens"),
+        (
+            tagged.frame(20)[["tags", "words"]],
+            {"target": None},
+            "must be another column than dataset.tokens, not 'words'",
+        ),
+        (tagged.frame(20), {"target": ["tags", "id"]}, "must be multilabel or regression for several targets"),
         (tagged.frame(20), {"kind": "count"}, "dataset.kind must be token_classification if dataset.tokens is given"),
         (tagged.frame(20), {"tokens": None, "kind": "token_classification"}, "dataset.tokens must name the column of"),
         (tagged.frame(20), {"length": 0}, "dataset.length must be a whole number of at least 1, not 0"),

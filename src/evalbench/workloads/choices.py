@@ -113,9 +113,6 @@ class Choices:
         if self.tokens is not None and self.kind not in ("classification", TOKENS):
             rule, remedy = f"must be {TOKENS} if dataset.tokens is given", "leave one of them out"
             raise ConfigError("dataset.kind", rule, self.kind, remedy)
-        if self.tokens is not None and str(self.tokens) in self._targets:
-            rule, remedy = "must be another column than dataset.tokens", "for example dataset.target=tags"
-            raise ConfigError("dataset.target", rule, self.target, remedy)
 
     def dropped(self, label: str) -> list[str]:
         """Return the columns that are left out of the table of a name."""
@@ -162,7 +159,11 @@ class Choices:
         if self.kind == "multilabel" and len(self._targets) < 2:
             rule, remedy = "must be a list of two labels or more", "for example dataset.target=[rain,snow]"
             raise ConfigError("dataset.target", rule, self.target, remedy)
-        return self._targets or [str(columns[-1])]
+        targets = self._targets or [str(columns[-1])]
+        if targets == [str(self.tokens)]:
+            rule, remedy = "must be another column than dataset.tokens", "for example dataset.target=tags"
+            raise ConfigError("dataset.target", rule, targets[0], remedy)
+        return targets
 
     @property
     def _targets(self) -> list[str]:
