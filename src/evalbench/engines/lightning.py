@@ -11,10 +11,9 @@ from evalbench import models
 from evalbench.config import Config
 from evalbench.engine.objective import NotPlainError
 from evalbench.engine.training import device_of
-from evalbench.engines import cohort
+from evalbench.engines import cohort, module_cohort
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
 from evalbench.engines.fits import each
-from evalbench.engines.module_cohort import as_cohort
 from evalbench.engines.module_fit import ModuleFit, build
 from evalbench.engines.predicted import refuse_weights
 from evalbench.engines.timed_fit import TimedFit
@@ -30,7 +29,7 @@ class LightningEngine:
     """Train modules as a cohort if that gives what their own fits give; else fit one module per trial."""
 
     def check(self, config: Config, dataset: Dataset) -> None:
-        """Build the module once."""
+        """Build the module once, and ask whether its trials can train as a cohort."""
         target = config.lightning.component.target
         module = build(config, dataset, 0)
         if not isinstance(module, pl.LightningModule):
@@ -50,13 +49,14 @@ class LightningEngine:
         kind = torch.float32 if dataset.vocabulary is None else torch.int64
         inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=kind)
         models.check_outputs(module, inputs, dataset.kind.output_shape(inputs, dataset.num_outputs))
+        module_cohort.warn(config, dataset)
 
     def train_all(
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE
     ) -> Iterator[Trained]:
         """Train the modules of the trials as a cohort if that gives the same; else fit each alone."""
         try:
-            in_cohort = as_cohort(config, dataset)
+            in_cohort = module_cohort.as_cohort(config, dataset)
         except NotPlainError as error:
             return self._fits(config, dataset, entrants, outlets, str(error))
         return cohort.ENGINE.train_all(in_cohort, dataset, entrants, name, outlets)
@@ -74,7 +74,7 @@ class LightningEngine:
     def timed(self, config: Config, dataset: Dataset) -> TimedTrial:
         """Return a cohort of one if trials train in cohorts, else whole fits of the first seed."""
         try:
-            return cohort.ENGINE.timed(as_cohort(config, dataset), dataset)
+            return cohort.ENGINE.timed(module_cohort.as_cohort(config, dataset), dataset)
         except NotPlainError:
             steps = ModuleFit(config, dataset, Entrant(0)).validation_steps[-1]
             return TimedFit(lambda: ModuleFit(config, dataset, Entrant(0)).run(), steps=steps)

@@ -50,6 +50,7 @@ NOT_CALLED = (
 """Beginnings of the names of methods that no fit of evalbench calls."""
 
 _decided: dict[str, Config | NotPlainError] = {}
+_asked: set[str] = set()
 
 
 def as_cohort(config: Config, dataset: Dataset) -> Config:
@@ -66,14 +67,25 @@ def as_cohort(config: Config, dataset: Dataset) -> Config:
         try:
             _decided[key] = _checked(config, dataset)
         except NotPlainError as error:
-            log.warning("%s trains in one fit per trial: %s", config.lightning.component.target, error)
             _decided[key] = error
         except Exception as error:  # a user's module may raise anything
             _decided[key] = NotPlainError(reason_of(error))
     decided = _decided[key]
     if isinstance(decided, NotPlainError):
         raise decided
-    return replace(config, engine=decided.engine, parts=decided.parts)
+    return replace(config, parts=decided.parts)
+
+
+def warn(config: Config, dataset: Dataset) -> None:
+    """Warn if the trials of a cell will train in fits of their own, slowly; once for each module."""
+    target = config.lightning.component.target
+    if target in _asked or config.lightning.alone or not paths.plans_several(config):
+        return
+    _asked.add(target)
+    try:
+        as_cohort(config, dataset)
+    except NotPlainError as reason:
+        log.warning("%s trains in one fit per trial, slowly: %s", target, reason)
 
 
 def forget() -> None:
@@ -98,7 +110,7 @@ def _checked(config: Config, dataset: Dataset) -> Config:
         "schedule": schedule,
         "loss": None,
     }
-    cohort = replace(config, engine="cohort", parts={**config.parts, **parts})
+    cohort = replace(config, parts={**config.parts, **parts})
     _compare(config, cohort, dataset, min(NUM_STEPS, fit.validation_steps[-1]))
     return cohort
 
