@@ -33,5 +33,5 @@ def test_the_library_is_a_data_set_of_tagged_statements() -> None:
     assert (dataset.kind.name, len(dataset.inputs), dataset.min_count) == (Kind.TOKEN_CLASSIFICATION.name, 200, 2)
     assert {"called method", "keyword argument", "parameter"} < set(dataset.classes)
     assert dataset.description.startswith("roles of tokens in statements of Python 3.")
-    with pytest.raises(ConfigError, match="dataset.num_rows must be a whole number from 10 to [0-9,]+, not 9"):
+    with pytest.raises(ConfigError, match=r"dataset\.num_rows must be a whole number from 10 to [0-9,]+, not 9"):
         python_roles.load("roles", 9)

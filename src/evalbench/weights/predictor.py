@@ -164,7 +164,7 @@ class Predictor(nn.Module):
         predictions = torch.cat(parts)
         frame = pd.DataFrame(self.signature.named(predictions, given.inputs))
         frame.index = given.index
-        lost = int((~predictions.isfinite().flatten(1).all(1)).sum())
+        lost = int((~predictions.isfinite().reshape(len(frame), -1).all(1)).sum())
         notes = given.notes + ([f"no prediction for {lost:,} rows: the model gave no finite number"] if lost else [])
         return frame, notes
 
