@@ -22,6 +22,7 @@ from evalbench import load_weights, models
 from evalbench.engine import checks, training
 from evalbench.engine.data import Data
 from evalbench.engines import Outlets, of
+from evalbench.engines.module_cohort import as_cohort
 from evalbench.errors import ConfigError, DataError, EvalbenchError
 from evalbench.models.transformer import Tagger, Transformer
 from evalbench.parts.loss import TrainingLoss
@@ -331,6 +332,21 @@ def test_what_does_not_fit_tags_is_refused_in_one_line(overrides: tuple[str, ...
     with pytest.raises(ConfigError, match=message) as error:
         of(cell.config).check(cell.config, cell.dataset)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_module_trains_on_tags_in_a_cohort_as_in_fits_of_its_own() -> None:
+    module = ("model=lightning", "model._target_=tagged.Module", "budget.epochs=3", "num_seeds=2")
+    scores = []
+    for more in ((), ("+model.alone=true",)):
+        cell = make_cell(*tagged.CHOSEN, *module, *more)
+        if not more:
+            as_cohort(cell.config, cell.dataset)  # raises unless it is taken over
+        for _, results in of(cell.config).train_all(cell.config, cell.dataset, cell.entrants(1), cell.id):
+            assert not isinstance(results, Exception)
+            scores += [result.metrics for result in results]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)
+    assert scores[0]["test/accuracy"] > 0.5
 
 
 def test_a_saved_tagger_predicts_what_was_tested(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,7 +101,7 @@ def _checked(config: Config, dataset: Dataset) -> Config:
     if hooks:
         raise NotPlainError(f"it has its own {', '.join(hooks)}")
     inputs, targets = fit.data.gather(next(fit.batches.chunks(0, 1, 1)), [0])
-    Objective(module.to(inputs.dtype).train(), None)(inputs[0, 0], targets[0, 0])
+    Objective(module.to(fit.data.mean.dtype).train(), None)(inputs[0, 0], targets[0, 0])
     optimizer, schedule = _optimizer(build(config, dataset, 0), fit)
     model = config.lightning
     parts = {
