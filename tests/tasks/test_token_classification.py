@@ -325,6 +325,7 @@ def test_a_number_without_a_name_is_no_tag(workspace: Path) -> None:
         (("dataset=iris", "model=tagger"), "needs tokens"),
         ((*tagged.TAGGER, "augmentation=mixup"), "needs numbers, as tokens have no mean"),
         ((*tagged.TAGGER, "resampling=balanced"), "resampling"),
+        ((*tagged.TAGGER, "augmentation=token_dropout", "augmentation.token=0"), "must be null or a token from 1 to"),
     ],
 )
 def test_what_does_not_fit_tags_is_refused_in_one_line(overrides: tuple[str, ...], message: str) -> None:
@@ -358,7 +359,8 @@ def test_a_saved_tagger_predicts_what_was_tested(workspace: Path, capsys: pytest
     assert not isinstance(trained, Exception)
     split = training._split(cell.config, cell.dataset, cell.entrants(2)[0])
     table = tagged.frame().iloc[split.test]
-    predicted = load_weights(workspace / "s2").predict(table[["words"]])
+    with pytest.warns(UserWarning, match=r"\d+ of \d+ tokens are unknown to the model"):
+        predicted = load_weights(workspace / "s2").predict(table[["words"]])
     assert predicted.index.tolist() == split.test.tolist()
     assert list(map(len, predicted.prediction)) == list(map(len, table.words)) == list(map(len, predicted.probability))
     right = [a == b for both in zip(predicted.prediction, table.tags, strict=True) for a, b in zip(*both, strict=True)]
@@ -372,6 +374,8 @@ def test_a_saved_tagger_predicts_what_was_tested(workspace: Path, capsys: pytest
     pd.DataFrame({"words": [["Ada", "saw"] * 9, []]}).to_parquet("long.parquet")
     assert main([str(workspace / "s2"), "long.parquet"]) == 2
     assert "column 'words' has no tokens in row 1: leave" in capsys.readouterr().err
-    pd.DataFrame({"words": [["Ada", "saw"] * 9]}).to_parquet("long.parquet")
+    pd.DataFrame({"words": [["Ada", "new"] * 9]}).to_parquet("long.parquet")
     assert main([str(workspace / "s2"), "long.parquet"]) == 0
-    assert "1 of 1 sentences are longer than 10 tokens: their last 8 tokens are left out" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 1 sentences are longer than 10 tokens: their last 8 tokens are left out" in said
+    assert "5 of 10 tokens are unknown to the model" in said

@@ -70,9 +70,10 @@ class TokenDropout(BatchHook):
             raise refused(dataset, "needs tokens", "choose augmentation=noise or none")
         self.vocabulary, self.token, self.padding = dataset.vocabulary, token, dataset.kind.padding
         self.probability = checked("probability", probability, most=1.0)
-        if token is not None and (not isinstance(token, int) or not 0 <= token < self.vocabulary):
-            rule = f"must be null or a token from 0 to {self.vocabulary - 1}"
-            raise ConfigError("augmentation.token", rule, token, "for example augmentation.token=0")
+        least = 0 if self.padding is None else self.padding + 1
+        if token is not None and (not isinstance(token, int) or not least <= token < self.vocabulary):
+            rule = f"must be null or a token from {least} to {self.vocabulary - 1}"
+            raise ConfigError("augmentation.token", rule, token, f"for example augmentation.token={least}")
 
     def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         """Return tokens `(S, C, B, D)`, and the targets."""

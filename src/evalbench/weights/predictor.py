@@ -63,11 +63,11 @@ class Signature:
 
     def _of_tokens(self, values: NDArray[Any], is_token: NDArray[np.bool_]) -> dict[str, Any]:
         """Return the tag of each token of a row, and its probability."""
-        tags = _words(self.classes, values.argmax(2), np.isfinite(values).all(2))
-        pairs = {"prediction": tags, "probability": values.max(2)}
+        finite = np.isfinite(values).all(2)
+        tags, most = _words(self.classes, values.argmax(2), finite), np.where(finite, values.max(2), None)
         return {
             name: pd.Series([row[kept].tolist() for row, kept in zip(cells, is_token, strict=True)], dtype=object)
-            for name, cells in pairs.items()
+            for name, cells in (("prediction", tags), ("probability", most))
         }
 
 
@@ -165,8 +165,20 @@ class Predictor(nn.Module):
         frame = pd.DataFrame(self.signature.named(predictions, given.inputs))
         frame.index = given.index
         lost = int((~predictions.isfinite().reshape(len(frame), -1).all(1)).sum())
-        notes = given.notes + ([f"no prediction for {lost:,} rows: the model gave no finite number"] if lost else [])
+        notes = (
+            given.notes
+            + self._unknown(given)
+            + ([f"no prediction for {lost:,} rows: the model gave no finite number"] if lost else [])
+        )
         return frame, notes
+
+    def _unknown(self, given: NewRows) -> list[str]:
+        """Return how many tokens the model does not know, if there are any."""
+        if not self.signature.known_tokens:
+            return []
+        count = int((self.prepared(torch.as_tensor(given.inputs)) == UNKNOWN).sum())
+        tokens = np.count_nonzero(given.inputs != self.task.padding)
+        return [f"{count:,} of {tokens:,} tokens are unknown to the model"] if count else []
 
     @torch.no_grad()
     def _part(self, given: NewRows, start: int) -> Tensor:
