@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evalbench.errors import DataError
 from evalbench.tasks import Task
-from evalbench.workloads import arrays, csv, frames, images
+from evalbench.workloads import array_files, arrays, csv, frames, images
 from evalbench.workloads.inputs import Told
 from evalbench.workloads.preprocessing import Encoding, ImageInput
 from evalbench.workloads.table import RawTable, listed, refuse
@@ -124,7 +124,7 @@ def _existing(path: str | Path) -> Path:
 
 
 def _array(path: Path) -> NDArray[Any]:
-    opened = arrays.opened(str(path))
+    opened = array_files.opened(str(path))
     if isinstance(opened, np.ndarray):
         return opened
     named = {name: array for name, array in opened.items() if name != "targets"}
