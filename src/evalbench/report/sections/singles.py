@@ -32,6 +32,7 @@ class SingleRuns:
     confidence: float
     leaders: Leaders | None  # of the rows with a score; None if the test set's own noise is not known
     why: str  # it is not known
+    items: str  # how its user declares scores of single items
 
 
 def singles_of(findings: Findings) -> SingleRuns | None:
@@ -50,9 +51,10 @@ def singles_of(findings: Findings) -> SingleRuns | None:
     if workload.ratio or workload.described.floor is not accuracy_floor:
         why = f"it is known for accuracy alone, not for {findings.units[workload.name].metric}"
     elif worked["num_test"].isna().any():
-        why = "the number of test rows is not given (column num_test, or --test-size)"
+        why = f"the number of test rows is not given (column num_test, or {evaluation.option('test_size')})"
     ties = None if why else leaders(worked["score"], worked["num_test"], evaluation.confidence)
-    return SingleRuns(order, workload, findings.units[workload.name], evaluation.confidence, ties, why)
+    items = evaluation.option("unit", "item")
+    return SingleRuns(order, workload, findings.units[workload.name], evaluation.confidence, ties, why, items)
 
 
 def numbers(runs: SingleRuns) -> pd.DataFrame:
@@ -144,7 +146,7 @@ def _how(runs: SingleRuns) -> list[str]:
         " *Tied*: the one-sided interval of the best score minus this one reaches zero (Newcombe, 1998, Bonferroni), so"
         " that the technique with the best expected score is among the ties. Which rows each technique got right is not"
         " known, so their answers are taken for independent: two techniques that are right on the same rows differ"
-        f" by less noise, and scores of single items (`--unit item`) would tell more apart. {numbers_of('verdicts')}"
+        f" by less noise, and scores of single items (`{runs.items}`) would tell more apart. {numbers_of('verdicts')}"
     ]
 
 
