@@ -56,6 +56,18 @@ def misleading_accuracies(plan: Plan) -> dict[str, float]:
     return {name: share for name, share in shares.items() if misleads(datasets[name].metric, share)}
 
 
+def narrow_networks(plan: Plan) -> dict[str, str]:
+    """Return the workloads of which the shipped convolutional network sees small parts alone, and words for that."""
+    from evalbench.models.cnn import CNN, sees_little
+
+    told = {}
+    for cell in plan.cells:
+        model = cell.config.model
+        if model.target == f"{CNN.__module__}.{CNN.__qualname__}" and cell.dataset.image is not None:
+            told[cell.workload] = sees_little(model.arguments["depth"], cell.dataset.image)
+    return {name: words for name, words in told.items() if words}
+
+
 def _check_rope(plan: Plan, store: Store) -> None:
     """Refuse a metric that needs a ROPE and has none, and another ROPE than was declared before the results."""
     metrics = {cell.dataset.metric.name: cell.dataset.metric for cell in plan.cells}

@@ -99,7 +99,7 @@ def logistic(train: Array, targets: Array, test: Array, num_classes: int, pilot:
     return probabilities, (largest <= ACCEPTED).numpy()
 
 
-class Objective(Protocol):
+class PenalizedLoss(Protocol):
     """What a fit to C splits minimizes."""
 
     inputs: Tensor
@@ -158,7 +158,7 @@ class _Regression:
         return None if failed else torch.cholesky_inverse(factor)
 
 
-def minimized(regression: Objective, pilot: Pilot, tolerance: float) -> tuple[Tensor, Tensor]:
+def minimized(regression: PenalizedLoss, pilot: Pilot, tolerance: float) -> tuple[Tensor, Tensor]:
     """Return the weights at the optimum `(C, P)` and the largest absolute derivative there `(C,)`.
 
     By L-BFGS (Nocedal and Wright 2006, algorithm 7.5), with steps that are halved until the objective falls by Armijo's
