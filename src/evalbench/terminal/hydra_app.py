@@ -163,7 +163,7 @@ def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: P
     for workload, share in misleading_accuracies(plan).items() if plan.untrained(store) else ():
         alone = f"the majority class of {one_line(workload)} alone has an accuracy of {100 * share:.0f} %"
         say(console, "Hint", f"{alone}: {imbalance.remedy()}")
-    for workload, words in narrow_networks(plan).items() if plan.untrained(store) else ():
+    for workload, words in narrow_networks(plan.cells).items() if plan.untrained(store) else ():
         say(console, "Hint", f"cnn on {one_line(workload)}: {words}")
     print_studies(console, [plan.jobs[number] for number in plan.untrained(store)], store)
     failures = FailureLines(console)
