@@ -164,8 +164,8 @@ def _array(path: Path) -> NDArray[Any]:
     opened = array_files.opened(str(path))
     if isinstance(opened, np.ndarray):
         return opened
-    named = {name: array for name, array in opened.items() if name != "targets"}
-    if len(named) != 1:
-        raise DataError(f"{path}: must hold one array of inputs, not {listed(map(repr, named)) or 'none'}: save one")
-    array: NDArray[Any] = next(iter(named.values()))
+    names = [name for name in opened if name != "targets"]
+    if len(names) != 1:
+        raise DataError(f"{path}: must hold one array of inputs, not {listed(map(repr, names)) or 'none'}: save one")
+    array: NDArray[Any] = opened[names[0]]
     return array
