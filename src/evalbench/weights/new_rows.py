@@ -17,6 +17,7 @@ from evalbench.workloads.preprocessing import Encoding, ImageInput
 from evalbench.workloads.table import RawTable, listed, refuse
 
 ARRAYS = (".npy", ".npz", ".safetensors")
+NO_TEXT = (*frames.FORMATS, *ARRAYS, *images.SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,21 +50,23 @@ class TableFile:
         sheet, usual = said.get("sheet"), csv.checked_delimiter(said.get("delimiter"))
         return cls(sheet=0 if sheet is None else sheet, usual=usual)
 
-    def asked(self, rows: Any, delimiter: str | None, sheet: str | int | None) -> "TableFile":
+    def asked(self, rows: Any, delimiter: str | None, sheet: str | int | None, decimal: str | None) -> "TableFile":
         """Return how other rows are read, as somebody asks; raise `DataError` if their file has no such thing."""
-        suffix = Path(rows).suffix.lower() if isinstance(rows, str | Path) else ""
-        if sheet is not None and suffix != ".xlsx":
-            raise DataError(f"{_named(rows)} has no sheets, so that {sheet!r} cannot be one: give an .xlsx file")
-        if delimiter is not None and (not suffix or suffix in (*frames.FORMATS, *ARRAYS, *images.SUFFIXES)):
-            raise DataError(f"{_named(rows)} has no delimiter, so that it cannot be {delimiter!r}: give a text file")
+        path = Path(rows) if isinstance(rows, str | Path) else None
+        suffix = "" if path is None else path.suffix.lower()
+        is_text = path is not None and not path.is_dir() and suffix not in NO_TEXT
+        source = f"the {type(rows).__name__}" if path is None else str(path)
+        for what, given, fits, files in (
+            ("sheet", sheet, suffix == ".xlsx", "an Excel file"),
+            ("delimiter", delimiter, is_text, "a text file"),
+            ("decimal sign", decimal, is_text, "a text file"),
+        ):
+            if given is not None and not fits:
+                raise DataError(f"{source} must be {files} to have the {what} {given!r}: leave that out")
         return replace(self, delimiter=delimiter, sheet=self.sheet if sheet is None else sheet)
 
 
 AS_DETECTED = TableFile()
-
-
-def _named(rows: Any) -> str:
-    return str(rows) if isinstance(rows, str | Path) else f"the {type(rows).__name__}"
 
 
 def read(rows: Any, encoding: Encoding, task: Task, file: TableFile = AS_DETECTED) -> NewRows:

@@ -146,7 +146,7 @@ class Predictor(nn.Module):
         encoding = self.signature.encoding
         if encoding is None:
             raise DataError("the model was saved by a version that kept no encoding of columns: train it again")
-        file = self.signature.file.asked(rows, delimiter, sheet)
+        file = self.signature.file.asked(rows, delimiter, sheet, decimal)
         given = read(rows, encoding if decimal is None else encoding.written(decimal), self.task, file)
         parts = [self._part(given, start) for start in range(0, len(given.inputs), BATCH)]
         columns = self.signature.named(torch.cat(parts))
