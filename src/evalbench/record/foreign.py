@@ -28,7 +28,10 @@ from evalbench.trial import LARGEST_SCORE
 REQUIRED = ("technique", "workload", "seed", "score")
 TEXT = ("state", "metric", "direction", "unit")
 NUMBERS = ("seed", "score")
-OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters")
+OPTIONAL = (
+    *("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters"),
+    *("peak_memory_bytes", "checkpoint_bytes"),
+)
 KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "finished", "message", "look", "stage"}
 KNOWN |= {CLUSTER}
 NO_KEYS = KNOWN - {"technique", "workload", "seed"}
