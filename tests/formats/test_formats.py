@@ -41,6 +41,7 @@ def peft(folder: Path, name: str, score: float | None, **more: Any) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_peft_is_judged_by_the_size_of_its_test_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "MetaMathQA" / "results"
     for name, accuracy in {"lora/rank64": 0.4821, "lora/rank32": 0.4806, "lora/old": 0.30}.items():
@@ -58,7 +59,7 @@ def test_peft_is_judged_by_the_size_of_its_test_set(tmp_path: Path, capsys: pyte
         "| 1 (1 to 2) | `lora/rank64` | 48.2 (45.5 to 51.0) | tied | 30 min | 20.7 GiB | 70.0 MiB | 9.18 million |"
         in said
     )
-    assert "1 files are older runs of an experiment" in capsys.readouterr().err
+    assert "older runs of an experiment that are left out: 1" in capsys.readouterr().err
     kept = formats.read([str(folder)]).frame
     failed = kept.loc[kept["state"] == "FAILED", ["technique", "message"]]
     assert failed.to_numpy().tolist() == [["lora/lost", "CUDA out of memory"], ["lora/stopped", "status canceled"]]
@@ -85,7 +86,7 @@ def test_peft_names_the_file_that_lacks_a_part(tmp_path: Path, broken: str) -> N
     folder = peft(tmp_path / "MetaMathQA" / "results", "lora/x", 0.5)
     whole = json.loads((folder / "0.json").read_text())
     (folder / "0.json").write_text(json.dumps({**whole, broken: {}}))
-    with pytest.raises(TableError, match=r"0\.json is no result of PEFT's method comparison: KeyError"):
+    with pytest.raises(TableError, match=r"0\.json is no result of PEFT's method comparison: it lacks '"):
         formats.read([str(folder)])
 
 
@@ -121,30 +122,6 @@ def test_algoperfs_logs_become_times(tmp_path: Path) -> None:
     scores = pd.read_csv(tmp_path / "scored" / "numbers" / "scores.csv").set_index("technique")["exact_score"]
     assert scores["fast"] == 1
     assert scores["slow"] == pytest.approx((4 - 215 / 105) / 3)
-
-
-@pytest.mark.slow
-def test_samples_of_lm_evaluation_harness_are_items(tmp_path: Path) -> None:
-    generator = np.random.default_rng(2)
-    for model, share in (("big", 0.8), ("small", 0.5)):
-        folder = tmp_path / model
-        folder.mkdir()
-        lines = [
-            {"doc_id": item, "doc": {"text": "…"}, "target": "a", "arguments": {}, "resps": [], "filtered_resps": [],
-             "filter": "none", "metrics": ["acc", "acc_norm"], "doc_hash": f"{item}", "prompt_hash": "",
-             "target_hash": "", "acc": float(generator.random() < share), "acc_norm": 0.0}
-            for item in range(80)
-        ]  # fmt: skip
-        path = folder / "samples_arc_easy_2026-01-02T03-04-05.678901.jsonl"
-        path.write_text("\n".join(map(json.dumps, lines)))
-    reading = formats.read([str(tmp_path)])
-    assert (set(reading.frame["technique"]), set(reading.frame["workload"])) == ({"big", "small"}, {"arc_easy"})
-    assert reading.declared == {"metric": "acc", "direction": "maximize", "unit": "item"}
-    asked = [f"{tmp_path}/*/samples_*.jsonl", "--baseline", "small", "--out", str(tmp_path / "out")]
-    assert main(asked) == 0
-    said = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert "accuracy points" in said
-    assert "read as lm-evaluation-harness" in said
 
 
 @pytest.mark.slow

@@ -41,7 +41,7 @@ def read(documents: Sequence[Document]) -> Imported:
         raise TableError(f"the results have {named}: give the results of one task, such as MetaMathQA/results")
     said = [f"the score of an experiment is its last `{scores[0]}`, its cost the seconds of `train_time`"]
     if again.any():
-        said.append(f"{int(again.sum())} files are older runs of an experiment, whose latest run counts")
+        said.append(f"older runs of an experiment that are left out: {int(again.sum())}")
     if frame["num_test"].notna().any():
         said.append(f"PEFT's files do not say how many rows they were tested on: {GSM8K:,}, the test split of GSM8K")
     frame = frame[~again].drop(columns=["created_at", "metric"]).sort_index(ignore_index=True)
@@ -72,9 +72,8 @@ def _row(document: Document) -> dict[str, Any]:
             "created_at": str(about.get("created_at", "")),
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TableError(
-            f"{document.path.name} is no result of PEFT's method comparison: {type(error).__name__} {error}"
-        ) from None
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else f"{type(error).__name__} {error}"
+        raise TableError(f"{document.path.name} is no result of PEFT's method comparison: {reason}") from None
 
 
 def _tested(metrics: Sequence[Any]) -> Mapping[str, Any]:

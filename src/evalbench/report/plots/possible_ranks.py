@@ -10,12 +10,13 @@ from evalbench.report.render.plots import Panel, Plot, points, records, row_heig
 
 
 def possible_ranks(techniques: Sequence[str], numbers: pd.DataFrame) -> Plot:
-    """Return a row per technique, the best on top: its rank, and a bar over the ranks that are possible."""
+    """Return a row per technique, the best on top: its rank, filled if tied, and a bar over those that are possible."""
     rows = records(numbers)
     indices = {name: index for index, name in enumerate(techniques)}
     traces = [
         points(
-            [row["rank"]], [index], indices[row["technique"]], marker={"size": 8},
+            [row["rank"]], [index], indices[row["technique"]], open=not row["tied_with_the_best"],
+            marker={"size": 8},
             hover=[f"rank {row['rank']:g}, possible {row['best_rank']:g} to {row['worst_rank']:g}"],
             error_x=whiskers([row["rank"]], [row["best_rank"]], [row["worst_rank"]]),
         )

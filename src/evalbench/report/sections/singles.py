@@ -24,7 +24,8 @@ from evalbench.statistics.verdicts import Recommendation
 from evalbench.tasks.metric import accuracy_floor
 
 MOST_NAMES = 8  # of ties in the first sentence
-COLUMNS_FROM = 24  # more rows than this are printed in two columns
+COLUMNS_FROM = 24  # more rows than this are printed in two columns, if their names are short
+SHORT_NAME = 30
 COSTS = {
     "cost_seconds": ("time", duration),
     "peak_memory_bytes": ("peak memory", memory),
@@ -161,7 +162,7 @@ def _ranks(runs: SingleRuns) -> list[str]:
 
 
 def _table(runs: SingleRuns) -> str:
-    """Return a row per technique; the rows stand in two columns if they are many and no costs are known."""
+    """Return a row per technique; the rows stand in two columns if they are many, short and without costs."""
     table, cells = numbers(runs), []
     for row, one in zip(table.to_dict("records"), runs.table.to_dict("records"), strict=True):
         mark = "tied" if row["tied_with_the_best"] else ""
@@ -171,7 +172,7 @@ def _table(runs: SingleRuns) -> str:
         costs = [COSTS[name][1](one[name]) if math.isfinite(one[name]) else UNKNOWN for name in runs.costs]
         cells.append([_rank(row), code(row["technique"]), score + ends, mark, *costs])
     headers = ["rank", "technique", plain(runs.unit.label), "best?", *(COSTS[name][0] for name in runs.costs)]
-    if len(cells) <= COLUMNS_FROM or runs.costs:
+    if len(cells) <= COLUMNS_FROM or runs.costs or max(map(len, runs.techniques)) > SHORT_NAME:
         return markdown(headers, cells, 2)
     half = -(-len(cells) // 2)
     cells += [[""] * 4] * (2 * half - len(cells))
@@ -217,11 +218,12 @@ def draw(runs: SingleRuns) -> Figure:
     figure = Figure(figsize=(style.WIDTH, 0.8 + ROW * len(shown)))
     axis = figure.subplots()
     for row, (_, one) in enumerate(shown.iterrows()):
-        color = style.COLORS[0] if one["tied_with_the_best"] else style.GRAY
+        tied = one["tied_with_the_best"]
+        color = style.COLORS[0] if tied else style.GRAY
         axis.plot(
             [one["best_rank"], one["worst_rank"]], [row, row], color=color, lw=3.5, alpha=0.45, solid_capstyle="butt"
         )
-        axis.plot(one["rank"], row, "o", ms=3.5, color=color)
+        axis.plot(one["rank"], row, "o", ms=4, color=color, mfc=color if tied else "white")
     axis.set_yticks(range(len(shown)), [short(one_line(name), 60) for name in shown["technique"]], fontsize=7)
     axis.set_ylim(len(shown) - 0.4, -0.6)
     axis.set_xlim(0.2, len(table) + 0.8)
@@ -241,7 +243,7 @@ def caption(runs: SingleRuns) -> str:
     shown = style.fitting(list(table["technique"]), ROW, most=1)
     return (
         "A point is the rank by score, its bar the ranks that the noise of the test set allows, at"
-        f" {percent(runs.confidence)} for all together. Blue: cannot be told from the best, a question of fewer"
+        f" {percent(runs.confidence)} for all together. Filled: cannot be told from the best, a question of fewer"
         " comparisons."
         f"{style.not_drawn(shown, list(table['technique']), 'techniques')}"
     )
