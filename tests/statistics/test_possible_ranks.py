@@ -38,6 +38,15 @@ def test_equal_techniques_err_nearly_as_often_as_allowed() -> None:
     assert misses(np.full(10, 0.5), 1319, 0.8) == pytest.approx(0.2, abs=0.04)
 
 
+def test_techniques_that_are_right_on_the_same_rows_err_less_often() -> None:
+    generator, apart = np.random.default_rng(5), 0
+    for _ in range(300):
+        hard = generator.normal(size=(400, 1))
+        right = (hard + generator.normal(size=(400, 10)) > 0).mean(axis=0)
+        apart += possible_ranks(right, np.full(10, 400), 0.8).apart > 0
+    assert apart / 300 < 0.05
+
+
 def test_two_techniques_are_told_apart_by_the_test_of_two_shares() -> None:
     for right in range(30, 46):
         _, p = proportions_ztest([30, right], [60, 70])
