@@ -48,6 +48,7 @@ class SingleRuns:
     leaders: Leaders | None  # of the rows with a score; None if the test set's own noise is not known
     ranks: PossibleRanks | None  # of the same rows
     why: str  # it is not known
+    items: str  # how its user declares scores of single items
 
     @property
     def costs(self) -> list[str]:
@@ -71,11 +72,19 @@ def singles_of(findings: Findings) -> SingleRuns | None:
     if workload.ratio or workload.described.floor is not accuracy_floor:
         why = f"it is known for accuracy alone, not for {findings.units[workload.name].metric}"
     elif worked["num_test"].isna().any():
-        why = "the number of test rows is not given (column num_test, or --test-size)"
+        why = f"the number of test rows is not given (column num_test, or {evaluation.option('test_size')})"
     of_all = None if why else (worked["score"], worked["num_test"], evaluation.confidence)
     ties, ranks = (leaders(*of_all), possible_ranks(*of_all)) if of_all else (None, None)
     return SingleRuns(
-        order, evaluation.techniques, workload, findings.units[workload.name], evaluation.confidence, ties, ranks, why
+        order,
+        evaluation.techniques,
+        workload,
+        findings.units[workload.name],
+        evaluation.confidence,
+        ties,
+        ranks,
+        why,
+        evaluation.option("unit", "item"),
     )
 
 
@@ -201,7 +210,7 @@ def _how(runs: SingleRuns) -> list[str]:
         " *Tied*: the one-sided interval of the best score minus this one reaches zero (Newcombe, 1998, Bonferroni), so"
         " that the technique with the best expected score is among the ties. Which rows each technique got right is not"
         " known, so their answers are taken for independent: two techniques that are right on the same rows differ"
-        f" by less noise, and scores of single items (`--unit item`) would tell more apart. {numbers_of('verdicts')}"
+        f" by less noise, and scores of single items (`{runs.items}`) would tell more apart. {numbers_of('verdicts')}"
     ]
 
 
