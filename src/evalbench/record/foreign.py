@@ -28,7 +28,10 @@ from evalbench.trial import LARGEST_SCORE
 REQUIRED = ("technique", "workload", "seed", "score")
 TEXT = ("state", "metric", "direction", "unit")
 NUMBERS = ("seed", "score")
-OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters")
+OPTIONAL = (
+    *("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters"),
+    *("peak_memory_bytes", "checkpoint_bytes"),
+)
 KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "finished", "message", "look", "stage"}
 KNOWN |= {CLUSTER}
 NO_KEYS = KNOWN - {"technique", "workload", "seed"}
@@ -206,7 +209,8 @@ def _checked(source: str, table: pd.DataFrame, factors: list[str], options: Opti
     )
     finite(source, complete, ["score"], keys, remedy, LARGEST_SCORE)
     positive(source, complete, ["num_train", "num_test"], keys, LARGEST_SCORE)
-    costs = [name for name in ("cost_seconds", "cost_flops") if name in table.columns]
+    known = ("cost_seconds", "cost_flops", "peak_memory_bytes", "checkpoint_bytes")
+    costs = [name for name in known if name in table.columns]
     positive(source, complete, costs, keys, LARGEST_SCORE, or_zero=True)
     _one_meaning(source, table)
     _within_bounds(source, complete, keys)
