@@ -20,6 +20,7 @@ from evalbench.config import ActivationConfig, Component
 from evalbench.errors import DataError
 from evalbench.tasks import TASKS
 from evalbench.weights import estimators
+from evalbench.weights.new_rows import TableFile
 from evalbench.weights.predictor import EstimatorPredictor, Predictor, Signature
 from evalbench.weights.saving import BASES, DESCRIPTION, ESTIMATOR, VERSION, WEIGHTS, base_path, hash_of
 from evalbench.workloads.preprocessing import Encoding
@@ -74,6 +75,7 @@ def _signature(
         None if encoding is None else Encoding.read(encoding),
         tuple(TargetEncoded(*column) for column in description.get("encoded", ())),
         tuple(tensors["target_mean"].shape),
+        TableFile.of(description.get("config", {}).get("dataset")),
         len(tensors.get("known", ())),
     )
 
