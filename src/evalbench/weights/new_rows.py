@@ -1,7 +1,7 @@
 """Rows to predict: a table in a file or a frame, a folder of images, or arrays, as the model was trained on them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from evalbench.errors import DataError
 from evalbench.tasks import Task
-from evalbench.workloads import arrays, csv, frames, images
+from evalbench.workloads import array_files, arrays, csv, frames, images
 from evalbench.workloads.inputs import Told
 from evalbench.workloads.preprocessing import Encoding, ImageInput
 from evalbench.workloads.table import RawTable, listed, refuse
 
 ARRAYS = (".npy", ".npz", ".safetensors")
+NO_TEXT = (*frames.FORMATS, *ARRAYS, *images.SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,30 +32,69 @@ class NewRows:
     """What could not be treated as in training."""
 
 
-def read(rows: Any, encoding: Encoding, task: Task) -> NewRows:
+@dataclass(frozen=True)
+class TableFile:
+    """How a file with a table is read."""
+
+    delimiter: str | None = None
+    """Of a text file; None: it is detected."""
+    sheet: str | int = 0
+    """Of an Excel file, by its name or number."""
+    usual: str | None = None
+    """The delimiter that the file of the training was said to have."""
+
+    @classmethod
+    def of(cls, dataset: Any) -> "TableFile":
+        """Return how the file of the training was read, given the configuration of its data set."""
+        said = dataset if isinstance(dataset, Mapping) else {}
+        sheet, usual = said.get("sheet"), csv.checked_delimiter(said.get("delimiter"))
+        return cls(sheet=0 if sheet is None else sheet, usual=usual)
+
+    def asked(self, rows: Any, delimiter: str | None, sheet: str | int | None, decimal: str | None) -> "TableFile":
+        """Return how other rows are read, as somebody asks; raise `DataError` if their file has no such thing."""
+        path = Path(rows) if isinstance(rows, str | Path) else None
+        suffix = "" if path is None else path.suffix.lower()
+        is_text = path is not None and not path.is_dir() and suffix not in NO_TEXT
+        source = f"the {type(rows).__name__}" if path is None else str(path)
+        for what, given, fits, files in (
+            ("sheet", sheet, suffix == ".xlsx", "an Excel file"),
+            ("delimiter", delimiter, is_text, "a text file"),
+            ("decimal sign", decimal, is_text, "a text file"),
+        ):
+            if given is not None and not fits:
+                raise DataError(f"{source} must be {files} to have the {what} {given!r}: leave that out")
+        return replace(self, delimiter=delimiter, sheet=self.sheet if sheet is None else sheet)
+
+
+AS_DETECTED = TableFile()
+
+
+def read(rows: Any, encoding: Encoding, task: Task, file: TableFile = AS_DETECTED) -> NewRows:
     """Return rows of any source; raise `DataError` with all that is wrong with them."""
-    if task.per_token:
+    if task.per_token and task.padding is None:
         raise DataError("next tokens are predicted in Python alone: call load_weights(…) with rows of tokens")
     if encoding.image is not None:
-        return _images(rows, encoding.image)
+        return _images(rows, encoding.image, file)
     wrong: list[str] = []
-    table, index = _table(rows, encoding, wrong)
+    table, index = _table(rows, encoding, wrong, file)
     told = Told(table, wrong)
     inputs = encoding.inputs(told)
     refuse(table.source, wrong)
     return NewRows(index, inputs, told.notes)
 
 
-def _table(rows: Any, encoding: Encoding, wrong: list[str]) -> "tuple[RawTable, pd.Index[Any]]":
+def _table(rows: Any, encoding: Encoding, wrong: list[str], file: TableFile) -> "tuple[RawTable, pd.Index[Any]]":
     if isinstance(rows, str | Path):
         path = _existing(rows)
         if path.suffix in ARRAYS:
-            return _table(_array(path), encoding, wrong)
+            return _table(_array(path), encoding, wrong, file)
         kind = frames.FORMATS.get(".parquet" if path.is_dir() else path.suffix.lower())
+        if kind is frames.EXCEL:
+            kind = frames.excel_sheet(file.sheet)
         if kind is not None:
-            table = frames.raw_table(kind.opened(path), str(path), wrong, kind.first, list(encoding.beside), least=1)
+            table = _raw(kind.opened(path), str(path), encoding, wrong, kind.first)
         else:
-            table = csv.read(path, None, wrong, encoding.texts, least=1)
+            table = csv.read(path, file.delimiter, wrong, encoding.texts, least=1, usual=file.usual)
         return table, pd.Index(table.numbers, name=table.unit)
     if isinstance(rows, np.ndarray):
         if rows.ndim != 2:
@@ -62,11 +102,16 @@ def _table(rows: Any, encoding: Encoding, wrong: list[str]) -> "tuple[RawTable, 
         rows = pd.DataFrame({f"feature {number}": column for number, column in enumerate(rows.T)})
     if not frames.is_frame(rows):
         raise DataError(f"rows must be a frame, an array or a path, not {type(rows).__name__}: give one of these")
-    table = frames.raw_table(rows, "the frame", wrong, dropped=list(encoding.beside), least=1)
+    table = _raw(rows, "the frame", encoding, wrong)
     return table, rows.index if isinstance(rows, pd.DataFrame) else pd.Index(table.numbers, name=table.unit)
 
 
-def _images(rows: Any, image: ImageInput) -> NewRows:
+def _raw(rows: Any, source: str, encoding: Encoding, wrong: list[str], first: int = 0) -> RawTable:
+    dropped = list(encoding.beside)
+    return frames.raw_table(rows, source, wrong, first, dropped, least=1, lists=encoding.has_lists)
+
+
+def _images(rows: Any, image: ImageInput, file: TableFile) -> NewRows:
     size = f"{image.width} × {image.height}"
     if isinstance(rows, str | Path) and _existing(rows).suffix in ARRAYS:
         rows = _array(Path(rows))
@@ -80,7 +125,7 @@ def _images(rows: Any, image: ImageInput) -> NewRows:
         return NewRows(pd.RangeIndex(len(rows), name="row"), pixels.reshape(len(rows), -1), [])
     if image.scaled is None:
         raise DataError("images must be an array, as in training, not files: give a .npy file or an array")
-    files, index = _files(rows)
+    files, index = _files(rows, file)
     wrong: list[str] = []
     source, mode = str(rows) if isinstance(rows, str | Path) else "images", "L" if image.channels == 1 else "RGB"
     shape = (image.height, image.width) if image.scaled else None
@@ -93,24 +138,24 @@ def _images(rows: Any, image: ImageInput) -> NewRows:
     return NewRows(index, decoded.reshape(len(decoded), -1), notes if colourful else [])
 
 
-def _files(rows: Any) -> "tuple[Sequence[Any], pd.Index[Any]]":
+def _files(rows: Any, file: TableFile) -> "tuple[Sequence[Any], pd.Index[Any]]":
     """Return files or images of PIL, and their names."""
     if not isinstance(rows, str | Path):
         return list(rows), pd.RangeIndex(len(rows), name="row")
     path = Path(rows)
     if path.is_dir():
         files = images.files_in(path)
-        names = [file.relative_to(path).as_posix() for file in files]
+        names = [one.relative_to(path).as_posix() for one in files]
         if not files:
             raise DataError(f"{path}: no images: give a folder with images, or a CSV file of their paths")
     elif path.suffix.lower() in images.SUFFIXES:
         files, names = [path], [path.name]
     else:
         wrong: list[str] = []
-        table = csv.read(path, None, wrong, least=1)
+        table = csv.read(path, file.delimiter, wrong, least=1, usual=file.usual)
         names = list(next(iter(table.columns.values())).values)
         files = [path.parent / name for name in names]
-        lost = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
+        lost = [name for name, one in zip(names, files, strict=True) if not one.is_file()]
         if lost:
             wrong.append(f"no such image files: {listed(map(repr, lost))}: paths are relative to its folder")
         refuse(str(path), wrong)
@@ -124,11 +169,11 @@ def _existing(path: str | Path) -> Path:
 
 
 def _array(path: Path) -> NDArray[Any]:
-    opened = arrays.opened(str(path))
+    opened = array_files.opened(str(path))
     if isinstance(opened, np.ndarray):
         return opened
-    named = {name: array for name, array in opened.items() if name != "targets"}
-    if len(named) != 1:
-        raise DataError(f"{path}: must hold one array of inputs, not {listed(map(repr, named)) or 'none'}: save one")
-    array: NDArray[Any] = next(iter(named.values()))
+    names = [name for name in opened if name != "targets"]
+    if len(names) != 1:
+        raise DataError(f"{path}: must hold one array of inputs, not {listed(map(repr, names)) or 'none'}: save one")
+    array: NDArray[Any] = opened[names[0]]
     return array

@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from evalbench.config import Component, Config
+from evalbench.config.lightning import LightningConfig
 from evalbench.errors import StorageError
 from evalbench.names import one_line
 from evalbench.tasks import OwnTask
@@ -106,7 +107,8 @@ def save(
     `weights` are the trial's own tensors. `base` is the hash of the tensors that it shares with the other trials.
     """
     activation = config.activation
-    model: Component = config.lightning.component if config.engine == "lightning" else config.model
+    chosen = config.parts["model"]
+    model: Component = chosen.component if isinstance(chosen, LightningConfig) else chosen
     description = {
         "model": model.spec(),
         "activation": {**activation.module.spec(), "gain": activation.gain},
@@ -186,7 +188,7 @@ def _described(config: Config, dataset: Dataset, result: TrialResult, trial: Tri
 def _fitted(scaling: Scaling, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return what was fitted to the training rows by name."""
     means = scaling.target_means
-    values = {name: value for name, value in vars(scaling).items() if name != "target_means"}
+    values = {name: value for name, value in vars(scaling).items() if name != "target_means" and value is not None}
     values |= {} if means is None else {"target_means": means.means[-1], "target_unseen": means.unseen}
     return {name: torch.as_tensor(value, dtype=dtype) for name, value in values.items()}
 

@@ -21,6 +21,7 @@ from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.encoding import encode
 from evalbench.workloads.table import RawTable, TableColumn, listed, refuse
+from evalbench.workloads.token_lists import are_lists, list_column
 from evalbench.workloads.written import written
 
 Read = Callable[[Path], Any]
@@ -53,10 +54,15 @@ def _feather(file: Path) -> Any:
     return pyarrow.feather.read_table(file)
 
 
-def _excel(file: Path, sheet: str | int = 0) -> Any:
+def _excel(file: Path, sheet: Any = 0) -> Any:
     import openpyxl  # noqa: F401
 
-    frame = pd.read_excel(file, sheet_name=sheet, engine="openpyxl")
+    with pd.ExcelFile(file, engine="openpyxl") as book:
+        if sheet not in book.sheet_names and str(sheet).isdecimal():
+            sheet = dict(enumerate(book.sheet_names)).get(int(sheet), sheet)
+        if sheet not in book.sheet_names:
+            raise DataError(f"{file}: no sheet {sheet!r}: there are {listed(map(repr, book.sheet_names), 8)}: name one")
+        frame = pd.read_excel(book, sheet_name=sheet)
     return frame.loc[:, [not (str(name).startswith("Unnamed: ") and frame[name].isna().all()) for name in frame]]
 
 
@@ -80,6 +86,8 @@ class TableFormat:
         except ImportError as error:
             needs = f"{self.words} needs {self.package}, which is not installed"
             raise DataError(f"{path}: {needs}: pip install {self.package}") from error
+        except DataError:
+            raise
         except Exception as error:  # of each library its own
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise DataError(f"{path}: cannot be read as {self.words} ({reason}): set dataset.path to one") from error
@@ -112,7 +120,12 @@ def feather(path: str, name: str | None = None, **settings: Any) -> Dataset:
 
 def excel(path: str, name: str | None = None, sheet: str | int = 0, **settings: Any) -> Dataset:
     """Read a sheet of an Excel file by its name or number; `settings` are those of every table, see `Choices`."""
-    return _load(path, name, settings, replace(EXCEL, read=partial(_excel, sheet=sheet)))
+    return _load(path, name, settings, excel_sheet(sheet))
+
+
+def excel_sheet(sheet: str | int) -> TableFormat:
+    """Return the format of a sheet of an Excel file, by its name or number."""
+    return replace(EXCEL, read=partial(_excel, sheet=sheet))
 
 
 def table(frame: Any, name: str, **settings: Any) -> Dataset:
@@ -150,16 +163,22 @@ def _load(path: str, name: str | None, settings: dict[str, Any], kind: TableForm
 
 def _encoded(frame: Any, source: str, label: str, choices: Choices, first: int) -> Dataset:
     wrong: list[str] = []
-    raw = raw_table(frame, source, wrong, first, choices.unread(label))
+    raw = raw_table(frame, source, wrong, first, choices.unread(label), lists=choices.tokens is not None)
     return encode(raw, label, choices, wrong)
 
 
 def raw_table(
-    frame: Any, source: str, wrong: list[str], first: int = 0, dropped: list[str] | None = None, least: int = 2
+    frame: Any,
+    source: str,
+    wrong: list[str],
+    first: int = 0,
+    dropped: list[str] | None = None,
+    least: int = 2,
+    lists: bool = False,
 ) -> RawTable:
     """Return the columns of a frame; columns that cannot be used are added to `wrong` unless they are left out.
 
-    `first` is the number of the first row, `least` that of the columns which it must have.
+    `first` is the number of the first row, `least` that of the columns which it must have. Cells may be `lists`.
     """
     frame = _as_pandas(frame, source)
     names = [str(name) for name in frame.columns]
@@ -176,7 +195,8 @@ def raw_table(
             columns[name] = TableColumn("category", np.full(len(frame), "", object), np.zeros(len(frame), bool))
             continue
         try:
-            columns[name] = column_of(frame.iloc[:, number])
+            series = frame.iloc[:, number]
+            columns[name] = list_column(series) if lists and are_lists(series) else column_of(series)
         except TypeError as error:
             wrong.append(f"column {name!r} holds {error}: convert it or leave it out with dataset.drop=[{name}]")
             columns[name] = TableColumn("number", np.full(len(frame), 0.0), np.ones(len(frame), bool))
@@ -202,7 +222,8 @@ def column_of(series: "pd.Series[Any]") -> TableColumn:
     dtype, known = series.dtype, series.notna().to_numpy(bool)
     api = pd.api.types
     if isinstance(dtype, pd.CategoricalDtype):
-        return TableColumn("category", _texts(series.cat.codes.to_numpy(), dtype.categories), known)
+        order = tuple(map(str, dtype.categories)) if dtype.ordered else ()
+        return TableColumn("category", _texts(series.cat.codes.to_numpy(), dtype.categories), known, order=order)
     if api.is_bool_dtype(dtype):
         return TableColumn("category", _texts(*pd.factorize(series)), known)
     if api.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
@@ -225,8 +246,15 @@ def column_of(series: "pd.Series[Any]") -> TableColumn:
     if all(isinstance(value, str | int | float | datetime.date) for value in series[known]):
         texts = [" ".join(str(value).split()) if given else "" for value, given in zip(series, known, strict=True)]
         return written(np.array(texts, dtype=object))
-    odd = next(value for value in series[known] if not isinstance(value, str | int | float))
-    raise TypeError(f"values of the type {type(odd).__name__}")
+    raise TypeError(_odd_values(series[known]))
+
+
+def _odd_values(values: "pd.Series[Any]") -> str:
+    """Return words for values that no column of a table has."""
+    if are_lists(values):
+        return "lists, as only the columns of dataset.tokens and of its dataset.target may"
+    odd = next(value for value in values if not isinstance(value, str | int | float))
+    return f"values of the type {type(odd).__name__}"
 
 
 def _numbers(series: "pd.Series[Any]", known: Any) -> TableColumn:

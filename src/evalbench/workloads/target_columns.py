@@ -8,8 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evalbench.tasks import Kind, Task, kind_of
+from evalbench.tasks.token_classification import TokenClassification
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.inputs import plain_number, single
+from evalbench.workloads.sentences import read_tags
 from evalbench.workloads.table import RawTable, TableColumn, listed
 from evalbench.workloads.written import as_text
 
@@ -20,12 +22,14 @@ Labelled = tuple[NDArray[np.int64] | NDArray[np.float32], tuple[str, ...]]
 """Targets `(N,)` or `(N, L)`, and the names of classes or columns; -1 or NaN for an unknown target."""
 
 
-def task_of(choices: Choices, targets: Sequence[str], num_classes: int) -> Task:
+def task_of(choices: Choices, targets: Sequence[str], classes: Sequence[str]) -> Task:
     """Return the task of the columns to predict."""
+    if choices.tokens is not None:
+        return TokenClassification(classes)
     if choices.kind == "regression":
         return Kind.MULTI_OUTPUT if len(targets) > 1 else Kind.REGRESSION
     given = {"multilabel": Kind.MULTILABEL, "ordinal": Kind.ORDINAL, "count": Kind.COUNT, "ranking": Kind.RANKING}
-    return given.get(choices.kind) or kind_of(num_classes)
+    return given.get(choices.kind) or kind_of(len(classes))
 
 
 def with_groups(
@@ -62,6 +66,8 @@ def with_targets(
 
 def read_targets(table: RawTable, targets: Sequence[str], choices: Choices, wrong: list[str]) -> Labelled:
     """Return the targets of all rows; faults are added to `wrong`."""
+    if choices.tokens is not None:
+        return read_tags(table, targets[0], choices, wrong)
     if choices.kind == "multilabel":
         return np.column_stack([_yes_or_no(table, name, wrong) for name in targets]), tuple(targets)
     if choices.is_number:
@@ -110,20 +116,23 @@ def _classes(table: RawTable, target: str, choices: Choices, wrong: list[str]) -
     is_number = bool(values) and isinstance(values[0], float)
     names = {value: plain_number(value) if column.form == "number" else str(value) for value in values}
     if choices.kind == "ordinal":
-        order = _order(target, [names[value] for value in values], is_number, choices, wrong)
+        order = _order(target, [names[value] for value in values], column.order, is_number, choices, wrong)
         values = sorted(values, key=lambda value: order.index(names[value]) if names[value] in order else -1)
     codes = pd.Series(labels).map({value: code for code, value in enumerate(values)}).fillna(-1)
     return codes.to_numpy(np.int64), tuple(names[value] for value in values)
 
 
-def _order(target: str, names: list[str], is_number: bool, choices: Choices, wrong: list[str]) -> list[str]:
-    """Return the names of classes from the lowest to the highest, those of numbers in their own order."""
-    if not choices.ordered and is_number:
-        return names
-    lacking = [name for name in names if name not in choices.ordered]
-    extra = [name for name in choices.ordered if name not in names]
+def _order(
+    target: str, names: list[str], own: Sequence[str], is_number: bool, choices: Choices, wrong: list[str]
+) -> list[str]:
+    """Return the names of classes from the lowest to the highest: as the settings, their type or numbers say."""
+    given, own = choices.ordered, [name for name in own if name in names]
+    if not given and (own or is_number):
+        return own or names
+    lacking = [name for name in names if name not in given]
+    extra = [name for name in given if name not in names]
     fault = f"dataset.order lacks {listed(map(repr, lacking))}" if lacking else ""
-    if not choices.ordered:
+    if not given:
         fault = "they are no numbers"
     elif extra:
         fault = f"dataset.order has {listed(map(repr, extra))}, which no row has"
@@ -132,7 +141,12 @@ def _order(target: str, names: list[str], is_number: bool, choices: Choices, wro
             f"the order of the classes of {target!r} is not known, because {fault}: say"
             f" dataset.order=[{','.join(names[:3])}{',…' * (len(names) > 3)}], the lowest first"
         )
-    return choices.ordered
+    elif own and own != given:
+        wrong.append(
+            f"the order of the classes of {target!r} must be that of its type, {listed(map(repr, own), 8)}, not"
+            f" {listed(map(repr, given), 8)}: leave dataset.order out, or change the type of the column"
+        )
+    return given
 
 
 def _labels(column: TableColumn) -> NDArray[Any]:
