@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it ig
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_repository import ConfigRepository
+from hydra.plugins.config_source import ConfigResult
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
@@ -84,6 +87,25 @@ def save_in_full() -> Iterator[Callable[[Figure, Path], None]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "save", lambda _, path: path.write_bytes(one_pixel()))
         yield real
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_files_once() -> Iterator[None]:
+    """Read each file of `conf/` once: Hydra would read a score of them for every configuration."""
+    real, ours, files = ConfigRepository.load_config, str(conf_folder()), dict[tuple[str, ...], bytes]()
+
+    def load(repository: ConfigRepository, config_path: str) -> ConfigResult | None:
+        if [source.path for source in repository.sources if source.scheme() == "file"] != [ours]:
+            return real(repository, config_path)  # a folder of a test's own, which may change
+        key = (config_path, *(source.full_path() for source in repository.sources))
+        if key not in files:
+            files[key] = pickle.dumps(real(repository, config_path))
+        result: ConfigResult | None = pickle.loads(files[key])
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigRepository, "load_config", load)
+        yield
 
 
 @pytest.fixture

@@ -108,9 +108,9 @@ def test_the_shells_environment_changes_nothing(
     assert (process.returncode, process.stderr) == (0, "")
     here, there = (pd.read_csv(workspace / "reports" / name / "results.csv", dtype=str) for name in ("here", "there"))
     pd.testing.assert_frame_equal(here.drop(columns="tracker_run"), there.drop(columns="tracker_run"))
-    refused = cli("dataset=iris", "model.depth=0")
+    refused = cli("dataset=iris", "num_seeds=0")
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
-    assert refused.stderr.startswith("evalbench: model.depth must be a whole number of at least 1, not 0")
+    assert refused.stderr.startswith("evalbench: num_seeds must be a whole number of at least 1, not 0")
     monkeypatch.setenv("PYTHONOPTIMIZE", "2")  # only here: large libraries are compiled anew for it, at each start
     shown = cli("--help")
     assert (shown.returncode, shown.stderr) == (0, "")
