@@ -19,9 +19,9 @@ from evalbench.engine.training import (
     devices_of,
     make_cohort,
     make_trainer,
+    network_of,
     quiet_lightning,
     runs_own_code,
-    shape_of,
 )
 from evalbench.errors import ConfigError
 from evalbench.parts import batch_hooks, weighs_targets
@@ -39,7 +39,7 @@ def check(config: Config, dataset: Dataset) -> None:
 
     Raises `ConfigError`.
     """
-    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
+    network = network_of(config, dataset)
     _check_network(config, network)
     models.check_outputs(network, *_example(dataset))
     split = draw_split(dataset, config.split.validation, config.split.test, 0)

@@ -1,19 +1,22 @@
 """Networks of Transformers with the weights of a folder or of a hub, which all networks that are built of them share.
 
-Shapes: `B` examples, `T` tokens, `K` outputs.
+Shapes: `B` examples, `T` tokens, `D` pixels, `K` outputs.
 """
 
+import contextlib
 import copy
 import functools
+import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from evalbench.config.pretrained import folder_of, hashes
 from evalbench.errors import ConfigError
 
 HEADS = {
@@ -23,7 +26,6 @@ HEADS = {
     "image_classification": "AutoModelForImageClassification",
 }
 """By the value of `model.head`, the class of Transformers that puts this head on a network."""
-INSTALL = "install it with: pip install 'evalbench-dl[large]'"
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,9 @@ class Source:
 class Pretrained(nn.Module):
     """A network of Transformers with weights that were trained before, and a head for the data set's outputs.
 
-    It maps tokens `(B, T)`, or images `(B, channels, height, width)`, to `(B, K)`; with a head for tokens to
-    `(B, T, K)`. Parameters that the weights lack, as a rule those of the head, are drawn from the trial's seed. All
-    others are the same for all trials.
+    It maps tokens `(B, T)`, or images as rows of pixels `(B, D)`, to `(B, K)`; with a head for tokens to `(B, T, K)`.
+    Parameters that the weights lack, as a rule those of the head, are drawn from the trial's seed. All others are the
+    same for all trials, and share one memory until `own_trained`.
     """
 
     def __init__(
@@ -82,26 +84,31 @@ class Pretrained(nn.Module):
         source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code)
         original, missing = _loaded(source)
         _check_fits(original.config, vocabulary, image)
-        shared = {id(value): value for value in (*original.parameters(), *original.buffers())}
-        self.network: Any = copy.deepcopy(original, shared)
-        for name, value in original.named_parameters():
-            _put(self.network, name, nn.Parameter(value.data if name not in missing else torch.empty_like(value)))
-        self.network.tie_weights()
         self.head = head
+        self.network: Any = copy.deepcopy(original, {id(value): value for value in original.parameters()})
+        for name, value in original.named_parameters():
+            _put(self.network, name, nn.Parameter(torch.empty_like(value) if name in missing else value.data))
+        self.network.tie_weights()
         self.fresh = _initialized(self.network, missing)
-        self._padding = original.config.get_text_config().pad_token_id
-        self._has_images = image is not None
-        self._per_token = per_token
+        """The names of the drawn parameters in `network`, before it is adapted."""
+        self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
+        self._padding = getattr(original.config.get_text_config(), "pad_token_id", None)
+        self._image = image
+
+    def own_trained(self) -> None:
+        """Copy the parameters that train, so that no optimizer moves the shared ones."""
+        for value in self.parameters():
+            if value.requires_grad and value.untyped_storage().data_ptr() in self._shared:
+                value.data = value.data.clone()
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs; tokens that are padding get no attention."""
         with _traceable_masks():
-            if self._has_images:
-                return self._logits(self.network(pixel_values=inputs))
-            seen = torch.ones_like(inputs) if self._padding is None else (inputs != self._padding).long()
-            return self._logits(self.network(input_ids=inputs, attention_mask=seen))
-
-    def _logits(self, outputs: Any) -> Tensor:
+            if self._image is not None:
+                outputs = self.network(pixel_values=inputs.reshape(-1, *self._image))
+            else:
+                seen = torch.ones_like(inputs) if self._padding is None else (inputs != self._padding).long()
+                outputs = self.network(input_ids=inputs, attention_mask=seen)
         logits: Tensor = outputs.logits
         return logits
 
@@ -115,26 +122,26 @@ def _head_for(image: tuple[int, int, int] | None, vocabulary: int | None, per_to
     return "causal_lm" if per_token else "sequence_classification"
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def _loaded(source: Source) -> tuple[Any, frozenset[str]]:
     """Return the network of some weights, loaded once per process, and the names of parameters that they lack."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise ConfigError("model", "needs the package transformers", remedy=INSTALL) from error
-    folder = Path(source.path)
-    if folder.is_dir() and source.gguf_file is None and not list(folder.glob("*.safetensors")):
-        rule, remedy = "must hold weights as safetensors", "convert them, or name a GGUF file by model.gguf_file"
-        raise ConfigError("model.path", rule, source.path, remedy)
+    with ThreadPoolExecutor(1) as thread:  # without the modes of this one, which answer and record a trial's draws
+        return thread.submit(_load, source).result()
+
+
+def _load(source: Source) -> tuple[Any, frozenset[str]]:
+    import transformers
+
+    hashes(source.path, source.revision, source.gguf_file)  # refuses a folder without weights
+    folder = folder_of(source.path, source.revision, source.gguf_file)
     kind = getattr(transformers, HEADS[source.head])
     classes = {} if source.head == "causal_lm" else {"num_labels": source.outputs}
     weights = {"use_safetensors": True} if source.gguf_file is None else {"gguf_file": source.gguf_file}
     try:
-        with _quiet(transformers):
+        with _quiet(transformers), torch.random.fork_rng(devices=[]):
             network, report = kind.from_pretrained(
-                source.path, revision=source.revision or "main", trust_remote_code=source.trusted,
-                attn_implementation=source.attention, output_loading_info=True, ignore_mismatched_sizes=True,
-                **classes, **weights,
+                folder, trust_remote_code=source.trusted, attn_implementation=source.attention, dtype=torch.float32,
+                output_loading_info=True, ignore_mismatched_sizes=True, **classes, **weights,
             )  # fmt: skip
     except (OSError, ValueError, ImportError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -148,10 +155,11 @@ def _quiet(transformers: Any) -> Iterator[None]:
     """Silence the progress and the reports of Transformers while it loads."""
     logging = transformers.utils.logging
     level = logging.get_verbosity()
-    logging.set_verbosity_error()
+    logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):  # the progress of GGUF files
+            yield
     finally:
         logging.set_verbosity(level)
 
@@ -177,6 +185,8 @@ def _put(network: nn.Module, name: str, value: nn.Parameter) -> None:
 def _initialized(network: Any, missing: frozenset[str]) -> tuple[str, ...]:
     """Draw the parameters that the weights lack, as Transformers does; return their names."""
     fresh = [name for name, _ in network.named_parameters() if name in missing]
+    for name, value in network.named_parameters():
+        value._is_hf_initialized = name not in missing  # Transformers leaves these as they are
     for owner in dict.fromkeys(name.rpartition(".")[0] for name in fresh):
         network._init_weights(network.get_submodule(owner))
     return tuple(fresh)
@@ -188,11 +198,11 @@ def _traceable_masks() -> Iterator[None]:
 
     Its shortcut for batches without padding is a branch on values, which a step of many trials at once cannot take.
     """
-    from transformers import masking_utils
+    from transformers import masking_utils as masks
 
-    before = masking_utils.is_tracing
-    masking_utils.is_tracing = lambda tensor=None: True
+    before = masks.is_tracing  # type: ignore[attr-defined]
+    masks.is_tracing = lambda tensor=None: True  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        masking_utils.is_tracing = before
+        masks.is_tracing = before  # type: ignore[attr-defined]
