@@ -16,13 +16,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it ig
 
 import pytest
 from hydra import compose, initialize_config_dir
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 import postgresql
+from contracts.tracker import one_pixel
 from evalbench.__main__ import main
 from evalbench.cell import Cell
 from evalbench.config import Config, parse
 from evalbench.programs import conf_folder
+from evalbench.report.render import style
 from wandb_server import KEY, WandbServer
 
 Compose = Callable[..., Config]
@@ -65,6 +68,24 @@ def wandb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
         monkeypatch.setenv("WANDB_API_KEY", KEY)
         yield server
         wandb.teardown()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def save_in_full() -> Iterator[Callable[[Figure, Path], None]]:
+    """Save figures that were drawn as one pixel: the pixels are most of the time that a report takes.
+
+    Processes that tests start save all of them.
+    """
+    real = style.save
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "save", lambda _, path: path.write_bytes(one_pixel()))
+        yield real
+
+
+@pytest.fixture
+def pictures(save_in_full: Callable[[Figure, Path], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save figures as users see them."""
+    monkeypatch.setattr(style, "save", save_in_full)
 
 
 @pytest.fixture(autouse=True)

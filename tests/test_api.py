@@ -29,10 +29,12 @@ def made(name: str) -> Dataset:
 
 
 @pytest.mark.slow
-def test_it_is_the_evaluation_of_the_command_line(workspace: Path, inline: Inline) -> None:
-    inline("-m", *SWEEP, "reports=typed")
+def test_it_is_the_evaluation_of_the_command_line_also_if_its_cells_train_in_processes(
+    workspace: Path, inline: Inline
+) -> None:
+    inline("-m", *SWEEP, "reports=typed", "store.url=sqlite:///typed.sqlite")
     (typed,) = (workspace / "typed").glob("sweep-*")
-    evaluation = evalbench.evaluate(SWEEP)
+    evaluation = evalbench.evaluate(SWEEP, workers=1)
     assert evaluation.folder == Path("reports") / typed.name
     assert (evaluation.folder / "results.csv").read_bytes() == (typed / "results.csv").read_bytes()
     assert evaluation.outcome.num_trials == len(evaluation.results) == 6
@@ -58,14 +60,6 @@ def test_networks_and_data_sets_may_be_objects(workspace: Path) -> None:
         (technique, workload): 2 for technique in ("small", "large") for workload in ("my data", "others")
     }
     assert evaluation.report.verdicts["technique"][0] == "large"  # the baseline comes first
-
-
-@pytest.mark.slow
-def test_cells_may_train_in_processes(workspace: Path) -> None:
-    sweep = [text for text in SWEEP if not text.startswith("num_seeds")]
-    evaluation = evalbench.evaluate([*sweep, "evaluation.looks=[2,3]"], workers=1)
-    assert set(evaluation.results["state"]) == {"COMPLETE"}
-    assert evaluation.results["look"].tolist() == [1, 1, 2] * 2
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[Any]:
 
     count(tree, "parse_plain", lambda *_: "parses")
     count(trial, "_digest", lambda *_: "hashes")
-    count(splits, "_draw_split", lambda data, validation, test, seed: ("split", data.name, validation, seed))
+    count(splits, "_draw_split", lambda data, method, split, seed: ("split", data.name, split.validation, seed))
     return counter
 
 

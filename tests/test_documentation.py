@@ -105,6 +105,7 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m model=command model.command='python train.py --seed {seed} --optimizer {technique} --data "
     "{workload}' model.technique=sgd,adam dataset=named dataset.name=cifar10,svhn dataset.metric=accuracy": "",
     "evalbench model=estimator model._target_=sklearn.svm.SVC +model.probability=true dataset=wine": "",
+    "evalbench -m split=kfold dataset=wine model=mlp,random_forest": "",
     "evalbench -m optimizer.lr=0.001,0.01,0.1 dataset=wine,digits": FEW,
     "evalbench -m optimizer=sgd,adam model.depth=1,3 dataset=iris,wine": FEW,
     "evalbench -m dataset=breast_cancer,wine optimizer=sgd,adam task.metric=macro_f1 task.monitor=auroc": FEW,

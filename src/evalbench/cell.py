@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evalbench import engines, live, provenance, ranks, workloads
-from evalbench.config import ANYTHING, COHORT, COMMAND, Component, Config, SplitConfig, log_folder
+from evalbench.config import ANYTHING, COHORT, COMMAND, Component, Config, log_folder
 from evalbench.engines import Outlets, Trained
 from evalbench.errors import ConfigError, InputError, LeaseLostError, StorageError
 from evalbench.names import file_name
@@ -24,12 +24,14 @@ from evalbench.trial import TRAINING_VERSION, Entrant, State, TrialResult, Trial
 from evalbench.workloads import (
     Dataset,
     NamedWorkload,
+    Split,
     development_part,
-    draw_split,
     hold_out,
     judged,
     judging,
     references,
+    split_methods,
+    split_of,
 )
 
 log = logging.getLogger(__name__)
@@ -54,9 +56,11 @@ class Cell:
         """Load the data; raise `InputError` if they cannot be used."""
         dataset = judged(workloads.load(config.dataset), config.task)
         _check_engine(config, dataset)
+        if not isinstance(dataset, NamedWorkload):
+            split_methods.check(dataset, config.split, config.evaluation.variance)
         if config.search is not None and dataset.fixed_test_rows is None:
             seed = derive(config.root_seed, dataset.name, Role.DEVELOPMENT, 0)
-            dataset = hold_out(dataset, config.split.test, seed)
+            dataset = hold_out(dataset, config.split, seed)
         return cls(config, dataset)
 
     def at(self, values: Mapping[str, Any], phase: Phase = Phase.MEASURE, study: int | None = None) -> "Cell":
@@ -82,7 +86,7 @@ class Cell:
         assert config.search is not None
         fixed = self.dataset.fixed_test_rows
         share = config.search.development if fixed is None else 1 - len(fixed) / len(self.dataset.targets)
-        split = SplitConfig(config.split.validation / share, 0.0)
+        split = replace(config.split, validation=config.split.validation / share, test=0.0)
         return Cell(replace(config, split=split), self.development, values, phase)
 
     @cached_property
@@ -203,7 +207,13 @@ class Cell:
         test = {"test": split.test} if search is None else {"development": search.development}
         if self.dataset.fixed_test_rows is not None:
             test = {}  # the fingerprint has them
-        return {"fingerprint": self.dataset.fingerprint, "validation": split.validation, **test}
+        validation = {} if self.dataset.declared_validation is not None else {"validation": split.validation}
+        method = split_methods.identity(self.dataset, split)
+        return {"fingerprint": self.dataset.fingerprint, **validation, **test, **method}
+
+    def split(self, seed: int) -> Split:
+        """Return the rows of the trial of a seed index."""
+        return split_of(self.dataset, self.config.split, self.config.root_seed, seed, self.phase)
 
     @property
     def workload_id(self) -> str:
@@ -223,6 +233,9 @@ def _check_engine(config: Config, dataset: Dataset) -> None:
     if config.engine != COMMAND:
         rule = f"must be a command on {dataset.name}, whose rows are not known"
         raise ConfigError("model", rule, config.choices.get("model"), "choose model=command, or data with rows")
+    if config.split.method != "auto":
+        rule = f"must be auto on {dataset.name}, whose rows are not known"
+        raise ConfigError("split", rule, config.split.method, "say what a seed repeats: dataset.unit=split, say")
     if config.search is not None:
         remedy = "leave it out, or search in the command: there are no validation rows"
         raise ConfigError("search", f"must be left out on {dataset.name}, whose rows are not known", remedy=remedy)
@@ -366,12 +379,9 @@ def complete_references(cell: Cell, store: Store) -> None:
     """Compute the reference rows that the store lacks."""
     if isinstance(cell.dataset, NamedWorkload):
         return  # its rows are not known
-    known, split = store.references(cell.workload_id), cell.config.split
+    known = store.references(cell.workload_id)
     lacking = {name: [seed for seed in cell.seeds if (seed, name) not in known] for name in REFERENCES}
-    splits = {}
-    for seed in dict.fromkeys(seed for seeds in lacking.values() for seed in seeds):
-        split_seed = derive(cell.config.root_seed, cell.workload, Role.SPLIT, seed)
-        splits[seed] = draw_split(cell.dataset, split.validation, split.test, split_seed)
+    splits = {seed: cell.split(seed) for seed in dict.fromkeys(seed for seeds in lacking.values() for seed in seeds)}
     new: dict[tuple[int, str], dict[str, float]] = {}
     for name, seeds in lacking.items():
         if seeds:

@@ -124,6 +124,10 @@ class Entrant:
         """The seed index of each role whose own is not `seed`."""
         return {} if self.trial is None else self.trial.roles
 
+    def index(self, role: Role) -> int:
+        """Return the seed index of one role."""
+        return self.roles.get(role, self.seed)
+
     @property
     def spec(self) -> TrialSpec:
         """The trial, of an entrant that is recorded."""

@@ -38,16 +38,24 @@ class Predictor(nn.Module):
 
     mean: Tensor  # (D,)
     std: Tensor  # (D,)
-    target_mean: Tensor  # ()
+    target_mean: Tensor  # (), or (L,) for several numbers per row
     target_std: Tensor
     target_means: Tensor  # (categories of all target-encoded columns,)
 
-    def __init__(self, network: nn.Module, task: Task, features: int, encoded: Sequence[TargetEncoded] = ()) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        features: int,
+        encoded: Sequence[TargetEncoded] = (),
+        target_shape: tuple[int, ...] = (),
+    ) -> None:
         super().__init__()
         self.network = network
         self.task = task
-        for name, shape in (("mean", (features,)), ("std", (features,)), ("target_mean", ()), ("target_std", ())):
-            self.register_buffer(name, torch.zeros(shape))
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.zeros(features))
+            self.register_buffer(f"target_{name}", torch.zeros(target_shape))
         self.encoded = [one.column for one in encoded]
         if encoded:
             self.starts = [sum(before.categories for before in encoded[:number]) for number in range(len(encoded))]
@@ -55,6 +63,8 @@ class Predictor(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return class probabilities `(B, classes)`, token probabilities `(B, D, tokens)` or numbers `(B,)`.
+
+        Several labels or numbers per row are `(B, L)`.
 
         `rows` is `(B, D)`: floating point, NaN for missing values, or int64 tokens. Predicted numbers are in the
         target's own unit. Predictions are float64, as in the test.
@@ -66,7 +76,7 @@ class Predictor(nn.Module):
             if self.encoded:
                 rows[:, self.encoded] = self.target_means[codes.long() + torch.tensor(self.starts, device=rows.device)]
         predictions = self.task.predict(self.network(rows).to(wide))
-        return predictions if self.task.is_classification else predictions * self.target_std + self.target_mean
+        return predictions * self.target_std + self.target_mean if self.task.scales_targets else predictions
 
 
 def folder(cell: Path, seed: int) -> Path:
@@ -180,7 +190,8 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
     for change in own_code.changes(description.get("code"), {**model.code(), **module.code()}):
         warnings.warn(f"{path}: {change}: its predictions may differ from the tested ones", stacklevel=2)
     network = models.build_seeded(0, model, ActivationConfig(module, gain), shape)
-    predictor = Predictor(network, task, features, encoded)
+    numbers = (description["out_features"],) if task.per_column and task.scales_targets else ()
+    predictor = Predictor(network, task, features, encoded, numbers)
     if double:
         predictor = predictor.double()
     needed = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights appear once

@@ -207,7 +207,7 @@ def test_the_old_key_of_smoothing_keeps_its_identity() -> None:
         ("dataset=breast_cancer loss=huber", "loss=default, cross_entropy or focal"),
         ("dataset=breast_cancer loss=own loss._target_=torch.nn.CrossEntropyLoss", "which takes a logit per class"),
         ("dataset=diabetes loss=focal", "as regression has"),
-        ("dataset=diabetes loss.class_weights=balanced", "which has no classes"),
+        ("dataset=diabetes loss.class_weights=balanced", "whose targets are not classes"),
         ("dataset=diabetes loss=label_smoothing", "loss.label_smoothing must be 0 for regression"),
         ("dataset=iris loss=focal loss.gamma=-1", "gamma must not be negative"),
         ("dataset=iris loss=focal +loss.nothing=1", "loss must hold settings"),

@@ -267,6 +267,7 @@ def test_no_table_of_a_report_holds_a_formula(tmp_path: Path) -> None:
     assert "| `=1+1` | `+2-cmd`" in index
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.slow
 def test_names_of_any_length_and_kind_can_be_drawn(tmp_path: Path) -> None:
     table(tmp_path / "t.csv", f"unit{ATTACK}")

@@ -47,6 +47,7 @@ def many() -> Report:
     return judge(results(9, 16), baseline="t00", score="accuracy", pairing="seed", test_size=100)
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.slow
 def test_many_differences_are_means_and_a_heat_map_with_details_to_choose(many: Report, tmp_path: Path) -> None:
     folder = many.save(tmp_path).parent
@@ -64,6 +65,7 @@ def test_many_differences_are_means_and_a_heat_map_with_details_to_choose(many: 
         assert height(picture) < TALLEST, picture
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.slow
 def test_a_figure_of_many_workloads_shows_some_in_the_picture_and_all_in_the_page(tmp_path: Path) -> None:
     report = judge(results(2, 40), baseline="t00", score="accuracy", pairing="seed", test_size=100)

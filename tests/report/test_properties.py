@@ -56,7 +56,7 @@ def verdicts(found: JudgedFindings) -> dict[str, tuple[object, ...]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(tables(), st.integers(0, 100))
 def test_neither_row_order_nor_extra_columns_nor_names_matter_and_flipping_the_direction_flips_the_verdict(
     rows: pd.DataFrame, seed: int

@@ -47,6 +47,7 @@ def test_golden_report(tmp_path: Path, make_folder: Make) -> None:
     assert written.encode() == GOLDEN.read_bytes()
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.slow
 def test_same_bytes_whatever_the_order_of_the_rows(tmp_path: Path, make_folder: Make) -> None:
     factors = {"activation": ["relu", "none"]}
@@ -64,6 +65,7 @@ def test_same_bytes_whatever_the_order_of_the_rows(tmp_path: Path, make_folder: 
     assert files(second) == before
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.slow
 def test_figures_carry_no_trace_of_the_software(tmp_path: Path, make_folder: Make) -> None:
     write(make_folder(tmp_path, workloads=("digits",)))

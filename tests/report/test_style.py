@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -25,6 +26,7 @@ def test_a_legend_of_many_long_names_stays_within_the_figure() -> None:
     assert box.x1 <= figure.bbox.x1
 
 
+@pytest.mark.usefixtures("pictures")
 def test_a_saved_picture_keeps_the_colors_of_lines(tmp_path: Path) -> None:
     with style.styled():
         figure = Figure(figsize=(4, 3))

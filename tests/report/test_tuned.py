@@ -151,6 +151,7 @@ def test_the_report_tells_what_tuning_did(tuned: Callable[..., Path]) -> None:
         assert (folder / link).is_file(), link
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.slow
 def test_the_same_folder_gives_the_same_bytes(tuned: Callable[..., Path]) -> None:
     folder = tuned()
@@ -231,6 +232,7 @@ def test_where_the_search_was_repeated_the_study_is_what_repeats(tuned: Callable
     assert len(found.folder.defaults.results) == 2 * 2 * 3 * 6
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.slow
 def test_two_objectives_have_a_front(tuned: Callable[..., Path]) -> None:
     folder = tuned(front=True)

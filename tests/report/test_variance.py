@@ -36,6 +36,7 @@ def text(folder: Path) -> str:
     return "\n\n".join(VARIANCE.markdown(find(load(folder))))
 
 
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.slow
 def test_the_planted_source_is_named_and_cancels_in_the_difference(tmp_path: Path, make_folder: Make) -> None:
     table = planted(tmp_path, make_folder)

@@ -52,10 +52,10 @@ def test_folders_of_training_and_test_images_are_kept_apart(tmp_path: Path) -> N
     dataset = images.folder(str(tmp_path / "pets"))
     assert draw_split(dataset, 0.2, 0.2, seed=3).test.tolist() == list(range(24))  # "test" comes first
     write(tmp_path / "pets" / "val")
-    with pytest.raises(
-        DataError, match=r"declared validation images cannot be kept.*move the images of val into train"
-    ):
-        images.folder(str(tmp_path / "pets"))
+    dataset = images.folder(str(tmp_path / "pets"))
+    split = draw_split(dataset, 0.2, 0.2, seed=3)
+    parts = [part.tolist() for part in (split.test, split.train, split.validation)]  # by name
+    assert parts == [list(range(24)), list(range(24, 48)), list(range(48, 72))]
 
 
 def test_a_list_of_images(tmp_path: Path) -> None:
@@ -110,6 +110,8 @@ def test_a_data_set_of_datasets(tmp_path: Path) -> None:
     split = huggingface.load(str(tmp_path / "parts"), drop="text")
     assert draw_split(split, 0.2, 0.2, seed=0).test.tolist() == list(range(14, 22))
     assert split.description == "splits that are not used: other (1 rows)"
+    validated = huggingface.load(str(tmp_path / "parts"), drop="text", validation_split="other")
+    assert (draw_split(validated, 0.2, 0.2, seed=0).validation.tolist(), validated.description) == ([22], "")
     whole.to_parquet(tmp_path / "folder" / "train.parquet")
     with pytest.raises(DataError, match="no split 'dev': there are 'train', 'test', 'other'"):
         huggingface.load(str(tmp_path / "parts"), split="dev")

@@ -83,15 +83,12 @@ def test_a_map_style_data_set_is_the_same_as_its_arrays() -> None:
     assert pictures.inputs[7].tolist() == [7] * 12
 
 
-def test_a_module_keeps_its_test_rows_and_its_validation_rows_are_not_mixed_in_silence() -> None:
+def test_a_module_keeps_its_test_rows_and_its_validation_rows() -> None:
     dataset = dataset_of(Module(), "t")
     assert len(dataset.targets) == 25
     for seed in range(2):
         assert draw_split(dataset, 0.2, 0.2, seed).test.tolist() == list(range(20, 25))
-    with pytest.raises(
-        DataError, match=r"each seed draws its own from the training rows: say dataset\.validation=drawn"
-    ):
-        dataset_of(Validated(), "t")
+    assert draw_split(dataset_of(Validated(), "t"), 0.2, 0.2, 1).validation.tolist() == list(range(20, 25))
     assert dataset_of(Validated(), "t", validation="drawn").inputs.tolist() == INPUTS.tolist()
     with pytest.raises(ConfigError, match=r"dataset\.validation must be drawn, not 'kept'"):
         dataset_of(Validated(), "t", validation="kept")

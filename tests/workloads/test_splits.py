@@ -7,6 +7,7 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from conftest import make_cell
+from evalbench.config import SplitConfig
 from evalbench.errors import DataError
 from evalbench.tasks import Task
 from evalbench.workloads import Dataset, Kind, draw_split, fit_scaling, hold_out
@@ -69,7 +70,7 @@ def test_given_test_rows_are_the_same_for_every_seed_and_part_of_the_fingerprint
     assert all(draw_split(dataset, 0.2, 0.5, seed).test.tolist() == [*range(0, 178, 5)] for seed in range(3))
     drawn = make_cell("dataset=wine").dataset
     assert drawn.fingerprint == "de05f2d7d3f90d74"
-    assert hold_out(drawn, 0.3, 0).fingerprint == drawn.fingerprint  # a seed stands for these
+    assert hold_out(drawn, SplitConfig(0.2, 0.3), 0).fingerprint == drawn.fingerprint  # a seed stands for these
     prints = [with_test_rows(rows).fingerprint for rows in (np.arange(0, 178, 5), np.arange(1, 178, 5))]
     assert prints[0] == dataset.fingerprint
     assert len({*prints, drawn.fingerprint}) == 3

@@ -10,13 +10,15 @@ from evalbench.config.optimizer import OptimizerConfig
 from evalbench.config.parts import PARTS
 from evalbench.config.pretrained import PretrainedConfig
 from evalbench.config.search import Pruning, SearchConfig
+from evalbench.config.split import FOLDED, SplitConfig
 from evalbench.config.tree import log_folder, parse, parse_plain
-from evalbench.config.values import Config, EvaluationConfig, SplitConfig, TrackerConfig
+from evalbench.config.values import Config, EvaluationConfig, TrackerConfig
 
 __all__ = [
     "ANYTHING",
     "COHORT",
     "COMMAND",
+    "FOLDED",
     "PARTS",
     "SEEDS",
     "ActivationConfig",

@@ -10,10 +10,13 @@ NUM_SEEDS = 10
 KEYS = ("num_seeds", "evaluation.looks")
 
 
-def read_looks(top: Reader, evaluation: Reader, overrides: Mapping[str, str]) -> tuple[int, ...]:
+def read_looks(
+    top: Reader, evaluation: Reader, overrides: Mapping[str, str], default: int = NUM_SEEDS
+) -> tuple[int, ...]:
     """Take out `num_seeds`, which is one look, and `looks`, and return the looks in ascending order.
 
-    A key of the command line counts although a file gives the other key. Raises `ConfigError`, also if both keys stand
+    A key of the command line counts although a file gives the other key. Without any it is one look at `default` seeds.
+    Raises `ConfigError`, also if both keys stand
     in the same place.
     """
     given: dict[str, tuple[int, ...]] = {}
@@ -26,7 +29,7 @@ def read_looks(top: Reader, evaluation: Reader, overrides: Mapping[str, str]) ->
         (num_seeds,) = given["num_seeds"]
         remedy = f"give one of them; num_seeds={num_seeds} is one look"
         raise ConfigError("num_seeds", "must be left out beside evaluation.looks", num_seeds, remedy)
-    return next(iter(chosen.values()), (NUM_SEEDS,))
+    return next(iter(chosen.values()), (default,))
 
 
 def _looks(value: object) -> tuple[int, ...]:

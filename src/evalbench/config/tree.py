@@ -15,11 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 from evalbench import space
 from evalbench.config.engines import engine_of, uses
 from evalbench.config.judging import OwnMetric, read_task
-from evalbench.config.looks import read_looks
+from evalbench.config.looks import NUM_SEEDS, read_looks
 from evalbench.config.parts import PARTS
 from evalbench.config.reader import Reader, check_leaves
 from evalbench.config.search import SearchConfig, read_search
-from evalbench.config.values import Config, EvaluationConfig, SplitConfig, TrackerConfig
+from evalbench.config.split import check_repetitions, read_split
+from evalbench.config.values import Config, EvaluationConfig, TrackerConfig
 from evalbench.config.variance import read_variance
 from evalbench.errors import ConfigError
 from evalbench.names import LONGEST_FILE_NAME, file_name
@@ -84,7 +85,8 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     dataset, store, cost = top.section("dataset"), top.section("store"), top.section("cost")
     target_score = dataset.optional_number("target_score")  # ours: the loader never sees it
     evaluation, task = top.section("evaluation"), read_task(top.section("task"))
-    looks = read_looks(top, evaluation, overrides)
+    split = read_split(top.section("split"), search)
+    looks = read_looks(top, evaluation, overrides, split.num_seeds or NUM_SEEDS)
     if len(looks) > 1 and search is not None and search.num_studies > 1:
         rule, remedy = "must be one look if the search is repeated", f"studies repeat there: give num_seeds={looks[-1]}"
         raise ConfigError("evaluation.looks", rule, list(looks), remedy)
@@ -97,7 +99,7 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
         parts=_parts(top, engine),
         part_settings=part_settings,
         budget=_budget(top.section("budget")),
-        split=_split(top.section("split"), search),
+        split=split,
         cost_rounds=cost.integer("rounds", least=0),
         save=top.choice("save", SAVES),
         weights_folder=Path(top.text("weights")),
@@ -119,6 +121,7 @@ def parse_plain(tree: Mapping[str, Any], choices: Mapping[str, str], overrides: 
     )
     for section in (top, store, cost):
         section.finish()
+    check_repetitions(split, config.num_seeds, config.evaluation.variance)
     _check_components(config)
     return config
 
@@ -142,7 +145,7 @@ def _search(top: Reader, overrides: Mapping[str, str]) -> tuple[SearchConfig | N
 
 
 def _check_chosen(tree: Mapping[str, Any], choices: Mapping[str, str]) -> None:
-    for group in ("dataset", *(part.group for part in PARTS), "budget", "trainer"):
+    for group in ("dataset", *(part.group for part in PARTS), "budget", "split", "trainer"):
         if group in tree and group not in choices:
             remedy = f"give one, {group}=OPTION, or sweep over several with -m {group}=A,B"
             raise ConfigError(group, "must be one option", remedy=remedy)
@@ -230,17 +233,6 @@ def _budget(section: Reader) -> Budget:
         budget = Budget(steps=steps, validations=validations, patience=patience)
     section.finish()
     return budget
-
-
-def _split(section: Reader, search: SearchConfig | None) -> SplitConfig:
-    split = SplitConfig(section.positive("validation", 0.2), section.positive("test", 0.2))
-    section.finish()
-    if search is not None:  # the rows outside the development part are the test rows of every trial
-        split = SplitConfig(split.validation, round(1 - search.development, 10))
-    if split.validation + split.test >= 1:
-        total = split.validation + split.test
-        raise ConfigError("split", "must leave rows for training", total, "make validation + test less than 1")
-    return split
 
 
 def _tracker(section: Reader) -> TrackerConfig:

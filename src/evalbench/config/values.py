@@ -20,17 +20,9 @@ from evalbench.config.parts import PARTS, Part
 from evalbench.config.pretrained import PretrainedConfig
 from evalbench.config.reader import Reader, check_leaves
 from evalbench.config.search import SearchConfig
+from evalbench.config.split import SplitConfig
 from evalbench.errors import ConfigError
 from evalbench.trial import Budget
-
-
-@dataclass(frozen=True)
-class SplitConfig:
-    """Shares of the rows; the rest is for training."""
-
-    validation: float
-    test: float
-    """Under a search all rows outside the development part."""
 
 
 @dataclass(frozen=True)

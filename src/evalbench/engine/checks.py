@@ -26,8 +26,9 @@ from evalbench.engine.training import (
 from evalbench.errors import ConfigError
 from evalbench.parts import batch_hooks, weighs_targets
 from evalbench.parts import loss as losses
-from evalbench.trial import Entrant
-from evalbench.workloads import Dataset, draw_split
+from evalbench.seeds import Role
+from evalbench.trial import Entrant, TrialSpec
+from evalbench.workloads import Dataset, split_of
 
 log = logging.getLogger(__name__)
 _checked: set[str] = set()
@@ -42,7 +43,7 @@ def check(config: Config, dataset: Dataset) -> None:
     network = network_of(config, dataset)
     _check_network(config, network)
     models.check_outputs(network, *_example(dataset))
-    split = draw_split(dataset, config.split.validation, config.split.test, 0)
+    split = split_of(dataset, config.split, config.root_seed, 0)
     losses.check(config.loss, dataset, weighs_targets(batch_hooks(config, dataset, [split], torch.float32)))
     num_train = len(split.train)
     _check_batches(config, network, num_train)
@@ -110,7 +111,8 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
     if key in _checked:
         return
     models.check_outputs(network, *_example(dataset), training=True)
-    cohort, _ = make_cohort(config, dataset, [Entrant(0), Entrant(1)])
+    twin = TrialSpec(dataset.name, {}, config.root_seed, 1, {Role.SPLIT: 0})  # other splits may have other sizes
+    cohort, _ = make_cohort(config, dataset, [Entrant(0), Entrant(1, trial=twin)])
     reason = cohort.why_one_by_one
     if reason is not None and (config.model.target, reason) not in _warned:
         _warned.add((config.model.target, reason))
@@ -163,4 +165,4 @@ def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
 def _example(dataset: Dataset) -> tuple[torch.Tensor, tuple[int, ...]]:
     """Return inputs of two examples, and the required shape of a network's outputs for them."""
     inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=torch.float32 if dataset.vocabulary is None else torch.int64)
-    return inputs, (*dataset.kind.example_targets(inputs).shape, dataset.num_outputs)
+    return inputs, dataset.kind.output_shape(inputs, dataset.num_outputs)

@@ -49,12 +49,11 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _count(network: nn.Module, task: Task, rows: int, features: int, tokens: bool, device: str) -> int:
     dtype = torch.int64 if tokens or task.per_token else torch.float32
     inputs = torch.zeros(rows, features, device=device, dtype=dtype)
-    targets = task.example_targets(inputs)
     # Not the state dictionary, which lists tied weights twice and would untie them.
     state = {name: torch.zeros_like(value, device="meta") for name, value in network.named_buffers()}
     for name, value in network.named_parameters():
         state[name] = torch.zeros_like(value, device="meta").requires_grad_(value.requires_grad)
     with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:  # type: ignore[no-untyped-call]
         outputs = network(inputs) if device == "cpu" else functional_call(network, state, (inputs,))
-        task.loss(outputs, targets).backward()  # type: ignore[no-untyped-call]
+        task.loss(outputs, task.example_targets(inputs, outputs.shape[-1])).backward()  # type: ignore[no-untyped-call]
     return int(counter.total)

@@ -1,6 +1,7 @@
 """Hold the data set on the device; gather rows by index and scale them with each member's own statistics.
 
-Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `N` rows of the data set.
+Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `N` rows of the data set. Targets of
+tokens `(N, D)` and of columns `(N, L)` keep their last axis behind those of the rows.
 """
 
 from collections.abc import Sequence
@@ -20,11 +21,11 @@ class Data(nn.Module):
     """Hold one copy of the data set, with each member's split and scaling."""
 
     inputs: Tensor  # (N, D), int64 for tokens
-    targets: Tensor  # (N,), or (N, D) for language
+    targets: Tensor  # (N,), (N, D) for language, or (N, L)
     mean: Tensor  # (C, D)
     std: Tensor  # (C, D)
-    target_mean: Tensor  # (C,)
-    target_std: Tensor  # (C,)
+    target_mean: Tensor  # (C,), or (C, L)
+    target_std: Tensor  # (C,), or (C, L)
     validation_rows: Tensor  # (C, rows)
     test_rows: Tensor  # (C, rows)
     encoded: Tensor  # (T,), and the next three: only with target-encoded columns
@@ -37,7 +38,7 @@ class Data(nn.Module):
         super().__init__()
         scalings = [fit_scaling(dataset, split.train) for split in splits]
         self.has_tokens = dataset.vocabulary is not None
-        self._scales_targets = not dataset.kind.is_classification
+        self._scales_targets = dataset.kind.scales_targets
         self._has_missing = bool(np.isnan(dataset.inputs).any())
         for name in ("mean", "std", "target_mean", "target_std"):
             self._hold(name, torch.tensor(np.stack([getattr(scaling, name) for scaling in scalings]), dtype=dtype))
@@ -64,7 +65,7 @@ class Data(nn.Module):
     def gather(self, rows: Tensor, member_indices: Indices) -> tuple[Tensor, Tensor]:
         """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)` of C members.
 
-        Tokens are not scaled. The targets of language are `(S, C, B, D)`.
+        Tokens are not scaled.
         """
         if self.has_tokens:
             return self.inputs[rows], self.targets_of(rows, member_indices)
@@ -83,10 +84,7 @@ class Data(nn.Module):
         return means[members[..., None], folds[members, rows].long()[..., None], self.codes[rows]]
 
     def targets_of(self, rows: Tensor, member_indices: Indices) -> Tensor:
-        """Return the targets, scaled for regression, in the shape of `rows`, whose last axes are `(C, B)`.
-
-        Language adds an axis of positions.
-        """
+        """Return the targets, scaled if they are numbers, in the shape of `rows`, whose last axes are `(C, B)`."""
         targets = self.targets[rows]
         if self._scales_targets:
             mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))

@@ -30,7 +30,7 @@ from evalbench.parts import batch_hooks, weighs_targets
 from evalbench.parts.loss import TrainingLoss
 from evalbench.seeds import Phase, Role, derive
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
-from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
+from evalbench.workloads import Dataset, Split, fit_scaling, references, split_methods, split_of
 
 Watch = Callable[[Mapping[str, Sequence[CurvePoint]], int], None]
 """Takes new points of curves by trial id, and the index of the first new point in its curve."""
@@ -68,7 +68,8 @@ def train_all(
     until the caller has taken the results. For `keep_in`, `watch` and `follow` see `train`.
     """
     data_parallel = config.devices > 1 and config.trainer_split == "data"  # all ranks must train the same cohorts
-    queue = memory.split(entrants, _max_members(config, dataset, entrants)) if entrants else []
+    most = _max_members(config, dataset, entrants) if entrants else 1
+    queue = [part for group in _of_one_size(config, dataset, entrants) for part in memory.split(group, most)]
     queue = ranks.current().agree(queue) if data_parallel else queue
     logged: set[str] = set()  # errors whose traceback has been logged
     while queue:
@@ -161,10 +162,10 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     """Return the untrained cohort of some entrants, and their splits."""
 
     def seeds_of(role: Role) -> list[int]:
-        indices = [(entrant.roles.get(role, entrant.seed), entrant.phase) for entrant in entrants]
+        indices = [(entrant.index(role), entrant.phase) for entrant in entrants]
         return [derive(config.root_seed, dataset.name, role, index, phase) for index, phase in indices]
 
-    splits = [draw_split(dataset, config.split.validation, config.split.test, seed) for seed in seeds_of(Role.SPLIT)]
+    splits = [_split(config, dataset, entrant) for entrant in entrants]
     shape, initial_seeds = shape_of(dataset), seeds_of(Role.INIT)
     build = models.Builder(config.model, config.activation, shape, initial_seeds, config.adaptation)
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
@@ -193,6 +194,21 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     own = settings if any(settings) else None
     cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own)
     return cohort, splits
+
+
+def _split(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
+    return split_of(dataset, config.split, config.root_seed, entrant.index(Role.SPLIT), entrant.phase)
+
+
+def _of_one_size(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -> list[list[Entrant]]:
+    """Return the trials whose parts have the same numbers of rows together: only these can be stacked."""
+    if split_methods.has_one_size(dataset, config.split):
+        return [list(entrants)]
+    groups: dict[tuple[int, ...], list[Entrant]] = {}
+    for entrant in entrants:
+        split = _split(config, dataset, entrant)
+        groups.setdefault((len(split.train), len(split.validation), len(split.test)), []).append(entrant)
+    return list(groups.values())
 
 
 def _own_settings(entrants: Sequence[Entrant]) -> str:

@@ -86,8 +86,8 @@ ENGINE: Engine = CommandEngine()
 
 
 def _check_rows(command: CommandConfig, dataset: Dataset) -> None:
-    if dataset.vocabulary is not None or dataset.targets.ndim != 1:
-        rule = f"must be a network on {dataset.name}: commands take tables with a class or a number per row"
+    if dataset.vocabulary is not None or dataset.kind.per_token:
+        rule = f"must be a network on {dataset.name}: commands take tables of classes, labels or numbers"
         raise ConfigError("model", rule, "command", "use dataset=named with a command that has the data itself")
     if not command.has("data"):
         rule = f"must have {{data}}, the folder with the rows of {dataset.name}"
@@ -223,7 +223,8 @@ def _write_rows(dataset: Dataset, split: Split, folder: Path) -> None:
             continue
         table = pd.DataFrame(scaling.inputs(dataset, rows), columns=list(dataset.features))
         if part != "test":
-            table["target"] = dataset.targets[rows]
+            names = [f"target: {name}" for name in dataset.classes] if dataset.kind.per_column else ["target"]
+            table[names] = dataset.targets[rows].reshape(len(rows), -1)
         table.to_csv(folder / f"{part}.csv", index=False)
 
 
@@ -238,16 +239,17 @@ def _read_predictions(dataset: Dataset, split: Split, folder: Path) -> dict[str,
 
 
 def _predictions(dataset: Dataset, count: int, path: Path) -> Any:
-    """Return predictions: a column per class with its probability, or one column of class numbers or numbers."""
+    """Return predictions: a column per class or label with its probability, or per number; or one of class numbers."""
     if not path.is_file():
         raise CommandError(f"it has not written {path.name} into {{data}}")
     try:
         values = pd.read_csv(path).to_numpy(dtype=np.float64)
     except (ValueError, OSError) as error:
         raise CommandError(f"{path.name} must be a table of numbers: {error}") from None
-    classes = len(dataset.classes) if dataset.kind.is_classification else 1
-    if values.shape not in ((count, 1), (count, classes)):
-        needed = f"{count} rows with 1 column" + (f" or {classes}" if classes > 1 else "")
+    classes = len(dataset.classes) or 1
+    allowed = [classes] if dataset.kind.per_column else sorted({1, classes})
+    if values.shape[0] != count or values.shape[1] not in allowed:
+        needed = f"{count} rows with {' or '.join(map(str, allowed))} column{'s' * (allowed != [1])}"
         raise CommandError(f"{path.name} must have {needed}, not {values.shape[0]} with {values.shape[1]}")
     if values.shape[1] == 1 and classes > 1 and not np.isin(values, np.arange(classes)).all():
         raise CommandError(f"{path.name} must have class numbers from 0 to {classes - 1}")

@@ -57,7 +57,7 @@ class LightningEngine:
             raise ConfigError(key, "must be left out with engine: lightning", value, "leave it out")
         kind = torch.float32 if dataset.vocabulary is None else torch.int64
         inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=kind)
-        models.check_outputs(module, inputs, (*dataset.kind.example_targets(inputs).shape, dataset.num_outputs))
+        models.check_outputs(module, inputs, dataset.kind.output_shape(inputs, dataset.num_outputs))
 
     def train_all(
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE

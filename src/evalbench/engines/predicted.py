@@ -1,6 +1,6 @@
 """The rows of a trial, and its result from predictions for them, the same for all engines that predict.
 
-Shapes: `N` rows, `K` classes.
+Shapes: `N` rows, `K` classes, `L` columns of targets.
 """
 
 from collections.abc import Container, Mapping
@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from evalbench import workloads
 from evalbench.config import Config
-from evalbench.seeds import Role, derive
-from evalbench.tasks.metric import METRICS
+from evalbench.seeds import Role
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
-from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
+from evalbench.workloads import Dataset, Split, fit_scaling, references
 
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """Row numbers `(N,)`, and the predictions for them: class probabilities `(N, K)` or numbers `(N,)`."""
+    """Row numbers `(N,)`, and the predictions for them: probabilities `(N, K)` or numbers `(N,)`, or both `(N, L)`."""
 
     rows: NDArray[np.int64]
     predictions: NDArray[Any]
@@ -28,9 +27,7 @@ class Predicted:
 
 def split_of(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
     """Return the split of a trial."""
-    index = entrant.roles.get(Role.SPLIT, entrant.seed)
-    seed = derive(config.root_seed, dataset.name, Role.SPLIT, index, entrant.phase)
-    return draw_split(dataset, config.split.validation, config.split.test, seed)
+    return workloads.split_of(dataset, config.split, config.root_seed, entrant.index(Role.SPLIT), entrant.phase)
 
 
 def result_of(
@@ -69,10 +66,5 @@ def _named(metrics: Mapping[str, float], part: str) -> dict[str, float]:
 
 def _loss(dataset: Dataset, part: Predicted, split: Split) -> float:
     """Return the loss of a task as networks report it: of probabilities, or of numbers scaled by the training rows."""
-    targets = dataset.targets[part.rows]
-    if not dataset.kind.is_classification:
-        scale = fit_scaling(dataset, split.train).target_std
-        return float(np.square((part.predictions - targets) / scale).mean())
-    compute = METRICS["log_loss"].compute
-    assert compute is not None
-    return float(compute(torch.as_tensor(part.predictions), torch.as_tensor(targets)))
+    scale = fit_scaling(dataset, split.train).target_std
+    return dataset.kind.loss_of(part.predictions, dataset.targets[part.rows], scale)

@@ -2,12 +2,13 @@
 
 An estimator is fitted on the training rows of a trial, with the inputs that a network gets: categories as indicators,
 numbers scaled by the training rows, missing values filled by their means. One that says that it takes missing values
-gets them as they are. Targets are class numbers, or numbers in their own unit. Validation rows are measured and never
-fitted, test rows are read once.
+gets them as they are. Targets are class numbers, or numbers in their own unit. An estimator of one target is fitted to
+each of several. Validation rows are measured and never fitted, test rows are read once.
 
-Shapes: `N` rows, `D` columns, `K` classes.
+Shapes: `N` rows, `D` columns, `K` classes, `L` columns of targets.
 """
 
+import copy
 import inspect
 import logging
 import warnings
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import get_tags
 
 from evalbench.config import SEEDS, Component, Config
@@ -32,7 +34,7 @@ from evalbench.workloads import Dataset, Split, fit_scaling
 log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
-TASKS = ("binary", "multiclass", "regression")
+TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count")
 LARGEST_SEED = 2**31 - 1
 """Of a signed integer of 32 bits, which most packages take."""
 MOST_FOR_TRAIN_LOSS = 1000
@@ -45,7 +47,7 @@ class EstimatorEngine:
     def check(self, config: Config, dataset: Dataset) -> None:
         """Build the estimator once."""
         if dataset.kind.name not in TASKS or dataset.vocabulary is not None:
-            rule = f"must be a network on {dataset.name}: estimators take tables with a class or a number per row"
+            rule = f"must be a network on {dataset.name}: estimators take tables of classes, labels or numbers"
             raise ConfigError("model", rule, config.choices.get("model"), "leave this data set out")
         if config.save != "none":
             rule = "must be none for estimators: evalbench keeps weights of networks only"
@@ -60,7 +62,8 @@ class EstimatorEngine:
         metric = dataset.metric.name
         if metric in FROM_PROBABILITIES and not hasattr(estimator, "predict_proba"):
             rule = f"must have predict_proba for {metric}, which needs probabilities"
-            raise ConfigError("model._target_", rule, component.target, "choose task.metric=accuracy, or an estimator")
+            certain = next((name for name in dataset.kind.metrics if name not in FROM_PROBABILITIES), "accuracy")
+            raise ConfigError("model._target_", rule, component.target, f"choose task.metric={certain}")
 
     def train_all(
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE
@@ -87,7 +90,7 @@ class EstimatorEngine:
         component = _component(config, dataset)
         seen = _Seen(_build(component, seed), dataset, split)
         inputs, targets, example = seen.inputs(split.train), dataset.targets[split.train], seen.inputs(split.train[:1])
-        return TimedFit(lambda: _build(component, seed).fit(inputs, targets), example)
+        return TimedFit(lambda: _for_columns(_build(component, seed), dataset).fit(inputs, targets), example)
 
 
 ENGINE: Engine = EstimatorEngine()
@@ -181,6 +184,7 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str]) -
         warnings.simplefilter("always")
         estimator = _build(_component(config, dataset), seed)
         seen = _Seen(estimator, dataset, split)
+        estimator = _for_columns(estimator, dataset)
         estimator.fit(seen.inputs(split.train), dataset.targets[split.train])
         sample = split.train[:: -(-len(split.train) // MOST_FOR_TRAIN_LOSS)]
         predicted = {
@@ -197,12 +201,15 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str]) -
 
 
 def _predictions(estimator: Any, dataset: Dataset, inputs: Array) -> Array:
-    """Return class probabilities `(N, K)`, those of a class that is not known being 0, or numbers `(N,)`.
+    """Return class probabilities `(N, K)`, those of a class that is not known being 0, label probabilities, or numbers.
 
     An estimator without probabilities is sure of the class that it predicts.
     """
-    if not dataset.kind.is_classification:
-        return np.asarray(estimator.predict(inputs), dtype=np.float64).reshape(len(inputs))
+    if dataset.kind.per_column and hasattr(estimator, "predict_proba"):
+        return _label_probabilities(estimator.predict_proba(inputs), estimator)
+    if dataset.kind.per_column or not dataset.kind.is_classification:
+        predictions: Array = np.asarray(estimator.predict(inputs), dtype=np.float64)
+        return predictions.reshape(len(inputs), *dataset.targets.shape[1:])
     probabilities = np.zeros((len(inputs), len(dataset.classes)))
     if hasattr(estimator, "predict_proba"):
         known = np.asarray(getattr(estimator, "classes_", range(len(dataset.classes)))).astype(np.int64)
@@ -211,3 +218,57 @@ def _predictions(estimator: Any, dataset: Dataset, inputs: Array) -> Array:
         chosen = np.asarray(estimator.predict(inputs)).reshape(len(inputs)).astype(np.int64)
         probabilities[np.arange(len(inputs)), chosen] = 1.0
     return probabilities
+
+
+def _label_probabilities(given: Any, estimator: Any) -> Array:
+    """Return the probabilities of yes `(N, L)`, which some estimators give as a table of no and yes for each label.
+
+    Such a table lacks the column of what no training row has.
+    """
+    if not isinstance(given, list):
+        return np.asarray(given, dtype=np.float64)
+    tables = zip(given, estimator.classes_, strict=True)
+    return np.column_stack([np.asarray(table) @ (np.asarray(known) == 1) for table, known in tables])
+
+
+def _for_columns(estimator: Any, dataset: Dataset) -> Any:
+    """Return an estimator for the targets of a data set: as it is, unless these are several and it takes one."""
+    if not dataset.kind.per_column:
+        return estimator
+    try:
+        tags = get_tags(estimator)
+        labels = tags.classifier_tags is not None and tags.classifier_tags.multi_label
+        takes_all = labels if dataset.kind.is_classification else tags.target_tags.multi_output
+    except Exception:  # no estimator of scikit-learn's
+        takes_all = False
+    return estimator if takes_all else _PerColumn(estimator)
+
+
+class _PerColumn:
+    """A copy of an estimator for each column of the targets; a column of one value is always predicted to have it.
+
+    That is what scikit-learn's `MultiOutputClassifier` and `MultiOutputRegressor` do, without the latter.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+        if hasattr(estimator, "predict_proba"):
+            self.predict_proba = self._probabilities
+
+    def fit(self, inputs: Array, targets: Array) -> None:
+        """Fit the copies to targets `(N, L)`."""
+        constant = DummyClassifier() if targets.dtype.kind == "i" else DummyRegressor()
+        self._fitted = [
+            copy.deepcopy(self._estimator if np.ptp(column) else constant).fit(inputs, column) for column in targets.T
+        ]
+
+    def predict(self, inputs: Array) -> Array:
+        """Return `(N, L)`."""
+        return np.column_stack([np.asarray(one.predict(inputs)).reshape(len(inputs)) for one in self._fitted])
+
+    @property
+    def classes_(self) -> list[Any]:
+        return [getattr(one, "classes_", (0, 1)) for one in self._fitted]
+
+    def _probabilities(self, inputs: Array) -> list[Any]:
+        return [one.predict_proba(inputs) for one in self._fitted]

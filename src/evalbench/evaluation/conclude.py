@@ -17,6 +17,8 @@ from evalbench.report import Report
 from evalbench.seeds import look_of
 from evalbench.store import Store
 from evalbench.trial import State
+from evalbench.workloads import NamedWorkload, split_methods
+from evalbench.workloads.equal_rows import count_equal_rows
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,15 @@ def look(plan: Plan, store: Store) -> Outcome:
         return outcome if outcome.following is None else _save(outcome)
 
 
+def _about(cell: cells.Cell) -> dict[str, Any]:
+    """Return what the folder says of a workload beside its data set."""
+    target = {"target": cell.target_score}
+    if isinstance(cell.dataset, NamedWorkload):
+        return target
+    split = split_methods.described(cell.dataset, cell.config.split)
+    return {**target, **split, "equal_rows": count_equal_rows(cell.dataset, cell.split(0))}
+
+
 def _save(outcome: Outcome) -> Outcome:
     """Write the report into the folder of its tables, and list it with all others."""
     assert outcome.report is not None
@@ -97,7 +108,7 @@ def _write_tables(plan: Plan, store: Store) -> Outcome:
     references = {name: store.references(cell.workload_id) for name, cell in workloads.items()}
     datasets = {name: cell.dataset for name, cell in workloads.items()}
     design = store.design(plan.name)
-    targets = {name: cell.target_score for name, cell in workloads.items()}
+    about = {name: _about(cell) for name, cell in workloads.items()}
     for cell in plan.cells:
         for study in tuning.studies(cell):
             tuning.keep(study, store)
@@ -106,7 +117,7 @@ def _write_tables(plan: Plan, store: Store) -> Outcome:
         for cell in plan.cells
         for study in tuning.studies(cell)
     ]
-    failures = write_folder(plan.folder, design, datasets, targets, measured, trials, references, studies)
+    failures = write_folder(plan.folder, design, datasets, about, measured, trials, references, studies)
     failures += variance.write(plan, store, failures)
     write_costs(plan.folder / "costs.csv", cost_rows(plan, store, searched))
     if searched:

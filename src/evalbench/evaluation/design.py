@@ -152,11 +152,7 @@ def _design(plan: Plan, command: str) -> dict[str, Any]:
         **({"engines": others} if others else {}),
         "settings": _all_settings(plan, compared),
         "budget": {key: value for key, value in trained.get("budget", {}).items() if key != "validations"},
-        "splits": {
-            "train": round(1 - config.split.validation - config.split.test, 10),
-            "validation": config.split.validation,
-            "test": config.split.test,
-        },
+        "splits": config.split.declared,
         **{key: value for key, value in trained.items() if key in config.numbers},
         "root_seed": config.root_seed,
         "confidence": 0.95,

@@ -1,11 +1,13 @@
 """Losses to train on: the task's own, shipped ones, any of PyTorch or of the user's, with class weights.
 
 A loss takes outputs and targets as PyTorch's own losses do, and returns a value per example or their mean:
-logits `(B,)` and 0 or 1 for two classes, logits `(B, K)` and classes `(B,)` for more (tokens one after another), or two
-times numbers `(B,)`. Shapes: `C` members, `S` steps in a block, `B` examples, `K` classes.
+logits `(B,)` and 0 or 1 for two classes, logits `(B, K)` and classes `(B,)` for more, or two times numbers `(B,)`. The
+tokens or columns of an example follow one another. Shapes: `C` members, `S` steps in a block, `B` examples, `K`
+classes.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
@@ -25,6 +27,7 @@ TAKE = {
     "one logit": (nn.BCEWithLogitsLoss, nn.SoftMarginLoss),
     "a logit per class": (nn.CrossEntropyLoss, nn.MultiMarginLoss),
     "numbers": (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss),
+    "log rates": (nn.PoissonNLLLoss,),
 }
 """What PyTorch's losses take, in the words of `Task.outputs`: a wrong one would often run, and mean nothing."""
 
@@ -169,9 +172,12 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
     if config.component is None:
         return
     inputs = torch.zeros(5, 2)
-    targets = dataset.kind.example_targets(inputs)
-    outputs = torch.linspace(-1, 1, targets.numel() * dataset.num_outputs, requires_grad=True)
-    shaped = outputs.view(*targets.shape, dataset.num_outputs)
+    targets, shape = (
+        dataset.kind.example_targets(inputs, dataset.num_outputs),
+        dataset.kind.output_shape(inputs, dataset.num_outputs),
+    )
+    outputs = torch.linspace(-1, 1, math.prod(shape), requires_grad=True)
+    shaped = outputs.view(shape)
     given = (
         torch.stack([targets.float(), torch.ones_like(targets, dtype=torch.float32)], -1)
         if weighted or config.balanced
@@ -191,18 +197,17 @@ def check(config: LossConfig, dataset: Dataset, weighted: bool = False) -> None:
 
 
 def _check_fits(config: LossConfig, task: Task, module: Any) -> None:
-    if config.balanced and not task.is_classification:
-        rule = f"must be left out for {task.name}, which has no classes"
+    if config.balanced and (task.per_column or not task.is_classification):
+        rule = f"must be left out for {task.name}, whose targets are not classes"
         raise ConfigError("loss.class_weights", rule, "balanced", "loss.class_weights=null")
     if config.label_smoothing and not task.is_classification:
         rule = f"must be 0 for {task.name}, which has no classes"
-        raise ConfigError("loss.label_smoothing", rule, config.label_smoothing, "choose loss=default, mae or huber")
+        raise ConfigError("loss.label_smoothing", rule, config.label_smoothing, "choose loss=default")
     takes = getattr(module, "takes", [words for words, kinds in TAKE.items() if isinstance(module, kinds)])
     if takes and task.outputs not in takes:
         rule = f"must take {task.outputs}, as {task.name} has"
-        remedy = "choose loss=default" + (
-            ", cross_entropy or focal" if task.is_classification else ", mse, mae or huber"
-        )
+        others = {"numbers": ", mse, mae or huber", "log rates": ""}.get(task.outputs, ", cross_entropy or focal")
+        remedy = f"choose loss=default{others}"
         raise ConfigError("loss", rule, f"{config.label}, which takes {' or '.join(takes)}", remedy)
     if isinstance(module, nn.Module) and any(value.requires_grad for value in module.parameters()):
         raise ConfigError("loss", "must have no parameters that train", config.label, "make them buffers")

@@ -28,6 +28,8 @@ from evalbench.tasks.metric import (
 
 ROPE = {"accuracy": 0.005, "skill": 0.01}
 """By unit, if none was declared."""
+OPTIONAL = ("fixed_test_rows", "fixed_validation_rows", "split", "folds", "equal_rows", "target", "best")
+"""Fields of a workload that a folder may lack."""
 RATIO_SPAN = math.log(1.1) / WIDEST
 """So that a ROPE of more than 10 % needs to be confirmed, as one above a tenth of a span does."""
 
@@ -37,7 +39,7 @@ class Workload:
     """One problem of the evaluation."""
 
     name: str
-    kind: str  # binary, multiclass, regression or language
+    kind: str  # the name of its task, see `evalbench.tasks`
     generated: bool  # made by a formula: it does not count as a data set of its own
     rows: int
     features: int
@@ -48,6 +50,10 @@ class Workload:
     unit: str
     description: str
     fixed_test_rows: int | None = None  # how many rows the data set itself has every split test on
+    fixed_validation_rows: int | None = None  # the same of the rows that it is validated on
+    split: str | None = None  # how rows are divided; None: anew for every seed, by class if they have one
+    folds: int | None = None
+    equal_rows: Mapping[str, int] | None = None  # see `count_equal_rows`, of the first split; None: not known
     target: float | None = None  # the value of the metric that counts as solved, declared before the results
     curve_metric: str = ""  # which metric `val_score` of a curve is
     best: float | None = None  # the score that cannot be beaten, of a metric that evalbench does not know
@@ -56,6 +62,11 @@ class Workload:
     as_skill: bool = True  # average it over data sets as skill
     score_on_curve: bool = False  # `val_score` of a curve is the score itself: a foreign table
     ratio: bool = False  # scores are natural logarithms: what is judged are ratios
+
+    @property
+    def same_test_rows(self) -> bool:
+        """Return whether every seed is tested on the same rows, also without a search."""
+        return bool(self.fixed_test_rows) or self.split in ("time", "fixed")
 
     @property
     def measure(self) -> str:
@@ -123,7 +134,7 @@ class Declaration:
     factors: Mapping[str, tuple[str, ...]]  # the other factors of the sweep and their levels
     settings: Mapping[str, Mapping[str, Any]]  # factor -> choice -> its settings
     budget: Mapping[str, float]
-    splits: Mapping[str, float]
+    splits: Mapping[str, Any]  # shares of the rows, and the method unless it is the default
     num_seeds: int
     root_seed: int
     confidence: float
@@ -153,6 +164,11 @@ class Declaration:
     def __post_init__(self) -> None:
         """Make all seeds one look if no looks were declared."""
         object.__setattr__(self, "looks", self.looks or (self.num_seeds,))
+
+    def option(self, name: str, value: str = "") -> str:
+        """Return how a user declares `unit`, `folds` or `pairing`: an option of a table, a setting of named data."""
+        given = f"--{name}" if self.elsewhere is None else f"dataset.{name}"
+        return given if not value else f"{given}{' ' if self.elsewhere is None else '='}{value}"
 
     @property
     def rope_unit(self) -> str:
@@ -189,7 +205,7 @@ class Declaration:
     @property
     def redrawn(self) -> tuple[str, ...]:
         """Return the workloads of which every seed draws other test rows."""
-        return tuple(name for name, one in self.workloads.items() if not (self.searched or one.fixed_test_rows))
+        return tuple(name for name, one in self.workloads.items() if not (self.searched or one.same_test_rows))
 
     @property
     def num_studies(self) -> int:
@@ -329,7 +345,7 @@ def _judged_before(raw: Mapping[str, Any]) -> tuple[JudgedBefore, ...] | None:
 
 def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
     required = [field.name for field in fields(Workload) if field.name != "name" and field.default is MISSING]
-    optional: dict[str, Any] = {key: raw.get(key) for key in ("fixed_test_rows", "target", "best")}
+    optional: dict[str, Any] = {key: raw.get(key) for key in OPTIONAL}
     # A folder names it only if the user chose a metric.
     optional["curve_metric"] = raw.get("curve_metric", "val/r2" if raw["kind"] == "regression" else "val/accuracy")
     # A metric of the user's is averaged as skill if its best possible score is known.

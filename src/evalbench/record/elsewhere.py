@@ -21,7 +21,7 @@ TOLD = (
 """The columns of `results.csv` that such a table has, beside the other factors."""
 KEPT = (
     *("name", "question", "factor", "settings", "num_seeds", "looks", "looks_declared", "root_seed", "judged_before"),
-    *("declared", "failures", "engines"),
+    *("declared", "failures", "engines", "elsewhere"),
 )
 """What was declared before the results."""
 

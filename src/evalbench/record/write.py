@@ -39,7 +39,7 @@ def write_folder(
     folder: Path,
     design: Mapping[str, Any],
     datasets: Mapping[str, Dataset],
-    targets: Mapping[str, float | None],
+    about: Mapping[str, Mapping[str, Any]],
     measured: Sequence[Sequence[Link]],
     trials: Mapping[str, StoredTrial],
     references: Mapping[str, Mapping[tuple[int, str], Mapping[str, float]]],
@@ -47,8 +47,9 @@ def write_folder(
 ) -> tuple[Mapping[str, Any], ...]:
     """Write `evaluation.json`, `results.csv`, `curves.csv` and `references.csv`; return the failed cells.
 
-    `measured` has the trials that techniques are judged by: one list, or one for each study, and then `tuning.csv` and
-    `studies.json` are written too.
+    `about` has what is declared of each workload beside its data set: target, split, equal rows. `measured` has the
+    trials that techniques are judged by: one list, or one for each study, and then `tuning.csv` and `studies.json` are
+    written too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pairs = [(study, link, trials[link.trial_id]) for study, links in enumerate(measured) for link in links]
@@ -56,7 +57,7 @@ def write_folder(
     content = {
         "version": VERSION,
         **{key: value for key, value in design.items() if key not in ("command", "versions")},
-        "workloads": {name: {**_describe(dataset), "target": targets[name]} for name, dataset in datasets.items()},
+        "workloads": {name: {**_describe(dataset), **about[name]} for name, dataset in datasets.items()},
         "num_seeds": design["looks"][-1],
         "tuning": _tuning(searched),
         "failures": failures,

@@ -3,9 +3,13 @@
 from typing import Final
 
 from evalbench.tasks.binary import Binary
+from evalbench.tasks.count import Count
 from evalbench.tasks.language import Language
 from evalbench.tasks.metric import METRICS, Metric
+from evalbench.tasks.multi_output import MultiOutput
 from evalbench.tasks.multiclass import Multiclass
+from evalbench.tasks.multilabel import MultiLabel
+from evalbench.tasks.ordinal import Ordinal
 from evalbench.tasks.regression import Regression
 from evalbench.tasks.reported import Reported
 from evalbench.tasks.task import Task
@@ -19,6 +23,10 @@ class Kind:
     BINARY: Final[Task] = Binary()
     MULTICLASS: Final[Task] = Multiclass()
     REGRESSION: Final[Task] = Regression()
+    ORDINAL: Final[Task] = Ordinal()
+    MULTILABEL: Final[Task] = MultiLabel()
+    MULTI_OUTPUT: Final[Task] = MultiOutput()
+    COUNT: Final[Task] = Count()
     LANGUAGE: Final[Task] = Language()
     REPORTED: Final[Task] = Reported()
 

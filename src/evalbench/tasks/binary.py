@@ -35,7 +35,7 @@ class Binary(Task):
         """Return logistic regression."""
         return classes.logistic(inputs, targets, size, table)
 
-    def example_targets(self, inputs: Tensor) -> Tensor:
+    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
         """Return `(B,)` zeros, in floating point."""
         import torch
 

@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -39,18 +40,28 @@ def check_one_per_row(table: Rows) -> None:
         raise DataError(f"{table.name}: targets must have the shape ({len(table.inputs)},), not {table.targets.shape}")
 
 
+def check_columns(table: Rows) -> None:
+    """Raise `DataError` unless there are several targets per row, each with a name."""
+    shape = (len(table.inputs), len(table.classes))
+    if table.targets.shape != shape or len(table.classes) < 2:
+        raise DataError(
+            f"{table.name}: targets must have two named columns or more, not the shape {table.targets.shape}"
+        )
+
+
 def shares(train: Array, shape: Sequence[int], num_classes: int) -> Array:
     """Return the shares of the classes among training targets for targets of a shape, `(*shape, classes)`."""
     counts = np.bincount(train.astype(np.int64).ravel(), minlength=num_classes)
     return np.tile(counts / counts.sum(), (*shape, 1))
 
 
-def logistic(inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
+def logistic(inputs: Array, targets: Array, size: int, table: Rows, num_classes: int | None = None) -> Predictor:
     """Return scikit-learn's logistic regression at its defaults, fitted to many splits at once; see `Task.linear`.
 
-    Where a split lacks a class, or its fit has not converged, scikit-learn fits it.
+    Where a split lacks a class, or its fit has not converged, scikit-learn fits it. `num_classes` is by default the
+    number of classes of the table.
     """
-    num_classes, vocabulary = len(table.classes), table.vocabulary
+    num_classes, vocabulary = num_classes or len(table.classes), table.vocabulary
     pilot = linear.Pilot.of(seen(inputs, vocabulary), targets, num_classes, size)
 
     def predict(train: Array, targets: Array, test: Array) -> Array:
@@ -68,15 +79,26 @@ def logistic(inputs: Array, targets: Array, size: int, table: Rows) -> Predictor
 
 
 def _by_scikit_learn(train: Array, targets: Array, test: Array, num_classes: int) -> Array:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    with warnings.catch_warnings(), _thread_pools().limit(limits=1):  # two that wait for each other are far slower
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 500 iterations are its budget
-        model = LogisticRegression(max_iter=500).fit(train, targets)
     probabilities: NDArray[np.float64] = np.zeros((len(test), num_classes))
+    if np.ptp(targets) == 0:
+        probabilities[:, targets[0]] = 1.0
+        return probabilities
+    with quiet():  # 500 iterations are its budget
+        model = LogisticRegression(max_iter=500).fit(train, targets)
     probabilities[:, model.classes_] = model.predict_proba(test)
     return probabilities
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Fit a model of scikit-learn in one thread, and without warnings of a budget that ends it."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(), _thread_pools().limit(limits=1):  # two that wait for each other are far slower
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
 
 
 def seen(inputs: Array, vocabulary: int | None) -> Array:

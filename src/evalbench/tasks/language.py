@@ -66,7 +66,7 @@ class Language(Task):
 
         return predict
 
-    def example_targets(self, inputs: Tensor) -> Tensor:
+    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
         """Return `(B, T)` zeros, as whole numbers."""
         import torch
 

@@ -31,22 +31,23 @@ MOST_PRECONDITIONED = 1024
 
 
 def ridge(train: Array, targets: Array, test: Array) -> Array:
-    """Return predictions `(C, rows)` of scikit-learn's `Ridge()` for `test`, `(C, rows, D)`.
+    """Return predictions of scikit-learn's `Ridge()` for `test`, `(C, rows, D)`: `(C, rows)`, or `(C, rows, L)`.
 
-    `train` is `(C, N, D)`, `targets` `(C, N)`. The smaller one of the systems `(D, D)` and `(N, N)` is solved.
+    `train` is `(C, N, D)`, `targets` `(C, N)`, or `(C, N, L)` for several targets. The smaller one of the systems
+    `(D, D)` and `(N, N)` is solved.
     """
     import torch
 
-    inputs, known = torch.as_tensor(train), torch.as_tensor(targets).double()
+    inputs, known = torch.as_tensor(train), torch.as_tensor(targets.reshape(*targets.shape[:2], -1)).double()
     center, level = inputs.mean(1, keepdim=True), known.mean(1, keepdim=True)
-    inputs, known = inputs - center, (known - level)[..., None]
+    inputs, known = inputs - center, known - level
     is_wide = inputs.shape[1] < inputs.shape[2]
     gram = inputs @ inputs.mT if is_wide else inputs.mT @ inputs
     factor = torch.linalg.cholesky(gram + torch.eye(gram.shape[1], dtype=gram.dtype))
     solved = torch.cholesky_solve(known if is_wide else inputs.mT @ known, factor)
     weights = inputs.mT @ solved if is_wide else solved
-    predictions: Array = (((torch.as_tensor(test) - center) @ weights)[..., 0] + level).numpy()
-    return predictions
+    predictions: Array = ((torch.as_tensor(test) - center) @ weights + level).numpy()
+    return predictions.reshape(*test.shape[:2], *targets.shape[2:])
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ Array = NDArray[Any]
 Compute: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """Scores `(...)` of predictions in float64 and of targets, on their device; NaN if undefined.
 
-Classes: probabilities `(..., N, K)` and class indices `(..., N)`. Numbers: `(..., N)` both, in the target's unit.
+Classes: probabilities `(..., N, K)` and class indices `(..., N)`. Labels: probabilities and 0 or 1, both `(..., N, L)`.
+Numbers: `(..., N)` both, in the target's unit. Metrics of classes are scores of each class against the others, so most
+are metrics of labels too.
 """
 FRACTION = "fraction"
 """The unit of scores between 0 and 1, which reports print in percent."""
@@ -115,7 +117,12 @@ def _accuracy(probabilities: Tensor, truth: Tensor) -> Tensor:
 
 def _log_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Return the mean of minus the logarithm of the probability of the truth, which is never infinite."""
-    right = probabilities.gather(-1, truth[..., None])[..., 0].double()
+    if _are_labels(probabilities, truth):
+        import torch
+
+        right = torch.where(truth > 0, probabilities, 1 - probabilities).double().flatten(-2)
+    else:
+        right = probabilities.gather(-1, truth[..., None])[..., 0].double()
     return -right.clamp(min=sys.float_info.epsilon).log().mean(-1)
 
 
@@ -123,23 +130,79 @@ def _perplexity(probabilities: Tensor, truth: Tensor) -> Tensor:
     return _log_loss(probabilities, truth).exp()
 
 
+def _are_labels(probabilities: Tensor, truth: Tensor) -> bool:
+    return truth.ndim == probabilities.ndim
+
+
 def _counts(probabilities: Tensor, truth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `(..., K)` each: rows of every class, rows predicted to be of it, and rows of which both are true."""
-    there, chosen = (_is_of(classes, probabilities.shape[-1]) for classes in (truth, probabilities.argmax(-1)))
+    """Return `(..., K)` each: rows of every class, rows predicted to be of it, and rows of which both are true.
+
+    A label is predicted if its probability is above one half.
+    """
+    is_labelled = _are_labels(probabilities, truth)
+    there = _is_of(truth, probabilities)
+    chosen = probabilities.mT > 0.5 if is_labelled else _is_of(probabilities.argmax(-1), probabilities)
     return there.sum(-1).double(), chosen.sum(-1).double(), (there & chosen).sum(-1).double()
 
 
-def _is_of(classes: Tensor, num_classes: int) -> Tensor:
-    """Return `(..., K, N)`: whether each row is of each class."""
+def _is_of(truth: Tensor, probabilities: Tensor) -> Tensor:
+    """Return `(..., K, N)`: whether each row is of each class, or has each label."""
     import torch
 
-    return classes[..., None, :] == torch.arange(num_classes, device=classes.device)[:, None]
+    if _are_labels(probabilities, truth):
+        return truth.mT > 0
+    return truth[..., None, :] == torch.arange(probabilities.shape[-1], device=truth.device)[:, None]
+
+
+def _one_against_rest(probabilities: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scores `(..., K, N)` of each class and whether a row is of it; of two classes the second alone."""
+    scores, member = probabilities.mT, _is_of(truth, probabilities)
+    first = 1 if scores.shape[-2] == 2 and not _are_labels(probabilities, truth) else 0
+    return scores[..., first:, :].contiguous(), member[..., first:, :].contiguous()
+
+
+def _mean_of_known(values: Tensor, probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean over classes, NaN if it is undefined for one; labels for which it is undefined are left out."""
+    return values.nanmean(-1) if _are_labels(probabilities, truth) else values.mean(-1)
 
 
 def _macro_f1(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Return the mean over classes of 2 TP / (2 TP + FP + FN), 0 for a class that is neither there nor predicted."""
     there, chosen, hits = _counts(probabilities, truth)
     return (2 * hits / (there + chosen).clamp(min=1)).mean(-1)
+
+
+def _micro_f1(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Return 2 TP / (2 TP + FP + FN) of all labels together."""
+    there, chosen, hits = _counts(probabilities, truth)
+    return 2 * hits.sum(-1) / (there + chosen).sum(-1).clamp(min=1)
+
+
+def _hamming_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Return the share of labels that are wrong."""
+    return ((probabilities > 0.5) != (truth > 0)).double().mean((-2, -1))
+
+
+def _subset_accuracy(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Return the share of rows whose labels are all right."""
+    return ((probabilities > 0.5) == (truth > 0)).all(-1).double().mean(-1)
+
+
+def _average_precision(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean, over the rows of a class, of the precision among the rows that score at least as high.
+
+    Averaged over classes, one against the rest. Undefined for a class without a row.
+    """
+    import torch
+
+    scores, member = _one_against_rest(probabilities, truth)
+    rows = scores.shape[-1]
+    at_least = rows - torch.searchsorted(scores.sort(-1).values, scores)
+    of_class = torch.where(member, scores, -math.inf).sort(-1).values
+    hits = rows - torch.searchsorted(of_class, scores)
+    inside = member.sum(-1)
+    precision = torch.where(member, hits.double() / at_least, 0.0).sum(-1)
+    return _mean_of_known(torch.where(inside > 0, precision / inside, math.nan), probabilities, truth)
 
 
 def _balanced_accuracy(probabilities: Tensor, truth: Tensor) -> Tensor:
@@ -151,22 +214,38 @@ def _balanced_accuracy(probabilities: Tensor, truth: Tensor) -> Tensor:
 def _auroc(probabilities: Tensor, truth: Tensor) -> Tensor:
     """Return P(a row of a class scores above a row of another), ties half, averaged over classes.
 
-    One against the rest; NaN if a class has no row. By ranks: Mann and Whitney 1947.
+    One against the rest; the areas of two classes are equal. Undefined for a class without a row, or with all. By
+    ranks: Mann and Whitney 1947.
     """
     import torch
 
-    first = 1 if probabilities.shape[-1] == 2 else 0  # the areas of two classes are equal
-    scores, member = (
-        probabilities.mT[..., first:, :].contiguous(),
-        _is_of(truth, probabilities.shape[-1])[..., first:, :],
-    )
+    scores, member = _one_against_rest(probabilities, truth)
     ordered = scores.sort(-1).values
     below, up_to = torch.searchsorted(ordered, scores), torch.searchsorted(ordered, scores, right=True)
     inside = member.sum(-1)
-    pairs = inside * (truth.shape[-1] - inside)
+    pairs = inside * (scores.shape[-1] - inside)
     ranks = torch.where(member, below + up_to + 1, 0).sum(-1)  # twice the rank, that of the middle among equals
     areas = torch.where(pairs > 0, (ranks - inside * (inside + 1)).double() / (2 * pairs), math.nan)
-    return areas.mean(-1)
+    return _mean_of_known(areas, probabilities, truth)
+
+
+def _median_class(probabilities: Tensor) -> Tensor:
+    """Return the class `(..., N)` up to which the probabilities reach one half."""
+    return (probabilities.cumsum(-1) < 0.5 - 1e-12).sum(-1).clamp(max=probabilities.shape[-1] - 1)
+
+
+def _quadratic_kappa(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Return 1 - squared distance of truth and median class / that of independent ones (Cohen 1968)."""
+    rows, chosen = truth.shape[-1], _median_class(probabilities).double()
+    there = truth.double()
+    distance = rows * (there - chosen).square().sum(-1)
+    by_chance = rows * (there.square() + chosen.square()).sum(-1) - 2 * there.sum(-1) * chosen.sum(-1)
+    return 1 - distance / by_chance
+
+
+def _rank_mae(probabilities: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean distance of truth and median class in classes."""
+    return (_median_class(probabilities) - truth).abs().double().mean(-1)
 
 
 def _r2(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -180,6 +259,24 @@ def _rmse(predictions: Tensor, targets: Tensor) -> Tensor:
 
 def _mae(predictions: Tensor, targets: Tensor) -> Tensor:
     return (predictions - targets).abs().mean(-1)
+
+
+def _poisson_deviance(rates: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean of 2 (y log(y / μ) - y + μ); a rate of 0 counts as a tiny one, so it is never infinite."""
+    import torch
+
+    rates, counts = rates.double().clamp(min=sys.float_info.epsilon), counts.double()
+    return 2 * (torch.xlogy(counts, counts / rates) - counts + rates).mean(-1)
+
+
+def _poisson_d2(rates: Tensor, counts: Tensor) -> Tensor:
+    """Return 1 - deviance / deviance of the mean of the counts; NaN if all are equal."""
+    import torch
+
+    counts = counts.double()
+    least = _poisson_deviance(counts.mean(-1, keepdim=True).expand_as(counts), counts)
+    differ = counts.amax(-1) > counts.amin(-1)
+    return torch.where(differ, 1 - _poisson_deviance(rates, counts) / least, math.nan)
 
 
 def _share(name: str, words: str, compute: Compute, **more: Any) -> Metric:
@@ -198,11 +295,39 @@ METRICS: Mapping[str, Metric] = {
         Metric("rmse", "minimize", "", 0.0, "RMSE", compute=_rmse),
         Metric("mae", "minimize", "", 0.0, "MAE", compute=_mae),
         _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=CLASSES),
+        _share("average_precision", "average precision", _average_precision, on_request=CLASSES),
+        _share("micro_f1", "micro F1", _micro_f1),
+        _share("subset_accuracy", "subset accuracy", _subset_accuracy),
+        Metric("hamming_loss", "minimize", FRACTION, 0.0, "Hamming loss", 3, span=1.0, compute=_hamming_loss),
+        Metric(
+            "quadratic_kappa",
+            "maximize",
+            "κ",
+            1.0,
+            "quadratic weighted kappa",
+            3,
+            1.0,
+            on_curve=True,
+            compute=_quadratic_kappa,
+        ),
+        Metric("rank_mae", "minimize", "classes", 0.0, "MAE in classes", compute=_rank_mae),
+        Metric(
+            "poisson_d2",
+            "maximize",
+            "D²",
+            1.0,
+            "Poisson deviance explained",
+            3,
+            1.0,
+            on_curve=True,
+            compute=_poisson_d2,
+        ),
+        Metric("poisson_deviance", "minimize", "", 0.0, "mean Poisson deviance", compute=_poisson_deviance),
     )
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""
 
-FROM_PROBABILITIES = frozenset({"log_loss", "perplexity", "auroc"})
+FROM_PROBABILITIES = frozenset({"log_loss", "perplexity", "auroc", "average_precision"})
 """Metrics that class predictions without probabilities say nothing of."""
 
 ALIASES: Mapping[str, str] = {
@@ -215,6 +340,7 @@ ALIASES: Mapping[str, str] = {
     **dict.fromkeys(("mean_absolute_error",), "mae"),
     **dict.fromkeys(("r2_score",), "r2"),
     **dict.fromkeys(("ppl",), "perplexity"),
+    **dict.fromkeys(("qwk", "quadratic_weighted_kappa"), "quadratic_kappa"),
 }
 """Names that other programs give to registered metrics; only names of foreign tables are looked up here."""
 LOWER = frozenset(

@@ -35,7 +35,7 @@ class Multiclass(Task):
         """Return logistic regression."""
         return classes.logistic(inputs, targets, size, table)
 
-    def example_targets(self, inputs: Tensor) -> Tensor:
+    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
         """Return `(B,)` zeros, as whole numbers."""
         import torch
 

@@ -19,8 +19,9 @@ def is_torchmetrics(target: Any) -> bool:
 def computed_by(target: Any, call: Callable[..., Any]) -> Compute:
     """Return how a target computes scores; `call` calls it with its settings and the arguments given.
 
-    It sees one member at a time: class probabilities `(N, K)` or numbers `(N,)`, and targets `(N,)`, as NumPy arrays. A
-    class of torchmetrics gets tensors, and one for two classes the probabilities `(N,)` of the second.
+    It sees one member at a time as NumPy arrays: class probabilities `(N, K)` and classes `(N,)`, probabilities of
+    labels and 0 or 1, both `(N, L)`, or two times numbers `(N,)`. A class of torchmetrics gets tensors, and one for two
+    classes the probabilities `(N,)` of the second.
     """
 
     import torch
@@ -30,10 +31,8 @@ def computed_by(target: Any, call: Callable[..., Any]) -> Compute:
         return float(value)
 
     def compute(predictions: Tensor, targets: Tensor) -> Tensor:
-        if targets.dim() > 1:
-            members = zip(predictions.cpu(), targets.cpu(), strict=True)
-            return torch.stack([compute(*member) for member in members])
-        return torch.tensor(of_one(predictions.numpy(), targets.numpy()), dtype=torch.float64)
+        members = zip(predictions.cpu().numpy(), targets.cpu().numpy(), strict=True)
+        return torch.tensor([of_one(*member) for member in members], dtype=torch.float64)
 
     return compute
 

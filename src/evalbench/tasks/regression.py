@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Regression(Task):
     outputs = "numbers"
     metrics = ("r2", "rmse", "mae")
     is_classification = False
+    scales_targets = True
     has_row_classes = False
 
     def num_outputs(self, num_classes: int) -> int:
@@ -48,7 +49,12 @@ class Regression(Task):
 
         return predict
 
-    def example_targets(self, inputs: Tensor) -> Tensor:
+    def target_scale(self, train: Array) -> tuple[Any, Any]:
+        """Return mean and standard deviation."""
+        numbers = train.astype(np.float64)
+        return float(numbers.mean()), float(numbers.std()) or 1.0
+
+    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
         """Return `(B,)` zeros."""
         import torch
 
@@ -72,3 +78,7 @@ class Regression(Task):
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the scaled numbers."""
         return outputs.double().squeeze(-1)
+
+    def loss_of(self, predictions: Array, targets: Array, scale: Any) -> float:
+        """Return the mean squared error of the scaled numbers."""
+        return float(np.square((predictions - targets) / scale).mean())

@@ -1,7 +1,13 @@
 """The contract of a kind of problem: outputs, loss, predictions, reference predictors, metrics.
 
-Shapes: `B` examples, `K` outputs, `N` rows, `D` columns; `...` stands for any leading axes. Only the methods that take
-tensors need torch, so that planning, help and the report do without it.
+Shapes: `B` examples, `K` outputs, `N` rows, `T` tokens of a row, `L` columns of targets, `D` columns of inputs; `...`
+stands for any leading axes. What targets and outputs look like depends on the task alone:
+
+- one class or number per row: targets `(..., B)`, outputs `(..., B, K)`;
+- one class per token (`per_token`): targets `(..., B, T)`, outputs `(..., B, T, K)`;
+- several labels or numbers per row (`per_column`): targets `(..., B, L)`, outputs `(..., B, K)` with K = L.
+
+Only the methods that take tensors need torch, so that planning, help and the report do without it.
 """
 
 from __future__ import annotations
@@ -50,13 +56,17 @@ class Task(ABC):
     metrics: ClassVar[tuple[str, ...]]
     """The names of the metrics that are measured on test rows, the primary one first."""
     outputs: ClassVar[str]
-    """What a network's outputs are: `one logit`, `a logit per class` or `numbers`."""
+    """What `natural` returns: `one logit`, `a logit per class`, `numbers` or `log rates`."""
     is_classification: ClassVar[bool] = True
-    """Targets are indices of classes, or tokens; otherwise numbers, which are scaled by those of the training rows."""
+    """Targets are indices of classes, tokens, or labels (0 or 1), and predictions probabilities; otherwise numbers."""
+    scales_targets: ClassVar[bool] = False
+    """Targets are scaled by those of the training rows, see `target_scale`."""
     has_row_classes: ClassVar[bool] = True
     """Each row has one class, so that splits can keep the shares of the classes."""
     per_token: ClassVar[bool] = False
     """Inputs are tokens, and each has a target of its own; the classes are the vocabulary."""
+    per_column: ClassVar[bool] = False
+    """Rows have several targets, each in a column of its own; the classes are the names of these columns."""
 
     @property
     def metric(self) -> Metric:
@@ -82,13 +92,27 @@ class Task(ABC):
         `inputs` and `targets` are many rows of the whole table: only to begin near the splits' solutions.
         """
 
+    def target_scale(self, train: Array) -> tuple[Any, Any]:
+        """Return shift and scale of the targets of training rows: numbers, or one for each column `(L,)`.
+
+        Networks train on `(targets - shift) / scale`.
+        """
+        return 0.0, 1.0
+
+    def output_shape(self, inputs: Tensor, num_outputs: int) -> tuple[int, ...]:
+        """Return the shape of a network's outputs for inputs `(B, D)`."""
+        return (*inputs.shape[: 2 if self.per_token else 1], num_outputs)
+
     @abstractmethod
-    def example_targets(self, inputs: Tensor) -> Tensor:
-        """Return targets of zeros for inputs `(B, D)`."""
+    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
+        """Return targets of zeros for inputs `(B, D)` of a network with `num_outputs` outputs."""
 
     @abstractmethod
     def natural(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs and targets of `B` examples in the shapes that PyTorch's own losses take."""
+        """Return outputs and targets of `B` examples in the shapes that PyTorch's own losses take.
+
+        All targets of an example, its tokens or columns, follow one another in the first axis.
+        """
 
     @abstractmethod
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -103,7 +127,19 @@ class Task(ABC):
 
     @abstractmethod
     def predict(self, outputs: Tensor) -> Tensor:
-        """Return predictions in float64: class probabilities `(..., B, classes)`, or scaled numbers `(..., B)`."""
+        """Return predictions in float64.
+
+        Probabilities of classes `(..., B, classes)` or of labels `(..., B, L)`, or scaled numbers in the shape of the
+        targets.
+        """
+
+    def loss_of(self, predictions: Array, targets: Array, scale: Any) -> float:
+        """Return `loss` of predictions and targets in the target's own unit; `scale` is that of `target_scale`."""
+        import torch
+
+        compute = METRICS["log_loss"].compute
+        assert compute is not None
+        return float(compute(torch.as_tensor(predictions), torch.as_tensor(targets)))
 
     def rows_of(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return predictions and targets of `N` rows or `N` tokens as metrics take them, with the same leading axes."""

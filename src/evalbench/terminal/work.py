@@ -113,11 +113,11 @@ def _seconds(cell: Cell, num_members: int, share_of_steps: float = 1.0) -> float
     """Return roughly the seconds that some trials of a cell take together."""
     if cell.config.engine != COHORT:
         return num_members * ALONE_SECONDS
-    split, (num_rows, num_features) = cell.config.split, cell.dataset.inputs.shape[:2]
-    num_train = max(1, round(num_rows * (1 - split.validation - split.test)))
+    split, num_features = cell.split(0), cell.dataset.inputs.shape[1]
+    num_train = len(split.train)
     rows: int = cell.config.optimizer.rows_per_step(num_train)
     steps = cell.config.budget.validation_steps(-(-num_train // rows))
     numbers = NUMBER_SECONDS * num_members * (num_features + HIDDEN_NUMBERS)
     training = steps[-1] * (STEP_SECONDS + numbers * rows)
-    validation = len(steps) * numbers * num_rows * split.validation / 3  # a forward pass without a backward pass
+    validation = len(steps) * numbers * len(split.validation) / 3  # a forward pass without a backward pass
     return float(COHORT_SECONDS + share_of_steps * (training + validation))

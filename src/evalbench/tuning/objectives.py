@@ -3,7 +3,6 @@
 from evalbench import cell as cells
 from evalbench.cell import Cell
 from evalbench.tasks.metric import Direction, base_name
-from evalbench.workloads import draw_split
 
 COSTS = (
     "cost/step_seconds",  # one optimizer step, timed alone
@@ -34,5 +33,4 @@ def own_metric(cell: Cell) -> str:
 
 def measured_metrics(cell: Cell) -> list[str]:
     """Return the metrics that a cell's workload is measured by, on validation rows."""
-    split = draw_split(cell.dataset, cell.config.split.validation, cell.config.split.test, 0)
-    return [f"val/{base_name(name)}" for name in cells.REFERENCES["trivial"](cell.dataset, {0: split})[0]]
+    return [f"val/{base_name(name)}" for name in cells.REFERENCES["trivial"](cell.dataset, {0: cell.split(0)})[0]]

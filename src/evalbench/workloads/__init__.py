@@ -8,7 +8,7 @@ from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.judging import judged
 from evalbench.workloads.named import NamedWorkload
 from evalbench.workloads.python import dataset_of
-from evalbench.workloads.splits import Scaling, Split, development_part, draw_split, fit_scaling, hold_out
+from evalbench.workloads.splits import Scaling, Split, development_part, draw_split, fit_scaling, hold_out, split_of
 
 __all__ = [
     "Dataset",
@@ -23,6 +23,7 @@ __all__ = [
     "hold_out",
     "judged",
     "load",
+    "split_of",
 ]
 
 _loaded: dict[str, Dataset] = {}

@@ -1,4 +1,4 @@
-"""Columns that say something about the rows, and are no inputs: group, time and weight."""
+"""Columns that say something about the rows: group, time, weight, and part of the split."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,18 @@ from evalbench.workloads.inputs import as_category
 from evalbench.workloads.table import RawTable
 from evalbench.workloads.written import as_date, as_date_like
 
+PARTS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""The part of a split by the word in a column."""
+
 
 def about_rows(table: RawTable, choices: Choices, wrong: list[str]) -> Mapping[str, Any]:
     """Return `groups`, `times` and `weights` of a data set, each `(N,)`, as far as the settings name their columns.
+
+    Also `held_out` and `declared_validation`, numbers of rows, if a column says which rows are for what.
 
     Groups are numbered in the order of their names. Times are numbers, of dates the seconds since 1970. Faults are
     added to `wrong`.
@@ -31,7 +40,24 @@ def about_rows(table: RawTable, choices: Choices, wrong: list[str]) -> Mapping[s
             wrong.append(f"dataset.{key[:-1]}={name} is missing in {table.listed_rows(absent)}: fill it in")
         else:
             values[key] = read(table, str(name), choices, wrong)
+    if choices.split_column is not None and str(choices.split_column) in table.columns:
+        values |= _parts(table, str(choices.split_column), wrong)
     return values
+
+
+def _parts(table: RawTable, name: str, wrong: list[str]) -> dict[str, Any]:
+    """Return the numbers of the rows for the test and for validation, as far as a column has any."""
+    column = table.columns[name]
+    words = [str(word).strip().lower() for word in as_category(column).values]
+    parts = np.array([PARTS.get(word, "") for word in words])
+    if (odd := ~column.known | (parts == "")).any():
+        shown = table.listed_values(name, odd)
+        wrong.append(f"dataset.split_column={name} must say train, validation or test, not {shown}: correct it")
+    elif not (parts == "train").any() or (parts == "train").all():
+        remedy = "give rows for training and rows for validation or the test"
+        wrong.append(f"dataset.split_column={name} says {parts[0]} in every row: {remedy}")
+    rows = {"held_out": np.flatnonzero(parts == "test"), "declared_validation": np.flatnonzero(parts == "validation")}
+    return {field: numbers for field, numbers in rows.items() if len(numbers)}
 
 
 def _groups(table: RawTable, name: str, choices: Choices, wrong: list[str]) -> Any:

@@ -1,6 +1,7 @@
 """Arrays of numbers, tables and images: files of NumPy and safetensors, and arrays from Python."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from evalbench.errors import ConfigError, DataError
-from evalbench.workloads.choices import Choices
+from evalbench.workloads.choices import SEVERAL, Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.encoding import encode
 from evalbench.workloads.frames import raw_table
@@ -47,12 +48,15 @@ def named(
     return from_arrays(_label(path, name), arrays[inputs], arrays[targets], choices, path)
 
 
-def from_arrays(name: str, inputs: Any, targets: Any, choices: Choices, source: str, held_out: Any = None) -> Dataset:
-    """Return the data set of arrays: inputs `(N,)` or `(N, D)`, or images, and targets `(N,)`.
+def from_arrays(
+    name: str, inputs: Any, targets: Any, choices: Choices, source: str, held_out: Any = None, validated: Any = None
+) -> Dataset:
+    """Return the data set of arrays: inputs `(N,)` or `(N, D)`, or images, and targets `(N,)` or `(N, L)`.
 
     Images are `(N, height, width)` or have their channels (1, 3 or 4) before or after these axes. Columns are called
-    `feature 0` and so on, the target `target`. Without targets, the last column has them. `held_out` are the numbers of
-    the rows that every split tests on. Raises `DataError` for arrays that fit none of this.
+    `feature 0` and so on, the target `target`, several `target 0` and so on. Without targets, the last column has them.
+    `held_out` and `validated` are the numbers of the rows that every split tests and validates on. Raises `DataError`
+    for arrays that fit none of this.
     """
     inputs = plain(inputs, source, "inputs")
     if inputs.ndim not in (1, 2, 3, 4):
@@ -62,24 +66,29 @@ def from_arrays(name: str, inputs: Any, targets: Any, choices: Choices, source: 
     labels = None if targets is None else plain(targets, source, "targets")
     if labels is not None and labels.shape == (len(inputs), 1):
         labels = labels[:, 0]
-    if labels is not None and labels.shape != (len(inputs),):
+    if labels is not None and labels.ndim == 2 and choices.kind in SEVERAL:
+        choices = replace(choices, target=list(_columns(labels)))
+    elif labels is not None and labels.shape != (len(inputs),):
         rule = f"targets must have one value for each of {len(inputs)} inputs"
-        raise DataError(f"{source}: {rule}, not the shape {labels.shape}: give one per row")
+        remedy = "give one per row, or say dataset.kind=multilabel or regression for several"
+        raise DataError(f"{source}: {rule}, not the shape {labels.shape}: {remedy}")
     if inputs.ndim > 2:
-        return _images(name, inputs, labels, choices, source, held_out)
+        return _images(name, inputs, labels, choices, source, held_out, validated)
     columns = {f"feature {number}": column for number, column in enumerate(inputs.reshape(len(inputs), -1).T)}
-    frame = pd.DataFrame(columns if labels is None else {**columns, TARGET: labels})
+    frame = pd.DataFrame(columns if labels is None else {**columns, **_columns(labels)})
     wrong: list[str] = []
     table = raw_table(frame, source, wrong, dropped=choices.dropped(name))
-    return encode(table, name, choices, wrong, held_out=held_out)
+    return encode(table, name, choices, wrong, held_out=held_out, validated=validated)
 
 
-def _images(name: str, images: Any, labels: Any, choices: Choices, source: str, held_out: Any) -> Dataset:
+def _images(
+    name: str, images: Any, labels: Any, choices: Choices, source: str, held_out: Any, validated: Any
+) -> Dataset:
     if images.dtype.kind not in "uifb":
         raise DataError(f"{source}: images must be numbers, not {images.dtype}: convert them")
     wrong: list[str] = []
     table = label_table(labels, source, wrong)
-    return encode(table, name, choices, wrong, images=channels_first(images), held_out=held_out)
+    return encode(table, name, choices, wrong, images=channels_first(images), held_out=held_out, validated=validated)
 
 
 def plain(values: Any, source: str, what: str) -> Any:
@@ -90,11 +99,16 @@ def plain(values: Any, source: str, what: str) -> Any:
         raise DataError(f"{source}: {what} cannot become an array ({error}): convert them to float32") from error
 
 
-def label_table(labels: Any, source: str, wrong: list[str], name: str = TARGET) -> RawTable:
-    """Return a table of the targets alone, whose rows are numbered from 0."""
-    frame = pd.DataFrame({"": np.zeros(len(labels)), name: labels})
-    table = raw_table(frame, source, wrong)
-    return RawTable(source, {name: table.columns[name]}, table.numbers)
+def label_table(labels: Any, source: str, wrong: list[str]) -> RawTable:
+    """Return a table of the targets alone, an array or columns by name, whose rows are numbered from 0."""
+    columns = labels if isinstance(labels, Mapping) else _columns(labels)
+    table = raw_table(pd.DataFrame({"": np.zeros(len(next(iter(columns.values())))), **columns}), source, wrong)
+    return RawTable(source, {name: table.columns[name] for name in columns}, table.numbers)
+
+
+def _columns(labels: Any) -> dict[str, Any]:
+    """Return the columns of targets `(N,)` or `(N, L)` by name."""
+    return {TARGET: labels} if labels.ndim == 1 else {f"{TARGET} {number}": one for number, one in enumerate(labels.T)}
 
 
 def channels_first(images: Any) -> Any:

@@ -9,12 +9,14 @@ from evalbench.tasks.classes import MIN_ROWS_PER_CLASS
 
 Names = str | int | Sequence[str | int] | None
 OPTIONS = {
-    "kind": ("classification", "regression"),
+    "kind": ("classification", "regression", "ordinal", "count", "multilabel"),
     "missing_target": ("refuse", "drop"),
     "rare": ("refuse", "drop", "merge"),
     "high_cardinality": ("refuse", "drop", "hash", "target"),
     "text_as": ("words", "tokens"),
 }
+SEVERAL = ("multilabel", "regression")
+"""The kinds that take several targets."""
 LEAST = {"rare_rows": MIN_ROWS_PER_CLASS, "hash_features": 2, "text_features": 2, "text_length": 2}
 
 
@@ -24,9 +26,11 @@ class Choices:
 
     name: str | None = None
     """None: the name of the file."""
-    target: str | int | None = None
-    """None: the last column."""
+    target: Names = None
+    """None: the last column. Several are labels, or numbers."""
     kind: str = "classification"
+    order: Names = None
+    """The classes of an ordinal target from the lowest to the highest; None: they are numbers."""
     drop: Names | Mapping[str, Names] = None
     """Columns that are left out; a map has those of several tables, by their names."""
     categories: Names = None
@@ -53,6 +57,8 @@ class Choices:
     """The column with the time of each row."""
     weight: str | int | None = None
     """The column with the weight of each row: no input."""
+    split_column: str | int | None = None
+    """The column that says whether a row is for training, validation or the test: no input."""
 
     def __post_init__(self) -> None:
         for key, options in OPTIONS.items():
@@ -70,6 +76,20 @@ class Choices:
             raise ConfigError("dataset.dates", rule, self.dates, remedy)
         _names("categories", self.categories)
         _names("text", self.text)
+        self._check_target()
+
+    def _check_target(self) -> None:
+        targets = self._targets
+        if len(set(targets)) < len(targets) or (self.target is not None and not targets):
+            raise ConfigError("dataset.target", "must name columns once each", self.target, "correct the list")
+        if len(targets) > 1 and self.kind not in SEVERAL:
+            rule = f"must be {_either(SEVERAL)} for several targets"
+            raise ConfigError("dataset.kind", rule, self.kind, "say dataset.kind=multilabel for yes-or-no columns")
+        if _names("order", self.order) and self.kind != "ordinal":
+            raise ConfigError("dataset.order", "must be left out", self.order, "or say dataset.kind=ordinal")
+        if self.kind == "ordinal" and self.rare == "merge":
+            remedy = "say dataset.rare=drop"
+            raise ConfigError("dataset.rare", "must not merge classes that have an order", self.rare, remedy)
 
     def dropped(self, label: str) -> list[str]:
         """Return the columns that are left out of the table of a name."""
@@ -93,18 +113,35 @@ class Choices:
 
     @property
     def about_rows(self) -> list[str]:
-        """Return the columns that say something about rows: group, time and weight."""
-        return [str(name) for name in (self.group, self.time, self.weight) if name is not None]
+        """Return the columns that say something about rows: group, time, weight and part of the split."""
+        every = (self.group, self.time, self.weight, self.split_column)
+        return [str(name) for name in every if name is not None]
 
     @property
     def formats(self) -> dict[str, str]:
         """Return the formats of dates by column."""
         return {str(name): pattern for name, pattern in (self.dates or {}).items()}
 
+    def targets(self, columns: Sequence[str]) -> list[str]:
+        """Return the columns to predict, by default the last one; raise `ConfigError` if they are too few."""
+        if self.kind == "multilabel" and len(self._targets) < 2:
+            rule, remedy = "must be a list of two labels or more", "for example dataset.target=[rain,snow]"
+            raise ConfigError("dataset.target", rule, self.target, remedy)
+        return self._targets or [str(columns[-1])]
+
     @property
-    def is_regression(self) -> bool:
+    def _targets(self) -> list[str]:
+        return _names("target", str(self.target) if isinstance(self.target, int) else self.target)
+
+    @property
+    def ordered(self) -> list[str]:
+        """Return the classes from the lowest to the highest; empty if they are numbers."""
+        return _names("order", self.order)
+
+    @property
+    def is_number(self) -> bool:
         """Return whether the target is a number."""
-        return self.kind == "regression"
+        return self.kind in ("regression", "count")
 
 
 def _either(options: Sequence[str]) -> str:

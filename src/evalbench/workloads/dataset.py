@@ -27,8 +27,9 @@ class Dataset:
     rows; the others are 0/1 indicators of categories. Raises `DataError` if no split of it could be used.
 
     With a `vocabulary`, the number of different tokens, `inputs` are tokens instead: int64 from 0, never scaled. For
-    the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their names. With an
-    `image`, (channels, height, width), the columns are its pixels in that order, and models that need images take it.
+    the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their names. For the
+    kinds MULTILABEL and MULTI_OUTPUT `targets` are `(N, L)`, and `classes` the names of these columns. With an `image`,
+    (channels, height, width), the columns are its pixels in that order, and models that need images take it.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Dataset:
     """Numbers of the rows that every split tests on; None: each split draws its own."""
     drawn: bool = False
     """evalbench drew them: then a seed stands for them, and they are no part of the content."""
+    declared_validation: NDArray[np.int64] | None = None
+    """Numbers of the rows that every split validates on; None: each split draws its own."""
 
     groups: NDArray[np.int64] | None = None
     """The group of each row, `(N,)`, such as the number of a person."""
@@ -69,7 +72,7 @@ class Dataset:
             raise DataError(f"{self.name}: kind must be one of evalbench.workloads.Kind, not {self.kind!r}")
         if not all(isinstance(array, np.ndarray) for array in (self.inputs, self.targets)) or self.inputs.ndim != 2:
             remedy = "give np.asarray(…, dtype=np.float32)"
-            raise DataError(f"{self.name}: inputs must be an array (N, D), and targets an array of N: {remedy}")
+            raise DataError(f"{self.name}: inputs must be an array (N, D), and targets an array with N rows: {remedy}")
         rows, columns = self.inputs.shape
         if rows < MIN_ROWS:
             raise DataError(f"{self.name}: at least {MIN_ROWS} rows are needed, not {rows}: give more data")
@@ -83,7 +86,7 @@ class Dataset:
         if np.isinf(self.inputs).any():
             raise DataError(f"{self.name}: inputs must be finite or missing, not infinite: give NaN for missing values")
         self._check_tokens()
-        self._check_held_out()
+        self._check_given_rows()
         for field, array in self.about_rows.items():
             if not isinstance(array, np.ndarray) or array.shape != (rows,) or array.dtype.kind not in "iuf":
                 raise DataError(f"{self.name}: {field} must be an array of {rows} numbers: give one for each row")
@@ -95,14 +98,23 @@ class Dataset:
         if self.inputs.dtype != np.int64 or self.inputs.min() < 0 or self.inputs.max() >= self.vocabulary:
             raise DataError(f"{self.name}: tokens must be int64 from 0 to {self.vocabulary - 1}: check the loader")
 
-    def _check_held_out(self) -> None:
-        if self.fixed_test_rows is None:
+    def _check_given_rows(self) -> None:
+        rows = len(self.targets)
+        for field, given in (("held_out", self.fixed_test_rows), ("declared_validation", self.declared_validation)):
+            numbers = np.arange(1) if given is None else np.asarray(given)
+            if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not numbers.size:
+                is_right = False
+            else:
+                is_right = len(np.unique(numbers)) == numbers.size and 0 <= numbers.min() <= numbers.max() < rows
+            if not is_right:
+                remedy = "give each row once, for a mask np.flatnonzero(mask)"
+                raise DataError(f"{self.name}: {field} must have row numbers from 0 to {rows - 1}: {remedy}")
+        if self.declared_validation is None or self.held_out is None:
             return
-        rows, held_out = len(self.targets), np.asarray(self.held_out)
-        numbers = held_out.ndim == 1 and held_out.dtype.kind in "iu" and held_out.size > 0
-        if not numbers or len(np.unique(held_out)) < held_out.size or held_out.min() < 0 or held_out.max() >= rows:
-            remedy = "give each row once, for a mask np.flatnonzero(mask)"
-            raise DataError(f"{self.name}: held_out must have row numbers from 0 to {rows - 1}: {remedy}")
+        if np.isin(self.declared_validation, self.held_out).any():
+            raise DataError(f"{self.name}: a row must be for validation or for the test, not for both: give it to one")
+        if len(self.declared_validation) + len(self.held_out) == rows:
+            raise DataError(f"{self.name}: all rows are for validation or the test: leave some for training")
 
     @property
     def fixed_test_rows(self) -> NDArray[np.int64] | None:
@@ -112,7 +124,11 @@ class Dataset:
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
         """Return a data set of some of the rows, whose splits have no test rows: there is nothing else in it."""
         none = np.array([], dtype=np.int64)
+        validated = (
+            None if self.declared_validation is None else np.flatnonzero(np.isin(rows, self.declared_validation))
+        )
         values: dict[str, Any] = {name: array[rows] for name, array in self.about_rows.items()}
+        values["declared_validation"] = validated if validated is not None and len(validated) else None
         return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none, drawn=True, **values)
 
     @property
@@ -174,6 +190,8 @@ class Dataset:
             digest.update(repr(self.encoded).encode())
         if self.fixed_test_rows is not None:
             digest.update(b"held out" + np.sort(self.fixed_test_rows).astype(np.int64).tobytes())
+        if self.declared_validation is not None:
+            digest.update(b"validated" + np.sort(self.declared_validation).astype(np.int64).tobytes())
         for name, array in self.about_rows.items():
             digest.update(f"{name} {array.dtype}".encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:16]

@@ -54,7 +54,7 @@ def from_bunch(bunch: Any, name: str, settings: dict[str, Any]) -> Dataset:
         settings = {**settings, "target": targets[0]}
     if settings.get("target") is None:
         raise DataError(f"{name}: it names {len(targets)} targets: choose one, with dataset.target=NAME")
-    others = [one for one in targets if str(one) != str(settings["target"])]
+    others = [one for one in targets if str(one) not in Choices(**settings).targets([])]
     if others:
         settings = {**settings, "drop": [*Choices(**settings).dropped(name), *others]}
     return table(bunch.frame, name, **settings)
@@ -85,7 +85,8 @@ def torchvision(name: str, folder: str = "data", **settings: Any) -> Dataset:
             raise ConfigError("dataset.name", rule, name, "use dataset=imagefolder or dataset=python") from error
 
     parts = [_fetch(f"{name} of torchvision", lambda train=train: part(train)) for train in (True, False)]  # type: ignore[misc]
-    return map_style(parts, name, choices, held_out=True, classes=getattr(parts[0], "classes", None))
+    classes = getattr(parts[0], "classes", None)
+    return map_style({"train": parts[:1], "test": parts[1:]}, name, choices, classes)
 
 
 def _fetch(what: str, fetch: Callable[[], Any]) -> Any:

@@ -26,6 +26,7 @@ def load(
     config: str | None = None,
     split: str | None = None,
     test_split: str | None = None,
+    validation_split: str | None = None,
     image: str | None = None,
     name: str | None = None,
     **settings: Any,
@@ -39,6 +40,7 @@ def load(
         config: the configuration, if the data set has several.
         split: the rows to use; None: those of `train`, or of the only split.
         test_split: every split tests on its rows; None: those of `test`, if `split` is not given.
+        validation_split: every split validates on its rows; None: each split draws its own.
         image: the column of images, which are then the only input.
         name: of the workload; None: the last part of the path.
         **settings: those of every table.
@@ -46,23 +48,24 @@ def load(
     label = Path(str(path)).name if name is None else name
     choices = Choices(name, **settings)
     parts = _opened(str(path), config)
-    chosen, remarks = _chosen(str(path), parts, split, test_split)
+    chosen, given, remarks = _chosen(str(path), parts, split, test_split, validation_split)
     columns = {part: frame_of(rows, image) for part, rows in chosen.items()}
     frame = pd.concat(columns.values(), ignore_index=True)
-    tests = np.arange(len(columns[next(iter(columns))]), len(frame)) if len(chosen) > 1 else None
+    part_of_row = np.repeat(list(columns), [len(one) for one in columns.values()])
+    rows: dict[str, Any] = {field: np.flatnonzero(part_of_row == part) for field, part in given.items()}
     wrong: list[str] = []
     if image is None:
         table = raw_table(frame, str(path), wrong, dropped=choices.dropped(label))
-        return encode(table, label, choices, wrong, held_out=tests, remarks=remarks)
-    target = str(list(frame.columns)[-1] if choices.target is None else choices.target)
-    absent = [one for one in (image, target) if one not in [*frame.columns, *_features(chosen)]]
+        return encode(table, label, choices, wrong, remarks=remarks, **rows)
+    targets = choices.targets(list(frame.columns))
+    absent = [one for one in (image, *targets) if one not in [*frame.columns, *_features(chosen)]]
     refuse(str(path), [f"no column {one!r}: there are {listed(map(repr, _features(chosen)), 8)}" for one in absent])
-    unused = [str(one) for one in frame.columns if one != target]
+    unused = [str(one) for one in frame.columns if one not in targets]
     remarks += [f"columns that are not used: {listed(unused)}"] if unused else []
     files = [one for rows in chosen.values() for one in rows[image]]
     pixels = decoded(files, None, None, wrong)
-    labels = label_table(frame[target], str(path), wrong, target)
-    return encode(labels, label, choices, wrong, images=pixels, held_out=tests, remarks=remarks)
+    labels = label_table({name: frame[name] for name in targets}, str(path), wrong)
+    return encode(labels, label, choices, wrong, images=pixels, remarks=remarks, **rows)
 
 
 def frame_of(rows: Any, image: str | None = None) -> pd.DataFrame:
@@ -99,19 +102,22 @@ def _opened(path: str, config: str | None) -> Mapping[str, Any]:
 
 
 def _chosen(
-    path: str, parts: Mapping[str, Any], split: str | None, test_split: str | None
-) -> tuple[dict[str, Any], list[str]]:
-    """Return the rows to use, those to test on last, and a remark on the splits that are not used."""
-    absent = [one for one in (split, test_split) if one is not None and one not in parts]
+    path: str, parts: Mapping[str, Any], split: str | None, test_split: str | None, validation_split: str | None
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Return the rows to use by split, the splits to test and validate on, and a remark on those that are not used."""
+    absent = [one for one in (split, test_split, validation_split) if one is not None and one not in parts]
     refuse(path, [f"no split {one!r}: there are {listed(map(repr, parts), 8)}" for one in absent])
     first = split or ("train" if "train" in parts or len(parts) > 1 else next(iter(parts)))
     if first not in parts:
         raise DataError(f"{path}: it has the splits {listed(map(repr, parts), 8)}: choose one with dataset.split=NAME")
     if split is None and test_split is None and "test" in parts and first != "test":
         test_split = "test"
-    names = list(dict.fromkeys([first, *([test_split] if test_split else [])]))
+    given = {"held_out": test_split, "validated": validation_split}
+    rows = {field: name for field, name in given.items() if name is not None and name != first}
+    names = list(dict.fromkeys([first, *rows.values()]))
     unused = [f"{name} ({len(rows):,} rows)" for name, rows in parts.items() if name not in names]
-    return {name: parts[name] for name in names}, [f"splits that are not used: {listed(unused)}"] if unused else []
+    remarks = [f"splits that are not used: {listed(unused)}"] if unused else []
+    return {name: parts[name] for name in names}, rows, remarks
 
 
 def _features(chosen: Mapping[str, Any]) -> list[str]:

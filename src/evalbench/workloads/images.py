@@ -27,22 +27,19 @@ def folder(
 ) -> Dataset:
     """Read a folder with a folder of images for each class.
 
-    If it has the folders `train` and `test` instead, each with the folders of the classes, every split tests on the
-    images of `test`. The other settings are those of every table, see `Choices`. Raises `DataError` for a folder that
-    cannot be used.
+    If it has the folders `train` and `test` instead, or also `val`, each with the folders of the classes, every split
+    tests on the images of `test` and validates on those of `val`. The other settings are those of every table, see
+    `Choices`. Raises `DataError` for a folder that cannot be used.
     """
     choices, shape, mode = Choices(name, **settings), _shape(size), _mode(channels)
     root = Path(str(path))
     if not root.is_dir():
         raise DataError(f"{path}: no such folder: set dataset.path to a folder with a folder of images for each class")
     parts = _subfolders(root)
-    declared = {part.name for part in parts} & {TRAIN, TEST, *VALIDATION}
-    if declared & VALIDATION and TRAIN in declared:
-        rule = "declared validation images cannot be kept, because each seed draws its own from the training images"
-        raise DataError(f"{path}: {rule}: move the images of {min(declared & VALIDATION)} into {TRAIN}")
-    split = declared == {TRAIN, TEST}
+    names = {part.name for part in parts}
+    split = TRAIN in names and bool(names & {TEST, *VALIDATION})
     labelled = [
-        (file, kind.name, part.name == TEST)
+        (file, kind.name, part.name)
         for part in (parts if split else [root])
         for kind in _subfolders(part)
         for file in sorted(kind.rglob("*"))
@@ -52,7 +49,7 @@ def folder(
         raise DataError(
             f"{path}: no images in folders: set dataset.path to a folder with a folder of images for each class"
         )
-    files, labels, tests = zip(*labelled, strict=True)
+    files, labels, names_of_parts = zip(*labelled, strict=True)
     wrong: list[str] = []
     table = label_table(np.array(labels, dtype=object), str(path), wrong)
     return encode(
@@ -61,7 +58,8 @@ def folder(
         choices,
         wrong,
         images=decoded(files, shape, mode, wrong),
-        held_out=np.flatnonzero(tests) if split else None,
+        held_out=np.flatnonzero([split and one == TEST for one in names_of_parts]),
+        validated=np.flatnonzero([split and one in VALIDATION for one in names_of_parts]),
     )
 
 
@@ -71,19 +69,18 @@ def listed_in_csv(
     name: str | None = None,
     size: Any = None,
     channels: str | None = None,
-    target: str | None = None,
     **settings: Any,
 ) -> Dataset:
     """Read the images whose paths, relative to a CSV file, are in its column `image`, by default the first.
 
     The other settings are those of every table, see `Choices`. Raises `DataError` if something cannot be used.
     """
-    choices, shape, mode = Choices(name, target, **settings), _shape(size), _mode(channels)
+    choices, shape, mode = Choices(name, **settings), _shape(size), _mode(channels)
     wrong: list[str] = []
     table = csv.read(Path(str(path)), None, wrong)
     names = list(table.columns)
-    image, target = names[0] if image is None else image, names[-1] if target is None else str(target)
-    absent = [one for one in (image, target) if one not in names]
+    image, targets = names[0] if image is None else image, choices.targets(names)
+    absent = [one for one in (image, *targets) if one not in names]
     refuse(str(path), [f"no column {one!r}: its columns are {listed(map(repr, names), 8)}" for one in absent])
     paths = [Path(str(path)).parent / text for text in table.columns[image].values]
     lost = np.array([not file.is_file() for file in paths])
@@ -92,11 +89,13 @@ def listed_in_csv(
         refuse(
             str(path), [*wrong, f"no such image file as {which}: paths are relative to the folder of {Path(path).name}"]
         )
-    targets = RawTable(table.source, {target: table.columns[target]}, table.numbers, table.unit, table.comma)
+    labels = RawTable(
+        table.source, {one: table.columns[one] for one in targets}, table.numbers, table.unit, table.comma
+    )
     label = Path(str(path)).stem if name is None else name
-    unused = [one for one in names if one not in (image, target)]
+    unused = [one for one in names if one not in (image, *targets)]
     remarks = [f"columns that are not used: {listed(unused)}"] if unused else []
-    return encode(targets, label, choices, wrong, images=decoded(paths, shape, mode, wrong), remarks=remarks)
+    return encode(labels, label, choices, wrong, images=decoded(paths, shape, mode, wrong), remarks=remarks)
 
 
 def decoded(

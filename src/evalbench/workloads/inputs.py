@@ -25,8 +25,11 @@ class Inputs:
 
     table: RawTable
     choices: Choices
-    labels: int
-    """The number of target-encoded columns of a column of categories: one, or one for each of more than two classes."""
+    means: list[str]
+    """The words for the means of the targets that a column of categories becomes if it is target-encoded.
+
+    One mean, or one for each of more than two classes, or for each column of targets.
+    """
     wrong: list[str]
     blocks: list[NDArray[np.float32]] = field(default_factory=list)
     features: list[str] = field(default_factory=list)
@@ -46,6 +49,8 @@ class Inputs:
             column = as_category(column)
         if column.form == "text":
             column = as_date(column) or column
+        if column.form == "number" and name == str(self.choices.time):
+            return self._remark("no input, because it only orders the rows in time", name)
         if column.form == "number":
             return self._append([name], single(self.table, name, column, self.wrong)[:, None], True)
         if column.form == "date":
@@ -75,17 +80,16 @@ class Inputs:
             "weekday": (whole - np.datetime64("1970-01-05")) / DAY % 7 / 7,
             "time of day": (dates - whole.astype("datetime64[us]")) / DAY,
         }
-        parts = {
-            f"{name}: days since {first}": single(
-                self.table, name, TableColumn("number", days, column.known), self.wrong
-            )
-        }
+        since = single(self.table, name, TableColumn("number", days, column.known), self.wrong)
+        orders = name == str(self.choices.time)  # then rows for the test are later than all that is learned from
+        parts = {} if orders else {f"{name}: days since {first}": since}
         for part, turn in circles.items():
             if part != "time of day" or np.nanmax(turn) > 0:
                 parts[f"{name}: {part}, sine"] = np.sin(2 * np.pi * turn)
                 parts[f"{name}: {part}, cosine"] = np.cos(2 * np.pi * turn)
         self._append(list(parts), np.column_stack(list(parts.values())).astype(np.float32), True)
-        self._remark("dates as days since the first, and season, weekday and time of day as sine and cosine", name)
+        trend = "without their trend: " if orders else "as days since the first, and "
+        self._remark(f"dates {trend}season, weekday and time of day as sine and cosine", name)
         return None
 
     def _categories(self, name: str, column: TableColumn) -> None:
@@ -120,9 +124,10 @@ class Inputs:
     def _target_encoded(self, name: str, words: NDArray[np.object_], count: int) -> None:
         codes = pd.factorize(words, sort=True)[0].astype(np.float32)
         start = len(self.features)
-        self.encoded += [TargetEncoded(start + label, count, label) for label in range(self.labels)]
-        kinds = [f"share of class {label}" for label in range(self.labels)] if self.labels > 1 else ["target"]
-        self._append([f"{name}: {kind}" for kind in kinds], np.repeat(codes[:, None], self.labels, axis=1), False)
+        self.encoded += [TargetEncoded(start + number, count, number) for number in range(len(self.means))]
+        self._append(
+            [f"{name}: {mean}" for mean in self.means], np.repeat(codes[:, None], len(self.means), axis=1), False
+        )
         self._remark("categories as the mean target of the training rows, of other fifths for these rows", name)
 
     def _words(self, name: str, column: TableColumn) -> None:

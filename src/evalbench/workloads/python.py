@@ -41,7 +41,8 @@ def dataset_of(given: Any, name: str, validation: str | None = None, **settings:
         given: a frame of pandas or Polars, an Arrow table, arrays `(inputs, targets)`, a map-style `Dataset` of PyTorch
             with rows `(input, target)`, a `DataLoader` over one, or a `LightningDataModule`.
         name: of the workload in the report.
-        validation: `drawn` puts the validation rows of a `LightningDataModule` among its training rows.
+        validation: `drawn` puts the validation rows of a `LightningDataModule` among its training rows; None: every
+            split validates on them.
         **settings: those of every table, see `Choices`.
 
     Raises:
@@ -61,12 +62,11 @@ def dataset_of(given: Any, name: str, validation: str | None = None, **settings:
     if hasattr(given, "__array__"):
         return from_arrays(name, given, None, choices, name)
     if is_a(given, "LightningDataModule"):
-        parts, has_test = module_rows(given, name, validation)
-        return map_style(parts, name, choices, has_test)
+        return map_style(module_rows(given, name, validation), name, choices)
     if is_a(given, "DataLoader"):
-        return map_style([loader_rows(given, name)], name, choices)
+        return map_style({"train": [loader_rows(given, name)]}, name, choices)
     if is_a(given, "IterableDataset") or is_stream(given):
         raise DataError(f"{name}: {STREAM}")
     if hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, str | bytes | Mapping):
-        return map_style([given], name, choices)
+        return map_style({"train": [given]}, name, choices)
     raise DataError(f"{name}: data must be {KINDS}, not {type(given).__name__}: return one of these")

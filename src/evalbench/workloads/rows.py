@@ -1,6 +1,6 @@
 """Map-style data sets of PyTorch, whose rows have numbers: read once into arrays."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,11 +42,10 @@ def loader_rows(loader: Any, name: str) -> Any:
     return rows
 
 
-def module_rows(module: Any, name: str, validation: str | None) -> tuple[list[Any], bool]:
-    """Return the data sets of a `LightningDataModule`, and whether the last has the rows that every split tests on.
+def module_rows(module: Any, name: str, validation: str | None) -> dict[str, list[Any]]:
+    """Return the data sets of a `LightningDataModule` by part: `train`, `val` and `test`.
 
-    Validation rows join the training rows if `validation` is `drawn`, from which each seed then draws its own. Raises
-    `DataError` if it has validation rows otherwise.
+    Validation rows join the training rows if `validation` is `drawn`, from which each seed then draws its own.
     """
     parts: dict[str, list[Any]] = {}
     _called(name, "prepare_data", module.prepare_data)
@@ -55,12 +54,9 @@ def module_rows(module: Any, name: str, validation: str | None) -> tuple[list[An
         parts |= {hook: _loaders(module, hook, name) for hook in hooks}
     if not parts["train"]:
         raise DataError(f"{name}: {type(module).__name__} must have a train_dataloader: write one")
-    if parts["val"] and validation != "drawn":
-        rule = "validation rows of its own cannot be kept, because each seed draws its own from the training rows"
-        raise DataError(f"{name}: {rule}: say dataset.validation=drawn, which puts them among these, or leave them out")
     if len(parts["test"]) > 1:
         raise DataError(f"{name}: {type(module).__name__} has {len(parts['test'])} test loaders: give it one")
-    return [*parts["train"], *parts["val"], *parts["test"]], bool(parts["test"])
+    return {**parts, "train": [*parts["train"], *parts["val"]], "val": []} if validation == "drawn" else parts
 
 
 def _loaders(module: Any, hook: str, name: str) -> list[Any]:
@@ -79,29 +75,36 @@ def is_stream(thing: Any) -> bool:
 
 
 def map_style(
-    parts: Sequence[Any], name: str, choices: Choices, held_out: bool = False, classes: Sequence[str] | None = None
+    parts: Mapping[str, Sequence[Any]], name: str, choices: Choices, classes: Sequence[str] | None = None
 ) -> Dataset:
     """Return the data set of map-style data sets one after the other, each row `(input, target)`.
 
-    With `held_out` every split tests on the rows of the last part. `classes` are names of targets from 0. Raises
-    `DataError` for a stream, or rows that do not fit together.
+    Every split validates on the rows of the part `val`, and tests on those of `test`, if there are such parts.
+    `classes` are names of targets from 0. Raises `DataError` for a stream, or rows that do not fit together.
     """
     rows: list[tuple[Any, Any]] = []
-    for part in parts:
-        if not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
-            raise DataError(f"{name}: {STREAM}")
-        rows += [_row(part, number, name) for number in range(len(part))]
+    given: dict[str, Any] = {}
+    for name_of_part, each in parts.items():
+        first = len(rows)
+        for part in each:
+            if not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
+                raise DataError(f"{name}: {STREAM}")
+            rows += [_row(part, number, name) for number in range(len(part))]
+        given[name_of_part] = np.arange(first, len(rows))
     if not rows:
         raise DataError(f"{name}: the data set has no rows: give it data")
-    tests = np.arange(len(rows) - len(parts[-1]), len(rows)) if held_out else None
+    tests, validated = given.get("test"), given.get("val")
     targets = _stacked([target for _, target in rows], name, "targets")
     if classes is not None and targets.dtype.kind in "iu" and targets.max() < len(classes):
         targets = np.array([str(classes[target]) for target in targets], dtype=object)
     if is_a(rows[0][0], "Image"):
         wrong: list[str] = []
         pixels = decoded([image for image, _ in rows], None, None, wrong)
-        return encode(label_table(targets, name, wrong), name, choices, wrong, images=pixels, held_out=tests)
-    return from_arrays(name, _stacked([one for one, _ in rows], name, "inputs"), targets, choices, name, tests)
+        return encode(
+            label_table(targets, name, wrong), name, choices, wrong, images=pixels, held_out=tests, validated=validated
+        )
+    inputs = _stacked([one for one, _ in rows], name, "inputs")
+    return from_arrays(name, inputs, targets, choices, name, tests, validated)
 
 
 def _row(part: Any, number: int, name: str) -> tuple[Any, Any]:

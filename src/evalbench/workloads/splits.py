@@ -6,17 +6,21 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
-from sklearn.utils.extmath import _approximate_mode
 
+from evalbench.config import FOLDED, SplitConfig
 from evalbench.errors import DataError
+from evalbench.seeds import Phase, Role, derive
 from evalbench.workloads import target_encoding
 from evalbench.workloads.dataset import Dataset
+from evalbench.workloads.divisions import WAYS, Rows, folds
+from evalbench.workloads.split_methods import is_fixed, method_of
 from evalbench.workloads.target_encoding import TargetMeans
 
 T = TypeVar("T")
 MOST_KEPT = 2**23
 """Row numbers in the splits of a data set that a process keeps."""
+MOST_DRAWS = 100
+"""Draws until each class has training rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,38 +32,134 @@ class Split:
     test: NDArray[np.int64]
 
 
+def split_of(dataset: Dataset, split: SplitConfig, root_seed: int, index: int, phase: Phase = Phase.MEASURE) -> Split:
+    """Return the split of a seed index, by the method of the configuration: every engine gets its rows here.
+
+    Raises `ConfigError` for a method that the data set does not allow, `DataError` if the rows cannot be divided so.
+    """
+    method = method_of(dataset, split)
+    index = 0 if is_fixed(dataset, split) else index
+    seed = derive(root_seed, dataset.name, Role.SPLIT, index, phase)
+    if method not in FOLDED:
+        return _kept_split(dataset, method, split, seed)
+    assert split.folds is not None
+    first = index - index % split.folds
+    fold_seed = derive(root_seed, dataset.name, Role.SPLIT, first, phase)
+    rows = _kept(dataset, (method, split.folds, fold_seed), lambda: _folds(dataset, split, fold_seed))
+
+    def draw() -> Split:
+        tested = np.flatnonzero(rows == index - first)
+        return _draw_split(replace(dataset, held_out=tested, drawn=True), method, split, seed)
+
+    return _kept(dataset, (method, split.folds, split.validation, seed), draw)
+
+
 def draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> Split:
-    """Draw one split, stratified by class if rows have one. The sizes are the same for every seed.
+    """Draw one split by the default method from a seed. The sizes of splits by class are the same for every seed.
 
     `validation` and `test` are shares of all rows, each at least one row (one per class). If the data set has rows
     held out, these are the test rows, and the other rows are divided.
     """
-    return _kept(dataset, (validation, test, seed), lambda: _draw_split(dataset, validation, test, seed))
+    split = SplitConfig(validation, test)
+    return _kept_split(dataset, method_of(dataset, split), split, seed)
 
 
-def _draw_split(dataset: Dataset, validation: float, test: float, seed: int) -> Split:
-    generator = np.random.RandomState(seed % 2**32)  # the range that scikit-learn takes
-    rows = np.arange(len(dataset.targets))
-    if dataset.held_out is None:
-        rest, test_rows = _divide(dataset, rows, test, generator)
-    else:
-        rest, test_rows = np.setdiff1d(rows, dataset.held_out), dataset.held_out
+def _kept_split(dataset: Dataset, method: str, split: SplitConfig, seed: int) -> Split:
+    key = (method, split.validation, split.test, seed)
+    return _kept(dataset, key, lambda: _draw_split(dataset, method, split, seed))
+
+
+def _folds(dataset: Dataset, split: SplitConfig, seed: int) -> Rows:
+    assert split.folds is not None
     try:
-        train_rows, validation_rows = _divide(dataset, rest, validation, generator)
-    except ValueError as error:  # scikit-learn's: too few rows, or too few of a class
-        rule = f"the {len(rest)} rows that are not tested on must give training and validation rows"
-        raise DataError(f"{dataset.name}: {rule} ({error}): hold out fewer, or change split.validation") from error
-    return Split(np.sort(train_rows), np.sort(validation_rows), np.sort(test_rows))
+        return folds(dataset, split.folds, np.random.RandomState([seed % 2**32, split.folds]))
+    except ValueError as error:
+        raise DataError(f"{dataset.name}: {split.folds} folds cannot be made: {error}: choose fewer folds") from error
 
 
-def hold_out(dataset: Dataset, share: float, seed: int) -> Dataset:
-    """Return the data set with a share of its rows, stratified by class, as the test rows of every split."""
+def _draw_split(dataset: Dataset, method: str, split: SplitConfig, seed: int) -> Split:
+    """Draw a split; draw again, if chance decides, until each class has training rows."""
+    generator = np.random.RandomState(seed % 2**32)  # the range that scikit-learn takes
+    for _ in range(1 if method in ("stratified", "time") else MOST_DRAWS):
+        drawn = _divided(dataset, method, split, generator)
+        absent = _absent_classes(dataset, drawn.train)
+        if not absent:
+            break
+    else:
+        rule = f"a split by {method} must leave training rows of each class"
+        remedy = "merge rare classes (dataset.rare=merge), make the other parts smaller, or choose another split"
+        raise DataError(f"{dataset.name}: {rule}, not none of {', '.join(absent[:5])}: {remedy}")
+    _check(dataset, method, drawn)
+    return drawn
+
+
+def _divided(dataset: Dataset, method: str, split: SplitConfig, generator: np.random.RandomState) -> Split:
+    rows = np.arange(len(dataset.targets))
+    validated = dataset.declared_validation
+    free = rows if validated is None else np.setdiff1d(rows, validated)
+    if dataset.held_out is None:
+        free, test_rows = _divide(dataset, method, free, split.test, 1 + (validated is None), generator)
+    else:
+        free, test_rows = np.setdiff1d(free, dataset.held_out), dataset.held_out
+    if validated is None:
+        free, validated = _divide(dataset, method, free, split.validation, 1, generator)
+    return Split(np.sort(free), np.sort(validated), np.sort(test_rows))
+
+
+def _divide(
+    dataset: Dataset, method: str, rows: Rows, share: float, keep: int, generator: np.random.RandomState
+) -> tuple[Rows, Rows]:
+    way = method
+    if method in FOLDED:
+        way = "group" if dataset.groups is not None else "stratified" if dataset.kind.has_row_classes else "random"
+    try:
+        return WAYS[way](dataset, rows, share, keep, generator)
+    except ValueError as error:  # too few rows, or too few of a class
+        which = "the rows" if keep > 1 else f"the {len(rows)} rows that are not tested on"
+        parts = "training, validation and test rows" if keep > 1 else "training and validation rows"
+        remedy = (
+            "hold out fewer, or change split.validation" if keep == 1 else "choose another split, or smaller shares"
+        )
+        raise DataError(f"{dataset.name}: {which} must give {parts} ({error}): {remedy}") from error
+
+
+def _absent_classes(dataset: Dataset, train: Rows) -> list[str]:
+    """Return the classes without a training row."""
+    if not dataset.kind.has_row_classes:
+        return []
+    counts = np.bincount(dataset.targets[train].astype(np.int64), minlength=len(dataset.classes))
+    return [name for name, count in zip(dataset.classes, counts, strict=False) if not count]
+
+
+def _check(dataset: Dataset, method: str, split: Split) -> None:
+    """Refuse a split with a row or a group in two parts, or a row of the future before one of the past."""
+    parts = {"training": split.train, "validation": split.validation, "test": split.test}
+    assert np.array_equal(np.bincount(np.concatenate(list(parts.values()))), np.ones(len(dataset.targets)))
+    names = list(parts)
+    for earlier, later in ((names[0], names[1]), (names[1], names[2]), (names[0], names[2])):
+        if not len(parts[earlier]) or not len(parts[later]):
+            continue
+        if dataset.groups is not None and method != "time":
+            shared = np.intersect1d(dataset.groups[parts[earlier]], dataset.groups[parts[later]])
+            if len(shared):
+                rule = f"a group must be on one side of a split, and {len(shared)} have rows in {earlier} and {later}"
+                raise DataError(f"{dataset.name}: {rule}: leave dataset.group out, or the rows that are given")
+        if dataset.times is not None and method == "time":
+            last, first = dataset.times[parts[earlier]].max(), dataset.times[parts[later]].min()
+            if last >= first:
+                rule = f"all {earlier} rows must be earlier than all {later} rows"
+                raise DataError(f"{dataset.name}: {rule}, not as late as {last:g}: leave dataset.time out")
+
+
+def hold_out(dataset: Dataset, split: SplitConfig, seed: int) -> Dataset:
+    """Return the data set with the share for the test as the test rows of every split, by the method of its splits."""
+    method = method_of(dataset, split)
 
     def draw() -> Dataset:
-        _, rows = _divide(dataset, np.arange(len(dataset.targets)), share, np.random.RandomState(seed % 2**32))
-        return replace(dataset, held_out=np.sort(rows), drawn=True)
+        rows = _draw_split(dataset, method, split, seed).test
+        return replace(dataset, held_out=rows, drawn=True)
 
-    return _kept(dataset, ("held out", share, seed), draw)
+    return _kept(dataset, ("held out", method, split.test, split.validation, seed), draw)
 
 
 def development_part(dataset: Dataset) -> Dataset:
@@ -80,48 +180,15 @@ def _kept(dataset: Dataset, key: tuple[float | str, ...], make: Callable[[], T])
     return kept
 
 
-def _divide(
-    dataset: Dataset, rows: NDArray[np.int64], share: float, generator: np.random.RandomState
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return most of some rows, and the others, which are a share of all rows of the data set."""
-    least = len(dataset.classes) if dataset.kind.has_row_classes else 1
-    count = max(least, round(share * len(dataset.targets)))
-    is_stratified = dataset.kind.has_row_classes
-    labels = dataset.targets[rows].astype(np.int64) if is_stratified else np.zeros(len(rows), dtype=np.int64)
-    counts = np.bincount(labels)
-    counts = counts[counts > 0]
-    if min(count, len(rows) - count) < len(counts) or counts.min() < 2:
-        train_test_split(rows, test_size=count, stratify=labels)  # raises, with the reason
-    most, others = _drawn(labels, counts, count, generator)
-    return rows[most], rows[others]
-
-
-def _drawn(
-    labels: NDArray[np.int64], counts: NDArray[np.int64], count: int, generator: np.random.RandomState
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the positions that `train_test_split` draws, in a third of its time: most, and `count` others."""
-    if len(counts) == 1:
-        drawn = generator.permutation(len(labels))
-        return drawn[count:], drawn[:count]
-    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
-    shares = _approximate_mode(counts, len(labels) - count, generator)
-    other_shares = _approximate_mode(counts - shares, count, generator)
-    most, others = [], []
-    for positions, share, other_share in zip(members, shares, other_shares, strict=True):
-        shuffled = positions[generator.permutation(len(positions))]
-        most.append(shuffled[:share])
-        others.append(shuffled[share : share + other_share])
-    return generator.permutation(np.concatenate(most)), generator.permutation(np.concatenate(others))
-
-
 @dataclass(frozen=True, eq=False)
 class Scaling:
     """`(x - mean) / std`, fitted on training rows; missing values become the mean. `mean` and `std` are `(D,)`."""
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
-    target_mean: float
-    target_std: float
+    target_mean: float | NDArray[np.float64]
+    """Of targets with columns `(L,)`, as `target_std`."""
+    target_std: float | NDArray[np.float64]
     target_means: TargetMeans | None = None
     """The inputs of the target-encoded columns, which are scaled already."""
 
@@ -156,7 +223,4 @@ def _with_target_scale(
     means = None
     if dataset.encoded:
         means = target_encoding.fit(dataset.codes, dataset.encoded, dataset.targets, len(dataset.classes), train)
-    if dataset.kind.is_classification:
-        return Scaling(mean, std, 0.0, 1.0, means)
-    targets = dataset.targets[train].astype(np.float64)
-    return Scaling(mean, std, float(targets.mean()), float(targets.std()) or 1.0, means)
+    return Scaling(mean, std, *dataset.kind.target_scale(dataset.targets[train]), means)

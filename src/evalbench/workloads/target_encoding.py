@@ -23,7 +23,10 @@ class TargetEncoded:
     column: int
     categories: int
     label: int
-    """The class whose share the column becomes; for numbers and two classes it does not matter."""
+    """The class whose share the column becomes, or the column of the targets whose mean it becomes.
+
+    For one number and two classes it does not matter.
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,9 @@ def fit(
     columns = []
     for number, one in enumerate(encoded):
         start = sum(before.categories for before in encoded[:number])
-        values = (targets[train] == one.label) if num_classes > 2 else targets[train]
+        values = targets[train] if targets.ndim == 1 else targets[train, one.label]
+        if targets.ndim == 1 and num_classes > 2:
+            values = values == one.label
         columns.append(_means(codes[train, number] - start, values.astype(np.float64), folds[train], one.categories))
     return TargetMeans(np.concatenate(columns, axis=1), folds)
 

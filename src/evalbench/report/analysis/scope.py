@@ -32,9 +32,9 @@ class Scope:
 def scope_of(evaluation: Declaration, results: pd.DataFrame) -> Scope:
     """Return the scope of an evaluation from its results with a score (columns workload, num_train, num_test).
 
-    evalbench's own workloads: `NEW_ROWS` with num_test / num_train if every seed redraws its split, otherwise
-    `THESE_ROWS`. Of a foreign table, what `UNITS` says of the declared unit; `UNKNOWN` without a unit, and if the
-    numbers of rows that it needs are missing.
+    evalbench's own workloads: `NEW_ROWS` with num_test / num_train if every seed redraws its split, with 1 / (k - 1) if
+    it has a fold of k of its own, also of repeated folds; otherwise `THESE_ROWS`. Of a foreign table, what `UNITS` says
+    of the declared unit; `UNKNOWN` without a unit, and if the numbers of rows that it needs are missing.
     """
     shares = (results["num_test"] / results["num_train"]).groupby(results["workload"]).mean()
     terms = {str(name): _of_workload(evaluation, str(name), float(share)) for name, share in shares.items()}
@@ -44,6 +44,8 @@ def scope_of(evaluation: Declaration, results: pd.DataFrame) -> Scope:
 
 def _of_workload(evaluation: Declaration, name: str, share: float) -> tuple[float, RowScope]:
     if not evaluation.foreign:
+        k = evaluation.workloads[name].folds
+        share = share if k is None else 1 / (k - 1)
         return (share, RowScope.NEW_ROWS) if name in evaluation.redrawn else (0.0, RowScope.THESE_ROWS)
     if evaluation.unit is None:
         return 0.0, RowScope.UNKNOWN

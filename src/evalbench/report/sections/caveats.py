@@ -8,7 +8,7 @@ from evalbench.report.analysis.findings import Findings, judged, searched
 from evalbench.report.analysis.scores import Score
 from evalbench.report.render.units import listed
 from evalbench.report.section import Section, always
-from evalbench.report.sections import looks, tuning
+from evalbench.report.sections import looks, splits, tuning
 from evalbench.report.sections.answer import unequal_updates
 from evalbench.statistics.intervals import fewest_decisive
 
@@ -25,7 +25,7 @@ def caveats(findings: Findings) -> list[str]:
         )
     if evaluation.rope_span is None and judged(findings) is not None:
         notes.append(f"The span of {code(evaluation.rope_unit)} is not known: nobody checked the ROPE.")
-    notes += _about_unit(findings) if evaluation.foreign else _about_splits(findings)
+    notes += _about_unit(findings) if evaluation.foreign else splits.caveats(findings)
     notes += _about_pairs(findings)
     notes += _about_seeds(findings)
     notes += looks.caveats(findings)
@@ -88,12 +88,13 @@ def _about_pairs(findings: Findings) -> list[str]:
     one = evaluation.repeated[0]
     if evaluation.pairing_declared:
         said = "" if evaluation.paired else " The numbers of runs mean nothing."
-        return [f"Pairs were declared: `--pairing {evaluation.pairing}`.{said}"]
+        return [f"Pairs were declared: `{evaluation.option('pairing', evaluation.pairing)}`.{said}"]
     if evaluation.paired:
         return [f"Rows of two techniques with the same {one} are pairs: they share their test rows."]
     return [
         f"The {evaluation.repeated[1]} of two techniques are not paired, since nobody declared that the same number is"
-        " the same split or the same seed of one program (`--pairing seed`). Pairs may narrow the intervals."
+        f" the same split or the same seed of one program (`{evaluation.option('pairing', 'seed')}`). Pairs may narrow"
+        " the intervals."
     ]
 
 
@@ -122,55 +123,27 @@ def _about_data_sets(findings: Findings) -> list[str]:
     return notes
 
 
-def _about_splits(findings: Findings) -> list[str]:
-    measured = {name: one for name, one in findings.evaluation.workloads.items() if name in findings.rho}
-    fixed = [name for name, workload in measured.items() if workload.fixed_test_rows]
-    drawn = [name for name in measured if name not in fixed]
-    notes = []
-    if fixed:
-        names = listed([code(name) for name in fixed])
-        notes.append(
-            f"All trials of {names} are tested on the same rows, which the data set gives: the intervals hold for these"
-            " test rows. The spread over seeds misses what other test rows would have changed."
-        )
-    if drawn and findings.tuned is not None:
-        notes.append(
-            "All trials of a workload are tested on the same rows, and train on rows of one pool: the intervals hold"
-            " for these test rows. Their spread misses what other rows would have changed."
-        )
-    elif drawn:
-        of = f" of {listed([code(name) for name in drawn])}" if fixed else ""
-        notes.append(
-            f"Every seed redraws its split{of} from one pool of rows, so the seeds are not independent. The intervals"
-            f" add test rows / training rows (here {_rho(findings, drawn)}) to 1/n for this (Nadeau and Bengio, 2003):"
-            " more seeds cannot shrink them beyond that, only more rows can."
-        )
-    return notes
-
-
 def _about_unit(findings: Findings) -> list[str]:
     """Say what the rows of a foreign table repeat, and what follows."""
     unit, widened = findings.evaluation.unit, [name for name, rho in findings.rho.items() if rho]
     if findings.one_score:
         return []
     if unit is None:
-        return ["The table does not say what its rows repeat (`--unit`): the intervals hold for these rows only."]
+        option = findings.evaluation.option("unit")
+        return [f"The table does not say what its rows repeat (`{option}`): the intervals hold for these rows only."]
     row = f"A row is {UNITS[unit].meaning}"
     if findings.evaluation.unit_guessed:
-        row += f" (guessed from the column {code(findings.evaluation.unit_guessed)}: `--unit` declares it)"
+        option = findings.evaluation.option("unit")
+        row += f" (guessed from the column {code(findings.evaluation.unit_guessed)}: `{option}` declares it)"
     if findings.evaluation.folds_counted:
-        row += f", one of {findings.evaluation.folds} (counted in the table: `--folds` declares another number)"
+        option = findings.evaluation.option("folds")
+        row += f", one of {findings.evaluation.folds} (counted in the table: `{option}` declares another number)"
     if widened:
-        term = f"{_rho(findings, widened)} is added to 1/n for the rows that two of them share"
+        term = f"{splits.rho_words(findings, widened)} is added to 1/n for the rows that two of them share"
         return [f"{row}: {term} (Nadeau and Bengio, 2003)."]
     if unit == "split":
         return [f"{row}, but num_train and num_test are not given: the intervals hold for these rows only."]
     return [f"{row}: the intervals hold for {UNITS[unit].scope}, and nothing is added to 1/n."]
-
-
-def _rho(findings: Findings, workloads: list[str]) -> str:
-    ends = [f"{end(findings.rho[name] for name in workloads):.2f}" for end in (min, max)]
-    return " to ".join(dict.fromkeys(ends))
 
 
 def _about_seeds(findings: Findings) -> list[str]:

@@ -9,9 +9,10 @@ from typing import Any
 from evalbench.names import code, plain
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
 from evalbench.report.render.markdown import markdown
-from evalbench.report.render.units import listed, percent
+from evalbench.report.render.units import listed
 from evalbench.report.section import Section, always
 from evalbench.report.sections.answer import budget
+from evalbench.report.sections.splits import splits
 
 
 def declared(findings: JudgedFindings) -> str:
@@ -48,29 +49,6 @@ def other_factors(findings: Findings) -> list[str]:
     return [f"{code(name)}: {', '.join(map(code, levels))}" for name, levels in findings.evaluation.factors.items()]
 
 
-def splits(findings: Findings) -> str:
-    """Return the shares of the splits and the seeds that draw them."""
-    evaluation = findings.evaluation
-    shares = ", ".join(f"{percent(share)} {plain(name)}" for name, share in evaluation.splits.items())
-    seeds = max(findings.folder.num_seeds(technique) for technique in evaluation.techniques)
-    many = f"each of {seeds} seeds" if seeds > 1 else "the one seed"
-    rows = " from those that tuning saw" if findings.tuned is not None else ""
-    drawn = f"drawn anew for {many}{rows} (root seed {evaluation.root_seed})"
-    fixed = [workload for workload in evaluation.workloads.values() if workload.fixed_test_rows]
-    parts = []
-    for workload in fixed:
-        validation = f"{percent(evaluation.splits['validation'])} of its {workload.rows:,} rows for validation"
-        parts.append(
-            f"{code(workload.name)} has the same {workload.fixed_test_rows:,} test rows for every seed, given by the"
-            f" data set; {validation} and the others for training are {drawn}"
-        )
-    if len(fixed) < len(evaluation.workloads):
-        others = " of the other workloads" if fixed else ""
-        shared = "; the test rows are the same for all, training and validation rows are" if findings.tuned else ","
-        parts.append(f"{shares} of the rows{others}{shared} {drawn}")
-    return "; ".join(parts)
-
-
 def workloads(findings: Findings) -> str:
     """Return a table of the workloads with their metrics."""
     if findings.evaluation.foreign:
@@ -80,7 +58,7 @@ def workloads(findings: Findings) -> str:
         return markdown(["metric", "workloads"], [[metric, ", ".join(mine)] for metric, mine in names.items()], 2)
     rows = []
     for workload in findings.evaluation.workloads.values():
-        noun = "tokens" if workload.kind == "language" else "classes"
+        noun = {"language": "tokens", "multilabel": "labels", "multi_output": "targets"}.get(workload.kind, "classes")
         kind = (
             plain(workload.kind) if workload.classes is None else f"{plain(workload.kind)}, {workload.classes} {noun}"
         )
@@ -151,14 +129,20 @@ ENGINES = {
 """What is different about the techniques of an engine, by its name."""
 
 
+LINEAR = {
+    "language": "for text the shares of the tokens that follow the current one",
+    "multilabel": "for labels a logistic regression each",
+    "ordinal": "for ordered classes logistic regression, which does not know the order",
+    "count": "for counts Poisson regression",
+}
+"""The linear model of the tasks where it is neither logistic nor ridge regression of all targets."""
+
+
 def text(findings: Findings) -> str:
     """Return the compared techniques, the workloads, and the settings."""
     evaluation, judged_findings = findings.evaluation, judged(findings)
-    language = (
-        "; for text the shares of the tokens that follow the current one"
-        if "language" in {workload.kind for workload in evaluation.workloads.values()}
-        else ""
-    )
+    kinds = {workload.kind for workload in evaluation.workloads.values()}
+    other_models = "".join(f"; {words}" for kind, words in LINEAR.items() if kind in kinds)
     points = [what_is_compared(findings), *(f"Also varied: {line}." for line in other_factors(findings))]
     if not evaluation.foreign:
         points += [
@@ -166,7 +150,7 @@ def text(findings: Findings) -> str:
             *_engines(findings),
             f"Splits: {splits(findings)}. Techniques share the split of a seed.",
             "References on the same splits, outside the comparison: the linear model (logistic or ridge regression"
-            f"{language}) and the trivial predictor (majority class or training mean).",
+            f"{other_models}) and the trivial predictor (majority class or training mean).",
         ]
     if judged_findings:
         points.append(f"Fixed beforehand: {declared(judged_findings)}.")

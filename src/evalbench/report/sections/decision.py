@@ -209,7 +209,7 @@ def _would_tell(findings: JudgedFindings, missing: Sequence[Verdict]) -> str:
 def _sure(findings: JudgedFindings, known: Sequence[Verdict]) -> list[str]:
     """Say how often such an answer is wrong, and what makes it less sure."""
     if findings.scope.words is RowScope.UNKNOWN and not findings.one_score:
-        why = "nobody said whether splits were redrawn (--unit)"
+        why = f"nobody said whether splits were redrawn ({findings.evaluation.option('unit')})"
         why = why if findings.evaluation.unit is None else "num_train and num_test are not given"
         alone = [f"About new rows nothing is claimed: {why}."]
     else:
