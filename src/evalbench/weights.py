@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from evalbench import models, own_code
-from evalbench.config import ActivationConfig, Component, Config
-from evalbench.errors import DataError, StorageError
+from evalbench.config import ActivationConfig, Component, Config, PretrainedConfig
+from evalbench.errors import DataError, InputError, StorageError
+from evalbench.models.pretrained import Pretrained
 from evalbench.tasks import TASKS, Task
 from evalbench.trial import TrialResult
 from evalbench.workloads import Dataset, Scaling
@@ -31,6 +32,8 @@ from evalbench.workloads.target_encoding import TargetEncoded
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
 NETWORKS = ("evalbench.models", "torch.nn")
 """Packages whose networks `load` builds for any description."""
+ADAPTATIONS = ("evalbench.models.adaptation", "peft")
+"""Packages whose adaptations it makes."""
 
 
 class Predictor(nn.Module):
@@ -93,8 +96,13 @@ def writing(path: Path) -> Iterator[None]:
         raise StorageError(f"the weights in {path}", " ".join(str(error).split())) from error
 
 
-def save_base(cell: Path, shared: Mapping[str, Tensor]) -> str | None:
-    """Write the shared tensors of all trials beside the folder of their cell, once; return their hash, or None."""
+def save_base(cell: Path, shared: Mapping[str, Tensor], network: nn.Module) -> str | None:
+    """Write the shared tensors of all trials beside the folder of their cell, once; return their hash, or None.
+
+    Pretrained weights, which `network` has, stay where they are.
+    """
+    borrowed = network.borrowed() if isinstance(network, Pretrained) else set()
+    shared = {name: value for name, value in shared.items() if name not in borrowed}
     if not shared:
         return None
     tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in shared.items()}
@@ -143,8 +151,11 @@ def save(
     for name, value in fitted.items():
         tensors[name] = torch.as_tensor(value, dtype=torch.float64 if config.precision == "64-true" else torch.float32)
     save_file({name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}, temporary / WEIGHTS)
+    chosen = config.parts["model"]
     description = {
         "model": config.model.spec(),
+        **({"files": chosen.files} if isinstance(chosen, PretrainedConfig) else {}),
+        **({} if config.adaptation is None else {"adaptation": config.adaptation.spec()}),
         "activation": {**config.activation.module.spec(), "gain": config.activation.gain},
         "code": {**config.model.code(), **config.activation.module.code()},
         "workload": dataset.name,
@@ -181,20 +192,25 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
         gain = activation.pop("gain")
         model, module = _component("model", description["model"]), _component("activation", activation)
         features, double = len(description["features"]), description["precision"] == "64-true"
-        shape = models.Shape(features, description["out_features"], image and tuple(image), description["vocabulary"])
         task = TASKS[description["kind"]]
+        columns, vocabulary = image and tuple(image), description["vocabulary"]
+        shape = models.Shape(features, description["out_features"], columns, vocabulary, task.per_token)
+        adaptation = _adaptation(path / DESCRIPTION, description, packages)
         encoded = [TargetEncoded(*column) for column in description.get("encoded", ())]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         remedy = "give a folder written by save=best or save=all"
         raise DataError(f"{path}: must hold {DESCRIPTION} and {WEIGHTS} ({error}): {remedy}") from error
     for change in own_code.changes(description.get("code"), {**model.code(), **module.code()}):
         warnings.warn(f"{path}: {change}: its predictions may differ from the tested ones", stacklevel=2)
-    network = models.build_seeded(0, model, ActivationConfig(module, gain), shape)
+    _check_files(path / DESCRIPTION, model, description)
+    network = models.build_seeded(0, model, ActivationConfig(module, gain), shape, adaptation=adaptation)
+    borrowed = {f"network.{name}" for name in network.borrowed()} if isinstance(network, Pretrained) else set()
     numbers = (description["out_features"],) if task.per_column and task.scales_targets else ()
     predictor = Predictor(network, task, features, encoded, numbers)
     if double:
         predictor = predictor.double()
     needed = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights appear once
+    needed = {name: value for name, value in needed.items() if name not in borrowed}
     if needed.keys() != tensors.keys() or any(needed[name].shape != value.shape for name, value in tensors.items()):
         remedy = "load it with the model's code that it was saved with"
         raise DataError(f"{path}: must hold the weights of the model that {DESCRIPTION} describes: {remedy}")
@@ -224,6 +240,34 @@ def _check_code(description: Path, settings: Any, packages: Sequence[str]) -> No
             rule = f"must be made of networks of {' and '.join([*NETWORKS, *packages])}, not {name!r}"
             remedy = f"if you trust its author, use load_weights(…, packages=[{name.partition('.')[0]!r}])"
             raise DataError(f"{description}: {rule}: {remedy}")
+
+
+def _adaptation(path: Path, description: Mapping[str, Any], packages: Sequence[str]) -> Component | None:
+    """Return the adaptation of a pretrained network; raise `DataError` for code that is not trusted."""
+    spec = description.get("adaptation")
+    if spec is None:
+        return None
+    names = own_code.targets(spec)
+    if len(names) != 1 or not _is_in(names[0], [*ADAPTATIONS, *packages]):
+        rule = f"must be adapted by {' or '.join(ADAPTATIONS)}, not {' and '.join(map(repr, names))}"
+        raise DataError(f"{path}: {rule}: if you trust its author, name the package in load_weights(…, packages=[…])")
+    return _component("adaptation", spec)
+
+
+def _check_files(path: Path, model: Component, description: Mapping[str, Any]) -> None:
+    """Raise `DataError` if pretrained weights are gone or changed, or want to run code of their own."""
+    if "files" not in description:
+        return
+    if model.arguments.get("trust_remote_code"):
+        remedy = "load the network with Transformers, if you trust its author"
+        raise DataError(f"{path}: must not need Python code that comes with pretrained weights: {remedy}")
+    where = f"pretrained weights in {model.arguments.get('path')}"
+    try:
+        files = PretrainedConfig(model).files
+    except InputError as error:
+        raise DataError(f"{path}: needs {where} ({error}): correct the path in this file") from error
+    if files != description["files"]:
+        raise DataError(f"{path}: needs the {where} as they were when it was saved: put the old files back")
 
 
 def _is_trusted(target: Any, packages: Sequence[str]) -> bool:

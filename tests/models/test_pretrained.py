@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import tiny_models
 from conftest import make_cell
-from evalbench import models
+from evalbench import models, weights
 from evalbench.cell import Cell
 from evalbench.engine import checks, training
 from evalbench.engine.state import fingerprint
-from evalbench.errors import ConfigError
+from evalbench.errors import ConfigError, DataError
 from evalbench.models import pretrained
 from evalbench.models.pretrained import Pretrained
 from plain import train as train_plainly
@@ -223,3 +224,45 @@ def test_prompts_before_a_decoder_that_classifies_are_refused(texts: Path, tmp_p
     cell = of_texts(texts, tiny_models.llama(tmp_path / "llama"), "prompt")
     with pytest.raises(ConfigError, match="must not put vectors before the tokens of a decoder"):
         built(cell)
+
+
+@pytest.mark.parametrize("adaptation", ["full", "lora"])
+def test_saved_trials_hold_what_trains_and_predict_the_same(
+    bert: Path, texts: Path, adaptation: str, tmp_path: Path
+) -> None:
+    model = shutil.copytree(bert, tmp_path / "model")
+    cell = of_texts(texts, model, adaptation, "trainer.verify=false", "save=all", "budget.epochs=1")
+    training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=tmp_path / "weights" / "cell")
+    loaded = weights.load(tmp_path / "weights" / "cell" / "s0")
+    rows = torch.as_tensor(cell.dataset.inputs[:6])
+    saved = load_file(tmp_path / "weights" / "cell" / "s0" / weights.WEIGHTS)
+    assert sum(value.numel() for name, value in saved.items() if name.startswith("network.")) == sum(
+        value.numel() for value in loaded.network.parameters() if value.requires_grad
+    )
+    (base,) = (tmp_path / "weights" / weights.BASES).iterdir()
+    assert base.stat().st_size < BODY  # the numbers of positions, and the head that PEFT keeps
+    plain = built(cell, 1).eval()
+    with torch.no_grad():
+        for name, value in plain.named_parameters():
+            if value.requires_grad:
+                value.copy_(saved[f"network.{name}"])
+        assert torch.allclose(loaded(rows)[:, 1], torch.sigmoid(plain(rows)[:, 0]).double())
+    tiny_models.bert(model, dropout=0.3)
+    with pytest.raises(DataError, match="as they were when it was saved"):
+        weights.load(tmp_path / "weights" / "cell" / "s0")
+    shutil.rmtree(model)
+    with pytest.raises(DataError, match="correct the path in this file"):
+        weights.load(tmp_path / "weights" / "cell" / "s0")
+
+
+def test_a_saved_trial_runs_no_foreign_code(bert: Path, texts: Path, tmp_path: Path) -> None:
+    cell = of_texts(texts, bert, "probe", "trainer.verify=false", "save=all", "budget.epochs=1")
+    training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=tmp_path / "cell")
+    file = tmp_path / "cell" / "s0" / weights.DESCRIPTION
+    description = file.read_text()
+    file.write_text(description.replace("evalbench.models.adaptation.probe", "os.system"))
+    with pytest.raises(DataError, match="must be adapted by"):
+        weights.load(file.parent)
+    file.write_text(description.replace('"trust_remote_code": false', '"trust_remote_code": true'))
+    with pytest.raises(DataError, match="must not need Python code"):
+        weights.load(file.parent)

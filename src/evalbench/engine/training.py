@@ -140,7 +140,7 @@ def train(
         complete = [member_index for member_index, result in enumerate(results) if result.state is State.COMPLETE]
         best_first = sorted(complete, key=lambda member_index: cohort.members[member_index].best_rank)
         with weights.writing(keep_in):
-            base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
+            base = weights.save_base(keep_in, cohort.shared_tensors, network_of(config, dataset)) if complete else None
             for member_index in best_first[:1] if config.save == "best" else complete:
                 scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
                 path = weights.folder(keep_in, entrants[member_index].seed)

@@ -90,6 +90,10 @@ def _add_tensors(network: Pretrained, adaptation: Component) -> None:
     """Add the tensors of a configuration of PEFT; the new head trains too."""
     import peft
 
+    kind = adaptation.locate()
+    if not (isinstance(kind, type) and issubclass(kind, peft.PeftConfig)):
+        rule, remedy = "must be a configuration of PEFT", "for example adaptation._target_=peft.LoraConfig"
+        raise ConfigError("adaptation._target_", rule, adaptation.target, remedy)
     config: Any = adaptation.build()
     if isinstance(config, peft.PromptLearningConfig) and hasattr(network.network, "score"):
         rule = "must not put vectors before the tokens of a decoder that is to classify texts"

@@ -101,6 +101,11 @@ class Pretrained(nn.Module):
             if value.requires_grad and value.untyped_storage().data_ptr() in self._shared:
                 value.data = value.data.clone()
 
+    def borrowed(self) -> set[str]:
+        """Return the names of the parameters that are those of the weights that all networks share."""
+        named = self.named_parameters()
+        return {name for name, value in named if value.untyped_storage().data_ptr() in self._shared}
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs; tokens that are padding get no attention."""
         with _traceable_masks():
