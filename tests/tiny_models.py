@@ -24,7 +24,24 @@ def bert(folder: Path, dropout: float = 0.1) -> Path:
 
     torch.manual_seed(0)
     rates: dict[str, Any] = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return save(folder, BertModel(BertConfig(vocab_size=64, max_position_embeddings=32, **SMALL, **rates)))
+    return save(folder, BertModel(BertConfig(vocab_size=80, max_position_embeddings=32, **SMALL, **rates)))
+
+
+def tokenizer(folder: Path, **settings: Any) -> Path:
+    """Save a tokenizer that knows a few words and splits others into letters."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    letters = [mark + letter for mark in ("", "##") for letter in "abcdefghijklmnopqrstuvwxyz"[:12]]
+    known = {token: number for number, token in enumerate([*special, *WORDS, *letters])}
+    made = Tokenizer(models.WordPiece(known, unk_token="[UNK]"))
+    made.normalizer, made.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
+    ends = [("[CLS]", known["[CLS]"]), ("[SEP]", known["[SEP]"])]
+    made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", **settings}
+    PreTrainedTokenizerFast(tokenizer_object=made, **names).save_pretrained(folder)
+    return folder
 
 
 def llama(folder: Path) -> Path:

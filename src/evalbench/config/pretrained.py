@@ -68,7 +68,7 @@ def check_installed(key: str, package: str) -> None:
 
 
 @functools.cache
-def folder_of(path: str, revision: str | None = None, gguf_file: str | None = None) -> Path:
+def folder_of(path: str, revision: str | None = None, gguf_file: str | None = None, key: str = "model.path") -> Path:
     """Return the folder with the files of a model: the path itself, or the copy of a model of a hub.
 
     Raises `ConfigError` for a path that is not a folder and not the name of a model that can be loaded.
@@ -84,7 +84,7 @@ def folder_of(path: str, revision: str | None = None, gguf_file: str | None = No
         return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
     except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
         rule = "must be a folder, or the name of a model on the hub that can be reached"
-        raise ConfigError("model.path", rule, path, "for example model.path=models/minilm") from error
+        raise ConfigError(key, rule, path, f"for example {key}=models/minilm") from error
 
 
 def hashes(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from evalbench.workloads import tokenizers
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.table import RawTable, TableColumn, mapped
 from evalbench.workloads.target_encoding import TargetEncoded
@@ -142,7 +143,13 @@ class Inputs:
 
 
 def tokens(column: TableColumn, choices: Choices) -> tuple[NDArray[np.int64], int, str]:
-    """Return texts as hashed tokens `(N, length)`, filled up with 0, the vocabulary's size, and how it was done."""
+    """Return texts as tokens `(N, length)`, filled up with padding, the vocabulary's size, and how it was done.
+
+    Without a tokenizer they are hashed words, filled up with 0.
+    """
+    if choices.tokenizer is not None:
+        texts = [str(text) if known else "" for text, known in zip(column.values, column.known, strict=True)]
+        return tokenizers.tokens(texts, choices.tokenizer, choices.text_length)
     vocabulary, length = choices.text_features or 2048, choices.text_length
     rows = np.zeros((len(column.values), length), dtype=np.int64)
     cut = 0
