@@ -118,6 +118,24 @@ def test_a_cohort_trains_as_one_network_and_as_a_plain_loop(bert: Path, texts: P
     assert {name: fingerprint(value) for name, value in base_of(built(cell), cell).named_parameters()} == before
 
 
+@pytest.mark.parametrize(
+    ("settings", "path"),
+    [
+        (("adaptation._target_=peft.VeraConfig", "+adaptation.r=8"), "batched"),
+        (("adaptation._target_=peft.LoKrConfig", "+adaptation.target_modules=[query]"), "one by one"),
+    ],
+)
+@pytest.mark.slow
+def test_other_configurations_of_peft_train_as_a_plain_loop(
+    bert: Path, texts: Path, settings: tuple[str, ...], path: str
+) -> None:
+    cell = of_texts(texts, bert, "own", *settings)
+    results = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
+    assert results[1].path is not None
+    assert results[1].path["name"] == path
+    assert [point.val_loss for point in results[1].curve] == pytest.approx(train_plainly(cell, 1).val_losses, rel=1e-5)
+
+
 def test_a_cohort_holds_the_base_once(bert: Path, texts: Path) -> None:
     cell = of_texts(texts, bert, "probe")
     for members in (1, 9):  # built one by one, and drawn at once
@@ -198,6 +216,8 @@ def test_a_moved_folder_is_the_same_model_and_changed_weights_are_another(
         (("model.head=nothing",), "model.head must be one of sequence_classification"),
         (("dataset.text_features=1000",), "model.path must know all 1,000 tokens"),
         (("dataset.text_as=words",), "needs tokens or images"),
+        (("adaptation=own", "adaptation._target_=peft.PeftModel"), "adaptation._target_ must be a configuration"),
+        (("adaptation=own", "adaptation._target_=peft.LoraConfig", "+adaptation.rank=4"), "rank"),
     ],
 )
 def test_what_does_not_fit_is_refused(
