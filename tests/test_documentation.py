@@ -295,7 +295,7 @@ def copy_summary(reports: Path) -> None:
     shutil.copy(ROOT / "reports/examples/optimizers/summary.json", reports / "optimizers")
 
 
-FILES: dict[str, Callable[[Path], None]] = {
+FILES: dict[str, Callable[[Path], Any]] = {
     "my.csv": write_my_csv,
     "nets.Net": lambda path: write_nets(path.with_name("nets.py")),
     "results.csv": write_table(rows("sgd adam", score=scores)),
