@@ -27,6 +27,7 @@ bench: $(VENV)/installed  ## time evalbench and its peers, in twenty minutes; wr
 	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.trackers
 	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks.reading
 
 wheels: $(VENV)/installed  ## collect in .gpu/ what a GPU machine without a network lacks, for `make gpu` there
 	$(BIN)/python -m benchmarks.wheels

@@ -40,7 +40,7 @@ LAYERS = {
         "random_functions": "torch's random functions, answered from such a source",
         "workloads": "data, splits, scaling, reference rows; one file per source of data",
         "models": "plain `nn.Module`s for one trial, without knowledge of cohorts, and their initial values",
-        "weights": "final weights on disk, loaded as a plain single model",
+        "weights": "trained models on disk, loaded as a plain single model that predicts new rows",
         "parts": "parts of a technique that act in training, through the hooks of `hooks.py`; one file each",
     },
     "Engine": {
@@ -69,6 +69,7 @@ LAYERS = {
         "engine.members": "how members are trained, and the progress of each",
         "engine.guard": "the first steps of a user's network beside plain PyTorch: may it be batched?",
         "engine.networks": "all members' networks as one stack, and how they run",
+        "engine.rows": "where inputs stay: on the device, or on the host, read ahead of the steps",
         "engine.data": "the rows of all members on the device: gather and scaling",
         "engine.validation": "loss, score and monitored metric on validation rows",
         "engine.gradients": "the gradient of a batch as a sum over micro-batches and ranks",
@@ -112,6 +113,7 @@ LAYERS = {
     "Entry points": {
         "composition": "the edge to Hydra: jobs of a sweep, one line for a refusal",
         "api": "`evaluate`: an evaluation from Python",
+        "predict": "`evalbench predict`: predictions of a saved model, by the names that people have for it",
         "__init__": "the public names, imported when they are first used",
         "terminal": "Hydra's task and sweep, progress and time left, looks, summary, exit codes",
         "__main__": "the one command and its subcommands",

@@ -59,3 +59,13 @@ class Picky(Plain):
         if np.isnan(inputs).any() or np.abs(inputs).max() > 100:
             raise ValueError("inputs must be scaled and complete")
         super().fit(inputs, targets)
+
+
+class Closed(Nearest):
+    """Hold a function that has no name, which no file can hold."""
+
+    def __init__(self):
+        self.distance = lambda one, other: abs(one - other)
+
+    def __getstate__(self):
+        raise TypeError("it has a function without a name")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from evalbench import draws, models
+from evalbench import draws, models, parts
 from evalbench.cell import Cell
 from evalbench.engine import calls, noise, training
 from evalbench.engine.batches import Batches
@@ -88,8 +88,17 @@ def _train(
             return F.binary_cross_entropy_with_logits(outputs[:, 0], targets[rows] * (1 - smoothing) + smoothing / 2)
         return F.mse_loss(outputs[:, 0], targets[rows])
 
+    def weighted_loss_of(outputs: Tensor, rows: Tensor, smoothing: float) -> Tensor:
+        if dataset.weights is None:
+            return loss_of(outputs, rows, smoothing)
+        weights = torch.as_tensor(dataset.weights / dataset.weights[split.train].mean(), dtype=dtype)[rows]
+        each = [loss_of(outputs[[i]], rows[[i]], smoothing) for i in range(len(rows))]
+        return (torch.stack(each) * weights).mean()
+
     train_rows = torch.as_tensor(split.train)[None]
-    batches = Batches(train_rows, config.optimizer.rows_per_step(train_rows.shape[1]), [seed_of(Role.ORDER)])
+    num_rows = parts.rows_of_epoch(config, dataset, len(split.train))
+    resampled = parts.epoch_rows(config, dataset, len(split.train))
+    batches = Batches(train_rows, config.optimizer.rows_per_step(num_rows), [seed_of(Role.ORDER)], resampled)
     stops = config.budget.validation_steps(batches.steps_per_epoch)
     schedulers = []
     if config.schedule is not None:
@@ -122,7 +131,8 @@ def _train(
                         optimizer.zero_grad()
                     with noise.MemberNoise(key, torch.tensor(0), eager=True):
                         outputs, smoothing = network(inputs[rows]), config.loss.label_smoothing
-                        loss = custom_loss(outputs, targets[rows]) if custom_loss else loss_of(outputs, rows, smoothing)
+                        own = custom_loss and custom_loss(outputs, targets[rows])
+                        loss = weighted_loss_of(outputs, rows, smoothing) if own is None else own
                         loss.backward()  # type: ignore[no-untyped-call]
                 if config.optimizer.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)

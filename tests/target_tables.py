@@ -16,9 +16,13 @@ RANKS = np.digitize(SIGNALS[:, 0], [-2, 0, 2])
 COUNTS = GENERATOR.poisson(np.exp(SIGNALS[:, 0] / 3 + 1)).astype(np.float32)
 
 
+QUERIES = np.arange(ROWS) // 5
+
+
 def table(kind: Task, targets: Any, classes: tuple[str, ...] = ()) -> Dataset:
     """Return a table of `INPUTS`."""
-    return Dataset("t", kind, INPUTS, targets, ("a", "b", "c"), np.ones(3, bool), classes)
+    groups = QUERIES if kind is Kind.RANKING else None
+    return Dataset("t", kind, INPUTS, targets, ("a", "b", "c"), np.ones(3, bool), classes, groups=groups)
 
 
 TABLES = {
@@ -29,5 +33,6 @@ TABLES = {
     "regression": table(Kind.REGRESSION, (100 + 9 * SIGNALS[:, 0]).astype(np.float32)),
     "multi_output": table(Kind.MULTI_OUTPUT, (SIGNALS * [1, 10, 100] + 5).astype(np.float32), ("x", "y", "z")),
     "count": table(Kind.COUNT, COUNTS),
+    "ranking": table(Kind.RANKING, np.column_stack([RANKS, QUERIES]).astype(np.float32)),
 }
 """By the name of the task."""

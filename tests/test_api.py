@@ -85,7 +85,7 @@ def test_networks_and_data_sets_may_be_objects(workspace: Path) -> None:
         ({"models": {"a b": MLP}}, "models: a name must have letters, digits, _ and - only, not 'a b'"),
         ({"models": {"mine": lambda in_features, out_features: None}}, "models: mine must be a class or function of a"),
         ({"models": {"mine": partial(MLP, 3)}}, "models: mine must be .* keyword arguments"),
-        ({"models": {"mine": partial(MLP, width=np.ones(2))}}, "models: arguments of mine must be plain values"),  # type: ignore[arg-type]
+        ({"models": {"mine": partial(MLP, width=np.ones(2))}}, "models: mine must have arguments that are plain"),  # type: ignore[arg-type]
         ({"datasets": [np.ones((3, 3))]}, r".*evalbench\.workloads\.Dataset, one or more, not ndarray"),
         ({"datasets": {"x": "y"}}, "x: data must be a frame of pandas or Polars, .*, not str"),
         ({"datasets": made("x"), "workers": 2}, "workers must be 0 with data sets that are objects, not 2"),

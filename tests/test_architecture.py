@@ -18,6 +18,7 @@ ORDER = list(MODULES)
 HEAVY = {
     "torch": {"models", "engine", "engines", "cost", "weights", "tasks", "parts", "draws", "random_functions", "gpus"},
     "safetensors": {"weights", "workloads"},
+    "skops": {"weights"},
     "pytorch_lightning": {"engine", "engines"},
     "wandb": {"tracking", "imports", "dashboard"},
     "mlflow": {"tracking", "imports"},
@@ -27,7 +28,7 @@ HEAVY = {
     "matplotlib": {"report"},
     "optuna": {"search", "formats"},
     "sqlalchemy": {"store", "imports"},
-    "sklearn": {"workloads", "tasks", "engines"},
+    "sklearn": {"workloads", "tasks", "engines", "weights"},
     "hydra": {"config", "processes", "composition", "api", "terminal"},
 }
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 450, 50

@@ -67,6 +67,14 @@ split.test=nan
 split=null
 split=0.5
 split.other=1
+split=sometimes
+split=group
+split=time
+split=predefined
+split=kfold split.test=0.3
+split=kfold num_seeds=6
+split=kfold +search=random
+split=fixed evaluation.variance=3
 loss.label_smoothing=1
 loss.label_smoothing=-1
 loss=null
@@ -75,6 +83,9 @@ loss=own
 loss.class_weights=1
 task.metric=nothing
 task.monitor=r2
+task._target_=nothing.Task
+task._target_=math.sqrt
+task._target_=3
 task=null
 evaluation.name=a/b
 evaluation.name=..
@@ -213,6 +224,13 @@ dataset=csv dataset.path=none.csv
 dataset=csv dataset.path=.
 dataset=csv dataset.path=iris.csv dataset.target=none
 dataset=csv dataset.path=iris.csv dataset.kind=ranking
+dataset=csv dataset.path=iris.csv dataset.target=[x,y]
+dataset=csv dataset.path=iris.csv dataset.target=[x,label] dataset.kind=multilabel
+dataset=csv dataset.path=iris.csv dataset.kind=multilabel
+dataset=csv dataset.path=iris.csv dataset.kind=ordinal
+dataset=csv dataset.path=iris.csv dataset.kind=ordinal dataset.order=[b,c]
+dataset=csv dataset.path=iris.csv dataset.kind=count
+dataset=csv dataset.path=iris.csv dataset.target=[x,y] dataset.kind=count
 dataset=csv dataset.path=iris.csv dataset.drop=[none]
 dataset=csv dataset.path=iris.csv dataset.drop={other:[x]}
 dataset=csv dataset.path=iris.csv dataset.drop=7

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import engine, gpu, peers, records, search, steps, table, wheels
+from benchmarks import engine, gpu, large, peers, reading, records, search, steps, table, twelve, wheels
 from benchmarks.chapters import markdown
 from benchmarks.engine import Part
+from benchmarks.real_data import RealData
 from benchmarks.records import Circumstances
 from benchmarks.rounds import Engine
 from benchmarks.work import DEVICE, Work
+from evalbench.engine.batches import Batches
+from evalbench.workloads import draw_split, frames, images
 
 
 @pytest.mark.slow
@@ -158,3 +162,42 @@ def test_a_part_that_takes_too_long_is_ended_and_the_next_one_runs(tmp_path: Pat
     assert said[0] == "slow: out of time"
     assert said[-2:] == ["short: exit code 3", f"  ['one', '--records', '{tmp_path / 'records'}']"]
     assert run.failed
+
+
+@pytest.mark.slow
+def test_a_real_data_set_goes_from_a_file_to_a_row_of_the_table(tmp_path: Path) -> None:
+    text = "a,b\n" + "".join(f"{number},{'yes' if number % 3 else 'no'}\n" for number in range(60))
+
+    def write(path: Path) -> None:
+        path.write_text(text)
+
+    data = RealData("mine", "small", "made", write, ("model=ridge",))
+    outcome = twelve.measure(data, tmp_path, ("num_seeds=1",))
+    assert outcome.command == "evalbench -m dataset=csv dataset.path=mine.csv model=ridge"
+    assert outcome.seconds > 0
+    assert outcome.peak_mib > 50
+    assert outcome.scores == "accuracy: ridge 0.667"  # two thirds say yes
+    assert outcome.said.startswith("binary, 2 classes. Splits: 60 % train")
+    assert "| mine (made) | small |" in twelve.table([outcome])
+
+
+@pytest.mark.parametrize("name", ["images", "table"])
+def test_every_way_to_read_gives_the_same_batches(name: str, tmp_path: Path) -> None:
+    dataset, members = reading.made(tmp_path, name, 50), 2
+    splits = [draw_split(dataset, 0.2, 0.2, seed) for seed in range(members)]
+    batches = Batches(np.stack([split.train for split in splits]), 8, range(members))
+    expected = [inputs.numpy() for inputs, _ in reading.loader(dataset, splits, batches, 0)()]
+    for on_host in (False, True):
+        read = [inputs.numpy() for inputs, _ in reading.cohort(dataset, splits, batches, on_host)()]
+        of_trials = [inputs[member] for member in range(members) for inputs in read]
+        assert all(np.array_equal(*pair) for pair in zip(of_trials, expected, strict=True))
+
+
+def test_large_data_are_made_once(tmp_path: Path) -> None:
+    pictures, rows = large.make_images(tmp_path, 50), large.make_table(tmp_path, 200)
+    times = [path.stat().st_mtime_ns for path in (*pictures.rglob("*.png"), rows)]
+    assert large.make_images(tmp_path, 50) == pictures
+    assert large.make_table(tmp_path, 200) == rows
+    assert [path.stat().st_mtime_ns for path in (*pictures.rglob("*.png"), rows)] == times
+    assert images.folder(str(pictures)).image == (3, 32, 32)
+    assert frames.parquet(str(rows)).classes == ("0", "1")

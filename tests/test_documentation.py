@@ -51,6 +51,7 @@ AS_WRITTEN = {
     "evalbench radar --from theirs/reports",
     "evalbench sync",
     "evalbench dashboard optimizers",
+    "evalbench predict mine/mlp new.csv --output predictions.csv",
     "evalbench report --from tensorboard runs --baseline sgd",
     "evalbench compare old/results.csv new/results.csv --gate",
     "evalbench judge results.csv --baseline adam",
@@ -77,7 +78,9 @@ SHORTENED = {  # the settings that are put in place of the page's
     "evalbench +sweep=grid": f"{SMALL} dataset=iris activation=relu,tanh optimizer=adam,momentum model.depth=1",
     "evalbench +sweep=optimizers optimizer=sgd,adam,adamw dataset=csv dataset.path=my.csv evaluation.name=mine": FASTER,
     "evalbench --config-dir mine -m model=mlp,net dataset=iris,wine": f"{SMALL} dataset=iris",
+    "evalbench -m model=mlp,random_forest dataset=csv dataset.path=my.csv evaluation.name=mine save=best": SMALL,
     "evalbench dataset=csv dataset.path=my.csv budget.epochs=10": "tracker=none",
+    "evalbench -m optimizer=sgd,adam dataset=diabetes task._target_=quantiles.Quantiles": SMALL,
 }
 SAYS = {  # words that are printed, or in the report
     "evalbench --help": [
@@ -90,6 +93,7 @@ SAYS = {  # words that are printed, or in the report
     "evalbench +sweep=datasets": ["linear model", "trivial predictor"],
     "evalbench +sweep=grid": f"{SMALL} dataset=iris activation=relu,tanh optimizer=adam,momentum model.depth=1",
     "evalbench --config-dir mine -m model=mlp,net dataset=iris,wine": ["`nets.Net`"],
+    "evalbench -m optimizer=sgd,adam dataset=diabetes task._target_=quantiles.Quantiles": ["pinball", "| Quantiles |"],
 }
 
 FEW, SGD_ADAM = "dataset=iris", "optimizer=sgd,adam"
@@ -119,6 +123,11 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m augmentation=none,flip_crop dataset=digits model=cnn": "",
     "evalbench -m model=cnn,resnet,vit,convnext dataset=digits": "model=cnn,vit",
     "evalbench +sweep=vision": "augmentation=none,mixup",
+    "evalbench +sweep=tables": "model=boosted_trees,mlp dataset=iris",
+    "evalbench +sweep=text": "",
+    "evalbench +sweep=losses": FEW,
+    "evalbench +sweep=imbalance": "dataset=anes96 loss=focal",
+    "evalbench -m resampling=none,oversample,undersample dataset=marriage task.metric=balanced_accuracy": "",
     "evalbench --config-dir mine +sweep=optimizers optimizer=sgd,adam,nadam": FEW,
     "evalbench +sweep=optimizers +search=random": TWO,
     "evalbench +sweep=optimizers +search=tpe search.num_candidates=64": TWO,
@@ -267,8 +276,8 @@ def write_events(path: Path) -> None:
     tracker.close()
 
 
-def write_nets(path: Path) -> None:
-    path.write_text(next(block.text for block in PYTHON if block.text.startswith("# nets.py")))
+def write_module(path: Path) -> None:
+    path.write_text(next(block.text for block in PYTHON if block.text.startswith(f"# {path.name}")))
 
 
 def write_table(table: pd.DataFrame) -> Callable[[Path], None]:
@@ -297,7 +306,9 @@ def copy_summary(reports: Path) -> None:
 
 FILES: dict[str, Callable[[Path], Any]] = {
     "my.csv": write_my_csv,
-    "nets.Net": lambda path: write_nets(path.with_name("nets.py")),
+    "new.csv": write_my_csv,
+    "nets.Net": lambda path: write_module(path.with_name("nets.py")),
+    "quantiles.Quantiles": lambda path: write_module(path.with_name("quantiles.py")),
     "results.csv": write_table(rows("sgd adam", score=scores)),
     "credit.csv": write_table(rows("old new", accuracy=scores)),
     "runs.csv": write_table(rows("base new", loss=seconds, time=seconds)),
@@ -358,7 +369,8 @@ def prompt(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
                 main()
 
     yield run
-    sys.modules.pop("nets", None)
+    for name in ("nets", "quantiles"):
+        sys.modules.pop(name, None)
 
 
 def arguments(command: str) -> list[str]:
@@ -443,7 +455,7 @@ def test_python_runs(
     block: Block, prompt: object, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Run a block of Python as it is, but for shorter trainings; `docs/method.md` also shows what it prints."""
-    write_nets(workspace / "nets.py")
+    write_module(workspace / "nets.py")
     monkeypatch.setattr("evalbench.evaluate", shortened, raising=False)
     names = {"evalbench": evalbench, "torch": torch, "nets": importlib.import_module("nets"), "partial": partial}
     frame = rows("rf boosting", auc=scores).rename(

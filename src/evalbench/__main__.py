@@ -1,4 +1,4 @@
-"""The one command: `evalbench report …`, `evalbench sync …`, and `evalbench KEY=VALUE …` for an evaluation."""
+"""The one command: `evalbench report …`, `evalbench predict …`, and `evalbench KEY=VALUE …` for an evaluation."""
 
 import difflib
 import re
@@ -18,6 +18,7 @@ COMMANDS = {
     "radar": "evalbench.radar.__main__",
     "sync": "evalbench.sync",
     "dashboard": "evalbench.dashboard.__main__",
+    "predict": "evalbench.predict.__main__",
 }
 """Each command's name, and the module whose `main(arguments)` runs it and returns the exit code."""
 

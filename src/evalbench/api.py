@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import re
 import shlex
@@ -35,6 +36,7 @@ from evalbench.evaluation.run import Train, run, train_here
 from evalbench.programs import conf_folder
 from evalbench.report import Report
 from evalbench.store import Store
+from evalbench.tasks import OwnTask
 
 if TYPE_CHECKING:
     from evalbench.workloads import Dataset
@@ -71,6 +73,7 @@ def evaluate(
     *,
     models: Mapping[str, Factory] | None = None,
     datasets: Mapping[str, Any] | Dataset | Sequence[Dataset] | None = None,
+    task: OwnTask | Factory | None = None,
     baseline: str | None = None,
     num_seeds: int | None = None,
     name: str | None = None,
@@ -89,6 +92,8 @@ def evaluate(
             and returns `(B, out_features)`. Its code is part of a trial's identity, so it must lie in a file:
             a notebook's cell can write one with `%%writefile nets.py`.
         datasets: by name, whatever `evalbench.workloads.dataset_of` takes, such as frames. They replace `dataset=`.
+        task: a task of your own, in place of that of the data: an object of a subclass of `evalbench.tasks.OwnTask`
+            that lies in a file, the class, or a `functools.partial` of it with keywords.
         baseline: the technique that all others are compared with; by default the first.
         num_seeds: trainings per technique and data set, judged once; 10 if no `evaluation.looks` are declared.
         name: the name of the evaluation and of its folder.
@@ -103,22 +108,28 @@ def evaluate(
         StorageError, KeyboardInterrupt: the same call continues with the trials that the store has by then.
     """
     named = {"evaluation.baseline": baseline, "num_seeds": num_seeds, "evaluation.name": name}
-    texts = [*_offer_models(models), *_offer_data(datasets, workers), *_checked(overrides, models, datasets, workers)]
+    given = {"models": models, "datasets": datasets, "task": task}
+    offered = [*_offer_models(models), *_offer_data(datasets, workers), *_offer_task(task)]
+    texts = [*offered, *_checked(overrides, given, workers)]
     arguments = [*texts, *(f"{key}={value}" for key, value in named.items() if value is not None)]
+    return _evaluation(arguments, _command(arguments, given), workers)
+
+
+def _evaluation(arguments: Sequence[str], command: str, workers: int) -> Evaluation:
     with programs.shell_outside():
-        trees = _compose(add_to_search(arguments))
+        trees = _compose(add_to_search(list(arguments)))
         plan = Plan.of([parse(tree, tree.hydra) for tree in trees])
         _check_devices(plan, workers)
         store = Store(plan.config.store_url)
         check_trainable(plan := reached(plan, store), store)
         train = train_here(store) if workers == 0 else _train_in(workers, plan, trees)
-        outcome = run(plan, store, train, _command(arguments, models, datasets), Path(trees[0].hydra.sweep.dir))
+        outcome = run(plan, store, train, command, Path(trees[0].hydra.sweep.dir))
     if outcome.report is None or not outcome.has_ended:
         raise _unfinished(outcome)
     return Evaluation(outcome, plan.folder, outcome.report)
 
 
-def _checked(overrides: Iterable[str], models: Any, datasets: Any, workers: int) -> list[str]:
+def _checked(overrides: Iterable[str], given: Mapping[str, Any], workers: int) -> list[str]:
     """Return the overrides; raise `InputError` for a wrong type, and for an override that an object replaces."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         rule = "evaluate must not run while a worker reads the script that called it"
@@ -129,10 +140,12 @@ def _checked(overrides: Iterable[str], models: Any, datasets: Any, workers: int)
     options = [text for text in texts if text.startswith("-")]
     if options:
         raise InputError(f"overrides must be KEY=VALUE, not {options[0]!r}: leave it out, lists are swept anyway")
-    for key, given in (("model", models), ("dataset", datasets)):
-        twice = [text for text in texts if given is not None and text.startswith(f"{key}=")]
+    for key, start in (("models", "model="), ("datasets", "dataset="), ("task", "task._target_=")):
+        twice = [text for text in texts if given[key] is not None and text.startswith(start)]
         if twice:
-            raise InputError(f"{key} must be given once, not as objects and as {twice[0]!r}: leave one of them out")
+            raise InputError(
+                f"{start[:-1]} must be given once, not as objects and as {twice[0]!r}: leave one of them out"
+            )
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
         raise InputError(f"workers must be a whole number of at least 0, not {workers!r}: 0 trains in this process")
     return texts
@@ -163,23 +176,30 @@ def _offer_models(models: Mapping[str, Factory] | None) -> list[str]:
             raise InputError(f"models: a name must have letters, digits, _ and - only, not {name!r}: give another one")
         if (conf_folder() / "model" / f"{name}.yaml").exists():
             raise InputError(f"models: {name!r} is the name of a model that is there already: give another one")
-        ConfigStore.instance().store(group="model", name=name, node=_settings(name, factory))
+        ConfigStore.instance().store(group="model", name=name, node=_settings(f"models: {name}", factory))
     return [f"model={','.join(models)}"]
 
 
 def _settings(name: str, factory: Factory) -> dict[str, Any]:
-    """Return the settings that build a network: `_target_` and its arguments."""
+    """Return the settings that build an object: `_target_` and its arguments."""
     inner, arguments = (factory.func, factory.keywords) if isinstance(factory, partial) else (factory, {})
     target = f"{getattr(inner, '__module__', '')}.{getattr(inner, '__qualname__', '<locals>')}"
     if "<" in target or (isinstance(factory, partial) and factory.args):
         rule = "must be a class or function of a module, or a functools.partial of one with keyword arguments"
-        raise InputError(f"models: {name} {rule}, not {factory!r}: write it to a .py file and import it")
+        raise InputError(f"{name} {rule}, not {factory!r}: write it to a .py file and import it")
     try:
         OmegaConf.create(dict(arguments))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"models: arguments of {name} must be plain values: {reason}") from error
+        raise InputError(f"{name} must have arguments that are plain values: {reason}") from error
     return {"_target_": target, **arguments}
+
+
+def _offer_task(task: OwnTask | Factory | None) -> list[str]:
+    if task is None:
+        return []
+    spec = task.spec() if isinstance(task, OwnTask) else _settings("task", task)
+    return [f"{'' if key == '_target_' else '+'}task.{key}={json.dumps(value)}" for key, value in spec.items()]
 
 
 def _offer_data(data: Any, workers: int) -> list[str]:
@@ -204,12 +224,12 @@ def _offer_data(data: Any, workers: int) -> list[str]:
     return [f"dataset={','.join(names)}"]
 
 
-def _command(arguments: Sequence[str], models: Mapping[str, Factory] | None, datasets: Any) -> str:
+def _command(arguments: Sequence[str], given: Mapping[str, Any]) -> str:
     """Return the command line that repeats the evaluation, or the call if objects were given."""
-    if models is None and datasets is None:
+    if all(value is None for value in given.values()):
         multirun = [] if any(text.startswith("+sweep=") for text in arguments) else ["-m"]
         return shlex.join(["evalbench", *multirun, *arguments])
-    objects = [f"{key}=…" for key, value in (("models", models), ("datasets", datasets)) if value is not None]
+    objects = [f"{key}=…" for key, value in given.items() if value is not None]
     return f"evalbench.evaluate({list(arguments)}, {', '.join(objects)})"
 
 

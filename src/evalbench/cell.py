@@ -171,7 +171,7 @@ class Cell:
         kind = type(self.dataset)
         return {
             **self.config.code,
-            **self.config.task.code(),
+            **judging.code(self.dataset, self.config.task),
             **Component("dataset", f"{kind.__module__}.{kind.__qualname__}", {}).code(),
         }
 
@@ -219,7 +219,7 @@ class Cell:
     def workload_id(self) -> str:
         """The hash that reference rows are stored under: a version that fits them otherwise computes them anew."""
         chosen = judging.identity(self.dataset, self.config.task)
-        own = self.config.task.code()
+        own = judging.code(self.dataset, self.config.task)
         known = [TRAINING_VERSION, self.workload, self.workload_identity, self.config.root_seed]
         content = [*known, *([chosen, own] if chosen else [])]
         text = json.dumps(content, sort_keys=True)
@@ -242,7 +242,9 @@ def _check_engine(config: Config, dataset: Dataset) -> None:
 
 
 def check(cell: Cell) -> None:
-    """Build what the cell trains to refuse a wrong setting early; raise `InputError`."""
+    """Draw its splits and build what it trains to refuse a wrong setting early; raise `InputError`."""
+    if not isinstance(cell.dataset, NamedWorkload):
+        _check_splits(cell)
     try:
         engines.of(cell.config).check(cell.config, cell.dataset)
     except InputError:
@@ -250,6 +252,22 @@ def check(cell: Cell) -> None:
     except ANYTHING as error:  # what the user chose may raise anything
         where = f"{cell.config.technique} on {cell.workload}"
         raise ConfigError(where, "cannot be built", remedy=_in_one_line(error)) from error
+
+
+def _check_splits(cell: Cell) -> None:
+    """Refuse rows on which the metric says nothing, unless each class has its share in all parts."""
+    metric, tuning, dataset = cell.dataset.metric, cell.phase is Phase.TUNE, cell.dataset
+    by_class = split_methods.has_default_method(dataset, cell.config.split) and dataset.fixed_test_rows is None
+    alike = tuning or split_methods.has_one_size(dataset, cell.config.split)
+    for seed in cell.seeds[:1] if alike else cell.seeds:
+        split = cell.split(seed)
+        if by_class:
+            return
+        scored = replace(split, test=split.validation) if tuning else split
+        if metric.on("test") not in references.trivial(cell.dataset, {0: scored})[0]:
+            rows = f"the {'validation' if tuning else 'test'} rows of {cell.workload} with seed {seed}"
+            rule, remedy = f"must be defined on {rows}, whose targets are all alike", "choose another metric or split"
+            raise ConfigError("task.metric", rule, metric.name, remedy)
 
 
 def run(cell: Cell, store: Store) -> None:

@@ -22,6 +22,11 @@ def take_quiet(arguments: list[str]) -> list[str]:
     return [text for text in arguments if text not in QUIET]
 
 
+def is_quiet() -> bool:
+    """Return whether nothing but problems is to be printed."""
+    return _quiet
+
+
 def plain_console() -> Console:
     """Return a console that prints names of the user's as text, never as markup."""
     return Console(markup=False, emoji=False, highlight=False, quiet=_quiet)

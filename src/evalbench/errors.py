@@ -43,6 +43,11 @@ class StorageError(EvalbenchError):
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(f"{where}: {reason}: nothing is lost, the same command goes on from there once that is mended")
+        self._arguments = (where, reason)
+
+    def __reduce__(self) -> tuple[type["StorageError"], tuple[str, str]]:
+        """Let another process send it."""
+        return type(self), self._arguments
 
 
 class LeaseLostError(EvalbenchError):

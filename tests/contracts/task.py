@@ -11,7 +11,6 @@ from torch.func import grad, vmap
 from evalbench.engine.data import Data
 from evalbench.errors import DataError
 from evalbench.parts.loss import TAKE
-from evalbench.tasks import METRICS
 from evalbench.workloads import Dataset, Split, draw_split, fit_scaling, references
 from target_tables import table
 
@@ -41,7 +40,7 @@ class TaskContract:
 
     def test_it_is_registered_and_has_metrics_with_a_best_score_on_its_curve(self) -> None:
         assert self.dataset.kind.metric.on_curve
-        assert all(METRICS[name].best is not None for name in self.dataset.kind.metrics)
+        assert all(metric.best is not None for metric in self.dataset.kind.measured)
         assert isinstance(self.loss, TAKE[self.dataset.kind.outputs])
 
     def test_examples_have_the_shapes_of_data(self) -> None:
@@ -56,7 +55,8 @@ class TaskContract:
     def test_members_are_computed_as_each_alone(self) -> None:
         task, outputs, data = self.dataset.kind, self.outputs(), self.data()[0]
         targets = data.targets_of(data.test_rows[:, :B], range(C))
-        for together, alone in ((vmap(task.loss), task.loss), (task.score, task.score)):
+        scored = [(task.score, task.score)] if task.scores_outputs else []
+        for together, alone in ((vmap(task.loss), task.loss), *scored):
             expected = torch.stack([alone(*member) for member in zip(outputs, targets, strict=True)])
             torch.testing.assert_close(together(outputs, targets), expected)
         predictions = task.predict(outputs)
@@ -70,7 +70,8 @@ class TaskContract:
         targets, members = data.targets_of(rows, range(C)), list(range(C))
         predictions = data.unscaled(task.predict(outputs), members)
         measured = task.measure(task.metric, predictions, data.targets[rows])
-        assert task.score(outputs, targets).double() == pytest.approx(measured, abs=1e-4)
+        if task.scores_outputs:
+            assert task.score(outputs, targets).double() == pytest.approx(measured, abs=1e-4)
         scales = [fit_scaling(self.dataset, split.train).target_std for split in splits]
         given = zip(predictions.numpy(), self.dataset.targets[rows], scales, strict=True)
         losses = [task.loss_of(*member) for member in given]
@@ -85,13 +86,13 @@ class TaskContract:
     def test_the_trivial_predictor_has_every_metric_and_nothing_beats_the_best(self) -> None:
         split = self.data()[1][0]
         trivial = references.trivial(self.dataset, {0: split})[0]
-        assert set(trivial) == {f"test/{name}" for name in self.dataset.kind.metrics}
+        assert set(trivial) == {metric.on("test") for metric in self.dataset.kind.measured}
         best = self.dataset.evaluate(self.perfect[split.test], self.dataset.targets[split.test])
-        for name in self.dataset.kind.metrics:
-            metric = METRICS[name]
-            assert best[f"test/{name}"] == pytest.approx(metric.best, abs=1e-6)
+        for metric in self.dataset.kind.measured:
+            name = metric.on("test")
+            assert best[name] == pytest.approx(metric.best, abs=1e-6)
             assert metric.best is not None
-            assert metric.sign * trivial[f"test/{name}"] < metric.sign * metric.best
+            assert metric.sign * trivial[name] < metric.sign * metric.best
 
     def test_the_linear_model_is_better_and_a_seed_has_its_bits_alone(self) -> None:
         splits = dict(enumerate(self.data()[1]))

@@ -47,6 +47,7 @@ CASES = {
         "activation=relu",
         "model.width=16",
     ),
+    "inputs on the host": ("trainer.data=host", *NETWORK["dropout"]),
     "images": ("dataset=digits", "model=cnn", "budget=steps", "budget.steps=16", "budget.validations=2"),
 }
 """Steps that a graph holds as a whole."""

@@ -231,7 +231,10 @@ def test_commands_are_judged_as_a_table_from_elsewhere(inline: Inline, workspace
     first, second = ((folder / "report.md").read_text() for folder in folders)
     assert "About new rows nothing is claimed" in first
     assert "my own reason" in first
-    assert "Pairs were declared" in second
+    assert "Pairs were declared: `dataset.pairing=seed`" in second
+    assert "(dataset.unit)" in first
+    assert "(`dataset.pairing=seed`)" in first
+    assert "--unit" not in first + second
     results = [pd.read_csv(folder / "results.csv") for folder in folders]
     assert [(table["state"] == "FAILED").sum() for table in results] == [2, 2]
     assert np.isfinite(results[0]["cost_seconds"]).all()

@@ -29,9 +29,9 @@ class TestLightning(EngineContract):
         return cell, cell.entrants(0, 1, 2)
 
 
-@pytest.mark.parametrize("dataset", ["wine", "diabetes"])
-def test_the_same_work_as_a_cohort_gives_the_same_scores(dataset: str) -> None:
-    shared = (f"dataset={dataset}", "budget.epochs=3")
+@pytest.mark.parametrize("data", [("dataset=wine", "resampling=oversample"), ("dataset=diabetes",)], ids=" ".join)
+def test_the_same_work_as_a_cohort_gives_the_same_scores(data: tuple[str, ...]) -> None:
+    shared = (*data, "budget.epochs=3")
     alone = make_cell(*shared, *module("Own"))
     cohort = make_cell(
         *shared, "model._target_=peoples_modules.net", "~model.depth", "~model.width", "optimizer=sgd",

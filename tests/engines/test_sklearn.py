@@ -119,7 +119,10 @@ def test_every_step_of_a_pipeline_draws_from_the_seed() -> None:
         (("dataset=wine", *estimator("sklearn.svm.SVR")), "must be a classifier on wine"),
         (("dataset=wine", *estimator("collections.OrderedDict")), "must have a method fit"),
         (("dataset=wine", "model=random_forest", "model.n_estimators=-5"), "must hold settings that .* accepts"),
-        (("dataset=wine", "save=best", *FOREST), "save must be none for estimators"),
+        (
+            ("dataset=wine", "save=best", *estimator("peoples_estimators.Closed")),
+            "save must be none for .* skops",
+        ),
         (("dataset=wine", *FOREST, "+model.random_state=3"), "model.random_state must be left out"),
         (("dataset=wine", *FOREST, "model.engine=keras"), "model.engine must be one of cohort, sklearn"),
         (

@@ -15,7 +15,9 @@ from evalbench import cell as cells
 from evalbench import weights
 from evalbench.cell import Cell
 from evalbench.engine import training
+from evalbench.engines import sklearn
 from evalbench.engines.predicted import split_of
+from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
 from evalbench.seeds import Role, derive
 from evalbench.trial import Entrant, State
@@ -93,6 +95,14 @@ def test_a_label_that_all_training_rows_have_is_always_predicted() -> None:
         expected[:, label] = model.predict_proba(inputs(data, split.test))[:, 1]
     assert result.metrics == pytest.approx(data.evaluate(expected, targets[split.test]))
     assert references.linear(data, {0: split})[0] == pytest.approx(result.metrics, abs=1e-3)
+
+
+def test_what_is_timed_is_a_fit_to_all_targets() -> None:
+    cell = cell_of("multilabel", *estimator("sklearn.linear_model.LogisticRegression"))
+    timed = sklearn.ENGINE.timed(cell.config, cell.dataset)
+    assert isinstance(timed, TimedFit)
+    timed.warm_up()
+    assert timed._fitted.predict(timed._example).shape == (1, 3)
 
 
 @pytest.mark.parametrize(

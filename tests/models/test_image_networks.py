@@ -95,7 +95,7 @@ def test_a_library_builds_the_network_that_is_named(
     source = f"model.source={module}.{'create_model' if name == 'timm' else 'get_model'}"
     steps = ("budget=steps", "budget.steps=4", "budget.validations=1")
     cell = make_cell("dataset=digits", f"model={name}", "model.name=tiny", source, "+model.options.wide=8", *steps)
-    assert training.runs_own_code(cell.config)  # its first steps are compared with plain PyTorch
+    assert training.runs_own_code(cell.config, cell.dataset)  # its first steps are compared with plain PyTorch
     assert module in str(cell.spec(0).settings["code"])  # its code is part of the identity
     together = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     (alone,) = training.train(cell.config, cell.dataset, cell.entrants(1))

@@ -1,16 +1,23 @@
 """Every task of tables passes the same tests."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
+from conftest import make_cell
 from contracts.task import TaskContract
+from evalbench import engines
+from evalbench.engine import training
+from evalbench.errors import ConfigError, InputError
 from evalbench.tasks import Kind
 from evalbench.tasks.ordinal import Ordinal
-from target_tables import COUNTS, RANKS, ROWS, SIGNALS, TABLES
+from evalbench.workloads import references, split_of
+from target_tables import COUNTS, INPUTS, QUERIES, RANKS, ROWS, SIGNALS, TABLES
 
 
 class TestBinary(TaskContract):
@@ -80,3 +87,33 @@ class TestCount(TaskContract):
         data, splits = self.data()
         rates = data.unscaled(Kind.COUNT.predict(torch.zeros(3, 5, 1)), [0, 1, 2])
         assert rates[:, 0] == pytest.approx(np.array([COUNTS[split.train].mean() for split in splits]))
+
+
+class TestRanking(TaskContract):
+    dataset = TABLES["ranking"]
+    loss, perfect = nn.MSELoss(), RANKS.astype(float)
+    refused: ClassVar = {
+        "targets must be relevance and group, (80, 2), not (80,)": RANKS.astype(np.float32),
+        "must be finite and at least 0, not -1": np.column_stack([RANKS - 1, QUERIES]).astype(np.float32),
+        "every group has one relevance only": np.column_stack([QUERIES, QUERIES]).astype(np.float32),
+    }
+
+    def test_a_table_of_queries_keeps_each_on_one_side(self, workspace: Path) -> None:
+        frame = pd.DataFrame(INPUTS, columns=["a", "b", "c"]).assign(query=[f"q{q}" for q in QUERIES], relevance=RANKS)
+        frame.to_csv("queries.csv", index=False)
+        chosen = ("dataset=csv", "dataset.path=queries.csv", "dataset.kind=ranking", "dataset.group=query")
+        cell = make_cell(*chosen, "model.width=8", "optimizer=sgd", "budget.epochs=4")
+        assert cell.dataset.features == ("a", "b", "c")
+        split = split_of(cell.dataset, cell.config.split, 0, 0)
+        sides = [set(cell.dataset.targets[rows, 1]) for rows in (split.train, split.validation, split.test)]
+        assert sum(map(len, sides)) == 16 == len(set.union(*sides))
+        (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))
+        assert result.metrics["test/ndcg_10"] > references.trivial(cell.dataset, {0: split})[0]["test/ndcg_10"]
+        forest = make_cell(*chosen, "model=random_forest", "model.n_estimators=5")
+        ((_, trained),) = engines.of(forest.config).train_all(forest.config, forest.dataset, forest.entrants(0), "")
+        assert not isinstance(trained, Exception)
+        assert trained[0].metrics["test/ndcg_10"] > 0.5
+        with pytest.raises(ConfigError, match=r"dataset\.group must name a column for ranking"):
+            make_cell(*chosen[:3])
+        with pytest.raises(InputError, match="must stay together"):
+            make_cell(*chosen, "split=random")

@@ -20,11 +20,15 @@ NUMBERS = GENERATOR.normal(size=(C, N)).astype(np.float32)
 GUESSES = NUMBERS + GENERATOR.normal(size=(C, N))
 COUNTS = GENERATOR.poisson(2, (C, N)).astype(np.float32)
 RATES = COUNTS + GENERATOR.exponential(size=(C, N))
+RELEVANCE = GENERATOR.integers(0, 4, (C, N)).astype(np.float32)
+GROUPS = GENERATOR.permuted(np.tile(np.repeat(range(5), (25, 15, 12, 7, 1)), (C, 1)), axis=1)
+RELEVANCE[GROUPS == 3] = 2  # nothing to rank
 SEEN: dict[str, tuple[Any, Any, Any]] = {
     "multiclass": (PROBABILITIES, CLASSES, np.eye(K)[CLASSES]),
     "multilabel": (OF_LABELS, LABELS, LABELS.astype(float)),
     "regression": (GUESSES, NUMBERS, NUMBERS),
     "count": (RATES, COUNTS, COUNTS),
+    "ranking": (np.round(GENERATOR.normal(size=(C, N)), 1), np.stack([RELEVANCE, GROUPS], -1), RELEVANCE),
 }
 """Predictions, targets and perfect predictions of C members, by task."""
 SEEN |= {"ordinal": SEEN["multiclass"], "language": SEEN["multiclass"]}
@@ -45,6 +49,12 @@ def certain(score: Callable[..., float], **more: Any) -> Callable[[Any, Any], fl
 def measured(metric: Metric, predictions: Any, targets: Any) -> Any:
     assert metric.compute is not None
     return metric.compute(torch.as_tensor(predictions), torch.as_tensor(targets)).numpy()
+
+
+def by_group(targets: Any, predictions: Any) -> Any:
+    """Return scikit-learn's NDCG@10 of the groups that can be ranked."""
+    groups = [targets[:, 1] == group for group in range(3)]
+    return np.mean([sk.ndcg_score([targets[rows, 0]], [predictions[rows]], k=10) for rows in groups])
 
 
 OF_CLASSES: dict[str, Callable[..., float]] = {
@@ -77,6 +87,7 @@ EXPECTED: dict[str, dict[str, Callable[..., float]]] = {
         "log_loss": lambda truth, given: np.mean([sk.log_loss(*label) for label in zip(truth.T, given.T, strict=True)]),
     },
     **dict.fromkeys(("regression", "count"), OF_NUMBERS),
+    "ranking": {"ndcg_10": by_group},
 }
 MEASURED = [
     pytest.param(metric, task, id=f"{metric.name} of {task}")

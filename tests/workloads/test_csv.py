@@ -174,6 +174,13 @@ def test_lines_are_those_of_the_file(tmp_path: Path, end: str) -> None:
     assert "(2) the target 'y' is missing in line 49" in str(refused.value)
 
 
+def test_a_column_of_texts_may_have_lines_that_look_like_rows(tmp_path: Path) -> None:
+    path = write(tmp_path, "source,text\n" + rows('a,"one\ntwo, three"', 6) + rows("b,five", 6))
+    with pytest.raises(DataError, match=r"swallows the rows .* name columns of texts .* dataset\.text=\[COLUMN\]"):
+        load(path, target="source")
+    assert load(path, target="source", text=["text"], text_as="tokens").targets.tolist() == [0] * 6 + [1] * 6
+
+
 def test_no_row_is_lost(tmp_path: Path) -> None:
     good = rows("#,plain,no", 20) + rows("#,plain,yes", 20)
     for bad, reason in (
@@ -263,7 +270,7 @@ def test_no_such_file_kind_delimiter_or_encoding(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         load(str(tmp_path / "none.csv"))
     with pytest.raises(ConfigError, match=r"dataset\.kind"):
-        load("x.csv", kind="ranking")
+        load("x.csv", kind="guessing")
     with pytest.raises(ConfigError, match=r"dataset\.delimiter"):
         load("x.csv", delimiter="")
     with pytest.raises(ConfigError, match=r"dataset\.decimal"):
@@ -271,3 +278,10 @@ def test_no_such_file_kind_delimiter_or_encoding(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("naïve,y\n1,1".encode("latin-1"))
     with pytest.raises(DataError, match="not text in UTF-8"):
         load(str(tmp_path / "latin.csv"))
+
+
+def test_codes_may_be_numbers_and_others(tmp_path: Path) -> None:
+    path = write(tmp_path, "zip,y\n" + (rows("98#,a", 30) + rows("98#,b", 30)) * 3 + "98115-4820,a\n")
+    with pytest.raises(DataError, match=r"'98115-4820' in line 182: write plain .* dataset\.categories=\[zip\]"):
+        load(path)
+    assert {"zip=98115-4820", "zip=989"} < set(load(path, categories=["zip"]).features)

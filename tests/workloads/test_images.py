@@ -112,6 +112,8 @@ def test_a_data_set_of_datasets(tmp_path: Path) -> None:
     assert split.description == "splits that are not used: other (1 rows)"
     validated = huggingface.load(str(tmp_path / "parts"), drop="text", validation_split="other")
     assert (draw_split(validated, 0.2, 0.2, seed=0).validation.tolist(), validated.description) == ([22], "")
+    with pytest.raises(DataError, match=r"validation_split must be a split of its own, not 'test'"):
+        huggingface.load(str(tmp_path / "parts"), validation_split="test")
     whole.to_parquet(tmp_path / "folder" / "train.parquet")
     with pytest.raises(DataError, match="no split 'dev': there are 'train', 'test', 'other'"):
         huggingface.load(str(tmp_path / "parts"), split="dev")

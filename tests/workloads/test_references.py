@@ -10,6 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from torch.nn import functional as F
 
+import target_tables
 from conftest import make_cell
 from evalbench.tasks import linear
 from evalbench.workloads import Dataset, Kind, Split, draw_split, fit_scaling, references
@@ -51,12 +52,13 @@ def bundled(name: str) -> Callable[[], Dataset]:
     return lambda: make_cell(f"dataset={name}").dataset
 
 
-QUICK = ("diabetes", "iris", "missing values", "more columns than rows")
+QUICK = ("several numbers", "diabetes", "iris", "missing values", "more columns than rows")
 BUNDLED = ("anes96", "breast_cancer", "diabetes", "digits", "fair", "iris", "moons", "wine")
 TABLES: dict[str, Callable[[], Dataset]] = {
     **{name: bundled(name) for name in BUNDLED},
     "missing values": rows,
     "numbers with missing values": lambda: rows("numbers"),
+    "several numbers": lambda: target_tables.TABLES["multi_output"],
     "more columns than rows": lambda: rows("numbers", columns=200),
     "more weights than an inverse Hessian has": lambda: rows(columns=400),
 }

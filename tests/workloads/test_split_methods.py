@@ -1,17 +1,19 @@
 """How rows are divided by each method, and what cannot be divided so."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import compose_config, make_cell
-from evalbench.cell import Cell
+from conftest import Inline, compose_config, make_cell
+from evalbench.cell import Cell, check
 from evalbench.config import SplitConfig
 from evalbench.errors import ConfigError, DataError
 from evalbench.seeds import Phase
@@ -131,6 +133,8 @@ def test_a_date_that_orders_the_rows_has_no_trend() -> None:
     features = dataset_of(frame, "mine", time="day").features
     assert features == ("day: season, sine", "day: season, cosine", "day: weekday, sine", "day: weekday, cosine", "x")
     assert len(dataset_of(frame, "mine").features) == 6
+    dropped = dataset_of(frame, "mine", time="day", drop="day")
+    assert (dropped.features, dropped.times is None) == (("x",), False)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,7 @@ def test_a_date_that_orders_the_rows_has_no_trend() -> None:
         (
             partial(table, times=-(np.arange(60) % 3).astype(float) * 100 + np.arange(60)),
             split_by("time", test=0.35),
-            "a split by time must leave training rows of each class, not none of yes: merge rare classes",
+            "every class must have training rows, and 'yes' has none in a split by time: merge rare classes",
         ),
         (
             partial(table, held_out=np.arange(9), groups=groups_of(*[5] * 12)),
@@ -210,6 +214,15 @@ def test_settings_that_do_not_go_together_are_refused(overrides: str, reason: st
         make_cell("dataset=iris", *overrides.split(" "))
 
 
+def test_test_rows_on_which_the_metric_says_nothing_are_refused() -> None:
+    cell = make_cell("dataset=breast_cancer", "task.metric=auroc", "num_seeds=2")
+    one_class = replace(cell.dataset, held_out=np.flatnonzero(cell.dataset.targets == 1)[:40])
+    with pytest.raises(
+        ConfigError, match=r"^task\.metric must be defined on the test rows of breast_cancer with seed 0"
+    ):
+        check(replace(cell, dataset=one_class))
+
+
 def test_a_fold_is_a_seed_and_the_method_is_part_of_the_identity() -> None:
     assert compose_config("split=kfold").num_seeds == 5
     cells = [make_cell("dataset=iris", f"split={method}", "num_seeds=2") for method in ("auto", "stratified")]
@@ -233,6 +246,22 @@ def test_a_search_sees_whole_groups_or_the_past(fields: dict[str, Any]) -> None:
         assert not set(searched.dataset.groups[split.train]) & set(searched.dataset.groups[split.validation])
     else:
         assert split.train.max() < split.validation.min() < min(tested)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_networks_and_estimators_are_tested_on_each_row_once(inline: Inline) -> None:
+    settings = ("split=kfold", "split.folds=4", "dataset=iris", "budget.epochs=1", "cost.rounds=0")
+    inline("-m", "model=mlp,random_forest", *settings, "tracker=none", "evaluation.name=folds")
+    results = pd.read_csv("reports/folds/results.csv")
+    assert results.groupby("technique")["num_test"].sum().tolist() == [150, 150]
+    assert sorted(results["num_test"].unique()) == [37, 38]
+    declared = json.loads(Path("reports/folds/evaluation.json").read_text(encoding="utf-8"))
+    assert declared["splits"] == {"train": 0.55, "validation": 0.2, "test": 0.25, "method": "kfold", "folds": 4}
+    assert (declared["num_seeds"], declared["workloads"]["iris"]["folds"]) == (4, 4)
+    assert declared["workloads"]["iris"]["equal_rows"]["test"] == 38
+    report = Path("reports/folds/report.md").read_text(encoding="utf-8")
+    assert "The intervals add 1 / (folds − 1) (here 0.33) to 1/n" in report
+    assert "equal a training row in all inputs, " in report
 
 
 def test_equal_rows_are_counted_with_missing_values_and_signs_of_zero() -> None:

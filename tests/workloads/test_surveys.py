@@ -30,5 +30,5 @@ def test_the_party_has_seven_classes_that_no_input_tells() -> None:
 
 
 def test_an_unknown_survey_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"dataset.name must be one of anes96, fair, not 'gss'"):
+    with pytest.raises(ConfigError, match=r"dataset.name must be one of anes96, fair, marriage, not 'gss'"):
         make_cell("dataset=fair", "dataset.name=gss")

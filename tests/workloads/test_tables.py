@@ -302,6 +302,13 @@ def test_columns_about_rows_are_no_inputs() -> None:
     assert known.fingerprint != replace(known, groups=None).fingerprint
 
 
+def test_missing_values_are_counted_by_column() -> None:
+    frame = pd.DataFrame({"age": [1.5, None, None, 4.0] * 5, "town": ["a", "b", None, "a"] * 5, "size": 1.0})
+    described = dataset_of(frame.assign(y=["no", "yes"] * 10), "mine").description
+    assert "missing numbers as the mean of the training rows: age (10)" in described
+    assert "missing categories as a category of their own: town (5)" in described
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [

@@ -130,8 +130,8 @@ def test_arrays_images_and_pytorch_give_several_targets(tmp_path: Path) -> None:
             {"target": ["rain", "odd"], "kind": "multilabel", "missing_target": "drop"},
             "a label must be yes or no (or 1 and 0, true and false), not 'maybe' in row 0, as 'odd' has",
         ),
-        ({"target": "level", "kind": "ordinal"}, "dataset.order must have the classes of 'level'"),
-        ({"target": "level", "kind": "ordinal", "order": ["low", "mid"]}, "but lacks 'high'"),
+        ({"target": "level", "kind": "ordinal"}, "the classes of 'level' is not known, because they are no numbers"),
+        ({"target": "level", "kind": "ordinal", "order": ["low", "mid"]}, "because dataset.order lacks 'high'"),
         ({"target": "level", "kind": "ordinal", "order": ["low", "mid", "high", "top"]}, "has 'top', which no row has"),
         (
             {"target": "level", "kind": "ordinal", "order": "low", "rare": "merge"},

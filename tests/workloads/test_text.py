@@ -1,4 +1,5 @@
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,5 @@ def test_no_such_file_no_such_encoding_and_wrong_settings(tmp_path: Path) -> Non
     ],
 )
 def test_a_loader_that_contradicts_itself_is_refused(changes: dict[str, object], reason: str) -> None:
-    settings: dict[str, object] = {**vars(tiny([[0, 1, 2]] * 12)), **changes}
     with pytest.raises(DataError, match=reason):
-        Dataset(**settings)  # type: ignore[arg-type]
+        replace(tiny([[0, 1, 2]] * 12), **changes)  # type: ignore[arg-type]

@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import tiny_models
 from conftest import make_cell
 from evalbench.cell import Cell
 from evalbench.engine import checks
-from evalbench.errors import ConfigError
+from evalbench.errors import ConfigError, DataError
+from evalbench.weights import new_rows
+from evalbench.workloads.preprocessing import Encoding
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,20 @@ def test_texts_become_the_tokens_of_the_model(model: Path, tmp_path: Path) -> No
     assert cell.dataset.vocabulary == 4 + len(words) + 24
     assert "15 of 31 texts are longer" in cell.dataset.description
     checks.check(cell.config, cell.dataset)
+
+
+def test_new_texts_become_tokens_as_in_training(tmp_path: Path) -> None:
+    kept = tiny_models.tokenizer(tiny_models.bert(tmp_path / "kept"))
+    dataset = of(tmp_path, kept).dataset
+    assert dataset.encoding is not None
+    encoding = Encoding.read(json.loads(json.dumps(dataset.encoding.spec())))
+    frame = pd.DataFrame({"text": ["not very bad plot", "GOOD film", None]})
+    given = new_rows.read(frame, encoding, dataset.kind)
+    assert given.inputs.tolist() == dataset.inputs[[0, 1, -1]].tolist()
+    assert given.notes == ["1 of 3 texts are longer"]
+    tiny_models.tokenizer(kept, unk_token="[SEP]")
+    with pytest.raises(DataError, match="must be as it was in training: put its files back"):
+        new_rows.read(frame, encoding, dataset.kind)
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(model: Path, tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ class EngineChoice:
 
 ENGINES: Mapping[str, EngineChoice] = {
     COHORT: EngineChoice(groups=None, budget=True, precision=True),
-    "sklearn": EngineChoice(),
+    "sklearn": EngineChoice(groups=frozenset({"model", "resampling"})),
     COMMAND: EngineChoice(),
-    "lightning": EngineChoice(groups=frozenset({"model", "activation"}), budget=True, precision=True),
+    "lightning": EngineChoice(groups=frozenset({"model", "activation", "resampling"}), budget=True, precision=True),
 }
 """By the value of `engine` in a model's YAML file; without it, a network trains in a cohort."""
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from evalbench.config.component import Component
 from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
-from evalbench.tasks.metric import FRACTION, METRICS, Direction, Metric
-from evalbench.tasks.own import computed_by, is_torchmetrics
+from evalbench.tasks.metric import METRICS, Direction, Metric
+from evalbench.tasks.own import is_torchmetrics, own_metric
 
 LOSS, METRIC = "loss", "metric"
 """What `task.monitor` may be beside a metric: the validation loss, or whatever the primary metric is."""
@@ -34,6 +34,8 @@ class TaskConfig:
     """The primary metric, read once on the test rows."""
     monitor: str | OwnMetric
     """What picks the epoch on validation rows: `loss`, `metric`, or a metric."""
+    own: Component | None = None
+    """A task of the user's own, in place of that of the data set."""
 
     def code(self) -> dict[str, dict[str, str]]:
         """Return the user's own code that the metrics run."""
@@ -43,13 +45,12 @@ class TaskConfig:
 
 def read_task(section: Reader) -> TaskConfig:
     """Take the choice of metrics out of their section; raise `ConfigError`."""
-    monitor = _read(section, "monitor")
-    config = TaskConfig(_read(section, "metric"), LOSS if monitor is None else monitor)
-    section.finish()
-    return config
+    is_own = section.given("_target_")
+    metric, monitor = (_read(section, key, is_own) for key in ("metric", "monitor"))
+    return TaskConfig(metric, LOSS if monitor is None else monitor, section.optional_component())
 
 
-def _read(section: Reader, key: Literal["metric", "monitor"]) -> str | OwnMetric | None:
+def _read(section: Reader, key: str, is_own: bool) -> str | OwnMetric | None:
     if not section.given(key):
         return None
     name = f"{section.name}.{key}"
@@ -57,7 +58,7 @@ def _read(section: Reader, key: Literal["metric", "monitor"]) -> str | OwnMetric
         return _own(section.section(key))
     words = [*METRICS, *([LOSS, METRIC] if key == "monitor" else [])]
     value = section.text(key)
-    if value not in words:
+    if value not in words and not is_own:  # its metrics are not known yet
         remedy = "choose one of them, or give a metric of your own: {_target_: package.function, direction: maximize}"
         raise ConfigError(name, "must be one of " + ", ".join(words), value, remedy)
     return value
@@ -73,16 +74,14 @@ def _own(section: Reader) -> OwnMetric:
     if name in METRICS or "/" in name:
         rule = "must not be the name of a metric of evalbench, and have no '/'"
         raise ConfigError(f"{section.name}.name", rule, name, "give it another one")
-    best = Reader(given, section.name).optional_number("best")
-    metric = Metric(
-        name,
+    metric = own_metric(
+        target,
         _direction(section.name, given["direction"], target, component),
-        str(given["unit"] or ""),
-        best,
-        str(given["words"] or name.replace("_", " ")),
-        span=1.0 if given["unit"] == FRACTION else None,
-        as_skill=best is not None,
-        compute=computed_by(target, component.build),
+        name=name,
+        unit=str(given["unit"] or ""),
+        best=Reader(given, section.name).optional_number("best"),
+        words=str(given["words"] or ""),
+        call=component.build,
     )
     return OwnMetric(component, metric)
 

@@ -54,6 +54,7 @@ PARTS = (
     Part("schedule", Reader.optional_component, described=False, absent={"schedule": None}),
     Part("loss", read_loss, described=False),
     Part("augmentation", Reader.optional_component),
+    Part("resampling", Reader.optional_component),
     Part("adaptation", read_adaptation),
 )
 """In the order in which a search draws their hyperparameters; a new part goes to the end."""

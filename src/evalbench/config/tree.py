@@ -33,6 +33,7 @@ MATMUL_PRECISIONS = ("highest", "high", "medium")
 TRAINER_SPLITS = ("data", "members")
 STRATEGIES = ("auto", "ddp")
 PATHS = ("auto", "batched", "lone", "compiled")
+DATA = ("auto", "device", "host")
 SAVES = ("none", "best", "all")
 OURS = {
     "use budget=… instead": (
@@ -174,6 +175,7 @@ def _trainer(section: Reader) -> dict[str, Any]:
         "strategy": section.choice("strategy", STRATEGIES),
         "verify": section.flag("verify"),
         "path": section.choice("path", PATHS),
+        "data": section.choice("data", DATA),
         "compile_folder": Path(section.text("compile_folder")),
         "microbatch_size": section.integer("microbatch_size", least=1) if section.given("microbatch_size") else None,
         "checkpoint_minutes": section.positive("checkpoint_minutes", example=5),

@@ -88,6 +88,8 @@ class Config:
     """A user's network is compared with plain PyTorch in its first steps."""
     path: str
     """How steps run: auto, batched, lone or compiled; all but auto are part of a trial's identity."""
+    data: str
+    """Where inputs stay: auto, device or host; never part of results."""
     compile_folder: Path
     """The folder of compiled programs, for this user alone."""
     microbatch_size: int | None

@@ -5,24 +5,29 @@ Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `N` training row
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from evalbench.parts.hooks import EpochRows
 from evalbench.seeds import derive_epoch
 
 
 class Batches:
     """Cut each member's training rows, shuffled anew in each epoch, into batches; keep the last, smaller batch."""
 
-    def __init__(self, rows: ArrayLike, batch_size: int, order_seeds: Sequence[int]) -> None:
-        """Take the members' training rows `(C, N)`, the rows per step and a seed per member."""
+    def __init__(
+        self, rows: ArrayLike, batch_size: int, order_seeds: Sequence[int], epoch_rows: EpochRows | None = None
+    ) -> None:
+        """Take the members' training rows `(C, N)`, the rows per step, a seed per member, and a choice of rows."""
         self.rows: NDArray[np.int64] = np.asarray(rows)  # the loader's, which stay on the CPU when a cohort moves
         self.batch_size = batch_size
         self.order_seeds = tuple(order_seeds)
-        self.num_rows: int = self.rows.shape[1]
+        self.epoch_rows = epoch_rows
+        self.num_rows: int = self.rows.shape[1] if epoch_rows is None else epoch_rows.num_rows
         self.steps_per_epoch: int = -(-self.num_rows // batch_size)
         self._epoch = lru_cache(maxsize=1)(self._order)
 
@@ -40,7 +45,8 @@ class Batches:
 
     def keep(self, slots: Sequence[int]) -> "Batches":
         """Return the batches of the members in some slots."""
-        return Batches(self.rows[list(slots)], self.batch_size, [self.order_seeds[slot] for slot in slots])
+        seeds = [self.order_seeds[slot] for slot in slots]
+        return Batches(self.rows[list(slots)], self.batch_size, seeds, self.epoch_rows)
 
     def examples(self, steps: int) -> int:
         """Return the number of examples that a member has seen after a number of steps."""
@@ -48,20 +54,21 @@ class Batches:
         return epochs * self.num_rows + epoch_steps * self.batch_size
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        if self.steps_per_epoch == 1:
+        if self.steps_per_epoch == 1 and self.epoch_rows is None:
             return self.rows  # one batch of all rows, whose order does not matter
         orders = []
         for slot, seed in enumerate(self.order_seeds):
             generator = torch.Generator().manual_seed(derive_epoch(seed, epoch))
-            orders.append(self.rows[slot, torch.randperm(self.num_rows, generator=generator).numpy()])
+            rows = self.rows[slot] if self.epoch_rows is None else self.epoch_rows(self.rows[slot], generator)
+            orders.append(rows[torch.randperm(self.num_rows, generator=generator).numpy()])
         return np.stack(orders)
 
 
 class Loader:
     """Iterate anew over chunks each time that Lightning asks for an iterator."""
 
-    def __init__(self, chunks: Callable[[], Iterator[Tensor]]) -> None:
+    def __init__(self, chunks: Callable[[], Iterator[Any]]) -> None:
         self._chunks = chunks
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Any]:
         return self._chunks()

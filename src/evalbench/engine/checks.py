@@ -24,9 +24,11 @@ from evalbench.engine.training import (
     runs_own_code,
 )
 from evalbench.errors import ConfigError
-from evalbench.parts import batch_hooks, weighs_targets
+from evalbench.parts import batch_hooks, rows_of_epoch, weighs_targets
 from evalbench.parts import loss as losses
+from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Role
+from evalbench.tasks import OwnTask
 from evalbench.trial import Entrant, TrialSpec
 from evalbench.workloads import Dataset, split_of
 
@@ -44,13 +46,15 @@ def check(config: Config, dataset: Dataset) -> None:
     _check_network(config, network)
     models.check_outputs(network, *_example(dataset))
     split = split_of(dataset, config.split, config.root_seed, 0)
-    losses.check(config.loss, dataset, weighs_targets(batch_hooks(config, dataset, [split], torch.float32)))
-    num_train = len(split.train)
-    _check_batches(config, network, num_train)
+    hooks = batch_hooks(config, dataset, [split], torch.float32)
+    row_weights = weigh_rows(dataset, [split], hooks, torch.float32)
+    losses.check(config.loss, dataset, weighs_targets(hooks) or row_weights is not None)
+    num_rows = rows_of_epoch(config, dataset, len(split.train))
+    _check_batches(config, network, num_rows)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
     stacked = {name: nn.Parameter(value[None]) for name, value in trained.items()}
     optimizers.build(config.optimizer, stacked)
-    _check_schedule(config, num_train, stacked)
+    _check_schedule(config, num_rows, stacked)
     gpus.check(config.devices, config.accelerator)
     try:
         with quiet_lightning():
@@ -62,7 +66,7 @@ def check(config: Config, dataset: Dataset) -> None:
     if config.path == COMPILED:
         on_cuda = config.trainer.get("accelerator") != "cpu" and torch.cuda.is_available()
         compiled.check(on_cuda, config.compile_folder)
-    if runs_own_code(config):
+    if runs_own_code(config, dataset):
         _check_steps(config, dataset, network)
 
 
@@ -103,6 +107,7 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
         config.model.spec(),
         config.activation.spec(),
         config.loss.identity(),
+        dataset.kind.spec() if isinstance(dataset.kind, OwnTask) else None,
         config.microbatch_size,
         config.devices,
         config.save,
@@ -131,11 +136,11 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
     _checked.add(key)
 
 
-def _check_schedule(config: Config, num_train: int, parameters: Mapping[str, nn.Parameter]) -> None:
+def _check_schedule(config: Config, num_rows: int, parameters: Mapping[str, nn.Parameter]) -> None:
     """Run the schedule of a whole trial, once for each combination that it depends on."""
     if config.schedule is None:
         return
-    steps_per_epoch = -(-num_train // config.optimizer.rows_per_step(num_train))
+    steps_per_epoch = -(-num_rows // config.optimizer.rows_per_step(num_rows))
     steps = config.budget.validation_steps(steps_per_epoch)[-1]
     optimizer = config.optimizer
     key = json.dumps(["schedule", config.schedule.spec(), optimizer.component.spec(), steps], default=str)
@@ -146,12 +151,12 @@ def _check_schedule(config: Config, num_train: int, parameters: Mapping[str, nn.
         _checked.add(key)
 
 
-def _check_batches(config: Config, network: nn.Module, num_train: int) -> None:
-    """Refuse batches that cannot be split as the configuration says."""
-    batch_size = config.optimizer.rows_per_step(num_train)
-    models.check_batches(network, num_train, batch_size)
+def _check_batches(config: Config, network: nn.Module, num_rows: int) -> None:
+    """Refuse batches of an epoch that cannot be split as the configuration says."""
+    batch_size = config.optimizer.rows_per_step(num_rows)
+    models.check_batches(network, num_rows, batch_size)
     slices = config.devices if config.trainer_split == "data" else 1
-    smallest = num_train % batch_size or batch_size
+    smallest = num_rows % batch_size or batch_size
     if smallest < slices:
         rule = f"must not be more than the rows of the smallest batch, which has {smallest}"
         raise ConfigError("trainer.devices", rule, config.devices, "use fewer devices, or trainer.split=members")

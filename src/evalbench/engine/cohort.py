@@ -3,7 +3,7 @@
 Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `K` outputs, `N` rows of the data set.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from evalbench.engine.batches import Batches, Loader
 from evalbench.engine.data import Data, pick
 from evalbench.engine.members import Member, Recipe, Tally, UnfitSnapshotError
 from evalbench.engine.networks import build_all
+from evalbench.engine.rows import Chunk
 from evalbench.engine.state import Held, HeldStack, Stack, num_bytes
 from evalbench.engine.validation import Validation
 from evalbench.trial import Position
@@ -72,8 +73,8 @@ class Cohort(pl.LightningModule):
         self.on_validated: Callable[[Cohort], None] | None = None
         """Called after each validation to show the members' progress."""
         self._settings = settings
-        self.data = Data(dataset, splits, recipe.dtype)
-        self._on_batch = nn.ModuleDict(recipe.on_batch)
+        self.data = Data(dataset, splits, recipe.dtype, recipe.on_host)
+        self._on_batch, self._row_weights = nn.ModuleDict(recipe.on_batch), recipe.row_weights
         self._loss = recipe.loss if isinstance(recipe.loss, nn.Module) else None  # so that its tensors move along
         self._validation = Validation(dataset, self.data)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
@@ -95,7 +96,7 @@ class Cohort(pl.LightningModule):
 
     def _example(self, step: int) -> guard.Example:
         """Return the batch of an early step, or its part for one pass."""
-        rows = next(self.batches.chunks(step, step + 1, 1))[..., : self.recipe.microbatch_size]
+        rows = next(self.data.inputs.staged(self.batches.chunks(step, step + 1, 1)))[..., : self.recipe.microbatch_size]
         keys = self._keys(step, 1)
         return guard.Example(*(values[0] for values in (*self._batch(rows, keys), keys)))
 
@@ -108,7 +109,7 @@ class Cohort(pl.LightningModule):
         inputs, targets = self.data.gather(rows, self._slots)
         for name, hook in self._on_batch.items():
             inputs, targets = hook(inputs, targets, draws.stream(keys, name), self._slots)
-        return inputs, targets
+        return inputs, targets if self._row_weights is None else self._row_weights(targets, rows, self._slots)
 
     @property
     def why_one_by_one(self) -> str | None:
@@ -148,7 +149,11 @@ class Cohort(pl.LightningModule):
 
     def train_dataloader(self) -> Loader:
         """Return an iterable over the chunks up to the next validation."""
-        return Loader(lambda: self.batches.chunks(*self.interval_steps(self.interval), self.steps_in_chunk()))
+        self.data.inputs.on_move = self.replay.forget
+        return Loader(lambda: self.data.inputs.ahead(self._chunks()))
+
+    def _chunks(self) -> Iterator[Tensor]:
+        return self.batches.chunks(*self.interval_steps(self.interval), self.steps_in_chunk())
 
     def configure_optimizers(self) -> list[optim.Optimizer]:
         """Build the optimizer when the parameters are on their device."""
@@ -189,8 +194,9 @@ class Cohort(pl.LightningModule):
         return (steps[number - 1] if number else 0), steps[number]
 
     @torch.no_grad()
-    def training_step(self, rows: Tensor, batch_idx: int) -> None:
-        """Take S optimizer steps for every member; `rows` is `(S, C, B)`."""
+    def training_step(self, chunk: Chunk, batch_idx: int) -> None:
+        """Take S optimizer steps for every member on the rows of a chunk, `(S, C, B)`."""
+        rows = self.data.inputs.stage(chunk)
         if batch_idx == 0:
             self._step = self.interval_steps(self.interval)[0]
             self._tally.begin(len(self.member_indices))
@@ -335,7 +341,7 @@ class Cohort(pl.LightningModule):
     def _outputs(self, stack: Stack, rows: Tensor) -> Tensor:
         keys = pick(self.evaluation_keys, stack.member_indices)
         parts, first = [], 0
-        for part in torch.split(rows, self._rows_in_pass(), dim=1):
+        for part in self.data.inputs.staged(torch.split(rows, self._rows_in_pass(), dim=1)):
             inputs = self.data.gather(part[None], stack.member_indices)[0][0]
             parts.append(self._steps.forward(stack, inputs, keys, first))
             first += part.shape[1]
@@ -355,11 +361,11 @@ class Cohort(pl.LightningModule):
     @torch.no_grad()
     def trace_memory(self) -> tuple[int, int]:
         """Return the peak bytes of a step and of a validation pass; nothing is learned."""
-        rows = next(self.batches.chunks(0, 1, 1))
+        rows = next(self.data.inputs.staged(self.batches.chunks(0, 1, 1)))
         inputs, targets = (values[0] for values in self._batch(rows, self._keys(0, 1)))
         max_rows = min(self.recipe.microbatch_size or rows.shape[2], rows.shape[2])
-        validation_rows = self.data.validation_rows[None, :, : self._rows_in_pass()]
-        validation_inputs = self.data.gather(validation_rows, self.member_indices)[0][0]
+        validated = next(self.data.inputs.staged([self.data.validation_rows[None, :, : self._rows_in_pass()]]))
+        validation_inputs = self.data.gather(validated, self.member_indices)[0][0]
         stack, keys = self._held.stack, self.noise_seeds
         with self.recipe.numbers():
             step = self._steps.peak_bytes(stack, inputs[:, :max_rows], targets[:, :max_rows], keys)
@@ -429,7 +435,8 @@ class Cohort(pl.LightningModule):
     def steps_in_chunk(self) -> int:
         """Return the maximal number of steps S of a chunk."""
         rows = len(self.member_indices) * self.batches.batch_size
-        return max(1, CHUNK_NUMBERS // (rows if self._is_replayed else rows * self.data.inputs.shape[1]))
+        holds_inputs = self.recipe.on_host or not self._is_replayed
+        return max(1, CHUNK_NUMBERS // (rows * self.data.num_columns if holds_inputs else rows))
 
     def _rows_in_pass(self) -> int:
         """Return the maximal number of rows of one member in a forward pass without learning."""

@@ -1,4 +1,4 @@
-"""Hold the data set on the device; gather rows by index and scale them with each member's own statistics.
+"""Gather rows of the data set by index, and scale them on the device with each member's own statistics.
 
 Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `N` rows of the data set. Targets of
 tokens `(N, D)` and of columns `(N, L)` keep their last axis behind those of the rows.
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from evalbench.engine.rows import HeldRows, HostRows
 from evalbench.workloads import Dataset, Split, fit_scaling
 from evalbench.workloads.target_encoding import TargetMeans
 
@@ -18,9 +19,11 @@ Indices = Sequence[int] | Tensor
 
 
 class Data(nn.Module):
-    """Hold one copy of the data set, with each member's split and scaling."""
+    """Hold one copy of the data set, with each member's split and scaling.
 
-    inputs: Tensor  # (N, D), int64 for tokens
+    `inputs[rows]` are inputs `(…, D)` as the data set has them, once these rows are staged, see `engine.rows`.
+    """
+
     targets: Tensor  # (N,), (N, D) for language, or (N, L)
     mean: Tensor  # (C, D)
     std: Tensor  # (C, D)
@@ -33,16 +36,17 @@ class Data(nn.Module):
     means: Tensor  # (C, folds, categories)
     folds: Tensor  # (C, N)
 
-    def __init__(self, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype) -> None:
-        """Fit a scaling to each split; hold numbers in `dtype`."""
+    def __init__(self, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype, on_host: bool = False) -> None:
+        """Fit a scaling to each split; gather numbers in `dtype`. With `on_host` the inputs stay on the host."""
         super().__init__()
         scalings = [fit_scaling(dataset, split.train) for split in splits]
         self.has_tokens = dataset.vocabulary is not None
         self._scales_targets = dataset.kind.scales_targets
-        self._has_missing = bool(np.isnan(dataset.inputs).any())
+        self._has_missing = dataset.has_missing
+        self.num_columns = dataset.inputs.shape[1]
+        self.inputs = HostRows(dataset.inputs) if on_host else HeldRows(dataset.inputs)
         for name in ("mean", "std", "target_mean", "target_std"):
             self._hold(name, torch.tensor(np.stack([getattr(scaling, name) for scaling in scalings]), dtype=dtype))
-        self._hold("inputs", torch.tensor(dataset.inputs, dtype=torch.int64 if self.has_tokens else dtype))
         self._hold("targets", torch.tensor(dataset.targets))
         self._hold_target_means(dataset, [scaling.target_means for scaling in scalings], dtype)
         for part in ("validation", "test"):
@@ -67,9 +71,10 @@ class Data(nn.Module):
 
         Tokens are not scaled.
         """
+        inputs = self.inputs[rows]
         if self.has_tokens:
-            return self.inputs[rows], self.targets_of(rows, member_indices)
-        inputs = self.inputs[rows]  # a large copy, scaled in place
+            return inputs.long(), self.targets_of(rows, member_indices)
+        inputs = inputs.to(self.mean.dtype)  # a large copy, scaled in place
         inputs.sub_(pick(self.mean, member_indices)[:, None]).div_(pick(self.std, member_indices)[:, None])
         if self._has_missing:
             inputs.nan_to_num_(nan=0.0)
@@ -87,7 +92,7 @@ class Data(nn.Module):
         """Return the targets, scaled if they are numbers, in the shape of `rows`, whose last axes are `(C, B)`."""
         targets = self.targets[rows]
         if self._scales_targets:
-            mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))
+            mean, std = self._target_scale(member_indices, targets.ndim - rows.ndim + 2)
             return (targets - mean) / std
         return targets
 
@@ -95,8 +100,14 @@ class Data(nn.Module):
         """Return predictions `(C, ...)` of C members with numbers in the target's own unit."""
         if not self._scales_targets:
             return predictions
-        mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))
+        mean, std = self._target_scale(member_indices, predictions.ndim)
         return predictions * std + mean
+
+    def _target_scale(self, member_indices: Indices, ndim: int) -> tuple[Tensor, Tensor]:
+        """Return shift and scale `(C, 1, ...)` of C members for values of `ndim` axes, members and rows first."""
+        mean, std = (pick(values, member_indices)[:, None] for values in (self.target_mean, self.target_std))
+        shape = (*mean.shape, *[1] * (ndim - mean.ndim))
+        return mean.view(shape), std.view(shape)
 
 
 def pick(values: Tensor, member_indices: Indices) -> Tensor:

@@ -131,6 +131,8 @@ class Recipe:
     """The steps after which to validate, ascending; the last one ends the trial."""
     on_batch: Mapping[str, BatchHook] = field(default_factory=dict)
     """Changes of the batches by the config group of the part, in this order."""
+    row_weights: nn.Module | None = None
+    """Attaches the weights of rows to the targets, after the changes of the batches."""
     on_gradients: Sequence[GradientHook] = ()
     """Changes of the gradients, in this order."""
     schedule: Component | None = None
@@ -152,6 +154,9 @@ class Recipe:
     """
     device: str = "cpu"
     """The device that draws initial values: the bits are the same on any device."""
+
+    on_host: bool = False
+    """The inputs stay on the host, and are read ahead of the steps."""
 
     @property
     def exact(self) -> "Recipe":

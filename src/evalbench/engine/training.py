@@ -25,10 +25,13 @@ from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort
 from evalbench.engine.halving import Halving
 from evalbench.engine.members import Member, Recipe, UnfitSnapshotError
+from evalbench.engine.rows import stays_on_host
 from evalbench.errors import StorageError
-from evalbench.parts import batch_hooks, weighs_targets
+from evalbench.parts import batch_hooks, epoch_rows, weighs_targets
 from evalbench.parts.loss import TrainingLoss
+from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Phase, Role, derive
+from evalbench.tasks import OwnTask
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, fit_scaling, references, split_methods, split_of
 
@@ -40,10 +43,10 @@ for _library in ("pytorch_lightning", "lightning_fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 
-def runs_own_code(config: Config) -> bool:
+def runs_own_code(config: Config, dataset: Dataset) -> bool:
     """Return whether a user's own code runs in a step, inside the network or the loss."""
     loss = "torch." if config.loss.component is None else config.loss.component.target
-    return not (
+    return isinstance(dataset.kind, OwnTask) or not (
         config.model.target.startswith("evalbench.")
         and not isinstance(config.parts["model"], PretrainedConfig)  # runs code of Transformers
         and not config.model.code()
@@ -143,8 +146,9 @@ def train(
             base = weights.save_base(keep_in, cohort.shared_tensors, network_of(config, dataset)) if complete else None
             for member_index in best_first[:1] if config.save == "best" else complete:
                 scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
-                path = weights.folder(keep_in, entrants[member_index].seed)
-                weights.save(path, config, dataset, scaling, tensors, base, results[member_index])
+                entrant = entrants[member_index]
+                path = weights.folder(keep_in, entrant.seed)
+                weights.save(path, config, dataset, scaling, tensors, base, results[member_index], entrant.trial)
     return results
 
 
@@ -169,27 +173,31 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     shape, initial_seeds = shape_of(dataset), seeds_of(Role.INIT)
     build = models.Builder(config.model, config.activation, shape, initial_seeds, config.adaptation)
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
-    batch_size = config.optimizer.rows_per_step(train_rows.shape[1])
-    batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER))
+    resampled = epoch_rows(config, dataset, train_rows.shape[1])
+    batch_size = config.optimizer.rows_per_step(train_rows.shape[1] if resampled is None else resampled.num_rows)
+    batches = Batches(train_rows, batch_size, seeds_of(Role.ORDER), resampled)
     validation_steps = config.budget.validation_steps(batches.steps_per_epoch)
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
-    on_batch = batch_hooks(config, dataset, splits, dtype)
+    on_batch, device = batch_hooks(config, dataset, splits, dtype), device_of(config)
+    row_weights = weigh_rows(dataset, splits, on_batch, dtype)
     recipe = Recipe(
         config.optimizer,
-        TrainingLoss(config.loss, dataset.kind, weighs_targets(on_batch)).to(dtype),
+        TrainingLoss(config.loss, dataset.kind, weighs_targets(on_batch) or row_weights is not None).to(dtype),
         validation_steps,
         on_batch,
+        row_weights,
         [] if clip_norm is None else [partial(gradients.clip_per_member, max_norm=clip_norm)],
         config.schedule,
         config.budget.patience,
         config.microbatch_size,
         _halving(config, dataset, entrants),
-        config.verify and runs_own_code(config),
-        paths.request(config, batch_size, runs_own_code(config)),
+        config.verify and runs_own_code(config, dataset),
+        paths.request(config, batch_size, runs_own_code(config, dataset)),
         dtype,
         config.matmul_precision,
-        str(device_of(config)),
+        str(device),
+        stays_on_host(config.data, dataset.inputs, device, memory.available_bytes(device)),
     )
     own = settings if any(settings) else None
     cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own)

@@ -29,6 +29,7 @@ class Validation:
         Raises `ValueError` if a metric of the user's choice is undefined.
         """
         task, monitor, primary = self._dataset.kind, self._dataset.monitor, self._dataset.primary
+        primary = primary or (None if task.scores_outputs else task.metric)
         targets = self._data.targets_of(rows, member_indices)
         losses = vmap(task.loss)(outputs, targets).double().tolist()
         if primary is None and monitor is None:

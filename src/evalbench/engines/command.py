@@ -24,7 +24,7 @@ import pandas as pd
 from evalbench.config import CommandConfig, Config
 from evalbench.engines import process_group
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
-from evalbench.engines.predicted import Predicted, result_of, split_of
+from evalbench.engines.predicted import Predicted, check_predictable, refuse_weights, result_of, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError, InputError
 from evalbench.imports import wandb_offline
@@ -86,9 +86,8 @@ ENGINE: Engine = CommandEngine()
 
 
 def _check_rows(command: CommandConfig, dataset: Dataset) -> None:
-    if dataset.vocabulary is not None or dataset.kind.per_token:
-        rule = f"must be a network on {dataset.name}: commands take tables of classes, labels or numbers"
-        raise ConfigError("model", rule, "command", "use dataset=named with a command that has the data itself")
+    refuse_weights(dataset, "a command, which gets inputs and targets")
+    check_predictable(dataset, "commands", takes_tokens=False)
     if not command.has("data"):
         rule = f"must have {{data}}, the folder with the rows of {dataset.name}"
         remedy = "add it, or use dataset=named dataset.name=NAME for data that the command has itself"
@@ -224,7 +223,7 @@ def _write_rows(dataset: Dataset, split: Split, folder: Path) -> None:
         table = pd.DataFrame(scaling.inputs(dataset, rows), columns=list(dataset.features))
         if part != "test":
             names = [f"target: {name}" for name in dataset.classes] if dataset.kind.per_column else ["target"]
-            table[names] = dataset.targets[rows].reshape(len(rows), -1)
+            table[names] = dataset.kind.fitted_to(dataset.targets[rows]).reshape(len(rows), -1)
         table.to_csv(folder / f"{part}.csv", index=False)
 
 

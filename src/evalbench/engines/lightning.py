@@ -10,13 +10,14 @@ import copy
 import inspect
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from evalbench import models
+from evalbench import models, weights
 from evalbench.config import Config
 from evalbench.engine import counting
 from evalbench.engine.batches import Batches
@@ -24,12 +25,14 @@ from evalbench.engine.data import Data
 from evalbench.engine.training import device_of, quiet_lightning, shape_of
 from evalbench.engine.validation import Validation
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
-from evalbench.engines.predicted import split_of
+from evalbench.engines.fits import each
+from evalbench.engines.predicted import refuse_weights, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
+from evalbench.parts import epoch_rows
 from evalbench.seeds import Role, derive
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
-from evalbench.workloads import Dataset, references
+from evalbench.workloads import Dataset, fit_scaling, references
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +55,11 @@ class LightningEngine:
         if not module.automatic_optimization:
             rule, remedy = "must leave the steps to Lightning", "automatic_optimization=False is not supported"
             raise ConfigError("model._target_", rule, target, remedy)
-        if config.save != "none" or config.devices > 1:
-            key, value = ("save", config.save) if config.save != "none" else ("trainer.devices", config.devices)
-            raise ConfigError(key, "must be left out with engine: lightning", value, "leave it out")
+        if config.devices > 1:
+            rule = "must be left out with engine: lightning"
+            raise ConfigError("trainer.devices", rule, config.devices, "leave it out")
+        refuse_weights(dataset, "a LightningModule, whose training_step gets inputs and targets")
+        epoch_rows(config, dataset, len(dataset.targets))
         kind = torch.float32 if dataset.vocabulary is None else torch.int64
         inputs = torch.zeros(2, dataset.inputs.shape[1], dtype=kind)
         models.check_outputs(module, inputs, dataset.kind.output_shape(inputs, dataset.num_outputs))
@@ -62,17 +67,13 @@ class LightningEngine:
     def train_all(
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE
     ) -> Iterator[Trained]:
-        """Fit the modules of the trials one after another."""
-        for entrant in entrants:
-            try:
-                result = _Fit(config, dataset, entrant).run()
-            except Exception as error:  # the user's own code may raise anything
-                log.error("seed %d failed: %r", entrant.seed, error, exc_info=error)
-                yield [entrant], error
-                continue
-            if outlets.watch is not None and entrant.trial is not None:
-                outlets.watch({entrant.spec.trial_id: result.curve}, 0)
-            yield [entrant], [result]
+        """Fit the modules of the trials."""
+        on_cores = device_of(config).type == "cpu" and not torch.accelerator.is_available()  # others do not fork
+
+        def fit(entrant: Entrant, folder: Path | None) -> tuple[TrialResult, list[str]]:
+            return _Fit(config, dataset, entrant).run(folder), []
+
+        return each(config, entrants, fit, outlets, on_cores)
 
     def timed(self, config: Config, dataset: Dataset) -> TimedTrial:
         """Return whole fits of the first seed."""
@@ -95,8 +96,9 @@ class _Fit(pl.Callback):
         self.split = split_of(config, dataset, entrant)
         dtype = torch.float64 if config.precision == "64-true" else torch.float32
         self.data = Data(dataset, [self.split], dtype)
-        size = min(config.lightning.batch_size, len(self.split.train))
-        self.batches = Batches(self.split.train[None], size, [self.seed_of(Role.ORDER)])
+        rows, resampled = self.split.train, epoch_rows(config, dataset, len(self.split.train))
+        size = min(config.lightning.batch_size, len(rows) if resampled is None else resampled.num_rows)
+        self.batches = Batches(rows[None], size, [self.seed_of(Role.ORDER)], resampled)
         self.validation_steps = config.budget.validation_steps(self.batches.steps_per_epoch)
         self.validation = Validation(dataset, self.data)
         self.curve: list[CurvePoint] = []
@@ -109,8 +111,8 @@ class _Fit(pl.Callback):
         index = self.entrant.roles.get(role, self.entrant.seed)
         return derive(self.config.root_seed, self.dataset.name, role, index, self.entrant.phase)
 
-    def run(self) -> TrialResult:
-        """Fit the module and return the result at its lowest validation loss."""
+    def run(self, folder: Path | None = None) -> TrialResult:
+        """Fit the module, keep it in a folder, and return the result at its lowest validation loss."""
         module = _build(self.config, self.dataset, self.seed_of(Role.INIT))
         module.train()
         with quiet_lightning(), models.seeded(self.seed_of(Role.NOISE), device_of(self.config)):
@@ -128,7 +130,13 @@ class _Fit(pl.Callback):
                 **self.config.trainer,
             )
             trainer.fit(module, _Steps(self))
-            return self._result(module.to("cpu").eval())
+            result = self._result(module.to("cpu").eval())
+        if folder is not None and result.state is State.COMPLETE:
+            state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+            scaling = fit_scaling(self.dataset, self.split.train)
+            with weights.writing(folder):
+                weights.save(folder, self.config, self.dataset, scaling, state, None, result, self.entrant.trial)
+        return result
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
         """Count the step, and validate if it is time."""

@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 
 from evalbench import workloads
 from evalbench.config import Config
+from evalbench.errors import ConfigError
 from evalbench.seeds import Role
+from evalbench.tasks import OwnTask
 from evalbench.trial import CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, fit_scaling, references
+
+TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count", "ranking")
+"""The shipped tasks that estimators and commands know."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +30,25 @@ class Predicted:
     predictions: NDArray[Any]
 
 
+def check_predictable(dataset: Dataset, what: str, takes_tokens: bool) -> None:
+    """Refuse a data set that does not have classes, labels or numbers to predict; `what` predicts them."""
+    fits = dataset.kind.predicts_targets if isinstance(dataset.kind, OwnTask) else dataset.kind.name in TASKS
+    if not fits or (dataset.vocabulary is not None and not takes_tokens):
+        rule = f"must be a network on {dataset.name} ({dataset.kind.name})"
+        remedy = f"{what} take tables of classes, labels or numbers, and tasks that predict their only output"
+        raise ConfigError("model", rule, remedy=remedy)
+
+
 def split_of(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
     """Return the split of a trial."""
     return workloads.split_of(dataset, config.split, config.root_seed, entrant.index(Role.SPLIT), entrant.phase)
+
+
+def refuse_weights(dataset: Dataset, engine: str) -> None:
+    """Raise `ConfigError` if rows have weights, which an engine, named in words, does not take."""
+    if dataset.weights is not None:
+        rule, remedy = f"must be left out for {engine}", "leave it out, or choose a network or an estimator"
+        raise ConfigError("dataset.weight", rule, remedy=remedy)
 
 
 def result_of(
@@ -66,5 +87,8 @@ def _named(metrics: Mapping[str, float], part: str) -> dict[str, float]:
 
 def _loss(dataset: Dataset, part: Predicted, split: Split) -> float:
     """Return the loss of a task as networks report it: of probabilities, or of numbers scaled by the training rows."""
-    scale = fit_scaling(dataset, split.train).target_std
-    return dataset.kind.loss_of(part.predictions, dataset.targets[part.rows], scale)
+    scaling, targets = fit_scaling(dataset, split.train), dataset.targets[part.rows]
+    if isinstance(dataset.kind, OwnTask):
+        shift, scale = scaling.target_mean, scaling.target_std
+        return dataset.kind.loss_of((part.predictions - shift) / scale, (targets - shift) / scale, 1.0)
+    return dataset.kind.loss_of(part.predictions, targets, scaling.target_std)

@@ -2,39 +2,46 @@
 
 An estimator is fitted on the training rows of a trial, with the inputs that a network gets: categories as indicators,
 numbers scaled by the training rows, missing values filled by their means. One that says that it takes missing values
-gets them as they are. Targets are class numbers, or numbers in their own unit. An estimator of one target is fitted to
-each of several. Validation rows are measured and never fitted, test rows are read once.
+gets them as they are. Tokens become columns of `log(1 + count)` in the row. Targets are class numbers, or numbers in
+their own unit. An estimator of one target is fitted to each of several. Validation rows are measured and never fitted,
+test rows are read once.
 
 Shapes: `N` rows, `D` columns, `K` classes, `L` columns of targets.
 """
 
-import copy
 import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
 
+from evalbench import weights
 from evalbench.config import SEEDS, Component, Config
 from evalbench.engines.contract import NOWHERE, Engine, Outlets, TimedTrial, Trained
-from evalbench.engines.predicted import Predicted, result_of, split_of
+from evalbench.engines.fits import each
+from evalbench.engines.predicted import Predicted, check_predictable, result_of, split_of
 from evalbench.engines.timed_fit import TimedFit
 from evalbench.errors import ConfigError
 from evalbench.models import seeded
-from evalbench.seeds import Role, derive
+from evalbench.parts import epoch_rows
+from evalbench.seeds import Role, derive, derive_epoch
+from evalbench.tasks.classes import seen as counted
 from evalbench.tasks.metric import FROM_PROBABILITIES
-from evalbench.trial import Entrant, TrialResult
-from evalbench.workloads import Dataset, Split, fit_scaling
+from evalbench.trial import Entrant, State, TrialResult
+from evalbench.weights.estimators import PerColumn, check_can_be_saved, predictions
+from evalbench.workloads import Dataset, Split, fit_scaling, weight_scale
 
 log = logging.getLogger(__name__)
 
 Array = NDArray[Any]
-TASKS = ("binary", "multiclass", "regression", "ordinal", "multilabel", "multi_output", "count")
 LARGEST_SEED = 2**31 - 1
 """Of a signed integer of 32 bits, which most packages take."""
 MOST_FOR_TRAIN_LOSS = 1000
@@ -46,12 +53,7 @@ class EstimatorEngine:
 
     def check(self, config: Config, dataset: Dataset) -> None:
         """Build the estimator once."""
-        if dataset.kind.name not in TASKS or dataset.vocabulary is not None:
-            rule = f"must be a network on {dataset.name}: estimators take tables of classes, labels or numbers"
-            raise ConfigError("model", rule, config.choices.get("model"), "leave this data set out")
-        if config.save != "none":
-            rule = "must be none for estimators: evalbench keeps weights of networks only"
-            raise ConfigError("save", rule, config.save, "leave it out")
+        check_predictable(dataset, "estimators", takes_tokens=True)
         component = _component(config, dataset)
         estimator = _build(component, 0)
         for method in ("fit", "predict"):
@@ -59,6 +61,12 @@ class EstimatorEngine:
                 raise ConfigError("model._target_", f"must have a method {method}", component.target, "name another")
         _check_kind(component, estimator, dataset)
         _check_settings(component, estimator)
+        if config.save != "none":
+            check_can_be_saved(estimator, component.target)
+        epoch_rows(config, dataset, len(dataset.targets))
+        if dataset.weights is not None and _weight_name(_for_columns(estimator, dataset)) is None:
+            rule = f"must take sample_weight in fit on {dataset.name}, whose rows have weights"
+            raise ConfigError("model._target_", rule, component.target, "leave dataset.weight out, or name another")
         metric = dataset.metric.name
         if metric in FROM_PROBABILITIES and not hasattr(estimator, "predict_proba"):
             rule = f"must have predict_proba for {metric}, which needs probabilities"
@@ -68,29 +76,24 @@ class EstimatorEngine:
     def train_all(
         self, config: Config, dataset: Dataset, entrants: Sequence[Entrant], name: str, outlets: Outlets = NOWHERE
     ) -> Iterator[Trained]:
-        """Fit the estimators of the trials one after another."""
-        said: set[str] = set()
-        for entrant in entrants:
-            try:
-                result = _train(config, dataset, entrant, said)
-            except Exception as error:  # what the user chose may raise anything
-                log.error(
-                    "seed %d failed: %r", entrant.seed, error, exc_info=error if repr(error) not in said else None
-                )
-                said.add(repr(error))
-                yield [entrant], error
-                continue
-            if outlets.watch is not None and entrant.trial is not None:
-                outlets.watch({entrant.spec.trial_id: result.curve}, 0)
-            yield [entrant], [result]
+        """Fit the estimators of the trials."""
+        return each(config, entrants, lambda entrant, folder: _train(config, dataset, entrant, folder), outlets)
 
     def timed(self, config: Config, dataset: Dataset) -> TimedTrial:
         """Return a fit on the rows of the first seed."""
         split, seed = split_of(config, dataset, Entrant(0)), _seed(config, dataset, Entrant(0))
         component = _component(config, dataset)
         seen = _Seen(_build(component, seed), dataset, split)
-        inputs, targets, example = seen.inputs(split.train), dataset.targets[split.train], seen.inputs(split.train[:1])
-        return TimedFit(lambda: _for_columns(_build(component, seed), dataset).fit(inputs, targets), example)
+        rows, example = _rows(config, dataset, split, Entrant(0)), seen.inputs(split.train[:1])
+        inputs, targets = seen.inputs(rows), dataset.kind.fitted_to(dataset.targets[rows])
+        weights = _weights(_for_columns(_build(component, seed), dataset), dataset, split, rows)
+
+        def fit() -> Any:
+            estimator = _for_columns(_build(component, seed), dataset)
+            estimator.fit(inputs, targets, **weights)
+            return estimator  # a user's `fit` may return nothing
+
+        return TimedFit(fit, example)
 
 
 ENGINE: Engine = EstimatorEngine()
@@ -138,6 +141,15 @@ def _seed(config: Config, dataset: Dataset, entrant: Entrant) -> int:
     return derive(config.root_seed, dataset.name, Role.INIT, index, entrant.phase) % LARGEST_SEED
 
 
+def _rows(config: Config, dataset: Dataset, split: Split, entrant: Entrant) -> Array:
+    """Return the rows that a trial is fitted to: its training rows, or the first epoch of a resampling of them."""
+    resampled = epoch_rows(config, dataset, len(split.train))
+    if resampled is None:
+        return split.train
+    seed = derive(config.root_seed, dataset.name, Role.ORDER, entrant.index(Role.ORDER), entrant.phase)
+    return resampled(split.train, torch.Generator().manual_seed(derive_epoch(seed, 0)))
+
+
 def _build(component: Component, seed: int) -> Any:
     """Build an estimator that draws its random numbers from a seed, those of the steps of a pipeline too."""
     signature = _parameters(component.locate())
@@ -161,13 +173,34 @@ class _Seen:
     """The inputs of an estimator."""
 
     def __init__(self, estimator: Any, dataset: Dataset, split: Split) -> None:
-        self._dataset, self._scaling = dataset, fit_scaling(dataset, split.train)
-        self._keeps_missing = _takes_missing(estimator)
+        self._dataset, self.scaling = dataset, fit_scaling(dataset, split.train)
+        self.keeps_missing = _takes_missing(estimator)
 
     def inputs(self, rows: Array) -> Array:
         """Return the inputs `(N, D)` of some rows."""
-        inputs: Array = self._scaling.inputs(self._dataset, rows).astype(np.float64)
-        return np.where(np.isnan(self._dataset.inputs[rows]), np.nan, inputs) if self._keeps_missing else inputs
+        if self._dataset.vocabulary is not None:
+            return counted(self._dataset.inputs[rows], self._dataset.vocabulary)
+        inputs: Array = self.scaling.inputs(self._dataset, rows).astype(np.float64)
+        return np.where(np.isnan(self._dataset.inputs[rows]), np.nan, inputs) if self.keeps_missing else inputs
+
+
+def _weights(estimator: Any, dataset: Dataset, split: Split, rows: Array) -> dict[str, Array]:
+    """Return the argument of `fit` with the weights `(N,)` of some training rows; empty if rows have none."""
+    if dataset.weights is None:
+        return {}
+    return {str(_weight_name(estimator)): dataset.weights[rows] * weight_scale(dataset, split.train)}
+
+
+def _weight_name(estimator: Any) -> str | None:
+    """Return the name of the argument of `fit` for weights, that of the last step of a pipeline; None if it has none.
+
+    A pipeline passes it on to the last step alone.
+    """
+    if isinstance(estimator, Pipeline):
+        step, last = estimator.steps[-1]
+        inner = _weight_name(last)
+        return None if inner is None else f"{step}__{inner}"
+    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
 
 
 def _takes_missing(estimator: Any) -> bool:
@@ -177,58 +210,34 @@ def _takes_missing(estimator: Any) -> bool:
         return False
 
 
-def _train(config: Config, dataset: Dataset, entrant: Entrant, said: set[str]) -> TrialResult:
-    """Return the result of one trial; `said` has the messages that the log has."""
+def _train(config: Config, dataset: Dataset, entrant: Entrant, folder: Path | None) -> tuple[TrialResult, list[str]]:
+    """Return the result of one trial and the warnings of its estimator, which is kept in a folder."""
     split, seed = split_of(config, dataset, entrant), _seed(config, dataset, entrant)
+    component = _component(config, dataset)
     with warnings.catch_warnings(record=True) as caught, seeded(seed):
         warnings.simplefilter("always")
-        estimator = _build(_component(config, dataset), seed)
+        estimator = _build(component, seed)
         seen = _Seen(estimator, dataset, split)
-        estimator = _for_columns(estimator, dataset)
-        estimator.fit(seen.inputs(split.train), dataset.targets[split.train])
+        estimator, rows = _for_columns(estimator, dataset), _rows(config, dataset, split, entrant)
+        estimator.fit(
+            seen.inputs(rows),
+            dataset.kind.fitted_to(dataset.targets[rows]),
+            **_weights(estimator, dataset, split, rows),
+        )
         sample = split.train[:: -(-len(split.train) // MOST_FOR_TRAIN_LOSS)]
         predicted = {
-            part: Predicted(rows, _predictions(estimator, dataset, seen.inputs(rows)))
+            part: Predicted(rows, predictions(estimator, dataset.kind, len(dataset.classes), seen.inputs(rows)))
             for part, rows in (("train", sample), ("val", split.validation), ("test", split.test))
             if len(rows)
         }
-    for text in dict.fromkeys(" ".join(str(warning.message).split())[:200] for warning in caught):
-        if text not in said:
-            log.warning("%s: %s", type(estimator).__name__, text)
-            said.add(text)
+    told = [" ".join(str(warning.message).split())[:200] for warning in caught]
     is_sure = dataset.kind.is_classification and not hasattr(estimator, "predict_proba")
-    return result_of(dataset, split, predicted, without=FROM_PROBABILITIES if is_sure else ())
-
-
-def _predictions(estimator: Any, dataset: Dataset, inputs: Array) -> Array:
-    """Return class probabilities `(N, K)`, those of a class that is not known being 0, label probabilities, or numbers.
-
-    An estimator without probabilities is sure of the class that it predicts.
-    """
-    if dataset.kind.per_column and hasattr(estimator, "predict_proba"):
-        return _label_probabilities(estimator.predict_proba(inputs), estimator)
-    if dataset.kind.per_column or not dataset.kind.is_classification:
-        predictions: Array = np.asarray(estimator.predict(inputs), dtype=np.float64)
-        return predictions.reshape(len(inputs), *dataset.targets.shape[1:])
-    probabilities = np.zeros((len(inputs), len(dataset.classes)))
-    if hasattr(estimator, "predict_proba"):
-        known = np.asarray(getattr(estimator, "classes_", range(len(dataset.classes)))).astype(np.int64)
-        probabilities[:, known] = estimator.predict_proba(inputs)
-    else:
-        chosen = np.asarray(estimator.predict(inputs)).reshape(len(inputs)).astype(np.int64)
-        probabilities[np.arange(len(inputs)), chosen] = 1.0
-    return probabilities
-
-
-def _label_probabilities(given: Any, estimator: Any) -> Array:
-    """Return the probabilities of yes `(N, L)`, which some estimators give as a table of no and yes for each label.
-
-    Such a table lacks the column of what no training row has.
-    """
-    if not isinstance(given, list):
-        return np.asarray(given, dtype=np.float64)
-    tables = zip(given, estimator.classes_, strict=True)
-    return np.column_stack([np.asarray(table) @ (np.asarray(known) == 1) for table, known in tables])
+    result = result_of(dataset, split, predicted, without=FROM_PROBABILITIES if is_sure else ())
+    if folder is not None and result.state is State.COMPLETE:
+        fitted = weights.FittedEstimator(component, estimator, seen.keeps_missing)
+        with weights.writing(folder):
+            weights.save_estimator(folder, config, dataset, seen.scaling, fitted, result, entrant.trial)
+    return result, [f"{component.target.rpartition('.')[2]}: {text}" for text in told]
 
 
 def _for_columns(estimator: Any, dataset: Dataset) -> Any:
@@ -241,34 +250,4 @@ def _for_columns(estimator: Any, dataset: Dataset) -> Any:
         takes_all = labels if dataset.kind.is_classification else tags.target_tags.multi_output
     except Exception:  # no estimator of scikit-learn's
         takes_all = False
-    return estimator if takes_all else _PerColumn(estimator)
-
-
-class _PerColumn:
-    """A copy of an estimator for each column of the targets; a column of one value is always predicted to have it.
-
-    That is what scikit-learn's `MultiOutputClassifier` and `MultiOutputRegressor` do, without the latter.
-    """
-
-    def __init__(self, estimator: Any) -> None:
-        self._estimator = estimator
-        if hasattr(estimator, "predict_proba"):
-            self.predict_proba = self._probabilities
-
-    def fit(self, inputs: Array, targets: Array) -> None:
-        """Fit the copies to targets `(N, L)`."""
-        constant = DummyClassifier() if targets.dtype.kind == "i" else DummyRegressor()
-        self._fitted = [
-            copy.deepcopy(self._estimator if np.ptp(column) else constant).fit(inputs, column) for column in targets.T
-        ]
-
-    def predict(self, inputs: Array) -> Array:
-        """Return `(N, L)`."""
-        return np.column_stack([np.asarray(one.predict(inputs)).reshape(len(inputs)) for one in self._fitted])
-
-    @property
-    def classes_(self) -> list[Any]:
-        return [getattr(one, "classes_", (0, 1)) for one in self._fitted]
-
-    def _probabilities(self, inputs: Array) -> list[Any]:
-        return [one.predict_proba(inputs) for one in self._fitted]
+    return estimator if takes_all else PerColumn(estimator)

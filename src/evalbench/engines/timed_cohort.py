@@ -42,8 +42,8 @@ class TimedCohort:
         if self.precision == "64-true":
             self.network = self.network.double()
         chunk_steps = self.cohort.steps_in_chunk()
-        self.rows = next(self.cohort.batches.chunks(0, self.cohort.recipe.validation_steps[-1], chunk_steps))
-        self.rows = self.rows.to(self.device)
+        chunks = self.cohort.batches.chunks(0, self.cohort.recipe.validation_steps[-1], chunk_steps)
+        self.rows = next(self.cohort.data.inputs.staged(chunks)).to(self.device)
         self.example = self.cohort.data.gather(self.rows[:1], self.cohort.member_indices)[0][0, 0, :1]
 
     def warm_up(self) -> None:

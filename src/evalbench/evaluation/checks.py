@@ -12,6 +12,7 @@ from evalbench.evaluation.counts import Count, uncounted
 from evalbench.evaluation.design import declared_looks
 from evalbench.evaluation.plan import Plan
 from evalbench.store import Store
+from evalbench.tasks.imbalance import majority_share, misleads
 
 
 def check_trainable(plan: Plan, store: Store, count: Count = uncounted) -> None:
@@ -46,6 +47,13 @@ def changed_code(plan: Plan, store: Store) -> dict[str, int]:
             trials = len(missing) + len(tuning.studies(cell)) * len(cell.specs) + tuning.num_trials([cell])
             changes.update(dict.fromkeys(own_code.changes(before[-1], cell.code), trials))
     return changes
+
+
+def misleading_accuracies(plan: Plan) -> dict[str, float]:
+    """Return the workloads judged by accuracy of which predicting the majority class alone has a high one: this."""
+    datasets = {cell.workload: cell.dataset for cell in plan.cells if cell.dataset.kind.has_row_classes}
+    shares = {name: majority_share(dataset.targets) for name, dataset in datasets.items() if len(dataset.classes)}
+    return {name: share for name, share in shares.items() if misleads(datasets[name].metric, share)}
 
 
 def _check_rope(plan: Plan, store: Store) -> None:

@@ -59,6 +59,7 @@ class Plan:
         result = cls(shared.name, chosen, jobs, factor, baseline, factors)
         _check_looks(result)
         _check_named(result)
+        _check_splits(result)
         _check_distinct(result)
         if factor is not None:
             _check_techniques(result)
@@ -174,6 +175,15 @@ def _check_named(plan: Plan) -> None:
         Options(plan.baseline or "", unit=named[0].unit, folds=named[0].folds, pairing=named[0].pairing).check()
     except TableError as error:
         raise ConfigError("dataset", f"must be declared as it is: {error}") from error
+
+
+def _check_splits(plan: Plan) -> None:
+    """Refuse several methods of splitting: techniques are compared on the same rows."""
+    methods = list(dict.fromkeys((job.config.split.method, job.config.split.folds) for job in plan.jobs))
+    if len(methods) > 1:
+        key = "split" if len({method for method, _ in methods}) > 1 else "split.folds"
+        values = ", ".join(str(method if key == "split" else folds) for method, folds in methods)
+        raise ConfigError(key, "must be the same in all cells", values, "give each an evaluation of its own")
 
 
 def _check_techniques(plan: Plan) -> None:

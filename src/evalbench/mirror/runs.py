@@ -157,6 +157,7 @@ def _config(
         "data": cell.data or None,
         "seed": seed,
         "hyperparameters": hyperparameters,
+        "split": dict(settings.get("data") or {}).get("split"),
         "trial": link.trial_id,
         **{group: cell.choices.get(group) for group in GROUPS[:-1]},
     }

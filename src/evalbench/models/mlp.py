@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from evalbench.errors import ConfigError
-from evalbench.models.layers import NormalLinear
+from evalbench.models.layers import NormalEmbedding, NormalLinear
 
 
 class MLP(nn.Module):
@@ -15,6 +17,9 @@ class MLP(nn.Module):
     layer, whose inputs are scaled data, and the activation's own for the other layers, so that the variance of the
     units stays near 1 at any depth (He et al. 2015, for any activation). Biases start at 0. Techniques that differ only
     in the activation share the draws.
+
+    If inputs are tokens, the first layer is the mean of a learned vector per token, whatever their order: the deep
+    averaging network of Iyyer et al. (2015).
     """
 
     def __init__(
@@ -25,6 +30,7 @@ class MLP(nn.Module):
         gain: float,
         depth: int = 2,
         width: int = 64,
+        vocabulary: int | None = None,
     ) -> None:
         super().__init__()
         for name, value in (("depth", depth), ("width", width)):
@@ -34,11 +40,27 @@ class MLP(nn.Module):
         for layer, (fan_in, fan_out) in enumerate(
             zip([in_features, *[width] * depth], [*[width] * depth, out_features], strict=True)
         ):
-            linear = NormalLinear(fan_in, fan_out, gain if layer else 1.0)
+            linear: nn.Module = NormalLinear(fan_in, fan_out, gain if layer else 1.0)
+            if vocabulary is not None and not layer:
+                linear = TokenMeans(vocabulary, fan_out)
             layers += [linear, activation()] if layer < depth else [linear]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map `(B, in_features)` to `(B, out_features)`."""
+        """Map numbers or tokens `(B, in_features)` to `(B, out_features)`."""
         outputs: Tensor = self.layers(inputs)
         return outputs
+
+
+class TokenMeans(nn.Module):
+    """The mean of the vectors of a row's tokens, plus a bias: a linear layer of their shares in the row."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.tokens = NormalEmbedding(vocabulary, width)
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.scale = width**0.5
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map tokens `(B, T)` to `(B, width)`."""
+        return F.embedding(inputs, self.tokens.weight * self.scale).mean(1) + self.bias

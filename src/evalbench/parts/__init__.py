@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from evalbench.config import Config
-from evalbench.parts import augmentation, loss
-from evalbench.parts.hooks import BatchHook
+from evalbench.parts import augmentation, loss, resampling
+from evalbench.parts.hooks import BatchHook, EpochRows
 from evalbench.workloads import Dataset, Split
 
 Hooks = Callable[[Any, Dataset, Sequence[Split], torch.dtype], BatchHook | None]
@@ -24,6 +24,20 @@ def batch_hooks(config: Config, dataset: Dataset, splits: Sequence[Split], dtype
     """Build the changes of batches by config group; raise `ConfigError` for one that does not fit the data set."""
     hooks = {group: make(config.parts[group], dataset, splits, dtype) for group, make in ON_BATCH.items()}
     return {group: hook for group, hook in hooks.items() if hook is not None}
+
+
+def epoch_rows(config: Config, dataset: Dataset, num_train: int) -> EpochRows | None:
+    """Build the choice of the rows of an epoch from `num_train` training rows; None for each row once.
+
+    Raises `ConfigError` for one that does not fit the data set.
+    """
+    return resampling.resample(config.parts["resampling"], dataset, num_train)
+
+
+def rows_of_epoch(config: Config, dataset: Dataset, num_train: int) -> int:
+    """Return the number of rows of an epoch."""
+    chosen = epoch_rows(config, dataset, num_train)
+    return num_train if chosen is None else chosen.num_rows
 
 
 def weighs_targets(hooks: Mapping[str, BatchHook]) -> bool:

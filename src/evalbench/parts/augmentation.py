@@ -89,6 +89,7 @@ class Mixup(BatchHook):
     """
 
     shares: Tensor
+    mixes_rows = True
 
     def __init__(self, dataset: Dataset, alpha: float = 0.2, probability: float = 1.0) -> None:
         """Take the distribution's parameter, and the probability that a row is mixed."""
@@ -138,7 +139,8 @@ def check_mixes(dataset: Dataset) -> bool:
     if dataset.vocabulary is not None:
         raise refused(dataset, "needs numbers, as tokens have no mean", "choose augmentation=token_dropout or none")
     is_class = dataset.kind.is_classification
-    if is_class and (not dataset.kind.has_row_classes or dataset.targets.ndim != 1):
+    is_odd = is_class and (not dataset.kind.has_row_classes or dataset.targets.ndim != 1)
+    if is_odd or not dataset.kind.takes_weights:
         raise refused(dataset, "needs one class or numbers as the target of a row", "choose augmentation=none")
     return is_class
 

@@ -75,6 +75,7 @@ class CutMix(BatchHook):
     """
 
     sides: Tensor  # (2, quantiles)
+    mixes_rows = True
 
     def __init__(self, dataset: Dataset, alpha: float = 1.0, probability: float = 1.0) -> None:
         """Take the distribution's parameter, and the probability that an image is mixed."""

@@ -61,6 +61,7 @@ class Workload:
     span: float | None = None  # from the worst possible score to the best, as declared for a foreign table
     as_skill: bool = True  # average it over data sets as skill
     score_on_curve: bool = False  # `val_score` of a curve is the score itself: a foreign table
+    weighted: bool = False  # its rows have weights, which the training loss alone uses
     ratio: bool = False  # scores are natural logarithms: what is judged are ratios
 
     @property
@@ -349,7 +350,11 @@ def _workload(name: str, raw: Mapping[str, Any]) -> Workload:
     # A folder names it only if the user chose a metric.
     optional["curve_metric"] = raw.get("curve_metric", "val/r2" if raw["kind"] == "regression" else "val/accuracy")
     # A metric of the user's is averaged as skill if its best possible score is known.
-    optional |= {"words": raw.get("words", ""), "as_skill": "best" not in raw or raw["best"] is not None}
+    optional |= {
+        "weighted": raw.get("weighted", False),
+        "words": raw.get("words", ""),
+        "as_skill": "best" not in raw or raw["best"] is not None,
+    }
     return Workload(name=name, **{key: raw[key] for key in required}, **optional)
 
 

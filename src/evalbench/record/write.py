@@ -16,7 +16,7 @@ from evalbench.record.tables import write_table
 from evalbench.seeds import look_of
 from evalbench.space import spanned
 from evalbench.store import Link, StoredTrial
-from evalbench.tasks import MEASURED
+from evalbench.tasks import MEASURED, OwnTask
 from evalbench.tasks.metric import find
 from evalbench.trial import TRAINING_VERSION, State
 from evalbench.tuning import Study, TriedCandidate
@@ -316,18 +316,20 @@ def _failures(pairs: Sequence[tuple[Link, StoredTrial]]) -> list[dict[str, Any]]
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
+    own_numbers = isinstance(dataset.kind, OwnTask) and not dataset.kind.is_classification
     return {
         "kind": dataset.kind.name,
         "generated": dataset.generated,
         "rows": len(dataset.targets),
         "features": dataset.inputs.shape[1],
-        "classes": len(dataset.classes) or None,
+        "classes": (None if own_numbers else len(dataset.classes)) or None,
         "fingerprint": dataset.fingerprint,
         "fixed_test_rows": None if dataset.fixed_test_rows is None else len(dataset.fixed_test_rows),
         "metric": dataset.metric.on("test"),
         "direction": dataset.metric.direction,
         "unit": dataset.metric.unit,
         "description": dataset.description,
+        **({} if dataset.weights is None else {"weighted": True}),
         **_chosen(dataset),
     }
 

@@ -10,11 +10,14 @@ from evalbench.tasks.multi_output import MultiOutput
 from evalbench.tasks.multiclass import Multiclass
 from evalbench.tasks.multilabel import MultiLabel
 from evalbench.tasks.ordinal import Ordinal
+from evalbench.tasks.own import own_metric
+from evalbench.tasks.own_task import OwnTask
+from evalbench.tasks.ranking import Ranking
 from evalbench.tasks.regression import Regression
 from evalbench.tasks.reported import Reported
 from evalbench.tasks.task import Task
 
-__all__ = ["MEASURED", "METRICS", "TASKS", "Kind", "Metric", "Task", "kind_of"]
+__all__ = ["MEASURED", "METRICS", "TASKS", "Kind", "Metric", "OwnTask", "Task", "kind_of", "own_metric"]
 
 
 class Kind:
@@ -27,6 +30,7 @@ class Kind:
     MULTILABEL: Final[Task] = MultiLabel()
     MULTI_OUTPUT: Final[Task] = MultiOutput()
     COUNT: Final[Task] = Count()
+    RANKING: Final[Task] = Ranking()
     LANGUAGE: Final[Task] = Language()
     REPORTED: Final[Task] = Reported()
 

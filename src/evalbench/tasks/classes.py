@@ -102,12 +102,13 @@ def quiet() -> Iterator[None]:
 
 
 def seen(inputs: Array, vocabulary: int | None) -> Array:
-    """Return inputs `(..., D)` as linear models see them: tokens as their shares in their row, `(..., vocabulary)`."""
+    """Return inputs `(..., D)` as linear models see them: tokens as log(1 + count) in the row, `(..., vocabulary)`."""
     if vocabulary is None:
         return inputs
     rows = inputs.reshape(-1, inputs.shape[-1])
     counts = np.stack([np.bincount(row, minlength=vocabulary) for row in rows])
-    return np.divide(counts, inputs.shape[-1]).reshape(*inputs.shape[:-1], vocabulary)
+    logs: Array = np.log1p(counts).reshape(*inputs.shape[:-1], vocabulary)
+    return logs
 
 
 @cache

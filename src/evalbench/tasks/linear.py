@@ -24,6 +24,8 @@ ROUGH = 1e-4
 ACCEPTED = 1e-4
 """The largest derivative of a fit that is used: the one at which scikit-learn ends."""
 MOST_EVALUATIONS = 500
+MOST_TRAINED = 2**25
+"""Inputs of the training rows of a fit: of more rows, evenly spaced ones are taken, so that a fit takes about 1 GiB."""
 REMEMBERED = 6
 """Steps from which L-BFGS estimates the curvature."""
 MOST_PRECONDITIONED = 1024

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from numpy.typing import NDArray
 
+from evalbench.tasks.ndcg import ndcg
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -323,6 +325,7 @@ METRICS: Mapping[str, Metric] = {
             compute=_poisson_d2,
         ),
         Metric("poisson_deviance", "minimize", "", 0.0, "mean Poisson deviance", compute=_poisson_deviance),
+        _share("ndcg_10", "NDCG@10", ndcg),
     )
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""
@@ -334,7 +337,8 @@ ALIASES: Mapping[str, str] = {
     **dict.fromkeys(("acc", "top1", "top_1", "acc_norm", "exact_match"), "accuracy"),
     **dict.fromkeys(("auc", "roc_auc", "roc_auc_score"), "auroc"),
     **dict.fromkeys(("logloss", "log-loss", "nll", "cross_entropy"), "log_loss"),
-    **dict.fromkeys(("bal_acc", "balanced_acc", "balacc"), "balanced_accuracy"),
+    **dict.fromkeys(("bal_acc", "balanced_acc", "balacc", "macro_recall", "recall_macro"), "balanced_accuracy"),
+    **dict.fromkeys(("pr_auc", "auprc", "aucpr", "average_precision_score"), "average_precision"),
     **dict.fromkeys(("f1_macro", "macro-f1"), "macro_f1"),
     **dict.fromkeys(("root_mean_squared_error", "root_mean_square_error"), "rmse"),
     **dict.fromkeys(("mean_absolute_error",), "mae"),

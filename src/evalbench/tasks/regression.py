@@ -9,6 +9,7 @@ import numpy as np
 
 from evalbench.errors import DataError
 from evalbench.tasks import classes, linear
+from evalbench.tasks.metric import Metric
 from evalbench.tasks.task import Array, Predictor, Rows, Task
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Regression(Task):
 
     name = "regression"
     outputs = "numbers"
-    metrics = ("r2", "rmse", "mae")
+    metrics: tuple[str | Metric, ...] = ("r2", "rmse", "mae")
     is_classification = False
     scales_targets = True
     has_row_classes = False

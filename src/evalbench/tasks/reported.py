@@ -1,6 +1,6 @@
 """A problem of which only the scores are known: a program reports them, evalbench has no rows."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from evalbench.tasks.task import Rows, Task
 
@@ -13,7 +13,7 @@ class Reported(Task):
     """The workload names its metric; all else is the program's."""
 
     name = "reported"
-    metrics: ClassVar[tuple[str, ...]] = ()
+    metrics = ()
     outputs = "scores"
     is_classification = False
     has_row_classes = False

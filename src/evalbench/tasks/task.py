@@ -45,6 +45,8 @@ class Rows(Protocol):
     def classes(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def vocabulary(self) -> int | None: ...  # noqa: D102
+    @property
+    def groups(self) -> Array | None: ...  # noqa: D102
     # fmt: on
 
 
@@ -53,8 +55,8 @@ class Task(ABC):
 
     name: ClassVar[str]
     """Part of a data set's fingerprint."""
-    metrics: ClassVar[tuple[str, ...]]
-    """The names of the metrics that are measured on test rows, the primary one first."""
+    metrics: tuple[str | Metric, ...]
+    """The metrics that are measured on test rows, registered ones by their names, the primary one first."""
     outputs: ClassVar[str]
     """What `natural` returns: `one logit`, `a logit per class`, `numbers` or `log rates`."""
     is_classification: ClassVar[bool] = True
@@ -67,11 +69,20 @@ class Task(ABC):
     """Inputs are tokens, and each has a target of its own; the classes are the vocabulary."""
     per_column: ClassVar[bool] = False
     """Rows have several targets, each in a column of its own; the classes are the names of these columns."""
+    scores_outputs: ClassVar[bool] = True
+    """`score` tells the primary metric of outputs; otherwise it is measured on predictions."""
+    takes_weights: ClassVar[bool] = True
+    """Weights of classes, mixed rows, label smoothing and other losses have a meaning."""
+
+    @property
+    def measured(self) -> list[Metric]:
+        """Return its metrics, the primary one first."""
+        return [METRICS[metric] if isinstance(metric, str) else metric for metric in self.metrics]
 
     @property
     def metric(self) -> Metric:
         """Return the primary metric unless the user names another."""
-        return METRICS[self.metrics[0]]
+        return self.measured[0]
 
     @abstractmethod
     def num_outputs(self, num_classes: int) -> int:
@@ -86,8 +97,8 @@ class Task(ABC):
         """Return the predictions of a predictor without inputs for targets of a shape, given the training targets."""
 
     @abstractmethod
-    def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
-        """Return the linear model of splits with `size` training rows, of numbers or tokens.
+    def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor | None:
+        """Return the linear model of splits with `size` training rows, of numbers or tokens; None: there is none.
 
         `inputs` and `targets` are many rows of the whole table: only to begin near the splits' solutions.
         """
@@ -98,6 +109,10 @@ class Task(ABC):
         Networks train on `(targets - shift) / scale`.
         """
         return 0.0, 1.0
+
+    def fitted_to(self, targets: Array) -> Array:
+        """Return what estimators are fitted to."""
+        return targets
 
     def output_shape(self, inputs: Tensor, num_outputs: int) -> tuple[int, ...]:
         """Return the shape of a network's outputs for inputs `(B, D)`."""
@@ -115,10 +130,11 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss `()` of outputs `(B, K)`.
 
-        `smoothing` moves the targets of classes that share of the way to uniform (Szegedy et al. 2016).
+        If it takes weights, its third argument `smoothing` moves the targets of classes that share of the way to
+        uniform (Szegedy et al. 2016).
         """
 
     @abstractmethod
@@ -160,7 +176,7 @@ class Task(ABC):
         """Return the metrics of C members, see `evaluate`: arrays or tensors with a row per member."""
         import torch
 
-        measured = [metric for metric in metrics or [METRICS[name] for name in self.metrics] if metric.compute]
+        measured = [metric for metric in metrics or self.measured if metric.compute]
         predictions, targets = torch.as_tensor(predictions), torch.as_tensor(targets)
         scores = {metric.on("test"): self.measure(metric, predictions, targets) for metric in measured}
         members = zip(*(values.tolist() for values in scores.values()), strict=True)

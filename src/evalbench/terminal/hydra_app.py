@@ -22,11 +22,13 @@ from evalbench.composition import compose_job, split_jobs, with_seeds
 from evalbench.config import Config, log_folder, parse
 from evalbench.console import plain_console, say
 from evalbench.errors import ConfigError, InputError, StorageError
-from evalbench.evaluation.checks import changed_code, check_trainable
+from evalbench.evaluation.checks import changed_code, check_trainable, misleading_accuracies
 from evalbench.evaluation.looks import reached
 from evalbench.evaluation.plan import Plan
 from evalbench.evaluation.run import Train, run, train_here
+from evalbench.names import one_line
 from evalbench.store import Store
+from evalbench.tasks import imbalance
 from evalbench.terminal.failures import FailureLines
 from evalbench.terminal.looks import LookLines
 from evalbench.terminal.progress import Progress, waiting
@@ -158,6 +160,9 @@ def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: P
     """Run a checked plan, show its progress and print the summary; exit with 1 if a trial failed."""
     for change, trials in changed_code(plan, store).items():
         say(console, "Code", f"{change}: {trials} trials train anew")
+    for workload, share in misleading_accuracies(plan).items() if plan.untrained(store) else ():
+        alone = f"the majority class of {one_line(workload)} alone has an accuracy of {100 * share:.0f} %"
+        say(console, "Hint", f"{alone}: {imbalance.remedy()}")
     print_studies(console, [plan.jobs[number] for number in plan.untrained(store)], store)
     failures = FailureLines(console)
     progress, looks = Progress(console, store, failures), LookLines(console)

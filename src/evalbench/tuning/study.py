@@ -226,17 +226,22 @@ class Study:
 
     def _times_longer(self, candidate: Candidate, result: TrialResult) -> float:
         """Return the budget as a multiple of a diverged trial's work: diverging makes no trial cheaper."""
-        config, num_train = self.tuned(candidate).config, result.num_train or 1
-        steps_per_epoch = math.ceil(num_train / config.optimizer.rows_per_step(num_train))
+        config, num_rows = self.tuned(candidate).config, self._rows_of_epoch(candidate, result)
+        steps_per_epoch = math.ceil(num_rows / config.optimizer.rows_per_step(num_rows))
         steps = config.budget.validation_steps(steps_per_epoch)[-1]
         return self._examples(candidate, result, steps) / (result.examples or 1)
 
     def _examples(self, candidate: Candidate, result: TrialResult, steps: int) -> int:
         """Return the number of examples that a candidate's trial has seen after some steps."""
-        config, num_train = self.tuned(candidate).config, result.num_train or 1
-        rows = config.optimizer.rows_per_step(num_train)
-        epochs, rest = divmod(steps, math.ceil(num_train / rows))
-        return epochs * num_train + rest * rows
+        num_rows = self._rows_of_epoch(candidate, result)
+        rows = self.tuned(candidate).config.optimizer.rows_per_step(num_rows)
+        epochs, rest = divmod(steps, math.ceil(num_rows / rows))
+        return epochs * num_rows + rest * rows
+
+    def _rows_of_epoch(self, candidate: Candidate, result: TrialResult) -> int:
+        from evalbench import parts
+
+        return parts.rows_of_epoch(self.tuned(candidate).config, self.cell.development, result.num_train or 1)
 
     def is_complete(self, store: Store) -> bool:
         """Return whether all its candidates have ended and none of them failed."""

@@ -9,6 +9,7 @@ from evalbench.workloads.judging import judged
 from evalbench.workloads.named import NamedWorkload
 from evalbench.workloads.python import dataset_of
 from evalbench.workloads.splits import Scaling, Split, development_part, draw_split, fit_scaling, hold_out, split_of
+from evalbench.workloads.weighting import weight_scale
 
 __all__ = [
     "Dataset",
@@ -24,6 +25,7 @@ __all__ = [
     "judged",
     "load",
     "split_of",
+    "weight_scale",
 ]
 
 _loaded: dict[str, Dataset] = {}

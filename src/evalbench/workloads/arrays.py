@@ -26,8 +26,8 @@ def npy(path: str, targets: str | None = None, name: str | None = None, **settin
     `settings` are those of every table, see `Choices`. Raises `DataError` if a file cannot be used.
     """
     choices = Choices(name, **settings)
-    inputs = _opened(path)
-    return from_arrays(_label(path, name), inputs, None if targets is None else _opened(targets), choices, path)
+    inputs = opened(path)
+    return from_arrays(_label(path, name), inputs, None if targets is None else opened(targets), choices, path)
 
 
 def named(
@@ -38,7 +38,7 @@ def named(
     `settings` are those of every table, see `Choices`.
     """
     choices = Choices(name, **settings)
-    arrays = _opened(path)
+    arrays = opened(path)
     if not isinstance(arrays, Mapping):
         raise DataError(f"{path}: must hold arrays by name: set dataset.path to a .npz or .safetensors file")
     for wanted in (inputs, targets):
@@ -74,11 +74,29 @@ def from_arrays(
         raise DataError(f"{source}: {rule}, not the shape {labels.shape}: {remedy}")
     if inputs.ndim > 2:
         return _images(name, inputs, labels, choices, source, held_out, validated)
+    if labels is not None and _stays_in_file(inputs, choices, name):
+        wrong: list[str] = []
+        return encode(
+            label_table(labels, source, wrong),
+            name,
+            choices,
+            wrong,
+            given=inputs,
+            held_out=held_out,
+            validated=validated,
+        )
     columns = {f"feature {number}": column for number, column in enumerate(inputs.reshape(len(inputs), -1).T)}
     frame = pd.DataFrame(columns if labels is None else {**columns, **_columns(labels)})
-    wrong: list[str] = []
-    table = raw_table(frame, source, wrong, dropped=choices.dropped(name))
+    wrong = []
+    table = raw_table(frame, source, wrong, dropped=choices.unread(name))
     return encode(table, name, choices, wrong, held_out=held_out, validated=validated)
+
+
+def _stays_in_file(inputs: Any, choices: Choices, name: str) -> bool:
+    """Return whether the numbers of a file are inputs as they are, all columns of them."""
+    named = [*choices.dropped(name), *choices.codes, *choices.texts, *choices.formats, *choices.about_rows]
+    is_table = isinstance(inputs, np.memmap) and inputs.ndim == 2 and inputs.dtype == np.float32
+    return is_table and not named and choices.target in (None, TARGET)
 
 
 def _images(
@@ -88,12 +106,14 @@ def _images(
         raise DataError(f"{source}: images must be numbers, not {images.dtype}: convert them")
     wrong: list[str] = []
     table = label_table(labels, source, wrong)
-    return encode(table, name, choices, wrong, images=channels_first(images), held_out=held_out, validated=validated)
+    return encode(table, name, choices, wrong, given=channels_first(images), held_out=held_out, validated=validated)
 
 
 def plain(values: Any, source: str, what: str) -> Any:
     """Return an array or a tensor of any device as an array; raise `DataError` if it is none."""
     try:
+        if isinstance(values, np.memmap):
+            return values
         return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
     except (TypeError, ValueError, RuntimeError) as error:  # such as bfloat16, which NumPy lacks
         raise DataError(f"{source}: {what} cannot become an array ({error}): convert them to float32") from error
@@ -124,7 +144,7 @@ def _label(path: str, name: str | None) -> str:
     return Path(path).stem if name is None else name
 
 
-def _opened(path: Any) -> Any:
+def opened(path: Any) -> Any:
     """Return the array or the arrays by name of a file."""
     if not isinstance(path, str):
         raise ConfigError("dataset.path", "must be text", path, "give the path of the file")
@@ -135,7 +155,7 @@ def _opened(path: Any) -> Any:
             from safetensors.numpy import load_file
 
             return load_file(path)
-        opened = np.load(path, allow_pickle=False)
+        opened = np.load(path, mmap_mode="r", allow_pickle=False)  # an array stays in its file
         return dict(opened) if isinstance(opened, Mapping) else opened
     except Exception as error:  # of each library its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

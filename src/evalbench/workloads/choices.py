@@ -9,7 +9,7 @@ from evalbench.tasks.classes import MIN_ROWS_PER_CLASS
 
 Names = str | int | Sequence[str | int] | None
 OPTIONS = {
-    "kind": ("classification", "regression", "ordinal", "count", "multilabel"),
+    "kind": ("classification", "regression", "ordinal", "count", "multilabel", "ranking"),
     "missing_target": ("refuse", "drop"),
     "rare": ("refuse", "drop", "merge"),
     "high_cardinality": ("refuse", "drop", "hash", "target"),
@@ -92,6 +92,12 @@ class Choices:
             raise ConfigError("dataset.kind", rule, self.kind, "say dataset.kind=multilabel for yes-or-no columns")
         if _names("order", self.order) and self.kind != "ordinal":
             raise ConfigError("dataset.order", "must be left out", self.order, "or say dataset.kind=ordinal")
+        if self.kind == "ranking" and self.group is None:
+            rule, remedy = "must name a column for ranking", "say dataset.group=query, whose rows are ranked together"
+            raise ConfigError("dataset.group", rule, None, remedy)
+        if self.kind == "ranking" and self.high_cardinality == "target":
+            rule, remedy = "must not be target for ranking", "say dataset.high_cardinality=hash"
+            raise ConfigError("dataset.high_cardinality", rule, "target", remedy)
         if self.kind == "ordinal" and self.rare == "merge":
             remedy = "say dataset.rare=drop"
             raise ConfigError("dataset.rare", "must not merge classes that have an order", self.rare, remedy)
@@ -105,6 +111,10 @@ class Choices:
                 raise ConfigError("dataset.drop", rule, dict(given), remedy)
             given = given[label]
         return _names("drop", given)
+
+    def unread(self, label: str) -> list[str]:
+        """Return the columns that are left out and say nothing about rows either."""
+        return [name for name in self.dropped(label) if name not in self.about_rows]
 
     @property
     def codes(self) -> list[str]:
@@ -121,6 +131,11 @@ class Choices:
         """Return the columns that say something about rows: group, time, weight and part of the split."""
         every = (self.group, self.time, self.weight, self.split_column)
         return [str(name) for name in every if name is not None]
+
+    @property
+    def num_tokens(self) -> int:
+        """Return the number of different tokens of a text."""
+        return self.text_features or 2048
 
     @property
     def formats(self) -> dict[str, str]:
@@ -146,7 +161,7 @@ class Choices:
     @property
     def is_number(self) -> bool:
         """Return whether the target is a number."""
-        return self.kind in ("regression", "count")
+        return self.kind in ("regression", "count", "ranking")
 
 
 def _either(options: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import csv
 import io
 import re
 import unicodedata
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def load(
     label = Path(path).stem if name is None else name
     choices.dropped(label)
     wrong: list[str] = []
-    table = read(Path(path), delimiter, wrong)
+    table = read(Path(path), delimiter, wrong, choices.texts)
     return encode(table, label, choices, wrong, marks)
 
 
@@ -53,8 +54,11 @@ def _delimiter(given: Any) -> str | None:
     return given
 
 
-def read(path: Path, delimiter: str | None, wrong: list[str]) -> RawTable:
-    """Return the table of a file without the rows of faulty lines, whose faults are added to `wrong`."""
+def read(path: Path, delimiter: str | None, wrong: list[str], texts: Collection[str] = (), least: int = 2) -> RawTable:
+    """Return the table of a file without the rows of faulty lines, whose faults are added to `wrong`.
+
+    A cell of one of the columns `texts` may have any lines. The table must have `least` columns.
+    """
     delimiter = _delimiter(delimiter)
     if not path.is_file():
         raise DataError(f"{path}: no such file: set dataset.path to a CSV file")
@@ -76,11 +80,11 @@ def read(path: Path, delimiter: str | None, wrong: list[str]) -> RawTable:
         raise DataError(f"{path}: the file is empty: it needs a header line and rows")
     header = re.sub('"[^"]*"?', "", lines[start])
     delimiter = delimiter or max(DELIMITERS, key=header.count)
-    rows, line_numbers = _rows(path, lines, start, delimiter)
+    rows, line_numbers = _rows(path, lines, start, delimiter, texts)
     names = [" ".join(name.strip(BLANK).split()) or f"Unnamed: {index}" for index, name in enumerate(rows[0])]
     _check_names(path, names)
     rows, line_numbers = _of_one_width(path, rows, line_numbers, wrong)
-    if len(names) < 2:
+    if len(names) < least:
         raise DataError(
             f"{path}: only one column ({names[0]!r}): it needs inputs and a target; is dataset.delimiter right?"
         )
@@ -99,7 +103,9 @@ def _first(lines: list[str], start: int) -> int:
     return next((index for index in range(start, len(lines)) if lines[index].strip(BLANK)), len(lines))
 
 
-def _rows(path: Path, lines: list[str], start: int, delimiter: str) -> tuple[list[list[str]], list[int]]:
+def _rows(
+    path: Path, lines: list[str], start: int, delimiter: str, texts: Collection[str]
+) -> tuple[list[list[str]], list[int]]:
     """Return the header and the rows, and the line in which each begins."""
     reader = csv.reader(lines[start:], delimiter=delimiter, skipinitialspace=True, strict=True)
     rows: list[list[str]] = []
@@ -118,13 +124,21 @@ def _rows(path: Path, lines: list[str], start: int, delimiter: str) -> tuple[lis
         if len(row) < 2 and not "".join(row).strip(BLANK):
             continue  # a blank line
         spanned = lines[line - 1 : start + reader.line_num]
-        if rows and len(spanned) > 1 and _swallowed(spanned, delimiter, len(rows[0])):
+        told = rows and _only_texts_have_lines(rows[0], row, texts)
+        if rows and len(spanned) > 1 and not told and _swallowed(spanned, delimiter, len(rows[0])):
             raise DataError(
                 f"{path}: a quote that opens in line {line} swallows the rows up to line {start + reader.line_num}:"
-                " close it, or write it twice where it belongs to the text"
+                " close it, write it twice where it belongs to the text, or name columns of texts with such lines by"
+                " dataset.text=[COLUMN]"
             )
         rows.append(row)
         line_numbers.append(line)
+
+
+def _only_texts_have_lines(header: list[str], row: list[str], texts: Collection[str]) -> bool:
+    """Return whether a row is as wide as the header, and only cells of the columns `texts` have several lines."""
+    others = [cell for name, cell in zip(header, row, strict=False) if name.strip(BLANK) not in texts]
+    return len(row) == len(header) and len("".join(others).splitlines()) < 2
 
 
 def _swallowed(spanned: list[str], delimiter: str, width: int) -> bool:

@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import DataError
-from evalbench.tasks import METRICS, Metric, Task
+from evalbench.tasks import Metric, Task
+from evalbench.workloads.blocks import blocks, taken
+from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.target_encoding import TargetEncoded, positions
 
 MIN_ROWS = 10
+SQUARES = np.arange(256, dtype=np.uint16) ** 2
 ABOUT_ROWS = ("groups", "times", "weights")
 """Fields with a value for each row that is no input."""
 
@@ -26,16 +29,19 @@ class Dataset:
     (float32). `numeric` is `(D,)`: whether a column is scaled and its missing values are filled, both from the training
     rows; the others are 0/1 indicators of categories. Raises `DataError` if no split of it could be used.
 
-    With a `vocabulary`, the number of different tokens, `inputs` are tokens instead: int64 from 0, never scaled. For
-    the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their names. For the
-    kinds MULTILABEL and MULTI_OUTPUT `targets` are `(N, L)`, and `classes` the names of these columns. With an `image`,
-    (channels, height, width), the columns are its pixels in that order, and models that need images take it.
+    With a `vocabulary`, the number of different tokens, `inputs` are tokens instead: int32 or int64 from 0, never
+    scaled. For the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their
+    names. For the kinds MULTILABEL and MULTI_OUTPUT `targets` are `(N, L)`, and `classes` the names of these columns.
+
+    With an `image`, (channels, height, width), the columns are its pixels in that order, and models that need images
+    take it. Pixels may be uint8, which are scaled by channel. `inputs` may be a `np.memmap`: nothing reads it into
+    memory as a whole.
     """
 
     name: str
     kind: Task
     """One of `Kind`."""
-    inputs: NDArray[np.float32] | NDArray[np.int64]
+    inputs: NDArray[Any]
     targets: NDArray[np.int64] | NDArray[np.float32]
     features: tuple[str, ...]
     numeric: NDArray[np.bool_]
@@ -60,6 +66,9 @@ class Dataset:
     weights: NDArray[np.float32] | None = None
     """The weight of each row, `(N,)`, at least 0."""
 
+    encoding: Encoding | None = None
+    """How the inputs of other rows are made, for predictions; None: each feature is a column of numbers."""
+
     primary: Metric | None = None
     """The primary metric that the user names; None: the task's."""
     monitor: Metric | None = None
@@ -69,7 +78,7 @@ class Dataset:
         if not isinstance(self.name, str) or not self.name:
             raise DataError(f"a data set's name must be text, not {self.name!r}: give dataset.name one")
         if not isinstance(self.kind, Task):
-            raise DataError(f"{self.name}: kind must be one of evalbench.workloads.Kind, not {self.kind!r}")
+            raise DataError(f"{self.name}: kind must be one of evalbench.workloads.Kind, or a task, not {self.kind!r}")
         if not all(isinstance(array, np.ndarray) for array in (self.inputs, self.targets)) or self.inputs.ndim != 2:
             remedy = "give np.asarray(…, dtype=np.float32)"
             raise DataError(f"{self.name}: inputs must be an array (N, D), and targets an array with N rows: {remedy}")
@@ -81,32 +90,37 @@ class Dataset:
         if self.image is not None and (min(self.image) < 1 or math.prod(self.image) != columns):
             remedy = "give (channels, height, width)"
             raise DataError(f"{self.name}: an image of {self.image} does not have {columns} pixels: {remedy}")
-        if np.isnan(self.inputs).all():
+        missing, infinite = self._gaps
+        if missing == rows * columns:
             raise DataError(f"{self.name}: every input is missing: give columns that have values")
-        if np.isinf(self.inputs).any():
+        if infinite:
             raise DataError(f"{self.name}: inputs must be finite or missing, not infinite: give NaN for missing values")
         self._check_tokens()
         self._check_given_rows()
         for field, array in self.about_rows.items():
             if not isinstance(array, np.ndarray) or array.shape != (rows,) or array.dtype.kind not in "iuf":
                 raise DataError(f"{self.name}: {field} must be an array of {rows} numbers: give one for each row")
+        if self.weights is not None and not (np.isfinite(self.weights).all() and self.weights.min() >= 0):
+            raise DataError(f"{self.name}: weights must be finite numbers of at least 0: correct them")
         self.kind.check(self)
 
     def _check_tokens(self) -> None:
         if self.vocabulary is None:
             return
-        if self.inputs.dtype != np.int64 or self.inputs.min() < 0 or self.inputs.max() >= self.vocabulary:
-            raise DataError(f"{self.name}: tokens must be int64 from 0 to {self.vocabulary - 1}: check the loader")
+        whole = self.inputs.dtype in (np.int32, np.int64)
+        if not whole or self.inputs.min() < 0 or self.inputs.max() >= self.vocabulary:
+            raise DataError(
+                f"{self.name}: tokens must be int32 or int64 from 0 to {self.vocabulary - 1}: check the loader"
+            )
 
     def _check_given_rows(self) -> None:
         rows = len(self.targets)
         for field, given in (("held_out", self.fixed_test_rows), ("declared_validation", self.declared_validation)):
-            numbers = np.arange(1) if given is None else np.asarray(given)
-            if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not numbers.size:
-                is_right = False
-            else:
-                is_right = len(np.unique(numbers)) == numbers.size and 0 <= numbers.min() <= numbers.max() < rows
-            if not is_right:
+            if given is None:
+                continue
+            numbers = np.asarray(given)
+            whole = numbers.ndim == 1 and numbers.dtype.kind in "iu" and numbers.size > 0
+            if not whole or len(np.unique(numbers)) < numbers.size or numbers.min() < 0 or numbers.max() >= rows:
                 remedy = "give each row once, for a mask np.flatnonzero(mask)"
                 raise DataError(f"{self.name}: {field} must have row numbers from 0 to {rows - 1}: {remedy}")
         if self.declared_validation is None or self.held_out is None:
@@ -124,12 +138,12 @@ class Dataset:
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
         """Return a data set of some of the rows, whose splits have no test rows: there is nothing else in it."""
         none = np.array([], dtype=np.int64)
-        validated = (
-            None if self.declared_validation is None else np.flatnonzero(np.isin(rows, self.declared_validation))
-        )
         values: dict[str, Any] = {name: array[rows] for name, array in self.about_rows.items()}
-        values["declared_validation"] = validated if validated is not None and len(validated) else None
-        return replace(self, inputs=self.inputs[rows], targets=self.targets[rows], held_out=none, drawn=True, **values)
+        if self.declared_validation is not None:
+            validated = np.flatnonzero(np.isin(rows, self.declared_validation))
+            values["declared_validation"] = validated if len(validated) else None
+        inputs = taken(self.inputs, rows)
+        return replace(self, inputs=inputs, targets=self.targets[rows], held_out=none, drawn=True, **values)
 
     @property
     def about_rows(self) -> dict[str, NDArray[Any]]:
@@ -150,8 +164,8 @@ class Dataset:
     @property
     def measured(self) -> dict[str, Metric]:
         """The metrics of every trial by name: those of the task, and those that the user names."""
-        own = [METRICS[name] for name in self.kind.metrics]
-        return {metric.name: metric for metric in (*own, self.primary, self.monitor) if metric is not None}
+        named = (metric for metric in (self.primary, self.monitor) if metric is not None)
+        return {metric.name: metric for metric in (*self.kind.measured, *named)}
 
     def evaluate(self, predictions: NDArray[Any], targets: NDArray[Any]) -> dict[str, float]:
         """Return the metrics of predictions on test rows by name, such as `test/accuracy`, see `Task.evaluate`."""
@@ -160,6 +174,35 @@ class Dataset:
     def evaluate_all(self, predictions: Any, targets: Any) -> list[dict[str, float]]:
         """Return the metrics of C members, see `Task.evaluate_all`."""
         return self.kind.evaluate_all(predictions, targets, list(self.measured.values()))
+
+    @cached_property
+    def _gaps(self) -> tuple[int, int]:
+        """The numbers of missing and of infinite inputs."""
+        if self.inputs.dtype.kind != "f":
+            return 0, 0
+        counted = [(np.isnan(block).sum(), np.isinf(block).sum()) for block in blocks(self.inputs)]
+        missing, infinite = np.sum(counted, axis=0)
+        return int(missing), int(infinite)
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether an input is missing."""
+        return self._gaps[0] > 0
+
+    @property
+    def is_scaled_by_channel(self) -> bool:
+        """Whether inputs are pixels of 8 bits, scaled by the mean and standard deviation of their channel."""
+        return self.image is not None and self.inputs.dtype == np.uint8
+
+    @cached_property
+    def pixel_sums(self) -> NDArray[np.int64]:
+        """The sums of each image's pixels of 8 bits and of their squares, by channel: `(N, channels, 2)`, exact."""
+        assert self.image is not None
+        sums = []
+        for block in blocks(self.inputs):
+            pixels = block.reshape(len(block), self.image[0], -1)
+            sums.append(np.stack([pixels.sum(2, dtype=np.int64), SQUARES[pixels].sum(2, dtype=np.int64)], axis=2))
+        return np.concatenate(sums)
 
     @cached_property
     def codes(self) -> NDArray[np.int64]:
@@ -180,7 +223,8 @@ class Dataset:
         digest = hashlib.sha256()
         for part in (self.inputs, self.targets, self.numeric):
             digest.update(f"{part.dtype}{part.shape}".encode())
-            digest.update(np.ascontiguousarray(part).tobytes())
+            for block in blocks(part):
+                digest.update(np.ascontiguousarray(block).data)
         digest.update(repr((self.kind.name, self.features, self.classes)).encode())
         if self.image is not None:
             digest.update(repr(self.image).encode())

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.workloads.about_rows import about_rows
+from evalbench.workloads.blocks import taken
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
-from evalbench.workloads.inputs import Inputs, tokens
+from evalbench.workloads.fitting import Inputs
+from evalbench.workloads.preprocessing import Encoding, ImageInput
 from evalbench.workloads.table import RawTable, listed, refuse
-from evalbench.workloads.target_columns import Labelled, read_targets, task_of, with_targets, without_rare
+from evalbench.workloads.target_columns import Labelled, read_targets, task_of, with_groups, with_targets, without_rare
 from evalbench.workloads.written import read_numbers
 
 
@@ -21,16 +23,17 @@ def encode(
     choices: Choices,
     wrong: list[str],
     marks: str = ".,",
-    images: NDArray[Any] | None = None,
+    given: NDArray[Any] | None = None,
     held_out: NDArray[np.int64] | None = None,
     remarks: Sequence[str] = (),
     validated: NDArray[np.int64] | None = None,
+    scaled: bool | None = None,
 ) -> Dataset:
     """Return the data set of a table, called `label`; raise `DataError` with all its faults and those of `wrong`.
 
-    With `images` `(N, channels, height, width)` these are the inputs, and the table has the targets. `held_out` and
-    `validated` are the numbers of the rows that every split tests and validates on, if there are any. All rows are
-    numbered from 0. `remarks` come first in the description.
+    If images `(N, channels, height, width)` or numbers `(N, D)` are `given`, these are the inputs, and the table has
+    the targets; `scaled`: image files have been, None: they were arrays. Every split tests and validates on the rows
+    with the numbers `held_out` and `validated`, from 0, if there are any. `remarks` come first in the description.
 
     Categories are those of the whole table, so that every split has the same columns. Whatever is learned from rows,
     is learned by each split from its training rows: see `splits.fit_scaling`.
@@ -41,7 +44,7 @@ def encode(
     absent = [name for name in asked if name not in table.columns]
     wrong += [f"no column {name!r}: its columns are {listed(map(repr, table.columns), 8)}" for name in absent]
     beside = [*targets, *dropped, *choices.about_rows]
-    used = [name for name in table.columns if name not in beside or name == choices.time]
+    used = [name for name in table.columns if name not in beside or (name == str(choices.time) and name not in dropped)]
     said, every = list(remarks), table.numbers
     faults: list[str] = []  # of the target: they come last
     if has_targets := set(targets) <= set(table.columns):
@@ -49,13 +52,12 @@ def encode(
     must = targets if choices.is_number and has_targets else []
     readable = [name for name in table.columns if name in used or name in choices.about_rows]
     read = [name for name in readable if name not in choices.texts and name not in choices.formats] + must
-    table, how = read_numbers(table, read, must, marks, wrong)
-    said = [*how, *said]
+    table, said[:0] = read_numbers(table, read, must, choices.codes, marks, wrong)
     labelled: Labelled = read_targets(table, targets, choices, faults) if has_targets else (np.zeros(0, np.int64), ())
     table, values, classes = without_rare(table, targets[0], labelled, choices, faults, said)
     rows = np.searchsorted(every, table.numbers)
-    if images is not None:
-        inputs: dict[str, Any] = _pixels(images[rows])
+    if given is not None:
+        inputs: dict[str, Any] = _as_given(taken(given, rows), scaled)
     elif choices.texts and choices.text_as == "tokens":
         inputs = _tokens(table, used, choices, wrong, said)
     else:
@@ -63,8 +65,8 @@ def encode(
     inputs |= about_rows(table, choices, wrong)
     inputs |= _given({"held_out": held_out, "declared_validation": validated}, rows, choices, wrong)
     refuse(table.source, wrong + faults)
-    task = task_of(choices, targets, len(classes))
-    return Dataset(label, task, targets=values, classes=classes, description="; ".join(said), **inputs)
+    inputs |= {"kind": task_of(choices, targets, len(classes)), "classes": classes, "description": "; ".join(said)}
+    return Dataset(label, targets=with_groups(values, inputs.get("groups"), choices), **inputs)
 
 
 def _given(
@@ -96,17 +98,25 @@ def _inputs(
         "features": tuple(inputs.features),
         "numeric": np.array(inputs.numeric, dtype=bool),
         "encoded": tuple(inputs.encoded),
+        "encoding": Encoding.of(inputs.columns, table),
     }
 
 
-def _pixels(images: NDArray[Any]) -> dict[str, Any]:
-    shape = images.shape[1:]
-    features = tuple(f"channel {channel}, row {row}, column {column}" for channel, row, column in np.ndindex(shape))
+def _as_given(values: NDArray[Any], scaled: bool | None) -> dict[str, Any]:
+    """Return images or numbers as inputs; bytes stay bytes, and float32 numbers of a file stay in it."""
+    shape = values.shape[1:]
+    if len(shape) == 1:
+        features, image = tuple(f"feature {number}" for number in range(shape[0])), None
+    else:
+        features = tuple(f"channel {channel}, row {row}, column {column}" for channel, row, column in np.ndindex(shape))
+        image = shape
+    inputs = values.reshape(len(values), -1)
     return {
-        "inputs": images.reshape(len(images), -1).astype(np.float32),
+        "inputs": inputs if inputs.dtype == np.uint8 else inputs.astype(np.float32, copy=False),
         "features": features,
         "numeric": np.ones(len(features), dtype=bool),
-        "image": shape,
+        "image": image,
+        "encoding": None if image is None else Encoding(image=ImageInput(shape[0], shape[1], shape[2], scaled)),
     }
 
 
@@ -121,7 +131,14 @@ def _tokens(
         )
     if text not in table.columns:
         return {}
-    rows, vocabulary, how = tokens(table.columns[text], choices)
-    remarks.append(f"{text}: {how}")
-    features = tuple(f"{text}: token {number}" for number in range(rows.shape[1]))
-    return {"inputs": rows, "features": features, "numeric": np.zeros(len(features), bool), "vocabulary": vocabulary}
+    inputs = Inputs(table, choices, [], wrong)
+    vocabulary = inputs.add_tokens(text)
+    remarks += [f"{name}: {how}" for name, (how,) in inputs.remarks.items()]
+    (rows,) = inputs.blocks
+    return {
+        "inputs": rows,
+        "features": tuple(inputs.features),
+        "numeric": np.array(inputs.numeric, dtype=bool),
+        "vocabulary": vocabulary,
+        "encoding": Encoding.of(inputs.columns, table),
+    }

@@ -1,41 +1,50 @@
 """How many test rows equal a training row, which a model could know by heart."""
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
+from evalbench.workloads.blocks import blocks
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.splits import Split
 
-BLOCK_NUMBERS = 2**22
-"""Inputs that are read at once."""
+MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+"""Shifts and factors of SplitMix64 (Steele, Lea and Flood 2014), which make each bit depend on all others."""
 
 
 def count_equal_rows(dataset: Dataset, split: Split) -> dict[str, int]:
     """Return the number of test rows, and how many of them equal a training row.
 
     `inputs`: in all inputs, missing values being equal; `all`: in the target too. Rows are compared by hashes of 64
-    bits, so memory is bounded by a hash for each training row.
+    bits, so memory is bounded by a hash for each row.
     """
-    inputs, all_values = (set(hashes) for hashes in zip(*_hashed(dataset, split.train), strict=True))
-    tested = list(_hashed(dataset, split.test))
+    (trained, trained_all), (tested, tested_all) = (_hashed(dataset, rows) for rows in (split.train, split.test))
     return {
         "test": len(tested),
-        "inputs": sum(one in inputs for one, _ in tested),
-        "all": sum(one in all_values for _, one in tested),
+        "inputs": int(np.isin(tested, trained).sum()),
+        "all": int(np.isin(tested_all, trained_all).sum()),
     }
 
 
-def _hashed(dataset: Dataset, rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield the hash of each row's inputs, and that of its inputs and its target."""
-    step = max(1, BLOCK_NUMBERS // dataset.inputs.shape[1])
-    for start in range(0, len(rows), step):
-        block = rows[start : start + step]
-        inputs = np.ascontiguousarray(dataset.inputs[block]) + 0  # no negative zero
+def _hashed(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the hashes `(rows,)` of inputs, and of inputs and target."""
+    parts = []
+    for block in blocks(dataset.inputs, rows):
+        inputs = block + 0  # a copy, without negative zero
         if inputs.dtype.kind == "f":
             inputs[np.isnan(inputs)] = np.nan  # in one way
-        targets = np.ascontiguousarray(dataset.targets[block])
-        for row, target in zip(inputs, targets, strict=True):
-            content = row.tobytes()
-            yield hash(content), hash(content + target.tobytes())
+        parts.append(_hash(inputs))
+    hashes = np.concatenate(parts) if parts else np.zeros(0, np.uint64)
+    targets = _hash(dataset.targets[rows].reshape(len(rows), -1))
+    return hashes, _hash(np.stack([hashes, targets], axis=1))
+
+
+def _hash(values: NDArray[np.generic]) -> NDArray[np.uint64]:
+    """Return a hash `(N,)` of the bytes of each row of `(N, D)`."""
+    row_bytes = np.ascontiguousarray(values).view(np.uint8)
+    words = np.pad(row_bytes, ((0, 0), (0, -row_bytes.shape[1] % 8))).view(np.uint64)
+    words += np.arange(1, words.shape[1] + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # each column its own
+    for shift, factor in MIXING:
+        words ^= words >> np.uint64(shift)
+        words *= np.uint64(factor)
+    hashes: NDArray[np.uint64] = words.sum(1, dtype=np.uint64)
+    return hashes

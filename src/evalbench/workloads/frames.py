@@ -7,11 +7,14 @@ and texts is read like one of a text file.
 
 import datetime
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from evalbench.errors import ConfigError, DataError, InputError
 from evalbench.workloads.choices import Choices
@@ -27,54 +30,89 @@ SPREADSHEET_HEADER = 2
 """The row of a spreadsheet in which the data begin."""
 
 
+def _parquet(file: Path) -> Any:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(file)
+
+
+def _arrow(file: Path) -> Any:
+    import pyarrow
+
+    with pyarrow.memory_map(str(file)) as source:
+        try:
+            return pyarrow.ipc.open_file(source).read_all()
+        except pyarrow.ArrowInvalid:
+            source.seek(0)
+            return pyarrow.ipc.open_stream(source).read_all()
+
+
+def _feather(file: Path) -> Any:
+    import pyarrow.feather
+
+    return pyarrow.feather.read_table(file)
+
+
+def _excel(file: Path, sheet: str | int = 0) -> Any:
+    import openpyxl  # noqa: F401
+
+    frame = pd.read_excel(file, sheet_name=sheet, engine="openpyxl")
+    return frame.loc[:, [not (str(name).startswith("Unnamed: ") and frame[name].isna().all()) for name in frame]]
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """A kind of file that holds a table."""
+
+    read: Read
+    words: str
+    package: str
+    """That reads it."""
+    first: int = 0
+    """The number of the first row, as people find it."""
+
+    def opened(self, path: Path) -> Any:
+        """Return the frame of a file; raise `DataError` if it cannot be read."""
+        if not path.exists():
+            raise DataError(f"{path}: no such file: set dataset.path to {self.words}")
+        try:
+            return self.read(path)
+        except ImportError as error:
+            needs = f"{self.words} needs {self.package}, which is not installed"
+            raise DataError(f"{path}: {needs}: pip install {self.package}") from error
+        except Exception as error:  # of each library its own
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise DataError(f"{path}: cannot be read as {self.words} ({reason}): set dataset.path to one") from error
+
+
+EXCEL = TableFormat(_excel, "an Excel file", "openpyxl", SPREADSHEET_HEADER)
+FORMATS = {
+    ".parquet": TableFormat(_parquet, "a Parquet file", "pyarrow"),
+    ".arrow": TableFormat(_arrow, "an Arrow file", "pyarrow"),
+    ".feather": TableFormat(_feather, "a Feather file", "pyarrow"),
+    ".xlsx": EXCEL,
+}
+"""By the end of the file's name."""
+
+
 def parquet(path: str, name: str | None = None, **settings: Any) -> Dataset:
     """Read a Parquet file, or a folder of them; `settings` are those of every table, see `Choices`."""
-
-    def read(file: Path) -> Any:
-        import pyarrow.parquet
-
-        return pyarrow.parquet.read_table(file)
-
-    return _load(path, name, settings, read, "a Parquet file", "pyarrow")
+    return _load(path, name, settings, FORMATS[".parquet"])
 
 
 def arrow(path: str, name: str | None = None, **settings: Any) -> Dataset:
     """Read an Arrow IPC file or stream; `settings` are those of every table, see `Choices`."""
-
-    def read(file: Path) -> Any:
-        import pyarrow
-
-        with pyarrow.memory_map(str(file)) as source:
-            try:
-                return pyarrow.ipc.open_file(source).read_all()
-            except pyarrow.ArrowInvalid:
-                source.seek(0)
-                return pyarrow.ipc.open_stream(source).read_all()
-
-    return _load(path, name, settings, read, "an Arrow file", "pyarrow")
+    return _load(path, name, settings, FORMATS[".arrow"])
 
 
 def feather(path: str, name: str | None = None, **settings: Any) -> Dataset:
     """Read a Feather file; `settings` are those of every table, see `Choices`."""
-
-    def read(file: Path) -> Any:
-        import pyarrow.feather
-
-        return pyarrow.feather.read_table(file)
-
-    return _load(path, name, settings, read, "a Feather file", "pyarrow")
+    return _load(path, name, settings, FORMATS[".feather"])
 
 
 def excel(path: str, name: str | None = None, sheet: str | int = 0, **settings: Any) -> Dataset:
     """Read a sheet of an Excel file by its name or number; `settings` are those of every table, see `Choices`."""
-
-    def read(file: Path) -> Any:
-        import openpyxl  # noqa: F401
-
-        frame = pd.read_excel(file, sheet_name=sheet, engine="openpyxl")
-        return frame.loc[:, [not (str(name).startswith("Unnamed: ") and frame[name].isna().all()) for name in frame]]
-
-    return _load(path, name, settings, read, "an Excel file", "openpyxl", SPREADSHEET_HEADER)
+    return _load(path, name, settings, replace(EXCEL, read=partial(_excel, sheet=sheet)))
 
 
 def table(frame: Any, name: str, **settings: Any) -> Dataset:
@@ -101,43 +139,34 @@ def is_frame(thing: Any) -> bool:
     )
 
 
-def _load(
-    path: str, name: str | None, settings: dict[str, Any], read: Read, kind: str, package: str, first: int = 0
-) -> Dataset:
+def _load(path: str, name: str | None, settings: dict[str, Any], kind: TableFormat) -> Dataset:
     choices = Choices(name, **settings)
     if not isinstance(path, str):
         raise ConfigError("dataset.path", "must be text", path, "give the path of the file")
     label = Path(path).stem if name is None else name
     choices.dropped(label)
-    if not Path(path).exists():
-        raise DataError(f"{path}: no such file: set dataset.path to {kind}")
-    try:
-        frame = read(Path(path))
-    except ImportError as error:
-        raise DataError(f"{path}: {kind} needs {package}, which is not installed: pip install {package}") from error
-    except Exception as error:  # of each library its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: cannot be read as {kind} ({reason}): set dataset.path to one") from error
-    return _encoded(frame, path, label, choices, first)
+    return _encoded(kind.opened(Path(path)), path, label, choices, kind.first)
 
 
 def _encoded(frame: Any, source: str, label: str, choices: Choices, first: int) -> Dataset:
     wrong: list[str] = []
-    raw = raw_table(frame, source, wrong, first, choices.dropped(label))
+    raw = raw_table(frame, source, wrong, first, choices.unread(label))
     return encode(raw, label, choices, wrong)
 
 
-def raw_table(frame: Any, source: str, wrong: list[str], first: int = 0, dropped: list[str] | None = None) -> RawTable:
+def raw_table(
+    frame: Any, source: str, wrong: list[str], first: int = 0, dropped: list[str] | None = None, least: int = 2
+) -> RawTable:
     """Return the columns of a frame; columns that cannot be used are added to `wrong` unless they are left out.
 
-    `first` is the number of the first row.
+    `first` is the number of the first row, `least` that of the columns which it must have.
     """
     frame = _as_pandas(frame, source)
     names = [str(name) for name in frame.columns]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
         raise DataError(f"{source}: two columns are called {listed(map(repr, twice))}: give each a name of its own")
-    if len(names) < 2:
+    if len(names) < least:
         raise DataError(f"{source}: must have at least two columns, inputs and a target, not {len(names)}: give more")
     if frame.empty:
         raise DataError(f"{source}: the table has no rows: give it data")
@@ -173,9 +202,9 @@ def column_of(series: "pd.Series[Any]") -> TableColumn:
     dtype, known = series.dtype, series.notna().to_numpy(bool)
     api = pd.api.types
     if isinstance(dtype, pd.CategoricalDtype):
-        return TableColumn("category", _texts(series.astype(object), known), known)
+        return TableColumn("category", _texts(series.cat.codes.to_numpy(), dtype.categories), known)
     if api.is_bool_dtype(dtype):
-        return TableColumn("category", _texts(series.astype(object), known), known)
+        return TableColumn("category", _texts(*pd.factorize(series)), known)
     if api.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):
         return _dates(series.dt.to_timestamp() if isinstance(dtype, pd.PeriodDtype) else series, known)
     if api.is_timedelta64_dtype(dtype):
@@ -186,13 +215,13 @@ def column_of(series: "pd.Series[Any]") -> TableColumn:
         return _numbers(series, known)
     kind = api.infer_dtype(series, skipna=True)
     if kind == "string" or isinstance(dtype, pd.StringDtype):
-        return TableColumn("text", _texts(series, known), known)
+        return TableColumn("text", _texts(*pd.factorize(series)), known)
     if kind in NUMBERS or kind == "empty":
         return _numbers(pd.to_numeric(series.where(known, np.nan).astype(float)), known)
     if kind in DATES:
         return _dates(pd.to_datetime(series.where(known, None)), known)
     if kind == "boolean":
-        return TableColumn("category", _texts(series, known), known)
+        return TableColumn("category", _texts(*pd.factorize(series)), known)
     if all(isinstance(value, str | int | float | datetime.date) for value in series[known]):
         texts = [" ".join(str(value).split()) if given else "" for value, given in zip(series, known, strict=True)]
         return written(np.array(texts, dtype=object))
@@ -211,6 +240,8 @@ def _dates(series: "pd.Series[Any]", known: Any) -> TableColumn:
     return TableColumn("date", series.to_numpy().astype("datetime64[us]"), known)
 
 
-def _texts(series: "pd.Series[Any]", known: Any) -> Any:
-    texts = [str(value) if given else "" for value, given in zip(series, known, strict=True)]
-    return np.array(texts, dtype=object)
+def _texts(codes: NDArray[Any], distinct: Any) -> NDArray[np.object_]:
+    """Return the text of each row's value among the distinct ones, whose texts the rows share; of -1 none."""
+    texts: NDArray[np.object_] = np.array([*map(str, distinct), ""], dtype=object)
+    rows: NDArray[np.object_] = texts[codes]
+    return rows

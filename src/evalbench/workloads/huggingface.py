@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub, or of a local folder, through `datasets`: memory-mapped Arrow tables."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def load(
     test_split: str | None = None,
     validation_split: str | None = None,
     image: str | None = None,
+    cache_folder: str | None = None,
     name: str | None = None,
     **settings: Any,
 ) -> Dataset:
@@ -42,6 +43,7 @@ def load(
         test_split: every split tests on its rows; None: those of `test`, if `split` is not given.
         validation_split: every split validates on its rows; None: each split draws its own.
         image: the column of images, which are then the only input.
+        cache_folder: keeps the decoded images.
         name: of the workload; None: the last part of the path.
         **settings: those of every table.
     """
@@ -55,17 +57,27 @@ def load(
     rows: dict[str, Any] = {field: np.flatnonzero(part_of_row == part) for field, part in given.items()}
     wrong: list[str] = []
     if image is None:
-        table = raw_table(frame, str(path), wrong, dropped=choices.dropped(label))
+        table = raw_table(frame, str(path), wrong, dropped=choices.unread(label))
         return encode(table, label, choices, wrong, remarks=remarks, **rows)
     targets = choices.targets(list(frame.columns))
     absent = [one for one in (image, *targets) if one not in [*frame.columns, *_features(chosen)]]
     refuse(str(path), [f"no column {one!r}: there are {listed(map(repr, _features(chosen)), 8)}" for one in absent])
     unused = [str(one) for one in frame.columns if one not in targets]
     remarks += [f"columns that are not used: {listed(unused)}"] if unused else []
-    files = [one for rows in chosen.values() for one in rows[image]]
-    pixels = decoded(files, None, None, wrong)
+    made_from = [[str(path), part, rows._fingerprint, len(rows), image] for part, rows in chosen.items()]
+    pixels = decoded(_Images(list(chosen.values()), image), None, None, wrong, cache_folder, made_from)
     labels = label_table({name: frame[name] for name in targets}, str(path), wrong)
-    return encode(labels, label, choices, wrong, images=pixels, remarks=remarks, **rows)
+    return encode(labels, label, choices, wrong, given=pixels, remarks=remarks, scaled=False, **rows)
+
+
+class _Images:
+    """The images of parts of `datasets`, decoded one after the other each time that they are iterated."""
+
+    def __init__(self, parts: Sequence[Any], column: str) -> None:
+        self._parts, self._column = [rows.select_columns([column]) for rows in parts], column
+
+    def __iter__(self) -> Iterator[Any]:
+        return (row[self._column] for rows in self._parts for row in rows)
 
 
 def frame_of(rows: Any, image: str | None = None) -> pd.DataFrame:
@@ -112,6 +124,9 @@ def _chosen(
         raise DataError(f"{path}: it has the splits {listed(map(repr, parts), 8)}: choose one with dataset.split=NAME")
     if split is None and test_split is None and "test" in parts and first != "test":
         test_split = "test"
+    if validation_split in (first, test_split) and validation_split is not None:
+        rule = "dataset.validation_split must be a split of its own"
+        raise DataError(f"{path}: {rule}, not {validation_split!r}: name another, or leave it out")
     given = {"held_out": test_split, "validated": validation_split}
     rows = {field: name for field, name in given.items() if name is not None and name != first}
     names = list(dict.fromkeys([first, *rows.values()]))

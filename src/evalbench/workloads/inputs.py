@@ -1,165 +1,289 @@
-"""Typed columns as inputs of a network: numbers, indicators, parts of dates, hashed categories and words."""
+"""How a column of a table becomes inputs of a network: numbers, indicators, parts of dates, hashes of words.
 
-import re
+Each class is fitted once, to the table of a data set (`fitting`). Applied to other rows it gives the same columns. It
+consists of plain values, so that it can be kept beside a trained model.
+
+Shapes: `N` rows.
+"""
+
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from evalbench.workloads import tokenizers
-from evalbench.workloads.choices import Choices
-from evalbench.workloads.table import RawTable, TableColumn, mapped
-from evalbench.workloads.target_encoding import TargetEncoded
-from evalbench.workloads.written import MAX_CATEGORIES, as_date, as_date_like, is_many
+from evalbench.workloads.numerals import readings
+from evalbench.workloads.table import RawTable, TableColumn, listed, mapped
+from evalbench.workloads.written import TRUTH, are_numbers, as_date, as_date_like, as_number, as_text
 
+Numbers = NDArray[np.float32] | NDArray[np.int64]
 DAY = np.timedelta64(1, "D")
-TOKEN = re.compile(r"\w+|[^\w\s]")
 MISSING_CATEGORY = "(missing)"
 
 
 @dataclass
-class Inputs:
-    """The input columns of `N` rows, filled column by column."""
+class Told:
+    """What is said of rows when they are encoded."""
 
     table: RawTable
-    choices: Choices
-    means: list[str]
-    """The words for the means of the targets that a column of categories becomes if it is target-encoded.
-
-    One mean, or one for each of more than two classes, or for each column of targets.
-    """
+    """The rows."""
     wrong: list[str]
-    blocks: list[NDArray[np.float32]] = field(default_factory=list)
-    features: list[str] = field(default_factory=list)
-    numeric: list[bool] = field(default_factory=list)
-    encoded: list[TargetEncoded] = field(default_factory=list)
-    remarks: dict[str, list[str]] = field(default_factory=dict)
-    """How columns were encoded, and which."""
+    """Gets what refuses them."""
+    notes: list[str] = field(default_factory=list)
+    """Gets what is done to some of them."""
 
-    def add(self, name: str) -> None:
-        """Encode a column of the table."""
-        column = self.table.columns[name]
-        if name in self.choices.texts:
-            return self._words(name, column)
-        if name in self.choices.formats:
-            column = as_date_like(self.table, name, self.choices.formats[name], self.wrong)
-        if name in self.choices.codes:
-            column = as_category(column)
-        if column.form == "text":
-            column = as_date(column) or column
-        if column.form == "number" and name == str(self.choices.time):
-            return self._remark("no input, because it only orders the rows in time", name)
-        if column.form == "number":
-            return self._append([name], single(self.table, name, column, self.wrong)[:, None], True)
-        if column.form == "date":
-            return self._date(name, column)
-        return self._categories(name, column)
-
-    def _append(self, names: Sequence[str], values: NDArray[np.float32], numeric: bool) -> None:
-        self.blocks.append(values)
-        self.features.extend(names)
-        self.numeric.extend([numeric] * len(names))
-
-    def _remark(self, how: str, name: str) -> None:
-        self.remarks.setdefault(how, []).append(name)
-
-    def _date(self, name: str, column: TableColumn) -> None:
-        """Add the days since the first date, and the season, weekday and time of day as points on a circle."""
-        dates = column.values.astype("datetime64[us]")
-        if not column.known.any():
-            return self._append([name], np.full((len(dates), 1), np.nan, np.float32), True)
-        first = np.nanmin(dates).astype("datetime64[D]")
-        days = np.where(column.known, (dates - first) / DAY, np.nan)
-        whole = dates.astype("datetime64[D]")
-        year = dates.astype("datetime64[Y]")
-        length = (year + 1).astype("datetime64[D]") - year.astype("datetime64[D]")
-        circles = {
-            "season": (dates - year.astype("datetime64[us]")) / length,
-            "weekday": (whole - np.datetime64("1970-01-05")) / DAY % 7 / 7,
-            "time of day": (dates - whole.astype("datetime64[us]")) / DAY,
-        }
-        since = single(self.table, name, TableColumn("number", days, column.known), self.wrong)
-        orders = name == str(self.choices.time)  # then rows for the test are later than all that is learned from
-        parts = {} if orders else {f"{name}: days since {first}": since}
-        for part, turn in circles.items():
-            if part != "time of day" or np.nanmax(turn) > 0:
-                parts[f"{name}: {part}, sine"] = np.sin(2 * np.pi * turn)
-                parts[f"{name}: {part}, cosine"] = np.cos(2 * np.pi * turn)
-        self._append(list(parts), np.column_stack(list(parts.values())).astype(np.float32), True)
-        trend = "without their trend: " if orders else "as days since the first, and "
-        self._remark(f"dates {trend}season, weekday and time of day as sine and cosine", name)
-        return None
-
-    def _categories(self, name: str, column: TableColumn) -> None:
-        words = np.where(column.known, column.values, MISSING_CATEGORY)
-        categories = sorted(set(words))
-        if not is_many(len(categories), len(words)):
-            indicators = (words[:, None] == np.array(categories, dtype=object)[None, :]).astype(np.float32)
-            return self._append([f"{name}={category}" for category in categories], indicators, False)
-        how = self.choices.high_cardinality
-        if how == "drop":
-            return self._remark("left out for too many categories", name)
-        if how == "hash":
-            return self._hashed(name, words)
-        if how == "target":
-            return self._target_encoded(name, words, len(categories))
-        first = np.arange(len(words)) == int(np.argmax(column.known))
+    def refuse(self, name: str, must: str, odd: NDArray[np.bool_]) -> None:
+        """Refuse values of a column in some rows."""
         self.wrong.append(
-            f"text column {name!r} has {len(categories)} different values in {len(words)} rows, more than"
-            f" {MAX_CATEGORIES} or than half of them, such as {self.table.listed_values(name, first)}: leave it out"
-            f" with dataset.drop=[{name}], or say dataset.high_cardinality=hash or target, dataset.text=[{name}], or"
-            " the format of its dates by dataset.dates"
+            f"column {name!r} must hold {must}, as in training, not {self.table.listed_values(name, odd)}"
         )
-        return None
-
-    def _hashed(self, name: str, words: NDArray[np.object_]) -> None:
-        count = self.choices.hash_features
-        buckets = mapped(words, lambda word: bucket(word, count)).astype(np.int64)
-        names = [f"{name}#{number}" for number in range(count)]
-        self._append(names, np.eye(count, dtype=np.float32)[buckets], False)
-        self._remark(f"categories hashed to {count} indicators each (CRC-32)", name)
-
-    def _target_encoded(self, name: str, words: NDArray[np.object_], count: int) -> None:
-        codes = pd.factorize(words, sort=True)[0].astype(np.float32)
-        start = len(self.features)
-        self.encoded += [TargetEncoded(start + number, count, number) for number in range(len(self.means))]
-        self._append(
-            [f"{name}: {mean}" for mean in self.means], np.repeat(codes[:, None], len(self.means), axis=1), False
-        )
-        self._remark("categories as the mean target of the training rows, of other fifths for these rows", name)
-
-    def _words(self, name: str, column: TableColumn) -> None:
-        from sklearn.feature_extraction.text import HashingVectorizer
-
-        count = self.choices.text_features or 256
-        texts = [str(text) if known else "" for text, known in zip(column.values, column.known, strict=True)]
-        counter = HashingVectorizer(n_features=count, alternate_sign=False, norm=None, token_pattern=TOKEN.pattern)
-        counts = np.log1p(counter.transform(texts).toarray())
-        self._append([f"{name}: words {number}" for number in range(count)], counts.astype(np.float32), True)
-        self._remark(f"texts as log(1 + count) of words and signs, hashed to {count} columns (MurmurHash3)", name)
 
 
-def tokens(column: TableColumn, choices: Choices) -> tuple[NDArray[np.int64], int, str]:
-    """Return texts as tokens `(N, length)`, filled up with padding, the vocabulary's size, and how it was done.
+@dataclass(frozen=True)
+class ColumnInput:
+    """The inputs that one column of a table becomes."""
 
-    Without a tokenizer they are hashed words, filled up with 0.
-    """
-    if choices.tokenizer is not None:
-        texts = [str(text) if known else "" for text, known in zip(column.values, column.known, strict=True)]
-        return tokenizers.tokens(texts, choices.tokenizer, choices.text_length)
-    vocabulary, length = choices.text_features or 2048, choices.text_length
-    rows = np.zeros((len(column.values), length), dtype=np.int64)
-    cut = 0
-    for row in np.flatnonzero(column.known):
-        words = TOKEN.findall(str(column.values[row]).lower())
-        cut += len(words) > length
-        rows[row, : min(len(words), length)] = [1 + bucket(word, vocabulary - 1) for word in words[:length]]
-    longer = f"{cut:,} of {len(rows):,} texts are longer"
-    how = f"the first {length} words and signs of a text, hashed to {vocabulary:,} tokens (CRC-32); {longer}"
-    return rows, vocabulary, how
+    kind: ClassVar[str]
+    numeric: ClassVar[bool] = False
+    """Whether the inputs are scaled."""
+    name: str
+
+    @property
+    def features(self) -> list[str]:
+        """Return the names of the inputs."""
+        return [self.name]
+
+    def typed(self, told: Told) -> TableColumn:
+        """Return the column of other rows with the type that it was fitted to; one of another type is refused."""
+        raise NotImplementedError
+
+    def values(self, column: TableColumn, told: Told) -> Numbers:
+        """Return the inputs of a typed column, one column for each feature."""
+        raise NotImplementedError
+
+    def spec(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"kind": self.kind, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class NumberInput(ColumnInput):
+    """A number."""
+
+    kind = "number"
+    numeric = True
+    mark: str = "."
+    """The decimal mark, where it is written."""
+    unit: str = ""
+    """The unit, currency or sign that it is written with."""
+
+    def typed(self, told: Told) -> TableColumn:
+        """Return numbers, written under the same convention as those of the training."""
+        column = told.table.columns[self.name]
+        if column.form == "number" or not column.known.any():
+            return TableColumn("number", np.where(column.known, column.values, np.nan).astype(float), column.known)
+        if column.form == "date":
+            told.refuse(self.name, "numbers", column.known)
+            return TableColumn("number", np.full(len(column.known), np.nan), column.known)
+        reading = readings(column.values, column.known, self.mark)[self.mark]
+        if reading.odd.any():
+            told.refuse(self.name, f"numbers with a decimal {self._mark}", reading.odd)
+        elif reading.unit != self.unit:
+            must = f"numbers in {self.unit}" if self.unit else "numbers without a unit"
+            told.refuse(self.name, must, column.known)
+        return as_number(column, reading, self.mark)
+
+    @property
+    def _mark(self) -> str:
+        return "point" if self.mark == "." else "comma"
+
+    def values(self, column: TableColumn, told: Told) -> Numbers:
+        """Return the numbers `(N, 1)`, NaN where they are missing."""
+        return narrow(told.table, self.name, column, told.wrong)[:, None]
+
+
+@dataclass(frozen=True)
+class DateInput(ColumnInput):
+    """The days since the first date, and the season, weekday and time of day as points on a circle."""
+
+    kind = "date"
+    numeric = True
+    first: str | None = None
+    """None: there was no date."""
+    has_time: bool = False
+    """Whether some date had a time of day."""
+    pattern: str | None = None
+    """The format of written dates; None: that of ISO 8601."""
+    orders: bool = False
+    """Dates order the rows: then rows for the test are later than all that is learned from, so days are no input."""
+
+    @property
+    def features(self) -> list[str]:
+        """Return the names of the inputs."""
+        if self.first is None:
+            return [self.name]
+        parts = ["season", "weekday", *(["time of day"] if self.has_time else [])]
+        circles = [f"{self.name}: {part}, {function}" for part in parts for function in ("sine", "cosine")]
+        return circles if self.orders else [f"{self.name}: days since {self.first}", *circles]
+
+    def typed(self, told: Told) -> TableColumn:
+        """Return dates, written in the same way as those of the training."""
+        column, nothing = told.table.columns[self.name], np.full(len(told.table.numbers), np.datetime64("NaT", "us"))
+        if column.form == "date" or not column.known.any():
+            return TableColumn("date", np.where(column.known, column.values, nothing).astype("M8[us]"), column.known)
+        if self.pattern is not None:
+            return as_date_like(told.table, self.name, self.pattern, told.wrong)
+        if column.form in ("written", "text"):
+            texts = as_text(column)
+            dates = as_date(texts)
+            if dates is not None:
+                return dates
+            single_dates = mapped(texts.values, lambda text: as_date(_alone(text)) is not None).astype(bool)
+            told.refuse(self.name, "dates like 2026-01-31", column.known & ~single_dates)
+        else:
+            told.refuse(self.name, "dates", column.known)
+        return TableColumn("date", nothing, np.zeros(len(nothing), bool))
+
+    def days(self, column: TableColumn) -> NDArray[np.float64]:
+        """Return the days since the first date `(N,)`, NaN where the date is missing."""
+        if self.first is None:
+            return np.full(len(column.known), np.nan)
+        days: NDArray[np.float64] = (column.values.astype("datetime64[us]") - np.datetime64(self.first, "D")) / DAY
+        return np.where(column.known, days, np.nan)
+
+    def values(self, column: TableColumn, told: Told) -> Numbers:
+        """Return the parts of the dates, NaN where they are missing."""
+        days = narrow(told.table, self.name, TableColumn("number", self.days(column), column.known), told.wrong)
+        if self.first is None:
+            return days[:, None]
+        columns: list[NDArray[Any]] = [] if self.orders else [days]
+        for turn in circles_of(column).values():
+            columns += [np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)]
+        return np.column_stack(columns[: len(self.features)]).astype(np.float32)
+
+
+def _alone(text: str) -> TableColumn:
+    return TableColumn("text", np.array([text], dtype=object), np.ones(1, bool))
+
+
+def circles_of(column: TableColumn) -> dict[str, NDArray[np.float64]]:
+    """Return the position of each date in the year, the week and the day, from 0 to 1."""
+    dates = column.values.astype("datetime64[us]")
+    whole, year = dates.astype("datetime64[D]"), dates.astype("datetime64[Y]")
+    length = (year + 1).astype("datetime64[D]") - year.astype("datetime64[D]")
+    return {
+        "season": (dates - year.astype("datetime64[us]")) / length,
+        "weekday": (whole - np.datetime64("1970-01-05")) / DAY % 7 / 7,
+        "time of day": (dates - whole.astype("datetime64[us]")) / DAY,
+    }
+
+
+@dataclass(frozen=True)
+class CategoryInput(ColumnInput):
+    """An indicator for each category; a category that training did not have has none, so all are 0."""
+
+    kind = "category"
+    categories: tuple[str, ...]
+    codes: bool = False
+    """Whether numbers are codes of categories."""
+
+    @property
+    def features(self) -> list[str]:
+        """Return the names of the inputs."""
+        return [f"{self.name}={category}" for category in self.categories]
+
+    def typed(self, told: Told) -> TableColumn:
+        """Return categories; numbers are refused unless they are codes."""
+        column = told.table.columns[self.name]
+        known = [one for one in self.categories if one != MISSING_CATEGORY]
+        truth = bool(known) and set(known) <= set(TRUTH.values())
+        if column.form == "written" or (column.form == "text" and truth):
+            texts = as_text(column, truth)
+            are_new = known and not set(known) & set(texts.values[column.known])
+            if are_new and not self.codes and are_numbers(texts.values[column.known]) and not are_numbers(known):
+                told.refuse(self.name, "categories", column.known)
+            return replace(texts, values=mapped(texts.values, self._as_code)) if self.codes else texts
+        if column.form in ("number", "date") and column.known.any():
+            if not self.codes:
+                told.refuse(self.name, "categories", column.known)
+            return as_category(column)
+        return column
+
+    def _as_code(self, text: str) -> str:
+        """Return a code as training had it: 2.0 is 2, if there was no 2.0."""
+        number = np.nan if text in self.categories or not are_numbers([text]) else float(text)
+        return plain_number(number) if plain_number(number) in self.categories else text
+
+    def values(self, column: TableColumn, told: Told) -> Numbers:
+        """Return the indicators `(N, categories)`."""
+        codes, words = self._codes(column), words_of(column)
+        indicators, known = np.zeros((len(codes), len(self.categories)), np.float32), ~np.isnan(codes)
+        indicators[np.flatnonzero(known), codes[known].astype(np.int64)] = 1
+        self._note(words[~known], told, "all its indicators are 0")
+        return indicators
+
+    def _codes(self, column: TableColumn) -> NDArray[np.float32]:
+        """Return the numbers of categories `(N,)`, NaN for one that training did not have."""
+        number_of = {category: number for number, category in enumerate(self.categories)}
+        return mapped(words_of(column), lambda word: number_of.get(word, np.nan)).astype(np.float32)
+
+    def _note(self, unseen: NDArray[np.object_], told: Told, effect: str) -> None:
+        if len(unseen):
+            which = listed(map(repr, dict.fromkeys(unseen)))
+            rows = f"{len(unseen):,} row{'s' * (len(unseen) > 1)}"
+            told.notes.append(f"{self.name} has a category that training did not have in {rows} ({which}): {effect}")
+
+
+@dataclass(frozen=True)
+class TargetEncodedInput(CategoryInput):
+    """The number of a category, which a split replaces by the mean target; NaN for one that training did not have."""
+
+    kind = "target"
+    means: tuple[str, ...] = ("target",)
+    """The words for the inputs: one, or one for each of more than two classes, or for each column of targets."""
+
+    @property
+    def features(self) -> list[str]:
+        """Return the names of the inputs."""
+        return [f"{self.name}: {mean}" for mean in self.means]
+
+    def values(self, column: TableColumn, told: Told) -> Numbers:
+        """Return the numbers `(N, means)`."""
+        codes = self._codes(column)
+        self._note(words_of(column)[np.isnan(codes)], told, "it gets the mean of all training rows")
+        repeated: Numbers = np.repeat(codes[:, None], len(self.means), axis=1)
+        return repeated
+
+
+@dataclass(frozen=True)
+class HashedInput(ColumnInput):
+    """Indicators of the hash of a category."""
+
+    kind = "hash"
+    count: int = 64
+    codes: bool = False
+
+    @property
+    def features(self) -> list[str]:
+        """Return the names of the inputs."""
+        return [f"{self.name}#{number}" for number in range(self.count)]
+
+    def typed(self, told: Told) -> TableColumn:
+        """Return categories; numbers are refused unless they are codes."""
+        return CategoryInput(self.name, (), self.codes).typed(told)
+
+    def values(self, column: TableColumn, told: Told) -> Numbers:
+        """Return the indicators `(N, count)`."""
+        buckets = mapped(words_of(column), lambda word: bucket(word, self.count)).astype(np.int64)
+        indicators: Numbers = np.eye(self.count, dtype=np.float32)[buckets]
+        return indicators
+
+
+def words_of(column: TableColumn) -> NDArray[np.object_]:
+    """Return the categories of a column, with one for missing values."""
+    words: NDArray[np.object_] = np.where(column.known, column.values, MISSING_CATEGORY)
+    return words
 
 
 def bucket(word: str, count: int) -> int:
@@ -179,26 +303,36 @@ def plain_number(value: float) -> str:
     return str(int(value)) if np.isfinite(value) and value == int(value) else str(value)
 
 
-def single(table: RawTable, name: str, column: TableColumn, wrong: list[str]) -> NDArray[np.float32]:
-    """Return numbers in 32 bits, which must keep different numbers apart."""
-    numbers = column.values
-    infinite = np.isinf(numbers)
-    known = numbers[np.isfinite(numbers)]
+def narrow(table: RawTable, name: str, column: TableColumn, wrong: list[str]) -> NDArray[np.float32]:
+    """Return numbers in 32 bits, which must hold them."""
+    infinite = np.isinf(column.values)
     with np.errstate(over="ignore"):
-        narrow = numbers.astype(np.float32)
+        narrowed = column.values.astype(np.float32)
     if infinite.any():
         wrong.append(
             f"column {name!r} has an infinite value, {table.listed_values(name, infinite)}: replace it or leave it"
             " empty"
         )
-    elif np.isinf(narrow).any():
-        which = table.listed_values(name, np.isinf(narrow))
+    elif np.isinf(narrowed).any():
+        which = table.listed_values(name, np.isinf(narrowed))
         wrong.append(f"column {name!r} has numbers too large for 32 bits, {which}: divide them")
-    elif len(known) and np.ptp(known) > 0:
-        error = np.nanmax(np.abs(narrow - numbers))
-        if error > 0.01 * known.std() and known.std() > 1e-14 * np.abs(known).max():
-            wrong.append(
-                f"column {name!r} has numbers near {known[0]:g} whose differences 32 bits cannot tell: subtract an"
-                " offset"
-            )
-    return narrow
+    return narrowed
+
+
+def check_told_apart(name: str, numbers: NDArray[np.float64], narrowed: Numbers, wrong: list[str]) -> None:
+    """Refuse a column of numbers whose differences are lost in 32 bits."""
+    known = numbers[np.isfinite(numbers)]
+    if np.isinf(narrowed).any() or not len(known) or not np.ptp(known) > 0:
+        return
+    error = np.nanmax(np.abs(narrowed - numbers))
+    if error > 0.01 * known.std() and known.std() > 1e-14 * np.abs(known).max():
+        wrong.append(
+            f"column {name!r} has numbers near {known[0]:g} whose differences 32 bits cannot tell: subtract an offset"
+        )
+
+
+def single(table: RawTable, name: str, column: TableColumn, wrong: list[str]) -> NDArray[np.float32]:
+    """Return numbers in 32 bits, which must keep different numbers apart."""
+    narrowed = narrow(table, name, column, wrong)
+    check_told_apart(name, column.values, narrowed, wrong)
+    return narrowed

@@ -1,31 +1,61 @@
 """The metrics that a data set is judged by: those of its task, or those that the user names."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from evalbench.config.component import Component
 from evalbench.config.judging import LOSS, METRIC, OwnMetric, TaskConfig
 from evalbench.errors import ConfigError, InputError
+from evalbench.tasks import OwnTask, tried
 from evalbench.tasks.metric import METRICS, Metric
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.named import NamedWorkload
+
+_tried: dict[str, Dataset] = {}
+"""Data sets whose task is the user's own, by their content."""
 
 
 def judged(dataset: Dataset, config: TaskConfig) -> Dataset:
     """Return the data set with the metrics that the user chose; raise `ConfigError` for one that its task lacks."""
     if isinstance(dataset, NamedWorkload):
-        if config.metric is not None or config.monitor != LOSS:
+        if config.metric is not None or config.monitor != LOSS or config.own is not None:
             rule, remedy = "must be left out", f"the scores of {dataset.name} are what dataset.metric says"
             raise ConfigError("task", rule, remedy=remedy)
         return dataset
-    metric = dataset.kind.metric if config.metric is None else _chosen(dataset, "metric", config.metric)
+    dataset = _with_own_task(dataset, config.own)
+    metric = dataset.metric if config.metric is None else _chosen(dataset, "metric", config.metric)
     if config.monitor == LOSS:
         monitor = None
     else:
         monitor = metric if config.monitor == METRIC else _chosen(dataset, "monitor", config.monitor)
-    primary = None if metric == dataset.kind.metric else metric
-    return dataset if primary is None and monitor is None else replace(dataset, primary=primary, monitor=monitor)
+    if monitor is None and metric == dataset.metric:
+        return dataset
+    primary = None if metric == dataset.kind.metric and dataset.primary is None else metric
+    return replace(dataset, primary=primary, monitor=monitor)
+
+
+def _with_own_task(dataset: Dataset, chosen: Component | None) -> Dataset:
+    """Return the data set with the task that the user chose, which has been tried, and its metric as the primary one.
+
+    Raises `ConfigError` or `DataError` for a task that cannot be used on it.
+    """
+    if chosen is not None:
+        task = chosen.build() if callable(chosen.locate()) else None
+        if not isinstance(task, OwnTask):
+            rule = "must name a subclass of evalbench.tasks.OwnTask"
+            raise ConfigError("task._target_", rule, chosen.target, "see docs/own-code.md")
+        dataset = replace(dataset, kind=task, primary=None, monitor=None)
+    task = dataset.kind
+    if not isinstance(task, OwnTask):
+        return dataset
+    key = json.dumps([dataset.name, dataset.fingerprint, task.spec()])
+    if key not in _tried:
+        tried.check(task, dataset)
+        _tried[key] = replace(dataset, primary=dataset.primary or task.metric)
+    return _tried[key]
 
 
 def identity(dataset: Dataset, config: TaskConfig) -> dict[str, Any]:
@@ -36,7 +66,16 @@ def identity(dataset: Dataset, config: TaskConfig) -> dict[str, Any]:
         for key, (metric, value) in chosen.items()
         if metric is not None
     }
+    if isinstance(dataset.kind, OwnTask):
+        specs["own"] = dataset.kind.spec()
     return {"task": specs} if specs else {}
+
+
+def code(dataset: Dataset, config: TaskConfig) -> dict[str, dict[str, str]]:
+    """Return the user's own code that the task and the metrics run."""
+    own = dict(dataset.kind.spec()) if isinstance(dataset.kind, OwnTask) else None
+    task = {} if own is None else Component("task", own.pop("_target_"), own).code()
+    return {**config.code(), **task}
 
 
 def _chosen(dataset: Dataset, key: str, value: str | OwnMetric) -> Metric:
@@ -44,11 +83,12 @@ def _chosen(dataset: Dataset, key: str, value: str | OwnMetric) -> Metric:
         _try(dataset, f"task.{key}", value)
         return value.metric
     task = dataset.kind
-    known = (*task.metrics, *(metric.name for metric in METRICS.values() if task.name in metric.on_request))
+    asked = (metric for metric in METRICS.values() if task.name in metric.on_request)
+    known = {metric.name: metric for metric in (*task.measured, *asked)}
     if value not in known:
         rule = f"must be a metric of {dataset.name}, whose task is {task.name}"
         raise ConfigError(f"task.{key}", rule, value, "there are " + ", ".join(known))
-    return METRICS[value]
+    return known[value]
 
 
 def _try(dataset: Dataset, key: str, own: OwnMetric) -> None:

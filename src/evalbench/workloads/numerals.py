@@ -66,6 +66,7 @@ class Reading:
     values: NDArray[np.float64]  # nan for no number
     odd: NDArray[np.bool_]  # texts that are no numbers, or in another dress than most
     dressed: bool = False  # whether some number is written otherwise than Python would
+    unit: str = ""  # the currency, sign or unit of all numbers
 
     @property
     def looks_numeric(self) -> bool:
@@ -104,4 +105,4 @@ def _dressed(texts: NDArray[np.object_], known: NDArray[np.bool_], mark: str) ->
     parsed = np.array([number[0] if number and number[1] == unit else np.nan for number in numbers], dtype=np.float64)
     values = np.full(len(texts), np.nan)
     values[known] = parsed[codes]
-    return Reading(values, known & np.isnan(values), dressed=True)
+    return Reading(values, known & np.isnan(values), dressed=True, unit=unit)

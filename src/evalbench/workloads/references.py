@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from evalbench.tasks.linear import MOST_TRAINED
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.splits import Split, fit_scaling
 
@@ -31,20 +32,37 @@ def trivial(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
 
 
 def linear(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
-    """Return the scores of the task's linear model, which sees tokens as their shares in a row; splits by seed."""
-    targets, size = dataset.targets, len(next(iter(splits.values())).train)
-    rows = np.linspace(0, len(targets) - 1, min(len(targets), MOST_PILOT_ROWS)).astype(np.int64)
-    model = dataset.kind.linear(fit_scaling(dataset, rows).inputs(dataset, rows), targets[rows], size, dataset)
+    """Return the scores of the task's linear model, which sees tokens as log(1 + count) in a row; splits by seed.
+
+    Of training rows with more than `MOST_TRAINED` inputs it sees evenly spaced ones. Empty if the task has none.
+    """
+    targets, most = dataset.targets, max(1, MOST_TRAINED // dataset.inputs.shape[1])
+    rows = _spaced(np.arange(len(targets)), MOST_PILOT_ROWS)
+    inputs = fit_scaling(dataset, rows).inputs(dataset, rows)
+    sizes = {min(most, len(split.train)) for split in splits.values()}
+    built = {size: dataset.kind.linear(inputs, targets[rows], size, dataset) for size in sizes}
+    models = {size: model for size, model in built.items() if model is not None}
+    if not models:
+        return {}
 
     def predict(together: Sequence[Split]) -> NDArray[np.float64]:
-        train, test = [], []
+        train, known, test = [], [], []
         for split in together:
-            scaling = fit_scaling(dataset, split.train)
-            train.append(scaling.inputs(dataset, split.train))
+            scaling, trained = fit_scaling(dataset, split.train), _spaced(split.train, most)
+            train.append(scaling.inputs(dataset, trained))
+            known.append(targets[trained])
             test.append(scaling.inputs(dataset, split.test))
-        return model(np.stack(train), np.stack([targets[split.train] for split in together]), np.stack(test))
+        model = models[len(known[0])]
+        return model(np.stack(train), np.stack(known), np.stack(test))
 
     return _scores(dataset, splits, predict)
+
+
+def _spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return rows, or, if they are more than `most`, so many that are evenly spaced."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
 
 
 def _scores(
@@ -52,8 +70,8 @@ def _scores(
 ) -> Scores:
     """Return the scores by seed of a predictor that takes the splits of a group of seeds.
 
-    Each seed has its own position in its group, and another split fills a position without a seed. So a seed's scores
-    have the same bits whichever seeds are asked for.
+    Each seed has its own position in its group, and another split fills a position without a seed, or with a split of
+    another size. So a seed's scores have the same bits whichever seeds are asked for.
     """
     rows, numbers = dataset.inputs.shape
     if dataset.vocabulary is not None:
@@ -62,9 +80,11 @@ def _scores(
     scores: Scores = {}
     for group in sorted({seed // count for seed in splits}):
         seeds = range(group * count, (group + 1) * count)
-        filler = next(splits[seed] for seed in seeds if seed in splits)
-        together = [splits.get(seed, filler) for seed in seeds]
-        truth = np.stack([dataset.targets[split.test] for split in together])
-        measured = zip(seeds, dataset.evaluate_all(predict(together), truth), strict=True)
-        scores |= {seed: metrics for seed, metrics in measured if seed in splits}
+        sizes = {seed: (len(splits[seed].train), len(splits[seed].test)) for seed in seeds if seed in splits}
+        for size in sorted(set(sizes.values())):
+            filler = next(splits[seed] for seed in seeds if sizes.get(seed) == size)
+            together = [splits[seed] if sizes.get(seed) == size else filler for seed in seeds]
+            truth = np.stack([dataset.targets[split.test] for split in together])
+            measured = zip(seeds, dataset.evaluate_all(predict(together), truth), strict=True)
+            scores |= {seed: metrics for seed, metrics in measured if sizes.get(seed) == size}
     return scores

@@ -101,7 +101,14 @@ def map_style(
         wrong: list[str] = []
         pixels = decoded([image for image, _ in rows], None, None, wrong)
         return encode(
-            label_table(targets, name, wrong), name, choices, wrong, images=pixels, held_out=tests, validated=validated
+            label_table(targets, name, wrong),
+            name,
+            choices,
+            wrong,
+            given=pixels,
+            held_out=tests,
+            validated=validated,
+            scaled=False,
         )
     inputs = _stacked([one for one, _ in rows], name, "inputs")
     return from_arrays(name, inputs, targets, choices, name, tests, validated)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,18 @@ from evalbench.config import FOLDED, SplitConfig
 from evalbench.errors import DataError
 from evalbench.seeds import Phase, Role, derive
 from evalbench.workloads import target_encoding
+from evalbench.workloads.blocks import blocks
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.divisions import WAYS, Rows, folds
 from evalbench.workloads.split_methods import is_fixed, method_of
+from evalbench.workloads.table import listed
 from evalbench.workloads.target_encoding import TargetMeans
 
 T = TypeVar("T")
 MOST_KEPT = 2**23
 """Row numbers in the splits of a data set that a process keeps."""
 MOST_DRAWS = 100
-"""Draws until each class has training rows."""
+"""Draws until each class has rows in every part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,29 +80,36 @@ def _folds(dataset: Dataset, split: SplitConfig, seed: int) -> Rows:
 
 
 def _draw_split(dataset: Dataset, method: str, split: SplitConfig, seed: int) -> Split:
-    """Draw a split; draw again, if chance decides, until each class has training rows."""
+    """Draw a split in which each class has training rows; draw again, if chance decides, until all parts have it."""
     generator = np.random.RandomState(seed % 2**32)  # the range that scikit-learn takes
+    chosen = None
     for _ in range(1 if method in ("stratified", "time") else MOST_DRAWS):
         drawn = _divided(dataset, method, split, generator)
-        absent = _absent_classes(dataset, drawn.train)
-        if not absent:
+        if absent := _absent_classes(dataset, drawn.train):
+            continue
+        chosen = chosen or drawn
+        by_chance = [drawn.test] if dataset.held_out is None else []
+        by_chance += [drawn.validation] if dataset.declared_validation is None else []
+        if not any(_absent_classes(dataset, part) for part in by_chance):
+            chosen = drawn
             break
-    else:
-        rule = f"a split by {method} must leave training rows of each class"
+    if chosen is None:
+        rule = f"every class must have training rows, and {listed(map(repr, absent))} has none in a split by {method}"
         remedy = "merge rare classes (dataset.rare=merge), make the other parts smaller, or choose another split"
-        raise DataError(f"{dataset.name}: {rule}, not none of {', '.join(absent[:5])}: {remedy}")
-    _check(dataset, method, drawn)
-    return drawn
+        raise DataError(f"{dataset.name}: {rule}: {remedy}")
+    _check(dataset, method, chosen)
+    return chosen
 
 
 def _divided(dataset: Dataset, method: str, split: SplitConfig, generator: np.random.RandomState) -> Split:
-    rows = np.arange(len(dataset.targets))
-    validated = dataset.declared_validation
-    free = rows if validated is None else np.setdiff1d(rows, validated)
-    if dataset.held_out is None:
+    validated, test_rows = dataset.declared_validation, dataset.held_out
+    is_free = np.ones(len(dataset.targets), dtype=bool)
+    for given in (validated, test_rows):
+        if given is not None:
+            is_free[given] = False
+    free = np.flatnonzero(is_free)
+    if test_rows is None:
         free, test_rows = _divide(dataset, method, free, split.test, 1 + (validated is None), generator)
-    else:
-        free, test_rows = np.setdiff1d(free, dataset.held_out), dataset.held_out
     if validated is None:
         free, validated = _divide(dataset, method, free, split.validation, 1, generator)
     return Split(np.sort(free), np.sort(validated), np.sort(test_rows))
@@ -207,14 +216,39 @@ def fit_scaling(dataset: Dataset, train: NDArray[np.int64]) -> Scaling:
     if dataset.vocabulary is not None:
         columns = dataset.inputs.shape[1]
         return _with_target_scale(dataset, train, np.zeros(columns), np.ones(columns))
-    inputs = dataset.inputs[train].astype(np.float64)
-    known = ~np.isnan(inputs)
-    count = np.maximum(known.sum(0), 1)
-    mean = np.where(known, inputs, 0.0).sum(0) / count
-    std = np.sqrt(np.square(np.where(known, inputs - mean, 0.0)).sum(0) / count)
+    mean, std = _of_channels(dataset, train) if dataset.is_scaled_by_channel else _of_columns(dataset, train)
     mean = np.where(dataset.numeric, mean, 0.0)
     std = np.where(dataset.numeric & (std > 1e-12 * np.maximum(1.0, np.abs(mean))), std, 1.0)
     return _with_target_scale(dataset, train, mean, std)
+
+
+def _of_columns(dataset: Dataset, train: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each column's known values."""
+    if dataset.has_missing:
+        count = np.maximum(sum((~np.isnan(block)).sum(0) for block in blocks(dataset.inputs, train)), 1)
+    else:
+        count = np.full(dataset.inputs.shape[1], len(train))
+
+    def total(value: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        sums: Any = 0.0
+        for block in blocks(dataset.inputs, train):
+            values = value(block.astype(np.float64))
+            sums = sums + (np.nan_to_num(values, copy=False) if dataset.has_missing else values).sum(0)
+        return np.asarray(sums)
+
+    mean = total(lambda values: values) / count
+    return mean, np.sqrt(total(lambda values: np.square(values - mean)) / count)
+
+
+def _of_channels(dataset: Dataset, train: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean and the standard deviation of each pixel's channel, from exact sums."""
+    assert dataset.image is not None
+    pixels = dataset.image[1] * dataset.image[2]
+    count = len(train) * pixels
+    total, squares = (dataset.pixel_sums[train, :, part].sum(0).astype(object) for part in (0, 1))  # Python's integers
+    variance = (count * squares - total * total).astype(np.float64) / float(count) ** 2
+    mean = total.astype(np.float64) / count
+    return np.repeat(mean, pixels), np.repeat(np.sqrt(variance), pixels)
 
 
 def _with_target_scale(

@@ -1,5 +1,6 @@
 """The answers of real people to surveys, as tables that statsmodels ships, so that nothing is fetched."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -10,6 +11,8 @@ from statsmodels.datasets import anes96, fair
 from evalbench.errors import ConfigError
 from evalbench.tasks import kind_of
 from evalbench.workloads.dataset import Dataset
+from evalbench.workloads.inputs import CategoryInput, NumberInput
+from evalbench.workloads.preprocessing import Encoding
 
 
 @dataclass(frozen=True)
@@ -19,11 +22,12 @@ class _Survey:
     source: ModuleType
     description: str
     target: str
-    """For two classes: a number, 0 or above."""
     classes: tuple[str, ...]
     numbers: tuple[str, ...]
     codes: tuple[str, ...] = ()
     """Columns of numbered categories, each category an indicator of its own."""
+    is_yes: Callable[[pd.Series], pd.Series] | None = None
+    """For two classes: which answers are a yes; None: answers are numbers of classes."""
 
 
 YES_NO = ("no", "yes")
@@ -46,6 +50,17 @@ SURVEYS = {
         YES_NO,
         ("rate_marriage", "age", "yrs_married", "children", "religious", "educ"),
         ("occupation", "occupation_husb"),
+        lambda affairs: affairs > 0,
+    ),
+    "marriage": _Survey(
+        fair,
+        "a wife who rates her marriage poor or very poor, 7 % of all, from 8 answers: Fair 1978, included in"
+        " statsmodels by permission",
+        "rate_marriage",
+        YES_NO,
+        ("affairs", "age", "yrs_married", "children", "religious", "educ"),
+        ("occupation", "occupation_husb"),
+        lambda rating: rating <= 2,
     ),
 }
 
@@ -59,13 +74,16 @@ def load(name: str) -> Dataset:
     given = answers[survey.target]
     chosen = answers[[*survey.numbers, *survey.codes]].astype(dict.fromkeys(survey.codes, int))
     inputs = pd.get_dummies(chosen, columns=list(survey.codes), prefix_sep="=")
+    numbers = [NumberInput(column) for column in survey.numbers]
+    codes = [CategoryInput(column, tuple(map(str, sorted(set(chosen[column])))), codes=True) for column in survey.codes]
     return Dataset(
         name=name,
         kind=kind_of(len(survey.classes)),
         inputs=inputs.to_numpy(np.float32),
-        targets=(given > 0 if survey.classes == YES_NO else given).to_numpy(np.int64),
+        targets=(given if survey.is_yes is None else survey.is_yes(given)).to_numpy(np.int64),
         features=tuple(inputs.columns),
         numeric=np.isin(inputs.columns, survey.numbers),
         classes=survey.classes,
         description=survey.description,
+        encoding=Encoding((*numbers, *codes), tuple(name for name in answers.columns if name not in chosen.columns)),
     )

@@ -26,11 +26,15 @@ class TableColumn:
     known: NDArray[np.bool_]
     texts: NDArray[np.object_] | None = None
     """Numbers as they were written; None: they were not."""
+    mark: str = "."
+    """The decimal mark of numbers that were written."""
+    number_unit: str = ""
+    """Their currency, per cent sign or unit."""
 
     def take(self, rows: NDArray[np.bool_]) -> "TableColumn":
         """Return the column of some rows."""
         texts = None if self.texts is None else self.texts[rows]
-        return TableColumn(self.form, self.values[rows], self.known[rows], texts)
+        return replace(self, values=self.values[rows], known=self.known[rows], texts=texts)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,17 @@ def task_of(choices: Choices, targets: Sequence[str], num_classes: int) -> Task:
     """Return the task of the columns to predict."""
     if choices.kind == "regression":
         return Kind.MULTI_OUTPUT if len(targets) > 1 else Kind.REGRESSION
-    given = {"multilabel": Kind.MULTILABEL, "ordinal": Kind.ORDINAL, "count": Kind.COUNT}
+    given = {"multilabel": Kind.MULTILABEL, "ordinal": Kind.ORDINAL, "count": Kind.COUNT, "ranking": Kind.RANKING}
     return given.get(choices.kind) or kind_of(num_classes)
+
+
+def with_groups(
+    targets: NDArray[Any], groups: NDArray[np.int64] | None, choices: Choices
+) -> NDArray[np.int64] | NDArray[np.float32]:
+    """Return the targets, for ranking `(N, 2)` with the number of each row's group beside its relevance."""
+    if choices.kind != "ranking" or groups is None:
+        return targets
+    return np.column_stack([targets, groups]).astype(np.float32)
 
 
 def with_targets(
@@ -113,13 +122,15 @@ def _order(target: str, names: list[str], is_number: bool, choices: Choices, wro
         return names
     lacking = [name for name in names if name not in choices.ordered]
     extra = [name for name in choices.ordered if name not in names]
-    if lacking or extra:
-        which = (
-            f"lacks {listed(map(repr, lacking))}" if lacking else f"has {listed(map(repr, extra))}, which no row has"
-        )
+    fault = f"dataset.order lacks {listed(map(repr, lacking))}" if lacking else ""
+    if not choices.ordered:
+        fault = "they are no numbers"
+    elif extra:
+        fault = f"dataset.order has {listed(map(repr, extra))}, which no row has"
+    if fault:
         wrong.append(
-            f"dataset.order must have the classes of {target!r} from the lowest to the highest, but {which}: say"
-            f" dataset.order=[{','.join(names[:3])}{',…' * (len(names) > 3)}] in their order"
+            f"the order of the classes of {target!r} is not known, because {fault}: say"
+            f" dataset.order=[{','.join(names[:3])}{',…' * (len(names) > 3)}], the lowest first"
         )
     return choices.ordered
 

@@ -37,6 +37,8 @@ class TargetMeans:
     """`(FOLDS + 1, M)`: without the training rows of a fold, and last with all."""
     folds: NDArray[np.uint8]
     """`(N,)`: the fold of a training row, `FOLDS` for another row."""
+    unseen: NDArray[np.float64]
+    """`(T,)`: the input of a category that the data set does not have, the mean of all training rows."""
 
     def of(self, codes: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the inputs of some rows, `(len(rows), T)`; `codes` `(N, T)` are positions in `means`."""
@@ -61,20 +63,22 @@ def fit(
     """Fit the means on training rows; `codes` is `(N, T)`, see `positions`."""
     folds = np.full(len(codes), FOLDS, dtype=np.uint8)
     folds[train] = (train.astype(np.uint64) * 2654435761 % 2**32) * FOLDS >> 32  # spread by row number, for every split
-    columns = []
+    columns, unseen = [], []
     for number, one in enumerate(encoded):
         start = sum(before.categories for before in encoded[:number])
         values = targets[train] if targets.ndim == 1 else targets[train, one.label]
         if targets.ndim == 1 and num_classes > 2:
             values = values == one.label
-        columns.append(_means(codes[train, number] - start, values.astype(np.float64), folds[train], one.categories))
-    return TargetMeans(np.concatenate(columns, axis=1), folds)
+        means = _means(codes[train, number] - start, values.astype(np.float64), folds[train], one.categories)
+        columns.append(means[:, :-1])
+        unseen.append(means[-1, -1])
+    return TargetMeans(np.concatenate(columns, axis=1), folds, np.array(unseen))
 
 
 def _means(
     codes: NDArray[np.int64], values: NDArray[np.float64], folds: NDArray[np.uint8], categories: int
 ) -> NDArray[np.float64]:
-    """Return the scaled means of one column, `(FOLDS + 1, categories)`."""
+    """Return the scaled means of one column, `(FOLDS + 1, categories + 1)`: last the mean of all its rows."""
     cell = folds.astype(np.int64) * categories + codes
     counts, sums = (
         np.bincount(cell, weights, FOLDS * categories).reshape(FOLDS, categories) for weights in (None, values)
@@ -84,5 +88,6 @@ def _means(
     means = (sums + SMOOTHING * overall) / (counts + SMOOTHING)
     seen = means[folds, codes]
     std = seen.std()
+    means = np.hstack([means, overall])
     scaled: NDArray[np.float64] = (means - seen.mean()) / (std if std > 1e-12 else 1.0)
     return scaled

@@ -1,5 +1,6 @@
 """Tokens of texts by the tokenizer of a pretrained model: `dataset.tokenizer=${model.path}`."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 from evalbench.config.pretrained import check_installed, folder_of
 from evalbench.errors import ConfigError
 
+FILES = ("*token*.json", "vocab*", "merges.txt", "*.model")
+"""The files of a folder that a tokenizer is made of."""
 
-def tokens(texts: Sequence[str], path: str, length: int) -> tuple[NDArray[np.int64], int, str]:
-    """Return texts as tokens `(N, length)`, filled up with the token of padding, their number, and how it was done.
+
+def tokens(texts: Sequence[str], path: str, length: int) -> tuple[NDArray[np.int64], int]:
+    """Return texts as tokens `(N, length)`, filled up with the token of padding, and how many texts are longer.
 
     Longer texts are cut, with the special tokens of the model kept. Raises `ConfigError` for a tokenizer that cannot be
     used.
@@ -26,9 +30,20 @@ def tokens(texts: Sequence[str], path: str, length: int) -> tuple[NDArray[np.int
     for row, (every, kept) in enumerate(zip(whole, short, strict=True)):
         rows[row, : len(kept)] = kept
         cut += len(every) > length
-    longer = f"{cut:,} of {len(rows):,} texts are longer"
-    how = f"the first {length} tokens of a text by {type(tokenizer).__name__} with {len(tokenizer):,} tokens; {longer}"
-    return rows, len(tokenizer), how
+    return rows, cut
+
+
+def vocabulary(path: str) -> int:
+    """Return the number of different tokens; raise `ConfigError` for a tokenizer that cannot be used."""
+    return len(_loaded(path))
+
+
+def hash_of(path: str) -> str:
+    """Return the hash of the files of a tokenizer, which may lie beside the weights of its model."""
+    folder, digest = folder_of(path, key="dataset.tokenizer"), hashlib.sha256()
+    for file in sorted({file for pattern in FILES for file in folder.glob(pattern)}):
+        digest.update(repr((file.name, file.read_bytes())).encode())
+    return digest.hexdigest()[:20]
 
 
 @lru_cache(maxsize=4)

@@ -37,24 +37,25 @@ def decimal_marks(given: Any) -> str:
 
 
 def read_numbers(
-    table: RawTable, names: Sequence[str], must: Sequence[str], marks: str, wrong: list[str]
+    table: RawTable, names: Sequence[str], must: Sequence[str], codes: Sequence[str], marks: str, wrong: list[str]
 ) -> tuple[RawTable, list[str]]:
     """Return the table with the written columns of some names as numbers or texts, and remarks on how they were read.
 
-    The columns of `must` become numbers, NaN where they are none.
+    The columns of `must` become numbers, NaN where they are none. Those of `codes` may mix numbers and other codes.
     """
     names = [name for name in names if table.columns[name].form == "written"]
-    numbers = _chosen(table, names, marks, wrong)
+    marks_of, numbers = _chosen(table, names, marks, wrong)
     columns = dict(table.columns)
     for name, reading in numbers.items():
         column = columns[name]
         if name in must or not reading.odd.any():
-            columns[name] = TableColumn("number", reading.values, column.known, column.values)
+            columns[name] = as_number(column, reading, marks_of[name])
         else:
-            if _looks_numeric(column, reading):
+            if name not in codes and _looks_numeric(column, reading):
                 wrong.append(
                     f"column {name!r} holds numbers, but {table.listed_values(name, reading.odd)}: write plain"
-                    " numbers, all in the same way, or nothing where they are missing"
+                    " numbers, all in the same way, or nothing where they are missing; or say that they are codes by"
+                    f" dataset.categories=[{name}]"
                 )
                 column = TableColumn("number", np.where(column.known, 0.0, np.nan), column.known)  # said once
                 columns[name] = column
@@ -64,9 +65,24 @@ def read_numbers(
     return replace(table, columns=columns), [f"numbers read: {examples}"] if examples else []
 
 
-def as_text(column: TableColumn) -> TableColumn:
-    """Return a written column as texts: runs of white space are one space, all spellings of true and false one word."""
-    truth = all(text in TRUTH for text in set(column.values[column.known]))
+def as_number(column: TableColumn, reading: Reading, mark: str) -> TableColumn:
+    """Return a written column as the numbers that were read."""
+    return TableColumn("number", reading.values, column.known, column.values, mark, reading.unit)
+
+
+def are_numbers(texts: Sequence[str] | NDArray[np.object_]) -> bool:
+    """Return whether there are texts, all of which are numbers."""
+    values = np.array(texts, dtype=object)
+    read = readings(values, np.ones(len(values), bool)).values()
+    return len(values) > 0 and any(not reading.odd.any() for reading in read)
+
+
+def as_text(column: TableColumn, truth: bool | None = None) -> TableColumn:
+    """Return a written column as texts: runs of white space are one space.
+
+    All spellings of true and false are one word, if the column has `truth` values; None: if it has no other texts.
+    """
+    truth = all(text in TRUTH for text in set(column.values[column.known])) if truth is None else truth
 
     def plain(text: str) -> str:
         return TRUTH[text] if truth and text in TRUTH else " ".join(text.split())
@@ -108,8 +124,10 @@ def as_date_like(table: RawTable, name: str, pattern: str, wrong: list[str]) -> 
     return TableColumn("date", dates.to_numpy().astype("datetime64[us]"), column.known & ~odd, column.values)
 
 
-def _chosen(table: RawTable, names: Sequence[str], marks: str, wrong: list[str]) -> dict[str, Reading]:
-    """Return each column as numbers, read under the convention that it, or else the other columns, must have."""
+def _chosen(
+    table: RawTable, names: Sequence[str], marks: str, wrong: list[str]
+) -> tuple[dict[str, str], dict[str, Reading]]:
+    """Return each column's decimal mark and its numbers, as it, or else the other columns, must be read."""
     columns = {name: table.columns[name] for name in names}
     tried = {name: readings(column.values, column.known, marks) for name, column in columns.items()}
     fits = {name: [mark for mark in by_mark if not by_mark[mark].odd.any()] for name, by_mark in tried.items()}
@@ -117,15 +135,15 @@ def _chosen(table: RawTable, names: Sequence[str], marks: str, wrong: list[str])
     chosen = {}
     for name, by_mark in tried.items():
         best = min(by_mark, key=lambda mark: int(by_mark[mark].odd.sum()))
-        if len(fits[name]) == 2 and not np.array_equal(by_mark["."].values, by_mark[","].values, equal_nan=True):
-            if len(shown) == 1:
-                best = next(iter(shown))
-            elif shown or (not table.comma and any("," in text for text in columns[name].values)):
+        if len(fits[name]) == 2 and len(shown) == 1:
+            best = next(iter(shown))
+        elif len(fits[name]) == 2 and not np.array_equal(by_mark["."].values, by_mark[","].values, equal_nan=True):
+            if shown or (not table.comma and any("," in text for text in columns[name].values)):
                 wrong.append(_ambiguous(table, name, by_mark))
             else:
                 best = "."
-        chosen[name] = by_mark[best]
-    return chosen
+        chosen[name] = best
+    return chosen, {name: tried[name][best] for name, best in chosen.items()}
 
 
 def _ambiguous(table: RawTable, name: str, by_mark: dict[str, Reading]) -> str:

@@ -304,8 +304,9 @@ def _copies(findings: JudgedFindings, verdict: Verdict) -> str:
 
 def repetitions(findings: Findings, count: int) -> str:
     """Return a number of seeds, or of what else a table repeats: `142 folds`; of both sides without pairs."""
-    sides = "" if findings.evaluation.paired else " of each side"
-    return f"{plural(count, *findings.evaluation.repeated)}{sides}"
+    sides, splits = "" if findings.evaluation.paired else " of each side", findings.evaluation.splits
+    again = splits.get("method") == "kfold" and count > splits["folds"]  # one round of folds has no more seeds
+    return f"{plural(count, *findings.evaluation.repeated)}{sides}{' of split=repeated_kfold' if again else ''}"
 
 
 def rows_decide(findings: JudgedFindings, verdict: Verdict) -> str:

@@ -75,7 +75,10 @@ def _rho(findings: JudgedFindings) -> str:
         }.get(findings.scope.words, "the test rows of each repetition are new")
         return f"Nothing is added to 1/n, since {why}."
     ends = " to ".join(dict.fromkeys((terms[0], terms[-1])))
-    return f"The variance of a data set's mean is s² (1/n + {ends}): splits share rows (test rows / training rows)."
+    folded = {one.folds is not None for name, one in findings.evaluation.workloads.items() if findings.rho.get(name)}
+    sources = {False: "test rows / training rows", True: "1 / (folds − 1)"}
+    source = " or ".join(words for own, words in sources.items() if own in folded)
+    return f"The variance of a data set's mean is s² (1/n + {ends}): splits share rows ({source})."
 
 
 def text(findings: JudgedFindings) -> str:

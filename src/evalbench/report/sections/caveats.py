@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from evalbench.names import code
 from evalbench.record.repetitions import UNITS
+from evalbench.record.schema import TRIVIAL
 from evalbench.report.analysis.findings import Findings, judged, searched
 from evalbench.report.analysis.scores import Score
 from evalbench.report.render.units import listed
@@ -11,6 +12,8 @@ from evalbench.report.section import Section, always
 from evalbench.report.sections import looks, splits, tuning
 from evalbench.report.sections.answer import unequal_updates
 from evalbench.statistics.intervals import fewest_decisive
+from evalbench.tasks import imbalance
+from evalbench.tasks.metric import CLASSES
 
 FEW_DATA_SETS = 6  # below it, no test over data sets can reach .05
 
@@ -29,6 +32,7 @@ def caveats(findings: Findings) -> list[str]:
     notes += _about_pairs(findings)
     notes += _about_seeds(findings)
     notes += looks.caveats(findings)
+    notes += _about_classes(findings)
     if any(_passes_bounds(findings, score) for score in findings.scores):
         notes.append("Some t intervals pass 0 or 100 %, because a t interval ignores the bounds of an accuracy.")
     notes += _about_endings(findings)
@@ -48,6 +52,20 @@ def _about_tuning(findings: Findings) -> list[str]:
     if evaluation.foreign:
         return ["The table does not say that both sides were tuned alike: every recommendation is capped at TRIAL."]
     return ["No technique was tuned here. The differences hold at the settings listed, and may turn at others."]
+
+
+def _about_classes(findings: Findings) -> list[str]:
+    """Say where predicting the largest class alone has a high accuracy, which is the metric."""
+    workloads = findings.evaluation.workloads
+    shares = {score.workload: score.interval.mean for score in findings.scores if score.name == TRIVIAL}
+    large = [
+        f"{100 * share:.0f} % on {code(name)}"
+        for name, share in shares.items()
+        if workloads[name].kind in CLASSES and imbalance.misleads(workloads[name].described, share)
+    ]
+    if not large:
+        return []
+    return [f"The majority class alone has an accuracy of {listed(large)}: {imbalance.remedy(code)}."]
 
 
 def _about_endings(findings: Findings) -> list[str]:

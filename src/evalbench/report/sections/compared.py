@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from evalbench.names import code, plain
+from evalbench.record.schema import LINEAR
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import listed
 from evalbench.report.section import Section, always
 from evalbench.report.sections.answer import budget
 from evalbench.report.sections.splits import splits
+from evalbench.tasks.linear import MOST_TRAINED
 
 
 def declared(findings: JudgedFindings) -> str:
@@ -84,7 +86,7 @@ def workloads(findings: Findings) -> str:
         "metric",
         "rows",
         "features",
-        "test / training rows",
+        "added to 1/n" if any(one.folds for one in findings.evaluation.workloads.values()) else "test / training rows",
     ]
     return markdown(headers, rows, 5)
 
@@ -129,7 +131,7 @@ ENGINES = {
 """What is different about the techniques of an engine, by its name."""
 
 
-LINEAR = {
+LINEAR_MODELS = {
     "language": "for text the shares of the tokens that follow the current one",
     "multilabel": "for labels a logistic regression each",
     "ordinal": "for ordered classes logistic regression, which does not know the order",
@@ -138,20 +140,48 @@ LINEAR = {
 """The linear model of the tasks where it is neither logistic nor ridge regression of all targets."""
 
 
+def _references(findings: Findings) -> list[str]:
+    """Say which references there are; a task of the user's own has no linear model, unless it names one."""
+    references, workloads = findings.folder.references, findings.evaluation.workloads
+    fitted = set(references[references["reference"] == LINEAR]["workload"])
+    lacking = [code(name) for name in workloads if name not in fitted] if not references.empty else []
+    kinds = {workload.kind for workload in workloads.values()}
+    others = "".join(f"; {words}" for kind, words in LINEAR_MODELS.items() if kind in kinds)
+    inputs = max((workload.rows * workload.features for workload in workloads.values()), default=0)
+    many = (
+        f"; of training rows with more than {MOST_TRAINED:,} inputs, evenly spaced ones"
+        if inputs > MOST_TRAINED
+        else ""
+    )
+    lines = []
+    if len(lacking) < len(workloads):
+        lines.append(
+            "References on the same splits, outside the comparison: the linear model (logistic or ridge regression"
+            f"{others}{many}) and the trivial predictor (majority class or training mean)."
+        )
+    if lacking:
+        lines.append(
+            f"The reference of {listed(lacking)} is the trivial predictor of its task; a linear model is not known."
+        )
+    return lines
+
+
 def text(findings: Findings) -> str:
     """Return the compared techniques, the workloads, and the settings."""
     evaluation, judged_findings = findings.evaluation, judged(findings)
-    kinds = {workload.kind for workload in evaluation.workloads.values()}
-    other_models = "".join(f"; {words}" for kind, words in LINEAR.items() if kind in kinds)
     points = [what_is_compared(findings), *(f"Also varied: {line}." for line in other_factors(findings))]
     if not evaluation.foreign:
         points += [
             *([f"Budget of a trial: {budget(findings)}."] if evaluation.budget else []),
             *_engines(findings),
             f"Splits: {splits(findings)}. Techniques share the split of a seed.",
-            "References on the same splits, outside the comparison: the linear model (logistic or ridge regression"
-            f"{other_models}) and the trivial predictor (majority class or training mean).",
+            *_references(findings),
         ]
+    if weighted := [code(name) for name, workload in evaluation.workloads.items() if workload.weighted]:
+        points.append(
+            f"The rows of {listed(weighted)} have weights, which count in the training loss alone: validation rows,"
+            " metrics and references take each row once."
+        )
     if judged_findings:
         points.append(f"Fixed beforehand: {declared(judged_findings)}.")
     made = [f"Settings of {code(factor)}:\n\n{values}" for factor, values in settings(findings)]

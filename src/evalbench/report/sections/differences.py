@@ -75,7 +75,8 @@ def _better_side(findings: Findings) -> str:
 
 
 def _why_widened(findings: Findings) -> str:
-    by_fold, one = findings.evaluation.unit == "fold", findings.evaluation.repeated[0]
+    folds = [workload.folds is not None for workload in findings.evaluation.workloads.values()]
+    by_fold, one = findings.evaluation.unit == "fold" or all(folds), findings.evaluation.repeated[0]
     return "folds share training rows" if by_fold else f"every {one} draws its split from the same rows"
 
 

@@ -109,8 +109,9 @@ def _confirm(findings: JudgedFindings) -> str:
     if mixed:
         return f"choose {_names(mixed)} by data set"
     if any(v.cost_class is CostClass.UNCLEAR for v in mine):
-        foreign = findings.evaluation.foreign
-        return "add each run's seconds as a column `cost_seconds`" if foreign else "measure the cost again, alone"
+        if findings.evaluation.foreign:
+            return "add each run's seconds as a column `cost_seconds`"
+        return "measure the cost " + ("(`cost.rounds=5`)" if findings.folder.costs.empty else "again, alone")
     if not all(v.guards.tuned for v in mine):
         return "tune all techniques alike" + ("" if findings.evaluation.foreign else " (`+search=random`)")
     adopted = [v.challenger for v in mine if v.recommendation is Recommendation.ADOPT]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evalbench.names import code, plain
+from evalbench.names import code
 from evalbench.record.declared import Workload
 from evalbench.report.analysis.findings import Findings
 from evalbench.report.render.units import listed, percent, plural
@@ -25,54 +25,47 @@ def splits(findings: Findings) -> str:
     return "; ".join(parts)
 
 
-def _anew(findings: Findings) -> str:
+def _how(findings: Findings, method: str | None) -> str:
+    """Return how rows that no data set gives are divided, as words that follow "are"."""
     evaluation = findings.evaluation
+    if method == "time":
+        return "from the earliest to the latest, the same for every seed"
+    if method == "fixed":
+        return f"drawn once for all seeds (root seed {evaluation.root_seed})"
     seeds = max(findings.folder.num_seeds(technique) for technique in evaluation.techniques)
     many = f"each of {seeds} seeds" if seeds > 1 else "the one seed"
     rows = " from those that tuning saw" if findings.tuned is not None else ""
-    return f"drawn anew for {many}{rows} (root seed {evaluation.root_seed})"
+    kind = {"group": "whole groups each, ", "random": "whatever their class, "}.get(method or "", "")
+    return f"{kind}drawn anew for {many}{rows} (root seed {evaluation.root_seed})"
 
 
 def _given(findings: Findings, workload: Workload) -> str:
     """Describe the splits of a workload whose data set gives test rows, validation rows or both."""
-    name, same = code(workload.name), "for every seed, given by the data set"
-    kept = [
-        f"{rows:,} {part} rows"
-        for rows, part in ((workload.fixed_test_rows, "test"), (workload.fixed_validation_rows, "validation"))
-        if rows
-    ]
-    given = f"{name} has the same {listed(kept)} {same}"
-    if len(kept) == 2:
+    counts = {"test": workload.fixed_test_rows, "validation": workload.fixed_validation_rows}
+    kept = listed([f"{rows:,} {part}" for part, rows in counts.items() if rows])
+    given = f"{code(workload.name)} has the same {kept} rows for every seed, given by the data set"
+    if all(counts.values()):
         return f"{given}; the others are for training"
     part = "test" if workload.fixed_validation_rows else "validation"
     share = percent(findings.evaluation.splits[part])
     drawn = f"{share} of its {workload.rows:,} rows for {'the test' if part == 'test' else part}"
-    return f"{given}; {drawn} and the others for training are {_anew(findings)}{_whole(workload.split)}"
-
-
-def _whole(method: str | None) -> str:
-    return {"group": ", whole groups each", "time": ", in the order of time"}.get(method or "", "")
+    return f"{given}; {drawn} and the others for training are {_how(findings, workload.split)}"
 
 
 def _drawn(findings: Findings, method: str | None, folds: int | None, others: str) -> str:
     """Describe the splits by a method; `others` names the workloads if there are more."""
-    evaluation, tuned = findings.evaluation, findings.tuned is not None
-    parts = ("train", "validation", "test")
-    shares = ", ".join(
-        f"{percent(evaluation.splits[part])} {plain(part)}" for part in parts if part in evaluation.splits
-    )
-    rows, root = f"{shares} of the rows{others}", f"(root seed {evaluation.root_seed})"
+    declared, how = findings.evaluation.splits, _how(findings, method)
     if folds is not None:
         again = f", each {folds} seeds draw the folds anew" if method == "repeated_kfold" else ""
-        validation = f"{percent(evaluation.splits['validation'])} of the rows for validation come from the other folds"
-        return f"{folds} folds of the rows{others} {root}, each seed is tested on one of them{again}; {validation}"
-    if method == "time":
-        return f"{rows}, in the order of time, the same for every seed: no training row is later than a validation row"
-    if method == "fixed":
-        return f"{rows}, drawn once for all seeds {root}"
-    kind = {"group": ", whole groups each", "random": ", whatever their class"}.get(method or "", "")
-    shared = "; the test rows are the same for all, training and validation rows are" if tuned else ","
-    return f"{rows}{kind}{shared} {_anew(findings)}"
+        return (
+            f"{folds} folds of the rows{others} (root seed {findings.evaluation.root_seed}), each seed is tested on one"
+            f" of them{again}; {percent(declared['validation'])} of the rows for validation come from the other folds"
+        )
+    parts = [name for name in ("train", "validation", "test") if name in declared]
+    rows = f"{', '.join(f'{percent(declared[name])} {name}' for name in parts)} of the rows{others}"
+    if findings.tuned is not None and method not in ("time", "fixed"):
+        return f"{rows}; the test rows are the same for all, training and validation rows are {how}"
+    return f"{rows}, {how}"
 
 
 def caveats(findings: Findings) -> list[str]:

@@ -1,0 +1,134 @@
+"""Rows to predict: a table in a file or a frame, a folder of images, or arrays, as the model was trained on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from evalbench.errors import DataError
+from evalbench.tasks import Task
+from evalbench.workloads import arrays, csv, frames, images
+from evalbench.workloads.inputs import Told
+from evalbench.workloads.preprocessing import Encoding, ImageInput
+from evalbench.workloads.table import RawTable, listed, refuse
+
+ARRAYS = (".npy", ".npz", ".safetensors")
+
+
+@dataclass(frozen=True, eq=False)
+class NewRows:
+    """`N` rows, as a data set would hold them."""
+
+    index: "pd.Index[Any]"
+    """How people find each row; its name says what it is."""
+    inputs: NDArray[Any]
+    """`(N, D)`: numbers, NaN for missing values, or int64 tokens."""
+    notes: list[str]
+    """What could not be treated as in training."""
+
+
+def read(rows: Any, encoding: Encoding, task: Task) -> NewRows:
+    """Return rows of any source; raise `DataError` with all that is wrong with them."""
+    if task.per_token:
+        raise DataError("next tokens are predicted in Python alone: call load_weights(…) with rows of tokens")
+    if encoding.image is not None:
+        return _images(rows, encoding.image)
+    wrong: list[str] = []
+    table, index = _table(rows, encoding, wrong)
+    told = Told(table, wrong)
+    inputs = encoding.inputs(told)
+    refuse(table.source, wrong)
+    return NewRows(index, inputs, told.notes)
+
+
+def _table(rows: Any, encoding: Encoding, wrong: list[str]) -> "tuple[RawTable, pd.Index[Any]]":
+    if isinstance(rows, str | Path):
+        path = _existing(rows)
+        if path.suffix in ARRAYS:
+            return _table(_array(path), encoding, wrong)
+        kind = frames.FORMATS.get(".parquet" if path.is_dir() else path.suffix.lower())
+        if kind is not None:
+            table = frames.raw_table(kind.opened(path), str(path), wrong, kind.first, list(encoding.beside), least=1)
+        else:
+            table = csv.read(path, None, wrong, encoding.texts, least=1)
+        return table, pd.Index(table.numbers, name=table.unit)
+    if isinstance(rows, np.ndarray):
+        if rows.ndim != 2:
+            raise DataError(f"rows must be an array (N, D), not of the shape {rows.shape}: reshape them")
+        rows = pd.DataFrame({f"feature {number}": column for number, column in enumerate(rows.T)})
+    if not frames.is_frame(rows):
+        raise DataError(f"rows must be a frame, an array or a path, not {type(rows).__name__}: give one of these")
+    table = frames.raw_table(rows, "the frame", wrong, dropped=list(encoding.beside), least=1)
+    return table, rows.index if isinstance(rows, pd.DataFrame) else pd.Index(table.numbers, name=table.unit)
+
+
+def _images(rows: Any, image: ImageInput) -> NewRows:
+    size = f"{image.width} × {image.height}"
+    if isinstance(rows, str | Path) and _existing(rows).suffix in ARRAYS:
+        rows = _array(Path(rows))
+    if isinstance(rows, np.ndarray):
+        if image.scaled is not None:
+            raise DataError("images must be files, as in training, not an array: give their folder")
+        pixels = arrays.channels_first(rows) if rows.ndim in (3, 4) else rows
+        if pixels.shape[1:] != (image.channels, image.height, image.width):
+            rule = f"images must be {size} with {image.channels} channels, as in training"
+            raise DataError(f"{rule}, not of the shape {rows.shape}: convert them")
+        return NewRows(pd.RangeIndex(len(rows), name="row"), pixels.reshape(len(rows), -1), [])
+    if image.scaled is None:
+        raise DataError("images must be an array, as in training, not files: give a .npy file or an array")
+    files, index = _files(rows)
+    wrong: list[str] = []
+    source, mode = str(rows) if isinstance(rows, str | Path) else "images", "L" if image.channels == 1 else "RGB"
+    shape = (image.height, image.width) if image.scaled else None
+    decoded = images.decoded(files, shape, mode, wrong)
+    if not wrong and decoded.shape[2:] != (image.height, image.width):
+        wrong.append(f"images must be {size}, as in training, not {decoded.shape[3]} × {decoded.shape[2]}: scale them")
+    refuse(source, wrong)
+    colourful = sum(images.is_colourful(file) for file in files) if mode == "L" else 0
+    notes = [f"{colourful:,} images have colours: the model sees them in grey, as all were in training"]
+    return NewRows(index, decoded.reshape(len(decoded), -1), notes if colourful else [])
+
+
+def _files(rows: Any) -> "tuple[Sequence[Any], pd.Index[Any]]":
+    """Return files or images of PIL, and their names."""
+    if not isinstance(rows, str | Path):
+        return list(rows), pd.RangeIndex(len(rows), name="row")
+    path = Path(rows)
+    if path.is_dir():
+        files = images.files_in(path)
+        names = [file.relative_to(path).as_posix() for file in files]
+        if not files:
+            raise DataError(f"{path}: no images: give a folder with images, or a CSV file of their paths")
+    elif path.suffix.lower() in images.SUFFIXES:
+        files, names = [path], [path.name]
+    else:
+        wrong: list[str] = []
+        table = csv.read(path, None, wrong, least=1)
+        names = list(next(iter(table.columns.values())).values)
+        files = [path.parent / name for name in names]
+        lost = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
+        if lost:
+            wrong.append(f"no such image files: {listed(map(repr, lost))}: paths are relative to its folder")
+        refuse(str(path), wrong)
+    return files, pd.Index(names, name="file")
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).exists():
+        raise DataError(f"{path}: no such file or folder: give the rows to predict")
+    return Path(path)
+
+
+def _array(path: Path) -> NDArray[Any]:
+    opened = arrays.opened(str(path))
+    if isinstance(opened, np.ndarray):
+        return opened
+    named = {name: array for name, array in opened.items() if name != "targets"}
+    if len(named) != 1:
+        raise DataError(f"{path}: must hold one array of inputs, not {listed(map(repr, named)) or 'none'}: save one")
+    array: NDArray[Any] = next(iter(named.values()))
+    return array

@@ -1,0 +1,187 @@
+"""A trained model that predicts rows as people have them, by the preprocessing that it was trained with.
+
+Shapes: `B` rows of a batch, `D` features, `K` classes, `L` columns of targets.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from evalbench.errors import DataError
+from evalbench.tasks import Task
+from evalbench.tasks.classes import seen
+from evalbench.weights import estimators
+from evalbench.weights.new_rows import NewRows, read
+from evalbench.workloads.preprocessing import Encoding
+from evalbench.workloads.target_encoding import TargetEncoded
+
+BATCH = 1024
+"""Rows that are predicted at once."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a saved model takes and gives."""
+
+    task: Task
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
+    encoding: Encoding | None
+    """None: the model was saved by an earlier version, which did not keep it."""
+    encoded: tuple[TargetEncoded, ...] = ()
+    """Features that are replaced by means of the target over the training rows."""
+    target_shape: tuple[int, ...] = ()
+    """That of the scale of targets: one for each of several numbers."""
+
+    def named(self, predictions: Tensor) -> dict[str, Any]:
+        """Return predictions as columns by name: classes or labels and their probabilities, or numbers."""
+        values, several = predictions.numpy(), self.task.per_column
+        if not self.task.is_classification:
+            names = self.classes if several else tuple(map(str, range(values.shape[-1])))
+            return {"prediction": values} if values.ndim == 1 else _columns("prediction", names, values.T)
+        if several:
+            labels = _words(("no", "yes"), (values > 0.5).astype(int), np.isfinite(values))
+            chosen = _columns("prediction", self.classes, labels.T)
+        else:
+            chosen = {"prediction": _words(self.classes, values.argmax(1), np.isfinite(values).all(1))}
+        return chosen | _columns("probability", self.classes, values.T)
+
+
+def _columns(what: str, names: Sequence[str], values: Any) -> dict[str, Any]:
+    return {f"{what}: {name}": column for name, column in zip(names, values, strict=True)}
+
+
+def _words(names: Sequence[str], codes: Any, known: Any) -> Any:
+    """Return names by their codes, None where nothing is known."""
+    words = np.array(names, dtype=object)[codes]
+    words[~known] = None
+    return words
+
+
+class Predictor(nn.Module):
+    """Map rows as the data set holds them to predictions, by a trial's network and its preprocessing."""
+
+    mean: Tensor  # (D,)
+    std: Tensor  # (D,)
+    target_mean: Tensor  # (), or (L,) for several numbers per row
+    target_std: Tensor
+    target_means: Tensor  # (categories of all target-encoded columns,)
+    target_unseen: Tensor  # (target-encoded columns,)
+
+    def __init__(self, network: nn.Module, signature: Signature) -> None:
+        super().__init__()
+        self.network = network
+        self.signature = signature
+        self.task = signature.task
+        shapes: dict[str, tuple[int, ...]] = {"mean": (len(signature.features),), "std": (len(signature.features),)}
+        shapes |= {"target_mean": signature.target_shape, "target_std": signature.target_shape}
+        encoded = signature.encoded
+        self.encoded = [one.column for one in encoded]
+        if encoded:
+            self.starts = [sum(before.categories for before in encoded[:number]) for number in range(len(encoded))]
+            shapes |= {"target_means": (sum(one.categories for one in encoded),), "target_unseen": (len(encoded),)}
+        for name, shape in shapes.items():
+            self.register_buffer(name, torch.zeros(shape))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return class probabilities `(B, classes)`, token probabilities `(B, D, tokens)` or numbers `(B,)`.
+
+        Several labels or numbers per row are `(B, L)`.
+
+        `rows` is `(B, D)`: floating point, NaN for missing values, or int64 tokens. Predicted numbers are in the
+        target's own unit. Predictions are float64, as in the test.
+        """
+        wide = torch.promote_types(self.mean.dtype, torch.float32)
+        predictions = self.task.predict(self.network(self.prepared(rows)).to(wide))
+        return predictions * self.target_std + self.target_mean if self.task.scales_targets else predictions
+
+    def prepared(self, rows: Tensor) -> Tensor:
+        """Return scaled inputs `(B, D)` without missing values; tokens as they are."""
+        if not rows.is_floating_point():
+            return rows
+        codes = rows[:, self.encoded]
+        rows = torch.nan_to_num((rows - self.mean) / self.std, nan=0.0)
+        if self.encoded:
+            positions = torch.nan_to_num(codes).long() + torch.tensor(self.starts, device=rows.device)
+            rows[:, self.encoded] = torch.where(codes.isnan(), self.target_unseen, self.target_means[positions])
+        return rows
+
+    def predict(self, rows: Any) -> pd.DataFrame:
+        """Return a prediction for each row, in their order.
+
+        Args:
+            rows: a frame of pandas or Polars, an Arrow table, an array, the path of a file or of a folder of images, or
+                a list of images.
+
+        Returns:
+            `prediction`, the class or a number in the target's own unit, and `probability: CLASS` for each class. The
+            index holds the rows: those of a frame of pandas, otherwise lines or files. A warning tells what could not
+            be treated as in training, such as a category that training did not have.
+
+        Raises:
+            DataError: columns are missing, new or of another type, or the rows cannot be read: all faults.
+        """
+        predictions, notes = self.predict_and_tell(rows)
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        return predictions
+
+    def predict_and_tell(self, rows: Any) -> tuple[pd.DataFrame, list[str]]:
+        """Return what `predict` does, and what could not be treated as in training."""
+        encoding = self.signature.encoding
+        if encoding is None:
+            raise DataError("the model was saved by a version that kept no encoding of columns: train it again")
+        given = read(rows, encoding, self.task)
+        parts = [self._part(given, start) for start in range(0, len(given.inputs), BATCH)]
+        columns = self.signature.named(torch.cat(parts))
+        frame = pd.DataFrame(columns, index=given.index)
+        lost = int(frame.isna().any(axis=1).sum())
+        notes = given.notes + ([f"no prediction for {lost:,} rows: the model gave no finite number"] if lost else [])
+        return frame, notes
+
+    @torch.no_grad()
+    def _part(self, given: NewRows, start: int) -> Tensor:
+        inputs = torch.as_tensor(given.inputs[start : start + BATCH])
+        predictions: Tensor = self(inputs if given.inputs.dtype == np.int64 else inputs.to(self.mean.dtype))
+        return predictions
+
+
+class Fitted(nn.Module):
+    """A fitted estimator as a function of inputs `(B, D)`."""
+
+    def __init__(self, estimator: Any, task: Task, num_classes: int) -> None:
+        super().__init__()
+        self.estimator, self.task, self.num_classes = estimator, task, num_classes
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return its predictions."""
+        return torch.as_tensor(estimators.predictions(self.estimator, self.task, self.num_classes, inputs.numpy()))
+
+
+class EstimatorPredictor(Predictor):
+    """Map rows as the data set holds them to predictions, by a fitted estimator and its preprocessing."""
+
+    def __init__(
+        self, estimator: Any, signature: Signature, keeps_missing: bool, vocabulary: int | None = None
+    ) -> None:
+        super().__init__(Fitted(estimator, signature.task, len(signature.classes)), signature)
+        self.keeps_missing = keeps_missing
+        self.vocabulary = vocabulary
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return class probabilities `(B, classes)`, or numbers `(B,)` in the target's own unit.
+
+        `rows` is `(B, D)`: floating point, NaN for missing values, or int64 tokens.
+        """
+        if self.vocabulary is not None:
+            counted: Tensor = self.network(torch.as_tensor(seen(rows.numpy(), self.vocabulary)))
+            return counted
+        inputs = self.prepared(rows)
+        outputs: Tensor = self.network(torch.where(rows.isnan(), torch.nan, inputs) if self.keeps_missing else inputs)
+        return outputs

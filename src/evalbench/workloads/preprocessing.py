@@ -1,0 +1,113 @@
+"""The encoding of a data set: from rows as people have them to inputs, kept beside a trained model."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evalbench.workloads.inputs import (
+    CategoryInput,
+    ColumnInput,
+    DateInput,
+    HashedInput,
+    NumberInput,
+    Numbers,
+    TargetEncodedInput,
+    Told,
+)
+from evalbench.workloads.table import RawTable, listed
+from evalbench.workloads.text_inputs import TokenizerInput, TokensInput, WordsInput
+
+KINDS: dict[str, type[ColumnInput]] = {
+    one.kind: one
+    for one in (
+        NumberInput,
+        DateInput,
+        CategoryInput,
+        TargetEncodedInput,
+        HashedInput,
+        WordsInput,
+        TokensInput,
+        TokenizerInput,
+    )
+}
+"""By the word for it beside a saved model."""
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """The images that a model takes."""
+
+    channels: int
+    height: int
+    width: int
+    scaled: bool | None = None
+    """Whether image files are scaled to this size; None: the images were arrays, whose numbers are used as they are."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How rows become inputs `(N, D)`: the columns of a table, or images."""
+
+    columns: tuple[ColumnInput, ...] = ()
+    """In the order of their inputs."""
+    beside: tuple[str, ...] = ()
+    """Columns of the table that are no inputs: the target, and those that were left out."""
+    image: ImageInput | None = None
+
+    @classmethod
+    def of(cls, columns: Sequence[ColumnInput], table: RawTable) -> "Encoding":
+        """Return the encoding of some columns of a table."""
+        used = {column.name for column in columns}
+        return cls(tuple(columns), tuple(name for name in table.columns if name not in used))
+
+    @classmethod
+    def plain(cls, features: Sequence[str]) -> "Encoding":
+        """Return that of a data set whose loader says nothing of columns: each feature is a column of numbers."""
+        return cls(tuple(NumberInput(name) for name in features))
+
+    def inputs(self, told: Told) -> Numbers:
+        """Return the inputs of other rows; what refuses them, by the name of the column, is told."""
+        columns = told.table.columns
+        absent = [column.name for column in self.columns if column.name not in columns]
+        known = {*self.beside, *(column.name for column in self.columns)}
+        new = [name for name in columns if name not in known]
+        if absent:
+            told.wrong.append(f"columns that the model was trained with are missing: {_quoted(absent)}: add them")
+        if new:
+            told.wrong.append(f"columns that the model does not know: {_quoted(new)}: leave them out")
+        present = [column for column in self.columns if column.name in columns]
+        blocks: list[NDArray[Any]] = [column.values(column.typed(told), told) for column in present]
+        return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(told.table.numbers), 0), np.float32)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns of natural language."""
+        return tuple(column.name for column in self.columns if column.kind in ("words", "tokens", "tokenizer"))
+
+    def spec(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "columns": [column.spec() for column in self.columns],
+            "beside": list(self.beside),
+            "image": None if self.image is None else asdict(self.image),
+        }
+
+    @classmethod
+    def read(cls, spec: dict[str, Any]) -> "Encoding":
+        """Return what `spec` described; raise `KeyError` or `TypeError` for what no encoding is."""
+        image = spec["image"]
+        columns = tuple(column_input(column) for column in spec["columns"])
+        return cls(columns, tuple(spec["beside"]), None if image is None else ImageInput(**image))
+
+
+def column_input(spec: dict[str, Any]) -> ColumnInput:
+    """Return what `spec` described; raise `KeyError` or `TypeError` for what no column is."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
+    return KINDS[fields.pop("kind")](**fields)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return listed(map(repr, names), 20)
