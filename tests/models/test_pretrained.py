@@ -136,6 +136,7 @@ def test_other_configurations_of_peft_train_as_a_plain_loop(
     assert [point.val_loss for point in results[1].curve] == pytest.approx(train_plainly(cell, 1).val_losses, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_cohort_holds_the_base_once(bert: Path, texts: Path) -> None:
     cell = of_texts(texts, bert, "probe")
     for members in (1, 9):  # built one by one, and drawn at once
@@ -171,6 +172,7 @@ def test_padding_changes_nothing(bert: Path, texts: Path) -> None:
     assert torch.allclose(padded, network(rows), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_decoders_predict_tokens_and_images_are_classified(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("to be or not to be " * 40)
     language = make_cell(
@@ -247,6 +249,7 @@ def test_prompts_before_a_decoder_that_classifies_are_refused(texts: Path, tmp_p
 
 
 @pytest.mark.parametrize("adaptation", ["full", "lora"])
+@pytest.mark.slow
 def test_saved_trials_hold_what_trains_and_predict_the_same(
     bert: Path, texts: Path, adaptation: str, tmp_path: Path
 ) -> None:
@@ -275,6 +278,7 @@ def test_saved_trials_hold_what_trains_and_predict_the_same(
         weights.load(tmp_path / "weights" / "cell" / "s0")
 
 
+@pytest.mark.slow
 def test_a_saved_trial_runs_no_foreign_code(bert: Path, texts: Path, tmp_path: Path) -> None:
     cell = of_texts(texts, bert, "probe", "trainer.verify=false", "save=all", "budget.epochs=1")
     training.train(cell.config, cell.dataset, cell.entrants(0), keep_in=tmp_path / "cell")
