@@ -29,6 +29,10 @@ TRAINED = {  # by adaptation, with the head's 17 parameters
 }
 
 
+ONE_SIZE = ("optimizer.batch_size=9", "trainer.path=batched")
+"""Batches of one size, for which a step is traced once."""
+
+
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_models.bert(tmp_path_factory.mktemp("bert"))
@@ -103,7 +107,7 @@ def test_what_does_not_train_is_shared_and_what_trains_is_a_networks_own(
 )
 @pytest.mark.slow
 def test_a_cohort_trains_as_one_network_and_as_a_plain_loop(bert: Path, texts: Path, adaptation: str) -> None:
-    cell = of_texts(texts, bert, adaptation, "trainer.verify=false")
+    cell = of_texts(texts, bert, adaptation, "trainer.verify=false", *ONE_SIZE)
     before = {name: fingerprint(value) for name, value in base_of(built(cell), cell).named_parameters()}
     together = training.train(cell.config, cell.dataset, cell.entrants(*range(4)))
     (alone,) = training.train(cell.config, cell.dataset, cell.entrants(2))
@@ -129,7 +133,7 @@ def test_a_cohort_trains_as_one_network_and_as_a_plain_loop(bert: Path, texts: P
 def test_other_configurations_of_peft_train_as_a_plain_loop(
     bert: Path, texts: Path, settings: tuple[str, ...], path: str
 ) -> None:
-    cell = of_texts(texts, bert, "own", *settings)
+    cell = of_texts(texts, bert, "own", *settings, *ONE_SIZE)
     results = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
     assert results[1].path is not None
     assert results[1].path["name"] == path
