@@ -16,9 +16,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from torch import nn
 
 from evalbench import gpus, models, ranks, weights
-from evalbench.config import Config
+from evalbench.config import Config, PretrainedConfig
 from evalbench.engine import allocation, checkpoints, counting, gradients, memory, paths, profile
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort
@@ -47,6 +48,7 @@ def runs_own_code(config: Config, dataset: Dataset) -> bool:
     loss = "torch." if config.loss.component is None else config.loss.component.target
     return isinstance(dataset.kind, OwnTask) or not (
         config.model.target.startswith("evalbench.")
+        and not isinstance(config.parts["model"], PretrainedConfig)  # runs code of Transformers
         and not config.model.code()
         and config.activation.module.target.startswith(("evalbench.", "torch."))
         and loss.startswith(("evalbench.", "torch."))
@@ -141,7 +143,7 @@ def train(
         complete = [member_index for member_index, result in enumerate(results) if result.state is State.COMPLETE]
         best_first = sorted(complete, key=lambda member_index: cohort.members[member_index].best_rank)
         with weights.writing(keep_in):
-            base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
+            base = weights.save_base(keep_in, cohort.shared_tensors, network_of(config, dataset)) if complete else None
             for member_index in best_first[:1] if config.save == "best" else complete:
                 scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
                 entrant = entrants[member_index]
@@ -168,7 +170,8 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         return [derive(config.root_seed, dataset.name, role, index, phase) for index, phase in indices]
 
     splits = [_split(config, dataset, entrant) for entrant in entrants]
-    build = models.Builder(config.model, config.activation, shape_of(dataset), seeds_of(Role.INIT))
+    shape, initial_seeds = shape_of(dataset), seeds_of(Role.INIT)
+    build = models.Builder(config.model, config.activation, shape, initial_seeds, config.adaptation)
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
     resampled = epoch_rows(config, dataset, train_rows.shape[1])
     batch_size = config.optimizer.rows_per_step(train_rows.shape[1] if resampled is None else resampled.num_rows)
@@ -250,7 +253,7 @@ def _max_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) 
 
 def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[Split]) -> list[TrialResult]:
     validation_steps, batches = cohort.recipe.validation_steps, cohort.batches
-    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
+    network = network_of(config, dataset)
     features, tokens = dataset.inputs.shape[1], dataset.vocabulary is not None
     step_flops = counting.flops_per_step(network, dataset.kind, batches.batch_size, features, tokens)
     tuning = not len(splits[0].test)
@@ -380,4 +383,11 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
 
 def shape_of(dataset: Dataset) -> models.Shape:
     """Return the shapes that the data set requires of a network."""
-    return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)
+    columns, per_token = dataset.inputs.shape[1], dataset.kind.per_token
+    return models.Shape(columns, dataset.num_outputs, dataset.image, dataset.vocabulary, per_token)
+
+
+def network_of(config: Config, dataset: Dataset) -> nn.Module:
+    """Return the network of a cell with the initial values of seed 0."""
+    shape = shape_of(dataset)
+    return models.build_seeded(0, config.model, config.activation, shape, adaptation=config.adaptation)

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from evalbench import models
 from evalbench.config import Config
 from evalbench.energy import Instruments, Rest
 from evalbench.engine import graphs, training
@@ -34,7 +33,7 @@ class TimedCohort:
         self.cohort, _ = training.make_cohort(config, dataset, [Entrant(0)])
         self.precision = config.precision
         self.cohort = self.cohort.to(self.device)
-        self.network = models.build_seeded(0, config.model, config.activation, training.shape_of(dataset)).eval()
+        self.network = training.network_of(config, dataset).eval()
         self.batch_size = self.cohort.batches.batch_size
         self.flops = flops_per_step(
             self.network, dataset.kind, self.batch_size, dataset.inputs.shape[1], dataset.vocabulary is not None

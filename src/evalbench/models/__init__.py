@@ -15,7 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from evalbench.config import ActivationConfig, Component
 from evalbench.errors import ConfigError
 from evalbench.models import gain, initial
+from evalbench.models.adaptation import adapt
 from evalbench.models.images import ImageInputs, takes_images
+from evalbench.models.pretrained import Pretrained
 
 NEEDS = {
     "image": (
@@ -49,6 +51,8 @@ class Shape(NamedTuple):
     """Channels, height and width if the columns are pixels."""
     vocabulary: int | None = None
     """The number of different tokens if the columns are tokens."""
+    per_token: bool = False
+    """Whether every token has a target."""
 
 
 def build(
@@ -58,10 +62,11 @@ def build(
     out_features: int,
     image: tuple[int, int, int] | None = None,
     vocabulary: int | None = None,
+    per_token: bool = False,
 ) -> nn.Module:
     """Build the network of one trial; draw its initial weights by torch's random functions.
 
-    The class gets its own settings, and each of `in_features`, `out_features`, `image`, `vocabulary` (see `Shape`),
+    The class gets its own settings, and each of the fields of `Shape`,
     `activation` (a function that makes the non-linearity) and `gain` that its constructor names. A constructor that
     names `image` or `vocabulary` without a default requires it. Raises `ConfigError`.
     """
@@ -70,6 +75,7 @@ def build(
         "out_features": out_features,
         "image": image,
         "vocabulary": vocabulary,
+        "per_token": per_token,
         "activation": activation.module.build,
         "gain": activation.gain,
     }
@@ -101,8 +107,9 @@ def build_seeded(
     activation: ActivationConfig,
     shape: Shape | tuple[int, int],
     draw: initial.Draw | None = None,
+    adaptation: Component | None = None,
 ) -> nn.Module:
-    """Build the network with the initial values of one seed; restore the global generators.
+    """Build the network with the initial values of one seed, and adapt it; restore the global generators.
 
     torch's random functions get numbers of the seed's own stream (`initial.InitialValues`); `random`, NumPy and torch's
     other functions draw from the global generators, which are seeded. With `draw`, which gives the numbers instead,
@@ -114,6 +121,10 @@ def build_seeded(
         state = torch.default_generator.manual_seed(int(key)).get_state()
         with initial.InitialValues(draw or (lambda numbers: numbers(key))):
             network = build(model, activation, *Shape(*shape))
+            if adaptation is not None:
+                adapt(network, adaptation)
+            if isinstance(network, Pretrained):
+                network.own_trained()
         if draw is not None:
             others = generators_used(seed, state)
     if others:
@@ -140,10 +151,12 @@ class Builder:
     activation: ActivationConfig
     shape: Shape
     seeds: Sequence[int]
+    adaptation: Component | None = None
 
     def __call__(self, member_index: int, draw: initial.Draw | None = None) -> nn.Module:
         """Build a member's network as `build_seeded` does."""
-        return build_seeded(self.seeds[member_index], self.model, self.activation, self.shape, draw)
+        seed = self.seeds[member_index]
+        return build_seeded(seed, self.model, self.activation, self.shape, draw, self.adaptation)
 
 
 def generators_used(seed: int, torch_state: Tensor) -> set[str]:

@@ -51,6 +51,8 @@ class Choices:
     """Columns of counted words, 256 by default, or different tokens, 2048 by default."""
     text_length: int = 64
     """Tokens of a row."""
+    tokenizer: str | None = None
+    """The folder of a pretrained model, whose tokenizer makes the tokens; None: words are hashed."""
     group: str | int | None = None
     """The column with the group of each row, such as a person: no input."""
     time: str | int | None = None
@@ -70,6 +72,9 @@ class Choices:
             if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
                 rule = f"must be a whole number of at least {least}"
                 raise ConfigError(f"dataset.{key}", rule, given, f"for example dataset.{key}=64")
+        if self.tokenizer is not None and (self.text_as != "tokens" or self.text_features is not None):
+            rule, remedy = "needs tokens, as many as it knows", "say dataset.text_as=tokens, without text_features"
+            raise ConfigError("dataset.tokenizer", rule, self.tokenizer, remedy)
         given = self.dates or {}
         if not isinstance(given, Mapping) or not all(isinstance(one, str) and "%" in one for one in given.values()):
             rule, remedy = "must have a format for each column", "for example 'dataset.dates={day: \"%d.%m.%Y\"}'"

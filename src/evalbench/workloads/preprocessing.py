@@ -7,8 +7,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evalbench.workloads.inputs import ColumnInput, NumberInput, Numbers, Told, column_input
+from evalbench.workloads.inputs import (
+    CategoryInput,
+    ColumnInput,
+    DateInput,
+    HashedInput,
+    NumberInput,
+    Numbers,
+    TargetEncodedInput,
+    Told,
+)
 from evalbench.workloads.table import RawTable, listed
+from evalbench.workloads.text_inputs import TokenizerInput, TokensInput, WordsInput
+
+KINDS: dict[str, type[ColumnInput]] = {
+    one.kind: one
+    for one in (
+        NumberInput,
+        DateInput,
+        CategoryInput,
+        TargetEncodedInput,
+        HashedInput,
+        WordsInput,
+        TokensInput,
+        TokenizerInput,
+    )
+}
+"""By the word for it beside a saved model."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +85,7 @@ class Encoding:
     @property
     def texts(self) -> tuple[str, ...]:
         """The columns of natural language."""
-        return tuple(column.name for column in self.columns if column.kind in ("words", "tokens"))
+        return tuple(column.name for column in self.columns if column.kind in ("words", "tokens", "tokenizer"))
 
     def spec(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -76,6 +101,12 @@ class Encoding:
         image = spec["image"]
         columns = tuple(column_input(column) for column in spec["columns"])
         return cls(columns, tuple(spec["beside"]), None if image is None else ImageInput(**image))
+
+
+def column_input(spec: dict[str, Any]) -> ColumnInput:
+    """Return what `spec` described; raise `KeyError` or `TypeError` for what no column is."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
+    return KINDS[fields.pop("kind")](**fields)
 
 
 def _quoted(names: Sequence[str]) -> str:
