@@ -52,6 +52,7 @@ LAYERS = {
         "engine.tracing": "a function of tensors as a list of operations to replay, and the memory that it takes",
         "engine.attention": "attention of all members at once, by torch's fused kernels",
         "engine.noise": "random numbers inside a network, from a trial's own stream",
+        "engine.objective": "the loss of a batch: of outputs, or of a LightningModule's own training step",
         "engine.schedules": "learning rates over the steps of a trial",
         "engine.counting": "parameters and FLOPs",
         "engine.state": "the tensors of C members: trained, carried from pass to pass, constant",

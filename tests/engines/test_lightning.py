@@ -7,7 +7,8 @@ from conftest import make_cell
 from contracts.engine import EngineContract, trained
 from evalbench import cell as cells
 from evalbench.cell import Cell
-from evalbench.engines import lightning
+from evalbench.engine.objective import NotPlainError
+from evalbench.engines import module_cohort, module_fit
 from evalbench.errors import ConfigError
 from evalbench.seeds import Role, derive
 from evalbench.trial import Entrant, State
@@ -23,10 +24,61 @@ class TestLightning(EngineContract):
 
     def raising(self) -> tuple[Cell, list[Entrant]]:
         cell = make_cell("dataset=wine", "budget.epochs=1", *module("Own"))
-        built = lightning._build(cell.config, cell.dataset, derive(0, "wine", Role.INIT, 1))
+        built = module_fit.build(cell.config, cell.dataset, derive(0, "wine", Role.INIT, 1))
         bad = built.first
         cell = make_cell("dataset=wine", "budget.epochs=1", *module("Own", f"+model.bad={bad}"))
         return cell, cell.entrants(0, 1, 2)
+
+
+@pytest.mark.slow
+class TestAsCohort(TestLightning):
+    """A module whose step is plain trains as a cohort."""
+
+    chosen = module("Plain", "+model.dropout=0.1")
+
+
+PLAIN = (
+    "budget.epochs=3 resampling=oversample",
+    "budget.epochs=3 +model.how=epochs",
+    "budget=steps budget.steps=7 budget.validations=2 +model.how=steps",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", PLAIN)
+def test_a_plain_module_has_the_scores_of_its_own_fit_in_a_cohort(more: str) -> None:
+    shared = ("dataset=wine", *module("Plain"), *more.split())
+    together, alone = make_cell(*shared), make_cell(*shared, "+model.alone=true")
+    first, second = (trained(cell, cell.entrants(0, 1)) for cell in (together, alone))
+    for seed in (0, 1):
+        assert first[seed].path["name"] == "batched"
+        assert second[seed].path == {"name": "fit", "reason": "model.alone=true asks for it"}
+        assert first[seed].metrics == pytest.approx(second[seed].metrics, rel=1e-4)
+        losses = [[point.val_loss for point in results[seed].curve] for results in (first, second)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        assert (first[seed].steps, first[seed].best_epoch) == (second[seed].steps, second[seed].best_epoch)
+
+
+REASONS = {
+    "Own": "its own on_train_epoch_start",
+    "ByEpoch": "reads trainer.current_epoch",
+    "ByBatch": "reads the number of its batch",
+    "Counting": "keeps state in Python",
+    "Printing": "keeps state in Python",
+    "Plain +model.how=groups": "several groups of parameters",
+    "Plain +model.how=cycle": "changes more than the learning rate",
+    "Plain +model.how=plateau": "may depend on more than the number of steps",
+    "Plain num_seeds=1": "one trial is planned",
+    "Halved": "net.0.weight differs from that of a Lightning fit",
+}
+
+
+@pytest.mark.parametrize("chosen", REASONS)
+def test_any_other_module_trains_in_fits_of_its_own(chosen: str) -> None:
+    name, *more = chosen.split()
+    cell = make_cell("dataset=wine", "budget.epochs=1", *module(name), *more)
+    with pytest.raises(NotPlainError, match=REASONS[chosen]):
+        module_cohort.as_cohort(cell.config, cell.dataset)
 
 
 @pytest.mark.parametrize("data", [("dataset=wine", "resampling=oversample"), ("dataset=diabetes",)], ids=" ".join)

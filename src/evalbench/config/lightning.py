@@ -13,10 +13,13 @@ class LightningConfig:
 
     component: Component
     batch_size: int
+    alone: bool = False
+    """Whether each trial is a fit of its own, also if the module's step could train as a cohort."""
 
     def spec(self) -> dict[str, Any]:
         """Return the module as plain values."""
-        return {"engine": "lightning", **self.component.spec(), "batch_size": self.batch_size}
+        alone = {"alone": True} if self.alone else {}
+        return {"engine": "lightning", **self.component.spec(), "batch_size": self.batch_size, **alone}
 
     def identity(self) -> dict[str, Any]:
         """Return its entries in the settings that identify a trial."""
@@ -30,4 +33,5 @@ class LightningConfig:
 def read_lightning(section: Reader) -> LightningConfig:
     """Take the module out of its section; raise `ConfigError`."""
     batch_size = section.integer("batch_size", least=1) if section.given("batch_size") else 32
-    return LightningConfig(section.component(), batch_size)
+    alone = section.flag("alone") if "alone" in section.rest else False
+    return LightningConfig(section.component(), batch_size, alone)

@@ -1,6 +1,5 @@
 """Build everything of a cell once before anything trains, so that a wrong setting is refused early."""
 
-import inspect
 import json
 import logging
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from evalbench import gpus, models
 from evalbench.config import Config
 from evalbench.engine import compiled, instances, optimizers
+from evalbench.engine.objective import overridden
 from evalbench.engine.paths import COMPILED
 from evalbench.engine.training import (
     devices_of,
@@ -74,7 +74,7 @@ def _check_network(config: Config, network: nn.Module) -> None:
     """Refuse a network with a part that would not or cannot be used."""
     name = config.model.target
     if isinstance(network, pl.LightningModule):
-        own = _overridden(network)
+        own = overridden(network)
         if own:
             rule = f"must train by its forward alone: {name} has its own {', '.join(own)}, which would never be called"
             raise ConfigError("model._target_", rule, remedy="add +model.engine=lightning, or name its network alone")
@@ -86,16 +86,6 @@ def _check_network(config: Config, network: nn.Module) -> None:
         raise ConfigError(
             "model", "must have a parameter that trains", name, "leave requires_grad of some parameters on"
         )
-
-
-def _overridden(network: pl.LightningModule) -> list[str]:
-    """Return the names of Lightning's steps and hooks that a LightningModule overrides."""
-    return [
-        key
-        for key in dir(pl.LightningModule)
-        if not key.startswith("_") and not hasattr(nn.Module, key) and callable(getattr(pl.LightningModule, key))
-        if inspect.getattr_static(type(network), key) is not inspect.getattr_static(pl.LightningModule, key)
-    ]
 
 
 def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:

@@ -328,6 +328,10 @@ class Cohort(pl.LightningModule):
         tensors = self._best_stack().member(member_index)
         return {name: value for name, value in tensors.items() if name not in self.shared_tensors}
 
+    def current_weights(self, member_index: int) -> dict[str, Tensor]:
+        """Return a member's tensors as they are now, by name."""
+        return self._held.stack.member(self.member_indices.index(member_index))
+
     @property
     def shared_tensors(self) -> dict[str, Tensor]:
         """The tensors that all members share, by name: one copy, which nothing changes."""
@@ -355,8 +359,7 @@ class Cohort(pl.LightningModule):
     @property
     def constant_bytes(self) -> int:
         """The bytes of the tensors that never change: the shared copy, and each member's own."""
-        stack = self._held.stack
-        return num_bytes([*stack.own.values(), *stack.shared.values()])
+        return num_bytes([*self._held.stack.own.values(), *self.shared_tensors.values()])
 
     @torch.no_grad()
     def trace_memory(self) -> tuple[int, int]:
@@ -429,8 +432,6 @@ class Cohort(pl.LightningModule):
         self._best_python = snapshot["best_python"]
         self.optimizer.load_state(snapshot["optimizer"])
         self.replay.forget()
-
-    # ── data ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def steps_in_chunk(self) -> int:
         """Return the maximal number of steps S of a chunk."""

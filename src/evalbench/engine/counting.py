@@ -22,14 +22,19 @@ def flops_per_step(network: nn.Module, task: Task, rows: int, features: int, tok
 
     Matrix products and convolutions count. Nothing is computed if the shapes alone can be followed, on the meta
     device. A network that needs values is run once. None if neither can be done. The optimizer's update is not
-    counted. `tokens` says that inputs are tokens, as they always are if each token has a target.
+    counted. `tokens` says that inputs are tokens, as they always are if each token has a target. The network stays in
+    the mode, of training or of evaluation, that it is in.
     """
-    for device in ("meta", "cpu"):
-        try:
-            return _count(network.train(), task, rows, features, tokens, device)
-        except Exception:  # a user's network may raise anything
-            continue
-    return None
+    was_training = network.training
+    try:
+        for device in ("meta", "cpu"):
+            try:
+                return _count(network.train(), task, rows, features, tokens, device)
+            except Exception:  # a user's network may raise anything
+                continue
+        return None
+    finally:
+        network.train(was_training)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]

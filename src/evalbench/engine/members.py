@@ -1,7 +1,7 @@
 """Define how the members of a cohort are trained, and record the progress of each member."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from evalbench.config import Component, OptimizerConfig
 from evalbench.engine.halving import Halving
+from evalbench.engine.objective import Loss
 from evalbench.engine.paths import PathRequest
 from evalbench.parts.hooks import BatchHook, GradientHook
 
@@ -125,8 +126,8 @@ class Recipe:
     """Define how every member is trained."""
 
     optimizer: OptimizerConfig
-    loss: Callable[[Tensor, Tensor], Tensor]
-    """The training loss: the mean over one member's outputs and targets."""
+    loss: Loss | None
+    """The training loss: the mean over one member's outputs and targets. None: the network's own training step."""
     validation_steps: Sequence[int]
     """The steps after which to validate, ascending; the last one ends the trial."""
     on_batch: Mapping[str, BatchHook] = field(default_factory=dict)

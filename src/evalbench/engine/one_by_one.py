@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from evalbench.engine.noise import MemberNoise
+from evalbench.engine.objective import Loss, Objective
 from evalbench.engine.python_state import Values, copied_values, set_values
 from evalbench.engine.state import Stack
 from evalbench.errors import ConfigError
@@ -32,8 +33,8 @@ class Pass(NamedTuple):
 class OneByOne:
     """Hold the networks of all members, each made when it is first needed."""
 
-    def __init__(self, build: Callable[[int], nn.Module], loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        """Take the function that builds the network of a member index, and the loss of outputs and targets."""
+    def __init__(self, build: Callable[[int], nn.Module], loss: Loss | None) -> None:
+        """Take the function that builds the network of a member index, and the loss of outputs, see `Objective`."""
         self._build = build
         self._networks: dict[int, nn.Module] = {}
         self._owners: dict[int, dict[str, list[tuple[nn.Module, str]]]] = {}
@@ -63,10 +64,10 @@ class OneByOne:
             for parameter in parameters:
                 parameter.grad = None
             with torch.enable_grad(), self._randomness(keys[slot], row, len(inputs[slot])) as noise:
-                outputs = network.train()(inputs[slot].clone())  # the network may write into its inputs
-                loss = self._loss(outputs, targets[slot])
+                objective = Objective(network.train(), self._loss)
+                loss = objective(inputs[slot].clone(), targets[slot])  # the network may write into its inputs
                 with _repeated(noise):
-                    loss.backward()  # type: ignore[no-untyped-call]
+                    loss.backward()
             for column, parameter in zip(gradients, parameters, strict=True):
                 column.append(parameter.grad)
                 parameter.grad = None

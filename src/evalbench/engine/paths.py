@@ -46,9 +46,13 @@ class PathRequest:
 
 def request(config: Config, batch_size: int, own_code: bool) -> PathRequest:
     """Return what a cell's configuration says about the path."""
-    several = config.num_seeds > 1 or config.search is not None or config.evaluation.variance is not None
     rows = min(batch_size, config.microbatch_size or batch_size)
-    return PathRequest(config.path, several, rows, own_code, config.compile_folder)
+    return PathRequest(config.path, plans_several(config), rows, own_code, config.compile_folder)
+
+
+def plans_several(config: Config) -> bool:
+    """Return whether a cell plans more than one trial, however many train now."""
+    return config.num_seeds > 1 or config.search is not None or config.evaluation.variance is not None
 
 
 def choose(device: str, several: bool, member_bytes: Callable[[], int]) -> str:

@@ -15,6 +15,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from evalbench.engine import attention, compiled, paths, recomputation, tracing
 from evalbench.engine.noise import MemberNoise
+from evalbench.engine.objective import Loss, Objective
 from evalbench.engine.one_by_one import OneByOne, Pass
 from evalbench.engine.paths import PathRequest
 from evalbench.engine.python_state import Values
@@ -36,15 +37,17 @@ MEMBER_AXES = (0, 0, 0, None, 0, 0, 0, None)
 class MemberStep:
     """Compute one trial's forward pass, loss and gradients, without a member axis."""
 
-    def __init__(self, network: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], stack: Stack) -> None:
-        """Take the network whose code runs (its own tensors are never used), the loss, and a stack with tensors' names.
+    def __init__(self, network: nn.Module, loss: Loss | None, stack: Stack) -> None:
+        """Take the network whose code runs (its own tensors are never used), and a stack with its tensors' names.
+
+        The loss is that of outputs; None: the network's own training step.
 
         A pass is given these tensors in the stack's order: trained, carried, own and shared.
         """
         self._network = _without_values(network)
         self._trained, self._carried = list(stack.trained), list(stack.carried)
         self._constant = [*stack.own, *stack.shared]
-        self._loss = loss
+        self._objective = Objective(self._network, loss)
 
     def __call__(self, trained: Tensors, *rest: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
         """Return gradients, the carried tensors afterwards and the mean loss; `_loss_of` names the arguments.
@@ -84,8 +87,9 @@ class MemberStep:
         """
         named = self._named(trained, [value.clone() for value in carried], own, shared)
         with MemberNoise(key, row, len(inputs)), recomputation.marked():
-            outputs = functional_call(self._network.train(), named, (inputs,))
-        return self._loss(outputs, targets), tuple(named[name] for name in self._carried)
+            tensors = {f"network.{name}": value for name, value in named.items()}
+            loss = functional_call(self._objective.train(), tensors, (inputs, targets))
+        return loss, tuple(tensors[f"network.{name}"] for name in self._carried)
 
     def forward(
         self,

@@ -45,6 +45,8 @@ for _library in ("pytorch_lightning", "lightning_fabric"):
 
 def runs_own_code(config: Config, dataset: Dataset) -> bool:
     """Return whether a user's own code runs in a step, inside the network or the loss."""
+    if config.parts["loss"] is None:  # the network has a training step of its own
+        return True
     loss = "torch." if config.loss.component is None else config.loss.component.target
     return isinstance(dataset.kind, OwnTask) or not (
         config.model.target.startswith("evalbench.")
@@ -181,9 +183,10 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     on_batch, device = batch_hooks(config, dataset, splits, dtype), device_of(config)
     row_weights = weigh_rows(dataset, splits, on_batch, dtype)
+    weighs = weighs_targets(on_batch) or row_weights is not None
     recipe = Recipe(
         config.optimizer,
-        TrainingLoss(config.loss, dataset.kind, weighs_targets(on_batch) or row_weights is not None).to(dtype),
+        None if config.parts["loss"] is None else TrainingLoss(config.loss, dataset.kind, weighs).to(dtype),
         validation_steps,
         on_batch,
         row_weights,

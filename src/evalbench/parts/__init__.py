@@ -22,7 +22,8 @@ ON_BATCH: Mapping[str, Hooks] = {
 
 def batch_hooks(config: Config, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype) -> dict[str, BatchHook]:
     """Build the changes of batches by config group; raise `ConfigError` for one that does not fit the data set."""
-    hooks = {group: make(config.parts[group], dataset, splits, dtype) for group, make in ON_BATCH.items()}
+    chosen = {group: config.parts[group] for group in ON_BATCH if config.parts[group] is not None}
+    hooks = {group: ON_BATCH[group](part, dataset, splits, dtype) for group, part in chosen.items()}
     return {group: hook for group, hook in hooks.items() if hook is not None}
 
 

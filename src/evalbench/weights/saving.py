@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from evalbench.config import Component, Config, PretrainedConfig
+from evalbench.config.lightning import LightningConfig
 from evalbench.errors import StorageError
 from evalbench.models.pretrained import Pretrained
 from evalbench.names import one_line
@@ -112,7 +113,7 @@ def save(
     `weights` are the trial's own tensors. `base` is the hash of the tensors that it shares with the other trials.
     """
     activation, chosen = config.activation, config.parts["model"]
-    model: Component = config.lightning.component if config.engine == "lightning" else config.model
+    model: Component = chosen.component if isinstance(chosen, LightningConfig | PretrainedConfig) else chosen
     description = {
         "model": model.spec(),
         **({"files": chosen.files} if isinstance(chosen, PretrainedConfig) else {}),

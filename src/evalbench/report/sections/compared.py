@@ -125,7 +125,7 @@ def _flat(values: Any, prefix: str = "") -> dict[str, object]:
 
 ENGINES = {
     "sklearn": "an estimator, fitted at once to the same training rows; the budget plays no role",
-    "lightning": "a LightningModule with its own steps and optimizers, one fit per trial",
+    "lightning": "a LightningModule with its own steps and optimizers",
     "command": "a command, given the same rows, without the targets of the test rows; the budget plays no role",
 }
 """What is different about the techniques of an engine, by its name."""

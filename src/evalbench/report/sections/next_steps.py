@@ -54,7 +54,7 @@ def _decide(findings: JudgedFindings, what: str, verdicts: Sequence[Verdict]) ->
     if what == "failures":
         return f"find out why runs of {names} fail"
     if what == "spread":
-        return f"check {names}: nothing differs between the runs. Are they copies, or did all fail?"
+        return f"find out why nothing differs between the runs of {names}: they may be copies, or all have failed"
     if what == "seeds":
         price = _price(findings, verdicts, lambda b: b.seeds_for_rope) or _price(
             findings, verdicts, lambda b: b.seeds_for_sign
