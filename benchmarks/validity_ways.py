@@ -14,7 +14,7 @@ import numpy.typing as npt
 from evalbench.statistics.censored import Restricted, ratio_of_means, restricted_mean
 from evalbench.statistics.constant import better_than
 from evalbench.statistics.decisions import FEWEST_FREEDOM, Evidence, Rule, decide
-from evalbench.statistics.leaders import leaders
+from evalbench.statistics.leaders import leaders, possible_ranks
 
 SEED = 20_260_102
 MANY, FEW = 20_000, 1_500
@@ -138,6 +138,28 @@ def single_runs(limit: Limit) -> Iterator[Row]:
         yield (name, *cells)
 
 
+def ranks(limit: Limit) -> Iterator[Row]:
+    """Yield how often the ranks of single runs miss one that is possible, in percent, and how many are possible."""
+    generator = np.random.default_rng(SEED)
+    truths = {
+        "all equally good, 70 %": (0.7, 0.7),
+        "all equally good, 97 %": (0.97, 0.97),
+        "between 40 and 70 %": (0.7, 0.4),
+    }
+    for name, ends in truths.items():
+        cells: list[str] = []
+        for techniques, rows in ((2, 200), (10, 1000), (63, 1319)):
+            truth, missed, possible = np.linspace(*ends, techniques), 0, 0.0
+            best, worst = ((truth > truth[:, None]).sum(axis=1) + 1, techniques - (truth < truth[:, None]).sum(axis=1))
+            for _ in range(FEW):
+                mine = possible_ranks(generator.binomial(rows, truth) / rows, np.full(techniques, rows))
+                missed += bool(((mine.best > best) | (mine.worst < worst)).any())
+                possible += float(np.mean(mine.worst - mine.best + 1))
+            limit(f"ranks: {name}, {techniques} × {rows}", missed / FEW, 0.05, FEW)
+            cells.append(f"{100 * missed / FEW:.1f} ({possible / FEW:.1f})")
+        yield (name, *cells)
+
+
 TABLES: dict[str, tuple[tuple[str, ...], Callable[[Limit], Iterator[Row]]]] = {
     "Joint criteria: adopted although a requirement is not met, in percent": (
         (
@@ -163,6 +185,10 @@ TABLES: dict[str, tuple[tuple[str, ...], Callable[[Limit], Iterator[Row]]]] = {
     "Single runs: the best is not among the ties, in percent (mean number of ties)": (
         ("true accuracies", "2 techniques, 200 rows (≤ 5)", "10, 1,000 rows (≤ 5)", "63, 1,319 rows (≤ 5)"),
         single_runs,
+    ),
+    "Ranks of single runs: one interval misses, in percent (mean number of possible ranks)": (
+        ("true accuracies", "2 techniques, 200 rows (≤ 5)", "10, 1,000 rows (≤ 5)", "63, 1,319 rows (≤ 5)"),
+        ranks,
     ),
 }
 """By title: the heads of the columns, and the rows."""

@@ -6,6 +6,7 @@ Args:
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,7 @@ EXAMPLES = DOCS.parent / "reports" / "examples"
 sys.path.insert(0, str(DOCS.parent / "tests"))
 
 from browser import chromium  # noqa: E402 - the browser of the tests
+from evalbench.report import __main__ as judge  # noqa: E402
 from evalbench.report.render import library  # noqa: E402
 
 
@@ -29,10 +31,19 @@ def opened(browser: Browser, page: Path, width: int, height: int, scheme: str = 
     return shown
 
 
+def published_ranks(image: Path) -> None:
+    """Write the figure of a published table that has one run per technique."""
+    table = DOCS.parent / "tests" / "report" / "published" / "peft.csv"
+    with tempfile.TemporaryDirectory() as folder:
+        judge.main([str(table), "--test-size", "1319", "--out", folder])
+        shutil.copy(Path(folder) / "figures" / "possible_ranks.png", image)
+
+
 def main(example: str = "optimizers") -> None:
     """Write the pictures."""
     images, page = DOCS / "images", EXAMPLES / example / "report.html"
     images.mkdir(exist_ok=True)
+    published_ranks(images / "published-ranks.png")
     library.put(EXAMPLES)
     with chromium() as browser:
         opened(browser, page, 1400, 1060).screenshot(path=images / "first-screen.png")

@@ -96,6 +96,42 @@ def test_rows_of_any_format_become_the_inputs_of_the_training(workspace: Path) -
     np.testing.assert_array_equal(read(typed, encoding, dataset.kind).inputs, dataset.inputs)
 
 
+@pytest.mark.slow
+def test_new_files_are_read_like_the_file_of_the_training(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pd.DataFrame({"a": np.arange(40) / 8, "b": np.arange(40) % 7 / 4, "y": np.arange(40) % 2})
+    table.to_csv("table.csv", sep=":", decimal=",", index=False)
+    table.to_csv("other.csv", sep="#", index=False)
+    with pd.ExcelWriter("table.xlsx") as book:
+        pd.DataFrame({"note": ["about"]}).to_excel(book, sheet_name="About", index=False)
+        for name in ("Rows", "New"):
+            table.to_excel(book, sheet_name=name, index=False)
+    forest = ("model=random_forest", "model.n_estimators=2")
+    text = trained(workspace / "text", "dataset=csv", "dataset.path=table.csv", "dataset.delimiter=':'", *forest)[2]
+    sheet = trained(workspace / "sheet", "dataset=excel", "dataset.path=table.xlsx", "dataset.sheet=Rows", *forest)[2]
+    expected = None
+    for model, rows, *options in (
+        (text, "table.csv"),
+        (text, "other.csv", "--delimiter", "#", "--decimal", "point"),
+        (text, "table.xlsx", "--sheet", "Rows"),
+        (sheet, "table.xlsx"),
+        (sheet, "table.xlsx", "--sheet", "2"),
+    ):
+        assert main([str(model), rows, *options, "--output", "out.csv", "--trust", "sklearn"]) == 0, capsys.readouterr()
+        predicted = pd.read_csv("out.csv").iloc[:, 1:]
+        expected = predicted if expected is None else expected
+        pd.testing.assert_frame_equal(predicted, expected)
+    capsys.readouterr()
+    for rows, asked, reason in (
+        ("table.xlsx", ("--sheet", "Old"), "table.xlsx: no sheet 'Old': there are 'About', 'Rows', 'New': name one"),
+        ("table.xlsx", ("--delimiter", ","), "table.xlsx has no delimiter, so that it cannot be ','"),
+        ("other.csv", ("--sheet", "Rows"), "other.csv has no sheets, so that 'Rows' cannot be one"),
+        ("other.csv", ("--delimiter", "##"), "--delimiter must be one character, not '##'"),
+        ("table.xlsx", (), "columns that the model was trained with are missing: 'a', 'b'"),
+    ):
+        assert main([str(text), rows, *asked, "--trust", "sklearn"]) == 2
+        assert reason in capsys.readouterr().err
+
+
 ENGINES: dict[str, tuple[str, ...]] = {
     "network": (*ASKED, *SMALL, "dataset.high_cardinality=target"),
     "float64": (*ASKED, *SMALL, "dataset.high_cardinality=hash", "trainer.precision=64-true"),

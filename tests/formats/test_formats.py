@@ -14,35 +14,80 @@ from evalbench.errors import TableError
 from evalbench.report.__main__ import main
 
 
-def peft(folder: Path, name: str, accuracy: float | None) -> Path:
+def peft(folder: Path, name: str, score: float | None, **more: Any) -> Path:
     """Write the parts of a result of PEFT's method comparison that are read."""
-    last = [] if accuracy is None else [{"step": 5000, "test accuracy": accuracy, "train loss": 0.6}]
+    metric = more.pop("metric", "test accuracy")
+    last = [] if score is None else [{"step": 5000, metric: score, "train loss": 0.6}]
     result = {
-        "run_info": {"experiment_name": f"lora/{name}", "train_config": {"seed": 0}, "error_msg": ""},
+        "run_info": {
+            "experiment_name": name,
+            "created_at": more.pop("created_at", "2026-06-19T16:55:20+00:00"),
+            "train_config": {"seed": 0},
+            "error_msg": more.pop("error_msg", ""),
+        },
         "train_info": {
             "train_time": 1796.2,
+            "file_size": 73415408,
             "num_trainable_params": 9175040,
-            "cuda_memory_max": 22273851392,
-            "status": "success" if accuracy is not None else "failed",
+            "accelerator_memory_max": 22273851392,
+            "status": "success" if score is not None else "failed",
             "metrics": [{"step": 250, "valid accuracy": 0.34}, *last],
+            **more,
         },
-        "meta_info": {"package_info": {}},
+        "meta_info": {"dataset_info": {"metamath": {}, "gsm8k": {}}},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"lora--{name}.json").write_text(json.dumps(result))
+    (folder / f"{len(list(folder.iterdir()))}.json").write_text(json.dumps(result))
     return folder
 
 
+@pytest.mark.slow
 def test_peft_is_judged_by_the_size_of_its_test_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "MetaMathQA" / "results"
-    for name, accuracy in {"rank64": 0.4821, "rank32": 0.4806, "old": 0.30, "lost": None}.items():
+    for name, accuracy in {"lora/rank64": 0.4821, "lora/rank32": 0.4806, "lora/old": 0.30}.items():
         peft(folder, name, accuracy)
+    peft(folder, "lora/lost", None, error_msg="Traceback\nCUDA out of memory", train_time=3.0)
+    peft(folder, "lora/rank64", 0.9, created_at="2025-06-01T00:00:00+00:00")
+    peft(folder, "lora/stopped", 0.44, status="canceled")
     assert main([str(folder), "--out", str(tmp_path / "out")]) == 0
     said = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "The test set cannot tell 1 technique from it: `lora/rank32`. 1 are worse" in said
+    assert "**The test set confirms 1 of 3 ranks**" in said
     assert "over 1,319 test rows" in said
-    assert "Without a score: `lora/lost`." in said
-    assert "read: read as PEFT's method comparison (--format peft)" in capsys.readouterr().err
+    assert "Without a score: `lora/lost` and `lora/stopped`." in said
+    assert (
+        "| 1 (1 to 2) | `lora/rank64` | 48.2 (45.5 to 51.0) | tied | 30 min | 20.7 GiB | 70.0 MiB | 9.18 million |"
+        in said
+    )
+    assert "older runs of an experiment that are left out: 1" in capsys.readouterr().err
+    kept = formats.read([str(folder)]).frame
+    failed = kept.loc[kept["state"] == "FAILED", ["technique", "message"]]
+    assert failed.to_numpy().tolist() == [["lora/lost", "CUDA out of memory"], ["lora/stopped", "status canceled"]]
+    ranks = pd.read_csv(tmp_path / "out" / "figures" / "possible_ranks.csv")
+    assert ranks[["best_rank", "worst_rank"]].to_numpy().tolist() == [[1, 2], [1, 2], [3, 3]]
+
+
+def test_peft_reads_the_score_of_each_task_and_refuses_two(tmp_path: Path) -> None:
+    images = peft(tmp_path / "image-gen" / "results", "ia3/default", 0.65, metric="test dino_similarity")
+    old = {"accelerator_memory_max": None, "cuda_memory_max": 7}
+    peft(images, "lora/default", 0.61, metric="test dino_similarity", **old)
+    reading = formats.read([str(images)])
+    assert reading.declared == {"metric": "dino_similarity", "direction": "maximize", "unit": "run"}
+    assert reading.frame["num_test"].isna().all()
+    peft(tmp_path / "MetaMathQA" / "results", "lora/default", 0.5)
+    with pytest.raises(TableError, match="have test accuracy and test dino_similarity: give the results of one task"):
+        formats.read([str(tmp_path)])
+    with pytest.raises(TableError, match="have no test score"):
+        formats.read([str(peft(tmp_path / "RLMath" / "results", "lora/x", None))])
+
+
+@pytest.mark.parametrize("broken", ["train_info", "run_info"])
+def test_peft_names_the_file_that_lacks_a_part(tmp_path: Path, broken: str) -> None:
+    folder = peft(tmp_path / "MetaMathQA" / "results", "lora/x", 0.5)
+    whole = json.loads((folder / "0.json").read_text())
+    (folder / "0.json").write_text(json.dumps({**whole, broken: {}}))
+    with pytest.raises(TableError, match=r"0\.json is no result of PEFT's method comparison: it lacks '"):
+        formats.read([str(folder)])
 
 
 def algoperf(folder: Path, submission: str, times: Sequence[float]) -> None:
@@ -77,30 +122,6 @@ def test_algoperfs_logs_become_times(tmp_path: Path) -> None:
     scores = pd.read_csv(tmp_path / "scored" / "numbers" / "scores.csv").set_index("technique")["exact_score"]
     assert scores["fast"] == 1
     assert scores["slow"] == pytest.approx((4 - 215 / 105) / 3)
-
-
-@pytest.mark.slow
-def test_samples_of_lm_evaluation_harness_are_items(tmp_path: Path) -> None:
-    generator = np.random.default_rng(2)
-    for model, share in (("big", 0.8), ("small", 0.5)):
-        folder = tmp_path / model
-        folder.mkdir()
-        lines = [
-            {"doc_id": item, "doc": {"text": "…"}, "target": "a", "arguments": {}, "resps": [], "filtered_resps": [],
-             "filter": "none", "metrics": ["acc", "acc_norm"], "doc_hash": f"{item}", "prompt_hash": "",
-             "target_hash": "", "acc": float(generator.random() < share), "acc_norm": 0.0}
-            for item in range(80)
-        ]  # fmt: skip
-        path = folder / "samples_arc_easy_2026-01-02T03-04-05.678901.jsonl"
-        path.write_text("\n".join(map(json.dumps, lines)))
-    reading = formats.read([str(tmp_path)])
-    assert (set(reading.frame["technique"]), set(reading.frame["workload"])) == ({"big", "small"}, {"arc_easy"})
-    assert reading.declared == {"metric": "acc", "direction": "maximize", "unit": "item"}
-    asked = [f"{tmp_path}/*/samples_*.jsonl", "--baseline", "small", "--out", str(tmp_path / "out")]
-    assert main(asked) == 0
-    said = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
-    assert "accuracy points" in said
-    assert "read as lm-evaluation-harness" in said
 
 
 @pytest.mark.slow

@@ -1,11 +1,17 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from conftest import compose_config, make_cell
 from evalbench import models
 from evalbench.engine import checks
 from evalbench.errors import ConfigError
+from evalbench.evaluation.checks import narrow_networks
+from evalbench.models.cnn import CNN, seen_pixels, sees_little
 
 DIGITS = models.Shape(64, 10, image=(1, 8, 8))
 
@@ -104,3 +110,35 @@ def test_batch_norm_with_one_example_in_a_step_is_refused(overrides: tuple[str, 
         checks.check(cell.config, cell.dataset)
     default = make_cell("model=cnn", "dataset=digits", *overrides)
     checks.check(default.config, default.dataset)
+
+
+@pytest.mark.parametrize(
+    ("depth", "side", "seen"), [(1, 8, 4), (2, 8, 10), (2, 28, 10), (3, 28, 22), (4, 28, 38), (2, 3, 5), (4, 32, 46)]
+)
+def test_an_output_sees_a_square_of_pixels(depth: int, side: int, seen: int) -> None:
+    """The formula agrees with the pixels that have a gradient in the middle of a large image."""
+    assert seen_pixels(depth, side) == seen
+    layers = CNN((1, side, side), 2, nn.Identity, 1.0, depth, 4, "none").layers.double()
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.ones_(layer.weight)
+    layers = nn.Sequential(*(nn.AvgPool2d(2) if isinstance(one, nn.MaxPool2d) else one for one in layers))
+    wide = torch.ones(1, 1, 16 * side, 16 * side, dtype=torch.float64, requires_grad=True)
+    outputs = layers(wide)
+    outputs[0, 0, outputs.shape[2] // 2, outputs.shape[3] // 2].backward()
+    assert wide.grad is not None
+    assert (wide.grad[0, 0] != 0).any(0).sum() == seen
+
+
+def test_a_network_that_sees_little_is_told_a_depth(tmp_path: Path) -> None:
+    assert sees_little(2, (1, 8, 8)) == sees_little(4, (3, 32, 32)) == sees_little(2, (3, 8, 16)) == ""
+    said = "its 2 convolutions see 10 of 28 pixels: consider model.depth=4, which sees all"
+    assert sees_little(2, (1, 28, 28)) == said
+    for number in range(10):
+        path = tmp_path / "pets" / str(number % 2) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((28, 28), number, np.uint8)).save(path)
+    pets = ("dataset=imagefolder", f"dataset.path={tmp_path / 'pets'}", "dataset.cache_folder=null")
+    others = [("dataset=digits", "model=cnn"), (*pets, "model=mlp"), (*pets, "model=cnn", "model.depth=3")]
+    assert narrow_networks(make_cell(*overrides) for overrides in others) == {}
+    assert narrow_networks([make_cell(*pets, "model=cnn")]) == {"pets": said}

@@ -67,7 +67,7 @@ def test_pairs_that_all_differ_by_the_same_are_named() -> None:
     rows.loc[rows["workload"] == "x", "score"] = 0.8 + 0.05 * (rows["technique"] == "b")
     assert "Watch: all pairs on `x` differ by the same amount. Are the runs copies?" in said(rows)
     copies = said(table({"b": {"x": 0.0}}, noise=0.0))
-    assert "**Next:** Check `b`: nothing differs between the runs." in copies
+    assert "**Next:** Find out why nothing differs between the runs of `b`" in copies
     assert "nan" not in copies
 
 

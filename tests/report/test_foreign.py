@@ -422,7 +422,7 @@ BAD: list[tuple[Spoil, str]] = [
     (lambda t: t.assign(state="RUNNING"), "state must be one of"),
     (lambda t: t.assign(technique=t["technique"].replace("sgd", "momentum")), "the baseline must be one of"),
     (lambda t: t.iloc[:0], "has no row"),
-    (lambda t: t.assign(score=t["score"] * 100, metric="fps"), "(--rope, or rope= in Python)"),
+    (lambda t: t.assign(score=t["score"] * 100, metric="fps"), "that matters (--rope): scores"),
     (lambda t: t.assign(score=t["score"] * 100, metric="test/accuracy"), "divide percentages by 100"),
     (lambda t: t.assign(unit=np.where(t["workload"] < "c", "s", "ms")), "metric score has mixed units"),
     (lambda t: t.assign(num_train=0, num_test=10), "num_train must be a number above 0"),

@@ -105,26 +105,14 @@ def test_a_constant_refuses_what_it_cannot_test() -> None:
         against(failed, 3.28, Options("", metric="loss"))
 
 
-def singles(**columns: object) -> pd.DataFrame:
-    shares = np.round(1319 * (0.30 + 0.004 * np.arange(63))) / 1319
-    names = [f"method {index}" for index in range(63)]
-    return pd.DataFrame({"technique": names, "workload": "gsm8k", "seed": 0, "accuracy": shares, **columns})
-
-
-@pytest.mark.slow
-def test_single_runs_are_sorted_with_the_ties_of_the_best() -> None:
-    report = judge(singles(), "method 0", score="accuracy", test_size=1319)
-    table = report.verdicts
-    assert list(table["technique"][:2]) == ["method 62", "method 61"]
-    assert table["tied_with_the_best"].sum() == 16
-    assert set(table["ring"]) == {"INSUFFICIENT EVIDENCE"}
-    assert "The test set cannot tell 15 techniques from it: `method 61`" in report.markdown
-    assert "The noise of seeds is not in this" in report.markdown
-    assert report.markdown.count("\n") < 70
+def singles() -> pd.DataFrame:
+    shares = np.round(1319 * (0.30 + 0.004 * np.arange(3))) / 1319
+    names = [f"method {index}" for index in range(3)]
+    return pd.DataFrame({"technique": names, "workload": "gsm8k", "seed": 0, "accuracy": shares})
 
 
 def test_without_the_size_of_the_test_set_nothing_is_claimed() -> None:
-    few = singles().head(3)
+    few = singles()
     assert "not known: the number of test rows is not given" in judge(few, "method 0", score="accuracy").markdown
     other = few.rename(columns={"accuracy": "macro_f1"})
     assert "it is known for accuracy alone" in judge(other, "method 0", score="macro_f1", test_size=1319).markdown

@@ -56,11 +56,11 @@ def test_scores_are_printed_as_geometric_means() -> None:
     ("change", "options", "message"),
     [
         ({"seconds": -1.0}, {"effect": "ratio"}, "ratios need scores above 0"),
-        ({}, {"effect": "ratio", "rope": 2}, "the ROPE of ratios is a share of the score, not 2: write --rope 2%"),
-        ({}, {"rope": "2%"}, "a ROPE in percent .* belongs to --effect ratio"),
+        ({}, {"effect": "ratio", "rope": 2}, "the ROPE of ratios is a share of the score, not 2: write rope='2%'"),
+        ({}, {"rope": "2%"}, "a ROPE in percent .* belongs to effect='ratio'"),
         ({}, {"effect": "ratio", "rope": "50%"}, "must be at most a tenth of the span"),
         ({}, {"effect": "product"}, "effect must be one of difference, ratio, not 'product'"),
-        ({}, {"effect": "ratio", "failed_as": "-3"}, "ratios need scores above 0, and --failed-as is -3"),
+        ({}, {"effect": "ratio", "failed_as": "-3"}, "ratios need scores above 0, and failed_as is -3"),
         ({}, {"rope": 0.1, "metric": "log_loss", "direction": "maximize"}, "the direction of log_loss is minimize"),
     ],
 )

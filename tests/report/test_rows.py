@@ -9,6 +9,7 @@ import pytest
 
 from evalbench import judge
 from evalbench.errors import InputError
+from evalbench.report.__main__ import main
 
 
 def table(seeds: int = 8, workloads: str = "w", noise: float = 0.001) -> pd.DataFrame:
@@ -59,9 +60,9 @@ def test_a_frame_of_folds_needs_three_words() -> None:
     rows = rows.rename(columns={"score": "auc"})
     report = judge(rows, technique="framework", workload="task", unit="fold", score="auc", baseline="old")
     assert report.verdicts["ring"].tolist() == ["baseline", "TRIAL"]
-    assert "one of 10 (counted in the table: `--folds` declares another number): 0.11 is added" in report.markdown
+    assert "one of 10 (counted in the table: `folds` declares another number): 0.11 is added" in report.markdown
     guessed = judge(rows, technique="framework", workload="task", score="auc", baseline="old").markdown
-    assert "(guessed from the column `fold`: `--unit` declares it)" in guessed
+    assert "(guessed from the column `fold`: `unit` declares it)" in guessed
 
 
 def test_items_may_have_names() -> None:
@@ -69,18 +70,21 @@ def test_items_may_have_names() -> None:
     assert "(30 items)" in judge(rows, "old", unit="item").markdown
 
 
-def test_what_is_declared_of_rows_is_checked() -> None:
+def test_what_is_declared_of_rows_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused: list[tuple[dict[str, Any], str]] = [
         ({"pairing": "row"}, "pairing must be one of seed, item, fold, none, not 'row'"),
-        ({"clusters": "doc"}, "clusters are of items: give --unit item"),
+        ({"clusters": "doc"}, "clusters are of items: give unit='item'"),
         ({"clusters": "doc", "unit": "item"}, "no column 'doc' of clusters"),
-        ({"failed_as": "best"}, "failed-as must be worst, trivial, censored or a score, not 'best'"),
+        ({"failed_as": "best"}, "failed_as must be worst, trivial, censored or a score, not 'best'"),
     ]
     for options, said in refused:
         with pytest.raises(InputError, match=said):
             judge(table(), "old", **options)
+    table().to_csv(tmp_path / "mine.csv", index=False)
+    assert main([str(tmp_path / "mine.csv"), "--baseline", "old", "--clusters", "doc"]) == 2
+    assert "clusters are of items: give --unit item with them" in capsys.readouterr().err
     two = pd.concat([table().assign(depth="2"), table().assign(depth="8")])
-    with pytest.raises(InputError, match=r"judged at one setting, and the table has several \(depth\)"):
+    with pytest.raises(InputError, match=r"\(depth\): declare the pairs \(pairing='seed'\), or choose a setting$"):
         judge(two, "old")
 
 

@@ -1,14 +1,17 @@
 """Data in files: decoded images in a cache, rows by number, statistics in blocks."""
 
 import os
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from evalbench.errors import DataError
-from evalbench.workloads import Dataset, Kind, arrays, blocks, decoding, draw_split, fit_scaling, images
+from evalbench.workloads import Dataset, Kind, array_files, arrays, blocks, decoding, draw_split, fit_scaling, images
 from evalbench.workloads.cached import CachedArray
 from evalbench.workloads.choices import Choices
 
@@ -71,7 +74,7 @@ def test_a_cache_that_is_not_completed_leaves_no_file(pets: Path) -> None:
     assert cached.read() is None
     assert {path.name for path in pets.iterdir()} == {"cat", "dog"}
     (pets / "file").write_text("")
-    with pytest.raises(DataError, match=r"file: cannot keep decoded images \(.*\): free space, or set dataset\.cache_"):
+    with pytest.raises(DataError, match=r"file: cannot keep arrays \(.*\): free space, or set dataset\.cache_"):
         CachedArray(pets / "file", "mine").write((3, 2), fails)
     (pets / "cat" / "00.png").write_bytes((pets / "cat" / "00.png").read_bytes()[:80])
     with pytest.raises(DataError, match=r"these are no images that can be read: .*00\.png: remove or replace"):
@@ -129,3 +132,74 @@ def test_arrays_of_files_stay_there(tmp_path: Path) -> None:
     pictures = arrays.npy(str(tmp_path / "images.npy"), str(tmp_path / "kinds.npy"))
     assert isinstance(pictures.inputs, np.memmap)
     assert (pictures.image, pictures.inputs.tolist()) == ((3, 6, 5), expected())
+
+
+def arrays_of(folder: Path, numbers: np.ndarray, pictures: np.ndarray) -> dict[str, str]:
+    """Return files with the same arrays: mapped, packed by zip, and with numbers at odd bytes."""
+    held: dict[str, Any] = {
+        "inputs": numbers,
+        "targets": np.arange(60) % 3,
+        "images": pictures,
+        "none": np.zeros((0, 3)),
+    }
+    np.savez(folder / "plain.npz", **held)
+    np.savez_compressed(folder / "packed.npz", **held)
+    np.savez(folder / "odd.npz", x=np.zeros(2, np.uint8), **held)
+    save_file(held, folder / "plain.safetensors")
+    return {path.stem + path.suffix: str(path) for path in folder.iterdir()}
+
+
+def test_named_arrays_stay_in_their_file(tmp_path: Path) -> None:
+    numbers = RANDOM.normal(0, 1, (60, 4)).astype(np.float32)
+    pictures = PIXELS.transpose(0, 3, 1, 2).copy()
+    expected_one = arrays.from_arrays("mine", numbers, np.arange(60) % 3, Choices(), "mine")
+    (tmp_path / "files").mkdir()
+    for name, path in arrays_of(tmp_path / "files", numbers, pictures).items():
+        opened = array_files.opened(path)
+        assert opened["none"].shape == (0, 3)
+        np.testing.assert_array_equal(opened["images"], pictures)
+        dataset = arrays.named(path, name="mine")
+        assert dataset.fingerprint == expected_one.fingerprint
+        assert isinstance(dataset.inputs, np.memmap) == name.startswith("plain")
+        assert isinstance(opened["images"], np.memmap) == (name != "packed.npz")
+        if isinstance(dataset.inputs, np.memmap):  # what is written into the file is seen: nothing was copied
+            with Path(path).open("r+b") as file:
+                file.seek(dataset.inputs.offset)
+                file.write(np.float32(123).tobytes())
+            assert dataset.inputs[0, 0] == 123
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_large_compressed_array_is_extracted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    monkeypatch.setattr(array_files, "MOST_EXTRACTED", 0)
+    numbers = RANDOM.normal(0, 1, (60, 4)).astype(np.float32)
+    np.savez_compressed(tmp_path / "packed.npz", inputs=np.asarray(numbers, order=order))  # type: ignore[call-overload]
+    path, cache = str(tmp_path / "packed.npz"), tmp_path / "cache"
+    for _ in range(2):
+        extracted = array_files.opened(path, str(cache))["inputs"]
+        assert isinstance(extracted, np.memmap)
+        np.testing.assert_array_equal(extracted, numbers)
+    assert len(list(cache.iterdir())) == 1
+    assert isinstance(array_files.opened(path)["inputs"], np.memmap)  # without a cache in an unnamed file
+
+
+def test_damaged_files_of_arrays_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "mine.npz", inputs=np.arange(60.0), objects=np.array(["a", None]))
+    path = tmp_path / "mine.npz"
+    with pytest.raises(DataError, match=r"mine\.npz: cannot be read as arrays \(no plain arrays\): save plain arrays"):
+        array_files.opened(str(path))["objects"]
+    content = bytearray(path.read_bytes())
+    content[content.index(np.float64(17).tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read as arrays \(Bad CRC-32 for file 'inputs\.npy'\)"):
+        array_files.opened(str(path))["inputs"]
+    for name, part in (("short.npz", content[:-9]), ("short.safetensors", b"\x40" + bytes(9))):
+        (tmp_path / name).write_bytes(part)
+        with pytest.raises(DataError, match=rf"{name}: cannot be read as arrays"):
+            array_files.opened(str(tmp_path / name))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("notes.txt", "none")
+    with pytest.raises(DataError, match="no array 'inputs': there are"):
+        arrays.named(str(path))

@@ -80,7 +80,7 @@ def test_a_fit_ends_nearer_its_optimum_than_scikit_learn() -> None:
     inputs, targets = fit_scaling(dataset, split.train).inputs(dataset, split.train), dataset.targets[split.train]
     tensors = torch.as_tensor(inputs)[None], torch.as_tensor(targets)[None]
     regression = linear._Regression(*tensors, 3, len(inputs))
-    _, largest = linear._minimized(regression, linear.Pilot.of(inputs, targets, 3, len(inputs)), linear.TOLERANCE)
+    _, largest = linear.minimized(regression, linear.Pilot.of(inputs, targets, 3, len(inputs)), linear.TOLERANCE)
     model = LogisticRegression(max_iter=500).fit(inputs, targets)
     weights = torch.as_tensor(np.column_stack([model.coef_, model.intercept_])).flatten()[None]
     assert largest <= linear.TOLERANCE < regression.value(weights)[1].abs().max() / 10

@@ -18,7 +18,7 @@ from evalbench.config import SplitConfig
 from evalbench.errors import ConfigError, DataError
 from evalbench.seeds import Phase
 from evalbench.statistics.intervals import t_interval
-from evalbench.workloads import Dataset, Kind, Split, dataset_of, hold_out, split_of
+from evalbench.workloads import Dataset, Kind, Split, dataset_of, equal_rows, hold_out, split_of
 from evalbench.workloads.equal_rows import count_equal_rows
 
 ROWS = 60
@@ -264,7 +264,7 @@ def test_networks_and_estimators_are_tested_on_each_row_once(inline: Inline) -> 
     assert "equal a training row in all inputs, " in report
 
 
-def test_equal_rows_are_counted_with_missing_values_and_signs_of_zero() -> None:
+def test_equal_rows_are_counted_with_missing_values_and_signs_of_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = np.arange(60, dtype=np.float32).reshape(30, 2)
     inputs[0], inputs[20], inputs[21] = [np.nan, 0], [np.nan, -0.0], inputs[1]
     dataset = replace(table(rows=30), inputs=inputs, features=("a", "b"), numeric=np.ones(2, bool))
@@ -273,6 +273,10 @@ def test_equal_rows_are_counted_with_missing_values_and_signs_of_zero() -> None:
     split = Split(np.arange(10), np.arange(10, 20), np.arange(20, 30))
     assert count_equal_rows(dataset, split) == {"test": 10, "inputs": 2, "all": 0}
     assert count_equal_rows(other, split) == {"test": 10, "inputs": 2, "all": 1}
+    other_split = replace(split, train=np.arange(1, 10))
+    assert count_equal_rows(other, other_split) == {"test": 10, "inputs": 1, "all": 0}
+    monkeypatch.setattr(equal_rows, "_hashed", None)  # nothing is counted again
+    assert count_equal_rows(other, replace(split)) == {"test": 10, "inputs": 2, "all": 1}
 
 
 @pytest.mark.slow

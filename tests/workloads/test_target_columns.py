@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars
+import pyarrow as pa
+import pyarrow.feather
 import pytest
 import torch
 from PIL import Image
@@ -86,6 +89,40 @@ def test_classes_have_the_declared_order_or_that_of_numbers() -> None:
     stars = FRAME[["x"]].assign(stars=np.resize([10, 9, 1], ROWS))
     assert frames.table(stars, "t", kind="ordinal").classes == ("1", "9", "10")
     assert frames.table(stars, "t", kind="ordinal", order=["10", "1", "9"]).targets[:3].tolist() == [0, 2, 1]
+
+
+def test_classes_have_the_order_of_their_type(tmp_path: Path) -> None:
+    levels = pd.Categorical(FRAME["level"], ["none", "low", "mid", "high"], ordered=True)  # no row has the first
+    typed = FRAME[["x"]].assign(level=levels)
+    expected = frames.table(FRAME[["x", "level"]], "t", kind="ordinal", order=["low", "mid", "high"])
+    typed.to_parquet(tmp_path / "t.parquet")
+    arrow = pa.Table.from_pandas(typed)
+    pa.feather.write_feather(arrow, str(tmp_path / "t.feather"))
+    assert arrow.schema.field("level").type.ordered
+    for dataset in (
+        frames.table(typed, "t", kind="ordinal"),
+        frames.table(typed, "t", kind="ordinal", order=["low", "mid", "high"]),
+        frames.table(arrow, "t", kind="ordinal"),
+        frames.table(
+            polars.DataFrame(FRAME[["x"]]).with_columns(
+                polars.Series("level", FRAME["level"], dtype=polars.Enum(["low", "mid", "high"]))
+            ),
+            "t",
+            kind="ordinal",
+        ),
+        frames.parquet(str(tmp_path / "t.parquet"), kind="ordinal"),
+        frames.feather(str(tmp_path / "t.feather"), kind="ordinal"),
+    ):
+        assert dataset.classes == ("low", "mid", "high")
+        assert dataset.fingerprint == expected.fingerprint
+    reason = "must be that of its type, 'low', 'mid', 'high', not 'high', 'mid', 'low': leave dataset.order out"
+    with pytest.raises(DataError, match=reason):
+        frames.table(typed, "t", kind="ordinal", order=["high", "mid", "low"])
+    without = typed.assign(level=levels.as_unordered())
+    with pytest.raises(DataError, match="the order of the classes of 'level' is not known"):
+        frames.table(without, "t", kind="ordinal")
+    sizes = FRAME[["x"]].assign(size=pd.Categorical(np.resize([3, 1, 2], ROWS), [3, 1, 2], ordered=True))
+    assert frames.table(sizes, "t", kind="ordinal").classes == ("3", "1", "2")
 
 
 def test_counts_are_divided_by_the_mean_of_the_training_rows() -> None:

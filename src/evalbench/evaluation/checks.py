@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from tempfile import TemporaryFile
 from typing import Any
 
 from evalbench import own_code, tuning
+from evalbench.cell import Cell
 from evalbench.errors import ConfigError
 from evalbench.evaluation.counts import Count, uncounted
 from evalbench.evaluation.design import declared_looks
@@ -54,6 +55,18 @@ def misleading_accuracies(plan: Plan) -> dict[str, float]:
     datasets = {cell.workload: cell.dataset for cell in plan.cells if cell.dataset.kind.has_row_classes}
     shares = {name: majority_share(dataset.targets) for name, dataset in datasets.items() if len(dataset.classes)}
     return {name: share for name, share in shares.items() if misleads(datasets[name].metric, share)}
+
+
+def narrow_networks(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return the workloads of which the shipped convolutional network sees small parts alone, and words for that."""
+    from evalbench.models.cnn import CNN, sees_little
+
+    told = {}
+    for cell in cells:
+        model = cell.config.model
+        if model.target == f"{CNN.__module__}.{CNN.__qualname__}" and cell.dataset.image is not None:
+            told[cell.workload] = sees_little(model.arguments["depth"], cell.dataset.image)
+    return {name: words for name, words in told.items() if words}
 
 
 def _check_rope(plan: Plan, store: Store) -> None:

@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Callable
+from itertools import count
 
 from torch import Tensor, nn
 
 from evalbench.errors import ConfigError
 from evalbench.models.layers import NormalConvolution, NormalLinear
+
+LEAST_POOLED = 4
+"""The least side in pixels from which a maximum over 2 x 2 pixels is taken."""
 
 
 class BatchNorm(nn.BatchNorm2d):
@@ -23,6 +27,25 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "none": lambda width: nn.Identity(),
 }
 """By name: GroupNorm with at most 8 groups of channels that divide the width (Wu & He 2018), BatchNorm, no norm."""
+
+
+def seen_pixels(depth: int, side: int) -> int:
+    """Return the side of the square of an image's pixels that an output of the last convolution or maximum sees."""
+    seen, step = 1, 1  # step: pixels of the image between two neighbouring outputs
+    for _ in range(depth):
+        seen += 2 * step
+        if side >= LEAST_POOLED:
+            seen, step, side = seen + step, 2 * step, side // 2
+    return seen
+
+
+def sees_little(depth: int, image: tuple[int, int, int]) -> str:
+    """Say in words that an output sees less than half of an image's side, and what sees it whole; empty otherwise."""
+    side, seen = max(image[1:]), seen_pixels(depth, min(image[1:]))
+    if 2 * seen >= side:
+        return ""
+    deeper = next(more for more in count(depth) if seen_pixels(more, min(image[1:])) >= side)
+    return f"its {depth} convolutions see {seen} of {side} pixels: consider model.depth={deeper}, which sees all"
 
 
 class CNN(nn.Module):
@@ -60,7 +83,7 @@ class CNN(nn.Module):
             in_channels, own_gain = (width, gain) if layer else (channels, 1.0)
             convolution = NormalConvolution(in_channels, width, own_gain, bias=norm == "none")
             layers += [convolution, NORMS[norm](width), activation()]
-            if min(sides) >= 4:
+            if min(sides) >= LEAST_POOLED:
                 layers.append(nn.MaxPool2d(2))
                 sides = [side // 2 for side in sides]
         self.layers = nn.Sequential(*layers)

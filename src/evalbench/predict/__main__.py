@@ -34,11 +34,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     if asked.trust:
         sys.path.append(str(Path.cwd()))  # where own code lies beside its configuration
     from evalbench import weights
+    from evalbench.workloads import csv
 
+    delimiter = csv.checked_delimiter(asked.delimiter, "--delimiter")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         predictor = weights.load(model.path, asked.trust)
-    predictions, notes = predictor.predict_and_tell(asked.rows)
+    predictions, notes = predictor.predict_and_tell(asked.rows, delimiter, asked.sheet, asked.decimal)
     _write(predictions, asked.output)
     _say(asked.output, model, len(predictions), [*(str(warning.message) for warning in caught), *notes])
     return 0
@@ -87,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", help="evaluation/technique/data set, a trial, or the folder of a saved model")
     parser.add_argument("rows", type=Path, help="a table in a file, as for training, or a folder of images")
     parser.add_argument("--output", type=Path, metavar="FILE", help=".csv or .parquet (default: CSV in the terminal)")
+    as_trained = "(default: as in training)"
+    parser.add_argument("--delimiter", metavar="SIGN", help=f"of a text file {as_trained}")
+    parser.add_argument("--decimal", choices=("point", "comma"), help=f"the decimal sign of a text file {as_trained}")
+    parser.add_argument("--sheet", metavar="NAME", help=f"of an Excel file, also its number from 0 {as_trained}")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="import code of this package")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FOLDER", help=kept)
     parser.add_argument("--store", default=STORE, metavar="URL", help="the store (default: %(default)s)")

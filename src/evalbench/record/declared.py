@@ -12,6 +12,7 @@ from typing import Any
 
 from evalbench.errors import TableError
 from evalbench.record.failed_as import failed_words
+from evalbench.record.options import option_words
 from evalbench.record.schema import check_version
 from evalbench.tasks.metric import (
     FRACTION,
@@ -166,10 +167,11 @@ class Declaration:
         """Make all seeds one look if no looks were declared."""
         object.__setattr__(self, "looks", self.looks or (self.num_seeds,))
 
-    def option(self, name: str, value: str = "") -> str:
-        """Return how a user declares `unit`, `folds` or `pairing`: an option of a table, a setting of named data."""
-        given = f"--{name}" if self.elsewhere is None else f"dataset.{name}"
-        return given if not value else f"{given}{' ' if self.elsewhere is None else '='}{value}"
+    def option(self, name: str, value: str | None = None) -> str:
+        """Return how a user declares `unit`, `folds` or the like: an option of a table, a setting of named data."""
+        if self.elsewhere is not None:
+            return f"dataset.{name}" if value is None else f"dataset.{name}={value}"
+        return option_words(name, value, in_python=not self.provenance.get("command"))
 
     @property
     def rope_unit(self) -> str:

@@ -11,6 +11,7 @@ from evalbench.errors import TableError
 from evalbench.record.declared import ROPE
 from evalbench.record.failed_as import failed_as_number
 from evalbench.record.folder import Folder
+from evalbench.record.options import Options
 from evalbench.record.schema import STATES, TRIVIAL
 from evalbench.record.skill import skill_scales
 from evalbench.trial import LARGEST_SCORE
@@ -27,7 +28,7 @@ def with_states(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(state=state.mask(complete & np.isinf(table["score"]), "INFINITE"))
 
 
-def with_failed(source: str, folder: Folder, failed_as: str) -> pd.DataFrame:
+def with_failed(source: str, folder: Folder, options: Options) -> pd.DataFrame:
     """Return the results with a score for each run that failed, and `failed`, which is 1 for it and else 0.
 
     By default (`worst`) the score is one ROPE worse than the worst run of its data set, so that a run that failed is
@@ -38,7 +39,7 @@ def with_failed(source: str, folder: Folder, failed_as: str) -> pd.DataFrame:
     Raises:
         TableError: there is nothing to derive such a score from.
     """
-    results = folder.results
+    results, failed_as = folder.results, options.failed_as or "worst"
     failed = results["state"] != "COMPLETE"
     if not failed.any():
         return results.assign(failed=0.0)
@@ -50,11 +51,11 @@ def with_failed(source: str, folder: Folder, failed_as: str) -> pd.DataFrame:
         _anything_left(source, results[~failed], results)
         scores = pd.Series(math.nan, results.index)
     else:
-        scores = _worst(source, folder, failed)
+        scores = _worst(source, folder, failed, options)
     return results.assign(score=results["score"].where(~failed, scores), failed=failed.astype(float))
 
 
-def _worst(source: str, folder: Folder, failed: pd.Series[bool]) -> pd.Series[float]:
+def _worst(source: str, folder: Folder, failed: pd.Series[bool], options: Options) -> pd.Series[float]:
     results = folder.results
     sign = results["direction"].map({"maximize": 1.0, "minimize": -1.0}).astype(float)
     oriented = sign * results["score"]
@@ -63,7 +64,7 @@ def _worst(source: str, folder: Folder, failed: pd.Series[bool]) -> pd.Series[fl
         name = results.loc[worst.isna(), "workload"].iloc[0]
         raise TableError(
             f"{source}: on workload {name} every run failed: there is nothing to compare, leave it out, or say what a"
-            " failed run counts as (--failed-as trivial or a score)"
+            f" failed run counts as ({options.said('failed_as', 'trivial')} or a score)"
         )
     instead = worst - _margins(folder)
     diverged = results["state"] == "DIVERGED"

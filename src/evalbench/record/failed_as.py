@@ -9,8 +9,8 @@ from evalbench.errors import TableError
 FAILED_AS = ("worst", "trivial", "censored")
 
 
-def failed_as_number(failed_as: str) -> float | None:
-    """Return the score that `--failed-as` gives; None if it is a word.
+def failed_as_number(failed_as: str, option: str = "failed_as") -> float | None:
+    """Return the score that `failed_as` gives, which the caller writes as `option`; None if it is a word.
 
     Raises:
         TableError: it is neither a word of `FAILED_AS` nor a finite number.
@@ -23,7 +23,7 @@ def failed_as_number(failed_as: str) -> float | None:
         value = math.nan
     if not math.isfinite(value):
         raise TableError(
-            f"failed-as must be {', '.join(FAILED_AS)} or a score, not {failed_as!r}: it is the score of a run that"
+            f"{option} must be {', '.join(FAILED_AS)} or a score, not {failed_as!r}: it is the score of a run that"
             " failed"
         )
     return value

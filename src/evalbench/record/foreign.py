@@ -28,7 +28,10 @@ from evalbench.trial import LARGEST_SCORE
 REQUIRED = ("technique", "workload", "seed", "score")
 TEXT = ("state", "metric", "direction", "unit")
 NUMBERS = ("seed", "score")
-OPTIONAL = ("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters")
+OPTIONAL = (
+    *("num_train", "num_test", "cost_seconds", "cost_flops", "step", "steps", "examples", "flops", "parameters"),
+    *("peak_memory_bytes", "checkpoint_bytes"),
+)
 KNOWN = {*REQUIRED, *TEXT, *OPTIONAL, "best_epoch", "diverged_step", "failed", "finished", "message", "look", "stage"}
 KNOWN |= {CLUSTER}
 NO_KEYS = KNOWN - {"technique", "workload", "seed"}
@@ -92,7 +95,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
         TableError: the table cannot be evaluated; the message is one line.
     """
     options.check()
-    table, guessed = completed(_long(source, table) if options.wide else table, options)
+    table, guessed = completed(_long(source, table, options) if options.wide else table, options)
     factors = _factors(source, table)
     results, curves = _without_curves(table, list(factors))
     results = with_states(results) if options.failed_as else results
@@ -110,9 +113,9 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     evaluation = replace(evaluation, provenance={**evaluation.provenance, "read": [*options.read, *guessed]})
     pairing = declared_pairing(source, options, results, evaluation, whole is not None)
     evaluation = replace(evaluation, pairing=pairing, pairing_declared=options.pairing is not None)
-    check_partners(source, evaluation, results)
+    check_partners(source, evaluation, results, options)
     evaluation = with_folds(source, evaluation, results, options)
-    _reachable(source, options.targets, curves)
+    _reachable(source, options, curves)
     _confirmed(evaluation, options)
     _one_unit(source, whole, evaluation, references)
     indices = {technique: index for index, technique in enumerate(techniques)}
@@ -120,7 +123,7 @@ def as_folder(name: str, source: str, table: pd.DataFrame, options: Options, who
     results = results.loc[order.sort_values(["_w", "_t", *factors, "seed"], kind="stable").index].reset_index(drop=True)
     costs = _costs(results, list(factors))
     folder = Folder(evaluation, results, curves, references, costs)
-    return replace(folder, results=with_failed(source, folder, evaluation.failed_as))
+    return replace(folder, results=with_failed(source, folder, options))
 
 
 def _factors(source: str, table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
@@ -141,7 +144,8 @@ def _techniques(source: str, results: pd.DataFrame, options: Options) -> tuple[s
     if len(techniques) < (1 if options.alone else 2):
         name = techniques[0] if techniques else "none"
         raise TableError(
-            f"{source} has one technique ({name}): a comparison needs at least two, or a constant (--against VALUE)"
+            f"{source} has one technique ({name}): a comparison needs at least two"
+            f"{options.in_command(', or a constant (--against VALUE)')}"
         )
     if options.baseline not in techniques:
         known = ", ".join(techniques)
@@ -149,24 +153,25 @@ def _techniques(source: str, results: pd.DataFrame, options: Options) -> tuple[s
     return techniques
 
 
-def _long(source: str, table: pd.DataFrame) -> pd.DataFrame:
+def _long(source: str, table: pd.DataFrame, options: Options) -> pd.DataFrame:
     """Turn a row per workload (first column) and a column per technique into a long table with one seed."""
     names = [str(name) for name in table.columns]
     if len(names) < 3:
         raise TableError(f"{source} has {max(0, len(names) - 1)} column of scores: a wide table has one per technique")
     once(source, table, names[:1])
-    _one_kind(source, names)
+    _one_kind(source, names, options)
     long = table.melt(id_vars=names[0], value_vars=names[1:], var_name="technique", value_name="score")
     return long.rename(columns={names[0]: "workload"}).assign(seed=0)
 
 
-def _one_kind(source: str, names: list[str]) -> None:
+def _one_kind(source: str, names: list[str], options: Options) -> None:
     """Refuse a wide table whose columns are metrics instead of techniques."""
     kinds = [canonical(name) for name in names[1:] if guessed_direction(name) is not None]
     if len(set(kinds)) == len(names) - 1 and any(find_metric(kind) is not None for kind in kinds):
         raise TableError(
             f"{source} is wide, and its columns {' and '.join(names[1:])} are metrics of different kinds: a column is a"
-            " technique; judge one metric at a time (--map score=NAME), or several together (--require)"
+            " technique; judge one metric at a time"
+            f"{options.in_command(' (--map score=NAME), or several together (--require)')}"
         )
 
 
@@ -199,11 +204,13 @@ def _checked(source: str, table: pd.DataFrame, factors: list[str], options: Opti
     once(source, table, keys)
     complete = table[table["state"] == "COMPLETE"]
     remedy = (
-        " (a run that failed is a row with state FAILED, DIVERGED or TIMED_OUT; --failed-as takes empty scores too)"
+        " (a run that failed is a row with state FAILED, DIVERGED or TIMED_OUT;"
+        f" {options.said('failed_as')} takes empty scores too)"
     )
     finite(source, complete, ["score"], keys, remedy, LARGEST_SCORE)
     positive(source, complete, ["num_train", "num_test"], keys, LARGEST_SCORE)
-    costs = [name for name in ("cost_seconds", "cost_flops") if name in table.columns]
+    known = ("cost_seconds", "cost_flops", "peak_memory_bytes", "checkpoint_bytes")
+    costs = [name for name in known if name in table.columns]
     positive(source, complete, costs, keys, LARGEST_SCORE, or_zero=True)
     _one_meaning(source, table)
     _within_bounds(source, complete, keys)
@@ -309,7 +316,7 @@ def _evaluation(
         scores = results["score"][results["state"] == "COMPLETE"]
         if scores.min() < 0 or scores.max() > 1:
             raise TableError(
-                f"declare the smallest difference in {metric} that matters (--rope, or rope= in Python):"
+                f"declare the smallest difference in {metric} that matters ({options.said('rope')}):"
                 " scores outside 0 to 1 have no default"
             )
         rope = {metric: ROPE["skill"]}
@@ -354,15 +361,16 @@ def _confirmed(evaluation: Declaration, options: Options) -> None:
         unit, span = evaluation.rope_unit, evaluation.rope_span
         raise TableError(
             f"rope must be at most a tenth of the span of {unit} ({span:g}), not {evaluation.rope[unit]:g}: a larger"
-            " one needs --confirm-rope, or confirm_rope=True in Python"
+            f" one needs {options.said('confirm_rope', True)}"
         )
 
 
-def _reachable(source: str, targets: Mapping[str, float], curves: pd.DataFrame) -> None:
+def _reachable(source: str, options: Options, curves: pd.DataFrame) -> None:
     """Refuse a target of a workload without curves: nothing says when it was reached."""
-    for workload in targets:
+    for workload in options.targets:
         if workload == EVERY:
-            raise TableError(f"{source}: name the workload of the target, such as --target digits=0.95")
+            example = "--target digits=0.95" if options.command else "targets={'digits': 0.95}"
+            raise TableError(f"{source}: name the workload of the target, such as {example}")
         if workload not in set(curves["workload"]):
             raise TableError(
                 f"{source}: a target needs the curves of its workload, and the table has no steps of workload"

@@ -79,7 +79,7 @@ def completed(table: pd.DataFrame, options: Options) -> tuple[pd.DataFrame, tupl
         table["metric"] = options.metric
     table["metric"] = _renamed(table["metric"], said)
     if "direction" not in table.columns:
-        table["direction"] = table["metric"].map(_directions(set(table["metric"]), options.direction, said))
+        table["direction"] = table["metric"].map(_directions(set(table["metric"]), options, said))
     if "unit" not in table.columns:
         share = table["metric"].map(base_name).isin(SHARES) & _within_one(table)
         table["unit"] = options.score_unit or share.map({True: FRACTION, False: ""})
@@ -100,15 +100,16 @@ def _renamed(metrics: pd.Series[str], said: list[str]) -> pd.Series[str]:
     return metrics.map(names)
 
 
-def _directions(metrics: set[str], declared: str | None, said: list[str]) -> dict[str, str]:
+def _directions(metrics: set[str], options: Options, said: list[str]) -> dict[str, str]:
     """Return the direction of each metric: declared, or told by its name; larger is better if nothing is known."""
-    directions = {}
+    directions, declared = {}, options.direction
     for name in sorted(metrics):
         known, guess = find(name), guessed_direction(name)
         if declared is not None and known is not None and declared != known.direction:
             raise TableError(
-                f"the direction of {base_name(name)} is {known.direction}, not {declared}: leave --direction out, or"
-                " give the metric another name (neg_log_loss for a loss with its sign turned)"
+                f"the direction of {base_name(name)} is {known.direction}, not {declared}: leave"
+                f" {options.said('direction')} out, or give the metric another name (neg_log_loss for a loss with its"
+                " sign turned)"
             )
         directions[name] = declared or guess or "maximize"
         if declared is None and base_name(name) != "score":
@@ -116,7 +117,7 @@ def _directions(metrics: set[str], declared: str | None, said: list[str]) -> dic
             better = "lower" if directions[name] == "minimize" else "larger"
             said.append(f"{better} {base_name(name)} was taken as better, {why}")
         elif declared is None:
-            said.append("a larger score was taken as better, as nothing says otherwise (--direction)")
+            said.append(f"a larger score was taken as better, as nothing says otherwise ({options.said('direction')})")
     return directions
 
 

@@ -44,6 +44,14 @@ class Options:
     read: tuple[str, ...] = ()  # how the table was read, in sentences
     command: str = ""
 
+    def said(self, name: str, value: object = None) -> str:
+        """Return an option as the caller writes it: `--unit item` in a command, `unit='item'` in Python."""
+        return option_words(name, value, in_python=not self.command)
+
+    def in_command(self, words: str) -> str:
+        """Return words about an option of the command that Python lacks; none in Python."""
+        return words if self.command else ""
+
     def check(self) -> None:
         """Refuse values that contradict each other.
 
@@ -57,7 +65,7 @@ class Options:
         if self.unit is not None and self.unit not in UNITS:
             raise TableError(
                 f"unit must be one of {', '.join(UNITS)}, not {self.unit!r}: it says what a row repeats (the unit of"
-                " the score is --score-unit, or score_unit= in Python)"
+                f" the score is {self.said('score_unit')})"
             )
         if self.pairing is not None and self.pairing not in PAIRINGS:
             raise TableError(
@@ -65,14 +73,17 @@ class Options:
                 " techniques belong together"
             )
         if self.clusters is not None and self.unit != "item":
-            raise TableError("clusters are of items: give --unit item with --clusters, or leave the clusters out")
-        failed_as_number(self.failed_as or "worst")
+            raise TableError(f"clusters are of items: give {self.said('unit', 'item')} with them, or leave them out")
+        failed_as_number(self.failed_as or "worst", self.said("failed_as"))
         if self.folds is not None and self.unit != "fold":
-            raise TableError(f"folds go with the unit fold, not with {self.unit}: leave them out, or give --unit fold")
+            raise TableError(
+                f"folds go with the unit fold, not with {self.unit}: leave them out, or give"
+                f" {self.said('unit', 'fold')}"
+            )
         if self.folds is not None and not (isinstance(self.folds, int | np.integer) and self.folds >= 2):
             raise TableError(f"folds must be a whole number of at least 2, not {self.folds!r}: for example 10")
         if self.span is not None:
-            _check_span(self.metric, self.span)
+            self._check_span(self.span)
         for workload, target in self.targets.items():
             if not _is_number(target):
                 raise TableError(f"the target of {workload} must be a number, not {target!r}: for example 0.95")
@@ -81,11 +92,32 @@ class Options:
         if self.effect not in EFFECTS:
             raise TableError(f"effect must be one of {', '.join(EFFECTS)}, not {self.effect!r}: give one of them")
         if isinstance(self.rope, PercentRope) and self.effect != "ratio":
-            raise TableError(f"a ROPE in percent ({self.rope:.4g} of the score) belongs to --effect ratio: add it")
+            raise TableError(
+                f"a ROPE in percent ({self.rope:.4g} of the score) belongs to {self.said('effect', 'ratio')}: add it"
+            )
         if self.effect == "ratio" and self.rope is not None and not self.rope < 1:
-            raise TableError(f"the ROPE of ratios is a share of the score, not {self.rope:g}: write --rope 2% or 0.02")
+            raise TableError(
+                f"the ROPE of ratios is a share of the score, not {self.rope:g}: write"
+                f" {self.said('rope', '2%')} or 0.02"
+            )
         if self.effect == "ratio" and self.span is not None:
-            raise TableError("span must be left out with --effect ratio: ratios have none")
+            raise TableError(f"span must be left out with {self.said('effect', 'ratio')}: ratios have none")
+
+    def _check_span(self, span: tuple[float, float]) -> None:
+        if not (len(span) == 2 and all(map(_is_number, span)) and span[0] < span[1]):
+            example = "--span=0,100" if self.command else "span=(0, 100)"
+            raise TableError(f"span must be two numbers, the smaller first, not {span}: for example {example}")
+        known = find(self.metric)
+        if known is not None and known.span is not None:
+            raise TableError(f"span must be left out for {self.metric}, whose span is known: it is {known.span:g}")
+
+
+def option_words(name: str, value: object, in_python: bool) -> str:
+    """Return an option of a table, perhaps with a value, as it is written in a command or in Python."""
+    if in_python:
+        return name if value is None else f"{name}={value!r}"
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value in (None, True) else f"{flag} {value}"
 
 
 EFFECTS = {
@@ -101,14 +133,6 @@ class PercentRope(float):
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.floating) and math.isfinite(value)
-
-
-def _check_span(metric: str, span: tuple[float, float]) -> None:
-    if not (len(span) == 2 and all(map(_is_number, span)) and span[0] < span[1]):
-        raise TableError(f"span must be two numbers, the smaller first, not {span}: for example --span=0,100")
-    known = find(metric)
-    if known is not None and known.span is not None:
-        raise TableError(f"span must be left out for {metric}, whose span is known: it is {known.span:g}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

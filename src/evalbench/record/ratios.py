@@ -32,15 +32,15 @@ def as_ratios(
     bad = results.loc[(results["state"] == "COMPLETE") & ~(results["score"] > 0), keys]
     if len(bad):
         raise TableError(
-            f"{source}: ratios need scores above 0, and {words(bad.sort_values(keys))} has none: leave --effect ratio"
-            " out, or score it by a quantity that is above 0"
+            f"{source}: ratios need scores above 0, and {words(bad.sort_values(keys))} has none: leave"
+            f" {options.said('effect', 'ratio')} out, or score it by a quantity that is above 0"
         )
     metrics = sorted(set(results["metric"].map(base_name)))
     if len(metrics) > 1:
         if results["direction"].nunique() > 1:
             raise TableError(
                 f"{source}: ratios of metrics of both directions ({', '.join(metrics)}) cannot be averaged: judge one"
-                " at a time (--where metric=NAME)"
+                f" at a time{options.in_command(' (--where metric=NAME)')}"
             )
         results = results.assign(metric="score", unit="")
     for workload, target in options.targets.items():
@@ -48,7 +48,9 @@ def as_ratios(
             raise TableError(f"ratios need targets above 0, and that of {workload} is {target:g}: leave it out")
     if (value := failed_as_number(options.failed_as or "worst")) is not None:
         if not value > 0:
-            raise TableError(f"ratios need scores above 0, and --failed-as is {value:g}: give another score")
+            raise TableError(
+                f"ratios need scores above 0, and {options.said('failed_as')} is {value:g}: give another score"
+            )
         options = replace(options, failed_as=repr(math.log(value)))
     logs = {workload: math.log(target) for workload, target in options.targets.items()}
     with np.errstate(divide="ignore", invalid="ignore"):

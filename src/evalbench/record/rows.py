@@ -49,12 +49,13 @@ def declared_pairing(
         factors = ", ".join(evaluation.factors)
         raise TableError(
             f"{source}: runs that are not paired are judged at one setting, and the table has several ({factors}):"
-            " declare the pairs (--pairing seed), or choose a setting (--where)"
+            f" declare the pairs ({options.said('pairing', 'seed')}), or choose a setting"
+            f"{options.in_command(' (--where)')}"
         )
     return pairing
 
 
-def check_partners(source: str, evaluation: Declaration, results: pd.DataFrame) -> None:
+def check_partners(source: str, evaluation: Declaration, results: pd.DataFrame, options: Options) -> None:
     """Refuse a technique that has no seed in common with the baseline on a workload: there is no pair to compare."""
     if not evaluation.paired:
         return
@@ -66,7 +67,8 @@ def check_partners(source: str, evaluation: Declaration, results: pd.DataFrame) 
         if (name, workload) not in there:
             raise TableError(
                 f"{source}: {name} and {evaluation.baseline} have no {evaluation.repeated[0]} in common on workload"
-                f" {workload}: give runs that belong together the same {evaluation.repeated[0]}, or --pairing none"
+                f" {workload}: give runs that belong together the same {evaluation.repeated[0]}, or"
+                f" {options.said('pairing', 'none')}"
             )
 
 
@@ -80,6 +82,6 @@ def with_folds(source: str, evaluation: Declaration, results: pd.DataFrame, opti
     if unit_of_column(options.column) == "fold" and counts.nunique() == 1 and 2 <= counts.iloc[0] <= MOST_FOLDS:
         return replace(evaluation, folds=int(counts.iloc[0]), folds_counted=True)
     raise TableError(
-        f"{source}: the unit fold needs the number of folds of workload {lacking[0]}: give it (--folds, or folds="
-        " in Python), or columns num_train and num_test"
+        f"{source}: the unit fold needs the number of folds of workload {lacking[0]}: give it"
+        f" ({options.said('folds', 10)}), or columns num_train and num_test"
     )

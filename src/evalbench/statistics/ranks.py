@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,7 @@ def critical_difference(num_techniques: int, num_datasets: int, alpha: float = 0
     return nemenyi_q(num_techniques, alpha) * _rank_error(num_techniques, num_datasets)
 
 
+@cache
 def nemenyi_q(num_techniques: int, alpha: float = 0.05) -> float:
     """Return the critical value q of Nemenyi's test for k techniques."""
     return float(stats.studentized_range.ppf(1 - alpha, num_techniques, np.inf)) / math.sqrt(2)

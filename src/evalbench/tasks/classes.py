@@ -40,6 +40,17 @@ def check_one_per_row(table: Rows) -> None:
         raise DataError(f"{table.name}: targets must have the shape ({len(table.inputs)},), not {table.targets.shape}")
 
 
+def check_numbers(table: Rows) -> None:
+    """Raise `DataError` unless targets are finite, and those of no column all the same."""
+    if not np.isfinite(table.targets).all():
+        raise DataError(f"{table.name}: targets must be finite everywhere: remove those rows")
+    constant = np.flatnonzero(np.ptp(table.targets.reshape(len(table.targets), -1), axis=0) == 0)
+    if len(constant):
+        named = f"the target {table.classes[constant[0]]!r}" if table.classes else "the target"
+        remedy = "leave it out of dataset.target" if table.classes else "nothing can be learned from it"
+        raise DataError(f"{table.name}: {named} has one value only: {remedy}")
+
+
 def check_columns(table: Rows) -> None:
     """Raise `DataError` unless there are several targets per row, each with a name."""
     shape = (len(table.inputs), len(table.classes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,8 @@ import numpy as np
 from evalbench.errors import DataError
 from evalbench.tasks import classes
 from evalbench.tasks.metric import METRICS
-from evalbench.tasks.task import Array, Predictor, Rows, Task
+from evalbench.tasks.regression import Regression
+from evalbench.tasks.task import Array, Predictor, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ MOST_WIDE = 256
 """The most columns for which a Hessian is computed."""
 
 
-class Count(Task):
+class Count(Regression):
     """Half the Poisson deviance of the rate `exp(output)`, which has the gradient of the Poisson likelihood.
 
     A rate is in units of the mean count of the training rows, so that networks begin near the trivial predictor,
@@ -30,28 +30,14 @@ class Count(Task):
     name = "count"
     outputs = "log rates"
     metrics = ("poisson_d2", "poisson_deviance", "mae")
-    is_classification = False
-    scales_targets = True
-    has_row_classes = False
-
-    def num_outputs(self, num_classes: int) -> int:
-        """Return 1."""
-        return 1
 
     def check(self, table: Rows) -> None:
         """Raise `DataError` unless each row has a finite number from 0 up, and not all have the same."""
         classes.check_one_per_row(table)
-        if not np.isfinite(table.targets).all() or (table.targets < 0).any():
-            raise DataError(
-                f"{table.name}: counts must be finite and at least 0, not {table.targets.min():g}: correct them, or "
-                "say dataset.kind=regression"
-            )
-        if np.ptp(table.targets) == 0:
-            raise DataError(f"{table.name}: the target has one value only: nothing can be learned from it")
-
-    def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
-        """Return the mean."""
-        return np.full(shape, train.mean(dtype=np.float64))
+        classes.check_numbers(table)
+        if (least := table.targets.min()) < 0:
+            rule = f"{table.name}: counts must be at least 0, not {least:g}"
+            raise DataError(f"{rule}: correct them, or say dataset.kind=regression")
 
     def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
         """Return scikit-learn's Poisson regression, with the penalty that `Ridge()` has: 1 over the sum of the loss."""
@@ -75,16 +61,6 @@ class Count(Task):
     def target_scale(self, train: Array) -> tuple[Any, Any]:
         """Return no shift, and the mean."""
         return 0.0, float(train.mean(dtype=np.float64)) or 1.0
-
-    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
-        """Return `(B,)` zeros."""
-        import torch
-
-        return torch.zeros(len(inputs), device=inputs.device)
-
-    def natural(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logarithms of rates `(B,)` and counts `(B,)`, as `torch.nn.PoissonNLLLoss` takes them."""
-        return outputs.squeeze(-1), targets
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
         """Return half the mean deviance; there are no classes to smooth."""

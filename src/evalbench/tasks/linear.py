@@ -10,7 +10,7 @@ Shapes: `C` splits, `N` training rows, `D` columns, `K` classes, `P` weights: `D
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from evalbench.tasks.metric import Array
 
@@ -75,7 +75,7 @@ class Pilot:
         none = cls(regression.inputs.new_zeros(regression.num_weights), None)
         if regression.num_weights > MOST_PRECONDITIONED or len(set(targets.tolist())) < num_classes:
             return none
-        weights, _ = _minimized(regression, none, ROUGH)
+        weights, _ = minimized(regression, none, ROUGH)
         return cls(weights[0], regression.inverse_hessian(weights))
 
     def times(self, gradient: Tensor) -> Tensor:
@@ -92,11 +92,21 @@ def logistic(train: Array, targets: Array, test: Array, num_classes: int, pilot:
     import torch
 
     regression = _Regression(torch.as_tensor(train), torch.as_tensor(targets), num_classes, train.shape[1])
-    weights, largest = _minimized(regression, pilot, TOLERANCE)
+    weights, largest = minimized(regression, pilot, TOLERANCE)
     inputs = _with_ones(torch.as_tensor(test))  # (C, rows, D + 1)
     logits = [(inputs * of_class[:, None]).sum(-1) for of_class in regression.by_class(weights).unbind(1)]
     probabilities: Array = torch.softmax(torch.stack(logits, dim=-1), dim=-1).numpy()  # equal rows get equal bits
     return probabilities, (largest <= ACCEPTED).numpy()
+
+
+class PenalizedLoss(Protocol):
+    """What a fit to C splits minimizes."""
+
+    inputs: Tensor
+    """`(C, N, …)`."""
+
+    def value(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the objective `(C,)` and its gradient `(C, P)`; a step to no number is not taken."""
 
 
 class _Regression:
@@ -148,7 +158,7 @@ class _Regression:
         return None if failed else torch.cholesky_inverse(factor)
 
 
-def _minimized(regression: _Regression, pilot: Pilot, tolerance: float) -> tuple[Tensor, Tensor]:
+def minimized(regression: PenalizedLoss, pilot: Pilot, tolerance: float) -> tuple[Tensor, Tensor]:
     """Return the weights at the optimum `(C, P)` and the largest absolute derivative there `(C,)`.
 
     By L-BFGS (Nocedal and Wright 2006, algorithm 7.5), with steps that are halved until the objective falls by Armijo's

@@ -281,51 +281,35 @@ def _poisson_d2(rates: Tensor, counts: Tensor) -> Tensor:
     return torch.where(differ, 1 - _poisson_deviance(rates, counts) / least, math.nan)
 
 
-def _share(name: str, words: str, compute: Compute, **more: Any) -> Metric:
-    return Metric(name, "maximize", FRACTION, 1.0, words, 3, span=1.0, on_curve=True, compute=compute, **more)
+def _gain(name: str, words: str, compute: Compute, unit: str = FRACTION, **more: Any) -> Metric:
+    return Metric(name, "maximize", unit, 1.0, words, 3, span=1.0, on_curve=True, compute=compute, **more)
+
+
+def _loss(name: str, words: str, compute: Compute, unit: str = "", best: float = 0.0, **more: Any) -> Metric:
+    return Metric(name, "minimize", unit, best, words, compute=compute, **more)
 
 
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        _share("accuracy", "accuracy", _accuracy, as_skill=False, floor=accuracy_floor),
-        _share("macro_f1", "macro F1", _macro_f1),
-        Metric("log_loss", "minimize", "nats", 0.0, "log loss", compute=_log_loss),
-        Metric("perplexity", "minimize", "", 1.0, "perplexity", compute=_perplexity),
-        _share("auroc", "AUROC", _auroc),
-        Metric("r2", "maximize", "R²", 1.0, "R²", 3, span=1.0, on_curve=True, floor=r2_floor, compute=_r2),
-        Metric("rmse", "minimize", "", 0.0, "RMSE", compute=_rmse),
-        Metric("mae", "minimize", "", 0.0, "MAE", compute=_mae),
-        _share("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=CLASSES),
-        _share("average_precision", "average precision", _average_precision, on_request=CLASSES),
-        _share("micro_f1", "micro F1", _micro_f1),
-        _share("subset_accuracy", "subset accuracy", _subset_accuracy),
-        Metric("hamming_loss", "minimize", FRACTION, 0.0, "Hamming loss", 3, span=1.0, compute=_hamming_loss),
-        Metric(
-            "quadratic_kappa",
-            "maximize",
-            "κ",
-            1.0,
-            "quadratic weighted kappa",
-            3,
-            1.0,
-            on_curve=True,
-            compute=_quadratic_kappa,
-        ),
-        Metric("rank_mae", "minimize", "classes", 0.0, "MAE in classes", compute=_rank_mae),
-        Metric(
-            "poisson_d2",
-            "maximize",
-            "D²",
-            1.0,
-            "Poisson deviance explained",
-            3,
-            1.0,
-            on_curve=True,
-            compute=_poisson_d2,
-        ),
-        Metric("poisson_deviance", "minimize", "", 0.0, "mean Poisson deviance", compute=_poisson_deviance),
-        _share("ndcg_10", "NDCG@10", ndcg),
+        _gain("accuracy", "accuracy", _accuracy, as_skill=False, floor=accuracy_floor),
+        _gain("macro_f1", "macro F1", _macro_f1),
+        _loss("log_loss", "log loss", _log_loss, "nats"),
+        _loss("perplexity", "perplexity", _perplexity, best=1.0),
+        _gain("auroc", "AUROC", _auroc),
+        _gain("r2", "R²", _r2, "R²", floor=r2_floor),
+        _loss("rmse", "RMSE", _rmse),
+        _loss("mae", "MAE", _mae),
+        _gain("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=CLASSES),
+        _gain("average_precision", "average precision", _average_precision, on_request=CLASSES),
+        _gain("micro_f1", "micro F1", _micro_f1),
+        _gain("subset_accuracy", "subset accuracy", _subset_accuracy),
+        _loss("hamming_loss", "Hamming loss", _hamming_loss, FRACTION, decimals=3, span=1.0),
+        _gain("quadratic_kappa", "quadratic weighted kappa", _quadratic_kappa, "κ"),
+        _loss("rank_mae", "MAE in classes", _rank_mae, "classes"),
+        _gain("poisson_d2", "Poisson deviance explained", _poisson_d2, "D²"),
+        _loss("poisson_deviance", "mean Poisson deviance", _poisson_deviance),
+        _gain("ndcg_10", "NDCG@10", ndcg),
     )
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""

@@ -7,27 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalbench.errors import DataError
-from evalbench.tasks import classes, linear
+from evalbench.tasks import classes
 from evalbench.tasks.metric import Metric
-from evalbench.tasks.task import Array, Predictor, Rows, Task
+from evalbench.tasks.regression import Regression
+from evalbench.tasks.task import Array, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class MultiOutput(Task):
+class MultiOutput(Regression):
     """Squared error on targets `(N, L)`, each scaled by its mean and standard deviation over the training rows.
 
     A metric is its mean over the columns, each in its own unit, as in scikit-learn (`uniform_average`).
     """
 
     name = "multi_output"
-    outputs = "numbers"
-    metrics = ("r2", "rmse", "mae")
-    is_classification = False
-    scales_targets = True
-    has_row_classes = False
     per_column = True
 
     def num_outputs(self, num_classes: int) -> int:
@@ -37,24 +32,11 @@ class MultiOutput(Task):
     def check(self, table: Rows) -> None:
         """Raise `DataError` unless each row has finite numbers, and no column the same everywhere."""
         classes.check_columns(table)
-        if not np.isfinite(table.targets).all():
-            raise DataError(f"{table.name}: a regression target must be finite everywhere: remove those rows")
-        constant = np.ptp(table.targets, axis=0) == 0
-        if constant.any():
-            name = table.classes[int(constant.argmax())]
-            raise DataError(f"{table.name}: the target {name!r} has one value only: leave it out of dataset.target")
+        classes.check_numbers(table)
 
     def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
         """Return the means."""
         return np.broadcast_to(train.mean(0, dtype=np.float64), shape)
-
-    def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
-        """Return ridge regression."""
-
-        def predict(train: Array, targets: Array, test: Array) -> Array:
-            return linear.ridge(classes.seen(train, table.vocabulary), targets, classes.seen(test, table.vocabulary))
-
-        return predict
 
     def target_scale(self, train: Array) -> tuple[Any, Any]:
         """Return means and standard deviations `(L,)`."""
@@ -86,10 +68,6 @@ class MultiOutput(Task):
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the scaled numbers `(..., B, L)`."""
         return outputs.double()
-
-    def loss_of(self, predictions: Array, targets: Array, scale: Any) -> float:
-        """Return the mean squared error of the scaled numbers."""
-        return float(np.square((predictions - targets) / scale).mean())
 
     def measure(self, metric: Metric, predictions: Tensor, targets: Tensor) -> Tensor:
         """Return the mean over the columns of a metric of numbers."""

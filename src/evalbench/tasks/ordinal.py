@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from evalbench.errors import DataError
-from evalbench.tasks import classes
+from evalbench.tasks import classes, proportional_odds
 from evalbench.tasks.metric import METRICS
 from evalbench.tasks.task import Array, Predictor, Rows, Task
 
@@ -41,8 +41,15 @@ class Ordinal(Task):
         return classes.shares(train, shape, num_classes)
 
     def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
-        """Return logistic regression, which does not know the order."""
-        return classes.logistic(inputs, targets, size, table)
+        """Return proportional odds."""
+        num_classes, vocabulary = len(table.classes), table.vocabulary
+        begin = proportional_odds.pilot(classes.seen(inputs, vocabulary), targets, num_classes, size)
+
+        def predict(train: Array, targets: Array, test: Array) -> Array:
+            train, test = classes.seen(train, vocabulary), classes.seen(test, vocabulary)
+            return proportional_odds.probabilities(table.name, train, targets, test, num_classes, begin)
+
+        return predict
 
     def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
         """Return `(B,)` zeros, as whole numbers."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalbench.errors import DataError
 from evalbench.tasks import classes, linear
 from evalbench.tasks.metric import Metric
 from evalbench.tasks.task import Array, Predictor, Rows, Task
@@ -33,10 +32,7 @@ class Regression(Task):
     def check(self, table: Rows) -> None:
         """Raise `DataError` unless each row has a finite number, and not all have the same."""
         classes.check_one_per_row(table)
-        if not np.isfinite(table.targets).all():
-            raise DataError(f"{table.name}: a regression target must be finite everywhere: remove those rows")
-        if np.ptp(table.targets) == 0:
-            raise DataError(f"{table.name}: the target has one value only: nothing can be learned from it")
+        classes.check_numbers(table)
 
     def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
         """Return the mean."""
@@ -62,7 +58,7 @@ class Regression(Task):
         return torch.zeros(len(inputs), device=inputs.device)
 
     def natural(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return two times numbers `(B,)`, as `torch.nn.MSELoss` takes them."""
+        """Return two times numbers `(B,)`, as `torch.nn.MSELoss` and `PoissonNLLLoss` take them."""
         return outputs.squeeze(-1), targets
 
     def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -22,7 +22,7 @@ from evalbench.composition import compose_job, split_jobs, with_seeds
 from evalbench.config import Config, log_folder, parse
 from evalbench.console import plain_console, say
 from evalbench.errors import ConfigError, InputError, StorageError
-from evalbench.evaluation.checks import changed_code, check_trainable, misleading_accuracies
+from evalbench.evaluation.checks import changed_code, check_trainable, misleading_accuracies, narrow_networks
 from evalbench.evaluation.looks import reached
 from evalbench.evaluation.plan import Plan
 from evalbench.evaluation.run import Train, run, train_here
@@ -163,6 +163,8 @@ def _run(console: Console, plan: Plan, store: Store, train: Train, log_folder: P
     for workload, share in misleading_accuracies(plan).items() if plan.untrained(store) else ():
         alone = f"the majority class of {one_line(workload)} alone has an accuracy of {100 * share:.0f} %"
         say(console, "Hint", f"{alone}: {imbalance.remedy()}")
+    for workload, words in narrow_networks(plan.cells).items() if plan.untrained(store) else ():
+        say(console, "Hint", f"cnn on {one_line(workload)}: {words}")
     print_studies(console, [plan.jobs[number] for number in plan.untrained(store)], store)
     failures = FailureLines(console)
     progress, looks = Progress(console, store, failures), LookLines(console)

@@ -21,6 +21,7 @@ from evalbench.errors import DataError, InputError
 from evalbench.models.pretrained import Pretrained
 from evalbench.tasks import TASKS
 from evalbench.weights import estimators
+from evalbench.weights.new_rows import TableFile
 from evalbench.weights.predictor import EstimatorPredictor, Predictor, Signature
 from evalbench.weights.saving import BASES, DESCRIPTION, ESTIMATOR, VERSION, WEIGHTS, base_path, hash_of
 from evalbench.workloads.preprocessing import Encoding
@@ -75,6 +76,7 @@ def _signature(path: Path, description: Mapping[str, Any], target: Tensor, packa
         None if encoding is None else Encoding.read(encoding),
         tuple(TargetEncoded(*column) for column in description.get("encoded", ())),
         tuple(target.shape),
+        TableFile.of(description.get("config", {}).get("dataset")),
     )
 
 

@@ -1,7 +1,7 @@
 """Rows to predict: a table in a file or a frame, a folder of images, or arrays, as the model was trained on them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from evalbench.errors import DataError
 from evalbench.tasks import Task
-from evalbench.workloads import arrays, csv, frames, images
+from evalbench.workloads import array_files, arrays, csv, frames, images
 from evalbench.workloads.inputs import Told
 from evalbench.workloads.preprocessing import Encoding, ImageInput
 from evalbench.workloads.table import RawTable, listed, refuse
@@ -31,30 +31,67 @@ class NewRows:
     """What could not be treated as in training."""
 
 
-def read(rows: Any, encoding: Encoding, task: Task) -> NewRows:
+@dataclass(frozen=True)
+class TableFile:
+    """How a file with a table is read."""
+
+    delimiter: str | None = None
+    """Of a text file; None: it is detected."""
+    sheet: str | int = 0
+    """Of an Excel file, by its name or number."""
+    usual: str | None = None
+    """The delimiter that the file of the training was said to have."""
+
+    @classmethod
+    def of(cls, dataset: Any) -> "TableFile":
+        """Return how the file of the training was read, given the configuration of its data set."""
+        said = dataset if isinstance(dataset, Mapping) else {}
+        sheet, usual = said.get("sheet"), csv.checked_delimiter(said.get("delimiter"))
+        return cls(sheet=0 if sheet is None else sheet, usual=usual)
+
+    def asked(self, rows: Any, delimiter: str | None, sheet: str | int | None) -> "TableFile":
+        """Return how other rows are read, as somebody asks; raise `DataError` if their file has no such thing."""
+        suffix = Path(rows).suffix.lower() if isinstance(rows, str | Path) else ""
+        if sheet is not None and suffix != ".xlsx":
+            raise DataError(f"{_named(rows)} has no sheets, so that {sheet!r} cannot be one: give an .xlsx file")
+        if delimiter is not None and (not suffix or suffix in (*frames.FORMATS, *ARRAYS, *images.SUFFIXES)):
+            raise DataError(f"{_named(rows)} has no delimiter, so that it cannot be {delimiter!r}: give a text file")
+        return replace(self, delimiter=delimiter, sheet=self.sheet if sheet is None else sheet)
+
+
+AS_DETECTED = TableFile()
+
+
+def _named(rows: Any) -> str:
+    return str(rows) if isinstance(rows, str | Path) else f"the {type(rows).__name__}"
+
+
+def read(rows: Any, encoding: Encoding, task: Task, file: TableFile = AS_DETECTED) -> NewRows:
     """Return rows of any source; raise `DataError` with all that is wrong with them."""
     if task.per_token:
         raise DataError("next tokens are predicted in Python alone: call load_weights(…) with rows of tokens")
     if encoding.image is not None:
-        return _images(rows, encoding.image)
+        return _images(rows, encoding.image, file)
     wrong: list[str] = []
-    table, index = _table(rows, encoding, wrong)
+    table, index = _table(rows, encoding, wrong, file)
     told = Told(table, wrong)
     inputs = encoding.inputs(told)
     refuse(table.source, wrong)
     return NewRows(index, inputs, told.notes)
 
 
-def _table(rows: Any, encoding: Encoding, wrong: list[str]) -> "tuple[RawTable, pd.Index[Any]]":
+def _table(rows: Any, encoding: Encoding, wrong: list[str], file: TableFile) -> "tuple[RawTable, pd.Index[Any]]":
     if isinstance(rows, str | Path):
         path = _existing(rows)
         if path.suffix in ARRAYS:
-            return _table(_array(path), encoding, wrong)
+            return _table(_array(path), encoding, wrong, file)
         kind = frames.FORMATS.get(".parquet" if path.is_dir() else path.suffix.lower())
+        if kind is frames.EXCEL:
+            kind = frames.excel_sheet(file.sheet)
         if kind is not None:
             table = frames.raw_table(kind.opened(path), str(path), wrong, kind.first, list(encoding.beside), least=1)
         else:
-            table = csv.read(path, None, wrong, encoding.texts, least=1)
+            table = csv.read(path, file.delimiter, wrong, encoding.texts, least=1, usual=file.usual)
         return table, pd.Index(table.numbers, name=table.unit)
     if isinstance(rows, np.ndarray):
         if rows.ndim != 2:
@@ -66,7 +103,7 @@ def _table(rows: Any, encoding: Encoding, wrong: list[str]) -> "tuple[RawTable, 
     return table, rows.index if isinstance(rows, pd.DataFrame) else pd.Index(table.numbers, name=table.unit)
 
 
-def _images(rows: Any, image: ImageInput) -> NewRows:
+def _images(rows: Any, image: ImageInput, file: TableFile) -> NewRows:
     size = f"{image.width} × {image.height}"
     if isinstance(rows, str | Path) and _existing(rows).suffix in ARRAYS:
         rows = _array(Path(rows))
@@ -80,7 +117,7 @@ def _images(rows: Any, image: ImageInput) -> NewRows:
         return NewRows(pd.RangeIndex(len(rows), name="row"), pixels.reshape(len(rows), -1), [])
     if image.scaled is None:
         raise DataError("images must be an array, as in training, not files: give a .npy file or an array")
-    files, index = _files(rows)
+    files, index = _files(rows, file)
     wrong: list[str] = []
     source, mode = str(rows) if isinstance(rows, str | Path) else "images", "L" if image.channels == 1 else "RGB"
     shape = (image.height, image.width) if image.scaled else None
@@ -93,24 +130,24 @@ def _images(rows: Any, image: ImageInput) -> NewRows:
     return NewRows(index, decoded.reshape(len(decoded), -1), notes if colourful else [])
 
 
-def _files(rows: Any) -> "tuple[Sequence[Any], pd.Index[Any]]":
+def _files(rows: Any, file: TableFile) -> "tuple[Sequence[Any], pd.Index[Any]]":
     """Return files or images of PIL, and their names."""
     if not isinstance(rows, str | Path):
         return list(rows), pd.RangeIndex(len(rows), name="row")
     path = Path(rows)
     if path.is_dir():
         files = images.files_in(path)
-        names = [file.relative_to(path).as_posix() for file in files]
+        names = [one.relative_to(path).as_posix() for one in files]
         if not files:
             raise DataError(f"{path}: no images: give a folder with images, or a CSV file of their paths")
     elif path.suffix.lower() in images.SUFFIXES:
         files, names = [path], [path.name]
     else:
         wrong: list[str] = []
-        table = csv.read(path, None, wrong, least=1)
+        table = csv.read(path, file.delimiter, wrong, least=1, usual=file.usual)
         names = list(next(iter(table.columns.values())).values)
         files = [path.parent / name for name in names]
-        lost = [name for name, file in zip(names, files, strict=True) if not file.is_file()]
+        lost = [name for name, one in zip(names, files, strict=True) if not one.is_file()]
         if lost:
             wrong.append(f"no such image files: {listed(map(repr, lost))}: paths are relative to its folder")
         refuse(str(path), wrong)
@@ -124,7 +161,7 @@ def _existing(path: str | Path) -> Path:
 
 
 def _array(path: Path) -> NDArray[Any]:
-    opened = arrays.opened(str(path))
+    opened = array_files.opened(str(path))
     if isinstance(opened, np.ndarray):
         return opened
     named = {name: array for name, array in opened.items() if name != "targets"}

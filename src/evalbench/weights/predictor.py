@@ -17,7 +17,7 @@ from evalbench.errors import DataError
 from evalbench.tasks import Task
 from evalbench.tasks.classes import seen
 from evalbench.weights import estimators
-from evalbench.weights.new_rows import NewRows, read
+from evalbench.weights.new_rows import AS_DETECTED, NewRows, TableFile, read
 from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.target_encoding import TargetEncoded
 
@@ -38,6 +38,8 @@ class Signature:
     """Features that are replaced by means of the target over the training rows."""
     target_shape: tuple[int, ...] = ()
     """That of the scale of targets: one for each of several numbers."""
+    file: TableFile = AS_DETECTED
+    """How the file of the training was read."""
 
     def named(self, predictions: Tensor) -> dict[str, Any]:
         """Return predictions as columns by name: classes or labels and their probabilities, or numbers."""
@@ -112,12 +114,17 @@ class Predictor(nn.Module):
             rows[:, self.encoded] = torch.where(codes.isnan(), self.target_unseen, self.target_means[positions])
         return rows
 
-    def predict(self, rows: Any) -> pd.DataFrame:
+    def predict(
+        self, rows: Any, delimiter: str | None = None, sheet: str | int | None = None, decimal: str | None = None
+    ) -> pd.DataFrame:
         """Return a prediction for each row, in their order.
 
         Args:
             rows: a frame of pandas or Polars, an Arrow table, an array, the path of a file or of a folder of images, or
                 a list of images.
+            delimiter: of a text file; None: as in training, or detected.
+            sheet: of an Excel file, by its name or number; None: as in training.
+            decimal: `point` or `comma`, in a text file; None: as in training.
 
         Returns:
             `prediction`, the class or a number in the target's own unit, and `probability: CLASS` for each class. The
@@ -127,17 +134,20 @@ class Predictor(nn.Module):
         Raises:
             DataError: columns are missing, new or of another type, or the rows cannot be read: all faults.
         """
-        predictions, notes = self.predict_and_tell(rows)
+        predictions, notes = self.predict_and_tell(rows, delimiter, sheet, decimal)
         for note in notes:
             warnings.warn(note, stacklevel=2)
         return predictions
 
-    def predict_and_tell(self, rows: Any) -> tuple[pd.DataFrame, list[str]]:
+    def predict_and_tell(
+        self, rows: Any, delimiter: str | None = None, sheet: str | int | None = None, decimal: str | None = None
+    ) -> tuple[pd.DataFrame, list[str]]:
         """Return what `predict` does, and what could not be treated as in training."""
         encoding = self.signature.encoding
         if encoding is None:
             raise DataError("the model was saved by a version that kept no encoding of columns: train it again")
-        given = read(rows, encoding, self.task)
+        file = self.signature.file.asked(rows, delimiter, sheet)
+        given = read(rows, encoding if decimal is None else encoding.written(decimal), self.task, file)
         parts = [self._part(given, start) for start in range(0, len(given.inputs), BATCH)]
         columns = self.signature.named(torch.cat(parts))
         frame = pd.DataFrame(columns, index=given.index)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evalbench.errors import ConfigError, DataError
+from evalbench.errors import DataError
+from evalbench.workloads.array_files import opened
 from evalbench.workloads.choices import SEVERAL, Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.encoding import encode
@@ -31,14 +32,19 @@ def npy(path: str, targets: str | None = None, name: str | None = None, **settin
 
 
 def named(
-    path: str, inputs: str = "inputs", targets: str = "targets", name: str | None = None, **settings: Any
+    path: str,
+    inputs: str = "inputs",
+    targets: str = "targets",
+    name: str | None = None,
+    cache_folder: str | None = None,
+    **settings: Any,
 ) -> Dataset:
     """Read two arrays of a `.npz` or `.safetensors` file by their names; raise `DataError` if it cannot be used.
 
-    `settings` are those of every table, see `Choices`.
+    `cache_folder` keeps large arrays that are compressed; `settings` are those of every table, see `Choices`.
     """
     choices = Choices(name, **settings)
-    arrays = opened(path)
+    arrays = opened(path, cache_folder)
     if not isinstance(arrays, Mapping):
         raise DataError(f"{path}: must hold arrays by name: set dataset.path to a .npz or .safetensors file")
     for wanted in (inputs, targets):
@@ -96,6 +102,7 @@ def _stays_in_file(inputs: Any, choices: Choices, name: str) -> bool:
     """Return whether the numbers of a file are inputs as they are, all columns of them."""
     named = [*choices.dropped(name), *choices.codes, *choices.texts, *choices.formats, *choices.about_rows]
     is_table = isinstance(inputs, np.memmap) and inputs.ndim == 2 and inputs.dtype == np.float32
+    is_table = is_table and inputs.flags.c_contiguous
     return is_table and not named and choices.target in (None, TARGET)
 
 
@@ -142,22 +149,3 @@ def channels_first(images: Any) -> Any:
 
 def _label(path: str, name: str | None) -> str:
     return Path(path).stem if name is None else name
-
-
-def opened(path: Any) -> Any:
-    """Return the array or the arrays by name of a file."""
-    if not isinstance(path, str):
-        raise ConfigError("dataset.path", "must be text", path, "give the path of the file")
-    if not Path(path).is_file():
-        raise DataError(f"{path}: no such file: set dataset.path to a .npy, .npz or .safetensors file")
-    try:
-        if path.endswith(".safetensors"):
-            from safetensors.numpy import load_file
-
-            return load_file(path)
-        opened = np.load(path, mmap_mode="r", allow_pickle=False)  # an array stays in its file
-        return dict(opened) if isinstance(opened, Mapping) else opened
-    except Exception as error:  # of each library its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = "no plain arrays" if "pickle" in reason else reason
-        raise DataError(f"{path}: cannot be read as arrays ({reason}): save plain arrays of numbers") from error

@@ -45,21 +45,30 @@ def load(
     return encode(table, label, choices, wrong, marks)
 
 
-def _delimiter(given: Any) -> str | None:
+def checked_delimiter(given: Any, key: str = "dataset.delimiter") -> str | None:
+    """Return a given delimiter, a tab also as `\\t`; raise `ConfigError`, which names `key`, for a wrong one."""
     if given == "\\t":
         return "\t"
     if given is not None and not (isinstance(given, str) and len(given) == 1 and given not in '\r\n"'):
         remedy = "leave it out: evalbench detects comma, semicolon, tab and |"
-        raise ConfigError("dataset.delimiter", "must be one character", given, remedy)
+        raise ConfigError(key, "must be one character", given, remedy)
     return given
 
 
-def read(path: Path, delimiter: str | None, wrong: list[str], texts: Collection[str] = (), least: int = 2) -> RawTable:
+def read(
+    path: Path,
+    delimiter: str | None,
+    wrong: list[str],
+    texts: Collection[str] = (),
+    least: int = 2,
+    usual: str | None = None,
+) -> RawTable:
     """Return the table of a file without the rows of faulty lines, whose faults are added to `wrong`.
 
-    A cell of one of the columns `texts` may have any lines. The table must have `least` columns.
+    Without a `delimiter` it is the `usual` one, if the header line has it, or the one that the line has most of. A cell
+    of one of the columns `texts` may have any lines. The table must have `least` columns.
     """
-    delimiter = _delimiter(delimiter)
+    delimiter = checked_delimiter(delimiter)
     if not path.is_file():
         raise DataError(f"{path}: no such file: set dataset.path to a CSV file")
     try:
@@ -78,8 +87,7 @@ def read(path: Path, delimiter: str | None, wrong: list[str], texts: Collection[
         delimiter, start = delimiter or told[1], _first(lines, start + 1)
     if start == len(lines):
         raise DataError(f"{path}: the file is empty: it needs a header line and rows")
-    header = re.sub('"[^"]*"?', "", lines[start])
-    delimiter = delimiter or max(DELIMITERS, key=header.count)
+    delimiter = delimiter or _detected(lines[start], usual)
     rows, line_numbers = _rows(path, lines, start, delimiter, texts)
     names = [" ".join(name.strip(BLANK).split()) or f"Unnamed: {index}" for index, name in enumerate(rows[0])]
     _check_names(path, names)
@@ -96,6 +104,12 @@ def read(path: Path, delimiter: str | None, wrong: list[str], texts: Collection[
     for name in empty:  # every line ends with a delimiter
         del columns[name]
     return RawTable(str(path), columns, np.array(line_numbers, dtype=np.int64), "line", delimiter == ",")
+
+
+def _detected(header: str, usual: str | None) -> str:
+    """Return the delimiter of a header line: the usual one if the line has it, or the one that it has most of."""
+    header = re.sub('"[^"]*"?', "", header)
+    return usual if usual and usual in header else max(DELIMITERS, key=header.count)
 
 
 def _first(lines: list[str], start: int) -> int:

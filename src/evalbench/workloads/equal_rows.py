@@ -1,5 +1,8 @@
 """How many test rows equal a training row, which a model could know by heart."""
 
+import hashlib
+from weakref import WeakKeyDictionary
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,14 +12,24 @@ from evalbench.workloads.splits import Split
 
 MIXING = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 """Shifts and factors of SplitMix64 (Steele, Lea and Flood 2014), which make each bit depend on all others."""
+COUNTS: WeakKeyDictionary[Dataset, dict[str, dict[str, int]]] = WeakKeyDictionary()
+"""By data set and hash of a split, while the data set lives: each look of an evaluation asks for them."""
 
 
 def count_equal_rows(dataset: Dataset, split: Split) -> dict[str, int]:
-    """Return the number of test rows, and how many of them equal a training row.
+    """Return the number of test rows, and how many of them equal a training row; count each split once.
 
     `inputs`: in all inputs, missing values being equal; `all`: in the target too. Rows are compared by hashes of 64
     bits, so memory is bounded by a hash for each row.
     """
+    counts = COUNTS.setdefault(dataset, {})
+    key = hashlib.sha256(split.train.tobytes() + b"|" + split.test.tobytes()).hexdigest()
+    if key not in counts:
+        counts[key] = _count(dataset, split)
+    return counts[key]
+
+
+def _count(dataset: Dataset, split: Split) -> dict[str, int]:
     (trained, trained_all), (tested, tested_all) = (_hashed(dataset, rows) for rows in (split.train, split.test))
     return {
         "test": len(tested),

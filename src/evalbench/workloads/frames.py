@@ -53,10 +53,15 @@ def _feather(file: Path) -> Any:
     return pyarrow.feather.read_table(file)
 
 
-def _excel(file: Path, sheet: str | int = 0) -> Any:
+def _excel(file: Path, sheet: Any = 0) -> Any:
     import openpyxl  # noqa: F401
 
-    frame = pd.read_excel(file, sheet_name=sheet, engine="openpyxl")
+    with pd.ExcelFile(file, engine="openpyxl") as book:
+        if sheet not in book.sheet_names and str(sheet).isdecimal():
+            sheet = dict(enumerate(book.sheet_names)).get(int(sheet), sheet)
+        if sheet not in book.sheet_names:
+            raise DataError(f"{file}: no sheet {sheet!r}: there are {listed(map(repr, book.sheet_names), 8)}: name one")
+        frame = pd.read_excel(book, sheet_name=sheet)
     return frame.loc[:, [not (str(name).startswith("Unnamed: ") and frame[name].isna().all()) for name in frame]]
 
 
@@ -80,6 +85,8 @@ class TableFormat:
         except ImportError as error:
             needs = f"{self.words} needs {self.package}, which is not installed"
             raise DataError(f"{path}: {needs}: pip install {self.package}") from error
+        except DataError:
+            raise
         except Exception as error:  # of each library its own
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise DataError(f"{path}: cannot be read as {self.words} ({reason}): set dataset.path to one") from error
@@ -112,7 +119,12 @@ def feather(path: str, name: str | None = None, **settings: Any) -> Dataset:
 
 def excel(path: str, name: str | None = None, sheet: str | int = 0, **settings: Any) -> Dataset:
     """Read a sheet of an Excel file by its name or number; `settings` are those of every table, see `Choices`."""
-    return _load(path, name, settings, replace(EXCEL, read=partial(_excel, sheet=sheet)))
+    return _load(path, name, settings, excel_sheet(sheet))
+
+
+def excel_sheet(sheet: str | int) -> TableFormat:
+    """Return the format of a sheet of an Excel file, by its name or number."""
+    return replace(EXCEL, read=partial(_excel, sheet=sheet))
 
 
 def table(frame: Any, name: str, **settings: Any) -> Dataset:
@@ -202,7 +214,8 @@ def column_of(series: "pd.Series[Any]") -> TableColumn:
     dtype, known = series.dtype, series.notna().to_numpy(bool)
     api = pd.api.types
     if isinstance(dtype, pd.CategoricalDtype):
-        return TableColumn("category", _texts(series.cat.codes.to_numpy(), dtype.categories), known)
+        order = tuple(map(str, dtype.categories)) if dtype.ordered else ()
+        return TableColumn("category", _texts(series.cat.codes.to_numpy(), dtype.categories), known, order=order)
     if api.is_bool_dtype(dtype):
         return TableColumn("category", _texts(*pd.factorize(series)), known)
     if api.is_datetime64_any_dtype(dtype) or isinstance(dtype, pd.PeriodDtype):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from evalbench.errors import ConfigError, DataError
 from evalbench.workloads import csv, decoding
 from evalbench.workloads.arrays import label_table
-from evalbench.workloads.cached import CachedArray
+from evalbench.workloads.cached import CachedArray, version
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.decoding import Header
@@ -130,7 +130,7 @@ def decoded(
     """
     paths = [str(file) for file in files] if isinstance(files, list | tuple) and not _are_opened(files) else None
     if paths is not None:
-        made_from = [_version(Path(path)) for path in paths]
+        made_from = [version(Path(path)) for path in paths]
     cached = CachedArray(folder, [made_from, shape, mode, PIXELS_VERSION])
     kept = cached.read()
     if kept is not None:
@@ -159,12 +159,6 @@ def decoded(
 
 def _are_opened(files: Sequence[Any]) -> bool:
     return bool(files) and not isinstance(files[0], str | Path)
-
-
-def _version(path: Path) -> tuple[str, int, int]:
-    """Return a file's whole path, bytes and time of its last change, by which the cache knows it."""
-    status = path.stat()
-    return str(path.absolute()), status.st_size, status.st_mtime_ns
 
 
 def _is_uniform(

@@ -1,7 +1,7 @@
 """The encoding of a data set: from rows as people have them to inputs, kept beside a trained model."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from evalbench.workloads.inputs import (
 )
 from evalbench.workloads.table import RawTable, listed
 from evalbench.workloads.text_inputs import TokenizerInput, TokensInput, WordsInput
+from evalbench.workloads.written import decimal_marks
 
 KINDS: dict[str, type[ColumnInput]] = {
     one.kind: one
@@ -81,6 +82,12 @@ class Encoding:
         present = [column for column in self.columns if column.name in columns]
         blocks: list[NDArray[Any]] = [column.values(column.typed(told), told) for column in present]
         return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(told.table.numbers), 0), np.float32)
+
+    def written(self, decimal: str) -> "Encoding":
+        """Return the encoding of rows with another decimal sign, `point` or `comma`; raise `ConfigError` for others."""
+        mark = decimal_marks(decimal)
+        columns = (replace(one, mark=mark) if isinstance(one, NumberInput) else one for one in self.columns)
+        return replace(self, columns=tuple(columns))
 
     @property
     def texts(self) -> tuple[str, ...]:

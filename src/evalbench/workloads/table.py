@@ -30,6 +30,8 @@ class TableColumn:
     """The decimal mark of numbers that were written."""
     number_unit: str = ""
     """Their currency, per cent sign or unit."""
+    order: tuple[str, ...] = ()
+    """Categories from the lowest to the highest, if their type has an order, with those that no row has."""
 
     def take(self, rows: NDArray[np.bool_]) -> "TableColumn":
         """Return the column of some rows."""

@@ -110,20 +110,23 @@ def _classes(table: RawTable, target: str, choices: Choices, wrong: list[str]) -
     is_number = bool(values) and isinstance(values[0], float)
     names = {value: plain_number(value) if column.form == "number" else str(value) for value in values}
     if choices.kind == "ordinal":
-        order = _order(target, [names[value] for value in values], is_number, choices, wrong)
+        order = _order(target, [names[value] for value in values], column.order, is_number, choices, wrong)
         values = sorted(values, key=lambda value: order.index(names[value]) if names[value] in order else -1)
     codes = pd.Series(labels).map({value: code for code, value in enumerate(values)}).fillna(-1)
     return codes.to_numpy(np.int64), tuple(names[value] for value in values)
 
 
-def _order(target: str, names: list[str], is_number: bool, choices: Choices, wrong: list[str]) -> list[str]:
-    """Return the names of classes from the lowest to the highest, those of numbers in their own order."""
-    if not choices.ordered and is_number:
-        return names
-    lacking = [name for name in names if name not in choices.ordered]
-    extra = [name for name in choices.ordered if name not in names]
+def _order(
+    target: str, names: list[str], own: Sequence[str], is_number: bool, choices: Choices, wrong: list[str]
+) -> list[str]:
+    """Return the names of classes from the lowest to the highest: as the settings, their type or numbers say."""
+    given, own = choices.ordered, [name for name in own if name in names]
+    if not given and (own or is_number):
+        return own or names
+    lacking = [name for name in names if name not in given]
+    extra = [name for name in given if name not in names]
     fault = f"dataset.order lacks {listed(map(repr, lacking))}" if lacking else ""
-    if not choices.ordered:
+    if not given:
         fault = "they are no numbers"
     elif extra:
         fault = f"dataset.order has {listed(map(repr, extra))}, which no row has"
@@ -132,7 +135,12 @@ def _order(target: str, names: list[str], is_number: bool, choices: Choices, wro
             f"the order of the classes of {target!r} is not known, because {fault}: say"
             f" dataset.order=[{','.join(names[:3])}{',…' * (len(names) > 3)}], the lowest first"
         )
-    return choices.ordered
+    elif own and own != given:
+        wrong.append(
+            f"the order of the classes of {target!r} must be that of its type, {listed(map(repr, own), 8)}, not"
+            f" {listed(map(repr, given), 8)}: leave dataset.order out, or change the type of the column"
+        )
+    return given
 
 
 def _labels(column: TableColumn) -> NDArray[Any]:

@@ -67,9 +67,10 @@ def text(findings: Findings) -> str:
         return "## Failures and divergences\n\nNo run failed."
     if evaluation.foreign:
         worst = evaluation.failed_as == "worst" and (states == "DIVERGED").any()
+        option = evaluation.option("failed_as")
         keeps = " A run that diverged with a worse score keeps its own." if worst else ""
         said = (
-            f"{_count_endings(findings)}. Such a run counts as {evaluation.failed_score} (`--failed-as`), and as never"
+            f"{_count_endings(findings)}. Such a run counts as {evaluation.failed_score} (`{option}`), and as never"
             f" reaching a target.{keeps} The table does not say whose fault a failure was: if it was not the"
             " technique's, repeat the run."
         )
