@@ -15,7 +15,7 @@ from evalbench.cell import Cell
 from evalbench.engine import checks, training
 from evalbench.engine.state import fingerprint
 from evalbench.errors import ConfigError, DataError
-from evalbench.models import pretrained
+from evalbench.models import features, pretrained
 from evalbench.models.pretrained import Pretrained
 from plain import train as train_plainly
 
@@ -142,12 +142,37 @@ def test_other_configurations_of_peft_train_as_a_plain_loop(
 
 @pytest.mark.slow
 def test_a_cohort_holds_the_base_once(bert: Path, texts: Path) -> None:
-    cell = of_texts(texts, bert, "probe")
+    cell, biases = of_texts(texts, bert, "bitfit"), TRAINED["bitfit"] - 17
     for members in (1, 9):  # built one by one, and drawn at once
         cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(*range(members)))
         assert cohort.why_one_by_one is None
-        assert cohort.state_bytes == members * 17 * 4
-        assert cohort.constant_bytes == BODY * 4 + 32 * 16  # and the numbers of positions
+        assert cohort.state_bytes == members * (17 + biases) * 4
+        assert cohort.constant_bytes == (BODY - biases) * 4 + 32 * 16  # and the numbers of positions
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.slow
+def test_a_probe_on_stored_features_is_a_probe_on_the_whole_network(
+    texts: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = getattr(tiny_models, kind)(tmp_path / "model")
+    cell = of_texts(texts, model, "probe", "trainer.verify=false", "budget.epochs=1", *ONE_SIZE)
+    on_features = training.train(cell.config, cell.dataset, cell.entrants(0, 1), keep_in=tmp_path / "w" / "cell")
+    seen = training._seen_by_head(cell.config, cell.dataset)
+    assert seen is not None
+    assert seen.dataset.inputs.shape == (60, 8 + (16 if kind == "bert" else 8 * 16))
+    monkeypatch.setattr(features, "MOST_BYTES", 0)
+    again = of_texts(texts, model, "probe", "trainer.verify=false", "budget.epochs=1", *ONE_SIZE)
+    again.dataset.derived.clear()
+    whole = training.train(again.config, again.dataset, again.entrants(0, 1))
+    for one, other in zip(on_features, whole, strict=True):
+        assert one.curve[0].val_loss == pytest.approx(other.curve[0].val_loss, rel=1e-6)
+        assert one.metrics == pytest.approx(other.metrics, rel=1e-6)
+        assert one.parameters == other.parameters
+    loaded = weights.load(tmp_path / "w" / "cell" / "s0")
+    test_rows = training._split(cell.config, cell.dataset, cell.entrants(0)[0]).test
+    right = loaded(torch.as_tensor(cell.dataset.inputs[test_rows])).argmax(1).numpy() == cell.dataset.targets[test_rows]
+    assert right.mean() == on_features[0].metrics["test/accuracy"]
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

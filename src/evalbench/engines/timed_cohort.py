@@ -44,7 +44,9 @@ class TimedCohort:
         chunk_steps = self.cohort.steps_in_chunk()
         chunks = self.cohort.batches.chunks(0, self.cohort.recipe.validation_steps[-1], chunk_steps)
         self.rows = next(self.cohort.data.inputs.staged(chunks)).to(self.device)
-        self.example = self.cohort.data.gather(self.rows[:1], self.cohort.member_indices)[0][0, 0, :1]
+        example = torch.as_tensor(dataset.inputs[self.rows[0, 0, :1].cpu().numpy()], device=self.device)
+        kind = torch.int64 if dataset.vocabulary is not None else self.cohort.recipe.dtype
+        self.example = example.to(kind).nan_to_num(0)
 
     def warm_up(self) -> None:
         """Trace, allocate, let replay choose its way, and choose the number of steps to time at once."""

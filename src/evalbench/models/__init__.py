@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from evalbench.config import ActivationConfig, Component
 from evalbench.errors import ConfigError
-from evalbench.models import gain, initial
+from evalbench.models import features, gain, initial
 from evalbench.models.adaptation import adapt
 from evalbench.models.images import ImageInputs, takes_images
 from evalbench.models.pretrained import Pretrained
@@ -108,8 +108,11 @@ def build_seeded(
     shape: Shape | tuple[int, int],
     draw: initial.Draw | None = None,
     adaptation: Component | None = None,
+    stored: Sequence[features.FrozenPart] = (),
 ) -> nn.Module:
     """Build the network with the initial values of one seed, and adapt it; restore the global generators.
+
+    It takes features in the place of `stored` parts, see `models.features`.
 
     torch's random functions get numbers of the seed's own stream (`initial.InitialValues`); `random`, NumPy and torch's
     other functions draw from the global generators, which are seeded. With `draw`, which gives the numbers instead,
@@ -125,6 +128,8 @@ def build_seeded(
                 adapt(network, adaptation)
             if isinstance(network, Pretrained):
                 network.own_trained()
+                if stored:
+                    features.cut(network, stored, Shape(*shape).in_features)
         if draw is not None:
             others = generators_used(seed, state)
     if others:
@@ -152,11 +157,12 @@ class Builder:
     shape: Shape
     seeds: Sequence[int]
     adaptation: Component | None = None
+    stored: Sequence[features.FrozenPart] = ()
 
     def __call__(self, member_index: int, draw: initial.Draw | None = None) -> nn.Module:
         """Build a member's network as `build_seeded` does."""
         seed = self.seeds[member_index]
-        return build_seeded(seed, self.model, self.activation, self.shape, draw, self.adaptation)
+        return build_seeded(seed, self.model, self.activation, self.shape, draw, self.adaptation, self.stored)
 
 
 def generators_used(seed: int, torch_state: Tensor) -> set[str]:

@@ -48,8 +48,9 @@ def full(network: Pretrained) -> None:
 
 
 def probe(network: Pretrained) -> None:
-    """Train the new head alone: a linear probe (Alain and Bengio 2016)."""
+    """Train the new head alone, on the rest without dropout: a linear probe (Alain and Bengio 2016)."""
     _train_only(network, lambda owner, leaf: False)
+    network.evaluates_frozen = True
 
 
 def bitfit(network: Pretrained) -> None:

@@ -7,9 +7,9 @@ import contextlib
 import copy
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,22 @@ class Pretrained(nn.Module):
         self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
         self._padding = getattr(original.config.get_text_config(), "pad_token_id", None)
         self._image = image
+        self.evaluates_frozen = False
+        """Whether the parts that do not train are always as in evaluation, without dropout: a probe's are."""
+        self.unpacked: Callable[[Tensor], AbstractContextManager[Tensor]] = contextlib.nullcontext
+        """Takes what the network is given apart: for features the tokens beside them, see `models.features`."""
+
+    def train(self, mode: bool = True) -> "Pretrained":
+        """Set the mode of training, or of evaluation."""
+        super().train(mode)
+        if self.evaluates_frozen:
+            for part in self.network.modules():
+                if (
+                    not any(value.requires_grad for value in part.parameters())
+                    and next(part.parameters(), None) is not None
+                ):
+                    part.train(False)
+        return self
 
     def own_trained(self) -> None:
         """Copy the parameters that train, so that no optimizer moves the shared ones."""
@@ -108,12 +124,12 @@ class Pretrained(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs; tokens that are padding get no attention."""
-        with _traceable_masks():
+        with _traceable_masks(), self.unpacked(inputs) as given:
             if self._image is not None:
-                outputs = self.network(pixel_values=inputs.reshape(-1, *self._image))
+                outputs = self.network(pixel_values=given.reshape(-1, *self._image))
             else:
-                seen = torch.ones_like(inputs) if self._padding is None else (inputs != self._padding).long()
-                outputs = self.network(input_ids=inputs, attention_mask=seen)
+                seen = torch.ones_like(given) if self._padding is None else (given != self._padding).long()
+                outputs = self.network(input_ids=given, attention_mask=seen)
         logits: Tensor = outputs.logits
         return logits
 
