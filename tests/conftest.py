@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles the whole program anew
+sys.dont_write_bytecode = False
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's `&` has it ignored, and children inherit that
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -20,6 +22,7 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 import postgresql
+import started
 from contracts.tracker import one_pixel
 from evalbench.__main__ import main
 from evalbench.cell import Cell
@@ -30,6 +33,7 @@ from wandb_server import KEY, WandbServer
 
 Compose = Callable[..., Config]
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., started.Program]
 Inline = Callable[..., str]
 
 
@@ -111,7 +115,9 @@ def inline(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
     def run(*arguments: str) -> str:
         here = [] if any("launcher=" in text for text in arguments) else ["hydra/launcher=basic"]
-        silent = ("hydra/job_logging=none", "hydra/hydra_logging=none")  # others would change this process's for good
+        silent = ["hydra/hydra_logging=none"]  # others would change this process's for good
+        if "hydra/launcher=processes" not in arguments:  # whose jobs log elsewhere
+            silent.append("hydra/job_logging=none")
         monkeypatch.setattr(sys, "argv", ["evalbench", *arguments, *here, *silent])
         main()
         return capsys.readouterr().out
@@ -127,6 +133,19 @@ def server() -> Iterator[postgresql.Server]:
         pytest.skip(reason)
     with postgresql.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def programs() -> Iterator[started.Server]:
+    """A server that programs are forked from."""
+    with started.serving() as server:
+        yield server
+
+
+@pytest.fixture
+def start(workspace: Path, programs: started.Server) -> Start:
+    """Start `evalbench ARGUMENTS` in the workspace, or in another folder; it is under way sooner than with `cli`."""
+    return partial(programs.start, folder=workspace)
 
 
 @pytest.fixture

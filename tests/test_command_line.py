@@ -1,6 +1,7 @@
 """The program as its users run it: whole processes, small sweeps."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import Cli, Inline
+from conftest import Cli, Inline, Start
 from evalbench.engine import training
 from evalbench.evaluation.plan import Plan
 from evalbench.report.__main__ import main as judge
@@ -117,20 +118,17 @@ def test_a_sweep_reports_and_mirrors_and_its_rerun_trains_nothing(
 
 @pytest.mark.slow
 def test_a_sweep_killed_in_the_middle_leaves_no_process_and_ends_with_the_bytes_of_one_that_ran_cell_by_cell(
-    inline: Inline, workspace: Path
+    inline: Inline, start: Start, workspace: Path
 ) -> None:
     """While one cell has ended, the other has two thousand steps to do."""
     arguments = [LOOKS.get(text, text) for text in SWEEP]
     whole, sweep = workspace / "whole", [*arguments, "optimizer=sgd,bgd", "dataset=iris", "budget.epochs=20"]
     said = inline(*sweep, f"reports={whole}", f"store.url=sqlite:///{whole}/store.sqlite")
-    command = [sys.executable, "-m", "evalbench", *sweep, *PROCESSES]
-    process = subprocess.Popen(command, cwd=workspace, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    program = start(*sweep, *PROCESSES)
     while _stored(workspace) < 2:
-        assert process.poll() is None
-        time.sleep(0.01)
+        assert program.poll(0.01) is None
     assert len(_processes_in(workspace)) > 2
-    process.kill()
-    process.wait()
+    program.kill()
     _wait_for_the_end_of_all(workspace)
     assert 2 <= _stored(workspace) < 6
     again = inline(*sweep)
@@ -176,12 +174,11 @@ def _stored(folder: Path) -> int:
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_store_train_every_cell_once(workspace: Path) -> None:
+def test_two_processes_on_one_store_train_every_cell_once(start: Start, workspace: Path) -> None:
     small = (*SWEEP, "optimizer=sgd,bgd", "dataset=iris", "hydra/launcher=basic")
     own = [(f"evaluation.name=small{number}", f"hydra.sweep.dir=outputs/logs/{number}") for number in range(2)]
-    commands = [[sys.executable, "-m", "evalbench", *small, *names] for names in own]
-    processes = [subprocess.Popen(command, cwd=workspace, stdout=subprocess.DEVNULL) for command in commands]
-    assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    programs = [start(*small, *names) for names in own]
+    assert [program.end().returncode for program in programs] == [0, 0]
     assert trained_cells(workspace) == 2
     assert results(workspace, "small0").equals(results(workspace, "small1"))
 
@@ -212,13 +209,12 @@ MEMBERS = ("trainer.split=members", "hydra/launcher=processes", "num_seeds=2")
 
 
 @pytest.mark.slow
-def test_jobs_on_one_and_on_several_devices_follow_each_other(cli: Cli, workspace: Path) -> None:
+def test_jobs_on_one_and_on_several_devices_follow_each_other(inline: Inline, workspace: Path) -> None:
     # A store for each job: otherwise the later ones would find everything done.
     all_devices = [3, 1]  # of three ranks one has no member
     stores = "store.url=sqlite:///${trainer.devices}.sqlite"
     small = ("dataset=iris", "budget.epochs=3", "tracker=none", "cost.rounds=0")
-    process = cli(*MEMBERS, *small, "trainer.devices=3,1", stores, "-m")
-    assert process.returncode == 0, process.stderr
+    inline(*MEMBERS, *small, "trainer.devices=3,1", stores, "-m")
     scores = []
     for number, devices in enumerate(all_devices):
         with sqlite3.connect(workspace / f"{devices}.sqlite") as connection:
@@ -230,7 +226,7 @@ def test_jobs_on_one_and_on_several_devices_follow_each_other(cli: Cli, workspac
         assert "training mlp-adam on iris, seeds [0, 1]" in (folder / "evalbench.log").read_text()
         assert (folder / "evalbench-rank1.log").exists() <= (devices > 1)
     assert scores == [pytest.approx(scores[0], rel=1e-5)] * len(all_devices)
-    _wait_for_the_end_of_all(workspace)
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize(
@@ -279,7 +275,7 @@ class Faulty(nn.Module):
 
 @pytest.mark.slow
 def test_a_cell_that_raises_or_loses_a_rank_is_reported_and_tried_again(
-    cli: Cli, inline: Inline, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    inline: Inline, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(workspace)
     (workspace / "faulty_network.py").write_text(OWN)
@@ -288,16 +284,18 @@ def test_a_cell_that_raises_or_loses_a_rank_is_reported_and_tried_again(
         (workspace / "mine" / group / "own.yaml").write_text(f"_target_: faulty_network.{text}\n")
     names = ("--config-dir", "mine", "-m", "model=own", "optimizer=own", "dataset=iris,wine,breast_cancer")
     arguments = (*names, "num_seeds=2", "budget.epochs=3", "evaluation.name=small", "tracker=none", "cost.rounds=0")
-    process = cli(*arguments, *MEMBERS, "trainer.devices=2")
-    assert process.returncode == 1, process.stderr
-    assert "FAILED   own-own, wine: JobLostError: rank 1 of the job died with signal 9" in process.stdout
-    assert "FAILED   own-own, breast_cancer: RuntimeError: thirty features" in process.stdout
-    (log,) = {line.split("log: ")[1] for line in process.stdout.splitlines() if "log: " in line and "/2/" in line}
+    with pytest.raises(SystemExit, match=r"^1$"):
+        inline(*arguments, *MEMBERS, "trainer.devices=2")
+    printed = capsys.readouterr().out
+    assert "FAILED   own-own, wine: JobLostError: rank 1 of the job died with signal 9" in printed
+    assert "FAILED   own-own, breast_cancer: RuntimeError: thirty features" in printed
+    (log,) = {line.split("log: ")[1] for line in printed.splitlines() if "log: " in line and "/2/" in line}
     assert "Traceback" in (workspace / log).read_text()
     states = results(workspace).groupby("workload")["state"].unique().map(list).to_dict()
     assert states == {"iris": ["COMPLETE"], "wine": ["FAILED"], "breast_cancer": ["FAILED"]}
     assert "thirty features" in (workspace / "reports/small/report.md").read_text()
     (workspace / "faulty_network.py").write_text(OWN.replace("self.training and", "False and"))
+    monkeypatch.delitem(sys.modules, "faulty_network")
     inline(*arguments)
     assert set(results(workspace)["state"]) == {"COMPLETE"}
 
@@ -313,30 +311,26 @@ def test_the_terminal_prints_a_metric_in_its_own_unit(inline: Inline) -> None:
 
 
 @pytest.mark.slow
-def test_data_parallel_training_gives_the_results_of_one_process(cli: Cli, inline: Inline, workspace: Path) -> None:
+def test_data_parallel_training_gives_the_results_of_one_process(inline: Inline, workspace: Path) -> None:
     what = ("optimizer=adam", "dataset=iris", "num_seeds=2", "tracker=none")
     size = ("budget=steps", "budget.steps=9", "optimizer.batch_size=16", "cost.rounds=0")
     inline(*what, *size, "evaluation.name=on1", "store.url=sqlite:///1.sqlite")
     where = ("evaluation.name=on2", "store.url=sqlite:///2.sqlite", "trainer.devices=2", "trainer.strategy=ddp")
-    process = cli(*what, *size, *where)
-    assert process.returncode == 0, process.stdout + process.stderr
+    inline(*what, *size, *where)
     one, two = (results(workspace, f"on{devices}") for devices in (1, 2))
     pd.testing.assert_frame_equal(one, two, rtol=1e-5)
 
 
 @pytest.mark.slow
-def test_a_cohort_killed_in_the_middle_is_resumed_bit_for_bit(inline: Inline, workspace: Path) -> None:
+def test_a_cohort_killed_in_the_middle_is_resumed_bit_for_bit(inline: Inline, start: Start, workspace: Path) -> None:
     size = ("dataset=wine", "num_seeds=3", "budget.epochs=100")
     arguments = (*size, "tracker=none", "cost.rounds=0", "trainer.checkpoint_minutes=1e-9")
     inline(*arguments, "reports=whole", "store.url=sqlite:///whole.sqlite")
-    command = [sys.executable, "-m", "evalbench", *arguments, "hydra/launcher=basic"]
-    process = subprocess.Popen(command, cwd=workspace, stderr=subprocess.DEVNULL)
+    program = start(*arguments)
     checkpoints = workspace / "outputs" / "checkpoints"
     while not list(checkpoints.glob("*.pt")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+        assert program.poll(0.01) is None
+    program.kill()
     assert _stored(workspace) == 0
     assert list(checkpoints.glob("*.pt"))
     inline(*arguments)

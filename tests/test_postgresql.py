@@ -1,14 +1,11 @@
 """The same sweep, started twice on one PostgreSQL server that is restarted in the middle."""
 
-import os
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from conftest import Start
 from evalbench.store import Store
 from evalbench.trial import State
 from postgresql import Server
@@ -17,22 +14,21 @@ SWEEP = ("-m", "dataset=iris", "optimizer=sgd,adam", "num_seeds=2", "budget.epoc
 
 
 @pytest.mark.slow
-def test_two_processes_and_a_restart_lose_nothing_and_train_nothing_twice(workspace: Path, server: Server) -> None:
+def test_two_processes_and_a_restart_lose_nothing_and_train_nothing_twice(
+    start: Start, workspace: Path, server: Server
+) -> None:
     url = server.new_database()
-    processes = []
+    programs = []
     for number in range(2):
         own = (f"store.url='{url}'", f"hydra.sweep.dir=logs{number}", "evaluation.name=same", "hydra/launcher=basic")
-        with (workspace / f"{number}.txt").open("w") as out:
-            command = [sys.executable, "-m", "evalbench", *SWEEP, *own]
-            processes.append(subprocess.Popen(command, stdout=out, stderr=out, env=os.environ))
+        programs.append(start(*SWEEP, *own))
     store = Store(url)
-    while not store.count_states("same") and any(process.poll() is None for process in processes):
-        time.sleep(0.05)
+    while not store.count_states("same") and any(program.poll(0.02) is None for program in programs):
+        pass
     server.restart()
-    codes = [process.wait() for process in processes]
-    said = [path.read_text() for path in sorted(workspace.glob("*.txt"))]
-    assert codes == [0] * 2, said
-    assert not [text for text in said if "Traceback" in text]
+    endings = [program.end() for program in programs]
+    assert [ending.returncode for ending in endings] == [0] * 2, endings
+    assert not [ending for ending in endings if "Traceback" in ending.stdout + ending.stderr]
     assert store.count_states("same") == {State.COMPLETE: 4}
     logs = [path.read_text() for path in workspace.glob("logs*/*/evalbench.log")]
     trained = [found for text in logs for found in re.findall(r"training (.+, seeds .+)", text)]

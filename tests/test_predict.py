@@ -123,8 +123,13 @@ def test_new_files_are_read_like_the_file_of_the_training(workspace: Path, capsy
     capsys.readouterr()
     for rows, asked, reason in (
         ("table.xlsx", ("--sheet", "Old"), "table.xlsx: no sheet 'Old': there are 'About', 'Rows', 'New': name one"),
-        ("table.xlsx", ("--delimiter", ","), "table.xlsx has no delimiter, so that it cannot be ','"),
-        ("other.csv", ("--sheet", "Rows"), "other.csv has no sheets, so that 'Rows' cannot be one"),
+        (
+            "table.xlsx",
+            ("--delimiter", ","),
+            "table.xlsx must be a text file to have the delimiter ',': leave that out",
+        ),
+        ("other.csv", ("--sheet", "Rows"), "other.csv must be an Excel file to have the sheet 'Rows'"),
+        ("table.xlsx", ("--decimal", "comma"), "table.xlsx must be a text file to have the decimal sign 'comma'"),
         ("other.csv", ("--delimiter", "##"), "--delimiter must be one character, not '##'"),
         ("table.xlsx", (), "columns that the model was trained with are missing: 'a', 'b'"),
     ):

@@ -3,9 +3,6 @@
 import math
 import re
 import sqlite3
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import Inline, compose_config, make_cell
+from conftest import Inline, Start, compose_config, make_cell
 from evalbench import provenance, search, tuning
 from evalbench.cell import Cell
 from evalbench.config import Config
@@ -621,23 +618,18 @@ def num_trials(path: Path) -> int:
 
 @pytest.mark.slow
 def test_a_study_that_was_killed_ends_with_the_same_table(
-    inline: Inline, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    inline: Inline, start: Start, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = [*ARGUMENTS, "tracker=none", "reports=reports"]
-    command = [sys.executable, "-m", "evalbench", *arguments, "hydra/launcher=basic"]
     whole, cut = workspace / "whole", workspace / "cut"
     for folder in (whole, cut):
         folder.mkdir()
     monkeypatch.chdir(whole)
     inline(*arguments)
-    process = subprocess.Popen(command, cwd=cut, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while num_trials(cut / "outputs/store.sqlite") < 6:
-            assert process.poll() is None, "it ended before it was killed"
-            time.sleep(0.01)
-    finally:
-        process.kill()
-        process.wait()
+    program = start(*arguments, "hydra/launcher=basic", folder=cut)
+    while num_trials(cut / "outputs/store.sqlite") < 6:
+        assert program.poll(0.01) is None, "it ended before it was killed"
+    program.kill()
     monkeypatch.chdir(cut)
     inline(*arguments)
     cell = Cell.of(compose_config(*ARGUMENTS))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import Cli, Inline, compose_config
+from conftest import Inline, Start, compose_config
 from evalbench import cell as cells
 from evalbench import sync
 from evalbench.evaluation.design import link
@@ -164,15 +164,15 @@ def assert_no_file_holds(folder: Path, secret: str) -> None:
 
 @pytest.mark.slow
 def test_the_offline_files_of_a_sweep_equal_the_store_and_hold_no_key(
-    cli: Cli, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     arguments = ("-m", "optimizer=sgd,bgd", "dataset=iris,diabetes", "budget.epochs=3", "model.width=8")
     trackers = ("tracker=[wandb,tensorboard,csv]", "tracker.live=true")
     how = ("evaluation.looks=[2,3]", "hydra/launcher=basic")
-    process = cli(*arguments, *trackers, *how, "cost.rounds=0", "evaluation.name=optimizers")
-    assert process.returncode == 0, process.stderr
-    assert KEY not in process.stdout + process.stderr
+    ending = start(*arguments, *trackers, *how, "cost.rounds=0", "evaluation.name=optimizers").end()
+    assert ending.returncode == 0, ending.stderr
+    assert KEY not in ending.stdout + ending.stderr
     assert_no_file_holds(workspace, KEY)
     store = Store(f"sqlite:///{workspace}/outputs/store.sqlite")
     links = {link.trial_id: link for link in store.links("optimizers")}

@@ -130,15 +130,21 @@ def test_an_output_sees_a_square_of_pixels(depth: int, side: int, seen: int) -> 
     assert (wide.grad[0, 0] != 0).any(0).sum() == seen
 
 
-def test_a_network_that_sees_little_is_told_a_depth(tmp_path: Path) -> None:
+SEES_LITTLE = "its 2 convolutions see 10 of 28 pixels: consider model.depth=4, which sees all"
+
+
+def test_a_network_that_sees_little_is_told_a_depth() -> None:
     assert sees_little(2, (1, 8, 8)) == sees_little(4, (3, 32, 32)) == sees_little(2, (3, 8, 16)) == ""
-    said = "its 2 convolutions see 10 of 28 pixels: consider model.depth=4, which sees all"
-    assert sees_little(2, (1, 28, 28)) == said
+    assert sees_little(2, (1, 28, 28)) == SEES_LITTLE
+
+
+@pytest.mark.slow
+def test_the_cells_of_such_networks_are_told(tmp_path: Path) -> None:
     for number in range(10):
         path = tmp_path / "pets" / str(number % 2) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((28, 28), number, np.uint8)).save(path)
     pets = ("dataset=imagefolder", f"dataset.path={tmp_path / 'pets'}", "dataset.cache_folder=null")
-    others = [("dataset=digits", "model=cnn"), (*pets, "model=mlp"), (*pets, "model=cnn", "model.depth=3")]
+    others = [("dataset=digits", "model=cnn"), (*pets, "model=cnn", "model.depth=3"), (*pets, "model=random_forest")]
     assert narrow_networks(make_cell(*overrides) for overrides in others) == {}
-    assert narrow_networks([make_cell(*pets, "model=cnn")]) == {"pets": said}
+    assert narrow_networks([make_cell(*pets, "model=cnn")]) == {"pets": SEES_LITTLE}

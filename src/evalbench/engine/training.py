@@ -193,11 +193,12 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     on_batch, device = batch_hooks(config, dataset, splits, dtype), device_of(config)
-    row_weights = weigh_rows(dataset, splits, on_batch, dtype)
+    has_own_loss = config.parts["loss"] is None  # of a module, which gets the targets as they are
+    row_weights = None if has_own_loss else weigh_rows(dataset, splits, on_batch, dtype)
     weighs = weighs_targets(on_batch) or row_weights is not None
     recipe = Recipe(
         config.optimizer,
-        None if config.parts["loss"] is None else TrainingLoss(config.loss, dataset.kind, weighs).to(dtype),
+        None if has_own_loss else TrainingLoss(config.loss, dataset.kind, weighs).to(dtype),
         validation_steps,
         on_batch,
         row_weights,
@@ -414,8 +415,8 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
 
 def shape_of(dataset: Dataset) -> models.Shape:
     """Return the shapes that the data set requires of a network."""
-    columns, per_token = dataset.inputs.shape[1], dataset.kind.per_token
-    return models.Shape(columns, dataset.num_outputs, dataset.image, dataset.vocabulary, per_token)
+    columns, kind = dataset.inputs.shape[1], dataset.kind
+    return models.Shape(columns, dataset.num_outputs, dataset.image, dataset.vocabulary, kind.per_token, kind.padding)
 
 
 def network_of(config: Config, dataset: Dataset) -> nn.Module:

@@ -8,6 +8,7 @@ from typing import Any
 
 from evalbench import own_code, tuning
 from evalbench.cell import Cell
+from evalbench.config import Component
 from evalbench.errors import ConfigError
 from evalbench.evaluation.counts import Count, uncounted
 from evalbench.evaluation.design import declared_looks
@@ -63,8 +64,9 @@ def narrow_networks(cells: Iterable[Cell]) -> dict[str, str]:
 
     told = {}
     for cell in cells:
-        model = cell.config.model
-        if model.target == f"{CNN.__module__}.{CNN.__qualname__}" and cell.dataset.image is not None:
+        model = cell.config.parts["model"]
+        is_cnn = isinstance(model, Component) and model.target == f"{CNN.__module__}.{CNN.__qualname__}"
+        if is_cnn and cell.dataset.image is not None:
             told[cell.workload] = sees_little(model.arguments["depth"], cell.dataset.image)
     return {name: words for name, words in told.items() if words}
 

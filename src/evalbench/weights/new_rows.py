@@ -17,6 +17,7 @@ from evalbench.workloads.preprocessing import Encoding, ImageInput
 from evalbench.workloads.table import RawTable, listed, refuse
 
 ARRAYS = (".npy", ".npz", ".safetensors")
+NO_TEXT = (*frames.FORMATS, *ARRAYS, *images.SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,26 +50,28 @@ class TableFile:
         sheet, usual = said.get("sheet"), csv.checked_delimiter(said.get("delimiter"))
         return cls(sheet=0 if sheet is None else sheet, usual=usual)
 
-    def asked(self, rows: Any, delimiter: str | None, sheet: str | int | None) -> "TableFile":
+    def asked(self, rows: Any, delimiter: str | None, sheet: str | int | None, decimal: str | None) -> "TableFile":
         """Return how other rows are read, as somebody asks; raise `DataError` if their file has no such thing."""
-        suffix = Path(rows).suffix.lower() if isinstance(rows, str | Path) else ""
-        if sheet is not None and suffix != ".xlsx":
-            raise DataError(f"{_named(rows)} has no sheets, so that {sheet!r} cannot be one: give an .xlsx file")
-        if delimiter is not None and (not suffix or suffix in (*frames.FORMATS, *ARRAYS, *images.SUFFIXES)):
-            raise DataError(f"{_named(rows)} has no delimiter, so that it cannot be {delimiter!r}: give a text file")
+        path = Path(rows) if isinstance(rows, str | Path) else None
+        suffix = "" if path is None else path.suffix.lower()
+        is_text = path is not None and not path.is_dir() and suffix not in NO_TEXT
+        source = f"the {type(rows).__name__}" if path is None else str(path)
+        for what, given, fits, files in (
+            ("sheet", sheet, suffix == ".xlsx", "an Excel file"),
+            ("delimiter", delimiter, is_text, "a text file"),
+            ("decimal sign", decimal, is_text, "a text file"),
+        ):
+            if given is not None and not fits:
+                raise DataError(f"{source} must be {files} to have the {what} {given!r}: leave that out")
         return replace(self, delimiter=delimiter, sheet=self.sheet if sheet is None else sheet)
 
 
 AS_DETECTED = TableFile()
 
 
-def _named(rows: Any) -> str:
-    return str(rows) if isinstance(rows, str | Path) else f"the {type(rows).__name__}"
-
-
 def read(rows: Any, encoding: Encoding, task: Task, file: TableFile = AS_DETECTED) -> NewRows:
     """Return rows of any source; raise `DataError` with all that is wrong with them."""
-    if task.per_token:
+    if task.per_token and task.padding is None:
         raise DataError("next tokens are predicted in Python alone: call load_weights(…) with rows of tokens")
     if encoding.image is not None:
         return _images(rows, encoding.image, file)
@@ -89,7 +92,7 @@ def _table(rows: Any, encoding: Encoding, wrong: list[str], file: TableFile) -> 
         if kind is frames.EXCEL:
             kind = frames.excel_sheet(file.sheet)
         if kind is not None:
-            table = frames.raw_table(kind.opened(path), str(path), wrong, kind.first, list(encoding.beside), least=1)
+            table = _raw(kind.opened(path), str(path), encoding, wrong, kind.first)
         else:
             table = csv.read(path, file.delimiter, wrong, encoding.texts, least=1, usual=file.usual)
         return table, pd.Index(table.numbers, name=table.unit)
@@ -99,8 +102,13 @@ def _table(rows: Any, encoding: Encoding, wrong: list[str], file: TableFile) -> 
         rows = pd.DataFrame({f"feature {number}": column for number, column in enumerate(rows.T)})
     if not frames.is_frame(rows):
         raise DataError(f"rows must be a frame, an array or a path, not {type(rows).__name__}: give one of these")
-    table = frames.raw_table(rows, "the frame", wrong, dropped=list(encoding.beside), least=1)
+    table = _raw(rows, "the frame", encoding, wrong)
     return table, rows.index if isinstance(rows, pd.DataFrame) else pd.Index(table.numbers, name=table.unit)
+
+
+def _raw(rows: Any, source: str, encoding: Encoding, wrong: list[str], first: int = 0) -> RawTable:
+    dropped = list(encoding.beside)
+    return frames.raw_table(rows, source, wrong, first, dropped, least=1, lists=encoding.has_lists)
 
 
 def _images(rows: Any, image: ImageInput, file: TableFile) -> NewRows:
@@ -164,8 +172,8 @@ def _array(path: Path) -> NDArray[Any]:
     opened = array_files.opened(str(path))
     if isinstance(opened, np.ndarray):
         return opened
-    named = {name: array for name, array in opened.items() if name != "targets"}
-    if len(named) != 1:
-        raise DataError(f"{path}: must hold one array of inputs, not {listed(map(repr, named)) or 'none'}: save one")
-    array: NDArray[Any] = next(iter(named.values()))
+    names = [name for name in opened if name != "targets"]
+    if len(names) != 1:
+        raise DataError(f"{path}: must hold one array of inputs, not {listed(map(repr, names)) or 'none'}: save one")
+    array: NDArray[Any] = opened[names[0]]
     return array
