@@ -61,7 +61,9 @@ def _train(
     numbers: NDArray[Any] = dataset.targets.astype(np.float64 if dtype is torch.float64 else dataset.targets.dtype)
     targets = torch.as_tensor((numbers - scaling.target_mean) / scaling.target_std, dtype=dtype)
     shape = training.shape_of(dataset)
-    network = models.build_seeded(seed_of(Role.INIT), config.model, config.activation, shape)
+    network = models.build_seeded(
+        seed_of(Role.INIT), config.model, config.activation, shape, adaptation=config.adaptation
+    )
     if dtype is torch.float64:
         network = network.double()
     named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]

@@ -26,6 +26,7 @@ import torch
 import evalbench
 import tagged
 import test_how_to_add
+import tiny_models
 from conftest import compose_config
 from contracts.tracker import RUN
 from evalbench import Evaluation, evaluate
@@ -110,6 +111,9 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m model=command model.command='python train.py --seed {seed} --optimizer {technique} --data "
     "{workload}' model.technique=sgd,adam dataset=named dataset.name=cifar10,svhn dataset.metric=accuracy": "",
     "evalbench model=estimator model._target_=sklearn.svm.SVC +model.probability=true dataset=wine": "",
+    "evalbench -m model=pretrained model.path=models/minilm adaptation=probe,bitfit,lora optimizer=adamw "
+    "optimizer.lr=0.003 dataset=csv dataset.path=films.csv 'dataset.text=[text]' dataset.text_as=tokens "
+    "'dataset.tokenizer=${model.path}'": "dataset.text_length=8 adaptation=probe,lora",
     "evalbench -m split=kfold dataset=wine model=mlp,random_forest": "",
     "evalbench -m optimizer.lr=0.001,0.01,0.1 dataset=wine,digits": FEW,
     "evalbench -m optimizer=sgd,adam model.depth=1,3 dataset=iris,wine": FEW,
@@ -304,7 +308,7 @@ def copy_summary(reports: Path) -> None:
     shutil.copy(ROOT / "reports/examples/optimizers/summary.json", reports / "optimizers")
 
 
-FILES: dict[str, Callable[[Path], None]] = {
+FILES: dict[str, Callable[[Path], Any]] = {
     "my.csv": write_my_csv,
     "new.csv": write_my_csv,
     "sentences.parquet": lambda path: tagged.frame().to_parquet(path),
@@ -323,6 +327,8 @@ FILES: dict[str, Callable[[Path], None]] = {
     "evalbench radar": lambda path: copy_summary(path.with_name("reports")),
     "theirs/reports": lambda path: copy_summary(path),
     "runs/*.json": write_folds,
+    "films.csv": tiny_models.texts,
+    "models/minilm": lambda path: tiny_models.tokenizer(tiny_models.bert(path)),
     "tensorboard runs": lambda path: write_events(path.with_name("runs")),
 }
 

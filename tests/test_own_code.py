@@ -237,8 +237,8 @@ NEEDED = {
     "lightning": ["model._target_=pytorch_lightning.demos.boring_classes.BoringModel"],
 }
 """What options ask for that are of no use alone."""
-ABSENT = ("timm", "torchvision")
-"""Options whose libraries are not installed with evalbench."""
+ABSENT = ("timm", "torchvision", "pretrained")
+"""Options of other libraries, whose versions are part of the identity."""
 OF_PARTS = [
     file
     for file in OPTIONS

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from conftest import make_cell
 from evalbench import models, weights
 from evalbench.cell import Cell
-from evalbench.engine import checks, training
+from evalbench.engine import checks, state, training
 from evalbench.engine.cohort import Cohort
 from evalbench.errors import ConfigError, DataError
 from evalbench.trial import State
@@ -109,3 +109,19 @@ def test_a_frozen_body_that_a_resumed_cohort_needs_is_built_anew(tmp_path: Path)
     assert sum(value.numel() for value in snapshot["state"]) == 2 * HEAD // 4
     assert training.train(cell.config, cell.dataset, cell.entrants(0, 1), tmp_path / "x.pt") == whole
     assert {result.state for result in whole} == {State.COMPLETE}
+
+
+def test_a_pass_that_looks_for_changes_leaves_parameters_in_a_dict_as_they_are() -> None:
+    class Bank(torch.nn.Module):
+        def __init__(self, rows: torch.nn.ParameterDict) -> None:
+            super().__init__()
+            self.rows, self.scale = rows, torch.nn.Parameter(torch.ones(2), requires_grad=False)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            outputs: torch.Tensor = inputs @ self.rows["one"] * self.scale
+            return outputs
+
+    shared = torch.nn.ParameterDict({"one": torch.ones(2, 2)})
+    network = torch.nn.Sequential(Bank(shared), Bank(shared))
+    assert state.changing(network, torch.ones(3, 2)) == set()
+    assert [name for name, value in network.named_parameters() if value.requires_grad] == ["0.rows.one"]

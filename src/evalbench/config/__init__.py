@@ -8,6 +8,7 @@ from evalbench.config.estimator import SEEDS, EstimatorConfig
 from evalbench.config.loss import LossConfig
 from evalbench.config.optimizer import OptimizerConfig
 from evalbench.config.parts import PARTS
+from evalbench.config.pretrained import PretrainedConfig
 from evalbench.config.search import Pruning, SearchConfig
 from evalbench.config.split import FOLDED, SplitConfig
 from evalbench.config.tree import log_folder, parse, parse_plain
@@ -28,6 +29,7 @@ __all__ = [
     "EvaluationConfig",
     "LossConfig",
     "OptimizerConfig",
+    "PretrainedConfig",
     "Pruning",
     "SearchConfig",
     "SplitConfig",

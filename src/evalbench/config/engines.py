@@ -8,6 +8,7 @@ from evalbench.config.command import CommandConfig, read_command
 from evalbench.config.component import Component
 from evalbench.config.estimator import EstimatorConfig, read_estimator
 from evalbench.config.lightning import LightningConfig, read_lightning
+from evalbench.config.pretrained import TARGET, PretrainedConfig, read_pretrained
 from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 
@@ -49,7 +50,9 @@ def uses(engine: str, group: str) -> bool:
     return groups is None or group in groups
 
 
-def read_model(section: Reader) -> Component | EstimatorConfig | CommandConfig | LightningConfig:
+def read_model(
+    section: Reader,
+) -> Component | EstimatorConfig | CommandConfig | LightningConfig | PretrainedConfig:
     """Take what learns out of the section `model`, as its engine takes it; raise `ConfigError`."""
     engine = engine_of(section.rest)
     section.rest.pop("engine", None)
@@ -57,4 +60,6 @@ def read_model(section: Reader) -> Component | EstimatorConfig | CommandConfig |
         return read_lightning(section)
     if engine == COMMAND:
         return read_command(section)
-    return read_estimator(section) if engine == "sklearn" else section.component()
+    if engine == "sklearn":
+        return read_estimator(section)
+    return read_pretrained(section) if section.rest.get("_target_") == TARGET else section.component()

@@ -12,6 +12,7 @@ from evalbench.config.activation import read_activation
 from evalbench.config.engines import read_model
 from evalbench.config.loss import read_loss
 from evalbench.config.optimizer import read_optimizer
+from evalbench.config.pretrained import read_adaptation
 from evalbench.config.reader import Reader
 
 
@@ -54,5 +55,6 @@ PARTS = (
     Part("loss", read_loss, described=False),
     Part("augmentation", Reader.optional_component),
     Part("resampling", Reader.optional_component),
+    Part("adaptation", read_adaptation),
 )
 """In the order in which a search draws their hyperparameters; a new part goes to the end."""

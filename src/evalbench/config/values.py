@@ -17,6 +17,7 @@ from evalbench.config.lightning import LightningConfig
 from evalbench.config.loss import LossConfig
 from evalbench.config.optimizer import OptimizerConfig
 from evalbench.config.parts import PARTS, Part
+from evalbench.config.pretrained import PretrainedConfig
 from evalbench.config.reader import Reader, check_leaves
 from evalbench.config.search import SearchConfig
 from evalbench.config.split import SplitConfig
@@ -125,8 +126,8 @@ class Config:
     @property
     def model(self) -> Component:
         """The network."""
-        model: Component = self.parts["model"]
-        return model
+        model: Component | PretrainedConfig = self.parts["model"]
+        return model.component if isinstance(model, PretrainedConfig) else model
 
     @property
     def estimator(self) -> EstimatorConfig:
@@ -169,6 +170,12 @@ class Config:
         """The loss that is trained on."""
         loss: LossConfig = self.parts["loss"]
         return loss
+
+    @property
+    def adaptation(self) -> Component | None:
+        """How a network with pretrained weights is adapted; None: all its parameters train."""
+        adaptation: Component | None = self.parts["adaptation"]
+        return adaptation
 
     @property
     def used_parts(self) -> tuple[Part, ...]:

@@ -19,9 +19,9 @@ from evalbench.engine.training import (
     devices_of,
     make_cohort,
     make_trainer,
+    network_of,
     quiet_lightning,
     runs_own_code,
-    shape_of,
 )
 from evalbench.errors import ConfigError
 from evalbench.parts import batch_hooks, rows_of_epoch, weighs_targets
@@ -42,7 +42,7 @@ def check(config: Config, dataset: Dataset) -> None:
 
     Raises `ConfigError`.
     """
-    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
+    network = network_of(config, dataset)
     _check_network(config, network)
     models.check_outputs(network, *_example(dataset))
     split = split_of(dataset, config.split, config.root_seed, 0)

@@ -170,12 +170,16 @@ def changing(network: nn.Module, inputs: Tensor) -> set[str]:
     names = constants(network)
     state = {name: value.clone() if name in names else value * 1.1 + 0.01 for name, value in tensors(network).items()}
     before = {name: fingerprint(state[name]) for name in names}
+    parameters = [(module, dict(module._parameters)) for module in network.modules()]
     try:
         with torch.no_grad(), seeded(0):
             for training in (True, False):
                 functional_call(network.train(training), state, (inputs,))
     except Exception:  # a user's network may raise anything; training reports the error
         return {name for name, _ in network.named_buffers()}
+    finally:
+        for module, own in parameters:
+            module._parameters.update(own)  # `functional_call` leaves tensors in a `ParameterDict`
     return {name for name in names if fingerprint(state[name]) != before[name]}
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from torch import nn
 
 from evalbench import gpus, models, ranks, weights
-from evalbench.config import Config
+from evalbench.config import Config, PretrainedConfig
 from evalbench.engine import allocation, checkpoints, counting, gradients, memory, paths, profile
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort
@@ -26,6 +27,8 @@ from evalbench.engine.halving import Halving
 from evalbench.engine.members import Member, Recipe, UnfitSnapshotError
 from evalbench.engine.rows import stays_on_host
 from evalbench.errors import StorageError
+from evalbench.models import features
+from evalbench.models.pretrained import Pretrained
 from evalbench.parts import batch_hooks, epoch_rows, weighs_targets
 from evalbench.parts.loss import TrainingLoss
 from evalbench.parts.row_weights import weigh_rows
@@ -49,6 +52,7 @@ def runs_own_code(config: Config, dataset: Dataset) -> bool:
     loss = "torch." if config.loss.component is None else config.loss.component.target
     return isinstance(dataset.kind, OwnTask) or not (
         config.model.target.startswith("evalbench.")
+        and not isinstance(config.parts["model"], PretrainedConfig)  # runs code of Transformers
         and not config.model.code()
         and config.activation.module.target.startswith(("evalbench.", "torch."))
         and loss.startswith(("evalbench.", "torch."))
@@ -143,13 +147,20 @@ def train(
         complete = [member_index for member_index, result in enumerate(results) if result.state is State.COMPLETE]
         best_first = sorted(complete, key=lambda member_index: cohort.members[member_index].best_rank)
         with weights.writing(keep_in):
-            base = weights.save_base(keep_in, cohort.shared_tensors) if complete else None
+            base = _save_base(keep_in, cohort, network_of(config, dataset)) if complete else None
             for member_index in best_first[:1] if config.save == "best" else complete:
                 scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
                 entrant = entrants[member_index]
                 path = weights.folder(keep_in, entrant.seed)
                 weights.save(path, config, dataset, scaling, tensors, base, results[member_index], entrant.trial)
     return results
+
+
+def _save_base(keep_in: Path, cohort: Cohort, network: nn.Module) -> str | None:
+    """Save what all trials share, with the buffers of a network of which the cohort trains the head alone."""
+    held = {**cohort.best_weights(0), **cohort.shared_tensors}
+    missing = {name: value for name, value in network.named_buffers() if name not in held}
+    return weights.save_base(keep_in, {**cohort.shared_tensors, **missing}, network)
 
 
 def made_for(checkpoint: Path, entrants: Sequence[Entrant]) -> str:
@@ -170,7 +181,10 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         return [derive(config.root_seed, dataset.name, role, index, phase) for index, phase in indices]
 
     splits = [_split(config, dataset, entrant) for entrant in entrants]
-    build = models.Builder(config.model, config.activation, shape_of(dataset), seeds_of(Role.INIT))
+    shape, initial_seeds = shape_of(dataset), seeds_of(Role.INIT)
+    seen = _seen_by_head(config, dataset)
+    parts = () if seen is None else seen.parts
+    build = models.Builder(config.model, config.activation, shape, initial_seeds, config.adaptation, parts)
     train_rows = torch.stack([torch.as_tensor(split.train) for split in splits])
     resampled = epoch_rows(config, dataset, train_rows.shape[1])
     batch_size = config.optimizer.rows_per_step(train_rows.shape[1] if resampled is None else resampled.num_rows)
@@ -201,8 +215,25 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         stays_on_host(config.data, dataset.inputs, device, memory.available_bytes(device)),
     )
     own = settings if any(settings) else None
-    cohort = Cohort(build, dataset, splits, batches, recipe, seeds_of(Role.NOISE), own)
+    cohort = Cohort(
+        build, dataset if seen is None else seen.dataset, splits, batches, recipe, seeds_of(Role.NOISE), own
+    )
     return cohort, splits
+
+
+def _seen_by_head(config: Config, dataset: Dataset) -> features.Seen | None:
+    """Return a data set as the head of a probe sees it, computed once; None if the whole network runs in each step."""
+    is_pretrained = isinstance(config.parts["model"], PretrainedConfig)
+    if not is_pretrained or dataset.vocabulary is None or config.parts["augmentation"] is not None:
+        return None  # pixels are scaled by each trial's own training rows
+    key = ("features", json.dumps([config.model.spec(), config.adaptation and config.adaptation.spec()]))
+    if key not in dataset.derived:
+        network = network_of(config, dataset)
+        assert isinstance(network, Pretrained)
+        device, is_probe = device_of(config), network.evaluates_frozen
+        dataset.derived[key] = features.seen_by_head(network, dataset, device) if is_probe else None
+    seen: features.Seen | None = dataset.derived[key]
+    return seen
 
 
 def _split(config: Config, dataset: Dataset, entrant: Entrant) -> Split:
@@ -254,7 +285,7 @@ def _max_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) 
 
 def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[Split]) -> list[TrialResult]:
     validation_steps, batches = cohort.recipe.validation_steps, cohort.batches
-    network = models.build_seeded(0, config.model, config.activation, shape_of(dataset))
+    network = network_of(config, dataset)
     features, tokens = dataset.inputs.shape[1], dataset.vocabulary is not None
     step_flops = counting.flops_per_step(network, dataset.kind, batches.batch_size, features, tokens)
     tuning = not len(splits[0].test)
@@ -384,6 +415,11 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
 
 def shape_of(dataset: Dataset) -> models.Shape:
     """Return the shapes that the data set requires of a network."""
-    return models.Shape(
-        dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary, dataset.kind.padding
-    )
+    columns, kind = dataset.inputs.shape[1], dataset.kind
+    return models.Shape(columns, dataset.num_outputs, dataset.image, dataset.vocabulary, kind.per_token, kind.padding)
+
+
+def network_of(config: Config, dataset: Dataset) -> nn.Module:
+    """Return the network of a cell with the initial values of seed 0."""
+    shape = shape_of(dataset)
+    return models.build_seeded(0, config.model, config.activation, shape, adaptation=config.adaptation)

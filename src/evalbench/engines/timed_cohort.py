@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from evalbench import models
 from evalbench.config import Config
 from evalbench.energy import Instruments, Rest
 from evalbench.engine import graphs, training
@@ -34,7 +33,7 @@ class TimedCohort:
         self.cohort, _ = training.make_cohort(config, dataset, [Entrant(0)])
         self.precision = config.precision
         self.cohort = self.cohort.to(self.device)
-        self.network = models.build_seeded(0, config.model, config.activation, training.shape_of(dataset)).eval()
+        self.network = training.network_of(config, dataset).eval()
         self.batch_size = self.cohort.batches.batch_size
         self.flops = flops_per_step(
             self.network, dataset.kind, self.batch_size, dataset.inputs.shape[1], dataset.vocabulary is not None
@@ -45,7 +44,9 @@ class TimedCohort:
         chunk_steps = self.cohort.steps_in_chunk()
         chunks = self.cohort.batches.chunks(0, self.cohort.recipe.validation_steps[-1], chunk_steps)
         self.rows = next(self.cohort.data.inputs.staged(chunks)).to(self.device)
-        self.example = self.cohort.data.gather(self.rows[:1], self.cohort.member_indices)[0][0, 0, :1]
+        example = torch.as_tensor(dataset.inputs[self.rows[0, 0, :1].cpu().numpy()], device=self.device)
+        kind = torch.int64 if dataset.vocabulary is not None else self.cohort.recipe.dtype
+        self.example = example.to(kind).nan_to_num(0)
 
     def warm_up(self) -> None:
         """Trace, allocate, let replay choose its way, and choose the number of steps to time at once."""

@@ -14,8 +14,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from evalbench.config import ActivationConfig, Component
 from evalbench.errors import ConfigError
-from evalbench.models import gain, initial
+from evalbench.models import features, gain, initial
+from evalbench.models.adaptation import adapt
 from evalbench.models.images import ImageInputs, takes_images
+from evalbench.models.pretrained import Pretrained
 
 NEEDS = {
     "image": (
@@ -53,6 +55,8 @@ class Shape(NamedTuple):
     """Channels, height and width if the columns are pixels."""
     vocabulary: int | None = None
     """The number of different tokens if the columns are tokens."""
+    per_token: bool = False
+    """Whether every token has a target."""
     padding: int | None = None
     """The token that fills short rows up, if there is one."""
 
@@ -64,19 +68,21 @@ def build(
     out_features: int,
     image: tuple[int, int, int] | None = None,
     vocabulary: int | None = None,
+    per_token: bool = False,
     padding: int | None = None,
 ) -> nn.Module:
     """Build the network of one trial; draw its initial weights by torch's random functions.
 
-    The class gets its own settings, and each of `in_features`, `out_features`, `image`, `vocabulary`, `padding` (see
-    `Shape`), `activation` (a function that makes the non-linearity) and `gain` that its constructor names. A
-    constructor that names `image`, `vocabulary` or `padding` without a default requires it. Raises `ConfigError`.
+    The class gets its own settings, and each of the fields of `Shape`, `activation` (a function that makes the
+    non-linearity) and `gain` that its constructor names. A constructor that names `image`, `vocabulary` or `padding`
+    without a default requires it. Raises `ConfigError`.
     """
     offered = {
         "in_features": in_features,
         "out_features": out_features,
         "image": image,
         "vocabulary": vocabulary,
+        "per_token": per_token,
         "padding": padding,
         "activation": activation.module.build,
         "gain": activation.gain,
@@ -109,8 +115,12 @@ def build_seeded(
     activation: ActivationConfig,
     shape: Shape | tuple[int, int],
     draw: initial.Draw | None = None,
+    adaptation: Component | None = None,
+    stored: Sequence[features.FrozenPart] = (),
 ) -> nn.Module:
-    """Build the network with the initial values of one seed; restore the global generators.
+    """Build the network with the initial values of one seed, and adapt it; restore the global generators.
+
+    It takes features in the place of `stored` parts, see `models.features`.
 
     torch's random functions get numbers of the seed's own stream (`initial.InitialValues`); `random`, NumPy and torch's
     other functions draw from the global generators, which are seeded. With `draw`, which gives the numbers instead,
@@ -122,6 +132,12 @@ def build_seeded(
         state = torch.default_generator.manual_seed(int(key)).get_state()
         with initial.InitialValues(draw or (lambda numbers: numbers(key))):
             network = build(model, activation, *Shape(*shape))
+            if adaptation is not None:
+                adapt(network, adaptation)
+            if isinstance(network, Pretrained):
+                network.own_trained()
+                if stored:
+                    features.cut(network, stored, Shape(*shape).in_features)
         if draw is not None:
             others = generators_used(seed, state)
     if others:
@@ -148,10 +164,13 @@ class Builder:
     activation: ActivationConfig
     shape: Shape
     seeds: Sequence[int]
+    adaptation: Component | None = None
+    stored: Sequence[features.FrozenPart] = ()
 
     def __call__(self, member_index: int, draw: initial.Draw | None = None) -> nn.Module:
         """Build a member's network as `build_seeded` does."""
-        return build_seeded(self.seeds[member_index], self.model, self.activation, self.shape, draw)
+        seed = self.seeds[member_index]
+        return build_seeded(seed, self.model, self.activation, self.shape, draw, self.adaptation, self.stored)
 
 
 def generators_used(seed: int, torch_state: Tensor) -> set[str]:

@@ -68,11 +68,10 @@ def _check_counts(cell: Cell) -> None:
 
 
 def _counts_flops(cell: Cell) -> bool:
-    from evalbench import models
     from evalbench.engine import counting, training
 
     config, data = cell.config, cell.dataset
-    network = models.build_seeded(0, config.model, config.activation, training.shape_of(data))
+    network = training.network_of(config, data)
     rows, tokens = config.optimizer.rows_per_step(len(data.targets)), data.vocabulary is not None
     return counting.flops_per_step(network, data.kind, rows, data.inputs.shape[1], tokens) is not None
 

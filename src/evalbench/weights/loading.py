@@ -16,8 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from evalbench import models, own_code
-from evalbench.config import ActivationConfig, Component
-from evalbench.errors import DataError
+from evalbench.config import ActivationConfig, Component, PretrainedConfig
+from evalbench.errors import DataError, InputError
+from evalbench.models.pretrained import Pretrained
 from evalbench.tasks import TASKS
 from evalbench.weights import estimators
 from evalbench.weights.new_rows import TableFile
@@ -28,6 +29,8 @@ from evalbench.workloads.target_encoding import TargetEncoded
 
 NETWORKS = ("evalbench.models", "torch.nn")
 """Packages whose networks `load` builds for any description."""
+ADAPTATIONS = ("evalbench.models.adaptation", "peft")
+"""Packages whose adaptations it makes."""
 PER_COLUMN = "evalbench.weights.estimators.PerColumn"
 """What holds the estimators of several targets, each of which must be trusted itself."""
 
@@ -87,13 +90,16 @@ def _network(path: Path, description: Mapping[str, Any], signature: Signature, p
     gain = activation.pop("gain")
     model, module = _component("model", description["model"]), _component("activation", activation)
     columns, double = len(signature.features), description["precision"] == "64-true"
-    outputs, padding = description["out_features"], signature.task.padding
-    shape = models.Shape(columns, outputs, image and tuple(image), description["vocabulary"], padding)
+    outputs, vocabulary, task = description["out_features"], description["vocabulary"], signature.task
+    shape = models.Shape(columns, outputs, image and tuple(image), vocabulary, task.per_token, task.padding)
+    adaptation = _adaptation(path / DESCRIPTION, description, packages)
     for change in own_code.changes(
         description.get("code"), {**model.code(), **module.code(), **_task_code(description)}
     ):
         warnings.warn(f"{path}: {change}: its predictions may differ from the tested ones", stacklevel=3)
-    predictor = Predictor(models.build_seeded(0, model, ActivationConfig(module, gain), shape), signature)
+    _check_files(path / DESCRIPTION, model, description)
+    network = models.build_seeded(0, model, ActivationConfig(module, gain), shape, adaptation=adaptation)
+    predictor = Predictor(network, signature)
     return predictor.double() if double else predictor
 
 
@@ -119,6 +125,9 @@ def _estimator(
 
 def _fill(path: Path, predictor: Predictor, tensors: dict[str, Tensor]) -> None:
     needed = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights appear once
+    network = predictor.network
+    for name in network.borrowed() if isinstance(network, Pretrained) else ():
+        del needed[f"network.{name}"]
     if "target_unseen" in needed:
         tensors.setdefault("target_unseen", torch.zeros_like(predictor.target_unseen))  # version 1 lacks it
     if needed.keys() != tensors.keys() or any(needed[name].shape != value.shape for name, value in tensors.items()):
@@ -148,6 +157,34 @@ def _check_code(description: Path, settings: Any, packages: Sequence[str]) -> No
         if not (trusted and _is_trusted(Component("model", name, {}).locate(), packages)):
             rule = f"must be made of networks of {' and '.join([*NETWORKS, *packages])}, not {name!r}"
             raise DataError(f"{description}: {rule}: {_trust(name)}")
+
+
+def _adaptation(path: Path, description: Mapping[str, Any], packages: Sequence[str]) -> Component | None:
+    """Return the adaptation of a pretrained network; raise `DataError` for code that is not trusted."""
+    spec = description.get("adaptation")
+    if spec is None:
+        return None
+    names = own_code.targets(spec)
+    if len(names) != 1 or not _is_in(names[0], [*ADAPTATIONS, *packages]):
+        rule = f"must be adapted by {' or '.join(ADAPTATIONS)}, not {' and '.join(map(repr, names))}"
+        raise DataError(f"{path}: {rule}: {_trust(names[0] if names else 'none')}")
+    return _component("adaptation", spec)
+
+
+def _check_files(path: Path, model: Component, description: Mapping[str, Any]) -> None:
+    """Raise `DataError` if pretrained weights are gone or changed, or want to run code of their own."""
+    if "files" not in description:
+        return
+    if model.arguments.get("trust_remote_code"):
+        remedy = "load the network with Transformers, if you trust its author"
+        raise DataError(f"{path}: must not need Python code that comes with pretrained weights: {remedy}")
+    where = f"pretrained weights in {model.arguments.get('path')}"
+    try:
+        files = PretrainedConfig(model).files
+    except InputError as error:
+        raise DataError(f"{path}: needs {where} ({error}): correct the path in this file") from error
+    if files != description["files"]:
+        raise DataError(f"{path}: needs the {where} as they were when it was saved: put the old files back")
 
 
 def _task_code(description: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from evalbench.config import Component, Config
+from evalbench.config import Component, Config, PretrainedConfig
 from evalbench.config.lightning import LightningConfig
 from evalbench.errors import StorageError
+from evalbench.models.pretrained import Pretrained
 from evalbench.names import one_line
 from evalbench.tasks import OwnTask
 from evalbench.trial import TrialResult, TrialSpec, best_point
@@ -63,8 +64,13 @@ def writing(path: Path) -> Iterator[None]:
         raise StorageError(f"the weights in {path}", " ".join(str(error).split())) from error
 
 
-def save_base(cell: Path, shared: Mapping[str, Tensor]) -> str | None:
-    """Write the shared tensors of all trials beside the folder of their cell, once; return their hash, or None."""
+def save_base(cell: Path, shared: Mapping[str, Tensor], network: nn.Module) -> str | None:
+    """Write the shared tensors of all trials beside the folder of their cell, once; return their hash, or None.
+
+    Pretrained weights, which `network` has, stay where they are.
+    """
+    borrowed = network.borrowed() if isinstance(network, Pretrained) else set()
+    shared = {name: value for name, value in shared.items() if name not in borrowed}
     if not shared:
         return None
     tensors = {f"network.{name}": value.detach().cpu().contiguous() for name, value in shared.items()}
@@ -106,11 +112,12 @@ def save(
 
     `weights` are the trial's own tensors. `base` is the hash of the tensors that it shares with the other trials.
     """
-    activation = config.activation
-    chosen = config.parts["model"]
-    model: Component = chosen.component if isinstance(chosen, LightningConfig) else chosen
+    activation, chosen = config.activation, config.parts["model"]
+    model: Component = chosen.component if isinstance(chosen, LightningConfig | PretrainedConfig) else chosen
     description = {
         "model": model.spec(),
+        **({"files": chosen.files} if isinstance(chosen, PretrainedConfig) else {}),
+        **({} if config.adaptation is None else {"adaptation": config.adaptation.spec()}),
         "activation": {**activation.module.spec(), "gain": activation.gain},
         "code": {**model.code(), **activation.module.code(), **_task_code(dataset)},
         "base": base,

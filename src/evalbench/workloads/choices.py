@@ -53,6 +53,8 @@ class Choices:
     """Columns of counted words, 256 by default, or different tokens, 2048 by default."""
     text_length: int = 64
     """Tokens of a row."""
+    tokenizer: str | None = None
+    """The folder of a pretrained model, whose tokenizer makes the tokens; None: words are hashed."""
     tokens: str | int | None = None
     """The column with the lists of tokens whose tags are the target."""
     length: int | None = None
@@ -78,6 +80,9 @@ class Choices:
             if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
                 rule = f"must be a whole number of at least {least}"
                 raise ConfigError(f"dataset.{key}", rule, given, f"for example dataset.{key}=64")
+        if self.tokenizer is not None and (self.text_as != "tokens" or self.text_features is not None):
+            rule, remedy = "needs tokens, as many as it knows", "say dataset.text_as=tokens, without text_features"
+            raise ConfigError("dataset.tokenizer", rule, self.tokenizer, remedy)
         given = self.dates or {}
         if not isinstance(given, Mapping) or not all(isinstance(one, str) and "%" in one for one in given.values()):
             rule, remedy = "must have a format for each column", "for example 'dataset.dates={day: \"%d.%m.%Y\"}'"

@@ -151,13 +151,13 @@ def _tokens(
     if text not in table.columns:
         return {}
     inputs = Inputs(table, choices, [], wrong)
-    inputs.add_tokens(text)
+    vocabulary = inputs.add_tokens(text)
     remarks += [f"{name}: {how}" for name, (how,) in inputs.remarks.items()]
     (rows,) = inputs.blocks
     return {
         "inputs": rows,
         "features": tuple(inputs.features),
         "numeric": np.array(inputs.numeric, dtype=bool),
-        "vocabulary": choices.num_tokens,
+        "vocabulary": vocabulary,
         "encoding": Encoding.of(inputs.columns, table),
     }

@@ -13,9 +13,7 @@ from evalbench.workloads.inputs import (
     NumberInput,
     Numbers,
     TargetEncodedInput,
-    TokensInput,
     Told,
-    WordsInput,
     as_category,
     check_told_apart,
     circles_of,
@@ -23,6 +21,7 @@ from evalbench.workloads.inputs import (
 )
 from evalbench.workloads.table import RawTable, TableColumn
 from evalbench.workloads.target_encoding import TargetEncoded
+from evalbench.workloads.text_inputs import TokenizerInput, TokensInput, WordsInput
 from evalbench.workloads.written import MAX_CATEGORIES, as_date, as_date_like, is_many
 
 
@@ -81,12 +80,16 @@ class Inputs:
         else:
             self._categories(name, column)
 
-    def add_tokens(self, name: str) -> None:
-        """Encode a column of texts as tokens."""
-        vocabulary, length = self.choices.num_tokens, self.choices.text_length
-        longer = self._append(TokensInput(name, length, vocabulary), self.table.columns[name])[0]
-        how = f"the first {length} words and signs of a text, hashed to {vocabulary:,} tokens (CRC-32); {longer}"
-        self.remarks[name] = [how]
+    def add_tokens(self, name: str) -> int:
+        """Encode a column of texts as tokens; return the number of different tokens."""
+        path, length = self.choices.tokenizer, self.choices.text_length
+        if path is None:
+            tokens = TokensInput(name, length, self.choices.num_tokens)
+        else:
+            tokens = TokenizerInput.of(name, length, path)
+        longer = self._append(tokens, self.table.columns[name])[0]
+        self.remarks[name] = [f"{tokens.how}; {longer}"]
+        return tokens.vocabulary
 
     def _append(self, column_input: ColumnInput, column: TableColumn) -> list[str]:
         told = Told(self.table, self.wrong)

@@ -6,7 +6,6 @@ consists of plain values, so that it can be kept beside a trained model.
 Shapes: `N` rows.
 """
 
-import re
 import zlib
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
@@ -20,7 +19,6 @@ from evalbench.workloads.written import TRUTH, are_numbers, as_date, as_date_lik
 
 Numbers = NDArray[np.float32] | NDArray[np.int64]
 DAY = np.timedelta64(1, "D")
-TOKEN = re.compile(r"\w+|[^\w\s]")
 MISSING_CATEGORY = "(missing)"
 
 
@@ -280,63 +278,6 @@ class HashedInput(ColumnInput):
         buckets = mapped(words_of(column), lambda word: bucket(word, self.count)).astype(np.int64)
         indicators: Numbers = np.eye(self.count, dtype=np.float32)[buckets]
         return indicators
-
-
-@dataclass(frozen=True)
-class WordsInput(ColumnInput):
-    """The counts of the words and signs of a text, by their hash."""
-
-    kind = "words"
-    numeric = True
-    count: int = 256
-
-    @property
-    def features(self) -> list[str]:
-        """Return the names of the inputs."""
-        return [f"{self.name}: words {number}" for number in range(self.count)]
-
-    def typed(self, told: Told) -> TableColumn:
-        """Return the column as it is."""
-        return told.table.columns[self.name]
-
-    def values(self, column: TableColumn, told: Told) -> Numbers:
-        """Return `log(1 + count)` of each hash, `(N, count)`."""
-        from sklearn.feature_extraction.text import HashingVectorizer
-
-        texts = [str(text) if known else "" for text, known in zip(column.values, column.known, strict=True)]
-        counter = HashingVectorizer(n_features=self.count, alternate_sign=False, norm=None, token_pattern=TOKEN.pattern)
-        counts: NDArray[np.float64] = np.log1p(counter.transform(texts).toarray())
-        return counts.astype(np.float32)
-
-
-@dataclass(frozen=True)
-class TokensInput(ColumnInput):
-    """The first words and signs of a text as hashed tokens."""
-
-    kind = "tokens"
-    length: int = 64
-    vocabulary: int = 2048
-
-    @property
-    def features(self) -> list[str]:
-        """Return the names of the inputs."""
-        return [f"{self.name}: token {number}" for number in range(self.length)]
-
-    def typed(self, told: Told) -> TableColumn:
-        """Return the column as it is."""
-        return told.table.columns[self.name]
-
-    def values(self, column: TableColumn, told: Told) -> Numbers:
-        """Return the tokens `(N, length)`, filled up with 0."""
-        rows = np.zeros((len(column.values), self.length), dtype=np.int64)
-        cut = 0
-        for row in np.flatnonzero(column.known):
-            words = TOKEN.findall(str(column.values[row]).lower())
-            cut += len(words) > self.length
-            tokens = [1 + bucket(word, self.vocabulary - 1) for word in words[: self.length]]
-            rows[row, : len(tokens)] = tokens
-        told.notes.append(f"{cut:,} of {len(rows):,} texts are longer")
-        return rows
 
 
 def words_of(column: TableColumn) -> NDArray[np.object_]:

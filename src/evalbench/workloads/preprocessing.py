@@ -15,11 +15,10 @@ from evalbench.workloads.inputs import (
     NumberInput,
     Numbers,
     TargetEncodedInput,
-    TokensInput,
     Told,
-    WordsInput,
 )
 from evalbench.workloads.table import RawTable, listed
+from evalbench.workloads.text_inputs import TokenizerInput, TokensInput, WordsInput
 from evalbench.workloads.token_inputs import TokenListInput
 from evalbench.workloads.written import decimal_marks
 
@@ -27,7 +26,7 @@ KINDS: dict[str, type[ColumnInput]] = {
     one.kind: one
     for one in (
         *(NumberInput, DateInput, CategoryInput, TargetEncodedInput, HashedInput, WordsInput, TokensInput),
-        TokenListInput,
+        *(TokenListInput, TokenizerInput),
     )
 }
 """By the word for it beside a saved model."""
@@ -88,7 +87,8 @@ class Encoding:
     @property
     def texts(self) -> tuple[str, ...]:
         """The columns of natural language."""
-        return tuple(column.name for column in self.columns if column.kind in ("words", "tokens", "token_list"))
+        kinds = ("words", "tokens", "token_list", "tokenizer")
+        return tuple(column.name for column in self.columns if column.kind in kinds)
 
     @property
     def has_lists(self) -> bool:

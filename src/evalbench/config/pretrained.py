@@ -1,0 +1,112 @@
+"""A network with pretrained weights: `model=pretrained`, which is known by the content of its files."""
+
+import functools
+import hashlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalbench import own_code
+from evalbench.config.component import Component
+from evalbench.config.reader import Reader
+from evalbench.errors import ConfigError
+
+TARGET = "evalbench.models.pretrained.Pretrained"
+INSTALL = "pip install 'evalbench-dl[large]'"
+SOURCE = ("path", "revision", "gguf_file")
+"""Settings that say where the files are: a trial depends on what is in them."""
+READ = ("*.safetensors", "*.json", "*.txt", "*.model")
+"""The files of a folder that Transformers may read: weights, configurations, tokenizers."""
+CODE = ("*.py",)
+
+
+@dataclass(frozen=True)
+class PretrainedConfig:
+    """The class that loads the weights, and where they are."""
+
+    component: Component
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The hash of each file by its name; raise `ConfigError` if there are none."""
+        path, revision, gguf_file = (self.component.arguments.get(key) for key in SOURCE)
+        return hashes(str(path), revision, gguf_file, bool(self.component.arguments.get("trust_remote_code")))
+
+    def spec(self) -> dict[str, Any]:
+        """Return the network as plain values."""
+        return self.component.spec()
+
+    def identity(self) -> dict[str, Any]:
+        """Return its entries in the settings that identify a trial: the files in the place of their path."""
+        settings = {key: value for key, value in self.component.spec().items() if key not in SOURCE}
+        return {"model": {**settings, "files": self.files}}
+
+    def code(self) -> dict[str, dict[str, str]]:
+        """Return the version of Transformers, whose code runs."""
+        return own_code.behind({"library": "transformers.modeling_utils"})
+
+
+def read_pretrained(section: Reader) -> PretrainedConfig:
+    """Take the network out of its section; raise `ConfigError`."""
+    check_installed("model", "transformers")
+    return PretrainedConfig(section.component())
+
+
+def read_adaptation(section: Reader) -> Component | None:
+    """Take the adaptation out of its section; None if there is none; raise `ConfigError`."""
+    adaptation = section.optional_component()
+    if adaptation is not None and adaptation.target.startswith("peft."):
+        check_installed("adaptation", "peft")
+    return adaptation
+
+
+def check_installed(key: str, package: str) -> None:
+    """Raise `ConfigError` if a package of the extra `large` is missing."""
+    if importlib.util.find_spec(package) is None:
+        raise ConfigError(key, f"needs the package {package}", remedy=f"install it with: {INSTALL}")
+
+
+@functools.cache
+def folder_of(path: str, revision: str | None = None, gguf_file: str | None = None, key: str = "model.path") -> Path:
+    """Return the folder with the files of a model: the path itself, or the copy of a model of a hub.
+
+    Raises `ConfigError` for a path that is not a folder and not the name of a model that can be loaded.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    patterns = [*READ, *CODE, *([gguf_file] if gguf_file else [])]
+    try:
+        return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
+    except (OSError, ValueError, HfHubHTTPError, HFValidationError) as error:
+        rule = "must be a folder, or the name of a model on the hub that can be reached"
+        raise ConfigError(key, rule, path, f"for example {key}=models/minilm") from error
+
+
+def hashes(
+    path: str, revision: str | None = None, gguf_file: str | None = None, trusted: bool = False
+) -> dict[str, str]:
+    """Return the hash of each file that a network is loaded from by its name.
+
+    With `gguf_file` that is this file alone. Raises `ConfigError` if there are no weights.
+    """
+    folder = folder_of(path, revision, gguf_file)
+    patterns = (gguf_file,) if gguf_file else (*READ, *(CODE if trusted else ()))
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    if not any(file.suffix in (".safetensors", ".gguf") for file in files):
+        if gguf_file:
+            raise ConfigError("model.gguf_file", f"must be a GGUF file in {path}", gguf_file, "correct its name")
+        rule = "must hold weights as safetensors"
+        raise ConfigError("model.path", rule, path, "convert them, or name a GGUF file by model.gguf_file")
+    return {file.name: _hash(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files}
+
+
+@functools.cache
+def _hash(file: Path, size: int, changed: int) -> str:
+    """Return the hash of a file; its size and the time of its last change tell whether it is still the same."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()[:20]

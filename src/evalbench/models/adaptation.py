@@ -1,0 +1,114 @@
+"""How a network with pretrained weights is adapted: which of its tensors train, and which small ones are added.
+
+A function of this file takes such a network and returns it with `requires_grad` set. All train the parameters that the
+weights lack, which are those of a new head. Techniques that add tensors are those of the library PEFT.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from evalbench.config import Component
+from evalbench.errors import ConfigError
+from evalbench.models.pretrained import Pretrained
+
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm)
+TASK_TYPES = {
+    "sequence_classification": "SEQ_CLS",
+    "token_classification": "TOKEN_CLS",
+    "causal_lm": "CAUSAL_LM",
+    "image_classification": None,
+}
+"""By the head of a network, what PEFT calls its task; None: it needs to know nothing of it."""
+
+
+def adapt(network: nn.Module, adaptation: Component) -> None:
+    """Adapt a network: set `requires_grad` of its parameters, and add those of the adaptation.
+
+    Raises `ConfigError` for a network without pretrained weights, or an adaptation that does not fit it.
+    """
+    if not isinstance(network, Pretrained):
+        rule, remedy = "needs a network with pretrained weights", "choose model=pretrained, or adaptation=default"
+        raise ConfigError("adaptation", rule, adaptation.target, remedy)
+    if adaptation.target.startswith("peft."):
+        _add_tensors(network, adaptation)
+    else:
+        adaptation.build(network)
+    if not any(value.requires_grad for value in network.parameters()):
+        rule = "must leave a parameter that trains"
+        raise ConfigError("adaptation", rule, adaptation.target, "choose another one, or a model with a new head")
+
+
+def full(network: Pretrained) -> None:
+    """Train all parameters."""
+    network.requires_grad_(True)
+
+
+def probe(network: Pretrained) -> None:
+    """Train the new head alone, on the rest without dropout: a linear probe (Alain and Bengio 2016)."""
+    _train_only(network, lambda owner, leaf: False)
+    network.evaluates_frozen = True
+
+
+def bitfit(network: Pretrained) -> None:
+    """Train the biases (Ben Zaken et al. 2022)."""
+    _train_only(network, lambda owner, leaf: leaf == "bias")
+
+
+def layernorm(network: Pretrained) -> None:
+    """Train the scales and offsets of normalizations (Zhao et al. 2023)."""
+    _train_only(network, lambda owner, leaf: isinstance(owner, NORMS) or "norm" in type(owner).__name__.lower())
+
+
+def last_k(network: Pretrained, layers: int = 1) -> None:
+    """Train the last blocks; raise `ConfigError` for a network that has fewer."""
+    blocks = _blocks(network)
+    if isinstance(layers, bool) or not isinstance(layers, int) or not 0 < layers <= len(blocks):
+        rule, remedy = f"must be a whole number from 1 to {len(blocks)}", "for example adaptation.layers=1"
+        raise ConfigError("adaptation.layers", rule, layers, remedy)
+    trained = {id(value) for block in blocks[-layers:] for value in block.parameters()}
+    _train_only(network, lambda owner, leaf: id(getattr(owner, leaf)) in trained)
+
+
+def _train_only(network: Pretrained, trains: Callable[[nn.Module, str], bool]) -> None:
+    """Train the new head, and the parameters of which `trains` is true for their module and their name in it."""
+    fresh = {id(value) for name, value in network.network.named_parameters() if name in network.fresh}
+    for owner in network.modules():
+        for leaf, value in owner.named_parameters(recurse=False):
+            value.requires_grad_(id(value) in fresh or trains(owner, leaf))
+
+
+def _blocks(network: nn.Module) -> nn.ModuleList:
+    """Return the longest list of modules of one class: the blocks of the network."""
+    lists = [part for part in network.modules() if isinstance(part, nn.ModuleList) and len({*map(type, part)}) == 1]
+    return max(lists, key=len, default=nn.ModuleList())
+
+
+def _add_tensors(network: Pretrained, adaptation: Component) -> None:
+    """Add the tensors of a configuration of PEFT; the new head trains too."""
+    import peft
+
+    kind = adaptation.locate()
+    if not (isinstance(kind, type) and issubclass(kind, peft.PeftConfig)):
+        rule, remedy = "must be a configuration of PEFT", "for example adaptation._target_=peft.LoraConfig"
+        raise ConfigError("adaptation._target_", rule, adaptation.target, remedy)
+    config: Any = adaptation.build()
+    if isinstance(config, peft.PromptLearningConfig) and hasattr(network.network, "score"):
+        rule = "must not put vectors before the tokens of a decoder that is to classify texts"
+        reason = "given vectors, it takes the last token for the end of a text, also where that is padding"
+        raise ConfigError("adaptation", rule, adaptation.target, reason)
+    config.task_type = config.task_type or TASK_TYPES[network.head]
+    heads = dict.fromkeys(name.rpartition(".")[0] for name in network.fresh)
+    if heads and hasattr(config, "modules_to_save"):
+        config.modules_to_save = list(heads)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of Transformers, for names that PEFT asks for
+            network.network = peft.get_peft_model(network.network, config)
+    except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
+        rule = f"must fit the network {type(network.network).__name__}"
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError("adaptation", rule, adaptation.target, reason) from error

@@ -1,0 +1,229 @@
+"""Networks of Transformers with the weights of a folder or of a hub, which all networks that are built of them share.
+
+Shapes: `B` examples, `T` tokens, `D` pixels, `K` outputs.
+"""
+
+import contextlib
+import copy
+import functools
+import io
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evalbench.config.pretrained import folder_of, hashes
+from evalbench.errors import ConfigError
+
+HEADS = {
+    "sequence_classification": "AutoModelForSequenceClassification",
+    "token_classification": "AutoModelForTokenClassification",
+    "causal_lm": "AutoModelForCausalLM",
+    "image_classification": "AutoModelForImageClassification",
+}
+"""By the value of `model.head`, the class of Transformers that puts this head on a network."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where pretrained weights are read from, and how."""
+
+    path: str
+    head: str
+    outputs: int
+    revision: str | None
+    gguf_file: str | None
+    attention: str
+    trusted: bool
+    """Whether Python code that comes with the weights may run."""
+
+
+class Pretrained(nn.Module):
+    """A network of Transformers with weights that were trained before, and a head for the data set's outputs.
+
+    It maps tokens `(B, T)`, or images as rows of pixels `(B, D)`, to `(B, K)`; with a head for tokens to `(B, T, K)`.
+    Parameters that the weights lack, as a rule those of the head, are drawn from the trial's seed. All others are the
+    same for all trials, and share one memory until `own_trained`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        out_features: int,
+        image: tuple[int, int, int] | None = None,
+        vocabulary: int | None = None,
+        per_token: bool = False,
+        head: str | None = None,
+        revision: str | None = None,
+        gguf_file: str | None = None,
+        attention: str = "sdpa",
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Build the network of one trial; raise `ConfigError` for weights that do not fit the data.
+
+        Args:
+            path: a folder, or the name of a model on a hub.
+            out_features: the data set's outputs K.
+            image: its channels, height and width if rows are images.
+            vocabulary: its number of different tokens if rows are tokens.
+            per_token: whether every token has a target.
+            head: a key of `HEADS`; None: the one that fits the data.
+            revision: a branch, tag or commit of the hub.
+            gguf_file: the name of a GGUF file in `path`; None: files of safetensors.
+            attention: the implementation of attention, as Transformers names it.
+            trust_remote_code: whether Python code that comes with the weights may run.
+        """
+        super().__init__()
+        head = head or _head_for(image, vocabulary, per_token)
+        if head not in HEADS:
+            raise ConfigError("model.head", f"must be one of {', '.join(HEADS)}", head, "leave it out")
+        source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code)
+        original, missing = _loaded(source)
+        _check_fits(original.config, vocabulary, image)
+        self.head = head
+        self.network: Any = copy.deepcopy(original, {id(value): value for value in original.parameters()})
+        for name, value in original.named_parameters():
+            _put(self.network, name, nn.Parameter(torch.empty_like(value) if name in missing else value.data))
+        self.network.tie_weights()
+        self.fresh = _initialized(self.network, missing)
+        """The names of the drawn parameters in `network`, before it is adapted."""
+        self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
+        self._padding = getattr(original.config.get_text_config(), "pad_token_id", None)
+        self._image = image
+        self.evaluates_frozen = False
+        """Whether the parts that do not train are always as in evaluation, without dropout: a probe's are."""
+        self.unpacked: Callable[[Tensor], AbstractContextManager[Tensor]] = contextlib.nullcontext
+        """Takes what the network is given apart: for features the tokens beside them, see `models.features`."""
+
+    def train(self, mode: bool = True) -> "Pretrained":
+        """Set the mode of training, or of evaluation."""
+        super().train(mode)
+        if self.evaluates_frozen:
+            for part in self.network.modules():
+                if (
+                    not any(value.requires_grad for value in part.parameters())
+                    and next(part.parameters(), None) is not None
+                ):
+                    part.train(False)
+        return self
+
+    def own_trained(self) -> None:
+        """Copy the parameters that train, so that no optimizer moves the shared ones."""
+        for value in self.parameters():
+            if value.requires_grad and value.untyped_storage().data_ptr() in self._shared:
+                value.data = value.data.clone()
+
+    def borrowed(self) -> set[str]:
+        """Return the names of the parameters that are those of the weights that all networks share."""
+        named = self.named_parameters()
+        return {name for name, value in named if value.untyped_storage().data_ptr() in self._shared}
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs; tokens that are padding get no attention."""
+        with _traceable_masks(), self.unpacked(inputs) as given:
+            if self._image is not None:
+                outputs = self.network(pixel_values=given.reshape(-1, *self._image))
+            else:
+                seen = torch.ones_like(given) if self._padding is None else (given != self._padding).long()
+                outputs = self.network(input_ids=given, attention_mask=seen)
+        logits: Tensor = outputs.logits
+        return logits
+
+
+def _head_for(image: tuple[int, int, int] | None, vocabulary: int | None, per_token: bool) -> str:
+    if image is not None:
+        return "image_classification"
+    if vocabulary is None:
+        rule, remedy = "needs tokens or images, which this data set does not have", "choose model=mlp for numbers"
+        raise ConfigError("model", f"a pretrained network {rule}", remedy=remedy)
+    return "causal_lm" if per_token else "sequence_classification"
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(source: Source) -> tuple[Any, frozenset[str]]:
+    """Return the network of some weights, loaded once per process, and the names of parameters that they lack."""
+    with ThreadPoolExecutor(1) as thread:  # without the modes of this one, which answer and record a trial's draws
+        return thread.submit(_load, source).result()
+
+
+def _load(source: Source) -> tuple[Any, frozenset[str]]:
+    import transformers
+
+    hashes(source.path, source.revision, source.gguf_file)  # refuses a folder without weights
+    folder = folder_of(source.path, source.revision, source.gguf_file)
+    kind = getattr(transformers, HEADS[source.head])
+    classes = {} if source.head == "causal_lm" else {"num_labels": source.outputs}
+    weights = {"use_safetensors": True} if source.gguf_file is None else {"gguf_file": source.gguf_file}
+    try:
+        with _quiet(transformers), torch.random.fork_rng(devices=[]):
+            network, report = kind.from_pretrained(
+                folder, trust_remote_code=source.trusted, attn_implementation=source.attention, dtype=torch.float32,
+                output_loading_info=True, ignore_mismatched_sizes=True, **classes, **weights,
+            )  # fmt: skip
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError("model.path", "must hold a network of Transformers", source.path, reason) from error
+    mismatched = {name for name, *_ in report.get("mismatched_keys", ())}
+    return network.train(False), frozenset({*report["missing_keys"], *mismatched})
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Silence the progress and the reports of Transformers while it loads."""
+    logging = transformers.utils.logging
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # the progress of GGUF files
+            yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def _check_fits(config: Any, vocabulary: int | None, image: tuple[int, int, int] | None) -> None:
+    known = getattr(config.get_text_config(), "vocab_size", None)
+    if vocabulary is not None and known is not None and vocabulary > known:
+        rule = f"must know all {vocabulary:,} tokens of the data set"
+        raise ConfigError("model.path", rule, f"{known:,} tokens", "make the tokens with the model's own tokenizer")
+    size, channels = getattr(config, "image_size", None), getattr(config, "num_channels", None)
+    if image is not None and isinstance(size, int) and image != (channels or image[0], size, size):
+        rule = f"must take images of {image[1]} × {image[2]} pixels in {image[0]} channels"
+        remedy = f"say dataset.size={size}" + (" dataset.channels=rgb" if channels == 3 else "")
+        raise ConfigError("model.path", rule, f"{size} × {size} in {channels}", remedy)
+
+
+def _put(network: nn.Module, name: str, value: nn.Parameter) -> None:
+    """Put a parameter in the place of the one of a name."""
+    owner, _, leaf = name.rpartition(".")
+    setattr(network.get_submodule(owner), leaf, value)
+
+
+def _initialized(network: Any, missing: frozenset[str]) -> tuple[str, ...]:
+    """Draw the parameters that the weights lack, as Transformers does; return their names."""
+    fresh = [name for name, _ in network.named_parameters() if name in missing]
+    for name, value in network.named_parameters():
+        value._is_hf_initialized = name not in missing  # Transformers leaves these as they are
+    for owner in dict.fromkeys(name.rpartition(".")[0] for name in fresh):
+        network._init_weights(network.get_submodule(owner))
+    return tuple(fresh)
+
+
+@contextmanager
+def _traceable_masks() -> Iterator[None]:
+    """Have Transformers build every attention mask, also one that the values of the tokens make superfluous.
+
+    Its shortcut for batches without padding is a branch on values, which a step of many trials at once cannot take.
+    """
+    from transformers import masking_utils as masks
+
+    before = masks.is_tracing  # type: ignore[attr-defined]
+    masks.is_tracing = lambda tensor=None: True  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        masks.is_tracing = before  # type: ignore[attr-defined]
