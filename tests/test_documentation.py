@@ -114,6 +114,13 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m model=pretrained model.path=models/minilm adaptation=probe,bitfit,lora optimizer=adamw "
     "optimizer.lr=0.003 dataset=csv dataset.path=films.csv 'dataset.text=[text]' dataset.text_as=tokens "
     "'dataset.tokenizer=${model.path}'": "dataset.text_length=8 adaptation=probe,lora",
+    **dict.fromkeys(
+        [
+            f"evalbench +sweep={name} model.path=models/minilm dataset.path=mails.csv"
+            for name in ("adaptations", "lora_ranks", "finetune_optimizers")
+        ],
+        "dataset.text_length=8",
+    ),
     "evalbench -m split=kfold dataset=wine model=mlp,random_forest": "",
     "evalbench -m optimizer.lr=0.001,0.01,0.1 dataset=wine,digits": FEW,
     "evalbench -m optimizer=sgd,adam model.depth=1,3 dataset=iris,wine": FEW,
@@ -328,6 +335,7 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "theirs/reports": lambda path: copy_summary(path),
     "runs/*.json": write_folds,
     "films.csv": tiny_models.texts,
+    "mails.csv": tiny_models.texts,
     "models/minilm": lambda path: tiny_models.tokenizer(tiny_models.bert(path)),
     "tensorboard runs": lambda path: write_events(path.with_name("runs")),
 }
