@@ -98,6 +98,13 @@ class ByBatch(Plain):
         return super().training_step(batch, batch_idx)["loss"] * (batch_idx % 2)
 
 
+class Short(Plain):
+    """Its step takes a batch alone."""
+
+    def training_step(self, batch):
+        return super().training_step(batch, None)
+
+
 class Counting(Plain):
     """It counts its steps in Python."""
 

@@ -56,10 +56,8 @@ def _train(
 
     split = draw_split(dataset, config.split.validation, config.split.test, seed_of(Role.SPLIT))
     scaling = fit_scaling(dataset, split.train)
-    if dataset.vocabulary is None:
-        inputs = torch.tensor(scaling.inputs(dataset, np.arange(len(dataset.targets))), dtype=dtype)
-    else:
-        inputs = torch.tensor(dataset.inputs)
+    inputs = torch.tensor(scaling.inputs(dataset, np.arange(len(dataset.targets))))
+    inputs = inputs.to(dtype) if dataset.vocabulary is None else inputs
     numbers: NDArray[Any] = dataset.targets.astype(np.float64 if dtype is torch.float64 else dataset.targets.dtype)
     targets = torch.as_tensor((numbers - scaling.target_mean) / scaling.target_std, dtype=dtype)
     shape = training.shape_of(dataset)
@@ -79,7 +77,7 @@ def _train(
         optimizers = [component.build(matrices), config.optimizer.others.build(rest)]
 
     def loss_of(outputs: Tensor, rows: Tensor, smoothing: float) -> Tensor:
-        if dataset.kind in (Kind.MULTICLASS, Kind.LANGUAGE):
+        if dataset.kind is Kind.MULTICLASS or dataset.kind.per_token:
             classes = outputs.flatten(0, -2)
             return F.cross_entropy(classes, targets[rows].long().flatten(), label_smoothing=smoothing)
         if dataset.kind is Kind.BINARY:
@@ -152,7 +150,7 @@ def _train(
         if config.budget.patience and len(val_losses) - 1 - val_losses.index(min(val_losses)) >= config.budget.patience:
             break
 
-    if dataset.kind in (Kind.MULTICLASS, Kind.LANGUAGE):
+    if dataset.kind is Kind.MULTICLASS or dataset.kind.per_token:
         predictions = best.softmax(-1).numpy()
     elif dataset.kind is Kind.BINARY:
         predictions = torch.cat([torch.sigmoid(-best), torch.sigmoid(best)], 1).numpy()

@@ -24,6 +24,7 @@ import pytest
 import torch
 
 import evalbench
+import tagged
 import test_how_to_add
 from conftest import compose_config
 from contracts.tracker import RUN
@@ -118,6 +119,9 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m dataset=breast_cancer,wine loss=cross_entropy,focal loss.class_weights=balanced": FEW,
     "evalbench -m augmentation=none,flip_crop dataset=digits model=cnn": "",
     "evalbench -m model=cnn,resnet,vit,convnext dataset=digits": "model=cnn,vit",
+    "evalbench -m model=tagger optimizer=sgd,adam dataset=parquet dataset.path=sentences.parquet dataset.tokens=words "
+    "dataset.target=tags": "",
+    "evalbench -m model=tagger,transformer dataset=python_roles": "dataset.num_rows=100",
     "evalbench +sweep=vision": "augmentation=none,mixup",
     "evalbench +sweep=tables": "model=boosted_trees,mlp dataset=iris",
     "evalbench +sweep=text": "",
@@ -307,6 +311,7 @@ def copy_summary(reports: Path) -> None:
 FILES: dict[str, Callable[[Path], None]] = {
     "my.csv": write_my_csv,
     "new.csv": write_my_csv,
+    "sentences.parquet": lambda path: tagged.frame().to_parquet(path),
     "nets.Net": lambda path: write_module(path.with_name("nets.py")),
     "quantiles.Quantiles": lambda path: write_module(path.with_name("quantiles.py")),
     "results.csv": write_table(rows("sgd adam", score=scores)),

@@ -11,6 +11,7 @@ from evalbench import models
 from evalbench.cell import Cell
 from evalbench.engine import checks, training
 from plain import train as train_plainly
+from tagged import TAGGER
 
 CNN = ("model=cnn", "dataset=digits", "model.width=8")
 ATTENTION = ("model.width=16", "model.heads=2", "model.depth=1")
@@ -37,7 +38,8 @@ IMAGES = {
     "vision transformer": ("model=vit", "dataset=digits", *ATTENTION),
     "convnext": ("model=convnext", "dataset=digits", "model.depth=1", "model.width=8", "model.stages=2"),
 }
-CASES |= IMAGES
+TAGS = {"tagger": (*TAGGER, "model.dropout=0.2", "optimizer.batch_size=12")}
+CASES |= IMAGES | TAGS
 OPTIMIZERS = {
     "momentum": ("optimizer=momentum",),
     "adam": ("optimizer=adam",),
@@ -59,11 +61,12 @@ Differences are about 1e-7 on a CPU, and a few 1e-5 on a GPU with its other conv
 """
 ROUNDED = 2e-3
 """The tolerance for Muon, which computes directions in 16 bits, so that a last digit can change a whole step."""
-PAIRS = [(case, optimizer) for case in CASES if case not in IMAGES for optimizer in OPTIMIZERS]
+PAIRS = [(case, optimizer) for case in CASES if case not in IMAGES | TAGS for optimizer in OPTIMIZERS]
 PAIRS += [(case, "adam") for case in IMAGES]
+PAIRS += [(case, optimizer) for case in TAGS for optimizer in ("adam", "adafactor, in parts")]
 # This pair is refused: a part of a batch has other means than the batch.
 PAIRS.remove(("cnn with BatchNorm", "adafactor, in parts"))
-QUICK = [(case, "adam") for case in ("cnn with BatchNorm", "tied transformer", "encoder")]
+QUICK = [(case, "adam") for case in ("cnn with BatchNorm", "tied transformer", "tagger")]
 
 
 def cell_of(case: str, optimizer: str) -> Cell:

@@ -69,6 +69,7 @@ REASONS = {
     "Plain +model.how=cycle": "changes more than the learning rate",
     "Plain +model.how=plateau": "may depend on more than the number of steps",
     "Plain num_seeds=1": "one trial is planned",
+    "Plain trainer.microbatch_size=8": "cannot be split by trainer.microbatch_size",
     "Halved": "net.0.weight differs from that of a Lightning fit",
 }
 
@@ -79,6 +80,11 @@ def test_any_other_module_trains_in_fits_of_its_own(chosen: str) -> None:
     cell = make_cell("dataset=wine", "budget.epochs=1", *module(name), *more)
     with pytest.raises(NotPlainError, match=REASONS[chosen]):
         module_cohort.as_cohort(cell.config, cell.dataset)
+
+
+def test_a_step_need_not_take_the_number_of_its_batch() -> None:
+    cell = make_cell("dataset=wine", "budget.epochs=1", *module("Short"))
+    assert module_cohort.as_cohort(cell.config, cell.dataset).optimizer.batch_size == 32
 
 
 @pytest.mark.parametrize("data", [("dataset=wine", "resampling=oversample"), ("dataset=diabetes",)], ids=" ".join)

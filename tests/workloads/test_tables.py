@@ -212,7 +212,9 @@ def test_texts_are_counted_words_or_tokens() -> None:
 
 def test_all_that_is_wrong_with_a_frame_is_said_at_once() -> None:
     frame = people().assign(waves=np.full(NUM_ROWS, 1j), rest=pd.Series([[1]] * NUM_ROWS), far=np.inf)
-    with pytest.raises(DataError, match=r"2 things are wrong: \(1\) column 'waves' holds complex numbers.*type list"):
+    with pytest.raises(
+        DataError, match=r"2 things are wrong: \(1\) column 'waves' holds complex numbers.*holds lists, as"
+    ):
         frames.table(frame, "t", target="y")
     with pytest.raises(DataError) as refused:
         frames.table(frame, "t", target="y", drop=["waves", "rest", "nothing"])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from evalbench.engine.rows import HeldRows, HostRows
+from evalbench.tasks.token_classification import UNKNOWN
 from evalbench.workloads import Dataset, Split, fit_scaling
 from evalbench.workloads.target_encoding import TargetMeans
 
@@ -24,7 +25,7 @@ class Data(nn.Module):
     `inputs[rows]` are inputs `(…, D)` as the data set has them, once these rows are staged, see `engine.rows`.
     """
 
-    targets: Tensor  # (N,), (N, D) for language, or (N, L)
+    targets: Tensor  # (N,), (N, D) for tokens, or (N, L)
     mean: Tensor  # (C, D)
     std: Tensor  # (C, D)
     target_mean: Tensor  # (C,), or (C, L)
@@ -35,6 +36,7 @@ class Data(nn.Module):
     codes: Tensor  # (N, T)
     means: Tensor  # (C, folds, categories)
     folds: Tensor  # (C, N)
+    known: Tensor  # (C, tokens of the vocabulary): only if not all tokens are known
 
     def __init__(self, dataset: Dataset, splits: Sequence[Split], dtype: torch.dtype, on_host: bool = False) -> None:
         """Fit a scaling to each split; gather numbers in `dtype`. With `on_host` the inputs stay on the host."""
@@ -48,6 +50,10 @@ class Data(nn.Module):
         for name in ("mean", "std", "target_mean", "target_std"):
             self._hold(name, torch.tensor(np.stack([getattr(scaling, name) for scaling in scalings]), dtype=dtype))
         self._hold("targets", torch.tensor(dataset.targets))
+        self._has_unknown = dataset.min_count is not None
+        if self._has_unknown:
+            known = [scaling.known for scaling in scalings if scaling.known is not None]
+            self._hold("known", torch.as_tensor(np.stack(known)))
         self._hold_target_means(dataset, [scaling.target_means for scaling in scalings], dtype)
         for part in ("validation", "test"):
             rows = np.stack([getattr(split, part) for split in splits])
@@ -69,11 +75,11 @@ class Data(nn.Module):
     def gather(self, rows: Tensor, member_indices: Indices) -> tuple[Tensor, Tensor]:
         """Return the scaled inputs `(S, C, B, D)` and targets `(S, C, B)` of rows `(S, C, B)` of C members.
 
-        Tokens are not scaled.
+        Tokens are not scaled; those that a member's training rows have too seldom are `UNKNOWN`.
         """
         inputs = self.inputs[rows]
         if self.has_tokens:
-            return inputs.long(), self.targets_of(rows, member_indices)
+            return self._known_tokens(inputs.long(), member_indices), self.targets_of(rows, member_indices)
         inputs = inputs.to(self.mean.dtype)  # a large copy, scaled in place
         inputs.sub_(pick(self.mean, member_indices)[:, None]).div_(pick(self.std, member_indices)[:, None])
         if self._has_missing:
@@ -81,6 +87,14 @@ class Data(nn.Module):
         if self._has_encoded:
             inputs.index_copy_(-1, self.encoded, self._target_means(rows, member_indices))
         return inputs, self.targets_of(rows, member_indices)
+
+    def _known_tokens(self, tokens: Tensor, member_indices: Indices) -> Tensor:
+        """Return tokens `(S, C, B, D)` that the members know."""
+        if not self._has_unknown:
+            return tokens
+        known = pick(self.known, member_indices)
+        members = torch.arange(len(known), device=tokens.device)[:, None, None]  # (C, 1, 1)
+        return torch.where(known[members, tokens], tokens, UNKNOWN)
 
     def _target_means(self, rows: Tensor, member_indices: Indices) -> Tensor:
         """Return the scaled inputs `(S, C, B, T)` of target-encoded columns."""

@@ -36,7 +36,9 @@ class Objective(nn.Module):
         if loss is not None:
             return loss(self.network(inputs), targets)
         with _without_trainer(self.network, inputs.device) as module:
-            returned = module.training_step((inputs, targets), _Unread("the number of its batch"))
+            takes_number = len(inspect.signature(module.training_step).parameters) > 1
+            number = [_Unread("the number of its batch")] if takes_number else []
+            returned = module.training_step((inputs, targets), *number)
         own = returned.get("loss") if isinstance(returned, Mapping) else returned
         if not isinstance(own, Tensor) or own.ndim:
             raise NotPlainError("its training_step does not return one loss")

@@ -179,11 +179,12 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     on_batch, device = batch_hooks(config, dataset, splits, dtype), device_of(config)
-    row_weights = weigh_rows(dataset, splits, on_batch, dtype)
+    has_own_loss = config.parts["loss"] is None  # of a module, which gets the targets as they are
+    row_weights = None if has_own_loss else weigh_rows(dataset, splits, on_batch, dtype)
     weighs = weighs_targets(on_batch) or row_weights is not None
     recipe = Recipe(
         config.optimizer,
-        None if config.parts["loss"] is None else TrainingLoss(config.loss, dataset.kind, weighs).to(dtype),
+        None if has_own_loss else TrainingLoss(config.loss, dataset.kind, weighs).to(dtype),
         validation_steps,
         on_batch,
         row_weights,
@@ -383,4 +384,6 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
 
 def shape_of(dataset: Dataset) -> models.Shape:
     """Return the shapes that the data set requires of a network."""
-    return models.Shape(dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary)
+    return models.Shape(
+        dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary, dataset.kind.padding
+    )

@@ -101,7 +101,7 @@ def _checked(config: Config, dataset: Dataset) -> Config:
     if hooks:
         raise NotPlainError(f"it has its own {', '.join(hooks)}")
     inputs, targets = fit.data.gather(next(fit.batches.chunks(0, 1, 1)), [0])
-    Objective(module.to(inputs.dtype).train(), None)(inputs[0, 0], targets[0, 0])
+    Objective(module.to(fit.data.mean.dtype).train(), None)(inputs[0, 0], targets[0, 0])
     optimizer, schedule = _optimizer(build(config, dataset, 0), fit)
     model = config.lightning
     parts = {
@@ -204,6 +204,8 @@ def _compare(config: Config, cohort_config: Config, dataset: Dataset, steps: int
         raise NotPlainError(cohort.why_one_by_one)
     if cohort.keeps_python_state:
         raise NotPlainError("it keeps state in Python")
+    if config.microbatch_size is not None and (reason := cohort.why_not_in_parts()) is not None:
+        raise NotPlainError(f"its batches cannot be split by trainer.microbatch_size: {reason}")
     cohort = cohort.to(device_of(config))
     first = 0
     with torch.no_grad():

@@ -26,6 +26,10 @@ NEEDS = {
         "needs tokens, which this data set does not have",
         "choose dataset=python_source or text, or model=encoder, which makes a token of every column",
     ),
+    "padding": (
+        "needs a tag for every token, which this data set does not have",
+        "name the columns by dataset.tokens=words dataset.target=tags, or choose model=transformer or encoder",
+    ),
 }
 """Arguments of a model's constructor that a data set may lack, each with the rule and the remedy."""
 
@@ -44,11 +48,13 @@ class Shape(NamedTuple):
     in_features: int
     """The number of columns D of an example: numbers, pixels or tokens."""
     out_features: int
-    """The number of outputs K, at each position for language."""
+    """The number of outputs K, at each position if each token has a target."""
     image: tuple[int, int, int] | None = None
     """Channels, height and width if the columns are pixels."""
     vocabulary: int | None = None
     """The number of different tokens if the columns are tokens."""
+    padding: int | None = None
+    """The token that fills short rows up, if there is one."""
 
 
 def build(
@@ -58,18 +64,20 @@ def build(
     out_features: int,
     image: tuple[int, int, int] | None = None,
     vocabulary: int | None = None,
+    padding: int | None = None,
 ) -> nn.Module:
     """Build the network of one trial; draw its initial weights by torch's random functions.
 
-    The class gets its own settings, and each of `in_features`, `out_features`, `image`, `vocabulary` (see `Shape`),
-    `activation` (a function that makes the non-linearity) and `gain` that its constructor names. A constructor that
-    names `image` or `vocabulary` without a default requires it. Raises `ConfigError`.
+    The class gets its own settings, and each of `in_features`, `out_features`, `image`, `vocabulary`, `padding` (see
+    `Shape`), `activation` (a function that makes the non-linearity) and `gain` that its constructor names. A
+    constructor that names `image`, `vocabulary` or `padding` without a default requires it. Raises `ConfigError`.
     """
     offered = {
         "in_features": in_features,
         "out_features": out_features,
         "image": image,
         "vocabulary": vocabulary,
+        "padding": padding,
         "activation": activation.module.build,
         "gain": activation.gain,
     }
@@ -183,7 +191,9 @@ def check_outputs(network: nn.Module, inputs: Tensor, expected: tuple[int, ...],
     """
     tokens = not inputs.is_floating_point()
     rule = f"must map {tuple(inputs.shape)} {'tokens' if tokens else 'numbers'} to outputs {expected}"
-    remedy = "choose model=transformer" if len(expected) == 3 else "choose a model for such data"
+    remedy = (
+        "choose model=transformer, or model=tagger for tags" if len(expected) == 3 else "choose a model for such data"
+    )
     try:
         with torch.no_grad(), seeded(0):
             outputs = network.train(training)(inputs.clone())

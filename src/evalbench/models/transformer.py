@@ -1,4 +1,4 @@
-"""Transformers: a decoder for the next token at every position, and an encoder for one answer per example.
+"""Transformers: a decoder for the next token at every position, an encoder for one answer per example, and a tagger.
 
 Shapes: `B` examples, `T` positions, `V` tokens of the vocabulary, `K` outputs.
 
@@ -92,6 +92,40 @@ class Encoder(nn.Module):
         return outputs
 
 
+class Tagger(nn.Module):
+    """A bidirectional transformer with one answer per token; padding is at the end of a row, and no token sees it.
+
+    So a row has the same outputs whatever its padded length is.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        padding: int,
+        in_features: int,
+        out_features: int,
+        activation: Callable[[], nn.Module],
+        gain: float,
+        depth: int = 2,
+        width: int = 64,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_shape(depth, width, heads, dropout)
+        self.padding = padding
+        self.embedding = Embedding(vocabulary, in_features, width)
+        self.blocks = Blocks(activation, gain, depth, width, heads, dropout, causal=False)
+        self.output = NormalLinear(width, out_features)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map tokens `(B, T)` to logits `(B, T, K)`, which mean nothing at padding."""
+        first = torch.arange(inputs.shape[1], device=inputs.device) == 0  # no row is empty, but examples of zeros are
+        seen = ((inputs != self.padding) | first)[:, None, None]  # (B, 1, 1, T)
+        outputs: Tensor = self.output(self.blocks(self.embedding(inputs), seen))
+        return outputs
+
+
 class Embedding(nn.Module):
     """A learned vector per token plus a learned vector per position."""
 
@@ -125,7 +159,7 @@ class Columns(nn.Module):
 class Blocks(nn.Module):
     """`depth` blocks and a last norm; each block adds attention, then a two-layer perceptron, to its input.
 
-    In causal blocks each position sees itself and the positions before it, else all positions.
+    In causal blocks each position sees itself and the positions before it, else all positions that are `seen`.
     """
 
     def __init__(
@@ -145,11 +179,11 @@ class Blocks(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Map `(B, T, width)` to the same."""
+    def forward(self, hidden: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Map `(B, T, width)` to the same; `seen` is `(B, 1, 1, T)`, None: all positions are."""
         hidden = self.dropout(hidden)
         for block in self.blocks:
-            hidden = block(hidden)
+            hidden = block(hidden, seen)
         outputs: Tensor = self.norm(hidden)
         return outputs
 
@@ -176,9 +210,9 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, seen: Tensor | None) -> Tensor:
         """Map `(B, T, width)` to the same."""
-        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden)))
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), seen))
         outputs: Tensor = hidden + self.dropout(self.perceptron(self.perceptron_norm(hidden)))
         return outputs
 
@@ -192,13 +226,13 @@ class Attention(nn.Module):
         self.inputs = NormalLinear(width, 3 * width)
         self.output = NormalLinear(width, width, 1 / branches**0.5)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, seen: Tensor | None) -> Tensor:
         """Map `(B, T, width)` to the same."""
         batch, length, width = hidden.shape
         parts = self.inputs(hidden).view(batch, length, 3, self.heads, width // self.heads)
         queries, keys, values = (part.transpose(1, 2) for part in parts.unbind(2))  # each (B, heads, T, width / heads)
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, is_causal=self.causal)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, seen, dropout, self.causal)
         outputs: Tensor = self.output(mixed.transpose(1, 2).reshape(batch, length, width))
         return outputs
 

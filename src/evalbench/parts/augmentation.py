@@ -61,24 +61,27 @@ class Noise(BatchHook):
 
 
 class TokenDropout(BatchHook):
-    """Replace tokens by drawn ones, each with the same probability; targets stay as they are."""
+    """Replace tokens by drawn ones, each with the same probability; targets stay as they are, and so does padding."""
 
     def __init__(self, dataset: Dataset, probability: float = 0.1, token: int | None = None) -> None:
         """Take the token that replaces others; None: one of the vocabulary, drawn for each place."""
         super().__init__()
         if dataset.vocabulary is None:
             raise refused(dataset, "needs tokens", "choose augmentation=noise or none")
-        self.vocabulary, self.token = dataset.vocabulary, token
+        self.vocabulary, self.token, self.padding = dataset.vocabulary, token, dataset.kind.padding
         self.probability = checked("probability", probability, most=1.0)
-        if token is not None and (not isinstance(token, int) or not 0 <= token < self.vocabulary):
-            rule = f"must be null or a token from 0 to {self.vocabulary - 1}"
-            raise ConfigError("augmentation.token", rule, token, "for example augmentation.token=0")
+        least = 0 if self.padding is None else self.padding + 1
+        if token is not None and (not isinstance(token, int) or not least <= token < self.vocabulary):
+            rule = f"must be null or a token from {least} to {self.vocabulary - 1}"
+            raise ConfigError("augmentation.token", rule, token, f"for example augmentation.token={least}")
 
     def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         """Return tokens `(S, C, B, D)`, and the targets."""
         shape = inputs.shape[2:]
         dropped = draws.uniform(keys, 1, shape) < self.probability
         others = draws.integers(keys, 2, shape, self.vocabulary) if self.token is None else self.token
+        if self.padding is not None:
+            dropped = dropped & (inputs != self.padding) & (others != self.padding)
         return torch.where(dropped, others, inputs), targets
 
 

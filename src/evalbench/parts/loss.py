@@ -23,6 +23,7 @@ from evalbench.config import ANYTHING, LossConfig
 from evalbench.errors import ConfigError, InputError
 from evalbench.parts.hooks import BatchHook
 from evalbench.tasks import Task
+from evalbench.tasks.task import NO_TARGET
 from evalbench.workloads import Dataset, Split
 
 TAKE = {
@@ -188,9 +189,10 @@ class ClassWeights(BatchHook):
     @staticmethod
     def _of_split(dataset: Dataset, split: Split, given: NDArray[np.float64] | None) -> NDArray[np.float64]:
         targets, weights = dataset.targets[split.train].astype(np.int64), None
+        counted = targets.ravel() != NO_TARGET
         if dataset.weights is not None:
-            weights = np.repeat(dataset.weights[split.train], targets[0].size)
-        counts = np.bincount(targets.ravel(), weights, len(dataset.classes))
+            weights = np.repeat(dataset.weights[split.train], targets[0].size)[counted]
+        counts = np.bincount(targets.ravel()[counted], weights, len(dataset.classes))
         if given is None:
             return balanced(counts)
         total = (given * counts).sum()
@@ -201,14 +203,17 @@ class ClassWeights(BatchHook):
         return given * scale
 
     def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the inputs, and targets `(S, C, B, 2 T)`: classes and weights, T being 2 for mixed targets."""
+        """Return the inputs, and targets `(S, C, B, 2 T)`: classes and weights, T being 2 for mixed targets.
+
+        `TokenWeights` takes out the weights of padding.
+        """
         is_mixed = targets.ndim > self._ndim
         pairs = (
             torch.unflatten(targets, -1, (-1, 2)) if is_mixed else torch.stack([targets, torch.ones_like(targets)], -1)
         )
         classes = pairs[..., 0].long()
         index = members.view(-1, *[1] * (classes.ndim - 2))
-        weights = self.weights[index, classes] * pairs[..., 1]
+        weights = self.weights[index, classes.clamp(min=0)] * pairs[..., 1]
         return inputs, torch.stack([classes.to(weights.dtype), weights], dim=-1).flatten(3 if is_mixed else -1)
 
 

@@ -1,6 +1,6 @@
-"""The weights of rows in the training loss.
+"""The weights of rows, and of the tokens of rows, in the training loss.
 
-Shapes: `C` members, `S` steps in a block, `B` rows, `N` rows of the data set.
+Shapes: `C` members, `S` steps in a block, `B` rows, `T` tokens of a row, `N` rows of the data set.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from evalbench.errors import ConfigError
 from evalbench.parts.hooks import BatchHook
+from evalbench.tasks.task import NO_TARGET
 from evalbench.workloads import Dataset, Split, weight_scale
 
 
@@ -28,17 +29,50 @@ class RowWeights(nn.Module):
 
     def forward(self, targets: Tensor, rows: Tensor, members: Tensor) -> Tensor:
         """Return targets and weights `(S, C, B, 2)` of rows `(S, C, B)`; weights of classes are multiplied."""
-        has_pairs = targets.ndim > self._ndim
+        values, others = _unpaired(targets, self._ndim)
         weights = self.weights[rows] * self.scale[members][:, None]
-        values, others = targets.unbind(-1) if has_pairs else (targets, torch.ones_like(targets))
         weights = weights.view(*weights.shape, *[1] * (values.ndim - weights.ndim)) * others
         return torch.stack([values.to(weights.dtype), weights], dim=-1)
 
 
+class TokenWeights(nn.Module):
+    """Attach to the targets of tokens weights by which the mean over all places is that over the tokens of a batch.
+
+    Padding has the weight 0, and a tag that the loss can read. So every token of a batch counts the same, also if the
+    batch is computed in parts.
+    """
+
+    def __init__(self, row_weights: RowWeights | None, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.row_weights, self._dtype = row_weights, dtype
+
+    def forward(self, targets: Tensor, rows: Tensor, members: Tensor) -> Tensor:
+        """Return targets and weights `(S, C, B, T, 2)` of rows `(S, C, B)`; weights of tags and rows are multiplied."""
+        if self.row_weights is not None:
+            targets = self.row_weights(targets, rows, members)
+        values, others = _unpaired(targets, 4)
+        is_token = values != NO_TARGET
+        share = is_token.to(self._dtype).mean((-2, -1), keepdim=True)
+        return torch.stack([values.clamp(min=0).to(self._dtype), others * is_token / share], dim=-1)
+
+
+def _unpaired(targets: Tensor, ndim: int) -> tuple[Tensor, Tensor]:
+    """Return targets of `ndim` axes and their weights, which are 1 if the targets have none yet."""
+    values, weights = targets.unbind(-1) if targets.ndim > ndim else (targets, torch.ones_like(targets))
+    return values, weights
+
+
 def weigh_rows(
     dataset: Dataset, splits: Sequence[Split], hooks: Mapping[str, BatchHook], dtype: torch.dtype
+) -> RowWeights | TokenWeights | None:
+    """Return the weights of rows and tokens, None if all are equal; raise `ConfigError` for hooks that mix rows."""
+    row_weights = _row_weights(dataset, splits, hooks, dtype)
+    return row_weights if dataset.kind.padding is None else TokenWeights(row_weights, dtype)
+
+
+def _row_weights(
+    dataset: Dataset, splits: Sequence[Split], hooks: Mapping[str, BatchHook], dtype: torch.dtype
 ) -> RowWeights | None:
-    """Return the weights of rows, None if they have none; raise `ConfigError` for hooks that mix rows."""
     if dataset.weights is None:
         return None
     if not dataset.kind.takes_weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -67,7 +68,9 @@ def _write(predictions: pd.DataFrame, output: Path | None) -> None:
             needs = "a Parquet file needs pyarrow, which is not installed"
             raise InputError(f"{output}: {needs}: pip install pyarrow") from error
         return
-    cells = table.map(to_cell)
+    cells = table.map(
+        lambda value: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else to_cell(value)
+    )
     cells.columns = [str(to_cell(name)) for name in table.columns]
     cells.to_csv(sys.stdout if output is None else output, index=False, lineterminator="\n")
 

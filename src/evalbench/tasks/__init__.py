@@ -16,6 +16,7 @@ from evalbench.tasks.ranking import Ranking
 from evalbench.tasks.regression import Regression
 from evalbench.tasks.reported import Reported
 from evalbench.tasks.task import Task
+from evalbench.tasks.token_classification import TokenClassification
 
 __all__ = ["MEASURED", "METRICS", "TASKS", "Kind", "Metric", "OwnTask", "Task", "kind_of", "own_metric"]
 
@@ -32,6 +33,7 @@ class Kind:
     COUNT: Final[Task] = Count()
     RANKING: Final[Task] = Ranking()
     LANGUAGE: Final[Task] = Language()
+    TOKEN_CLASSIFICATION: Final[Task] = TokenClassification()
     REPORTED: Final[Task] = Reported()
 
 

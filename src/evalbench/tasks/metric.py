@@ -35,6 +35,8 @@ WIDEST = 0.1
 """The largest ROPE, as a share of the metric's span, that needs no confirmation."""
 CLASSES = ("binary", "multiclass")
 """The tasks with a class per row."""
+TOKENS = "token_classification"
+"""The task with a class per token."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Metric:
     on_request: tuple[str, ...] = ()
     """The tasks that measure it if the user asks, beside those that list it among their `metrics`."""
     compute: Compute | None = None
-    """None: evalbench reads this metric, and computes it nowhere."""
+    """None: evalbench reads this metric and computes it nowhere, or the task of a data set knows how."""
 
     @property
     def sign(self) -> int:
@@ -281,7 +283,7 @@ def _poisson_d2(rates: Tensor, counts: Tensor) -> Tensor:
     return torch.where(differ, 1 - _poisson_deviance(rates, counts) / least, math.nan)
 
 
-def _gain(name: str, words: str, compute: Compute, unit: str = FRACTION, **more: Any) -> Metric:
+def _gain(name: str, words: str, compute: Compute | None, unit: str = FRACTION, **more: Any) -> Metric:
     return Metric(name, "maximize", unit, 1.0, words, 3, span=1.0, on_curve=True, compute=compute, **more)
 
 
@@ -300,7 +302,7 @@ METRICS: Mapping[str, Metric] = {
         _gain("r2", "R²", _r2, "R²", floor=r2_floor),
         _loss("rmse", "RMSE", _rmse),
         _loss("mae", "MAE", _mae),
-        _gain("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=CLASSES),
+        _gain("balanced_accuracy", "balanced accuracy", _balanced_accuracy, on_request=(*CLASSES, TOKENS)),
         _gain("average_precision", "average precision", _average_precision, on_request=CLASSES),
         _gain("micro_f1", "micro F1", _micro_f1),
         _gain("subset_accuracy", "subset accuracy", _subset_accuracy),
@@ -310,6 +312,7 @@ METRICS: Mapping[str, Metric] = {
         _gain("poisson_d2", "Poisson deviance explained", _poisson_d2, "D²"),
         _loss("poisson_deviance", "mean Poisson deviance", _poisson_deviance),
         _gain("ndcg_10", "NDCG@10", ndcg),
+        _gain("entity_f1", "entity F1", None),
     )
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""

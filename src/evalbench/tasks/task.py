@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Predictor = Callable[[Array, Array, Array], Array]
 """Predictions for the test inputs of C splits, given their training inputs `(C, N, D)` and targets, and test inputs."""
+NO_TARGET = -100
+"""The target of padding, which is in no loss and no metric: the `ignore_index` of `torch.nn.CrossEntropyLoss`."""
 MOST_NUMBERS = 2**22
 """Numbers among the predictions of all members that are measured at a time."""
 
@@ -66,7 +68,9 @@ class Task(ABC):
     has_row_classes: ClassVar[bool] = True
     """Each row has one class, so that splits can keep the shares of the classes."""
     per_token: ClassVar[bool] = False
-    """Inputs are tokens, and each has a target of its own; the classes are the vocabulary."""
+    """Inputs are tokens, and each has a target of its own."""
+    padding: ClassVar[int | None] = None
+    """The token that fills short rows up, whose target is `NO_TARGET`; None: all rows have one length."""
     per_column: ClassVar[bool] = False
     """Rows have several targets, each in a column of its own; the classes are the names of these columns."""
     scores_outputs: ClassVar[bool] = True

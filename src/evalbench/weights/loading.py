@@ -49,7 +49,7 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
             rule = f"version must be 1 to {VERSION}, not {description['version']!r}"
             raise DataError(f"{path / DESCRIPTION}: {rule}: use the evalbench that wrote it")
         tensors = {**load_file(path / WEIGHTS), **_load_base(path.absolute().parent, description.get("base"))}
-        signature = _signature(path, description, tensors["target_mean"], packages)
+        signature = _signature(path, description, tensors, packages)
         if description.get("engine") == "sklearn":
             predictor: Predictor = _estimator(path, description, signature, packages)
         else:
@@ -62,7 +62,9 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
     return predictor
 
 
-def _signature(path: Path, description: Mapping[str, Any], target: Tensor, packages: Sequence[str]) -> Signature:
+def _signature(
+    path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor], packages: Sequence[str]
+) -> Signature:
     encoding, own = description.get("encoding"), description.get("task")
     if own is not None:
         _check_code(path / DESCRIPTION, own, packages)
@@ -72,8 +74,9 @@ def _signature(path: Path, description: Mapping[str, Any], target: Tensor, packa
         tuple(description.get("classes", ())),
         None if encoding is None else Encoding.read(encoding),
         tuple(TargetEncoded(*column) for column in description.get("encoded", ())),
-        tuple(target.shape),
+        tuple(tensors["target_mean"].shape),
         TableFile.of(description.get("config", {}).get("dataset")),
+        len(tensors.get("known", ())),
     )
 
 
@@ -84,7 +87,8 @@ def _network(path: Path, description: Mapping[str, Any], signature: Signature, p
     gain = activation.pop("gain")
     model, module = _component("model", description["model"]), _component("activation", activation)
     columns, double = len(signature.features), description["precision"] == "64-true"
-    shape = models.Shape(columns, description["out_features"], image and tuple(image), description["vocabulary"])
+    outputs, padding = description["out_features"], signature.task.padding
+    shape = models.Shape(columns, outputs, image and tuple(image), description["vocabulary"], padding)
     for change in own_code.changes(
         description.get("code"), {**model.code(), **module.code(), **_task_code(description)}
     ):

@@ -71,7 +71,7 @@ AS_DETECTED = TableFile()
 
 def read(rows: Any, encoding: Encoding, task: Task, file: TableFile = AS_DETECTED) -> NewRows:
     """Return rows of any source; raise `DataError` with all that is wrong with them."""
-    if task.per_token:
+    if task.per_token and task.padding is None:
         raise DataError("next tokens are predicted in Python alone: call load_weights(…) with rows of tokens")
     if encoding.image is not None:
         return _images(rows, encoding.image, file)
@@ -92,7 +92,7 @@ def _table(rows: Any, encoding: Encoding, wrong: list[str], file: TableFile) -> 
         if kind is frames.EXCEL:
             kind = frames.excel_sheet(file.sheet)
         if kind is not None:
-            table = frames.raw_table(kind.opened(path), str(path), wrong, kind.first, list(encoding.beside), least=1)
+            table = _raw(kind.opened(path), str(path), encoding, wrong, kind.first)
         else:
             table = csv.read(path, file.delimiter, wrong, encoding.texts, least=1, usual=file.usual)
         return table, pd.Index(table.numbers, name=table.unit)
@@ -102,8 +102,13 @@ def _table(rows: Any, encoding: Encoding, wrong: list[str], file: TableFile) -> 
         rows = pd.DataFrame({f"feature {number}": column for number, column in enumerate(rows.T)})
     if not frames.is_frame(rows):
         raise DataError(f"rows must be a frame, an array or a path, not {type(rows).__name__}: give one of these")
-    table = frames.raw_table(rows, "the frame", wrong, dropped=list(encoding.beside), least=1)
+    table = _raw(rows, "the frame", encoding, wrong)
     return table, rows.index if isinstance(rows, pd.DataFrame) else pd.Index(table.numbers, name=table.unit)
+
+
+def _raw(rows: Any, source: str, encoding: Encoding, wrong: list[str], first: int = 0) -> RawTable:
+    dropped = list(encoding.beside)
+    return frames.raw_table(rows, source, wrong, first, dropped, least=1, lists=encoding.has_lists)
 
 
 def _images(rows: Any, image: ImageInput, file: TableFile) -> NewRows:

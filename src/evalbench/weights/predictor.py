@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from evalbench.errors import DataError
 from evalbench.tasks import Task
 from evalbench.tasks.classes import seen
+from evalbench.tasks.token_classification import UNKNOWN
 from evalbench.weights import estimators
 from evalbench.weights.new_rows import AS_DETECTED, NewRows, TableFile, read
 from evalbench.workloads.preprocessing import Encoding
@@ -40,10 +42,17 @@ class Signature:
     """That of the scale of targets: one for each of several numbers."""
     file: TableFile = AS_DETECTED
     """How the file of the training was read."""
+    known_tokens: int = 0
+    """Tokens of which the model knows some; 0: it knows all."""
 
-    def named(self, predictions: Tensor) -> dict[str, Any]:
-        """Return predictions as columns by name: classes or labels and their probabilities, or numbers."""
+    def named(self, predictions: Tensor, inputs: NDArray[Any]) -> dict[str, Any]:
+        """Return predictions as columns by name: classes or labels and their probabilities, or numbers.
+
+        For tokens `inputs` they are lists, without padding.
+        """
         values, several = predictions.numpy(), self.task.per_column
+        if self.task.per_token:
+            return self._of_tokens(values, inputs != self.task.padding)
         if not self.task.is_classification:
             names = self.classes if several else tuple(map(str, range(values.shape[-1])))
             return {"prediction": values} if values.ndim == 1 else _columns("prediction", names, values.T)
@@ -53,6 +62,15 @@ class Signature:
         else:
             chosen = {"prediction": _words(self.classes, values.argmax(1), np.isfinite(values).all(1))}
         return chosen | _columns("probability", self.classes, values.T)
+
+    def _of_tokens(self, values: NDArray[Any], is_token: NDArray[np.bool_]) -> dict[str, Any]:
+        """Return the tag of each token of a row, and its probability."""
+        finite = np.isfinite(values).all(2)
+        tags, most = _words(self.classes, values.argmax(2), finite), np.where(finite, values.max(2), None)
+        return {
+            name: pd.Series([row[kept].tolist() for row, kept in zip(cells, is_token, strict=True)], dtype=object)
+            for name, cells in (("prediction", tags), ("probability", most))
+        }
 
 
 def _columns(what: str, names: Sequence[str], values: Any) -> dict[str, Any]:
@@ -75,6 +93,7 @@ class Predictor(nn.Module):
     target_std: Tensor
     target_means: Tensor  # (categories of all target-encoded columns,)
     target_unseen: Tensor  # (target-encoded columns,)
+    known: Tensor  # (tokens of the vocabulary,), 0 for those that the training rows had too seldom
 
     def __init__(self, network: nn.Module, signature: Signature) -> None:
         super().__init__()
@@ -88,11 +107,13 @@ class Predictor(nn.Module):
         if encoded:
             self.starts = [sum(before.categories for before in encoded[:number]) for number in range(len(encoded))]
             shapes |= {"target_means": (sum(one.categories for one in encoded),), "target_unseen": (len(encoded),)}
+        if signature.known_tokens:
+            shapes["known"] = (signature.known_tokens,)
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return class probabilities `(B, classes)`, token probabilities `(B, D, tokens)` or numbers `(B,)`.
+        """Return class probabilities `(B, classes)`, for tokens `(B, D, classes)`, or numbers `(B,)`.
 
         Several labels or numbers per row are `(B, L)`.
 
@@ -104,9 +125,9 @@ class Predictor(nn.Module):
         return predictions * self.target_std + self.target_mean if self.task.scales_targets else predictions
 
     def prepared(self, rows: Tensor) -> Tensor:
-        """Return scaled inputs `(B, D)` without missing values; tokens as they are."""
+        """Return scaled inputs `(B, D)` without missing values; tokens that are known."""
         if not rows.is_floating_point():
-            return rows
+            return torch.where(self.known[rows] > 0, rows, UNKNOWN) if self.signature.known_tokens else rows
         codes = rows[:, self.encoded]
         rows = torch.nan_to_num((rows - self.mean) / self.std, nan=0.0)
         if self.encoded:
@@ -127,9 +148,10 @@ class Predictor(nn.Module):
             decimal: `point` or `comma`, in a text file; None: as in training.
 
         Returns:
-            `prediction`, the class or a number in the target's own unit, and `probability: CLASS` for each class. The
-            index holds the rows: those of a frame of pandas, otherwise lines or files. A warning tells what could not
-            be treated as in training, such as a category that training did not have.
+            `prediction`, the class or a number in the target's own unit, and `probability: CLASS` for each class. For
+            sentences `prediction` is the list of the tags, and `probability` that of their probabilities. The index
+            holds the rows: those of a frame of pandas, otherwise lines or files. A warning tells what could not be
+            treated as in training, such as a category that training did not have.
 
         Raises:
             DataError: columns are missing, new or of another type, or the rows cannot be read: all faults.
@@ -149,11 +171,24 @@ class Predictor(nn.Module):
         file = self.signature.file.asked(rows, delimiter, sheet, decimal)
         given = read(rows, encoding if decimal is None else encoding.written(decimal), self.task, file)
         parts = [self._part(given, start) for start in range(0, len(given.inputs), BATCH)]
-        columns = self.signature.named(torch.cat(parts))
-        frame = pd.DataFrame(columns, index=given.index)
-        lost = int(frame.isna().any(axis=1).sum())
-        notes = given.notes + ([f"no prediction for {lost:,} rows: the model gave no finite number"] if lost else [])
+        predictions = torch.cat(parts)
+        frame = pd.DataFrame(self.signature.named(predictions, given.inputs))
+        frame.index = given.index
+        lost = int((~predictions.isfinite().reshape(len(frame), -1).all(1)).sum())
+        notes = (
+            given.notes
+            + self._unknown(given)
+            + ([f"no prediction for {lost:,} rows: the model gave no finite number"] if lost else [])
+        )
         return frame, notes
+
+    def _unknown(self, given: NewRows) -> list[str]:
+        """Return how many tokens the model does not know, if there are any."""
+        if not self.signature.known_tokens:
+            return []
+        count = int((self.prepared(torch.as_tensor(given.inputs)) == UNKNOWN).sum())
+        tokens = np.count_nonzero(given.inputs != self.task.padding)
+        return [f"{count:,} of {tokens:,} tokens are unknown to the model"] if count else []
 
     @torch.no_grad()
     def _part(self, given: NewRows, start: int) -> Tensor:

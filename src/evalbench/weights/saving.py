@@ -188,7 +188,7 @@ def _described(config: Config, dataset: Dataset, result: TrialResult, trial: Tri
 def _fitted(scaling: Scaling, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return what was fitted to the training rows by name."""
     means = scaling.target_means
-    values = {name: value for name, value in vars(scaling).items() if name != "target_means"}
+    values = {name: value for name, value in vars(scaling).items() if name != "target_means" and value is not None}
     values |= {} if means is None else {"target_means": means.means[-1], "target_unseen": means.unseen}
     return {name: torch.as_tensor(value, dtype=dtype) for name, value in values.items()}
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from evalbench.errors import ConfigError
 from evalbench.tasks.classes import MIN_ROWS_PER_CLASS
+from evalbench.tasks.metric import TOKENS
 
 Names = str | int | Sequence[str | int] | None
 OPTIONS = {
-    "kind": ("classification", "regression", "ordinal", "count", "multilabel", "ranking"),
+    "kind": ("classification", "regression", "ordinal", "count", "multilabel", "ranking", TOKENS),
     "missing_target": ("refuse", "drop"),
     "rare": ("refuse", "drop", "merge"),
     "high_cardinality": ("refuse", "drop", "hash", "target"),
@@ -17,7 +18,8 @@ OPTIONS = {
 }
 SEVERAL = ("multilabel", "regression")
 """The kinds that take several targets."""
-LEAST = {"rare_rows": MIN_ROWS_PER_CLASS, "hash_features": 2, "text_features": 2, "text_length": 2}
+LEAST = {"rare_rows": MIN_ROWS_PER_CLASS, "hash_features": 2, "text_features": 2, "text_length": 2, "length": 1}
+LEAST |= {"min_count": 1}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ class Choices:
     """Columns of counted words, 256 by default, or different tokens, 2048 by default."""
     text_length: int = 64
     """Tokens of a row."""
+    tokens: str | int | None = None
+    """The column with the lists of tokens whose tags are the target."""
+    length: int | None = None
+    """Tokens of a row, if these are lists; None: those of the longest."""
+    min_count: int = 2
+    """A token that training rows have less often is unknown."""
     group: str | int | None = None
     """The column with the group of each row, such as a person: no input."""
     time: str | int | None = None
@@ -77,6 +85,7 @@ class Choices:
         _names("categories", self.categories)
         _names("text", self.text)
         self._check_target()
+        self._check_tokens()
 
     def _check_target(self) -> None:
         targets = self._targets
@@ -96,6 +105,14 @@ class Choices:
         if self.kind == "ordinal" and self.rare == "merge":
             remedy = "say dataset.rare=drop"
             raise ConfigError("dataset.rare", "must not merge classes that have an order", self.rare, remedy)
+
+    def _check_tokens(self) -> None:
+        if self.tokens is None and self.kind == TOKENS:
+            rule, remedy = "must name the column of the tokens", "for example dataset.tokens=words dataset.target=tags"
+            raise ConfigError("dataset.tokens", rule, None, remedy)
+        if self.tokens is not None and self.kind not in ("classification", TOKENS):
+            rule, remedy = f"must be {TOKENS} if dataset.tokens is given", "leave one of them out"
+            raise ConfigError("dataset.kind", rule, self.kind, remedy)
 
     def dropped(self, label: str) -> list[str]:
         """Return the columns that are left out of the table of a name."""
@@ -119,7 +136,7 @@ class Choices:
     @property
     def texts(self) -> list[str]:
         """Return the columns of natural language."""
-        return _names("text", self.text)
+        return _names("text", self.text) + [str(self.tokens)] * (self.tokens is not None)
 
     @property
     def about_rows(self) -> list[str]:
@@ -142,7 +159,11 @@ class Choices:
         if self.kind == "multilabel" and len(self._targets) < 2:
             rule, remedy = "must be a list of two labels or more", "for example dataset.target=[rain,snow]"
             raise ConfigError("dataset.target", rule, self.target, remedy)
-        return self._targets or [str(columns[-1])]
+        targets = self._targets or [str(columns[-1])]
+        if targets == [str(self.tokens)]:
+            rule, remedy = "must be another column than dataset.tokens", "for example dataset.target=tags"
+            raise ConfigError("dataset.target", rule, targets[0], remedy)
+        return targets
 
     @property
     def _targets(self) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import DataError
-from evalbench.tasks import Metric, Task
+from evalbench.tasks import Kind, Metric, Task
 from evalbench.workloads.blocks import blocks, taken
 from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.target_encoding import TargetEncoded, positions
@@ -31,7 +31,8 @@ class Dataset:
 
     With a `vocabulary`, the number of different tokens, `inputs` are tokens instead: int32 or int64 from 0, never
     scaled. For the kind LANGUAGE `targets` are tokens too, `(N, D)`: at each place the next one. `classes` are their
-    names. For the kinds MULTILABEL and MULTI_OUTPUT `targets` are `(N, L)`, and `classes` the names of these columns.
+    names. For the kind TOKEN_CLASSIFICATION `targets` are the numbers of tags, `(N, D)`, and `classes` the tags. For
+    the kinds MULTILABEL and MULTI_OUTPUT `targets` are `(N, L)`, and `classes` the names of these columns.
 
     With an `image`, (channels, height, width), the columns are its pixels in that order, and models that need images
     take it. Pixels may be uint8, which are scaled by channel. `inputs` may be a `np.memmap`: nothing reads it into
@@ -50,6 +51,9 @@ class Dataset:
     description: str = ""
     image: tuple[int, int, int] | None = None
     vocabulary: int | None = None
+    min_count: int | None = None
+    """A token that the training rows of a split have less often is `UNKNOWN` to it, from the token after it on; None:
+    all tokens are known."""
     encoded: tuple[TargetEncoded, ...] = ()
     """Columns of codes, which every split replaces by means of the target over its training rows."""
     held_out: NDArray[np.int64] | None = None
@@ -228,8 +232,10 @@ class Dataset:
         digest.update(repr((self.kind.name, self.features, self.classes)).encode())
         if self.image is not None:
             digest.update(repr(self.image).encode())
-        if self.vocabulary is not None and not self.kind.per_token:  # there the classes have it
+        if self.vocabulary is not None and self.kind.name != Kind.LANGUAGE.name:  # there the classes have it
             digest.update(f"vocabulary {self.vocabulary}".encode())
+        if self.min_count is not None:
+            digest.update(f"known from {self.min_count}".encode())
         if self.encoded:
             digest.update(repr(self.encoded).encode())
         if self.fixed_test_rows is not None:

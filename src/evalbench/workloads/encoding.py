@@ -1,6 +1,7 @@
 """From a table to a data set, the same way for every format. All that is wrong with a table is told at once."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.fitting import Inputs
 from evalbench.workloads.preprocessing import Encoding, ImageInput
+from evalbench.workloads.sentences import token_inputs
 from evalbench.workloads.table import RawTable, listed, refuse
 from evalbench.workloads.target_columns import Labelled, read_targets, task_of, with_groups, with_targets, without_rare
+from evalbench.workloads.token_lists import as_lists
 from evalbench.workloads.written import read_numbers
 
 
@@ -47,6 +50,8 @@ def encode(
     used = [name for name in table.columns if name not in beside or (name == str(choices.time) and name not in dropped)]
     said, every = list(remarks), table.numbers
     faults: list[str] = []  # of the target: they come last
+    if choices.tokens is not None:
+        table, used = _with_lists(table, targets[0], used, choices, wrong, said)
     if has_targets := set(targets) <= set(table.columns):
         table = with_targets(table, targets, choices, faults, said)
     must = targets if choices.is_number and has_targets else []
@@ -58,15 +63,25 @@ def encode(
     rows = np.searchsorted(every, table.numbers)
     if given is not None:
         inputs: dict[str, Any] = _as_given(taken(given, rows), scaled)
-    elif choices.texts and choices.text_as == "tokens":
-        inputs = _tokens(table, used, choices, wrong, said)
     else:
-        inputs = _inputs(table, used, choices, _means(values, classes), wrong, said)
+        inputs = _inputs(table, used, choices, (values, classes), wrong, said)
     inputs |= about_rows(table, choices, wrong)
     inputs |= _given({"held_out": held_out, "declared_validation": validated}, rows, choices, wrong)
     refuse(table.source, wrong + faults)
-    inputs |= {"kind": task_of(choices, targets, len(classes)), "classes": classes, "description": "; ".join(said)}
+    inputs |= {"kind": task_of(choices, targets, classes), "classes": classes, "description": "; ".join(said)}
     return Dataset(label, targets=with_groups(values, inputs.get("groups"), choices), **inputs)
+
+
+def _with_lists(
+    table: RawTable, target: str, used: Sequence[str], choices: Choices, wrong: list[str], remarks: list[str]
+) -> tuple[RawTable, list[str]]:
+    """Return the table with lists of tokens and tags, and the columns to read beside them: none, which is said."""
+    refuse(table.source, wrong)  # one of them may be absent
+    lists = [str(choices.tokens), target]
+    unused = [name for name in used if name not in lists]
+    remarks += [f"columns that are not used: {listed(unused)}"] if unused else []
+    columns = {name: as_lists(table, name, wrong, remarks) for name in lists}
+    return replace(table, columns={**table.columns, **columns}), []
 
 
 def _given(
@@ -87,9 +102,13 @@ def _means(targets: NDArray[Any], classes: Sequence[str]) -> list[str]:
 
 
 def _inputs(
-    table: RawTable, names: Sequence[str], choices: Choices, means: list[str], wrong: list[str], remarks: list[str]
+    table: RawTable, names: Sequence[str], choices: Choices, labelled: Labelled, wrong: list[str], remarks: list[str]
 ) -> dict[str, Any]:
-    inputs = Inputs(table, choices, means, wrong)
+    if choices.tokens is not None:
+        return token_inputs(table, *labelled, choices, remarks)
+    if choices.texts and choices.text_as == "tokens":
+        return _tokens(table, names, choices, wrong, remarks)
+    inputs = Inputs(table, choices, _means(*labelled), wrong)
     for name in names:
         inputs.add(name)
     remarks += [f"{how}: {listed(columns)}" for how, columns in inputs.remarks.items()]

@@ -21,6 +21,7 @@ from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.encoding import encode
 from evalbench.workloads.table import RawTable, TableColumn, listed, refuse
+from evalbench.workloads.token_lists import are_lists, list_column
 from evalbench.workloads.written import written
 
 Read = Callable[[Path], Any]
@@ -162,16 +163,22 @@ def _load(path: str, name: str | None, settings: dict[str, Any], kind: TableForm
 
 def _encoded(frame: Any, source: str, label: str, choices: Choices, first: int) -> Dataset:
     wrong: list[str] = []
-    raw = raw_table(frame, source, wrong, first, choices.unread(label))
+    raw = raw_table(frame, source, wrong, first, choices.unread(label), lists=choices.tokens is not None)
     return encode(raw, label, choices, wrong)
 
 
 def raw_table(
-    frame: Any, source: str, wrong: list[str], first: int = 0, dropped: list[str] | None = None, least: int = 2
+    frame: Any,
+    source: str,
+    wrong: list[str],
+    first: int = 0,
+    dropped: list[str] | None = None,
+    least: int = 2,
+    lists: bool = False,
 ) -> RawTable:
     """Return the columns of a frame; columns that cannot be used are added to `wrong` unless they are left out.
 
-    `first` is the number of the first row, `least` that of the columns which it must have.
+    `first` is the number of the first row, `least` that of the columns which it must have. Cells may be `lists`.
     """
     frame = _as_pandas(frame, source)
     names = [str(name) for name in frame.columns]
@@ -188,7 +195,8 @@ def raw_table(
             columns[name] = TableColumn("category", np.full(len(frame), "", object), np.zeros(len(frame), bool))
             continue
         try:
-            columns[name] = column_of(frame.iloc[:, number])
+            series = frame.iloc[:, number]
+            columns[name] = list_column(series) if lists and are_lists(series) else column_of(series)
         except TypeError as error:
             wrong.append(f"column {name!r} holds {error}: convert it or leave it out with dataset.drop=[{name}]")
             columns[name] = TableColumn("number", np.full(len(frame), 0.0), np.ones(len(frame), bool))
@@ -238,8 +246,15 @@ def column_of(series: "pd.Series[Any]") -> TableColumn:
     if all(isinstance(value, str | int | float | datetime.date) for value in series[known]):
         texts = [" ".join(str(value).split()) if given else "" for value, given in zip(series, known, strict=True)]
         return written(np.array(texts, dtype=object))
-    odd = next(value for value in series[known] if not isinstance(value, str | int | float))
-    raise TypeError(f"values of the type {type(odd).__name__}")
+    raise TypeError(_odd_values(series[known]))
+
+
+def _odd_values(values: "pd.Series[Any]") -> str:
+    """Return words for values that no column of a table has."""
+    if are_lists(values):
+        return "lists, as only the columns of dataset.tokens and of its dataset.target may"
+    odd = next(value for value in values if not isinstance(value, str | int | float))
+    return f"values of the type {type(odd).__name__}"
 
 
 def _numbers(series: "pd.Series[Any]", known: Any) -> TableColumn:

@@ -57,7 +57,7 @@ def load(
     rows: dict[str, Any] = {field: np.flatnonzero(part_of_row == part) for field, part in given.items()}
     wrong: list[str] = []
     if image is None:
-        table = raw_table(frame, str(path), wrong, dropped=choices.unread(label))
+        table = raw_table(frame, str(path), wrong, dropped=choices.unread(label), lists=choices.tokens is not None)
         return encode(table, label, choices, wrong, remarks=remarks, **rows)
     targets = choices.targets(list(frame.columns))
     absent = [one for one in (image, *targets) if one not in [*frame.columns, *_features(chosen)]]
@@ -90,7 +90,16 @@ def frame_of(rows: Any, image: str | None = None) -> pd.DataFrame:
     for name, feature in plain.features.items():
         if type(feature).__name__ == "ClassLabel":
             frame[name] = pd.Categorical.from_codes(frame[name].fillna(-1).astype(int), feature.names)
+        elif type(getattr(feature, "feature", None)).__name__ == "ClassLabel":
+            frame[name] = [_named(codes, feature.feature.names) for codes in frame[name]]
     return frame
+
+
+def _named(codes: Any, names: Sequence[str]) -> Any:
+    """Return the names of classes of a list; a number without a name is left out as None."""
+    if codes is None:
+        return None
+    return [names[code] if code is not None and 0 <= code < len(names) else None for code in codes]
 
 
 def _opened(path: str, config: str | None) -> Mapping[str, Any]:

@@ -339,19 +339,6 @@ class TokensInput(ColumnInput):
         return rows
 
 
-KINDS: dict[str, type[ColumnInput]] = {
-    one.kind: one
-    for one in (NumberInput, DateInput, CategoryInput, TargetEncodedInput, HashedInput, WordsInput, TokensInput)
-}
-"""By the word for it beside a saved model."""
-
-
-def column_input(spec: dict[str, Any]) -> ColumnInput:
-    """Return what `spec` described; raise `KeyError` or `TypeError` for what no column is."""
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
-    return KINDS[fields.pop("kind")](**fields)
-
-
 def words_of(column: TableColumn) -> NDArray[np.object_]:
     """Return the categories of a column, with one for missing values."""
     words: NDArray[np.object_] = np.where(column.known, column.values, MISSING_CATEGORY)

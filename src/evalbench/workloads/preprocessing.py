@@ -7,9 +7,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evalbench.workloads.inputs import ColumnInput, NumberInput, Numbers, Told, column_input
+from evalbench.workloads.inputs import (
+    CategoryInput,
+    ColumnInput,
+    DateInput,
+    HashedInput,
+    NumberInput,
+    Numbers,
+    TargetEncodedInput,
+    TokensInput,
+    Told,
+    WordsInput,
+)
 from evalbench.workloads.table import RawTable, listed
+from evalbench.workloads.token_inputs import TokenListInput
 from evalbench.workloads.written import decimal_marks
+
+KINDS: dict[str, type[ColumnInput]] = {
+    one.kind: one
+    for one in (
+        *(NumberInput, DateInput, CategoryInput, TargetEncodedInput, HashedInput, WordsInput, TokensInput),
+        TokenListInput,
+    )
+}
+"""By the word for it beside a saved model."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +88,12 @@ class Encoding:
     @property
     def texts(self) -> tuple[str, ...]:
         """The columns of natural language."""
-        return tuple(column.name for column in self.columns if column.kind in ("words", "tokens"))
+        return tuple(column.name for column in self.columns if column.kind in ("words", "tokens", "token_list"))
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether cells may be lists."""
+        return any(column.kind == "token_list" for column in self.columns)
 
     def spec(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -81,9 +107,15 @@ class Encoding:
     def read(cls, spec: dict[str, Any]) -> "Encoding":
         """Return what `spec` described; raise `KeyError` or `TypeError` for what no encoding is."""
         image = spec["image"]
-        columns = tuple(column_input(column) for column in spec["columns"])
+        columns = tuple(_column_input(column) for column in spec["columns"])
         return cls(columns, tuple(spec["beside"]), None if image is None else ImageInput(**image))
 
 
 def _quoted(names: Sequence[str]) -> str:
     return listed(map(repr, names), 20)
+
+
+def _column_input(spec: dict[str, Any]) -> ColumnInput:
+    """Return what `spec` described; raise `KeyError` or `TypeError` for what no column is."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
+    return KINDS[fields.pop("kind")](**fields)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from evalbench import own_code
 from evalbench.config import Component
 from evalbench.config.component import ANYTHING
@@ -55,6 +57,8 @@ def dataset_of(given: Any, name: str, validation: str | None = None, **settings:
     if is_frame(given):
         return table(given, name, **settings)
     choices = Choices(name, **settings)
+    if isinstance(given, Mapping) and choices.tokens is not None:
+        return table(pd.DataFrame({key: pd.Series(list(lists)) for key, lists in given.items()}), name, **settings)
     if isinstance(given, Mapping) and {"inputs", "targets"} <= given.keys():
         given = (given["inputs"], given["targets"])
     if isinstance(given, tuple | list) and len(given) == 2 and all(hasattr(part, "__array__") for part in given):

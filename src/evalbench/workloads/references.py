@@ -75,7 +75,7 @@ def _scores(
     """
     rows, numbers = dataset.inputs.shape
     if dataset.vocabulary is not None:
-        numbers = dataset.vocabulary * (numbers if dataset.kind.per_token else 1)
+        numbers = len(dataset.classes) * numbers if dataset.kind.per_token else dataset.vocabulary
     count = min(MOST_TOGETHER, max(1, MOST_NUMBERS // (rows * numbers)))
     scores: Scores = {}
     for group in sorted({seed // count for seed in splits}):

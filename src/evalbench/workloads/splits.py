@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from evalbench.config import FOLDED, SplitConfig
 from evalbench.errors import DataError
 from evalbench.seeds import Phase, Role, derive
+from evalbench.tasks.token_classification import UNKNOWN
 from evalbench.workloads import target_encoding
 from evalbench.workloads.blocks import blocks
 from evalbench.workloads.dataset import Dataset
@@ -200,11 +201,14 @@ class Scaling:
     target_std: float | NDArray[np.float64]
     target_means: TargetMeans | None = None
     """The inputs of the target-encoded columns, which are scaled already."""
+    known: NDArray[np.bool_] | None = None
+    """Whether the training rows have a token of the vocabulary often enough; None: all are known."""
 
     def inputs(self, dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.float64] | NDArray[np.int64]:
-        """Return the scaled inputs of some rows, `(len(rows), D)`, without missing values; tokens as they are."""
+        """Return the scaled inputs of some rows, `(len(rows), D)`, without missing values; tokens that are known."""
         if dataset.vocabulary is not None:
-            return dataset.inputs[rows].astype(np.int64)
+            tokens = dataset.inputs[rows].astype(np.int64)
+            return tokens if self.known is None else np.where(self.known[tokens], tokens, UNKNOWN)
         scaled = np.nan_to_num((dataset.inputs[rows] - self.mean) / self.std, nan=0.0)
         if self.target_means is not None:
             scaled[:, [one.column for one in dataset.encoded]] = self.target_means.of(dataset.codes, rows)
@@ -215,11 +219,21 @@ def fit_scaling(dataset: Dataset, train: NDArray[np.int64]) -> Scaling:
     """Fit the scaling of one split; indicators of categories, constant columns and tokens keep their scale."""
     if dataset.vocabulary is not None:
         columns = dataset.inputs.shape[1]
-        return _with_target_scale(dataset, train, np.zeros(columns), np.ones(columns))
+        scaling = _with_target_scale(dataset, train, np.zeros(columns), np.ones(columns))
+        return scaling if dataset.min_count is None else replace(scaling, known=_known(dataset, train))
     mean, std = _of_channels(dataset, train) if dataset.is_scaled_by_channel else _of_columns(dataset, train)
     mean = np.where(dataset.numeric, mean, 0.0)
     std = np.where(dataset.numeric & (std > 1e-12 * np.maximum(1.0, np.abs(mean))), std, 1.0)
     return _with_target_scale(dataset, train, mean, std)
+
+
+def _known(dataset: Dataset, train: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return whether the training rows have each token of the vocabulary often enough; padding is always known."""
+    assert dataset.vocabulary is not None
+    counts = np.bincount(dataset.inputs[train].ravel(), minlength=dataset.vocabulary)
+    known: NDArray[np.bool_] = counts >= (dataset.min_count or 0)
+    known[: UNKNOWN + 1] = True
+    return known
 
 
 def _of_columns(dataset: Dataset, train: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from evalbench.errors import DataError
 MOST = 5
 """The most lines, values or names that are listed of each fault."""
 
-Form = Literal["written", "text", "category", "number", "date"]
+Form = Literal["written", "text", "category", "number", "date", "list"]
 """How a column's values are meant: written, as in a text file, may become a number, a date or text."""
 
 
@@ -22,7 +22,8 @@ class TableColumn:
 
     form: Form
     values: NDArray[Any]
-    """Numbers: float64. Dates: datetime64. Others: `str` objects without a meaning where they are not known."""
+    """Numbers: float64. Dates: datetime64. Lists: tuples. Others: `str` objects without a meaning where they are not
+    known."""
     known: NDArray[np.bool_]
     texts: NDArray[np.object_] | None = None
     """Numbers as they were written; None: they were not."""

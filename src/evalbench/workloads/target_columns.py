@@ -8,8 +8,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evalbench.tasks import Kind, Task, kind_of
+from evalbench.tasks.token_classification import TokenClassification
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.inputs import plain_number, single
+from evalbench.workloads.sentences import read_tags
 from evalbench.workloads.table import RawTable, TableColumn, listed
 from evalbench.workloads.written import as_text
 
@@ -20,12 +22,14 @@ Labelled = tuple[NDArray[np.int64] | NDArray[np.float32], tuple[str, ...]]
 """Targets `(N,)` or `(N, L)`, and the names of classes or columns; -1 or NaN for an unknown target."""
 
 
-def task_of(choices: Choices, targets: Sequence[str], num_classes: int) -> Task:
+def task_of(choices: Choices, targets: Sequence[str], classes: Sequence[str]) -> Task:
     """Return the task of the columns to predict."""
+    if choices.tokens is not None:
+        return TokenClassification(classes)
     if choices.kind == "regression":
         return Kind.MULTI_OUTPUT if len(targets) > 1 else Kind.REGRESSION
     given = {"multilabel": Kind.MULTILABEL, "ordinal": Kind.ORDINAL, "count": Kind.COUNT, "ranking": Kind.RANKING}
-    return given.get(choices.kind) or kind_of(num_classes)
+    return given.get(choices.kind) or kind_of(len(classes))
 
 
 def with_groups(
@@ -62,6 +66,8 @@ def with_targets(
 
 def read_targets(table: RawTable, targets: Sequence[str], choices: Choices, wrong: list[str]) -> Labelled:
     """Return the targets of all rows; faults are added to `wrong`."""
+    if choices.tokens is not None:
+        return read_tags(table, targets[0], choices, wrong)
     if choices.kind == "multilabel":
         return np.column_stack([_yes_or_no(table, name, wrong) for name in targets]), tuple(targets)
     if choices.is_number:

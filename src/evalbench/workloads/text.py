@@ -36,16 +36,17 @@ def python_source(name: str, length: int = 64, num_rows: int | None = 2000) -> D
 
     Raises `DataError` if the library is installed without its source.
     """
-    folder = Path(sysconfig.get_path("stdlib"))
-    parts = []
-    for module in MODULES:
-        path = folder / f"{module}.py"
-        if not path.is_file():
-            remedy = "install Python with its library's source, or use dataset=text with a file of your own"
-            raise DataError(f"{path}: no such file: {remedy}")
-        parts.append(path.read_text(encoding="utf-8"))
     described = f"next character of the source of Python {platform.python_version()}'s standard library"
-    return _windows(name, "".join(parts), length, num_rows, described)
+    return _windows(name, "".join(map(source_of, MODULES)), length, num_rows, described)
+
+
+def source_of(module: str) -> str:
+    """Return the source of a module of the standard library; raise `DataError` if it is installed without."""
+    path = Path(sysconfig.get_path("stdlib")) / f"{module}.py"
+    if not path.is_file():
+        remedy = "install Python with its library's source, or use dataset=text with a file of your own"
+        raise DataError(f"{path}: no such file: {remedy}")
+    return path.read_text(encoding="utf-8")
 
 
 def load(path: str, name: str | None = None, length: int = 64, num_rows: int | None = None) -> Dataset:

@@ -30,6 +30,7 @@ from evalbench.statistics.ranks import shared_ranks
 from evalbench.statistics.settings import average_settings
 from evalbench.statistics.unpaired import TwoSamples
 from evalbench.statistics.verdicts import QUALITIES, Quality, Recommendation, failures_are_ok
+from evalbench.tasks.metric import TOKENS
 
 SIGN_FLIP_SEED = 20_260_101
 
@@ -192,7 +193,7 @@ def _floors(folder: Folder, in_skill: bool) -> Floats:
         base = mine[(mine["state"] == "COMPLETE") & (mine["seed"] < first)]
         num_test = float(base["num_test"].mean()) if len(base) else math.nan
         score = float(base["score"].mean()) if len(base) else math.nan
-        formula = workload.described.floor
+        formula = None if workload.kind == TOKENS else workload.described.floor  # tokens of a row are no rows
         floor = math.nan
         if math.isfinite(num_test) and math.isfinite(score) and formula is not None:
             floor = formula(score, round(num_test))

@@ -60,7 +60,7 @@ def workloads(findings: Findings) -> str:
         return markdown(["metric", "workloads"], [[metric, ", ".join(mine)] for metric, mine in names.items()], 2)
     rows = []
     for workload in findings.evaluation.workloads.values():
-        noun = {"language": "tokens", "multilabel": "labels", "multi_output": "targets"}.get(workload.kind, "classes")
+        noun = NOUNS.get(workload.kind, "classes")
         kind = (
             plain(workload.kind) if workload.classes is None else f"{plain(workload.kind)}, {workload.classes} {noun}"
         )
@@ -131,9 +131,12 @@ ENGINES = {
 """What is different about the techniques of an engine, by its name."""
 
 
+NOUNS = {"language": "tokens", "token_classification": "tags", "multilabel": "labels", "multi_output": "targets"}
+"""What the names of the classes of a task are; of the others they are classes."""
 LINEAR_MODELS = {
     "language": "for text the shares of the tokens that follow the current one",
     "multilabel": "for labels a logistic regression each",
+    "token_classification": "for tags the shares of each token's tags",
     "ordinal": "for ordered classes logistic regression, which does not know the order",
     "count": "for counts Poisson regression",
 }
