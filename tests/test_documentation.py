@@ -136,6 +136,10 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench +sweep=vision": "augmentation=none,mixup",
     "evalbench +sweep=tables": "model=boosted_trees,mlp dataset=iris",
     "evalbench +sweep=text": "",
+    "evalbench +sweep=scaling": "model.width=16,32 model.depth=1",
+    "evalbench +sweep=scaling model.width=16,32,64,128 budget.steps=250,500,1000 dataset.num_rows=28000": (
+        "model.width=16,32 model.depth=1"
+    ),
     "evalbench +sweep=losses": FEW,
     "evalbench +sweep=imbalance": "dataset=anes96 loss=focal",
     "evalbench -m resampling=none,oversample,undersample dataset=marriage task.metric=balanced_accuracy": "",

@@ -38,6 +38,7 @@ from evalbench.report.sections.pool import POOL
 from evalbench.report.sections.profiles import PROFILES
 from evalbench.report.sections.ranks import PAIR_TESTS, RANKS
 from evalbench.report.sections.reproduce import REPRODUCE
+from evalbench.report.sections.scaling import SCALING
 from evalbench.report.sections.scores import RUNS, SCORES
 from evalbench.report.sections.second_methods import SECOND_METHODS
 from evalbench.report.sections.shares import SHARES
@@ -61,6 +62,7 @@ CHAPTERS = (
     Chapter("Each data set", (FOREST, RUNS, SCORES, DIFFERENCES), opened=True),
     Chapter("The verdicts in full", (VERDICTS, CONTEXT, LOOKS, BESIDE, EVIDENCE)),
     Chapter("What was compared", (COMPARED, HOW_READ)),
+    Chapter("Scaling law", (SCALING,), opened=True),
     Chapter("Learning curves", (EPOCHS, STEPS)),
     Chapter("Cost", (FRONT, COSTS, ENERGY, MATCHED)),
     Chapter("Time to target", (PROFILE, SPEED_UPS, TIMES)),

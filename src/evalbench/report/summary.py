@@ -10,6 +10,7 @@ from typing import Any
 from evalbench.record.declared import Declaration, Workload
 from evalbench.record.summary import VERSION, exact, settings_hash
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
+from evalbench.report.analysis.scaling import Law
 from evalbench.report.render.units import RatioUnit, Unit
 from evalbench.report.sections.advice import next_step, order, rows_of, spent, where_words
 from evalbench.report.sections.decision import sentences
@@ -41,6 +42,7 @@ def summary_of(findings: Findings) -> dict[str, Any]:
         "scope": _scope(findings, decided),
         "techniques": [_technique(findings, decided if compared else None, name) for name in _names(findings)],
         "scores": _scores(findings),
+        **({"scaling": [_law(law) for law in findings.laws]} if findings.laws else {}),
         "conditions": _conditions(evaluation),
         "provenance": _provenance(evaluation),
     }
@@ -224,6 +226,28 @@ def _scores(findings: Findings) -> list[dict[str, Any]]:
         for score in scores
         for unit in (findings.units[score.workload],)
     ]
+
+
+def _law(law: Law) -> dict[str, Any]:
+    """Return a power law, with None in the place of what is not known."""
+    fitted = law.fitted
+    held = None if fitted is None else fitted.held_out
+    return {
+        "workload": law.workload,
+        "setting": dict(law.setting),
+        "sizes": list(law.axes),
+        "exponents": [_estimate(*fitted.exponent(axis)) for axis in range(len(law.axes))] if fitted else [],
+        "floor": _estimate(*fitted.floor) if fitted and fitted.has_floor else None,
+        "held_out": held
+        and {**_estimate(held.loss, held.low, held.high), "measured": held.measured, "held": held.held},
+        "fits_badly": fitted.fits_badly if fitted and math.isfinite(fitted.p_value) else None,
+        "left_out": list(law.left_out),
+        "why_not": law.why_not,
+    }
+
+
+def _estimate(value: float, low: float, high: float) -> dict[str, float]:
+    return {"value": value, "low": low, "high": high}
 
 
 def _conditions(evaluation: Declaration) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from evalbench.report.analysis.pairs import Contrast, contrasts
 from evalbench.report.analysis.pool import PoolScore, pool_scores
 from evalbench.report.analysis.prices import Bill, bills
 from evalbench.report.analysis.robustness import Robustness, robustness
+from evalbench.report.analysis.scaling import Law, laws
 from evalbench.report.analysis.scope import Scope, scope_of
 from evalbench.report.analysis.scores import Cost, LinearAhead, Score, costs, linear_ahead, scores
 from evalbench.report.analysis.targets import Milestones, milestones
@@ -74,6 +75,11 @@ class Findings:
     def curves(self) -> pd.DataFrame:
         """Return the learning curves; see `curve_table`."""
         return curve_table(self.folder, self.rho)
+
+    @cached_property
+    def laws(self) -> tuple[Law, ...]:
+        """Return the power laws of the loss; see `laws`."""
+        return laws(self.folder)
 
 
 @dataclass(frozen=True)
