@@ -115,6 +115,7 @@ LAYERS = {
         "composition": "the edge to Hydra: jobs of a sweep, one line for a refusal",
         "api": "`evaluate`: an evaluation from Python",
         "predict": "`evalbench predict`: predictions of a saved model, by the names that people have for it",
+        "convert": "`evalbench convert`: a saved network as files of other programs, which predict the same",
         "__init__": "the public names, imported when they are first used",
         "terminal": "Hydra's task and sweep, progress and time left, looks, summary, exit codes",
         "__main__": "the one command and its subcommands",

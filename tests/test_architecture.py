@@ -16,8 +16,20 @@ from modules import MODULES
 SOURCE = Path(evalbench.__file__).parent
 ORDER = list(MODULES)
 HEAVY = {
-    "torch": {"models", "engine", "engines", "cost", "weights", "tasks", "parts", "draws", "random_functions", "gpus"},
-    "safetensors": {"weights", "workloads"},
+    "torch": {
+        "models",
+        "engine",
+        "engines",
+        "cost",
+        "weights",
+        "tasks",
+        "parts",
+        "draws",
+        "random_functions",
+        "gpus",
+        "convert",
+    },
+    "safetensors": {"weights", "workloads", "convert"},
     "skops": {"weights"},
     "pytorch_lightning": {"engine", "engines"},
     "wandb": {"tracking", "imports", "dashboard"},

@@ -19,6 +19,7 @@ COMMANDS = {
     "sync": "evalbench.sync",
     "dashboard": "evalbench.dashboard.__main__",
     "predict": "evalbench.predict.__main__",
+    "convert": "evalbench.convert.__main__",
 }
 """Each command's name, and the module whose `main(arguments)` runs it and returns the exit code."""
 

@@ -147,10 +147,14 @@ def _head_for(image: tuple[int, int, int] | None, vocabulary: int | None, per_to
 def _loaded(source: Source) -> tuple[Any, frozenset[str]]:
     """Return the network of some weights, loaded once per process, and the names of parameters that they lack."""
     with ThreadPoolExecutor(1) as thread:  # without the modes of this one, which answer and record a trial's draws
-        return thread.submit(_load, source).result()
+        return thread.submit(read, source).result()
 
 
-def _load(source: Source) -> tuple[Any, frozenset[str]]:
+def read(source: Source) -> tuple[Any, frozenset[str]]:
+    """Return a network with the weights of its files, and the names of parameters that they lack; raise `ConfigError`.
+
+    Those parameters are Transformers' own draws.
+    """
     import transformers
 
     hashes(source.path, source.revision, source.gguf_file)  # refuses a folder without weights
@@ -159,7 +163,7 @@ def _load(source: Source) -> tuple[Any, frozenset[str]]:
     classes = {} if source.head == "causal_lm" else {"num_labels": source.outputs}
     weights = {"use_safetensors": True} if source.gguf_file is None else {"gguf_file": source.gguf_file}
     try:
-        with _quiet(transformers), torch.random.fork_rng(devices=[]):
+        with quiet(transformers), torch.random.fork_rng(devices=[]):
             network, report = kind.from_pretrained(
                 folder, trust_remote_code=source.trusted, attn_implementation=source.attention, dtype=torch.float32,
                 output_loading_info=True, ignore_mismatched_sizes=True, **classes, **weights,
@@ -172,7 +176,7 @@ def _load(source: Source) -> tuple[Any, frozenset[str]]:
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def quiet(transformers: Any) -> Iterator[None]:
     """Silence the progress and the reports of Transformers while it loads."""
     logging = transformers.utils.logging
     level = logging.get_verbosity()

@@ -1,5 +1,5 @@
 """`evalbench predict RUN ROWS`: predictions of a saved model for new rows."""
 
-from evalbench.predict.saved import SavedModel, chosen
+from evalbench.predict.saved import SavedModel, add_arguments, chosen
 
-__all__ = ["SavedModel", "chosen"]
+__all__ = ["SavedModel", "add_arguments", "chosen"]

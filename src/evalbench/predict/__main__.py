@@ -14,13 +14,10 @@ from evalbench import programs
 from evalbench.console import is_quiet
 from evalbench.errors import InputError
 from evalbench.names import one_line, to_cell
-from evalbench.predict.saved import SavedModel, chosen
-from evalbench.sync import STORE
+from evalbench.predict.saved import SavedModel, add_arguments, chosen
 
 if TYPE_CHECKING:
     import pandas as pd
-
-WEIGHTS = Path("outputs/weights")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -88,17 +85,13 @@ def _say(output: Path | None, model: SavedModel, count: int, notes: Sequence[str
 
 def _parser() -> argparse.ArgumentParser:
     parser = programs.Arguments(prog="evalbench predict", description=__doc__)
-    kept = "the folder of saved models (default: %(default)s)"
-    parser.add_argument("run", help="evaluation/technique/data set, a trial, or the folder of a saved model")
+    add_arguments(parser)
     parser.add_argument("rows", type=Path, help="a table in a file, as for training, or a folder of images")
     parser.add_argument("--output", type=Path, metavar="FILE", help=".csv or .parquet (default: CSV in the terminal)")
     as_trained = "(default: as in training)"
     parser.add_argument("--delimiter", metavar="SIGN", help=f"of a text file {as_trained}")
     parser.add_argument("--decimal", choices=("point", "comma"), help=f"the decimal sign of a text file {as_trained}")
     parser.add_argument("--sheet", metavar="NAME", help=f"of an Excel file, also its number from 0 {as_trained}")
-    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="import code of this package")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FOLDER", help=kept)
-    parser.add_argument("--store", default=STORE, metavar="URL", help="the store (default: %(default)s)")
     return parser
 
 

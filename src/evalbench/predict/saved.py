@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Any
 
 from evalbench.errors import InputError
 from evalbench.store import Store
-from evalbench.sync import existing
+from evalbench.sync import STORE, existing
 
 DESCRIPTION = "model.json"
 EVALUATION = "evaluation.json"
@@ -18,6 +19,7 @@ EVALUATION = "evaluation.json"
 LEAST_OF_A_TRIAL = 6
 """Digits of a trial's identity that name it."""
 MOST_LISTED = 8
+WEIGHTS = Path("outputs/weights")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,15 @@ class SavedModel:
         names |= {name for link in self.links for name in link} | {self.path.parent.name}
         is_trial = len(word) >= LEAST_OF_A_TRIAL and str(about.get("trial") or "").startswith(word)
         return word in names or is_trial
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a saved model, and what is trusted to load it."""
+    kept = "the folder of saved models (default: %(default)s)"
+    parser.add_argument("run", help="evaluation/technique/data set, a trial, or the folder of a saved model")
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="import code of this package")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS, metavar="FOLDER", help=kept)
+    parser.add_argument("--store", default=STORE, metavar="URL", help="the store (default: %(default)s)")
 
 
 def chosen(run: str, folder: Path, store: str) -> SavedModel:
