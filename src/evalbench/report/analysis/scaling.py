@@ -46,6 +46,8 @@ class Law:
     why_not: str  # no law was fitted; empty if one was
     left_out: tuple[str, ...] = ()  # sizes with a trial that diverged or failed
     remark: str = ""  # what else varies, and how that was met
+    loss: str = ""  # its name for people
+    shapes: tuple[str, ...] = ()  # the factors that change the first size
 
 
 def laws(folder: Folder) -> tuple[Law, ...]:
@@ -94,10 +96,10 @@ def _numbers(column: pd.Series[str]) -> pd.Series[float]:
     return column.map({label: math.nan if size is None or size[0] else size[1] for label, size in sizes.items()})
 
 
-def _growing(evaluation: Declaration, sizes: pd.DataFrame) -> tuple[str, ...]:
-    """Return the compared technique and the factors whose levels are numbers that change a size of the trials."""
+def _growing(evaluation: Declaration, sizes: pd.DataFrame) -> dict[str, str]:
+    """Return the columns whose levels are numbers that change a size of the trials, each with the factor's name."""
     named = {"technique": evaluation.factor or "", **{key: key for key in evaluation.factors}}
-    growing = []
+    growing = {}
     for key, name in named.items():
         labels = [size_of(str(label)) for label in sizes[key].unique()]
         begins = {label[0] for label in labels if label is not None}
@@ -107,11 +109,11 @@ def _growing(evaluation: Declaration, sizes: pd.DataFrame) -> tuple[str, ...]:
         foreign = evaluation.foreign and (key == "technique" or name in {n for row in COLUMNS.values() for n in row})
         medians = sizes.groupby(key)[list(COLUMNS)].median()
         if (own or foreign) and (medians.nunique() > 1).any():
-            growing.append(key)
-    return tuple(growing)
+            growing[key] = name
+    return growing
 
 
-def _law(workload: Workload, setting: Mapping[str, str], growing: Sequence[str], rows: pd.DataFrame) -> Law | None:
+def _law(workload: Workload, setting: Mapping[str, str], growing: Mapping[str, str], rows: pd.DataFrame) -> Law | None:
     axes = _axes(rows)
     if not axes or workload.ratio:
         return None
@@ -126,14 +128,19 @@ def _law(workload: Workload, setting: Mapping[str, str], growing: Sequence[str],
     left_out = tuple(_described(growing, rows[broken.astype(bool)]))
     whole = rows[~broken.astype(bool)]
     axes, whole, remark = _chosen(axes, whole)
-    points, losses = _losses(whole, axes, growing, workload.measure == "perplexity")
+    exponential = workload.measure == "perplexity"
+    points, losses = _losses(whole, axes, growing, exponential)
     if points.empty or max(points[axis].nunique() for axis in axes) < MIN_SIZES:
         why = f"it needs at least {MIN_SIZES} sizes whose trials all ended"
         return Law(workload.name, setting, axes, points, None, why, left_out, remark)
     sizes = points[list(axes)].to_numpy()
     fitted = scaling(sizes, losses, sizes[:, 0] == sizes[:, 0].max())
-    why = "" if fitted else "these sizes do not determine one: vary one of them more"
-    return Law(workload.name, setting, axes, points, fitted, why, left_out, remark)
+    if fitted is None:
+        why = "these sizes do not determine one: vary one of them more"
+        return Law(workload.name, setting, axes, points, None, why, left_out, remark)
+    loss = f"{'logarithm of the ' if exponential else ''}{workload.described.words}"
+    shapes = tuple(name for key, name in growing.items() if whole.groupby(key)[axes[0]].median().nunique() > 1)
+    return Law(workload.name, setting, axes, points, fitted, "", left_out, remark, loss, shapes)
 
 
 def _axes(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -162,7 +169,7 @@ def _chosen(axes: tuple[str, ...], rows: pd.DataFrame) -> tuple[tuple[str, ...],
 
 
 def _losses(
-    rows: pd.DataFrame, axes: Sequence[str], growing: Sequence[str], exponential: bool
+    rows: pd.DataFrame, axes: Sequence[str], growing: Mapping[str, str], exponential: bool
 ) -> tuple[pd.DataFrame, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
     """Return sizes in ascending order with their mean losses, and the losses `(S, P)` of the seeds that all have.
 
@@ -176,9 +183,9 @@ def _losses(
     return sizes.reset_index().assign(loss=np.exp(np.log(losses).mean(0)) if len(sizes) else []), losses
 
 
-def _described(growing: Sequence[str], rows: pd.DataFrame) -> Iterator[str]:
+def _described(growing: Mapping[str, str], rows: pd.DataFrame) -> Iterator[str]:
     for key, trials in rows.groupby(list(growing), sort=False):
         levels = key if isinstance(key, tuple) else (key,)
         ended = int((trials["state"] != "COMPLETE").sum())
-        names = ", ".join(f"{name} {level}" for name, level in zip(growing, levels, strict=True))
+        names = ", ".join(f"{name} {level}" for name, level in zip(growing.values(), levels, strict=True))
         yield f"{names} ({ended} of {len(trials)})"
