@@ -114,7 +114,7 @@ def test_one_run_of_each_size_has_a_law_without_intervals() -> None:
     """The page of single runs leaves most sections out."""
     numbers = page.frames(judged(sizes(("1e5",), seeds=1)).findings)["scaling_laws"].set_index("number")
     assert numbers.loc["exponent of parameters", "value"] == pytest.approx(0.4, abs=0.1)
-    assert pd.isna(numbers.loc["exponent of parameters", "low"])
+    assert numbers["low"].isna().all()
 
 
 def test_two_shapes_of_one_size_explain_a_bad_fit() -> None:
@@ -130,6 +130,14 @@ def test_a_score_that_is_no_loss_has_no_law() -> None:
     table = table.assign(metric="accuracy", direction="maximize", score=1 / (1 + table["score"]))
     assert "because it is a law of losses, and the score is accuracy: give task.metric a loss." in text(table)
     assert text(table[table["tokens"] == "1e5"].reset_index(drop=True)) == ""
+
+
+def test_a_loss_that_does_not_fall_and_sizes_that_are_not_known_are_said() -> None:
+    table = sizes(("1e5",)).drop(columns="tokens")
+    assert "because the loss does not fall with parameters." in text(table.assign(score=6 - table["score"]))
+    assert "because the loss does not fall with parameters." in text(table.assign(score=2.0))
+    unknown = table.assign(parameters=table["parameters"].where(table["technique"] != "net-80k"))
+    assert "because parameters are not known of every size." in text(unknown)
 
 
 def test_techniques_that_are_no_sizes_have_no_law() -> None:

@@ -18,12 +18,14 @@ from evalbench.report.plots.scaling import scaling as plot
 from evalbench.report.render import style
 from evalbench.report.render.units import counted, listed, p_is
 from evalbench.report.section import Chart, Section, numbers_of
+from evalbench.statistics.intervals import Floats
 from evalbench.statistics.scaling import EXPONENTS, MIN_SEEDS, PowerLaw
 
 GREEK = "αβ"
 FACTORS = "AB"
 BEYOND = 2
 """How many times the largest size a law is asked for, beyond all that was trained."""
+MOST_NAMED = 6  # sizes that were left out
 CURVE = 40  # points of a curve
 
 
@@ -49,9 +51,9 @@ def _told(law: Law) -> str:
     if law.remark:
         lines.append(f"- {law.remark[0].upper()}{law.remark[1:]}.")
     if law.left_out:
-        lines.append(
-            f"- Left out, because trials diverged or failed: {listed([plain(size) for size in law.left_out])}."
-        )
+        more = [f"{len(law.left_out) - MOST_NAMED} more"] if len(law.left_out) > MOST_NAMED else []
+        sizes = listed([*map(plain, law.left_out[:MOST_NAMED]), *more])
+        lines.append(f"- Left out, because trials diverged or failed: {sizes}.")
     return "\n".join([lines[0], "", *lines[1:]])
 
 
@@ -71,7 +73,7 @@ def _findings(law: Law, fitted: PowerLaw) -> list[str]:
     lines.append(_held_out(law, fitted))
     lines.append(_fit(law, fitted))
     lines.append(_beyond(law, fitted))
-    if len(law.axes) > 1:
+    if len(law.axes) > 1 and not any(_open(*fitted.exponent(axis)[1:]) for axis in range(len(law.axes))):
         share = _interval(*fitted.share_of_first)
         lines.append(
             f"If compute grows as {law.axes[0]} times {law.axes[1]}, the best {law.axes[0]} grow as compute to the"
@@ -191,7 +193,7 @@ def _short(value: float) -> str:
     return f"{value:.3g}" if value < 1e6 else counted(value)
 
 
-def _at(law: Law, sizes: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+def _at(law: Law, sizes: Floats) -> str:
     return listed([f"{counted(float(value))} {axis}" for axis, value in zip(law.axes, sizes, strict=True)])
 
 
