@@ -11,6 +11,7 @@ import pytest
 
 import evalbench
 from evalbench.record.folder import load
+from evalbench.report import page
 from evalbench.report.analysis.findings import find
 from evalbench.report.sections.scaling import SCALING
 from evalbench.report.summary import summary_of
@@ -47,7 +48,7 @@ def text(table: pd.DataFrame) -> str:
 def test_a_table_of_sizes_and_tokens_gets_its_law(tmp_path: Path) -> None:
     report = judged(sizes())
     said = "\n\n".join(SCALING.markdown(report.findings))
-    assert "On `text`, the loss falls as **L = 1.19 + 29.2 / N^0.40 + 195 / D^0.45**" in said
+    assert "On `text`, the log loss falls as **L = 1.19 + 29.2 / N^0.40 + 195 / D^0.45**" in said
     assert "with N parameters and D training tokens" in said
     assert "**The extrapolation held**: fitted without the largest parameters, it foretells" in said
     assert "at 1.28 million parameters and 1.60 million training tokens, 4 times what it has seen; measured" in said
@@ -70,6 +71,7 @@ def test_a_table_of_sizes_and_tokens_gets_its_law(tmp_path: Path) -> None:
     assert (tmp_path / "figures" / "scaling.png").is_file()
 
 
+@pytest.mark.slow
 def test_sizes_with_trials_that_diverged_are_left_out_and_named() -> None:
     table = sizes().assign(state="COMPLETE")
     table.loc[(table["technique"] == "net-20k") & (table["tokens"] == "1e5") & (table["seed"] == 1), "state"] = (
@@ -80,6 +82,7 @@ def test_sizes_with_trials_that_diverged_are_left_out_and_named() -> None:
     assert "measured" in said
 
 
+@pytest.mark.slow
 def test_a_size_with_two_values_is_held_at_the_larger() -> None:
     said = text(sizes(("1e5", "4e5")))
     assert (
@@ -97,6 +100,7 @@ def test_sizes_that_grow_together_are_not_told_apart() -> None:
     )
 
 
+@pytest.mark.slow
 def test_few_sizes_or_seeds_are_said() -> None:
     table = sizes(seeds=2)
     said = text(table)
@@ -106,11 +110,34 @@ def test_few_sizes_or_seeds_are_said() -> None:
     assert "no power law is fitted, because it needs at least 3 sizes whose trials all ended." in text(two)
 
 
+def test_one_run_of_each_size_has_a_law_without_intervals() -> None:
+    """The page of single runs leaves most sections out."""
+    numbers = page.frames(judged(sizes(("1e5",), seeds=1)).findings)["scaling_laws"].set_index("number")
+    assert numbers.loc["exponent of parameters", "value"] == pytest.approx(0.4, abs=0.1)
+    assert numbers["low"].isna().all()
+
+
+def test_two_shapes_of_one_size_explain_a_bad_fit() -> None:
+    deep = sizes(("1e5",)).drop(columns="tokens").assign(steps="1")
+    wide = deep.assign(steps="2", parameters=1.1 * deep["parameters"], score=1.1 * deep["score"])
+    table = pd.concat([deep, wide], ignore_index=True).rename(columns={"steps": "compute"})
+    assert "Each of `technique` and `compute` changes the parameters, and the law takes them as the same" in text(table)
+
+
+@pytest.mark.slow
 def test_a_score_that_is_no_loss_has_no_law() -> None:
     table = sizes()
     table = table.assign(metric="accuracy", direction="maximize", score=1 / (1 + table["score"]))
     assert "because it is a law of losses, and the score is accuracy: give task.metric a loss." in text(table)
     assert text(table[table["tokens"] == "1e5"].reset_index(drop=True)) == ""
+
+
+def test_a_loss_that_does_not_fall_and_sizes_that_are_not_known_are_said() -> None:
+    table = sizes(("1e5",)).drop(columns="tokens")
+    assert "because the loss does not fall with parameters." in text(table.assign(score=6 - table["score"]))
+    assert "because the loss does not fall with parameters." in text(table.assign(score=2.0))
+    unknown = table.assign(parameters=table["parameters"].where(table["technique"] != "net-80k"))
+    assert "because parameters are not known of every size." in text(unknown)
 
 
 def test_techniques_that_are_no_sizes_have_no_law() -> None:
@@ -119,6 +146,7 @@ def test_techniques_that_are_no_sizes_have_no_law() -> None:
     assert text(table.assign(technique=table["technique"].map(names))) == ""
 
 
+@pytest.mark.slow
 def test_a_sweep_of_lengths_has_a_law_for_each_technique(tmp_path: Path, make_folder: Make) -> None:
     """Our own folder: `budget.steps` grows, the optimizer does not, and rows of a text are windows of tokens."""
     make_folder(tmp_path, ("sgd", "adam"), ("wine",), factors={"budget.steps": ["100", "200", "400", "800"]})

@@ -49,6 +49,7 @@ def test_the_published_law_comes_back_with_its_share_of_compute() -> None:
     assert law.held_out.loss == pytest.approx(law.held_out.measured, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_no_other_minimizer_finds_a_lower_loss() -> None:
     """L-BFGS from the same kind of grid, as Hoffmann and others used it, with a gradient by differences."""
     logs, delta = np.log(trials(published(GRID), 1, 0.01)[0]), 1e-3
@@ -89,6 +90,7 @@ def test_noise_that_all_sizes_share_does_not_widen_the_exponent() -> None:
     assert shared.noise == pytest.approx(alone.noise, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_bend_is_a_bad_fit_and_its_extrapolation_does_not_hold() -> None:
     bent = small(ONE) + 0.2 * (ONE[:, 0] > 2e5)
     law = fitted(ONE, trials(bent, 5, 0.002))

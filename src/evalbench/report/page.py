@@ -73,8 +73,8 @@ CHAPTERS = (
     Chapter("How to reproduce", (REPRODUCE,)),
 )
 PAGE = (*FIRST, *chain.from_iterable(chapter.sections for chapter in CHAPTERS))
-SINGLE = (TITLE, SINGLES, HOW_READ, REPRODUCE)
-"""The sections of the page of one run per technique on one workload: nothing else can be said of it."""
+SINGLE = (TITLE, SINGLES, SCALING, HOW_READ, REPRODUCE)
+"""The sections of the page of one run per technique on one workload: little else can be said of it."""
 
 
 def first_screen(findings: Findings) -> str:

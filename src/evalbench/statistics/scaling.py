@@ -33,6 +33,7 @@ PUBLISHED_DELTA = 1e-3
 """Where Hoffmann and others let the Huber loss turn from squares to sizes, in the logarithm of the loss."""
 NORMAL_DELTA = 1.345
 """The same in standard errors, for an efficiency of 95 % under normal noise (Huber 1981)."""
+LEAST_SLOPE = -1e-6  # of the logarithm of a loss: less is rounding
 MAX_STEPS, LEAST_GAIN, MOST_DAMPING = 200, 1e-8, 1e6
 CONFIDENCE = 0.95
 
@@ -135,6 +136,13 @@ def identified(sizes: Floats, has_floor: bool) -> bool:
     least = 3 if has_floor or sizes.shape[1] > 1 else 2
     several = all(len(np.unique(column)) >= least for column in sizes.T)
     return several and len(sizes) >= num_parameters(sizes.shape[1], has_floor)
+
+
+def falls(sizes: Floats, losses: Floats) -> bool:
+    """Return whether losses `(S, P)` fall with any of the sizes `(P, K)`, by least squares of logarithms."""
+    logs = np.log(sizes)
+    slopes = np.linalg.lstsq(np.column_stack([logs, np.ones(len(logs))]), np.log(losses).mean(0), rcond=None)[0]
+    return bool((slopes[:-1] < LEAST_SLOPE).any())
 
 
 def scaling(sizes: Floats, losses: Floats, held: npt.NDArray[np.bool_], seed: int = 0) -> PowerLaw | None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from evalbench.record.declared import Declaration, Workload
 from evalbench.record.folder import Folder
-from evalbench.statistics.scaling import PowerLaw, scaling
+from evalbench.statistics.intervals import Floats
+from evalbench.statistics.scaling import PowerLaw, falls, scaling
 
 PARAMETERS, COMPUTE = "parameters", "FLOPs"
 TOKENS, EXAMPLES, STEPS = "training tokens", "training examples", "training steps"
+LENGTHS = (TOKENS, EXAMPLES, STEPS)
 SYMBOLS = {PARAMETERS: "N", TOKENS: "D", EXAMPLES: "D", STEPS: "D", COMPUTE: "C"}
 COLUMNS = {
     PARAMETERS: ("parameters",),
@@ -46,6 +48,8 @@ class Law:
     why_not: str  # no law was fitted; empty if one was
     left_out: tuple[str, ...] = ()  # sizes with a trial that diverged or failed
     remark: str = ""  # what else varies, and how that was met
+    loss: str = ""  # its name for people
+    shapes: tuple[str, ...] = ()  # the factors that change the first size
 
 
 def laws(folder: Folder) -> tuple[Law, ...]:
@@ -91,13 +95,14 @@ def _numbers(column: pd.Series[str]) -> pd.Series[float]:
     if pd.api.types.is_numeric_dtype(column):
         return column.astype(float)
     sizes = {label: size_of(str(label)) for label in column.unique()}
-    return column.map({label: math.nan if size is None or size[0] else size[1] for label, size in sizes.items()})
+    known = {label: size[1] for label, size in sizes.items() if size and not size[0] and math.isfinite(size[1])}
+    return column.map(known).astype(float)
 
 
-def _growing(evaluation: Declaration, sizes: pd.DataFrame) -> tuple[str, ...]:
-    """Return the compared technique and the factors whose levels are numbers that change a size of the trials."""
+def _growing(evaluation: Declaration, sizes: pd.DataFrame) -> dict[str, str]:
+    """Return the columns whose levels are numbers that change a size of the trials, each with the factor's name."""
     named = {"technique": evaluation.factor or "", **{key: key for key in evaluation.factors}}
-    growing = []
+    growing = {}
     for key, name in named.items():
         labels = [size_of(str(label)) for label in sizes[key].unique()]
         begins = {label[0] for label in labels if label is not None}
@@ -107,39 +112,47 @@ def _growing(evaluation: Declaration, sizes: pd.DataFrame) -> tuple[str, ...]:
         foreign = evaluation.foreign and (key == "technique" or name in {n for row in COLUMNS.values() for n in row})
         medians = sizes.groupby(key)[list(COLUMNS)].median()
         if (own or foreign) and (medians.nunique() > 1).any():
-            growing.append(key)
-    return tuple(growing)
+            growing[key] = name
+    return growing
 
 
-def _law(workload: Workload, setting: Mapping[str, str], growing: Sequence[str], rows: pd.DataFrame) -> Law | None:
-    axes = _axes(rows)
-    if not axes or workload.ratio:
-        return None
-    empty = rows.iloc[:0]
+def _law(workload: Workload, setting: Mapping[str, str], growing: Mapping[str, str], rows: pd.DataFrame) -> Law | None:
+    broken = rows.groupby(list(growing))["state"].transform(lambda states: (states != "COMPLETE").any()).astype(bool)
+    whole, left_out = rows[~broken], tuple(_described(growing, rows[broken]))
+    axes = _axes(whole) or _axes(rows)
+    law = Law(workload.name, setting, axes, rows.iloc[:0], None, "", left_out)
+    exponential = workload.measure == "perplexity"
     scores = rows.loc[rows["state"] == "COMPLETE", "score"]
-    if workload.direction != "minimize" or not (scores > 0).all():
+    if workload.ratio or workload.direction != "minimize" or not (scores > exponential).all():
         if len(axes) < 2:  # the depths of a network, say: nobody asked for a law
             return None
         why = f"it is a law of losses, and the score is {workload.described.words}: give task.metric a loss"
-        return Law(workload.name, setting, axes, empty, None, why)
-    broken = rows.groupby(list(growing))["state"].transform(lambda states: (states != "COMPLETE").any())
-    left_out = tuple(_described(growing, rows[broken.astype(bool)]))
-    whole = rows[~broken.astype(bool)]
+        return replace(law, why_not=why)
+    partly = [axis for axis in (PARAMETERS, *LENGTHS) if whole[axis].notna().any() and whole[axis].isna().any()]
+    if partly or not axes:
+        return replace(law, why_not=f"{' and '.join(partly)} are not known of every size") if partly else None
     axes, whole, remark = _chosen(axes, whole)
-    points, losses = _losses(whole, axes, growing, workload.measure == "perplexity")
-    if points.empty or max(points[axis].nunique() for axis in axes) < MIN_SIZES:
-        why = f"it needs at least {MIN_SIZES} sizes whose trials all ended"
-        return Law(workload.name, setting, axes, points, None, why, left_out, remark)
-    sizes = points[list(axes)].to_numpy()
+    points, losses = _losses(whole, axes, growing, exponential)
+    shapes = tuple(name for key, name in growing.items() if whole.groupby(key)[axes[0]].median().nunique() > 1)
+    loss = f"{'logarithm of the ' if exponential else ''}{workload.described.words}"
+    fitted, why = _fitted(points[list(axes)].to_numpy(), losses, axes)
+    return Law(workload.name, setting, axes, points, fitted, why, left_out, remark, loss, shapes)
+
+
+def _fitted(sizes: Floats, losses: Floats, axes: Sequence[str]) -> tuple[PowerLaw | None, str]:
+    """Return the law, or why there is none."""
+    if max(len(np.unique(column)) for column in sizes.T) < MIN_SIZES:
+        return None, f"it needs at least {MIN_SIZES} sizes whose trials all ended"
+    if not falls(sizes, losses):
+        return None, f"the loss does not fall with {' or '.join(axes)}"
     fitted = scaling(sizes, losses, sizes[:, 0] == sizes[:, 0].max())
-    why = "" if fitted else "these sizes do not determine one: vary one of them more"
-    return Law(workload.name, setting, axes, points, fitted, why, left_out, remark)
+    return fitted, "" if fitted else "these sizes do not determine one: vary one of them more"
 
 
 def _axes(rows: pd.DataFrame) -> tuple[str, ...]:
     """Return the sizes that vary: parameters, length of the training, or FLOPs where neither is known."""
     varying = [axis for axis in COLUMNS if rows[axis].notna().all() and rows[axis].nunique() > 1]
-    lengths = [axis for axis in (TOKENS, EXAMPLES, STEPS) if axis in varying][:1]
+    lengths = [axis for axis in LENGTHS if axis in varying][:1]
     axes = [axis for axis in varying if axis == PARAMETERS] + lengths
     return tuple(axes or [axis for axis in varying if axis == COMPUTE])
 
@@ -162,8 +175,8 @@ def _chosen(axes: tuple[str, ...], rows: pd.DataFrame) -> tuple[tuple[str, ...],
 
 
 def _losses(
-    rows: pd.DataFrame, axes: Sequence[str], growing: Sequence[str], exponential: bool
-) -> tuple[pd.DataFrame, np.ndarray[tuple[int, ...], np.dtype[np.float64]]]:
+    rows: pd.DataFrame, axes: Sequence[str], growing: Mapping[str, str], exponential: bool
+) -> tuple[pd.DataFrame, Floats]:
     """Return sizes in ascending order with their mean losses, and the losses `(S, P)` of the seeds that all have.
 
     If no seed has a trial at every size, the means over the seeds stand for one.
@@ -176,9 +189,9 @@ def _losses(
     return sizes.reset_index().assign(loss=np.exp(np.log(losses).mean(0)) if len(sizes) else []), losses
 
 
-def _described(growing: Sequence[str], rows: pd.DataFrame) -> Iterator[str]:
+def _described(growing: Mapping[str, str], rows: pd.DataFrame) -> Iterator[str]:
     for key, trials in rows.groupby(list(growing), sort=False):
         levels = key if isinstance(key, tuple) else (key,)
         ended = int((trials["state"] != "COMPLETE").sum())
-        names = ", ".join(f"{name} {level}" for name, level in zip(growing, levels, strict=True))
+        names = ", ".join(f"{name} {level}" for name, level in zip(growing.values(), levels, strict=True))
         yield f"{names} ({ended} of {len(trials)})"

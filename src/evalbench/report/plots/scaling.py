@@ -15,6 +15,8 @@ from evalbench.report.render.units import counted
 MEASURED, LAW, FORETOLD = "measured", "law", "foretold"
 MOST_SERIES = 6
 """More lengths of training than this are drawn as some of them, evenly chosen."""
+COLORS = [style.COLORS[index] for index in (3, 4, 5, 2, 1, 0)]
+"""Of the lengths of training, other than those of the first techniques."""
 COLUMNS = ("workload", "size_in", "length_in", "kind", "size", "length", "loss", "low", "high")
 
 
@@ -48,7 +50,7 @@ def scaling(_: object, table: pd.DataFrame) -> Plot:
 def _panel(rows: pd.DataFrame) -> Panel:
     traces: list[Trace] = []
     for index, (words, part) in enumerate(series(rows)):
-        traces += _series(words, part, style.color(index), style.SYMBOLS[index % len(style.SYMBOLS)])
+        traces += _series(words, part, COLORS[index], style.SYMBOLS[index])
     for held in records(rows[rows["kind"] == FORETOLD]):
         ends = f" [{held['low']:.4g}, {held['high']:.4g}]" if math.isfinite(held["low"]) else ""
         card = f"foretold without the largest size: {held['loss']:.4g}{ends}"
@@ -62,6 +64,8 @@ def _panel(rows: pd.DataFrame) -> Panel:
         "xaxis": {"type": "log", "title": {"text": label(rows["size_in"].iloc[0], 40)}, "nticks": 6},
         "yaxis": {"type": "log", "title": {"text": "loss"}, "nticks": 6},
         "shapes": [rule("x", largest, "@gray", "dot")],
+        "showlegend": any("showlegend" in trace for trace in traces),
+        "legend": {"x": 0, "y": 0, "xanchor": "left", "yanchor": "bottom", "bgcolor": "rgba(0,0,0,0)"},
     }
     return Panel(short(one_line(name(rows))), traces, layout, 340)
 
@@ -71,11 +75,12 @@ def _series(words: str, part: pd.DataFrame, color: str, symbol: str) -> list[Tra
     law, measured = part[part["kind"] == LAW], part[part["kind"] == MEASURED]
     there = measured["size"].max() if len(measured) else math.inf
     ends = law[law["low"].notna()]
-    around: Trace = {"fill": "toself", "fillcolor": color, "opacity": 0.15, "line": {"width": 0, "color": color}}
     rows = [*ends["size"], *ends["size"][::-1]]
-    traces = [line(rows, [*ends["low"], *ends["high"][::-1]], **around)] if rows else []
+    around = line(rows, [*ends["low"], *ends["high"][::-1]], fill="toself", line={"width": 0})
+    traces = [around] if rows else []
     for dash, some in (("solid", law[law["size"] <= there]), ("dot", law[law["size"] >= there])):
         traces.append(line(some["size"], some["loss"], line={"color": color, "width": 2, "dash": dash}))
     cards = [f"{words}\n{counted(row['size'])} {row['size_in']}\nloss {row['loss']:.4g}" for row in records(measured)]
     look = {"color": color, "symbol": symbol, "size": 8}
-    return [*traces, points(measured["size"], measured["loss"], marker=look, hover=cards)]
+    named: Trace = {"name": words, "showlegend": True} if words != MEASURED else {}
+    return [*traces, points(measured["size"], measured["loss"], marker=look, hover=cards, **named)]

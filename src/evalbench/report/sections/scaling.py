@@ -13,17 +13,19 @@ from matplotlib.ticker import NullFormatter
 from evalbench.names import code, one_line, plain, short
 from evalbench.report.analysis.findings import Findings
 from evalbench.report.analysis.scaling import SYMBOLS, Law
-from evalbench.report.plots.scaling import FORETOLD, LAW, MEASURED, name, parts, series
+from evalbench.report.plots.scaling import COLORS, FORETOLD, LAW, MEASURED, name, parts, series
 from evalbench.report.plots.scaling import scaling as plot
 from evalbench.report.render import style
 from evalbench.report.render.units import counted, listed, p_is
 from evalbench.report.section import Chart, Section, numbers_of
+from evalbench.statistics.intervals import Floats
 from evalbench.statistics.scaling import EXPONENTS, MIN_SEEDS, PowerLaw
 
 GREEK = "αβ"
 FACTORS = "AB"
 BEYOND = 2
 """How many times the largest size a law is asked for, beyond all that was trained."""
+MOST_NAMED = 6  # sizes that were left out
 CURVE = 40  # points of a curve
 
 
@@ -35,8 +37,8 @@ def scaled(findings: Findings) -> tuple[Law, ...] | None:
 def text(laws: tuple[Law, ...]) -> str:
     """Return what each law says, how far it is to be believed, and how it was fitted."""
     told = "\n\n".join(_told(law) for law in laws)
-    fitted = any(law.fitted for law in laws)
-    numbers = f"\n\n{_how()} {numbers_of('scaling_laws')}" if fitted else ""
+    fitted = [law.fitted for law in laws if law.fitted]
+    numbers = f"\n\n{_how(fitted)} {numbers_of('scaling_laws')}" if fitted else ""
     return f"## How does the loss fall with size?\n\n{told}{numbers}"
 
 
@@ -49,9 +51,9 @@ def _told(law: Law) -> str:
     if law.remark:
         lines.append(f"- {law.remark[0].upper()}{law.remark[1:]}.")
     if law.left_out:
-        lines.append(
-            f"- Left out, because trials diverged or failed: {listed([plain(size) for size in law.left_out])}."
-        )
+        more = [f"{len(law.left_out) - MOST_NAMED} more"] if len(law.left_out) > MOST_NAMED else []
+        sizes = listed([*map(plain, law.left_out[:MOST_NAMED]), *more])
+        lines.append(f"- Left out, because trials diverged or failed: {sizes}.")
     return "\n".join([lines[0], "", *lines[1:]])
 
 
@@ -62,16 +64,16 @@ def _formula(law: Law, fitted: PowerLaw) -> str:
     ]
     floor = [f"{_short(fitted.law.floors[0])}"] if fitted.has_floor else []
     where = listed([f"{SYMBOLS[axis]} {axis}" for axis in law.axes])
-    return f"the loss falls as **L = {' + '.join([*floor, *terms])}**, with {where}"
+    return f"the {plain(law.loss)} falls as **L = {' + '.join([*floor, *terms])}**, with {where}"
 
 
 def _findings(law: Law, fitted: PowerLaw) -> list[str]:
     lines = [_exponent(law, fitted, k) for k in range(len(law.axes))]
     lines.append(_floor(fitted))
     lines.append(_held_out(law, fitted))
-    lines.append(_fit(fitted))
+    lines.append(_fit(law, fitted))
     lines.append(_beyond(law, fitted))
-    if len(law.axes) > 1:
+    if len(law.axes) > 1 and not any(_open(*fitted.exponent(axis)[1:]) for axis in range(len(law.axes))):
         share = _interval(*fitted.share_of_first)
         lines.append(
             f"If compute grows as {law.axes[0]} times {law.axes[1]}, the best {law.axes[0]} grow as compute to the"
@@ -133,7 +135,7 @@ def _held_out(law: Law, fitted: PowerLaw) -> str:
     return f"**The extrapolation did not hold**: {said}, {where} the interval."
 
 
-def _fit(fitted: PowerLaw) -> str:
+def _fit(law: Law, fitted: PowerLaw) -> str:
     misfit, noise = 100 * fitted.misfit, 100 * fitted.noise
     if math.isnan(fitted.p_value):
         return (
@@ -144,22 +146,34 @@ def _fit(fitted: PowerLaw) -> str:
     if fitted.fits_badly:
         return (
             f"**The law fits badly**: {compared.replace('The', 'the', 1)} ({p_is(fitted.p_value)}). Its intervals know"
-            " the noise of seeds alone, so they are too narrow."
+            f" the noise of seeds alone, so they are too narrow.{_shapes(law)}"
         )
     return f"{compared}: no sign that the law is wrong ({p_is(fitted.p_value)})."
+
+
+def _shapes(law: Law) -> str:
+    """Return what may be behind a bad fit: the same size in several shapes."""
+    if len(law.shapes) < 2:
+        return ""
+    each = listed([code(name) for name in law.shapes])
+    return f" Each of {each} changes the {law.axes[0]}, and the law takes them as the same: vary one of them alone."
 
 
 def _beyond(law: Law, fitted: PowerLaw) -> str:
     sizes = fitted.sizes[-1:] * np.array([BEYOND, *[1] * (len(law.axes) - 1)])
     loss, low, high = (float(values[0]) for values in fitted.at(sizes))
-    return f"At {_at(law, sizes[0])}, beyond every size that was trained, it says {_loss(loss, low, high)}."
+    checked = fitted.held_out is not None and fitted.held_out.held is False
+    doubt = ". Do not rely on it: see above" if checked or fitted.fits_badly else ""
+    return f"At {_at(law, sizes[0])}, beyond every size that was trained, it says {_loss(loss, low, high)}{doubt}."
 
 
-def _how() -> str:
+def _how(fitted: list[PowerLaw]) -> str:
+    drawn = any(law.draws is not None for law in fitted)
+    intervals = " The 95 % intervals draw the seeds anew, each with its losses at all sizes." if drawn else ""
     return (
         "The logarithms of the mean losses are fitted by the Huber loss from a grid of starts (Hoffmann et al., 2022,"
-        " approach 3). The 95 % intervals draw the seeds anew, each with its losses at all sizes. They hold for the"
-        " settings that all sizes share, such as the learning rate: other settings at each size may give another law."
+        f" approach 3).{intervals} A law holds for the settings that all sizes share, such as the learning rate: other"
+        " settings at each size may give another one."
     )
 
 
@@ -179,7 +193,7 @@ def _short(value: float) -> str:
     return f"{value:.3g}" if value < 1e6 else counted(value)
 
 
-def _at(law: Law, sizes: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> str:
+def _at(law: Law, sizes: Floats) -> str:
     return listed([f"{counted(float(value))} {axis}" for axis, value in zip(law.axes, sizes, strict=True)])
 
 
@@ -245,7 +259,7 @@ def draw(laws: tuple[Law, ...]) -> Figure:
 
 def _panel(axis: Axes, rows: pd.DataFrame) -> None:
     for index, (label, part) in enumerate(series(rows)):
-        color = style.color(index)
+        color = COLORS[index]
         law, measured = part[part["kind"] == LAW], part[part["kind"] == MEASURED]
         largest = measured["size"].max() if len(measured) else math.inf
         inside, outside = law[law["size"] <= largest], law[law["size"] >= largest]
