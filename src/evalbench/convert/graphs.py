@@ -25,7 +25,7 @@ def write_program(trained: Trained, folder: Path) -> Written:
     """Write a program of torch.export for any number of rows; read it back."""
     torch.export.save(_exported(trained), folder / PROGRAM)
     program = torch.export.load(folder / PROGRAM).module()
-    return Written(program, lambda at: f"torch.export.load({str(at / PROGRAM)!r}).module()(rows)", scales=True)
+    return Written(program, lambda at: f"torch.export.load({str(at / PROGRAM)!r}).module()(rows)")
 
 
 def write_onnx(trained: Trained, folder: Path) -> Written:
@@ -51,7 +51,6 @@ def write_onnx(trained: Trained, folder: Path) -> Written:
     return Written(
         lambda rows: torch.as_tensor(session.run([OUTPUT], {INPUT: rows.numpy()})[0]),
         lambda at: f"onnxruntime.InferenceSession({str(at / ONNX)!r}).run(None, {{{INPUT!r}: rows}})",
-        scales=True,
     )
 
 
@@ -79,4 +78,4 @@ def _without_log(name: str) -> Iterator[None]:
 
 def _refused(what: str, error: Exception) -> InputError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return InputError(f"the network cannot become {what} ({one_line(lines[0])}): use --to safetensors")
+    return InputError(f"the network cannot become {what} ({one_line(lines[0])}): use --to safetensors or peft")
