@@ -18,7 +18,7 @@ from conftest import make_cell
 from evalbench import models, weights, workloads
 from evalbench.convert import FORMATS, conversion, graphs
 from evalbench.convert.__main__ import main
-from evalbench.convert.trained import Written
+from evalbench.convert.trained import Trained, Written
 from evalbench.engine import training
 from evalbench.workloads import Dataset
 
@@ -211,6 +211,23 @@ def test_what_cannot_be_converted_is_said_in_one_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_no_foreign_code_runs_for_the_rows_of_the_check(table: tuple[Dataset, Path], tmp_path: Path) -> None:
+    described = json.loads((table[1] / weights.DESCRIPTION).read_text())
+    (tmp_path / "kept").mkdir()
+    for dataset in (
+        {"_target_": "shutil.rmtree", "path": str(tmp_path / "kept")},
+        {"_target_": "evalbench.workloads.array_files.shutil.rmtree", "path": str(tmp_path / "kept")},
+        {
+            "_target_": "evalbench.workloads.python.load",
+            "source": "shutil.rmtree",
+            "arguments": {"path": str(tmp_path)},
+        },
+    ):
+        described["config"]["dataset"] = dataset
+        assert Trained(weights.load(table[1]), described).rows[1].startswith("made-up rows")
+        assert (tmp_path / "kept").is_dir()
+
+
 def test_every_format_has_a_writer() -> None:
     assert tuple(conversion.WRITERS) == FORMATS
 
@@ -220,7 +237,7 @@ def test_what_predicts_otherwise_is_refused_and_leaves_nothing(
 ) -> None:
     def write(trained: object, folder: Path) -> Written:
         (folder / "model.bin").write_bytes(b"x")
-        return Written(lambda rows: weights.load(table[1])(rows.nan_to_num(9.0)), str, scales=True)
+        return Written(lambda rows: weights.load(table[1])(rows.nan_to_num(9.0)), str)
 
     monkeypatch.setitem(conversion.WRITERS, "onnx", write)
     assert main([str(table[1]), "--to", "onnx", "--output", str(tmp_path / "out")]) == 2

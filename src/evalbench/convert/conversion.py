@@ -15,7 +15,6 @@ from evalbench.errors import InputError
 from evalbench.models.pretrained import Pretrained
 
 ABOUT = "evalbench.json"
-OTHER = "try another format"
 TOLERANCE = 1e-4
 """The largest difference of a probability, or of a number in standard deviations of the target, that is allowed."""
 
@@ -63,7 +62,7 @@ def _written(trained: Trained, to: str, folder: Path, output: Path) -> dict[str,
     difference = max(_difference(written.predict(part), expected[: len(part)], trained) for part in parts)
     if not difference <= TOLERANCE:
         what = f"differ by {difference:.2g} on {kind_of_rows}, more than {TOLERANCE:g}"
-        raise InputError(f"the predictions of the converted model {what}: nothing is written: {OTHER}")
+        raise InputError(f"the predictions of the converted model {what}: nothing is written: try another format")
     signature, description = trained.predictor.signature, trained.description
     return {
         "format": to,
@@ -74,7 +73,7 @@ def _written(trained: Trained, to: str, folder: Path, output: Path) -> dict[str,
             "features": signature.features,
             "image": description["image"],
             "encoding": description.get("encoding"),
-            "scaling": _scaling(trained, written),
+            "scaling": written.scaling,
         },
         "outputs": {"task": trained.predictor.task.name, "classes": signature.classes},
         "model": description["model"],
@@ -82,12 +81,6 @@ def _written(trained: Trained, to: str, folder: Path, output: Path) -> dict[str,
         "base": pretrained.base(trained) if to == "peft" else None,
         "check": {"rows": len(rows), "of": kind_of_rows, "largest difference": difference, "allowed": TOLERANCE},
     }
-
-
-def _scaling(trained: Trained, written: Written) -> str | None:
-    """Return how inputs and targets are scaled outside the converted network; None: they are not."""
-    inputs = "" if trained.takes_tokens else "inputs are (value - mean) / std, and 0 where a value is missing"
-    return None if written.scales or not inputs else f"{inputs}; {tensors.SCALING} has these numbers"
 
 
 def _difference(predictions: Tensor, expected: Tensor, trained: Trained) -> float:

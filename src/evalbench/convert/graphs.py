@@ -18,6 +18,7 @@ from evalbench.names import one_line
 PROGRAM, ONNX = "model.pt2", "model.onnx"
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INSTALL = "pip install 'evalbench-dl[onnx]'"
+LOGS = ("torch.onnx._internal.exporter._registration", "onnxscript.optimizer._constant_folding")
 INPUT, OUTPUT = "rows", "predictions"
 
 
@@ -25,7 +26,7 @@ def write_program(trained: Trained, folder: Path) -> Written:
     """Write a program of torch.export for any number of rows; read it back."""
     torch.export.save(_exported(trained), folder / PROGRAM)
     program = torch.export.load(folder / PROGRAM).module()
-    return Written(program, lambda at: f"torch.export.load({str(at / PROGRAM)!r}).module()(rows)", scales=True)
+    return Written(program, lambda at: f"torch.export.load({str(at / PROGRAM)!r}).module()(rows)")
 
 
 def write_onnx(trained: Trained, folder: Path) -> Written:
@@ -38,7 +39,7 @@ def write_onnx(trained: Trained, folder: Path) -> Written:
     rows = trained.rows[0][:2]
     program = _exported(trained)
     try:
-        with warnings.catch_warnings(), _without_log("torch.onnx._internal.exporter._registration"):
+        with warnings.catch_warnings(), _without_logs():
             warnings.simplefilter("ignore")  # of torch and onnxscript, about themselves
             written = torch.onnx.export(
                 program, (rows,), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False
@@ -51,7 +52,6 @@ def write_onnx(trained: Trained, folder: Path) -> Written:
     return Written(
         lambda rows: torch.as_tensor(session.run([OUTPUT], {INPUT: rows.numpy()})[0]),
         lambda at: f"onnxruntime.InferenceSession({str(at / ONNX)!r}).run(None, {{{INPUT!r}: rows}})",
-        scales=True,
     )
 
 
@@ -67,16 +67,19 @@ def _exported(trained: Trained) -> torch.export.ExportedProgram:
 
 
 @contextmanager
-def _without_log(name: str) -> Iterator[None]:
-    """Silence a log, here about packages that no network needs."""
-    logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
+def _without_logs() -> Iterator[None]:
+    """Silence what the exporter logs about itself: packages that no network needs, and values that it cannot fold."""
+    loggers = [logging.getLogger(name) for name in LOGS]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
     try:
         yield
     finally:
-        logger.disabled = before
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
 
 
 def _refused(what: str, error: Exception) -> InputError:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return InputError(f"the network cannot become {what} ({one_line(lines[0])}): use --to safetensors")
+    return InputError(f"the network cannot become {what} ({one_line(lines[0])}): use --to safetensors or peft")

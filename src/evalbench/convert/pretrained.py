@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from evalbench.config.pretrained import folder_of
-from evalbench.convert.tensors import write_scaling
+from evalbench.convert.tensors import INPUTS, write_scaling
 from evalbench.convert.trained import Trained, Written
 from evalbench.errors import InputError
 from evalbench.models.pretrained import HEADS, Pretrained, Source, quiet, read
@@ -44,11 +44,8 @@ def write_network(trained: Trained, folder: Path) -> Written:
         ours.network.save_pretrained(folder)
         _save_tokenizer(trained, folder)
         network = kind.from_pretrained(folder).eval()
-    if not trained.takes_tokens:
-        write_scaling(trained, folder)
-    return Written(
-        _predicting(network, trained), lambda at: f"{kind.__name__}.from_pretrained({str(at)!r})", scales=False
-    )
+    scaling = write_scaling(trained, folder, [] if trained.takes_tokens else [INPUTS])
+    return Written(_predicting(network, trained), lambda at: f"{kind.__name__}.from_pretrained({str(at)!r})", scaling)
 
 
 def write_adapter(trained: Trained, folder: Path) -> Written:
@@ -68,11 +65,10 @@ def write_adapter(trained: Trained, folder: Path) -> Written:
         ours.network.save_pretrained(folder)
         network, _ = read(_source(trained, ours.head))
         network = peft.PeftModel.from_pretrained(network, folder).eval()
-    if not trained.takes_tokens:
-        write_scaling(trained, folder)
+    scaling = write_scaling(trained, folder, [] if trained.takes_tokens else [INPUTS])
     loading = _base_loading(trained, ours.head)
     return Written(
-        _predicting(network, trained), lambda at: f"PeftModel.from_pretrained({loading}, {str(at)!r})", scales=False
+        _predicting(network, trained), lambda at: f"PeftModel.from_pretrained({loading}, {str(at)!r})", scaling
     )
 
 

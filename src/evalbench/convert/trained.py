@@ -3,6 +3,7 @@
 Shapes: `B` rows, `D` features.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from evalbench import own_code, workloads
 from evalbench.config import Component
 from evalbench.config.component import ANYTHING
 from evalbench.weights import Predictor
+from evalbench.weights.loading import is_in
 
 MOST_ROWS = 32
 WORKLOADS = "evalbench.workloads"
@@ -30,8 +32,8 @@ class Written:
     """Predictions of rows `(B, D)`, as a `Predictor` gives them."""
     loading: Callable[[Path], str]
     """Python that loads them from a folder."""
-    scales: bool
-    """Whether the files hold the scaling of inputs and targets too."""
+    scaling: str | None = None
+    """What a user must scale beside them; None: nothing."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +61,21 @@ class Trained:
     def _own_rows(self) -> Any:
         settings = dict(self.description.get("config", {}).get("dataset") or {})
         settings.pop("target_score", None)
+        trusted = [WORKLOADS, *self.packages]
         code = [*own_code.targets(settings), *([str(settings["source"])] if "source" in settings else [])]
-        if not code or not all(_is_in(name, [WORKLOADS, *self.packages]) for name in code):
+        if not code or "${" in json.dumps(settings) or not all(is_in(name, trusted) for name in code):
             return None
         try:
-            dataset = workloads.load(Component("dataset", settings.pop("_target_"), settings))
+            component = Component("dataset", settings.pop("_target_"), settings)
+            if not is_in(str(getattr(component.locate(), "__module__", "")), trusted):
+                return None  # a module also contains imported names
+            dataset = workloads.load(component)
         except ANYTHING:  # files that have moved, a hub that cannot be reached, code of the user's
             return None
         if dataset.features != self.predictor.signature.features:
             return None
-        return dataset.inputs[np.linspace(0, len(dataset.inputs) - 1, MOST_ROWS).astype(np.int64)]
+        last = len(dataset.inputs) - 1
+        return dataset.inputs[np.linspace(0, last, min(MOST_ROWS, last + 1)).astype(np.int64)]
 
     def _made_up(self) -> Tensor:
         generator, shape = torch.Generator().manual_seed(0), (MOST_ROWS, len(self.predictor.signature.features))
@@ -80,7 +87,3 @@ class Trained:
             rows[:, one.column] = torch.randint(one.categories, shape[:1], generator=generator).to(mean)
         rows[0, 0] = torch.nan  # a missing value
         return rows
-
-
-def _is_in(name: str, packages: Sequence[str]) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in packages)

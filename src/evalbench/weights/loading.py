@@ -108,10 +108,10 @@ def _estimator(
 ) -> EstimatorPredictor:
     """Return the estimator of a description; skops imports nothing that is not trusted."""
     model = _component("model", description["model"])
-    if not _is_in(model.target, ["sklearn", *packages]):
+    if not is_in(model.target, ["sklearn", *packages]):
         rule = f"must be an estimator of scikit-learn, not {model.target!r}"
         raise DataError(f"{path / DESCRIPTION}: {rule}: {_trust(model.target)}")
-    estimator = estimators.load(path / ESTIMATOR, lambda name: _is_in(name, [PER_COLUMN, *packages]))
+    estimator = estimators.load(path / ESTIMATOR, lambda name: is_in(name, [PER_COLUMN, *packages]))
     library = metadata.version("scikit-learn")
     notices = own_code.changes(description.get("code"), {**model.code(), **_task_code(description)})
     if description["library"] != library:
@@ -153,7 +153,7 @@ def _load_base(cell: Path, name: str | None) -> dict[str, Tensor]:
 def _check_code(description: Path, settings: Any, packages: Sequence[str]) -> None:
     """Raise `DataError` for code that is not trusted, before any of it is imported."""
     for name in own_code.targets(settings):
-        trusted = "${" not in json.dumps(settings) and _is_in(name, [*NETWORKS, *packages])
+        trusted = "${" not in json.dumps(settings) and is_in(name, [*NETWORKS, *packages])
         if not (trusted and _is_trusted(Component("model", name, {}).locate(), packages)):
             rule = f"must be made of networks of {' and '.join([*NETWORKS, *packages])}, not {name!r}"
             raise DataError(f"{description}: {rule}: {_trust(name)}")
@@ -165,7 +165,7 @@ def _adaptation(path: Path, description: Mapping[str, Any], packages: Sequence[s
     if spec is None:
         return None
     names = own_code.targets(spec)
-    if len(names) != 1 or not _is_in(names[0], [*ADAPTATIONS, *packages]):
+    if len(names) != 1 or not is_in(names[0], [*ADAPTATIONS, *packages]):
         rule = f"must be adapted by {' or '.join(ADAPTATIONS)}, not {' and '.join(map(repr, names))}"
         raise DataError(f"{path}: {rule}: {_trust(names[0] if names else 'none')}")
     return _component("adaptation", spec)
@@ -201,10 +201,11 @@ def _is_trusted(target: Any, packages: Sequence[str]) -> bool:
     """Return whether code is defined in a trusted module, because modules also contain imported names."""
     module = str(getattr(target, "__module__", ""))
     is_network = isinstance(target, type) and issubclass(target, nn.Module)
-    return _is_in(module, packages) or (is_network and _is_in(module, NETWORKS))
+    return is_in(module, packages) or (is_network and is_in(module, NETWORKS))
 
 
-def _is_in(name: str, packages: Sequence[str]) -> bool:
+def is_in(name: str, packages: Sequence[str]) -> bool:
+    """Return whether a dotted name is one of some packages, or in one."""
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
