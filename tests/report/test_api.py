@@ -36,10 +36,13 @@ def test_a_frame_is_judged_as_its_file_is(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(InputError, match="is a file, and a report needs a folder"):
         report.save(tmp_path / "taken")
-    command = re.compile(r"<b>How to reproduce</b>.*?\n- ", re.DOTALL)  # a frame was given by no command
-    said = [command.sub("", (tmp_path / name / "report.md").read_text()) for name in ("file", "frame")]
-    assert "redrawn (--unit)." in said[0]  # options are named as the caller writes them
-    assert said[0].replace("(--unit)", "(unit)") == said[1]
+    reproduced = re.compile(r"<b>How to reproduce</b>.*?\n- ", re.DOTALL)  # a frame was given by no command
+    said = [reproduced.sub("", (tmp_path / name / "report.md").read_text()) for name in ("file", "frame")]
+    in_python = {"(--unit)": "(unit)", "(`--unit`)": "(`unit`)", "`--pairing seed`": "`pairing='seed'`"}
+    for command, python in in_python.items():  # options are named as the caller writes them
+        assert command in said[0]
+        said[0] = said[0].replace(command, python)
+    assert said[0] == said[1]
     for name in report.frames:
         path = tmp_path / "file" / (f"{name}.csv" if "/" in name else f"numbers/{name}.csv")
         if path.is_file():
