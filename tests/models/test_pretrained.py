@@ -1,6 +1,7 @@
 """Networks with pretrained weights: what is loaded, drawn, shared, adapted, trained and refused."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -257,6 +258,21 @@ def test_what_does_not_fit_is_refused(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ConfigError, match=message):
         checks.check((cell := of_texts(texts, bert, "probe", *change)).config, cell.dataset)
+
+
+def test_tokens_must_be_those_of_the_network(bert: Path, texts: Path, tmp_path: Path) -> None:
+    cell = of_texts(texts, bert, "probe")
+    with pytest.raises(ConfigError, match="must be the tokenizer of the network"):
+        checks.check(cell.config, cell.dataset)
+    model, other = shutil.copytree(bert, tmp_path / "model"), tmp_path / "other"
+    tiny_models.tokenizer(model)
+    tiny_models.tokenizer(other, mask_token="[UNK]")
+    tokens = ("dataset.text=[text]", "dataset.text_as=tokens", "dataset.text_length=8")
+    network = ("model=pretrained", f"model.path={model}", "adaptation=probe")
+    for path, is_right in ((model, True), (other, False)):
+        cell = make_cell("dataset=csv", f"dataset.path={texts}", *tokens, *network, f"dataset.tokenizer={path}")
+        with nullcontext() if is_right else pytest.raises(ConfigError, match="must be that of model"):
+            checks.check(cell.config, cell.dataset)
 
 
 def test_other_networks_have_nothing_to_adapt() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from evalbench import gpus, models
-from evalbench.config import Config
+from evalbench.config import Config, PretrainedConfig
 from evalbench.engine import compiled, instances, optimizers
 from evalbench.engine.objective import overridden
 from evalbench.engine.paths import COMPILED
@@ -30,7 +30,8 @@ from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Role
 from evalbench.tasks import OwnTask
 from evalbench.trial import Entrant, TrialSpec
-from evalbench.workloads import Dataset, split_of
+from evalbench.workloads import Dataset, split_of, tokenizers
+from evalbench.workloads.text_inputs import TokenizerInput
 
 log = logging.getLogger(__name__)
 _checked: set[str] = set()
@@ -44,6 +45,7 @@ def check(config: Config, dataset: Dataset) -> None:
     """
     network = network_of(config, dataset)
     _check_network(config, network)
+    _check_tokens(config, dataset)
     models.check_outputs(network, *_example(dataset))
     split = split_of(dataset, config.split, config.root_seed, 0)
     hooks = batch_hooks(config, dataset, [split], torch.float32)
@@ -68,6 +70,22 @@ def check(config: Config, dataset: Dataset) -> None:
         compiled.check(on_cuda, config.compile_folder)
     if runs_own_code(config, dataset):
         _check_steps(config, dataset, network)
+
+
+def _check_tokens(config: Config, dataset: Dataset) -> None:
+    """Refuse tokens of a table that are not those of a pretrained network: its weights would mean nothing for them."""
+    chosen = config.parts["model"]
+    if not isinstance(chosen, PretrainedConfig) or dataset.encoding is None:
+        return
+    for column in dataset.encoding.columns:
+        if column.kind in ("tokens", "token_list"):
+            rule = f"must be the tokenizer of the network for the tokens of {column.name!r}, which are evalbench's own"
+            remedy = "say dataset.text_as=tokens 'dataset.tokenizer=${model.path}'"
+            raise ConfigError("dataset.tokenizer", rule, remedy=remedy)
+        path = str(chosen.component.arguments["path"])
+        if isinstance(column, TokenizerInput) and tokenizers.hash_of(path) not in (tokenizers.NO_FILES, column.files):
+            rule, remedy = "must be that of model.path", "say 'dataset.tokenizer=${model.path}'"
+            raise ConfigError("dataset.tokenizer", rule, column.path, remedy)
 
 
 def _check_network(config: Config, network: nn.Module) -> None:

@@ -14,6 +14,8 @@ from evalbench.errors import ConfigError
 
 FILES = ("*token*.json", "vocab*", "merges.txt", "*.model")
 """The files of a folder that a tokenizer is made of."""
+NO_FILES = hashlib.sha256().hexdigest()[:20]
+"""The hash of a folder without such files."""
 
 
 def tokens(texts: Sequence[str], path: str, length: int) -> tuple[NDArray[np.int64], int]:
