@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,6 +23,9 @@ from evalbench.report.render.markdown import markdown
 from evalbench.report.render.style import ROUND_STEPS
 from evalbench.report.render.units import percent, ratio, ratio_interval
 from evalbench.report.section import Chart, Section
+
+LINE = 14
+"""The height of a line of a name, in points."""
 
 
 def numbers(findings: JudgedFindings) -> pd.DataFrame:
@@ -61,7 +65,6 @@ def draw(findings: JudgedFindings) -> Figure:
     axis.axvspan(0.9, 1.1, color="#EEEEEE", lw=0, zorder=-1)
     for point in findings.front:
         _point(axis, point, names.index(point.technique), shown)
-    _names(findings, axis, names)
     best = sorted((p.cost[0], p.effect[0]) for p in findings.front if p.front)
     if len(best) > 1:
         axis.step(
@@ -78,6 +81,7 @@ def draw(findings: JudgedFindings) -> Figure:
     axis.grid()
     if findings.common.sign < 0:
         axis.invert_yaxis()
+    _names(findings, axis, names)
     base = findings.evaluation.baseline
     axis.set_xlabel(f"cost relative to {base} ({measured_in(findings)}, log scale); left is cheaper")
     axis.set_ylabel(f"effect ({findings.common.difference})\nup is better")
@@ -122,14 +126,19 @@ def _cost_scale(axis: Axes, front: Sequence[FrontPoint]) -> None:
 
 
 def _names(findings: JudgedFindings, axis: Axes, names: list[str]) -> None:
-    """Write names beside the markers, in turn to the left and right, so that no name hides another."""
-    points = sorted(findings.front, key=lambda p: p.effect[0])
-    for count, point in enumerate(points):
-        side = 1 if count % 2 == 0 else -1
+    """Write names beside the markers, in turn to the left and right, and above another name that would be hidden."""
+    places = {point: (point.cost[0], findings.common.shown(point.effect[0])) for point in findings.front}
+    scale = 72 / axis.figure.dpi  # points of a pixel
+    heights = {point: axis.transData.transform(place)[1] * scale for point, place in places.items()}
+    free = {1: -math.inf, -1: -math.inf}
+    for count, point in enumerate(sorted(places, key=lambda p: heights[p])):
+        side, name = 1 if count % 2 == 0 else -1, label(findings, point.technique)
+        height = max(heights[point] + 4, free[side])
+        free[side] = height + LINE * (name.count("\n") + 1)
         axis.annotate(
-            label(findings, point.technique),
-            (point.cost[0], findings.common.shown(point.effect[0])),
-            (10 * side, 4),
+            name,
+            places[point],
+            (10 * side, height - heights[point]),
             textcoords="offset points",
             ha="left" if side > 0 else "right",
             color=style.color(names.index(point.technique)),
