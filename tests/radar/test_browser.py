@@ -71,6 +71,7 @@ def test_a_blip_is_searched_hovered_and_opened(page: Any, reports: Path) -> None
     assert page.locator(".lists li.pointed").count() == 1
     blips.first.focus()
     page.keyboard.press("Enter")
+    page.wait_for_selector("details[open]")  # the page opens it when its address has changed
     (opened,) = page.locator("details[open]").all()
     assert opened.locator("tbody tr").count() == 1
 
