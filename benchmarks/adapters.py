@@ -117,8 +117,8 @@ class Bench:
 
         return take
 
-    def cohort(self, members: int) -> tuple[Take, int]:
-        """Return steps of a cohort, and the bytes of what its members have of their own."""
+    def cohort(self, members: int) -> tuple[Take, int, Callable[[], int]]:
+        """Return steps of a cohort, its members, and what tells the bytes of their own weights and optimizers."""
         config, dataset = config_of(self.model, self.rows, self.bf16), texts(self.rows, self.tokens)
         made, _ = training.make_cohort(config, dataset, [Entrant(seed) for seed in range(members)])
         made = made.to(self.device)
@@ -130,7 +130,7 @@ class Bench:
                     made.train_chunk(rows, step)
             self.synchronize()
 
-        return take, made.state_bytes + made.optimizer.state_bytes
+        return take, members, lambda: made.state_bytes + made.optimizer.state_bytes
 
     def synchronize(self) -> None:
         """Wait for the device."""
@@ -139,13 +139,12 @@ class Bench:
 
     def measured(self, steps: int, members: list[int]) -> Iterator[str]:
         """Yield a line per way: trials' steps per second, and memory."""
-        ways: dict[str, tuple[Take, int, int]] = {
-            "bare PEFT loop": (self.bare(), 1, 0),
-            "Trainer": (self.trainer(), 1, 0),
+        ways: dict[str, tuple[Take, int, Callable[[], int] | None]] = {
+            "bare PEFT loop": (self.bare(), 1, None),
+            "Trainer": (self.trainer(), 1, None),
         }
         for count in members:
-            take, own = self.cohort(count)
-            ways[f"cohort of {count}"] = take, count, own
+            ways[f"cohort of {count}"] = self.cohort(count)
         best = dict.fromkeys(ways, 0.0)
         for number in range(ROUNDS + 1):  # the first one warms up
             for name, (take, count, _) in ways.items():
@@ -154,7 +153,7 @@ class Bench:
                 rate = steps * count / (time.perf_counter() - start)
                 best[name] = max(best[name], rate) if number else 0.0
         for name, (_, count, own) in ways.items():
-            memory = f", {own / count / 2**20:.2f} MiB of its own per trial" if own else ""
+            memory = f", {own() / count / 2**20:.2f} MiB of weights and optimizer per trial" if own else ""
             relative = best[name] / best["bare PEFT loop"]
             yield f"{name}: {best[name]:.2f} steps of a trial/s, {relative:.2f} times{memory}"
 
