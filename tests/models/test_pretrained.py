@@ -260,6 +260,12 @@ def test_what_does_not_fit_is_refused(
         checks.check((cell := of_texts(texts, bert, "probe", *change)).config, cell.dataset)
 
 
+def test_a_path_that_another_setting_needs_must_be_given(texts: Path) -> None:
+    given = ("model=pretrained", "dataset=csv", f"dataset.path={texts}", "dataset.tokenizer=${model.path}")
+    with pytest.raises(ConfigError, match="must be given: add .*=VALUE to the command line"):
+        make_cell(*given)
+
+
 def test_tokens_must_be_those_of_the_network(bert: Path, texts: Path, tmp_path: Path) -> None:
     cell = of_texts(texts, bert, "probe")
     with pytest.raises(ConfigError, match="must be the tokenizer of the network"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from evalbench import space
 from evalbench.config.engines import engine_of, uses
@@ -62,6 +62,9 @@ def parse(tree: DictConfig, hydra: Any) -> Config:
         plain = OmegaConf.to_container(
             OmegaConf.masked_copy(tree, [str(k) for k in tree if k != "hydra"]), resolve=True
         )
+    except InterpolationToMissingValueError as error:
+        missing = str(error).splitlines()[0].rpartition(": ")[2]
+        raise ConfigError(missing, "must be given", remedy=f"add {missing}=VALUE to the command line") from error
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(error.full_key or "config", "must be resolvable", reason, "correct the reference") from error
