@@ -127,17 +127,17 @@ def _cost_scale(axis: Axes, front: Sequence[FrontPoint]) -> None:
 
 def _names(findings: JudgedFindings, axis: Axes, names: list[str]) -> None:
     """Write names beside the markers, in turn to the left and right, and above another name that would be hidden."""
-    places = {point: (point.cost[0], findings.common.shown(point.effect[0])) for point in findings.front}
+    positions = {point: (point.cost[0], findings.common.shown(point.effect[0])) for point in findings.front}
     scale = 72 / axis.figure.dpi  # points of a pixel
-    heights = {point: axis.transData.transform(place)[1] * scale for point, place in places.items()}
+    heights = {point: axis.transData.transform(position)[1] * scale for point, position in positions.items()}
     free = {1: -math.inf, -1: -math.inf}
-    for count, point in enumerate(sorted(places, key=lambda p: heights[p])):
+    for count, point in enumerate(sorted(positions, key=lambda p: heights[p])):
         side, name = 1 if count % 2 == 0 else -1, label(findings, point.technique)
         height = max(heights[point] + 4, free[side])
         free[side] = height + LINE * (name.count("\n") + 1)
         axis.annotate(
             name,
-            places[point],
+            positions[point],
             (10 * side, height - heights[point]),
             textcoords="offset points",
             ha="left" if side > 0 else "right",
