@@ -1,5 +1,8 @@
 """LightningModules with their own steps, beside a cohort on the same work."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 import peoples_modules
@@ -80,6 +83,18 @@ def test_any_other_module_trains_in_fits_of_its_own(chosen: str) -> None:
     cell = make_cell("dataset=wine", "budget.epochs=1", *module(name), *more)
     with pytest.raises(NotPlainError, match=REASONS[chosen]):
         module_cohort.as_cohort(cell.config, cell.dataset)
+
+
+def test_a_schedule_lasts_for_the_steps_of_each_phase_and_split() -> None:
+    cell = make_cell("dataset=wine", "budget.epochs=5", *module("Plain", "+model.how=steps", "model.batch_size=10"))
+    fewer = cell.dataset.take(np.arange(0, 178, 2))
+    schedules = [module_cohort.as_cohort(cell.config, data).schedule for data in (cell.dataset, fewer)]
+    factors = [schedule.arguments["lr_lambda"] for schedule in schedules if schedule is not None]
+    assert [factor(25) for factor in factors] == pytest.approx([0.1 + 0.9 * 25 / 55, 0.1 + 0.9 * 25 / 40])
+    by_group = replace(cell.config, split=replace(cell.config.split, method="group"))
+    groups = replace(cell.dataset, groups=np.random.default_rng(0).integers(0, 40, 178))
+    with pytest.raises(NotPlainError, match="which differs between splits"):
+        module_cohort.as_cohort(by_group, groups)
 
 
 def test_a_step_need_not_take_the_number_of_its_batch() -> None:

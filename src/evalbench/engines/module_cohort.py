@@ -9,7 +9,7 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -28,7 +28,7 @@ from evalbench.engine.training import device_of, make_cohort
 from evalbench.engines.module_fit import ModuleFit, build
 from evalbench.seeds import Role
 from evalbench.trial import Entrant, TrialSpec
-from evalbench.workloads import Dataset
+from evalbench.workloads import Dataset, split_methods
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ def as_cohort(config: Config, dataset: Dataset) -> Config:
         raise NotPlainError("model.alone=true asks for it")
     if not paths.plans_several(config):
         raise NotPlainError("one trial is planned")
-    key = json.dumps([config.identity, config.training, config.code, config.trainer, dataset.name], default=str)
+    chosen = [config.identity, config.training, config.code, config.trainer, config.microbatch_size]
+    key = json.dumps([*chosen, asdict(config.split), dataset.fingerprint], default=str)  # a study has fewer rows
     if key not in _decided:
         try:
             _decided[key] = _checked(config, dataset)
@@ -103,6 +104,8 @@ def _checked(config: Config, dataset: Dataset) -> Config:
     inputs, targets = fit.data.gather(next(fit.batches.chunks(0, 1, 1)), [0])
     Objective(module.to(fit.data.mean.dtype).train(), None)(inputs[0, 0], targets[0, 0])
     optimizer, schedule = _optimizer(build(config, dataset, 0), fit)
+    if schedule is not None and not split_methods.has_one_size(dataset, config.split):
+        raise NotPlainError("its schedule depends on the number of steps, which differs between splits")
     model = config.lightning
     parts = {
         "model": model.component,
