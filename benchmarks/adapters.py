@@ -54,21 +54,22 @@ def texts(rows: int, tokens: int) -> Dataset:
     return Dataset("texts", Kind.BINARY, inputs, targets, names, np.zeros(tokens, bool), ("0", "1"), vocabulary=30_522)
 
 
-def config_of(model: Path, rows: int, bf16: bool) -> Config:
+def config_of(model: Path, rows: int, bf16: bool, path: str) -> Config:
     """Return the configuration of a cell that trains LoRA."""
     chosen = ["model=pretrained", f"model.path={model}", "adaptation=lora", f"adaptation.r={RANK}", "optimizer=adamw"]
     sizes = [f"optimizer.batch_size={rows}", f"optimizer.lr={RATE}", "num_seeds=64", "tracker=none", "budget.epochs=1"]
     precision = ["trainer.precision=bf16-mixed"] if bf16 else []
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        tree = compose("config", [*chosen, *sizes, *precision, "trainer.verify=false"], return_hydra_config=True)
+        numbers = [*precision, f"trainer.path={path}", "trainer.verify=false"]
+        tree = compose("config", [*chosen, *sizes, *numbers], return_hydra_config=True)
     return parse(tree, tree.hydra)
 
 
 class Bench:
     """The ways to train on one size of batches."""
 
-    def __init__(self, model: Path, rows: int, tokens: int, bf16: bool) -> None:
-        self.model, self.rows, self.tokens, self.bf16 = model, rows, tokens, bf16
+    def __init__(self, model: Path, rows: int, tokens: int, bf16: bool, path: str = "auto") -> None:
+        self.model, self.rows, self.tokens, self.bf16, self.path = model, rows, tokens, bf16, path
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -114,7 +115,8 @@ class Bench:
             with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # its dictionaries
                 quiet = {"report_to": "none", "save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
                 sizes = {"max_steps": steps, "per_device_train_batch_size": self.rows, "learning_rate": RATE}
-                arguments = TrainingArguments(folder, bf16=self.bf16, **quiet, **sizes)  # type: ignore[arg-type]
+                options: dict[str, Any] = {**quiet, **sizes, "bf16": self.bf16, "use_cpu": self.device.type == "cpu"}
+                arguments = TrainingArguments(folder, **options)
                 Trainer(network, arguments, train_dataset=few).train()
             self.synchronize()
 
@@ -122,7 +124,7 @@ class Bench:
 
     def cohort(self, members: int) -> tuple[Take, int, Callable[[], int]]:
         """Return steps of a cohort, its members, and what tells the bytes of their own weights and optimizers."""
-        config, dataset = config_of(self.model, self.rows, self.bf16), texts(self.rows, self.tokens)
+        config, dataset = config_of(self.model, self.rows, self.bf16, self.path), texts(self.rows, self.tokens)
         made, _ = training.make_cohort(config, dataset, [Entrant(seed) for seed in range(members)])
         made = made.to(self.device)
         rows = next(iter(made.batches.chunks(0, 1, 1))).to(self.device)
@@ -147,13 +149,14 @@ class Bench:
             return torch.cuda.get_device_name(self.device)
         return f"{torch.get_num_threads()} threads"
 
-    def peak(self, take: Take) -> float:
-        """Return the MiB that a step takes beside what lies on the device before it; NaN on a CPU."""
+    def warm_up(self, take: Take) -> float:
+        """Take the first steps; return the MiB that they take beside what lies on the GPU before them, or NaN."""
         if self.device.type != "cuda":
-            return float("nan")
+            take(1)
+            return math.nan
         torch.cuda.reset_peak_memory_stats(self.device)
         before = torch.cuda.memory_allocated(self.device)
-        take(1)
+        take(WARM_UP)
         return (torch.cuda.max_memory_allocated(self.device) - before) / 2**20
 
     def measured(self, steps: int, members: list[int]) -> Iterator[str]:
@@ -164,10 +167,8 @@ class Bench:
         }
         for count in members:
             ways[f"cohort of {count}"] = self.cohort(count)
-        best, peaks = dict.fromkeys(ways, 0.0), {}
-        for name, (take, _, _) in ways.items():
-            take(WARM_UP if self.device.type == "cuda" else 1)
-            peaks[name] = self.peak(take)
+        best = dict.fromkeys(ways, 0.0)
+        peaks = {name: self.warm_up(take) for name, (take, _, _) in ways.items()}
         for _ in range(ROUNDS):
             for name, (take, count, _) in ways.items():
                 start = time.perf_counter()
@@ -188,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--members", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--path", default="auto", help="the path of the cohort's steps: auto, batched or compiled")
     parser.add_argument("--small", action="store_true", help="tiny numbers, to try this program")
     parser.add_argument("--records", type=Path, help="a folder for the table")
     given = parser.parse_args(arguments)
@@ -211,8 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = given.model or encoder(Path(folder))
         for size in given.sizes:
             rows, tokens = map(int, size.split("x"))
-            bench = Bench(model, rows, tokens, given.bf16)
-            say(f"{rows} x {tokens} tokens, {bench.machine}, {'bfloat16' if given.bf16 else 'float32'}:")
+            bench = Bench(model, rows, tokens, given.bf16, given.path)
+            precision = "bfloat16" if given.bf16 else "float32"
+            say(f"{rows} x {tokens} tokens, {bench.machine}, {precision}, path {given.path}:")
             for line in bench.measured(given.steps, given.members):
                 say(f"  {line}")
             gc.collect()
