@@ -251,6 +251,8 @@ def test_every_step_is_taken_once_however_many_a_chunk_has(lengths: list[int]) -
         with torch.no_grad():
             chunks = zip(torch.split(rows, lengths), first_steps, strict=True)
             losses.append(torch.cat([cohort.train_chunk(chunk, first) for chunk, first in chunks]))
+    cohort.to("cpu")  # as at the end of a fit on a GPU
+    assert cohort.path.keys() >= {"graph_us", "direct_us"}
     assert device is not None
     assert (device.captured, device.replayed) == (1, sum(lengths) - WARM_UP - TIMED)
     assert torch.equal(*losses)

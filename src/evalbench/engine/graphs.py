@@ -129,6 +129,7 @@ class Replay:
         """Take functions that compute a step's gradients, without a wait or a changing Python number, and keys."""
         self._compute, self._computed_keys = compute, keys
         self._steps: dict[torch.Size, StaticStep] = {}
+        self._timings: dict[str, int] = {}
         self._first_key = 0
         self._held_keys: Tensor | None = None
         self.device: Device | None = None
@@ -141,7 +142,8 @@ class Replay:
         self.device = self.device_of(device)
 
     def forget(self) -> None:
-        """Drop all graphs, because tensors of the step have been replaced."""
+        """Drop all graphs, because tensors of the step have been replaced; keep their timings."""
+        self._timings = self.timings
         self._steps.clear()
         self._held_keys = None
 
@@ -177,7 +179,7 @@ class Replay:
     @property
     def timings(self) -> dict[str, int]:
         """The microseconds of a step of the first timed shape, as a graph and directly; empty if none was timed."""
-        return next((step.timings for step in self._steps.values() if step.timings), {})
+        return next((step.timings for step in self._steps.values() if step.timings), self._timings)
 
 
 class StaticStep:
