@@ -36,12 +36,13 @@ Take = Callable[[int], None]
 """Takes a number of steps, and returns when the device has ended them."""
 
 
-def encoder(folder: Path) -> Path:
+def encoder(folder: Path, dropout: float) -> Path:
     """Save an encoder of the shape of all-MiniLM-L6-v2: 6 layers of 384 units."""
     from transformers import BertConfig, BertModel
 
     shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    BertModel(BertConfig(**shape)).save_pretrained(folder)  # type: ignore[arg-type]
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    BertModel(BertConfig(**shape, **rates)).save_pretrained(folder)  # type: ignore[arg-type]
     return folder
 
 
@@ -188,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", nargs="+", default=["8x32", "16x128"], help="rows x tokens of a batch")
     parser.add_argument("--members", nargs="+", type=int, default=[1, 4, 16, 64])
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--dropout", type=float, default=0.1, help="its share in the encoder; decoders have none")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--path", default="auto", help="the path of the cohort's steps: auto, batched or compiled")
     parser.add_argument("--small", action="store_true", help="tiny numbers, to try this program")
@@ -210,12 +212,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as folder:
-        model = given.model or encoder(Path(folder))
+        model = given.model or encoder(Path(folder), given.dropout)
         for size in given.sizes:
             rows, tokens = map(int, size.split("x"))
             bench = Bench(model, rows, tokens, given.bf16, given.path)
             precision = "bfloat16" if given.bf16 else "float32"
-            say(f"{rows} x {tokens} tokens, {bench.machine}, {precision}, path {given.path}:")
+            say(
+                f"{rows} x {tokens} tokens, {bench.machine}, {precision}, dropout {given.dropout:g}, path {given.path}:"
+            )
             for line in bench.measured(given.steps, given.members):
                 say(f"  {line}")
             gc.collect()

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import architectures
 import tiny_models
 from conftest import make_cell
 from evalbench import models, weights
@@ -139,6 +140,24 @@ def test_other_configurations_of_peft_train_as_a_plain_loop(
     assert results[1].path is not None
     assert results[1].path["name"] == path
     assert [point.val_loss for point in results[1].curve] == pytest.approx(train_plainly(cell, 1).val_losses, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "technique", "ended"),
+    [
+        ("Qwen2", "lora", "cohort"),
+        ("MPNet", "ia3", "cohort, all-linear"),  # without torch's attention, and of layers that PEFT does not know
+        ("ConvNext", "last_k", "cohort"),
+        ("Mistral", "bitfit", "– adaptation must find biases in the network MistralForSequenceClassification"),
+        ("ViT", "prompt", "– adaptation must not put vectors before the tokens of a text"),
+    ],
+)
+@pytest.mark.slow
+def test_architectures_train_as_the_documented_table_says(
+    architecture: str, technique: str, ended: str, texts: Path, tmp_path: Path
+) -> None:
+    model = architectures.saved(tmp_path / "model", architecture)
+    assert architectures.outcome(model, architecture, technique, texts).startswith(ended)
 
 
 @pytest.mark.slow

@@ -54,13 +54,17 @@ def probe(network: Pretrained) -> None:
 
 
 def bitfit(network: Pretrained) -> None:
-    """Train the biases (Ben Zaken et al. 2022)."""
-    _train_only(network, lambda owner, leaf: leaf == "bias")
+    """Train the biases (Ben Zaken et al. 2022); raise `ConfigError` for a network without any."""
+    _train_only(network, lambda owner, leaf: leaf == "bias", "biases")
 
 
 def layernorm(network: Pretrained) -> None:
-    """Train the scales and offsets of normalizations (Zhao et al. 2023)."""
-    _train_only(network, lambda owner, leaf: isinstance(owner, NORMS) or "norm" in type(owner).__name__.lower())
+    """Train the scales and offsets of normalizations (Zhao et al. 2023); raise `ConfigError` if there are none."""
+
+    def trains(owner: nn.Module, leaf: str) -> bool:
+        return isinstance(owner, NORMS) or "norm" in type(owner).__name__.lower()
+
+    _train_only(network, trains, "normalizations")
 
 
 def last_k(network: Pretrained, layers: int = 1) -> None:
@@ -73,12 +77,20 @@ def last_k(network: Pretrained, layers: int = 1) -> None:
     _train_only(network, lambda owner, leaf: id(getattr(owner, leaf)) in trained)
 
 
-def _train_only(network: Pretrained, trains: Callable[[nn.Module, str], bool]) -> None:
-    """Train the new head, and the parameters of which `trains` is true for their module and their name in it."""
+def _train_only(network: Pretrained, trains: Callable[[nn.Module, str], bool], sought: str = "") -> None:
+    """Train the new head, and the parameters of which `trains` is true for their module and their name in it.
+
+    Raises `ConfigError` for a network that has none of those, by the words for what is `sought`.
+    """
     fresh = {id(value) for name, value in network.network.named_parameters() if name in network.fresh}
+    count = 0
     for owner in network.modules():
         for leaf, value in owner.named_parameters(recurse=False):
             value.requires_grad_(id(value) in fresh or trains(owner, leaf))
+            count += value.requires_grad and id(value) not in fresh
+    if sought and not count:
+        rule = f"must find {sought} in the network {type(network.network).__name__}"
+        raise ConfigError("adaptation", rule, "none", "choose another one, such as probe")
 
 
 def _blocks(network: nn.Module) -> nn.ModuleList:
@@ -96,7 +108,11 @@ def _add_tensors(network: Pretrained, adaptation: Component) -> None:
         rule, remedy = "must be a configuration of PEFT", "for example adaptation._target_=peft.LoraConfig"
         raise ConfigError("adaptation._target_", rule, adaptation.target, remedy)
     config: Any = adaptation.build()
-    if isinstance(config, peft.PromptLearningConfig) and hasattr(network.network, "score"):
+    is_prompt = isinstance(config, peft.PromptLearningConfig)
+    if is_prompt and network.head == "image_classification":
+        rule, remedy = "must not put vectors before the tokens of a text, as the network takes images", "choose lora"
+        raise ConfigError("adaptation", rule, adaptation.target, remedy)
+    if is_prompt and hasattr(network.network, "score"):
         rule = "must not put vectors before the tokens of a decoder that is to classify texts"
         reason = "given vectors, it takes the last token for the end of a text, also where that is padding"
         raise ConfigError("adaptation", rule, adaptation.target, reason)
@@ -111,4 +127,8 @@ def _add_tensors(network: Pretrained, adaptation: Component) -> None:
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         rule = f"must fit the network {type(network.network).__name__}"
         reason = str(error).strip().splitlines()[0]
+        if reason.startswith(("Please specify `target_modules`", "Please specify `feedforward_modules`")):
+            plus = "" if "target_modules" in adaptation.arguments else "+"
+            scaled = " +adaptation.feedforward_modules=[]" if hasattr(config, "feedforward_modules") else ""
+            reason = f"PEFT does not know its layers: say {plus}adaptation.target_modules=all-linear{scaled}"
         raise ConfigError("adaptation", rule, adaptation.target, reason) from error

@@ -74,7 +74,7 @@ class Pretrained(nn.Module):
             head: a key of `HEADS`; None: the one that fits the data.
             revision: a branch, tag or commit of the hub.
             gguf_file: the name of a GGUF file in `path`; None: files of safetensors.
-            attention: the implementation of attention, as Transformers names it.
+            attention: the implementation of attention, as Transformers names it; `eager` where there is no `sdpa`.
             trust_remote_code: whether Python code that comes with the weights may run.
         """
         super().__init__()
@@ -161,11 +161,12 @@ def read(source: Source) -> tuple[Any, frozenset[str]]:
     folder = folder_of(source.path, source.revision, source.gguf_file)
     kind = getattr(transformers, HEADS[source.head])
     classes = {} if source.head == "causal_lm" else {"num_labels": source.outputs}
+    attention = None if source.attention == "sdpa" else source.attention  # None: eager where there is no sdpa
     weights = {"use_safetensors": True} if source.gguf_file is None else {"gguf_file": source.gguf_file}
     try:
         with quiet(transformers), torch.random.fork_rng(devices=[]):
             network, report = kind.from_pretrained(
-                folder, trust_remote_code=source.trusted, attn_implementation=source.attention, dtype=torch.float32,
+                folder, trust_remote_code=source.trusted, attn_implementation=attention, dtype=torch.float32,
                 output_loading_info=True, ignore_mismatched_sizes=True, **classes, **weights,
             )  # fmt: skip
     except (OSError, ValueError, ImportError, KeyError) as error:
