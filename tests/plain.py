@@ -20,6 +20,8 @@ from evalbench.seeds import Role, derive
 from evalbench.workloads import Kind, draw_split, fit_scaling
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Taught = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Takes the loss, the outputs and the rows of a batch; returns the loss with a teacher."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,12 @@ class PlainResult:
 
 
 def train(
-    cell: Cell, seed: int, closure: bool = False, gradients: bool = True, loss: Loss | None = None
+    cell: Cell,
+    seed: int,
+    closure: bool = False,
+    gradients: bool = True,
+    loss: Loss | None = None,
+    taught: Taught | None = None,
 ) -> PlainResult:
     """Train one trial and test it at its lowest validation loss.
 
@@ -41,13 +48,19 @@ def train(
     dtype = torch.float64 if cell.config.precision == "64-true" else torch.float32
     before = torch.get_default_dtype()
     try:
-        return _train(cell, seed, closure, gradients, dtype, loss)
+        return _train(cell, seed, closure, gradients, dtype, loss, taught)
     finally:
         torch.set_default_dtype(before)
 
 
 def _train(
-    cell: Cell, seed: int, closure: bool, gradients: bool, dtype: torch.dtype, custom_loss: Loss | None
+    cell: Cell,
+    seed: int,
+    closure: bool,
+    gradients: bool,
+    dtype: torch.dtype,
+    custom_loss: Loss | None,
+    taught: Taught | None,
 ) -> PlainResult:
     config, dataset = cell.config, cell.dataset
 
@@ -131,6 +144,7 @@ def _train(
                         outputs, smoothing = network(inputs[rows]), config.loss.label_smoothing
                         own = custom_loss and custom_loss(outputs, targets[rows])
                         loss = weighted_loss_of(outputs, rows, smoothing) if own is None else own
+                        loss = loss if taught is None else taught(loss, outputs, rows)
                         loss.backward()  # type: ignore[no-untyped-call]
                 if config.optimizer.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)

@@ -24,7 +24,7 @@ from evalbench.engine.training import (
     runs_own_code,
 )
 from evalbench.errors import ConfigError
-from evalbench.parts import batch_hooks, rows_of_epoch, weighs_targets
+from evalbench.parts import batch_hooks, distillation, rows_of_epoch, weighs_targets
 from evalbench.parts import loss as losses
 from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Role
@@ -51,6 +51,7 @@ def check(config: Config, dataset: Dataset) -> None:
     hooks = batch_hooks(config, dataset, [split], torch.float32)
     row_weights = weigh_rows(dataset, [split], hooks, torch.float32)
     losses.check(config.loss, dataset, weighs_targets(hooks) or row_weights is not None)
+    distillation.check(config, dataset, hooks)
     num_rows = rows_of_epoch(config, dataset, len(split.train))
     _check_batches(config, network, num_rows)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}

@@ -29,7 +29,8 @@ from evalbench.engine.rows import stays_on_host
 from evalbench.errors import StorageError
 from evalbench.models import features
 from evalbench.models.pretrained import Pretrained
-from evalbench.parts import batch_hooks, epoch_rows, weighs_targets
+from evalbench.parts import batch_hooks, distillation, epoch_rows, weighs_targets
+from evalbench.parts.hooks import BatchHook
 from evalbench.parts.loss import TrainingLoss
 from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Phase, Role, derive
@@ -152,7 +153,8 @@ def train(
                 scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
                 entrant = entrants[member_index]
                 path = weights.folder(keep_in, entrant.seed)
-                weights.save(path, config, dataset, scaling, tensors, base, results[member_index], entrant.trial)
+                about = (splits[member_index], scaling, tensors, base, results[member_index], entrant.trial)
+                weights.save(path, config, dataset, *about)
     return results
 
 
@@ -193,12 +195,10 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     on_batch, device = batch_hooks(config, dataset, splits, dtype), device_of(config)
-    has_own_loss = config.parts["loss"] is None  # of a module, which gets the targets as they are
-    row_weights = None if has_own_loss else weigh_rows(dataset, splits, on_batch, dtype)
-    weighs = weighs_targets(on_batch) or row_weights is not None
+    row_weights, loss = _losses(config, dataset, entrants, splits, on_batch, dtype)
     recipe = Recipe(
         config.optimizer,
-        None if has_own_loss else TrainingLoss(config.loss, dataset.kind, weighs).to(dtype),
+        loss,
         validation_steps,
         on_batch,
         row_weights,
@@ -219,6 +219,24 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         build, dataset if seen is None else seen.dataset, splits, batches, recipe, seeds_of(Role.NOISE), own
     )
     return cohort, splits
+
+
+def _losses(
+    config: Config,
+    dataset: Dataset,
+    entrants: Sequence[Entrant],
+    splits: Sequence[Split],
+    on_batch: Mapping[str, BatchHook],
+    dtype: torch.dtype,
+) -> tuple[nn.Module | None, nn.Module | None]:
+    """Return what joins the targets of a row, and the training loss; a module with its own gets targets as they are."""
+    if config.parts["loss"] is None:
+        return None, None
+    row_weights = weigh_rows(dataset, splits, on_batch, dtype)
+    weighs = weighs_targets(on_batch) or row_weights is not None
+    loss = TrainingLoss(config.loss, dataset.kind, weighs).to(dtype)
+    seeds = [(entrant.index(Role.SPLIT), entrant.phase) for entrant in entrants]
+    return distillation.teach(config, dataset, seeds, splits, row_weights, loss, dtype)
 
 
 def _seen_by_head(config: Config, dataset: Dataset) -> features.Seen | None:
