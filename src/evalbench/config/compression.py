@@ -12,7 +12,11 @@ from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 
 DISTILLATION = "evalbench.parts.distillation.Distillation"
-TARGETS = (DISTILLATION,)
+PRUNING = ("evalbench.parts.pruning.MagnitudePruning", "evalbench.parts.pruning.MovementPruning")
+TARGETS = (DISTILLATION, *PRUNING)
+"""The classes that `compression` may name."""
+OWN = {"teacher": (DISTILLATION,), "sparsity": PRUNING}
+"""Settings of some classes that all options have, so that one value can be given for a comparison of options."""
 MODEL = "model.json"
 """The file that describes a saved model."""
 
@@ -68,8 +72,9 @@ def hash_of(folder: Path) -> str:
 
 def read_compression(section: Reader) -> Component | DistillationConfig | None:
     """Take the compression out of its section; None if there is none; raise `ConfigError` for an unknown one."""
-    if section.rest.get("_target_") != DISTILLATION:
-        section.rest.pop("teacher", None)  # of a distillation that it is compared with
+    for name, targets in OWN.items():
+        if section.rest.get("_target_") not in targets:
+            section.rest.pop(name, None)
     chosen = section.optional_component()
     if chosen is not None and chosen.target not in TARGETS:
         rule, remedy = "must be one of evalbench's own", "choose an option of compression"

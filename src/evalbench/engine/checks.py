@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from evalbench import gpus, models
 from evalbench.config import Config, PretrainedConfig
-from evalbench.engine import compiled, instances, optimizers
+from evalbench.engine import compiled, instances, optimizers, pruning
 from evalbench.engine.objective import overridden
 from evalbench.engine.paths import COMPILED
 from evalbench.engine.training import (
@@ -20,6 +20,7 @@ from evalbench.engine.training import (
     make_cohort,
     make_trainer,
     network_of,
+    pruned_of,
     quiet_lightning,
     runs_own_code,
 )
@@ -56,7 +57,7 @@ def check(config: Config, dataset: Dataset) -> None:
     _check_batches(config, network, num_rows)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
     stacked = {name: nn.Parameter(value[None]) for name, value in trained.items()}
-    optimizers.build(config.optimizer, stacked)
+    pruning.pruned(optimizers.build(config.optimizer, stacked), stacked, *pruned_of(config, dataset), 1)
     _check_schedule(config, num_rows, stacked)
     gpus.check(config.devices, config.accelerator)
     try:

@@ -29,10 +29,8 @@ from evalbench.engine.rows import stays_on_host
 from evalbench.errors import StorageError
 from evalbench.models import features
 from evalbench.models.pretrained import Pretrained
-from evalbench.parts import batch_hooks, distillation, epoch_rows, weighs_targets
-from evalbench.parts.hooks import BatchHook
-from evalbench.parts.loss import TrainingLoss
-from evalbench.parts.row_weights import weigh_rows
+from evalbench.parts import batch_hooks, distillation, epoch_rows
+from evalbench.parts.pruning import WeightPruning, pruning_of, weights_of
 from evalbench.seeds import Phase, Role, derive
 from evalbench.tasks import OwnTask
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
@@ -195,7 +193,8 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     on_batch, device = batch_hooks(config, dataset, splits, dtype), device_of(config)
-    row_weights, loss = _losses(config, dataset, entrants, splits, on_batch, dtype)
+    split_seeds = [(entrant.index(Role.SPLIT), entrant.phase) for entrant in entrants]
+    row_weights, loss = distillation.training_loss(config, dataset, split_seeds, splits, on_batch, dtype)
     recipe = Recipe(
         config.optimizer,
         loss,
@@ -203,6 +202,7 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         on_batch,
         row_weights,
         [] if clip_norm is None else [partial(gradients.clip_per_member, max_norm=clip_norm)],
+        pruned_of(config, dataset),
         config.schedule,
         config.budget.patience,
         config.microbatch_size,
@@ -221,22 +221,10 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     return cohort, splits
 
 
-def _losses(
-    config: Config,
-    dataset: Dataset,
-    entrants: Sequence[Entrant],
-    splits: Sequence[Split],
-    on_batch: Mapping[str, BatchHook],
-    dtype: torch.dtype,
-) -> tuple[nn.Module | None, nn.Module | None]:
-    """Return what joins the targets of a row, and the training loss; a module with its own gets targets as they are."""
-    if config.parts["loss"] is None:
-        return None, None
-    row_weights = weigh_rows(dataset, splits, on_batch, dtype)
-    weighs = weighs_targets(on_batch) or row_weights is not None
-    loss = TrainingLoss(config.loss, dataset.kind, weighs).to(dtype)
-    seeds = [(entrant.index(Role.SPLIT), entrant.phase) for entrant in entrants]
-    return distillation.teach(config, dataset, seeds, splits, row_weights, loss, dtype)
+def pruned_of(config: Config, dataset: Dataset) -> tuple[Sequence[str], WeightPruning | None]:
+    """Return the names of the weights that are pruned, and how; raise `ConfigError` for a network without any."""
+    chosen = pruning_of(config.compression)
+    return ([], None) if chosen is None else (weights_of(network_of(config, dataset)), chosen)
 
 
 def _seen_by_head(config: Config, dataset: Dataset) -> features.Seen | None:

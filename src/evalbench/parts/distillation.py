@@ -22,8 +22,10 @@ from evalbench import weights
 from evalbench.config import Config, DistillationConfig
 from evalbench.config.compression import hash_of
 from evalbench.errors import ConfigError, InputError
+from evalbench.parts import weighs_targets
 from evalbench.parts.hooks import BatchHook
 from evalbench.parts.loss import TrainingLoss
+from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Phase, seeds_of
 from evalbench.workloads import Dataset, Split, fit_scaling, split_of
 
@@ -138,20 +140,24 @@ class DistillationLoss(nn.Module):
         return distances
 
 
-def teach(
+def training_loss(
     config: Config,
     dataset: Dataset,
     seeds: Sequence[tuple[int, Phase]],
     splits: Sequence[Split],
-    row_weights: nn.Module | None,
-    loss: TrainingLoss,
+    on_batch: Mapping[str, BatchHook],
     dtype: torch.dtype,
-) -> tuple[nn.Module | None, nn.Module]:
-    """Return weights of rows and training loss with what teachers say; as they are without a distillation.
+) -> tuple[nn.Module | None, nn.Module | None]:
+    """Return what attaches weights and a teacher's words to the targets of rows, and the training loss.
 
-    `seeds` are the seed index and the phase of each member's split. Raises `ConfigError` for a teacher that does not
-    fit.
+    `seeds` are the seed index and the phase of each member's split. A module with a loss of its own gets the targets as
+    they are. Raises `ConfigError` for a part that does not fit the data set, or a teacher.
     """
+    if config.parts["loss"] is None:
+        return None, None
+    row_weights = weigh_rows(dataset, splits, on_batch, dtype)
+    weighs = weighs_targets(on_batch) or row_weights is not None
+    loss = TrainingLoss(config.loss, dataset.kind, weighs).to(dtype)
     chosen = config.compression
     if not isinstance(chosen, DistillationConfig):
         return row_weights, loss
