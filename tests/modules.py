@@ -63,6 +63,7 @@ LAYERS = {
         "engine.kernels": "the implementation of an optimizer's update: fused, capturable, without its bookkeeping",
         "engine.instances": "instances of optimizer classes: made, scheduled, and the state that they keep",
         "engine.optimizers": "one optimizer step for C members",
+        "engine.pruning": "an optimizer whose steps leave pruned weights at zero",
         "engine.one_by_one": "C networks, each run by plain PyTorch",
         "engine.paths": "how the steps of a cohort run, batched, lone or compiled, and the rule that chooses",
         "engine.compiled": "traced programs compiled by Inductor, in a folder for the user alone",

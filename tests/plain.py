@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evalbench import draws, models, parts
@@ -20,6 +21,18 @@ from evalbench.seeds import Role, derive
 from evalbench.workloads import Kind, draw_split, fit_scaling
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Taught = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Takes the loss, the outputs and the rows of a batch; returns the loss with a teacher."""
+
+
+class Pruner(Protocol):
+    """What a loop with pruning does around its steps and validations."""
+
+    def before_step(self, network: nn.Module) -> None: ...
+
+    def after_step(self, network: nn.Module, taken: int) -> None: ...
+
+    def kept(self, network: nn.Module) -> AbstractContextManager[object]: ...
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,13 @@ class PlainResult:
 
 
 def train(
-    cell: Cell, seed: int, closure: bool = False, gradients: bool = True, loss: Loss | None = None
+    cell: Cell,
+    seed: int,
+    closure: bool = False,
+    gradients: bool = True,
+    loss: Loss | None = None,
+    taught: Taught | None = None,
+    pruner: Pruner | None = None,
 ) -> PlainResult:
     """Train one trial and test it at its lowest validation loss.
 
@@ -41,13 +60,20 @@ def train(
     dtype = torch.float64 if cell.config.precision == "64-true" else torch.float32
     before = torch.get_default_dtype()
     try:
-        return _train(cell, seed, closure, gradients, dtype, loss)
+        return _train(cell, seed, closure, gradients, dtype, loss, taught, pruner)
     finally:
         torch.set_default_dtype(before)
 
 
 def _train(
-    cell: Cell, seed: int, closure: bool, gradients: bool, dtype: torch.dtype, custom_loss: Loss | None
+    cell: Cell,
+    seed: int,
+    closure: bool,
+    gradients: bool,
+    dtype: torch.dtype,
+    custom_loss: Loss | None,
+    taught: Taught | None,
+    pruner: Pruner | None,
 ) -> PlainResult:
     config, dataset = cell.config, cell.dataset
 
@@ -131,6 +157,7 @@ def _train(
                         outputs, smoothing = network(inputs[rows]), config.loss.label_smoothing
                         own = custom_loss and custom_loss(outputs, targets[rows])
                         loss = weighted_loss_of(outputs, rows, smoothing) if own is None else own
+                        loss = loss if taught is None else taught(loss, outputs, rows)
                         loss.backward()  # type: ignore[no-untyped-call]
                 if config.optimizer.clip_norm is not None:
                     torch.nn.utils.clip_grad_norm_(parameters, config.optimizer.clip_norm)
@@ -138,16 +165,21 @@ def _train(
 
             if gradients:
                 compute_loss()
+            if pruner is not None:
+                pruner.before_step(network)
             for optimizer in optimizers:
                 with calls.Calls(draws=True).seeded(key):
                     optimizer.step(compute_loss) if closure else optimizer.step()
             for scheduler in schedulers:
                 scheduler.step()
             step += 1
+            if pruner is not None:
+                pruner.after_step(network, step)
         _switch(optimizers, "eval")
-        loss = float(loss_of(predict(split.validation), torch.as_tensor(split.validation), 0.0))
-        if not val_losses or loss < min(val_losses):
-            best = predict(split.test).double()
+        with nullcontext() if pruner is None else pruner.kept(network):
+            loss = float(loss_of(predict(split.validation), torch.as_tensor(split.validation), 0.0))
+            if not val_losses or loss < min(val_losses):
+                best = predict(split.test).double()
         val_losses.append(loss)
         if config.budget.patience and len(val_losses) - 1 - val_losses.index(min(val_losses)) >= config.budget.patience:
             break

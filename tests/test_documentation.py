@@ -83,6 +83,7 @@ SHORTENED = {  # the settings that are put in place of the page's
     "evalbench -m model=mlp,random_forest dataset=csv dataset.path=my.csv evaluation.name=mine save=best": SMALL,
     "evalbench dataset=csv dataset.path=my.csv budget.epochs=10": "tracker=none",
     "evalbench -m optimizer=sgd,adam dataset=diabetes task._target_=quantiles.Quantiles": SMALL,
+    "evalbench dataset=digits model.width=256 save=all weights=teachers evaluation.name=teachers": SMALL,
 }
 SAYS = {  # words that are printed, or in the report
     "evalbench --help": [
@@ -123,6 +124,10 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
         ],
         "dataset.text_length=8",
     ),
+    "evalbench -m compression=none,distillation compression.teacher=teachers dataset=digits "
+    "model.width=16": "num_seeds=2",
+    "evalbench -m compression=none,magnitude_pruning,movement_pruning compression.sparsity=0.8 dataset=digits "
+    "model=cnn": "",
     "evalbench -m split=kfold dataset=wine model=mlp,random_forest": "",
     "evalbench -m optimizer.lr=0.001,0.01,0.1 dataset=wine,digits": FEW,
     "evalbench -m optimizer=sgd,adam model.depth=1,3 dataset=iris,wine": FEW,

@@ -3,6 +3,7 @@
 from evalbench.config.activation import ActivationConfig
 from evalbench.config.command import CommandConfig
 from evalbench.config.component import ANYTHING, Component
+from evalbench.config.compression import DistillationConfig
 from evalbench.config.engines import COHORT, COMMAND
 from evalbench.config.estimator import SEEDS, EstimatorConfig
 from evalbench.config.loss import LossConfig
@@ -25,6 +26,7 @@ __all__ = [
     "CommandConfig",
     "Component",
     "Config",
+    "DistillationConfig",
     "EstimatorConfig",
     "EvaluationConfig",
     "LossConfig",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from evalbench.config.activation import read_activation
+from evalbench.config.compression import read_compression
 from evalbench.config.engines import read_model
 from evalbench.config.loss import read_loss
 from evalbench.config.optimizer import read_optimizer
@@ -56,5 +57,6 @@ PARTS = (
     Part("augmentation", Reader.optional_component),
     Part("resampling", Reader.optional_component),
     Part("adaptation", read_adaptation),
+    Part("compression", read_compression),
 )
 """In the order in which a search draws their hyperparameters; a new part goes to the end."""

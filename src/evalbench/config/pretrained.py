@@ -102,7 +102,12 @@ def hashes(
             raise ConfigError("model.gguf_file", f"must be a GGUF file in {path}", gguf_file, "correct its name")
         rule = "must hold weights as safetensors"
         raise ConfigError("model.path", rule, path, "convert them, or name a GGUF file by model.gguf_file")
-    return {file.name: _hash(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files}
+    return {file.name: file_hash(file) for file in files}
+
+
+def file_hash(file: Path) -> str:
+    """Return the hash of a file, which is read again if it has changed."""
+    return _hash(file, file.stat().st_size, file.stat().st_mtime_ns)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from evalbench import space
 from evalbench.config.activation import ActivationConfig
 from evalbench.config.command import CommandConfig
 from evalbench.config.component import Component
+from evalbench.config.compression import DistillationConfig
 from evalbench.config.engines import COHORT, ENGINES, uses
 from evalbench.config.estimator import EstimatorConfig
 from evalbench.config.judging import TaskConfig
@@ -176,6 +177,12 @@ class Config:
         """How a network with pretrained weights is adapted; None: all its parameters train."""
         adaptation: Component | None = self.parts["adaptation"]
         return adaptation
+
+    @property
+    def compression(self) -> Component | DistillationConfig | None:
+        """How the network becomes smaller; None: it stays as it is trained."""
+        compression: Component | DistillationConfig | None = self.parts["compression"]
+        return compression
 
     @property
     def used_parts(self) -> tuple[Part, ...]:

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from evalbench import gpus, models
 from evalbench.config import Config, PretrainedConfig
-from evalbench.engine import compiled, instances, optimizers
+from evalbench.engine import compiled, instances, optimizers, pruning
 from evalbench.engine.objective import overridden
 from evalbench.engine.paths import COMPILED
 from evalbench.engine.training import (
@@ -20,11 +20,12 @@ from evalbench.engine.training import (
     make_cohort,
     make_trainer,
     network_of,
+    pruned_of,
     quiet_lightning,
     runs_own_code,
 )
 from evalbench.errors import ConfigError
-from evalbench.parts import batch_hooks, rows_of_epoch, weighs_targets
+from evalbench.parts import batch_hooks, distillation, rows_of_epoch, weighs_targets
 from evalbench.parts import loss as losses
 from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Role
@@ -51,11 +52,12 @@ def check(config: Config, dataset: Dataset) -> None:
     hooks = batch_hooks(config, dataset, [split], torch.float32)
     row_weights = weigh_rows(dataset, [split], hooks, torch.float32)
     losses.check(config.loss, dataset, weighs_targets(hooks) or row_weights is not None)
+    distillation.check(config, dataset, hooks)
     num_rows = rows_of_epoch(config, dataset, len(split.train))
     _check_batches(config, network, num_rows)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
     stacked = {name: nn.Parameter(value[None]) for name, value in trained.items()}
-    optimizers.build(config.optimizer, stacked)
+    pruning.pruned(optimizers.build(config.optimizer, stacked), stacked, *pruned_of(config, dataset), 1)
     _check_schedule(config, num_rows, stacked)
     gpus.check(config.devices, config.accelerator)
     try:

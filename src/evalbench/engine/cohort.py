@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from evalbench import draws, models
-from evalbench.engine import gradients, graphs, guard, instances, optimizers, python_state, state
+from evalbench.engine import gradients, graphs, guard, instances, optimizers, pruning, python_state, state
 from evalbench.engine.batches import Batches, Loader
 from evalbench.engine.data import Data, pick
 from evalbench.engine.members import Member, Recipe, Tally, UnfitSnapshotError
@@ -85,7 +85,7 @@ class Cohort(pl.LightningModule):
         self.replay = graphs.Replay(self._compute, self._keys)
         self._best = Held()
         self._best_python: dict[int, python_state.Values] = {}
-        self._optimizer: optimizers.CohortOptimizer | optimizers.SplitOptimizer | None = None
+        self._optimizer: pruning.Optimizer | None = None
         self._snapshot: Mapping[str, Any] | None = None
         self._rank, self._ranks = 0, 1
         networks = build_all(build, recipe, self._example)
@@ -160,15 +160,15 @@ class Cohort(pl.LightningModule):
         return self.optimizer.optimizers
 
     @property
-    def optimizer(self) -> optimizers.CohortOptimizer | optimizers.SplitOptimizer:
+    def optimizer(self) -> pruning.Optimizer:
         """The optimizer of all members, made at the first access."""
         if self._optimizer is None:
-            alone = self.why_one_by_one is not None
             config, parameters, settings = self.recipe.optimizer, self._held.trained, self._settings
             own = settings or [{} for _ in self.member_indices]
             steps = self.recipe.validation_steps[-1]
             tables = instances.scheduled(self.recipe.schedule, config.component, parameters, own, steps)
-            self._optimizer = optimizers.build(config, parameters, settings, alone, tables)
+            optimizer = optimizers.build(config, parameters, settings, not self._steps.batched, tables)
+            self._optimizer = pruning.pruned(optimizer, parameters, *self.recipe.pruned, steps)
             if not len(self._best):
                 self._best.hold(value.clone() for value in self._held.stack.state)
         return self._optimizer
@@ -271,19 +271,19 @@ class Cohort(pl.LightningModule):
         self.optimizer.switch(training=False)
         with self.trainer.precision_plugin.val_step_context():
             rows = pick(self.data.validation_rows, self.member_indices)
-            outputs = self._evaluate(self._held.stack, rows)  # (C, rows, K)
+            kept = pruning.kept(self.optimizer, self._held.stack)
+            outputs = self._evaluate(kept, rows)  # (C, rows, K)
         validated = self._validation(outputs, rows, self.member_indices)
         train_losses = (self._tally.sums / num_examples).tolist()
         improved = []
         for slot, member_index in enumerate(self.member_indices):
-            member = self.members[member_index]
-            patience = self.recipe.patience
+            member, patience = self.members[member_index], self.recipe.patience
             if not member.ended and member.note_validation(train_losses[slot], validated[slot], stop, patience):
                 improved.append(slot)
         if self.on_validated is not None:
             self.on_validated(self)
         improved_members = [self.member_indices[slot] for slot in improved]
-        for best, current in zip(self._best, self._held.stack.state, strict=True):
+        for best, current in zip(self._best, kept.state, strict=True):
             best[improved_members] = current[improved]
         self._best_python |= self._steps.python_state(improved_members)
         self._prune()

@@ -22,7 +22,8 @@ from weakref import WeakSet
 import torch
 from torch import Tensor
 
-from evalbench.engine.optimizers import CohortOptimizer, Computed, SplitOptimizer
+from evalbench.engine.optimizers import Computed
+from evalbench.engine.pruning import Optimizer
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ class Replay:
         rows: Tensor,
         first_step: int,
         max_steps: int,
-        optimizer: CohortOptimizer | SplitOptimizer,
+        optimizer: Optimizer,
     ) -> Tensor:
         """Take S steps on rows `(S, C, B)`; return the losses `(S, C)` in float64.
 
@@ -191,7 +192,7 @@ class StaticStep:
         device: Device,
         rows: Tensor,
         max_steps: int,
-        optimizer: CohortOptimizer | SplitOptimizer,
+        optimizer: Optimizer,
     ) -> None:
         """Make the static tensors for chunks of at most `max_steps` steps of the shape of `rows` `(S, C, B)`."""
         self._compute, self._device, self._optimizer = compute, device, optimizer

@@ -14,6 +14,7 @@ from evalbench.engine.halving import Halving
 from evalbench.engine.objective import Loss
 from evalbench.engine.paths import PathRequest
 from evalbench.parts.hooks import BatchHook, GradientHook
+from evalbench.parts.pruning import WeightPruning
 
 
 class UnfitSnapshotError(Exception):
@@ -136,6 +137,8 @@ class Recipe:
     """Attaches the weights of rows to the targets, after the changes of the batches."""
     on_gradients: Sequence[GradientHook] = ()
     """Changes of the gradients, in this order."""
+    pruned: tuple[Sequence[str], WeightPruning | None] = ((), None)
+    """The names of the weights that are pruned, and how; None: no weights are."""
     schedule: Component | None = None
     patience: int | None = None
     microbatch_size: int | None = None

@@ -29,9 +29,8 @@ from evalbench.engine.rows import stays_on_host
 from evalbench.errors import StorageError
 from evalbench.models import features
 from evalbench.models.pretrained import Pretrained
-from evalbench.parts import batch_hooks, epoch_rows, weighs_targets
-from evalbench.parts.loss import TrainingLoss
-from evalbench.parts.row_weights import weigh_rows
+from evalbench.parts import batch_hooks, distillation, epoch_rows
+from evalbench.parts.pruning import WeightPruning, pruning_of, weights_of
 from evalbench.seeds import Phase, Role, derive
 from evalbench.tasks import OwnTask
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
@@ -152,7 +151,8 @@ def train(
                 scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
                 entrant = entrants[member_index]
                 path = weights.folder(keep_in, entrant.seed)
-                weights.save(path, config, dataset, scaling, tensors, base, results[member_index], entrant.trial)
+                about = (splits[member_index], scaling, tensors, base, results[member_index], entrant.trial)
+                weights.save(path, config, dataset, *about)
     return results
 
 
@@ -193,16 +193,16 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
     settings, clip_norm = [entrant.settings for entrant in entrants], config.optimizer.clip_norm
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     on_batch, device = batch_hooks(config, dataset, splits, dtype), device_of(config)
-    has_own_loss = config.parts["loss"] is None  # of a module, which gets the targets as they are
-    row_weights = None if has_own_loss else weigh_rows(dataset, splits, on_batch, dtype)
-    weighs = weighs_targets(on_batch) or row_weights is not None
+    split_seeds = [(entrant.index(Role.SPLIT), entrant.phase) for entrant in entrants]
+    row_weights, loss = distillation.training_loss(config, dataset, split_seeds, splits, on_batch, dtype)
     recipe = Recipe(
         config.optimizer,
-        None if has_own_loss else TrainingLoss(config.loss, dataset.kind, weighs).to(dtype),
+        loss,
         validation_steps,
         on_batch,
         row_weights,
         [] if clip_norm is None else [partial(gradients.clip_per_member, max_norm=clip_norm)],
+        pruned_of(config, dataset),
         config.schedule,
         config.budget.patience,
         config.microbatch_size,
@@ -219,6 +219,12 @@ def make_cohort(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) -
         build, dataset if seen is None else seen.dataset, splits, batches, recipe, seeds_of(Role.NOISE), own
     )
     return cohort, splits
+
+
+def pruned_of(config: Config, dataset: Dataset) -> tuple[Sequence[str], WeightPruning | None]:
+    """Return the names of the weights that are pruned, and how; raise `ConfigError` for a network without any."""
+    chosen = pruning_of(config.compression)
+    return ([], None) if chosen is None else (weights_of(network_of(config, dataset)), chosen)
 
 
 def _seen_by_head(config: Config, dataset: Dataset) -> features.Seen | None:

@@ -71,9 +71,9 @@ class ModuleFit(pl.Callback):
             result = self._result(module.to("cpu").eval())
         if folder is not None and result.state is State.COMPLETE:
             state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-            scaling = fit_scaling(self.dataset, self.split.train)
+            about = (self.split, fit_scaling(self.dataset, self.split.train), state, None, result, self.entrant.trial)
             with weights.writing(folder):
-                weights.save(folder, self.config, self.dataset, scaling, state, None, result, self.entrant.trial)
+                weights.save(folder, self.config, self.dataset, *about)
         return result
 
     def first_steps(self, count: int) -> dict[str, Tensor]:

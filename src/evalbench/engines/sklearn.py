@@ -236,7 +236,7 @@ def _train(config: Config, dataset: Dataset, entrant: Entrant, folder: Path | No
     if folder is not None and result.state is State.COMPLETE:
         fitted = weights.FittedEstimator(component, estimator, seen.keeps_missing)
         with weights.writing(folder):
-            weights.save_estimator(folder, config, dataset, seen.scaling, fitted, result, entrant.trial)
+            weights.save_estimator(folder, config, dataset, split, seen.scaling, fitted, result, entrant.trial)
     return result, [f"{component.target.rpartition('.')[2]}: {text}" for text in told]
 
 

@@ -15,7 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -28,12 +30,14 @@ from evalbench.names import one_line
 from evalbench.tasks import OwnTask
 from evalbench.trial import TrialResult, TrialSpec, best_point
 from evalbench.weights import estimators
-from evalbench.workloads import Dataset, Scaling
+from evalbench.workloads import Dataset, Scaling, Split
 from evalbench.workloads.preprocessing import Encoding
 
 log = logging.getLogger(__name__)
 
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
+ROWS = "rows.npy"
+"""A bit for each row of the data set: whether the model was trained on it, or its epoch chosen by it."""
 ESTIMATOR = "estimator.skops"
 VERSION = 2
 """Version of the description; folders of version 1 name none, and lack what predicts rows as people have them."""
@@ -48,6 +52,13 @@ class FittedEstimator:
     estimator: Any
     keeps_missing: bool
     """Whether it takes missing values as they are."""
+
+
+def learned_from(split: Split) -> NDArray[np.bool_]:
+    """Return whether a trial learns from each row of its data set, `(N,)`: its training and validation rows."""
+    learned = np.ones(sum(map(len, (split.train, split.validation, split.test))), dtype=bool)
+    learned[split.test] = False
+    return learned
 
 
 def folder(cell: Path, seed: int) -> Path:
@@ -102,6 +113,7 @@ def save(
     path: Path,
     config: Config,
     dataset: Dataset,
+    split: Split,
     scaling: Scaling,
     weights: Mapping[str, Tensor],
     base: str | None,
@@ -126,7 +138,7 @@ def save(
     }
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
     tensors = {f"network.{name}": value for name, value in weights.items()}
-    with _replacing(path, description) as temporary:
+    with _replacing(path, description, split) as temporary:
         _save_tensors({**tensors, **_fitted(scaling, dtype)}, temporary)
 
 
@@ -134,6 +146,7 @@ def save_estimator(
     path: Path,
     config: Config,
     dataset: Dataset,
+    split: Split,
     scaling: Scaling,
     fitted: FittedEstimator,
     result: TrialResult,
@@ -152,7 +165,7 @@ def save_estimator(
         "keeps_missing": fitted.keeps_missing,
         **_described(config, dataset, result, trial),
     }
-    with _replacing(path, description) as temporary:
+    with _replacing(path, description, split) as temporary:
         _save_tensors(_fitted(scaling, torch.float64), temporary)
         (temporary / ESTIMATOR).write_bytes(content)
 
@@ -167,29 +180,39 @@ def _task_code(dataset: Dataset) -> dict[str, dict[str, str]]:
 
 def _described(config: Config, dataset: Dataset, result: TrialResult, trial: TrialSpec | None) -> dict[str, Any]:
     """Return what a description says of every trial."""
-    encoding = dataset.encoding or Encoding.plain(dataset.features)
     return {
         "version": VERSION,
         "engine": config.engine,
         "evaluation": config.evaluation.name,
         "technique": config.technique,
         "workload": dataset.name,
+        "fingerprint": dataset.fingerprint,
         "seed": None if trial is None else trial.seed,
         "trial": None if trial is None else trial.trial_id,
-        "kind": dataset.kind.name,
+        **fits(dataset),
         **({"task": dataset.kind.spec()} if isinstance(dataset.kind, OwnTask) else {}),
-        "features": dataset.features,
-        "classes": dataset.classes,
         "out_features": dataset.num_outputs,
-        "image": dataset.image,
-        "vocabulary": dataset.vocabulary,
-        "encoding": encoding.spec(),
         **({"encoded": [astuple(column) for column in dataset.encoded]} if dataset.encoded else {}),
         "best_epoch": result.best_epoch,
         "selection": best_point(result.curve).rank if result.curve else None,
         "metrics": result.metrics,
         "config": config.tree,
     }
+
+
+def fits(dataset: Dataset) -> dict[str, Any]:
+    """Return what a model needs of a data set, as a description says it: by name, as JSON has it."""
+    encoding = dataset.encoding or Encoding.plain(dataset.features)
+    needed = {
+        "kind": dataset.kind.name,
+        "features": dataset.features,
+        "classes": dataset.classes,
+        "image": dataset.image,
+        "vocabulary": dataset.vocabulary,
+        "encoding": encoding.spec(),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(needed))
+    return plain
 
 
 def _fitted(scaling: Scaling, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -205,12 +228,13 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 @contextmanager
-def _replacing(path: Path, description: Mapping[str, Any]) -> Iterator[Path]:
-    """Give a folder to write into, which then replaces another one, with a description."""
+def _replacing(path: Path, description: Mapping[str, Any], split: Split) -> Iterator[Path]:
+    """Give a folder to write into, which then replaces another one, with a description and the rows of the training."""
     temporary = path.with_name(f".{path.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
+    np.save(temporary / ROWS, np.packbits(learned_from(split)))
     (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
