@@ -116,6 +116,9 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m model=pretrained model.path=models/minilm adaptation=probe,bitfit,lora optimizer=adamw "
     "optimizer.lr=0.003 dataset=csv dataset.path=films.csv 'dataset.text=[text]' dataset.text_as=tokens "
     "'dataset.tokenizer=${model.path}'": "dataset.text_length=8 adaptation=probe,lora",
+    "evalbench -m model=pretrained model.path=models/minilm adaptation=probe,lora optimizer=adamw optimizer.lr=0.003 "
+    "dataset=parquet dataset.path=sentences.parquet dataset.tokens=words dataset.target=tags "
+    "'dataset.tokenizer=${model.path}'": "dataset.text_length=30 adaptation=probe",
     **dict.fromkeys(
         [
             f"evalbench +sweep={name} model.path=models/minilm dataset.path=mails.csv"

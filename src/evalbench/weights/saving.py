@@ -178,6 +178,7 @@ def _described(config: Config, dataset: Dataset, result: TrialResult, trial: Tri
         "trial": None if trial is None else trial.trial_id,
         "kind": dataset.kind.name,
         **({"task": dataset.kind.spec()} if isinstance(dataset.kind, OwnTask) else {}),
+        **({} if dataset.kind.padding == type(dataset.kind).padding else {"padding": dataset.kind.padding}),
         "features": dataset.features,
         "classes": dataset.classes,
         "out_features": dataset.num_outputs,
