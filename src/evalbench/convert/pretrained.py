@@ -19,14 +19,15 @@ from evalbench.workloads import Kind
 from evalbench.workloads.text_inputs import TokenizerInput
 
 PROBLEMS = {
-    Kind.BINARY: "single_label_classification",
-    Kind.MULTICLASS: "single_label_classification",
-    Kind.MULTILABEL: "multi_label_classification",
-    Kind.REGRESSION: "regression",
-    Kind.MULTI_OUTPUT: "regression",
-    Kind.LANGUAGE: None,
+    Kind.BINARY.name: "single_label_classification",
+    Kind.MULTICLASS.name: "single_label_classification",
+    Kind.MULTILABEL.name: "multi_label_classification",
+    Kind.REGRESSION.name: "regression",
+    Kind.MULTI_OUTPUT.name: "regression",
+    Kind.LANGUAGE.name: None,
+    Kind.TOKEN_CLASSIFICATION.name: None,
 }
-"""By the task, what Transformers calls its kind of problem; None: the head has none."""
+"""By the task, what Transformers calls its kind of problem; None: it has no word for it."""
 OTHERS = "use --to torch-export or onnx"
 
 
@@ -87,7 +88,7 @@ def _base_loading(trained: Trained, head: str) -> str:
     """Return Python that loads the pretrained network with a head of the right size."""
     settings = trained.description["model"]
     given = {key: settings[key] for key in ("revision", "gguf_file") if settings.get(key)}
-    if PROBLEMS[trained.predictor.task]:
+    if trained.predictor.task.name != Kind.LANGUAGE.name:
         given["num_labels"] = _num_labels(trained)
     words = "".join(f", {key}={value!r}" for key, value in {**given, "dtype": "float32"}.items())
     return f"{HEADS[head]}.from_pretrained({base_path(trained)!r}{words})"
@@ -128,10 +129,10 @@ def _fit_head(ours: Pretrained, trained: Trained) -> None:
     own unit.
     """
     task, predictor = trained.predictor.task, trained.predictor
-    if task not in PROBLEMS:
+    if task.name not in PROBLEMS:
         raise InputError(f"Transformers have no head for the task {task.name}: {OTHERS}")
-    if PROBLEMS[task] is None:
-        return
+    if task.name == Kind.LANGUAGE.name:
+        return  # its head is that of the pretrained network
     body = ours.network.get_base_model() if _is_of_peft(ours.network) else ours.network
     outputs = int(trained.description["out_features"])
     layers = [layer for layer in body.modules() if isinstance(layer, nn.Linear) and layer.out_features == outputs]
@@ -143,7 +144,7 @@ def _fit_head(ours: Pretrained, trained: Trained) -> None:
         else:
             _unscale(layers[-1], predictor.target_mean.reshape(-1), predictor.target_std.reshape(-1))
     names = predictor.signature.classes or tuple(f"LABEL_{number}" for number in range(outputs))
-    body.config.problem_type = PROBLEMS[task]
+    body.config.problem_type = PROBLEMS[task.name]
     body.config.id2label = dict(enumerate(names))
     body.config.label2id = {name: number for number, name in enumerate(names)}
 

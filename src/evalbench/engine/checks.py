@@ -82,7 +82,8 @@ def _check_tokens(config: Config, dataset: Dataset) -> None:
     for column in dataset.encoding.columns:
         if column.kind in ("tokens", "token_list"):
             rule = f"must be the tokenizer of the network for the tokens of {column.name!r}, which are evalbench's own"
-            remedy = "say dataset.text_as=tokens 'dataset.tokenizer=${model.path}'"
+            words = "dataset.text_as=tokens " if column.kind == "tokens" else ""
+            remedy = f"say {words}'dataset.tokenizer=${{model.path}}'"
             raise ConfigError("dataset.tokenizer", rule, remedy=remedy)
         path = str(chosen.component.arguments["path"])
         if isinstance(column, TokenizerInput) and tokenizers.hash_of(path) not in (tokenizers.NO_FILES, column.files):

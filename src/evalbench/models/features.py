@@ -106,8 +106,14 @@ def seen_by_head(network: Pretrained, dataset: Dataset, device: torch.device) ->
             tokens = _tokens(dataset, slice(first, first + ROWS), device)
             features[first : first + ROWS] = _packed(parts, _run(whole, tokens)[1], tokens).cpu().numpy()
     names, none = tuple(f"feature {number}" for number in range(width)), np.zeros(width, dtype=bool)
-    seen = replace(dataset, inputs=features, features=names, numeric=none, vocabulary=None, image=None, encoding=None)
-    return Seen(seen, parts)
+    inputs: dict[str, Any] = {
+        "inputs": features,
+        "features": names,
+        "numeric": none,
+        "vocabulary": None,
+        "encoding": None,
+    }
+    return Seen(replace(dataset, **inputs, are_features=True), parts)
 
 
 def cut(network: Pretrained, parts: Sequence[FrozenPart], num_tokens: int) -> None:

@@ -57,6 +57,7 @@ class Pretrained(nn.Module):
         image: tuple[int, int, int] | None = None,
         vocabulary: int | None = None,
         per_token: bool = False,
+        padding: int | None = None,
         head: str | None = None,
         revision: str | None = None,
         gguf_file: str | None = None,
@@ -71,6 +72,7 @@ class Pretrained(nn.Module):
             image: its channels, height and width if rows are images.
             vocabulary: its number of different tokens if rows are tokens.
             per_token: whether every token has a target.
+            padding: the token that fills short rows up, if tokens have targets.
             head: a key of `HEADS`; None: the one that fits the data.
             revision: a branch, tag or commit of the hub.
             gguf_file: the name of a GGUF file in `path`; None: files of safetensors.
@@ -78,7 +80,7 @@ class Pretrained(nn.Module):
             trust_remote_code: whether Python code that comes with the weights may run.
         """
         super().__init__()
-        head = head or _head_for(image, vocabulary, per_token)
+        head = head or _head_for(image, vocabulary, per_token, padding)
         if head not in HEADS:
             raise ConfigError("model.head", f"must be one of {', '.join(HEADS)}", head, "leave it out")
         source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code)
@@ -92,7 +94,7 @@ class Pretrained(nn.Module):
         self.fresh = _initialized(self.network, missing)
         """The names of the drawn parameters in `network`, before it is adapted."""
         self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
-        self._padding = getattr(original.config.get_text_config(), "pad_token_id", None)
+        self._padding = _padding_of(original.config, padding)
         self._image = image
         self.evaluates_frozen = False
         """Whether the parts that do not train are always as in evaluation, without dropout: a probe's are."""
@@ -134,13 +136,21 @@ class Pretrained(nn.Module):
         return logits
 
 
-def _head_for(image: tuple[int, int, int] | None, vocabulary: int | None, per_token: bool) -> str:
+def _padding_of(config: Any, padding: int | None) -> int | None:
+    """Return the token of padding that a network has, or that of the data if it has none."""
+    known: int | None = getattr(config.get_text_config(), "pad_token_id", None)
+    return padding if known is None else known
+
+
+def _head_for(image: tuple[int, int, int] | None, vocabulary: int | None, per_token: bool, padding: int | None) -> str:
     if image is not None:
         return "image_classification"
     if vocabulary is None:
         rule, remedy = "needs tokens or images, which this data set does not have", "choose model=mlp for numbers"
         raise ConfigError("model", f"a pretrained network {rule}", remedy=remedy)
-    return "causal_lm" if per_token else "sequence_classification"
+    if not per_token:
+        return "sequence_classification"
+    return "causal_lm" if padding is None else "token_classification"
 
 
 @functools.lru_cache(maxsize=2)

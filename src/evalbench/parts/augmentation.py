@@ -70,10 +70,14 @@ class TokenDropout(BatchHook):
             raise refused(dataset, "needs tokens", "choose augmentation=noise or none")
         self.vocabulary, self.token, self.padding = dataset.vocabulary, token, dataset.kind.padding
         self.probability = checked("probability", probability, most=1.0)
-        least = 0 if self.padding is None else self.padding + 1
-        if token is not None and (not isinstance(token, int) or not least <= token < self.vocabulary):
-            rule = f"must be null or a token from {least} to {self.vocabulary - 1}"
-            raise ConfigError("augmentation.token", rule, token, f"for example augmentation.token={least}")
+        least = 1 if self.padding == 0 else 0
+        fits = isinstance(token, int) and least <= token < self.vocabulary and token != self.padding
+        if token is not None and not fits:
+            but = f", not that of padding, {self.padding}" if self.padding else ""
+            rule = f"must be null or a token from {least} to {self.vocabulary - 1}{but}"
+            raise ConfigError(
+                "augmentation.token", rule, token, f"for example augmentation.token={self.vocabulary - 1}"
+            )
 
     def forward(self, inputs: Tensor, targets: Tensor, keys: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         """Return tokens `(S, C, B, D)`, and the targets."""

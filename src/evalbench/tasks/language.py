@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evalbench.errors import DataError
-from evalbench.tasks import classes
-from evalbench.tasks.task import Array, Predictor, Rows, Task
+from evalbench.tasks.per_token import PerToken
+from evalbench.tasks.task import Array, Predictor, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Language(Task):
+class Language(PerToken):
     """Cross-entropy per token; outputs are `(B, T, K)`, targets `(B, T)`, and every metric is a mean over tokens."""
 
     name = "language"
-    outputs = "a logit per class"
     metrics = ("accuracy", "log_loss", "perplexity")
-    has_row_classes = False
-    per_token = True
-
-    def num_outputs(self, num_classes: int) -> int:
-        """Return one per token of the vocabulary."""
-        return num_classes
 
     def check(self, table: Rows) -> None:
         """Raise `DataError` unless every place has a token of the vocabulary to predict, and not all have the same."""
@@ -41,10 +33,6 @@ class Language(Task):
             )
         if np.ptp(targets) == 0:
             raise DataError(f"{table.name}: every next token is the same: nothing can be learned from it")
-
-    def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
-        """Return the shares of the tokens."""
-        return classes.shares(train, shape, num_classes)
 
     def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
         """Return the probabilities of the next token given the current one, from the training rows' counts of pairs.
@@ -66,31 +54,9 @@ class Language(Task):
 
         return predict
 
-    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
-        """Return `(B, T)` zeros, as whole numbers."""
-        import torch
-
-        return torch.zeros(inputs.shape, device=inputs.device, dtype=torch.int64)
-
-    def natural(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits `(B * T, K)` and tokens `(B * T,)`, as `torch.nn.CrossEntropyLoss` takes them."""
-        return outputs.flatten(0, 1), targets.flatten()
-
-    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Return the cross-entropy per token."""
-        from torch.nn import functional as F
-
-        return F.cross_entropy(*self.natural(outputs, targets), label_smoothing=smoothing)
-
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the accuracy."""
         return (outputs.argmax(-1) == targets).to(outputs.dtype).mean((-2, -1))
-
-    def predict(self, outputs: Tensor) -> Tensor:
-        """Return the probabilities of all tokens at every place, `(..., B, T, K)`."""
-        import torch
-
-        return torch.softmax(outputs.double(), dim=-1)
 
     def rows_of(self, predictions: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return all tokens of all rows, one after another."""

@@ -39,11 +39,13 @@ class Spans:
         """Return 2 hits / (entities in truth + predicted entities) over all sentences, 0 if there are none.
 
         An entity is hit if first token, last token and type are right. `probabilities` are `(..., N, T, K)`, `truth`
-        is `(..., N, T)` with `NO_TARGET` for padding.
+        is `(..., N, T)` with `NO_TARGET` for tokens that do not count, between others or behind them.
         """
+        order = (truth == NO_TARGET).byte().argsort(dim=-1, stable=True)  # tokens that count, then the others
+        truth, chosen = truth.gather(-1, order), probabilities.argmax(-1).gather(-1, order)
         is_padding = truth == NO_TARGET
         (starts, ends, types), (chosen_starts, chosen_ends, chosen_types) = (
-            self._entities(tags.masked_fill(is_padding, 0), is_padding) for tags in (truth, probabilities.argmax(-1))
+            self._entities(tags.masked_fill(is_padding, 0), is_padding) for tags in (truth, chosen)
         )
         hits = (starts & chosen_starts & (types == chosen_types) & (ends == chosen_ends)).sum((-2, -1))
         entities = starts.sum((-2, -1)) + chosen_starts.sum((-2, -1))

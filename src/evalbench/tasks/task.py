@@ -69,7 +69,7 @@ class Task(ABC):
     """Each row has one class, so that splits can keep the shares of the classes."""
     per_token: ClassVar[bool] = False
     """Inputs are tokens, and each has a target of its own."""
-    padding: ClassVar[int | None] = None
+    padding: int | None = None
     """The token that fills short rows up, whose target is `NO_TARGET`; None: all rows have one length."""
     per_column: ClassVar[bool] = False
     """Rows have several targets, each in a column of its own; the classes are the names of these columns."""

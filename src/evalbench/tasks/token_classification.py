@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalbench.errors import DataError
-from evalbench.tasks import classes
 from evalbench.tasks.metric import METRICS, TOKENS, Metric
+from evalbench.tasks.per_token import PerToken
 from evalbench.tasks.spans import Spans, are_spans
 from evalbench.tasks.task import NO_TARGET, Array, Predictor, Rows, Task
 
@@ -21,7 +21,7 @@ UNKNOWN = 1
 """The token that stands for those that a split's training rows have too seldom."""
 
 
-class TokenClassification(Task):
+class TokenClassification(PerToken):
     """Cross-entropy per token; outputs are `(B, T, K)`, targets `(B, T)`, and padding counts nowhere.
 
     Rows are sentences. Metrics are means over all tokens of all sentences, but entity F1, the primary metric of tags
@@ -29,43 +29,44 @@ class TokenClassification(Task):
     """
 
     name = TOKENS
-    outputs = "a logit per class"
-    has_row_classes = False
-    per_token = True
     padding = 0
     scores_outputs = False
 
-    def __init__(self, tags: Sequence[str] = ()) -> None:
-        """Take the tags by number; with none the metrics are those of tags without entities."""
+    def __init__(self, tags: Sequence[str] = (), padding: int = 0, of_pieces: bool = False) -> None:
+        """Take the tags by number; with none the metrics are those of tags without entities.
+
+        Args:
+            tags: by number.
+            padding: the token that fills short rows up.
+            of_pieces: words are several tokens, of which the first has the tag, see `workloads.token_inputs`.
+        """
+        self.padding, self.of_pieces = padding, of_pieces
         self.metrics: tuple[str | Metric, ...] = ("accuracy", "macro_f1", "log_loss")
         if are_spans(tags):
             self.metrics = (replace(METRICS["entity_f1"], compute=Spans(tags).f1), *self.metrics)
 
-    def num_outputs(self, num_classes: int) -> int:
-        """Return one per tag."""
-        return num_classes
-
     def check(self, table: Rows) -> None:
-        """Raise `DataError` unless every token has a tag, padding has none, and not all tags are the same."""
+        """Raise `DataError` unless every token or word has a tag, padding has none, and not all tags are the same."""
         inputs, targets, most = table.inputs, table.targets, len(table.classes)
         if table.vocabulary is None or targets.dtype != np.int64 or targets.shape != inputs.shape:
             rule = "token classification needs tokens, a vocabulary, and an int64 tag for each token"
             raise DataError(f"{table.name}: {rule}: check the loader")
-        is_token = inputs != self.padding
-        if not np.array_equal(is_token, targets != NO_TARGET) or (is_token[:, 1:] & ~is_token[:, :-1]).any():
-            rule = f"padding must be {self.padding} behind the tokens of a row, with {NO_TARGET} as its tag"
-            raise DataError(f"{table.name}: {rule}: check the loader")
-        if not is_token[:, 0].all():
-            raise DataError(f"{table.name}: row {int(is_token[:, 0].argmin())} has no tokens: leave it out")
-        tags = targets[is_token]
+        is_tagged = targets != NO_TARGET
+        if not self.of_pieces:
+            self._check_padding(table)
+        if not is_tagged.any(1).all():
+            raise DataError(f"{table.name}: row {int(is_tagged.any(1).argmin())} has no tokens: leave it out")
+        tags = targets[is_tagged]
         if tags.min() < 0 or tags.max() >= most:
             raise DataError(f"{table.name}: tags must be numbers from 0 to {most - 1}: check the loader")
         if np.ptp(tags) == 0:
             raise DataError(f"{table.name}: every token has the same tag: nothing can be learned from it")
 
-    def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
-        """Return the shares of the tags, of which the most frequent one is the prediction."""
-        return classes.shares(train[train != NO_TARGET], shape, num_classes)
+    def _check_padding(self, table: Rows) -> None:
+        is_token = table.inputs != self.padding
+        if not np.array_equal(is_token, table.targets != NO_TARGET) or (is_token[:, 1:] & ~is_token[:, :-1]).any():
+            rule = f"padding must be {self.padding} behind the tokens of a row, with {NO_TARGET} as its tag"
+            raise DataError(f"{table.name}: {rule}: check the loader")
 
     def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor:
         """Return the shares of each token's tags among its training tokens, with one more token of the average shares.
@@ -83,50 +84,17 @@ class TokenClassification(Task):
                 shares: Array = (counts + counts.sum(0) / counts.sum()) / (counts.sum(1, keepdims=True) + 1)
                 return shares
 
-            tables = [fitted(*split) for split in zip(train, targets, strict=True)]
-            return np.stack([shares[rows] for shares, rows in zip(tables, test, strict=True)])
+            splits = zip(train, targets, test, strict=True)
+            return np.stack([fitted(train, targets)[rows] for train, targets, rows in splits])
 
         return predict
-
-    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
-        """Return `(B, T)` zeros, as whole numbers."""
-        import torch
-
-        return torch.zeros(inputs.shape, device=inputs.device, dtype=torch.int64)
-
-    def natural(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits `(B * T, K)` and tags `(B * T,)`, as `torch.nn.CrossEntropyLoss` takes them."""
-        return outputs.flatten(0, 1), targets.flatten()
-
-    def loss(self, outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Return the cross-entropy per token, a mean over the tokens of all rows, without padding."""
-        from torch.nn import functional as F
-
-        return F.cross_entropy(*self.natural(outputs, targets), ignore_index=NO_TARGET, label_smoothing=smoothing)
 
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Refuse: members have other numbers of tokens, so that metrics are measured member by member."""
         raise AssertionError("metrics of tokens are measured on predictions")
 
-    def predict(self, outputs: Tensor) -> Tensor:
-        """Return the probabilities of all tags of every token, `(..., B, T, K)`."""
-        import torch
-
-        return torch.softmax(outputs.double(), dim=-1)
-
-    def loss_of(self, predictions: Array, targets: Array, scale: float) -> float:
-        """Return the cross-entropy per token of probabilities `(N, T, K)`."""
-        is_token = targets != NO_TARGET
-        return super().loss_of(predictions[is_token], targets[is_token], scale)
-
     def measure(self, metric: Metric, predictions: Tensor, targets: Tensor) -> Tensor:
         """Return a metric of C members, `(C,)` in float64 on the CPU: of the entities, or of the tokens."""
-        import torch
-
-        if metric.name == "entity_f1":
+        if metric.name != "entity_f1":
             return super().measure(metric, predictions, targets)
-        assert metric.compute is not None
-        tokens = [targets[member] != NO_TARGET for member in range(len(targets))]
-        members = zip(predictions, targets, tokens, strict=True)
-        scores = [metric.compute(rows[None, kept], tags[None, kept]) for rows, tags, kept in members]
-        return torch.cat(scores).double().cpu()
+        return Task.measure(self, metric, predictions, targets)

@@ -3,6 +3,7 @@
 It needs no store and no cohort. A network can be called, exported or trained further.
 """
 
+import copy
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from evalbench import models, own_code
 from evalbench.config import ActivationConfig, Component, PretrainedConfig
 from evalbench.errors import DataError, InputError
 from evalbench.models.pretrained import Pretrained
-from evalbench.tasks import TASKS
+from evalbench.tasks import TASKS, Task
 from evalbench.weights import estimators
 from evalbench.weights.new_rows import TableFile
 from evalbench.weights.predictor import EstimatorPredictor, Predictor, Signature
@@ -72,7 +73,7 @@ def _signature(
     if own is not None:
         _check_code(path / DESCRIPTION, own, packages)
     return Signature(
-        TASKS[description["kind"]] if own is None else _component("task", own).build(),
+        _task(description) if own is None else _component("task", own).build(),
         tuple(description["features"]),
         tuple(description.get("classes", ())),
         None if encoding is None else Encoding.read(encoding),
@@ -81,6 +82,14 @@ def _signature(
         TableFile.of(description.get("config", {}).get("dataset")),
         len(tensors.get("known", ())),
     )
+
+
+def _task(description: Mapping[str, Any]) -> Task:
+    task = TASKS[description["kind"]]
+    if "padding" in description:
+        task = copy.copy(task)
+        task.padding = int(description["padding"])
+    return task
 
 
 def _network(path: Path, description: Mapping[str, Any], signature: Signature, packages: Sequence[str]) -> Predictor:

@@ -1,7 +1,7 @@
 """Rows to predict: a table in a file or a frame, a folder of images, or arrays, as the model was trained on them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class NewRows:
     """`(N, D)`: numbers, NaN for missing values, or int64 tokens."""
     notes: list[str]
     """What could not be treated as in training."""
+    first_tokens: list[list[int]] = field(default_factory=list)
+    """See `Told.first_tokens`."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def read(rows: Any, encoding: Encoding, task: Task, file: TableFile = AS_DETECTE
     told = Told(table, wrong)
     inputs = encoding.inputs(told)
     refuse(table.source, wrong)
-    return NewRows(index, inputs, told.notes)
+    return NewRows(index, inputs, told.notes, told.first_tokens)
 
 
 def _table(rows: Any, encoding: Encoding, wrong: list[str], file: TableFile) -> "tuple[RawTable, pd.Index[Any]]":

@@ -45,14 +45,15 @@ class Signature:
     known_tokens: int = 0
     """Tokens of which the model knows some; 0: it knows all."""
 
-    def named(self, predictions: Tensor, inputs: NDArray[Any]) -> dict[str, Any]:
-        """Return predictions as columns by name: classes or labels and their probabilities, or numbers.
+    def named(self, predictions: Tensor, given: NewRows) -> dict[str, Any]:
+        """Return predictions of rows as columns by name: classes or labels and their probabilities, or numbers.
 
-        For tokens `inputs` they are lists, without padding.
+        For tokens they are lists, with an element for each token or word.
         """
         values, several = predictions.numpy(), self.task.per_column
         if self.task.per_token:
-            return self._of_tokens(values, inputs != self.task.padding)
+            tokens = given.inputs != self.task.padding
+            return self._of_tokens(values, given.first_tokens or [np.flatnonzero(row).tolist() for row in tokens])
         if not self.task.is_classification:
             names = self.classes if several else tuple(map(str, range(values.shape[-1])))
             return {"prediction": values} if values.ndim == 1 else _columns("prediction", names, values.T)
@@ -63,12 +64,18 @@ class Signature:
             chosen = {"prediction": _words(self.classes, values.argmax(1), np.isfinite(values).all(1))}
         return chosen | _columns("probability", self.classes, values.T)
 
-    def _of_tokens(self, values: NDArray[Any], is_token: NDArray[np.bool_]) -> dict[str, Any]:
-        """Return the tag of each token of a row, and its probability."""
+    def _of_tokens(self, values: NDArray[Any], first_tokens: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """Return the tags at some positions of each row, and their probabilities; None at -1."""
         finite = np.isfinite(values).all(2)
         tags, most = _words(self.classes, values.argmax(2), finite), np.where(finite, values.max(2), None)
         return {
-            name: pd.Series([row[kept].tolist() for row, kept in zip(cells, is_token, strict=True)], dtype=object)
+            name: pd.Series(
+                [
+                    [row[index] if index >= 0 else None for index in kept]
+                    for row, kept in zip(cells, first_tokens, strict=True)
+                ],
+                dtype=object,
+            )
             for name, cells in (("prediction", tags), ("probability", most))
         }
 
@@ -172,7 +179,7 @@ class Predictor(nn.Module):
         given = read(rows, encoding if decimal is None else encoding.written(decimal), self.task, file)
         parts = [self._part(given, start) for start in range(0, len(given.inputs), BATCH)]
         predictions = torch.cat(parts)
-        frame = pd.DataFrame(self.signature.named(predictions, given.inputs))
+        frame = pd.DataFrame(self.signature.named(predictions, given))
         frame.index = given.index
         lost = int((~predictions.isfinite().reshape(len(frame), -1).all(1)).sum())
         notes = (

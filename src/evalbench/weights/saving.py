@@ -191,6 +191,7 @@ def _described(config: Config, dataset: Dataset, result: TrialResult, trial: Tri
         "trial": None if trial is None else trial.trial_id,
         **fits(dataset),
         **({"task": dataset.kind.spec()} if isinstance(dataset.kind, OwnTask) else {}),
+        **({} if dataset.kind.padding == type(dataset.kind).padding else {"padding": dataset.kind.padding}),
         "out_features": dataset.num_outputs,
         **({"encoded": [astuple(column) for column in dataset.encoded]} if dataset.encoded else {}),
         "best_epoch": result.best_epoch,

@@ -63,7 +63,7 @@ class Choices:
     tokens: str | int | None = None
     """The column with the lists of tokens whose tags are the target."""
     length: int | None = None
-    """Tokens of a row, if these are lists; None: those of the longest."""
+    """Words of a row, if these are lists; None: those of the longest."""
     min_count: int = 2
     """A token that training rows have less often is unknown."""
     group: str | int | None = None
@@ -85,7 +85,8 @@ class Choices:
             if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
                 rule = f"must be a whole number of at least {least}"
                 raise ConfigError(f"dataset.{key}", rule, given, f"for example dataset.{key}=64")
-        if self.tokenizer is not None and (self.text_as != "tokens" or self.text_features is not None):
+        is_of_texts = self.tokenizer is not None and self.tokens is None
+        if is_of_texts and (self.text_as != "tokens" or self.text_features is not None):
             rule, remedy = "needs tokens, as many as it knows", "say dataset.text_as=tokens, without text_features"
             raise ConfigError("dataset.tokenizer", rule, self.tokenizer, remedy)
         given = self.dates or {}

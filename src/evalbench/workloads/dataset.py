@@ -77,6 +77,8 @@ class Dataset:
     """The primary metric that the user names; None: the task's."""
     monitor: Metric | None = None
     """The metric on validation rows that picks the epoch; None: the loss. Neither is part of the content."""
+    are_features: bool = False
+    """The inputs are features of another data set's inputs, whose targets were checked with it."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -101,12 +103,9 @@ class Dataset:
             raise DataError(f"{self.name}: inputs must be finite or missing, not infinite: give NaN for missing values")
         self._check_tokens()
         self._check_given_rows()
-        for field, array in self.about_rows.items():
-            if not isinstance(array, np.ndarray) or array.shape != (rows,) or array.dtype.kind not in "iuf":
-                raise DataError(f"{self.name}: {field} must be an array of {rows} numbers: give one for each row")
-        if self.weights is not None and not (np.isfinite(self.weights).all() and self.weights.min() >= 0):
-            raise DataError(f"{self.name}: weights must be finite numbers of at least 0: correct them")
-        self.kind.check(self)
+        self._check_about_rows()
+        if not self.are_features:
+            self.kind.check(self)
 
     def _check_tokens(self) -> None:
         if self.vocabulary is None:
@@ -116,6 +115,14 @@ class Dataset:
             raise DataError(
                 f"{self.name}: tokens must be int32 or int64 from 0 to {self.vocabulary - 1}: check the loader"
             )
+
+    def _check_about_rows(self) -> None:
+        rows = len(self.inputs)
+        for field, array in self.about_rows.items():
+            if not isinstance(array, np.ndarray) or array.shape != (rows,) or array.dtype.kind not in "iuf":
+                raise DataError(f"{self.name}: {field} must be an array of {rows} numbers: give one for each row")
+        if self.weights is not None and not (np.isfinite(self.weights).all() and self.weights.min() >= 0):
+            raise DataError(f"{self.name}: weights must be finite numbers of at least 0: correct them")
 
     def _check_given_rows(self) -> None:
         rows = len(self.targets)

@@ -71,7 +71,7 @@ def encode(
     inputs |= _given({"held_out": held_out, "declared_validation": validated}, rows, choices, wrong)
     refuse(table.source, wrong + faults)
     inputs |= {"kind": task_of(choices, targets, classes), "classes": classes, "description": "; ".join(said)}
-    return Dataset(label, targets=with_groups(values, inputs.get("groups"), choices), **inputs)
+    return Dataset(label, **{"targets": with_groups(values, inputs.get("groups"), choices), **inputs})
 
 
 def _absent(table: RawTable, asked: Sequence[str]) -> list[str]:
@@ -139,7 +139,7 @@ def _inputs(
     table: RawTable, names: Sequence[str], choices: Choices, labelled: Labelled, wrong: list[str], remarks: list[str]
 ) -> dict[str, Any]:
     if choices.tokens is not None:
-        return token_inputs(table, *labelled, choices, remarks)
+        return token_inputs(table, *labelled, choices, wrong, remarks)
     if choices.texts and choices.text_as == "tokens":
         return _tokens(table, names, choices, wrong, remarks)
     inputs = Inputs(table, choices, _means(*labelled), wrong)

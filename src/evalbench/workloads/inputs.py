@@ -32,6 +32,8 @@ class Told:
     """Gets what refuses them."""
     notes: list[str] = field(default_factory=list)
     """Gets what is done to some of them."""
+    first_tokens: list[list[int]] = field(default_factory=list)
+    """Gets for each row the index of each word's first token, -1 for a word without; empty if tokens are words."""
 
     def refuse(self, name: str, must: str, odd: NDArray[np.bool_]) -> None:
         """Refuse values of a column in some rows."""

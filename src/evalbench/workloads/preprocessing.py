@@ -20,14 +20,14 @@ from evalbench.workloads.inputs import (
 from evalbench.workloads.prompts import PROMPT, Prompt
 from evalbench.workloads.table import RawTable, listed
 from evalbench.workloads.text_inputs import TokenizerInput, TokensInput, WordsInput
-from evalbench.workloads.token_inputs import TokenListInput
+from evalbench.workloads.token_inputs import TokenListInput, WordPiecesInput
 from evalbench.workloads.written import decimal_marks
 
 KINDS: dict[str, type[ColumnInput]] = {
     one.kind: one
     for one in (
         *(NumberInput, DateInput, CategoryInput, TargetEncodedInput, HashedInput, WordsInput, TokensInput),
-        *(TokenListInput, TokenizerInput),
+        *(TokenListInput, TokenizerInput, WordPiecesInput),
     )
 }
 """By the word for it beside a saved model."""
@@ -98,14 +98,14 @@ class Encoding:
     @property
     def texts(self) -> tuple[str, ...]:
         """The columns of natural language, whose cells may have any lines."""
-        kinds = ("words", "tokens", "token_list", "tokenizer")
+        kinds = ("words", "tokens", "token_list", "tokenizer", "word_pieces")
         prompted = () if self.prompt is None else self.prompt.columns
         return (*(column.name for column in self.columns if column.kind in kinds), *prompted)
 
     @property
     def has_lists(self) -> bool:
         """Whether cells may be lists."""
-        return any(column.kind == "token_list" for column in self.columns)
+        return any(column.kind in ("token_list", "word_pieces") for column in self.columns)
 
     def spec(self) -> dict[str, Any]:
         """Return it as plain values."""

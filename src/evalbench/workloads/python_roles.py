@@ -29,9 +29,16 @@ Tagged = tuple[tuple[str, str], ...]
 """Tokens, each with its role."""
 
 
-def load(name: str, num_rows: int | None = 2000, min_count: int = 2) -> Dataset:
+def load(
+    name: str,
+    num_rows: int | None = 2000,
+    min_count: int = 2,
+    tokenizer: str | None = None,
+    text_length: int = 64,
+) -> Dataset:
     """Return statements with the roles of their tokens: `num_rows` of them, spread evenly; None: all.
 
+    With a `tokenizer` each token of Python is one or more tokens of a pretrained model, at most `text_length` in a row.
     Raises `DataError` if the library is installed without its source.
     """
     every = list(dict.fromkeys(row for module in MODULES[::3] for row in statements(source_of(module))))
@@ -43,7 +50,8 @@ def load(name: str, num_rows: int | None = 2000, min_count: int = 2) -> Dataset:
     chosen = np.linspace(0, len(every) - 1, num_rows or len(every)).round().astype(np.int64)
     pairs = [tuple(zip(*every[row], strict=True)) for row in chosen]
     frame = pd.DataFrame({"tokens": [tokens for tokens, _ in pairs], "roles": [roles for _, roles in pairs]})
-    made = table(frame, name, tokens="tokens", target="roles", min_count=min_count)
+    asked = {"tokens": "tokens", "target": "roles", "min_count": min_count, "tokenizer": tokenizer}
+    made = table(frame, name, **asked, text_length=text_length)
     described = f"roles of tokens in statements of Python {platform.python_version()}'s standard library"
     return replace(made, description=f"{described}; {made.description}")
 

@@ -4,6 +4,7 @@ Shapes: `N` sentences, `T` tokens of the longest one.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,11 @@ from numpy.typing import NDArray
 
 from evalbench.tasks.spans import are_spans
 from evalbench.tasks.task import NO_TARGET
-from evalbench.tasks.token_classification import UNKNOWN
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.inputs import Told
 from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.table import MOST, RawTable, listed
-from evalbench.workloads.token_inputs import TokenListInput
+from evalbench.workloads.token_inputs import TokenListInput, WordPiecesInput
 
 Tagged = tuple[NDArray[np.int64], tuple[str, ...]]
 """Numbers of tags `(N, T)`, and the tags."""
@@ -43,35 +43,64 @@ def read_tags(table: RawTable, target: str, choices: Choices, wrong: list[str]) 
 
 
 def token_inputs(
-    table: RawTable, targets: NDArray[Any], tags: Sequence[str], choices: Choices, remarks: list[str]
+    table: RawTable, targets: NDArray[Any], tags: Sequence[str], choices: Choices, wrong: list[str], remarks: list[str]
 ) -> dict[str, Any]:
-    """Return the fields of a data set that its tokens give; say in `remarks` how many there are and which are lost.
-
-    All words have a number. Which of them a split knows is a matter of its training rows: `Dataset.min_count`.
-    """
+    """Return the fields of a data set that its tokens give; say in `remarks` how many there are and which are lost."""
     name = str(choices.tokens)
     column = table.columns[name]
-    words = tuple(sorted({word for cells in column.values for word in cells}))
-    tokens = TokenListInput(name, _length(column.values, choices), words)
-    told = Told(table, [])
+    tokens = _input_of(name, column.values, choices)
+    told = Told(table, wrong)
     inputs = tokens.values(column, told)
+    if told.first_tokens:
+        targets = _at_first_tokens(table, targets, told, inputs.shape)
     counts = np.bincount(targets[targets != NO_TARGET], minlength=1)
-    most = f" ({tags[int(counts.argmax())]}: {counts.max() / max(1, counts.sum()):.0%} of the tokens)" if tags else ""
-    what = "entities by their first and last token" if are_spans(tags) else "tags without entities"
-    remarks.insert(0, f"{len(inputs):,} sentences with {counts.sum():,} tokens and {len(tags)} tags{most}; {what}")
+    units = "words" if told.first_tokens else "tokens"
+    most = f" ({tags[int(counts.argmax())]}: {counts.max() / max(1, counts.sum()):.0%} of the {units})" if tags else ""
+    what = f"entities by their first and last {units[:-1]}" if are_spans(tags) else "tags without entities"
+    remarks.insert(0, f"{len(inputs):,} sentences with {counts.sum():,} {units} and {len(tags)} tags{most}; {what}")
     remarks += told.notes
-    remarks.append(
-        f"{name}: {len(words):,} different tokens, of which those that a split's training rows have less than"
-        f" {choices.min_count} times are one unknown token"
-    )
+    how = tokens.how if isinstance(tokens, WordPiecesInput) else _unknown(tokens, choices)
+    remarks.append(f"{name}: {how}")
     return {
         "inputs": inputs,
+        "targets": targets,
         "features": tuple(tokens.features),
         "numeric": np.zeros(tokens.length, dtype=bool),
-        "vocabulary": UNKNOWN + 1 + len(words),
-        "min_count": choices.min_count,
+        "vocabulary": tokens.vocabulary,
+        "min_count": None if told.first_tokens else choices.min_count,
         "encoding": Encoding.of([tokens], table),
     }
+
+
+def _input_of(name: str, sentences: NDArray[np.object_], choices: Choices) -> TokenListInput | WordPiecesInput:
+    """Return how a column becomes tokens: by the tokenizer of a model, or by the words of the whole table.
+
+    All these words have a number. Which of them a split knows is a matter of its training rows: `Dataset.min_count`.
+    """
+    if choices.tokenizer is not None:
+        return replace(WordPiecesInput.of(name, choices.text_length, choices.tokenizer), words=choices.length)
+    return TokenListInput(
+        name, _length(sentences, choices), tuple(sorted({word for cells in sentences for word in cells}))
+    )
+
+
+def _unknown(tokens: TokenListInput, choices: Choices) -> str:
+    return (
+        f"{len(tokens.words):,} different tokens, of which those that a split's training rows have less than"
+        f" {choices.min_count} times are one unknown token"
+    )
+
+
+def _at_first_tokens(table: RawTable, tags: NDArray[Any], told: Told, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the tags `(N, T)` of words at their first tokens; a sentence in which no word has a token is refused."""
+    targets = np.full(shape, NO_TARGET, dtype=np.int64)
+    for row, first_tokens in enumerate(told.first_tokens):
+        words = [word for word, index in enumerate(first_tokens[: tags.shape[1]]) if index >= 0]
+        targets[row, [first_tokens[word] for word in words]] = tags[row, words]
+    empty = ~(targets != NO_TARGET).any(1)
+    if empty.any():
+        told.wrong.append(f"the tokenizer has no token for a word in {table.listed_rows(empty)}: leave these rows out")
+    return targets
 
 
 def _length(lists: NDArray[np.object_], choices: Choices) -> int:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evalbench.tasks import Kind, Task, kind_of
 from evalbench.tasks.token_classification import TokenClassification
+from evalbench.workloads import tokenizers
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.inputs import plain_number, single
 from evalbench.workloads.sentences import read_tags
@@ -24,6 +25,8 @@ Labelled = tuple[NDArray[np.int64] | NDArray[np.float32], tuple[str, ...]]
 
 def task_of(choices: Choices, targets: Sequence[str], classes: Sequence[str]) -> Task:
     """Return the task of the columns to predict."""
+    if choices.tokens is not None and choices.tokenizer is not None:
+        return TokenClassification(classes, tokenizers.padding(choices.tokenizer), of_pieces=True)
     if choices.tokens is not None:
         return TokenClassification(classes)
     if choices.kind == "regression":

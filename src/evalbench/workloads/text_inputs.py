@@ -5,6 +5,7 @@ Shapes: `N` rows.
 
 import re
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ class TokenizerInput(TokensInput):
     """The hash of the tokenizer's files."""
 
     @classmethod
-    def of(cls, name: str, length: int, path: str) -> "TokenizerInput":
+    def of(cls, name: str, length: int, path: str) -> Self:
         """Return that of a column and of the tokenizer in a folder; raise `ConfigError`."""
         return cls(name, length, tokenizers.vocabulary(path), path, tokenizers.hash_of(path))
 

@@ -35,6 +35,41 @@ def tokens(texts: Sequence[str], path: str, length: int) -> tuple[NDArray[np.int
     return rows, cut
 
 
+def words(
+    sentences: Sequence[Sequence[str]], path: str, length: int
+) -> tuple[NDArray[np.int64], list[list[int]], list[bool]]:
+    """Return sentences of words as tokens `(N, length)`, the index of each word's first token, and who is cut.
+
+    Longer sentences are cut, with the special tokens of the model kept. The index is -1 for a word that is cut off, or
+    of which the tokenizer makes no token. Raises `ConfigError` for a tokenizer that cannot be used.
+    """
+    tokenizer = _loaded(path)
+    if not tokenizer.is_fast:
+        rule, remedy = "must tell which word a token belongs to", "save the model with a tokenizer.json"
+        raise ConfigError("dataset.tokenizer", rule, type(tokenizer).__name__, remedy)
+    space = " " if _reads_spaces(tokenizer) else ""
+    cells = [[word if number == 0 else space + word for number, word in enumerate(words)] for words in sentences]
+    made = tokenizer(cells, is_split_into_words=True, truncation=True, max_length=length)
+    rows = np.full((len(cells), length), tokenizer.pad_token_id, dtype=np.int64)
+    first_tokens = []
+    for row, encoding in enumerate(made.encodings):
+        rows[row, : len(encoding.ids)] = encoding.ids
+        first = {word: index for index, word in reversed(list(enumerate(encoding.word_ids)))}
+        first_tokens.append([first.get(word, -1) for word in range(len(cells[row]))])
+    return rows, first_tokens, [bool(encoding.overflowing) for encoding in made.encodings]
+
+
+def _reads_spaces(tokenizer: Any) -> bool:
+    """Return whether the space before a word is a part of its tokens, which a tokenizer of bytes finds in texts."""
+    parts = json.dumps(json.loads(tokenizer.backend_tokenizer.to_str())["pre_tokenizer"])
+    return '"type": "ByteLevel", "add_prefix_space": false' in parts
+
+
+def padding(path: str) -> int:
+    """Return the token that fills rows up; raise `ConfigError` for a tokenizer that cannot be used."""
+    return int(_loaded(path).pad_token_id)
+
+
 def vocabulary(path: str) -> int:
     """Return the number of different tokens; raise `ConfigError` for a tokenizer that cannot be used."""
     return len(_loaded(path))
