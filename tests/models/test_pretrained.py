@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import architectures
 import tiny_models
 from conftest import make_cell
-from evalbench import models, weights
+from evalbench import cost, models, weights
 from evalbench.cell import Cell
 from evalbench.engine import checks, training
 from evalbench.engine.state import fingerprint
@@ -332,6 +332,9 @@ def test_saved_trials_hold_what_trains_and_predict_the_same(
     assert sum(value.numel() for name, value in saved.items() if name.startswith("network.")) == sum(
         value.numel() for value in loaded.network.parameters() if value.requires_grad
     )
+    ((measured,),) = cost.measure([(cell.config, cell.dataset)], 1)
+    assert measured.checkpoint_bytes == sum(4 * value.numel() for name, value in saved.items() if "network." in name)
+    assert (measured.peak_memory_bytes or 0) > 4 * BODY + 2 * measured.checkpoint_bytes
     (base,) = (tmp_path / "weights" / weights.BASES).iterdir()
     assert base.stat().st_size < BODY  # the numbers of positions, and the head that PEFT keeps
     plain = built(cell, 1).eval()

@@ -55,8 +55,10 @@ class Measurement:
     """None if they cannot be counted."""
     parameters: int | None
     optimizer_state_bytes: int | None
+    checkpoint_bytes: int | None
+    """The tensors that are kept of a trial: those that train or that a step changes."""
     peak_memory_bytes: int | None
-    """Parameters, gradients, optimizer state and a step's peak; on CUDA what the allocator gave this trial at most."""
+    """Weights, gradients, optimizer state and a step's peak; on CUDA what the allocator gave this trial at most."""
     measured_on: str
     """The name of the GPU, or CPU."""
     alone: bool | None

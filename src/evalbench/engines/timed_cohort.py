@@ -21,7 +21,7 @@ from evalbench.workloads import Dataset
 UNIT_SECONDS = 0.04
 """The minimal duration of a measurement: shorter ones are dominated by the noise of the clock and the scheduler."""
 GRADIENTS = 1
-"""The number of copies of the parameters that a step holds beside them."""
+"""The number of copies of the parameters that train which a step holds beside them."""
 
 
 class TimedCohort:
@@ -65,7 +65,8 @@ class TimedCohort:
             self.peak = torch.cuda.max_memory_allocated(self.device) - self.allocated_before
         else:
             step_bytes, state = self.cohort.trace_memory()[0], self.cohort.state_bytes
-            self.peak = (1 + GRADIENTS) * state + self.cohort.optimizer.state_bytes + step_bytes
+            kept = self.cohort.constant_bytes + self.cohort.optimizer.state_bytes
+            self.peak = (1 + GRADIENTS) * state + kept + step_bytes
         self.network = self.network.to(self.device)
 
     def _choose_unit(self, step_seconds: float) -> None:
@@ -88,6 +89,7 @@ class TimedCohort:
             flops_per_step=self.flops,
             parameters=self.parameters,
             optimizer_state_bytes=self.cohort.optimizer.state_bytes,
+            checkpoint_bytes=self.cohort.state_bytes,
             peak_memory_bytes=self.peak,
             measured_on=torch.cuda.get_device_name(self.device) if self.on_cuda else self.device.type.upper(),
             alone=rest.is_alone,

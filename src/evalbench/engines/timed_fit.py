@@ -48,6 +48,7 @@ class TimedFit:
             flops_per_step=None,
             parameters=None,
             optimizer_state_bytes=None,
+            checkpoint_bytes=None,
             peak_memory_bytes=None,
             measured_on="CPU",
             alone=rest.is_alone,

@@ -28,7 +28,6 @@ from evalbench.report.sections.curves import EPOCHS, STEPS
 from evalbench.report.sections.decision import DECISION
 from evalbench.report.sections.differences import DIFFERENCES
 from evalbench.report.sections.endings import ENDINGS
-from evalbench.report.sections.energy import ENERGY
 from evalbench.report.sections.evidence import EVIDENCE
 from evalbench.report.sections.forest import FOREST
 from evalbench.report.sections.how_read import HOW_READ
@@ -38,6 +37,7 @@ from evalbench.report.sections.pool import POOL
 from evalbench.report.sections.profiles import PROFILES
 from evalbench.report.sections.ranks import PAIR_TESTS, RANKS
 from evalbench.report.sections.reproduce import REPRODUCE
+from evalbench.report.sections.resources import RESOURCES
 from evalbench.report.sections.scaling import SCALING
 from evalbench.report.sections.scores import RUNS, SCORES
 from evalbench.report.sections.second_methods import SECOND_METHODS
@@ -64,7 +64,7 @@ CHAPTERS = (
     Chapter("What was compared", (COMPARED, HOW_READ)),
     Chapter("Scaling law", (SCALING,), opened=True),
     Chapter("Learning curves", (EPOCHS, STEPS)),
-    Chapter("Cost", (FRONT, COSTS, ENERGY, MATCHED)),
+    Chapter("Cost", (FRONT, COSTS, RESOURCES, MATCHED)),
     Chapter("Time to target", (PROFILE, SPEED_UPS, TIMES)),
     Chapter("Tuning", (TUNING, GAINS, CHOICES, BEST, IMPORTANCE, TUNING_FRONT)),
     Chapter("Other factors and noise", (INTERACTIONS, VARIANCE, SHARES)),

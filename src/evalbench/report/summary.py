@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 from evalbench.record.declared import Declaration, Workload
 from evalbench.record.summary import VERSION, exact, settings_hash
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
+from evalbench.report.analysis.resources import Taken, devices
 from evalbench.report.analysis.scaling import Law
 from evalbench.report.render.units import RatioUnit, Unit
 from evalbench.report.sections.advice import next_step, order, rows_of, spent, where_words
@@ -213,6 +215,8 @@ def _ends(unit: Unit, low: float, high: float) -> dict[str, float]:
 
 def _scores(findings: Findings) -> list[dict[str, Any]]:
     scores = [score for score in findings.scores if not score.reference]
+    measured = devices(findings.folder, findings.costs)
+    taken = {(one.workload, one.technique): one for one in (measured.taken if measured else ())}
     return [
         {
             "technique": score.name,
@@ -222,10 +226,15 @@ def _scores(findings: Findings) -> list[dict[str, Any]]:
             "high": unit.shown_score(score.interval.high),
             "runs": int(score.interval.count),
             "unit": unit.label,
+            **({"resources": _resources(one)} if (one := taken.get((score.workload, score.name))) else {}),
         }
         for score in scores
         for unit in (findings.units[score.workload],)
     ]
+
+
+def _resources(taken: Taken) -> dict[str, float]:
+    return {name: value for name, value in asdict(taken).items() if name not in ("workload", "technique")}
 
 
 def _law(law: Law) -> dict[str, Any]:

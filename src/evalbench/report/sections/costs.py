@@ -10,8 +10,8 @@ import pandas as pd
 
 from evalbench.names import code
 from evalbench.report.analysis.cost import untimed
-from evalbench.report.analysis.energy import knows_energy
 from evalbench.report.analysis.findings import Findings, JudgedFindings, judged
+from evalbench.report.analysis.resources import knows_energy
 from evalbench.report.render.markdown import markdown
 from evalbench.report.render.units import counted, flops, listed, plural, times
 from evalbench.report.section import Section, always, numbers_of
