@@ -249,6 +249,7 @@ def test_categories_that_training_did_not_have_are_told_and_no_row_is_lost(
     assert predicted.filter(like="probability").sum(axis=1).to_numpy() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_a_model_is_called_by_its_evaluation_technique_data_set_or_trial(
     workspace: Path, inline: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:

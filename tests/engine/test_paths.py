@@ -81,6 +81,7 @@ def test_paths_agree_with_each_other_and_with_a_plain_loop(network: str) -> None
 
 
 @pytest.mark.parametrize("path", [BATCHED, LONE])
+@pytest.mark.slow
 def test_a_resumed_cohort_ends_with_the_same_bits_on_each_path(path: str, tmp_path: Path) -> None:
     cell = make_cell(*NETWORKS["mlp"], "budget.epochs=4", f"trainer.path={path}", "trainer.checkpoint_minutes=1e-9")
     whole = training.train(cell.config, cell.dataset, cell.entrants(0, 1))
@@ -116,6 +117,7 @@ def test_the_path_stands_in_the_provenance(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.slow
 def test_networks_that_train_one_by_one_say_why() -> None:
     cell = make_cell("dataset=wine", "model._target_=networks.Branching", "~model.depth", "~model.width")
     (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))

@@ -106,6 +106,7 @@ gpu = pytest.param("gpu", marks=(pytest.mark.gpu, pytest.mark.skipif(not torch.c
 
 @pytest.mark.parametrize("accelerator", ["cpu", gpu])
 @pytest.mark.parametrize("case", [("dataset=digits",), (*SMALL_TEXT, "model=transformer", "model.width=32")], ids=str)
+@pytest.mark.slow
 def test_bf16_mixed_agrees_with_a_plain_autocast_loop(case: tuple[str, ...], accelerator: str) -> None:
     cell = make_cell(
         *case, "optimizer=momentum", "optimizer.batch_size=32", "budget=steps", "budget.steps=30",

@@ -33,6 +33,7 @@ def read(folder: Path) -> tuple[dict[str, Any], str]:
         return json.load(file), page.read_text()
 
 
+@pytest.mark.slow
 def test_a_sweep_writes_a_trace_and_a_table(inline: Inline, workspace: Path) -> None:
     inline(*SETTINGS, "num_seeds=2", "evaluation.name=x", "cost.rounds=0", "tracker=none")
     trace, page = read(workspace / "reports/x/profile")
@@ -49,6 +50,7 @@ def test_a_sweep_writes_a_trace_and_a_table(inline: Inline, workspace: Path) -> 
     [("budget.epochs=1",), ("model._target_=networks.Branching", "~model.depth", "~model.width")],
     ids=["one interval", "one by one"],
 )
+@pytest.mark.slow
 def test_a_profile_changes_no_result_and_no_identity(more: tuple[str, ...], tmp_path: Path) -> None:
     cell, plain = (
         make_cell(*SETTINGS, *more, f"reports={tmp_path}", f"trainer.profile={wanted}") for wanted in (True, False)

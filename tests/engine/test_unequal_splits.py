@@ -24,6 +24,7 @@ def cell(workspace: Path) -> Cell:
     return make_cell("dataset=csv", "dataset.path=t.csv", "dataset.group=person", "budget.epochs=2", "model.width=8")
 
 
+@pytest.mark.slow
 def test_a_trial_is_the_same_beside_trials_of_other_sizes(cell: Cell) -> None:
     sizes = {len(cell.split(seed).train) for seed in SEEDS}
     assert len(sizes) > 1

@@ -285,6 +285,7 @@ def test_a_path_that_another_setting_needs_must_be_given(texts: Path) -> None:
         make_cell(*given)
 
 
+@pytest.mark.slow
 def test_tokens_must_be_those_of_the_network(bert: Path, texts: Path, tmp_path: Path) -> None:
     cell = of_texts(texts, bert, "probe")
     with pytest.raises(ConfigError, match="must be the tokenizer of the network"):

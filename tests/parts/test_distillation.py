@@ -153,6 +153,7 @@ def _copy(source: Path, target: Path) -> None:
         path.write_bytes(file.read_bytes())
 
 
+@pytest.mark.slow
 def test_a_teacher_that_has_learned_from_a_test_row_is_refused(teachers: Mapping[str, Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must have learned from no test row, and has from"):
         cells.check(student("wine", teachers["wine"] / "s0"))
@@ -173,6 +174,7 @@ def test_a_teacher_that_has_learned_from_a_test_row_is_refused(teachers: Mapping
         cells.check(student("wine", tmp_path / "other"))
 
 
+@pytest.mark.slow
 def test_candidates_that_are_tuned_see_no_test_row_and_take_the_teachers_in_turn(
     teachers: Mapping[str, Path],
 ) -> None:

@@ -33,6 +33,7 @@ def scored(folder: Path, *options: str, **columns: str) -> "pd.Series[float]":
 
 
 @pytest.mark.usefixtures("pictures")
+@pytest.mark.slow
 def test_a_table_of_times_is_scored(tmp_path: Path) -> None:
     # Medians 12, 30, 100 (over 4 times the fastest) on w1; missed, 4, 5 on w2; 1, 5, 1 on w1+.
     by_three = scored(tmp_path)

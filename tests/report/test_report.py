@@ -184,6 +184,7 @@ def test_other_factors_have_an_effect_per_level(tmp_path: Path, make_folder: Mak
     assert "| `bgd` − `sgd` | **mean over 2 data sets** |" in said
 
 
+@pytest.mark.slow
 def test_one_seed_gives_means_without_intervals(tmp_path: Path, make_folder: Make) -> None:
     said = text(make_folder(tmp_path, seeds=1))
     assert "– (n = 1)" in said

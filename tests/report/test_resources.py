@@ -33,6 +33,7 @@ def measured(make_folder: Callable[..., Path], tmp_path: Path) -> Callable[..., 
     return report
 
 
+@pytest.mark.slow
 def test_a_folder_without_energy_says_so_once(measured: Callable[..., Report]) -> None:
     report = measured()
     assert report.markdown.count("Energy: not known.") == 1
@@ -65,6 +66,7 @@ def test_the_energy_of_a_training_is_that_of_its_steps(measured: Callable[..., R
     assert "CPU energy" not in report.markdown
 
 
+@pytest.mark.slow
 def test_what_was_measured_has_a_column(measured: Callable[..., Report]) -> None:
     cpu = measured(measured_on="CPU", alone=None, peak_memory_bytes=99, cpu_step_joules=0.5, cpu_idle_watts=9.0)
     assert "| score | trained parameters | time | CPU energy |\n" in cpu.markdown

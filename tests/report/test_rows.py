@@ -95,6 +95,7 @@ def failing(**scores: float) -> pd.DataFrame:
     return rows.assign(state=rows["state"].mask(first, state), score=rows["score"].mask(first, score))
 
 
+@pytest.mark.slow
 def test_the_user_says_what_a_failed_run_counts_as() -> None:
     rows, nan = failing(TIMED_OUT=np.nan), float("nan")
     by: dict[str, Any] = {
@@ -123,6 +124,7 @@ def test_a_side_that_never_works_is_worse() -> None:
         judge(rows, "old", failed_as="censored")
 
 
+@pytest.mark.slow
 def test_one_failed_fold_of_many_is_a_caveat() -> None:
     rows = table(10, "abcdefghijklmnopqr").rename(columns={"seed": "fold"}).assign(state="COMPLETE")
     rows = rows.assign(state=rows["state"].mask(rows.index == 3, "FAILED"), score=rows["score"].mask(rows.index == 3))

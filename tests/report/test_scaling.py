@@ -132,6 +132,7 @@ def test_a_score_that_is_no_loss_has_no_law() -> None:
     assert text(table[table["tokens"] == "1e5"].reset_index(drop=True)) == ""
 
 
+@pytest.mark.slow
 def test_a_loss_that_does_not_fall_and_sizes_that_are_not_known_are_said() -> None:
     table = sizes(("1e5",)).drop(columns="tokens")
     assert "because the loss does not fall with parameters." in text(table.assign(score=6 - table["score"]))

@@ -169,6 +169,7 @@ def test_two_summaries_are_compared_and_gated(tmp_path: Path, capsys: pytest.Cap
     assert "| b | got better |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_summary_stands_for_its_folder(tmp_path: Path, make_folder: Make) -> None:
     folder = make_folder(tmp_path / "tables", workloads=("digits", "wine"))
     alone = tmp_path / "alone"

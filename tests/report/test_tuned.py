@@ -314,6 +314,7 @@ def test_studies_that_were_measured_with_the_same_seeds_are_refused(tuned: Calla
         load(folder)
 
 
+@pytest.mark.slow
 def test_the_default_is_paired_with_each_study_on_its_own_seeds(tuned: Callable[..., Path]) -> None:
     folder = tuned(studies=3)
     for name in ("results", "defaults"):  # a study with easy rows, for both alike
@@ -328,6 +329,7 @@ def test_the_default_is_paired_with_each_study_on_its_own_seeds(tuned: Callable[
     assert gain.interval.mean == pytest.approx(0.021)
 
 
+@pytest.mark.slow
 def test_a_technique_that_failed_in_one_study_is_left_out_there(tuned: Callable[..., Path]) -> None:
     folder = tuned(studies=3)
     table = pd.read_csv(folder / "results.csv")
@@ -392,6 +394,7 @@ def wrong_directions(seeds: Sequence[Sequence[int]], num_evaluations: int = 2000
     return float(np.mean([t_interval(each.to_numpy(), 0.95, 0.0).side != 0 for _, each in pairs]))
 
 
+@pytest.mark.slow
 def test_a_value_is_held_against_the_bounds_of_its_own_study(tuned: Callable[..., Path]) -> None:
     folder = tuned()
     raw = json.loads((folder / "studies.json").read_text())
@@ -411,6 +414,7 @@ def test_what_is_missing_is_said_in_one_line(tuned: Callable[..., Path], name: s
         write(folder)
 
 
+@pytest.mark.slow
 def test_the_price_of_an_answer_counts_the_default_and_the_tuning(tmp_path: Path, make_folder: Make) -> None:
     techniques = ("sgd", "adam")
     folder = tune(make_folder(tmp_path, techniques=techniques, workloads=WORKLOADS, seeds=6))

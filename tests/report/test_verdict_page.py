@@ -31,6 +31,7 @@ def change(folder: Path, **values: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
+@pytest.mark.slow
 def test_the_verdict_table_and_a_sentence_for_each_technique(tmp_path: Path, make_folder: Make) -> None:
     said = text(
         make_folder(tmp_path, workloads=("digits", "wine"), seeds=10, costs={"sgd": 1.0, "bgd": 1.0, "adam": 1.0})
@@ -54,6 +55,7 @@ def test_measured_seconds_give_a_cost_class_and_their_absence_none(tmp_path: Pat
     assert unmeasured.verdict("adam").cost_class is CostClass.UNCLEAR
 
 
+@pytest.mark.slow
 def test_a_cell_that_was_not_timed_leaves_a_ratio_of_the_others(tmp_path: Path, make_folder: Make) -> None:
     """A failed cell has no cost, and its baseline has: what both sides have is compared, and the rest is named."""
     costs = {"sgd": 1.0, "bgd": 60.0, "adam": 20.0}

@@ -350,6 +350,7 @@ def test_a_module_trains_on_tags_in_a_cohort_as_in_fits_of_its_own() -> None:
     assert scores[0]["test/accuracy"] > 0.5
 
 
+@pytest.mark.slow
 def test_a_saved_tagger_predicts_what_was_tested(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cell = make_cell(*tagged.TAGGER, "save=all", "budget.epochs=12", "optimizer.batch_size=6")
     checks.check(cell.config, cell.dataset)

@@ -90,7 +90,7 @@ def _train_only(network: Pretrained, trains: Callable[[nn.Module, str], bool], s
             count += value.requires_grad and id(value) not in fresh
     if sought and not count:
         rule = f"must find {sought} in the network {type(network.network).__name__}"
-        raise ConfigError("adaptation", rule, "none", "choose another one, such as probe")
+        raise ConfigError("adaptation", rule, remedy="choose another one, such as probe")
 
 
 def _blocks(network: nn.Module) -> nn.ModuleList:
