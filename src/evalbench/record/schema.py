@@ -27,7 +27,10 @@ NUMBERS = {
     "costs.csv": ("round", "step_seconds", "steps"),
     "tuning.csv": ("study", "candidate", "val_loss", "trials", "steps", "flops", "seconds"),
 }
-MEASURED = (*("peak_memory_bytes", "gpu_step_joules", "cpu_step_joules", "gpu_idle_watts", "cpu_idle_watts"),)
+MEASURED = (
+    *("peak_memory_bytes", "gpu_step_joules", "cpu_step_joules", "gpu_idle_watts", "cpu_idle_watts"),
+    *("model_bytes", "compressed_bytes", "inference_seconds", "graph_seconds"),
+)
 """Numbers of `costs.csv` that older folders lack, and that have no value if nothing could measure them.
 
 Its columns `measured_on`, the name of the GPU or CPU, and `alone`, True or False, are texts of the same kind."""
