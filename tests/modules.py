@@ -80,6 +80,7 @@ LAYERS = {
         "engine.checkpoints": "a cohort on disk, to resume after a crash",
         "engine.memory": "the number of members that fit",
         "engine.profile": "a recorded validation interval: a trace, and the costliest operations",
+        "engine.quantized": "trained members as quantized graphs, judged on their own predictions",
         "engine.training": "cohorts trained; results in member order",
         "engine.checks": "network, optimizer and trainer built once, to refuse wrong settings early",
     },

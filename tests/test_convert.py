@@ -20,6 +20,7 @@ from evalbench.convert import FORMATS, conversion, graphs
 from evalbench.convert.__main__ import main
 from evalbench.convert.trained import Trained, Written
 from evalbench.engine import training
+from evalbench.weights import onnx_graphs
 from evalbench.workloads import Dataset
 
 SHORT = ("budget=steps", "budget.steps=2", "budget.validations=1", "save=all", "trainer.verify=false")
@@ -203,7 +204,7 @@ def test_what_cannot_be_converted_is_said_in_one_line(
     path = Path(shutil.copytree(table[1], tmp_path / "cell" / "s0"))
     described = json.loads((path / weights.DESCRIPTION).read_text())
     (path / weights.DESCRIPTION).write_text(json.dumps({**described, **change}))
-    monkeypatch.setattr(graphs, "find_spec", lambda name: None if name == change.get("absent") else name)
+    monkeypatch.setattr(onnx_graphs, "find_spec", lambda name: None if name == change.get("absent") else name)
     before = sorted(tmp_path.rglob("*"))
     assert main([str(path), "--to", to, "--output", str(tmp_path / change.get("output", "out"))]) == 2
     line = capsys.readouterr().err

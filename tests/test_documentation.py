@@ -132,6 +132,7 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     ),
     "evalbench -m compression=none,distillation compression.teacher=teachers dataset=digits "
     "model.width=16": "num_seeds=2",
+    "evalbench +sweep=compression": "dataset=iris model=mlp compression=none,int8_dynamic",
     "evalbench -m compression=none,magnitude_pruning,movement_pruning compression.sparsity=0.8 dataset=digits "
     "model=cnn": "",
     "evalbench -m split=kfold dataset=wine model=mlp,random_forest": "",

@@ -13,7 +13,8 @@ from evalbench.errors import ConfigError
 
 DISTILLATION = "evalbench.parts.distillation.Distillation"
 PRUNING = ("evalbench.parts.pruning.MagnitudePruning", "evalbench.parts.pruning.MovementPruning")
-TARGETS = (DISTILLATION, *PRUNING)
+QUANTIZATION = tuple(f"evalbench.parts.quantization.{name}" for name in ("DynamicInt8", "StaticInt8"))
+TARGETS = (DISTILLATION, *PRUNING, *QUANTIZATION)
 """The classes that `compression` may name."""
 OWN = {"teacher": (DISTILLATION,), "sparsity": PRUNING}
 """Settings of some classes that all options have, so that one value can be given for a comparison of options."""

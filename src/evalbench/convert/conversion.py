@@ -13,6 +13,7 @@ from evalbench.convert import graphs, pretrained, tensors
 from evalbench.convert.trained import Trained, Written
 from evalbench.errors import InputError
 from evalbench.models.pretrained import Pretrained
+from evalbench.weights.onnx_graphs import OnnxNetwork
 
 ABOUT = "evalbench.json"
 TOLERANCE = 1e-4
@@ -55,6 +56,8 @@ def convert(trained: Trained, to: str, output: Path) -> dict[str, Any]:
 @torch.no_grad()
 def _written(trained: Trained, to: str, folder: Path, output: Path) -> dict[str, Any]:
     """Write the files, check them, and return what is said about them."""
+    if isinstance(trained.predictor.network, OnnxNetwork):
+        raise InputError("the network is a file of ONNX already, network.onnx in its folder: use that")
     rows, kind_of_rows = trained.rows
     expected = trained.predictor(rows)
     written = WRITERS[to](trained, folder)

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from evalbench import gpus, models
 from evalbench.config import Config, PretrainedConfig
-from evalbench.engine import compiled, instances, optimizers, pruning
+from evalbench.engine import compiled, instances, optimizers, pruning, quantized
 from evalbench.engine.objective import overridden
 from evalbench.engine.paths import COMPILED
 from evalbench.engine.training import (
@@ -53,6 +53,7 @@ def check(config: Config, dataset: Dataset) -> None:
     row_weights = weigh_rows(dataset, [split], hooks, torch.float32)
     losses.check(config.loss, dataset, weighs_targets(hooks) or row_weights is not None)
     distillation.check(config, dataset, hooks)
+    quantized.check(config, dataset, lambda: network_of(config, dataset))
     num_rows = rows_of_epoch(config, dataset, len(split.train))
     _check_batches(config, network, num_rows)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}

@@ -82,18 +82,10 @@ class Pruned:
         for name, parameter in self._parameters.items():
             parameter.data.copy_(torch.where(self._masks[name], self._whole[name], 0))
 
-    def _chosen(self, whole: Tensors, share: float) -> dict[str, Tensor]:
+    def _chosen(self, whole: Tensors, share: float) -> Tensors:
         """Return the masks of the weights that stay: false for the share with the lowest scores."""
         scores = self._moved or {name: value.abs() for name, value in whole.items()}
-        names = list(scores)
-        masks: Tensors = {}
-        for group in [names] if self._pruning.scope == "global" else [[name] for name in names]:
-            flat = torch.cat([scores[name].flatten(1) for name in group], dim=1)  # (C, P)
-            lowest = flat.argsort(dim=1, stable=True)[:, : round(share * flat.shape[1])]
-            kept = torch.ones_like(flat, dtype=torch.bool).scatter_(1, lowest, False)
-            parts = torch.split(kept, [scores[name][0].numel() for name in group], dim=1)
-            masks |= {name: part.view_as(scores[name]) for name, part in zip(group, parts, strict=True)}
-        return masks
+        return _masks(scores, share, self._pruning.scope)
 
     def kept(self, stack: Stack) -> Stack:
         """Return a stack as its members are kept: with the share of zeros that they have in the end."""
@@ -141,6 +133,29 @@ class Pruned:
         """The size of the optimizer's state, masks and pruned weights included."""
         held = (self._masks, self._whole, self._moved)
         return self._optimizer.state_bytes + sum(num_bytes(part.values()) for part in held)
+
+
+def _masks(scores: Tensors, share: float, scope: str) -> Tensors:
+    """Return masks that are false for the share with the lowest scores, of all tensors or of each."""
+    names = list(scores)
+    masks: Tensors = {}
+    for group in [names] if scope == "global" else [[name] for name in names]:
+        flat = torch.cat([scores[name].flatten(1) for name in group], dim=1)  # (C, P)
+        lowest = flat.argsort(dim=1, stable=True)[:, : round(share * flat.shape[1])]
+        kept = torch.ones_like(flat, dtype=torch.bool).scatter_(1, lowest, False)
+        parts = torch.split(kept, [scores[name][0].numel() for name in group], dim=1)
+        masks |= {name: part.view_as(scores[name]) for name, part in zip(group, parts, strict=True)}
+    return masks
+
+
+@torch.no_grad()
+def prune(network: nn.Module, names: Sequence[str], pruning: WeightPruning | None) -> None:
+    """Set the smallest weights of a network to zero, as many as in the end of its training."""
+    values = {name: network.get_parameter(name) for name in names}
+    if pruning is not None:
+        scores = {name: value.abs()[None] for name, value in values.items()}
+        for name, mask in _masks(scores, pruning.sparsity, pruning.scope).items():
+            values[name].mul_(mask[0])
 
 
 Optimizer = CohortOptimizer | SplitOptimizer | Pruned

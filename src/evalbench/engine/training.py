@@ -20,7 +20,7 @@ from torch import nn
 
 from evalbench import gpus, models, ranks, weights
 from evalbench.config import Config, PretrainedConfig
-from evalbench.engine import allocation, checkpoints, counting, gradients, memory, paths, profile
+from evalbench.engine import allocation, checkpoints, counting, gradients, memory, paths, profile, quantized
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import Cohort
 from evalbench.engine.halving import Halving
@@ -141,18 +141,21 @@ def train(
         assert checkpoint is not None
         checkpoints.set_aside(checkpoint, error)
         return train(config, dataset, entrants, checkpoint, keep_in, watch, recorders, follow)
-    results = _results(cohort, config, dataset, splits)
+    graphs = quantized.of(config, dataset, lambda: network_of(config, dataset), splits)
+    results = _results(cohort, config, dataset, splits, graphs)
     if keep_in is not None and cohort.is_rank_zero:
         complete = [member_index for member_index, result in enumerate(results) if result.state is State.COMPLETE]
         best_first = sorted(complete, key=lambda member_index: cohort.members[member_index].best_rank)
         with weights.writing(keep_in):
-            base = _save_base(keep_in, cohort, network_of(config, dataset)) if complete else None
+            has_base = bool(complete) and graphs is None
+            base = _save_base(keep_in, cohort, network_of(config, dataset)) if has_base else None
             for member_index in best_first[:1] if config.save == "best" else complete:
                 scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
                 entrant = entrants[member_index]
                 path = weights.folder(keep_in, entrant.seed)
                 about = (splits[member_index], scaling, tensors, base, results[member_index], entrant.trial)
-                weights.save(path, config, dataset, *about)
+                graph = None if graphs is None else graphs.network_of(cohort, member_index)
+                weights.save(path, config, dataset, *about, graph)
     return results
 
 
@@ -289,14 +292,16 @@ def _max_members(config: Config, dataset: Dataset, entrants: Sequence[Entrant]) 
     return max(1, int(free / memory.member_bytes(cohort, device)))
 
 
-def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[Split]) -> list[TrialResult]:
+def _results(
+    cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[Split], graphs: quantized.Quantized | None = None
+) -> list[TrialResult]:
     validation_steps, batches = cohort.recipe.validation_steps, cohort.batches
     network = network_of(config, dataset)
     features, tokens = dataset.inputs.shape[1], dataset.vocabulary is not None
     step_flops = counting.flops_per_step(network, dataset.kind, batches.batch_size, features, tokens)
     tuning = not len(splits[0].test)
     results = []
-    for member, split, metrics in zip(cohort.members, splits, _metrics(cohort, dataset, splits), strict=True):
+    for member, split, metrics in zip(cohort.members, splits, _metrics(cohort, dataset, splits, graphs), strict=True):
         steps = member.diverged_step or validation_steps[len(member.val_losses) - 1]
         examples = batches.examples(steps)
         evaluated_examples = examples + member.extra_examples
@@ -320,14 +325,17 @@ def _results(cohort: Cohort, config: Config, dataset: Dataset, splits: Sequence[
     return results
 
 
-def _metrics(cohort: Cohort, dataset: Dataset, splits: Sequence[Split]) -> list[dict[str, float]]:
+def _metrics(
+    cohort: Cohort, dataset: Dataset, splits: Sequence[Split], graphs: quantized.Quantized | None
+) -> list[dict[str, float]]:
     """Return each member's metrics on its test rows, in a study on validation rows; the trivial ones if diverged."""
     tuning = not len(splits[0].test)
     scored = [replace(split, test=split.validation) if tuning else split for split in splits]
     diverged = {i: scored[i] for i, member in enumerate(cohort.members) if member.diverged_step is not None}
     healthy = [i for i in range(len(splits)) if i not in diverged]
     rows = cohort.data.validation_rows if tuning else cohort.data.test_rows
-    measured = dict(zip(healthy, cohort.metrics(rows, healthy), strict=True)) if healthy else {}
+    measure = cohort.metrics if graphs is None else partial(graphs.metrics, cohort)
+    measured = dict(zip(healthy, measure(rows, healthy), strict=True)) if healthy else {}
     measured |= references.trivial(dataset, diverged)
     return [measured[i] for i in range(len(splits))]
 

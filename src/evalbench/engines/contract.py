@@ -70,6 +70,12 @@ class Measurement:
     gpu_idle_watts: float | None
     cpu_idle_watts: float | None
     """The power at rest, before the first timing pass."""
+    model_bytes: int | None = None
+    """The file of the whole network: safetensors, or ONNX if it is quantized."""
+    compressed_bytes: int | None = None
+    """The same file, compressed by DEFLATE at its fastest level, which makes little of zeros."""
+    graph_seconds: float | None = None
+    """The time of one example through the network in ONNX Runtime, if compressions are compared; None: not known."""
 
 
 class TimedTrial(Protocol):

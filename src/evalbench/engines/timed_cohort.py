@@ -4,18 +4,21 @@ import gc
 import math
 import statistics
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evalbench.config import Config
 from evalbench.energy import Instruments, Rest
-from evalbench.engine import graphs, training
+from evalbench.engine import graphs, pruning, quantized, training
 from evalbench.engine.counting import count_parameters, flops_per_step
 from evalbench.engines.contract import Measurement
+from evalbench.parts.quantization import quantization_of
 from evalbench.trial import Entrant
+from evalbench.weights import file_of
 from evalbench.workloads import Dataset
 
 UNIT_SECONDS = 0.04
@@ -33,15 +36,23 @@ class TimedCohort:
         if self.on_cuda:
             gc.collect()  # what is left of another trial must not be freed, and so subtracted, during this one
             self.allocated_before = torch.cuda.memory_allocated(self.device)
-        self.cohort, _ = training.make_cohort(config, dataset, [Entrant(0)])
+        self.cohort, (split,) = training.make_cohort(config, dataset, [Entrant(0)])
         self.precision = config.precision
         self.cohort = self.cohort.to(self.device)
-        self.network = training.network_of(config, dataset).eval()
+        network = training.network_of(config, dataset).eval()
+        pruning.prune(network, *self.cohort.recipe.pruned)
+        self.network: nn.Module = network
         self.batch_size = self.cohort.batches.batch_size
         self.flops = flops_per_step(
             self.network, dataset.kind, self.batch_size, dataset.inputs.shape[1], dataset.vocabulary is not None
         )
         self.parameters = count_parameters(self.network)
+        self.graph = quantized.graph_of(config, dataset, network, split)
+        if self.graph is not None and quantization_of(config.compression) is not None:
+            self.network, content = self.graph, self.graph.content
+        else:
+            content = file_of(network)
+        self.model_bytes, self.compressed_bytes = len(content), len(zlib.compress(content, 1))
         if self.precision == "64-true":
             self.network = self.network.double()
         chunk_steps = self.cohort.steps_in_chunk()
@@ -79,13 +90,13 @@ class TimedCohort:
     def measure(self, number: int, instruments: Instruments, rest: Rest) -> Measurement:
         """Time one unit of steps and one example through the network, and measure the energy of a step."""
         step_seconds = self._time(self._run_unit) / self.unit_steps
-        joules = instruments.step_joules(self._run_and_count)
+        inference, joules = self._median(self.network), instruments.step_joules(self._run_and_count)
         return Measurement(
             round=number,
             steps=self.cohort.recipe.validation_steps[-1],
             step_seconds=step_seconds,
             samples_per_second=self.batch_size / step_seconds,
-            inference_seconds=statistics.median(self._time(self._infer) for _ in range(9)),
+            inference_seconds=inference,
             flops_per_step=self.flops,
             parameters=self.parameters,
             optimizer_state_bytes=self.cohort.optimizer.state_bytes,
@@ -97,7 +108,16 @@ class TimedCohort:
             cpu_step_joules=joules.get("cpu"),
             gpu_idle_watts=rest.watts.get("gpu"),
             cpu_idle_watts=rest.watts.get("cpu"),
+            model_bytes=self.model_bytes,
+            compressed_bytes=self.compressed_bytes,
+            graph_seconds=self._graph_seconds(inference),
         )
+
+    def _graph_seconds(self, inference: float) -> float | None:
+        """Return the time of one example in ONNX Runtime, given that of the network, which may be a graph itself."""
+        if self.graph is None:
+            return None
+        return inference if self.network is self.graph else self._median(self.graph)
 
     def _run_and_count(self) -> int:
         self._run_unit()
@@ -114,9 +134,14 @@ class TimedCohort:
             self.cohort.train_chunk(rows, 0)
 
     @torch.no_grad()
-    def _infer(self) -> None:
-        with self.cohort.recipe.numbers(), self._autocast():
-            self.network(self.example)
+    def _median(self, network: nn.Module) -> float:
+        """Return the median time of one example through a network."""
+
+        def infer() -> None:
+            with self.cohort.recipe.numbers(), self._autocast():
+                network(self.example)
+
+        return statistics.median(self._time(infer) for _ in range(9))
 
     def _autocast(self) -> AbstractContextManager[object]:
         mixed = self.precision == "bf16-mixed"

@@ -30,6 +30,7 @@ NUMBERS = {
 MEASURED = (
     *("peak_memory_bytes", "checkpoint_bytes"),
     *("gpu_step_joules", "cpu_step_joules", "gpu_idle_watts", "cpu_idle_watts"),
+    *("model_bytes", "compressed_bytes", "inference_seconds", "graph_seconds"),
 )
 """Numbers of `costs.csv` that older folders lack, and that have no value if nothing could measure them.
 

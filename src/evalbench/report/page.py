@@ -43,6 +43,7 @@ from evalbench.report.sections.scores import RUNS, SCORES
 from evalbench.report.sections.second_methods import SECOND_METHODS
 from evalbench.report.sections.shares import SHARES
 from evalbench.report.sections.singles import SINGLES, singles_of
+from evalbench.report.sections.sizes import SIZES
 from evalbench.report.sections.targets import PROFILE, SPEED_UPS, TIMES
 from evalbench.report.sections.title import TITLE
 from evalbench.report.sections.tradeoff import FRONT
@@ -64,7 +65,7 @@ CHAPTERS = (
     Chapter("What was compared", (COMPARED, HOW_READ)),
     Chapter("Scaling law", (SCALING,), opened=True),
     Chapter("Learning curves", (EPOCHS, STEPS)),
-    Chapter("Cost", (FRONT, COSTS, RESOURCES, MATCHED)),
+    Chapter("Cost", (FRONT, SIZES, COSTS, RESOURCES, MATCHED)),
     Chapter("Time to target", (PROFILE, SPEED_UPS, TIMES)),
     Chapter("Tuning", (TUNING, GAINS, CHOICES, BEST, IMPORTANCE, TUNING_FRONT)),
     Chapter("Other factors and noise", (INTERACTIONS, VARIANCE, SHARES)),

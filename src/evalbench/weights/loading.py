@@ -20,11 +20,12 @@ from evalbench import models, own_code
 from evalbench.config import ActivationConfig, Component, PretrainedConfig
 from evalbench.errors import DataError, InputError
 from evalbench.models.pretrained import Pretrained
+from evalbench.names import one_line
 from evalbench.tasks import TASKS, Task
-from evalbench.weights import estimators
+from evalbench.weights import estimators, onnx_graphs
 from evalbench.weights.new_rows import TableFile
 from evalbench.weights.predictor import EstimatorPredictor, Predictor, Signature
-from evalbench.weights.saving import BASES, DESCRIPTION, ESTIMATOR, VERSION, WEIGHTS, base_path, hash_of
+from evalbench.weights.saving import BASES, DESCRIPTION, ESTIMATOR, GRAPH, VERSION, WEIGHTS, base_path, hash_of
 from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.target_encoding import TargetEncoded
 
@@ -93,7 +94,9 @@ def _task(description: Mapping[str, Any]) -> Task:
 
 
 def _network(path: Path, description: Mapping[str, Any], signature: Signature, packages: Sequence[str]) -> Predictor:
-    """Return the network of a description, untrained."""
+    """Return the network of a description, untrained; one that has become a graph is read whole."""
+    if "graph" in description:
+        return Predictor(_graph(path, bool(description["graph"]["row_by_row"])), signature)
     _check_code(path / DESCRIPTION, [description["model"], description["activation"]], packages)
     activation, image = dict(description["activation"]), description["image"]
     gain = activation.pop("gain")
@@ -110,6 +113,17 @@ def _network(path: Path, description: Mapping[str, Any], signature: Signature, p
     network = models.build_seeded(0, model, ActivationConfig(module, gain), shape, adaptation=adaptation)
     predictor = Predictor(network, signature)
     return predictor.double() if double else predictor
+
+
+def _graph(path: Path, row_by_row: bool) -> onnx_graphs.OnnxNetwork:
+    if onnx_graphs.missing() is not None:
+        raise DataError(f"{path}: needs ONNX Runtime, which is not installed: {onnx_graphs.INSTALL}")
+    try:
+        return onnx_graphs.OnnxNetwork((path / GRAPH).read_bytes(), row_by_row)
+    except OSError:
+        raise
+    except Exception as error:  # ONNX Runtime's own classes
+        raise DataError(f"{path / GRAPH}: must be a file of ONNX ({one_line(error)}): train it again") from error
 
 
 def _estimator(

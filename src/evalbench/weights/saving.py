@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.torch import save as to_bytes
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from evalbench.names import one_line
 from evalbench.tasks import OwnTask
 from evalbench.trial import TrialResult, TrialSpec, best_point
 from evalbench.weights import estimators
+from evalbench.weights.onnx_graphs import OnnxNetwork
 from evalbench.workloads import Dataset, Scaling, Split
 from evalbench.workloads.preprocessing import Encoding
 
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
 ROWS = "rows.npy"
 """A bit for each row of the data set: whether the model was trained on it, or its epoch chosen by it."""
-ESTIMATOR = "estimator.skops"
+ESTIMATOR, GRAPH = "estimator.skops", "network.onnx"
 VERSION = 2
 """Version of the description; folders of version 1 name none, and lack what predicts rows as people have them."""
 
@@ -119,10 +121,12 @@ def save(
     base: str | None,
     result: TrialResult,
     trial: TrialSpec | None = None,
+    graph: OnnxNetwork | None = None,
 ) -> None:
     """Write a network's weights and their description; replace an existing folder, and leave none half done on a crash.
 
-    `weights` are the trial's own tensors. `base` is the hash of the tensors that it shares with the other trials.
+    `weights` are the trial's own tensors. `base` is the hash of the tensors that it shares with the other trials. A
+    network that has become a `graph` is kept as that, without its tensors.
     """
     activation, chosen = config.activation, config.parts["model"]
     model: Component = chosen.component if isinstance(chosen, LightningConfig | PretrainedConfig) else chosen
@@ -133,13 +137,16 @@ def save(
         "activation": {**activation.module.spec(), "gain": activation.gain},
         "code": {**model.code(), **activation.module.code(), **_task_code(dataset)},
         "base": base,
+        **({} if graph is None else {"graph": {"row_by_row": graph.row_by_row}}),
         "precision": config.precision,
         **_described(config, dataset, result, trial),
     }
     dtype = torch.float64 if config.precision == "64-true" else torch.float32
-    tensors = {f"network.{name}": value for name, value in weights.items()}
+    tensors = {f"network.{name}": value for name, value in weights.items()} if graph is None else {}
     with _replacing(path, description, split) as temporary:
         _save_tensors({**tensors, **_fitted(scaling, dtype)}, temporary)
+        if graph is not None:
+            (temporary / GRAPH).write_bytes(graph.content)
 
 
 def save_estimator(
@@ -222,6 +229,13 @@ def _fitted(scaling: Scaling, dtype: torch.dtype) -> dict[str, Tensor]:
     values = {name: value for name, value in vars(scaling).items() if name != "target_means" and value is not None}
     values |= {} if means is None else {"target_means": means.means[-1], "target_unseen": means.unseen}
     return {name: torch.as_tensor(value, dtype=dtype) for name, value in values.items()}
+
+
+def file_of(network: nn.Module) -> bytes:
+    """Return the content of a file of safetensors with all tensors of a network."""
+    named = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    content: bytes = to_bytes({name: value.detach().cpu().clone().contiguous() for name, value in named.items()})
+    return content
 
 
 def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
