@@ -119,6 +119,9 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m model=pretrained model.path=models/minilm adaptation=probe,lora optimizer=adamw optimizer.lr=0.003 "
     "dataset=parquet dataset.path=sentences.parquet dataset.tokens=words dataset.target=tags "
     "'dataset.tokenizer=${model.path}'": "dataset.text_length=30 adaptation=probe",
+    "evalbench -m model=pretrained model.path=models/minilm adaptation=bitfit,lora optimizer=adamw dataset=csv "
+    "dataset.path=films.csv 'dataset.prompt=\"Film: {{ text }}\\nGood or bad?\"' dataset.text_as=tokens "
+    "'dataset.tokenizer=${model.path}'": "dataset.text_length=8",
     **dict.fromkeys(
         [
             f"evalbench +sweep={name} model.path=models/minilm dataset.path=mails.csv"

@@ -7,6 +7,7 @@ from typing import Any
 from evalbench.errors import ConfigError
 from evalbench.tasks.classes import MIN_ROWS_PER_CLASS
 from evalbench.tasks.metric import TOKENS
+from evalbench.workloads.prompts import names_of, read_template
 
 Names = str | int | Sequence[str | int] | None
 OPTIONS = {
@@ -48,6 +49,10 @@ class Choices:
     hash_features: int = 64
     text: Names = None
     """Columns of natural language."""
+    prompt: str | None = None
+    """A Jinja template that makes one text of the cells of a row, which is then the only input."""
+    prompt_file: str | None = None
+    """A file with the template."""
     text_as: str = "words"
     text_features: int | None = None
     """Columns of counted words, 256 by default, or different tokens, 2048 by default."""
@@ -92,6 +97,10 @@ class Choices:
         _names("text", self.text)
         self._check_target()
         self._check_tokens()
+        if self.template is not None and self.tokens is not None:
+            raise ConfigError(
+                "dataset.prompt", "must be left out for lists of tokens", remedy="leave dataset.tokens out"
+            )
 
     def _check_target(self) -> None:
         targets = self._targets
@@ -145,10 +154,25 @@ class Choices:
         return _names("text", self.text) + [str(self.tokens)] * (self.tokens is not None)
 
     @property
+    def template(self) -> str | None:
+        """Return the template of the prompts; None if there are none; raise `ConfigError`."""
+        return read_template(self.prompt, self.prompt_file)
+
+    @property
+    def long_texts(self) -> list[str]:
+        """Return the columns whose cells may have any lines."""
+        return [*self.texts, *([] if self.template is None else names_of(self.template))]
+
+    @property
     def about_rows(self) -> list[str]:
         """Return the columns that say something about rows: group, time, weight and part of the split."""
         every = (self.group, self.time, self.weight, self.split_column)
         return [str(name) for name in every if name is not None]
+
+    @property
+    def named(self) -> list[str]:
+        """Return the columns, beside targets and those that are left out, that the settings name."""
+        return [*self.codes, *self.texts, *self.formats, *self.about_rows]
 
     @property
     def num_tokens(self) -> int:

@@ -243,6 +243,8 @@ class Dataset:
             digest.update(f"vocabulary {self.vocabulary}".encode())
         if self.min_count is not None:
             digest.update(f"known from {self.min_count}".encode())
+        if self.encoding is not None and self.encoding.prompt is not None:
+            digest.update(f"prompt {self.encoding.prompt.template}".encode())
         if self.encoded:
             digest.update(repr(self.encoded).encode())
         if self.fixed_test_rows is not None:

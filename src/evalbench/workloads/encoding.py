@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalbench.errors import ConfigError
 from evalbench.workloads.about_rows import about_rows
 from evalbench.workloads.blocks import taken
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
 from evalbench.workloads.fitting import Inputs
 from evalbench.workloads.preprocessing import Encoding, ImageInput
+from evalbench.workloads.prompts import PROMPT, Prompt
 from evalbench.workloads.sentences import token_inputs
 from evalbench.workloads.table import RawTable, listed, refuse
 from evalbench.workloads.target_columns import Labelled, read_targets, task_of, with_groups, with_targets, without_rare
@@ -38,14 +40,14 @@ def encode(
     the targets; `scaled`: image files have been, None: they were arrays. Every split tests and validates on the rows
     with the numbers `held_out` and `validated`, from 0, if there are any. `remarks` come first in the description.
 
-    Categories are those of the whole table, so that every split has the same columns. Whatever is learned from rows,
-    is learned by each split from its training rows: see `splits.fit_scaling`.
+    All splits have the categories of the whole table, and learn the rest from training rows: see `splits.fit_scaling`.
     """
+    if choices.template is not None:
+        parts = {"held_out": held_out, "validated": validated}
+        return _of_prompts(table, label, choices, wrong, remarks, marks=marks, given=given, **parts)
     targets = choices.targets(list(table.columns))
     dropped = choices.dropped(label)
-    asked = dict.fromkeys([*targets, *dropped, *choices.codes, *choices.texts, *choices.formats, *choices.about_rows])
-    absent = [name for name in asked if name not in table.columns]
-    wrong += [f"no column {name!r}: its columns are {listed(map(repr, table.columns), 8)}" for name in absent]
+    wrong += _absent(table, [*targets, *dropped, *choices.named])
     beside = [*targets, *dropped, *choices.about_rows]
     used = [name for name in table.columns if name not in beside or (name == str(choices.time) and name not in dropped)]
     said, every = list(remarks), table.numbers
@@ -70,6 +72,38 @@ def encode(
     refuse(table.source, wrong + faults)
     inputs |= {"kind": task_of(choices, targets, classes), "classes": classes, "description": "; ".join(said)}
     return Dataset(label, **{"targets": with_groups(values, inputs.get("groups"), choices), **inputs})
+
+
+def _absent(table: RawTable, asked: Sequence[str]) -> list[str]:
+    """Return a fault for each column that a table lacks."""
+    absent = [name for name in dict.fromkeys(asked) if name not in table.columns]
+    return [f"no column {name!r}: its columns are {listed(map(repr, table.columns), 8)}" for name in absent]
+
+
+def _of_prompts(
+    table: RawTable,
+    label: str,
+    choices: Choices,
+    wrong: list[str],
+    remarks: Sequence[str],
+    given: NDArray[Any] | None,
+    **more: Any,
+) -> Dataset:
+    """Return the data set of a table whose only input is the text that a prompt makes of each row."""
+    template, targets, dropped = choices.template, choices.targets(list(table.columns)), choices.dropped(label)
+    assert template is not None
+    if given is not None:
+        raise ConfigError("dataset.prompt", "must be left out for images and arrays", template, "leave it out")
+    used = [name for name in table.columns if name not in (*targets, *dropped, *choices.about_rows)]
+    prompt = Prompt.of(template, used)
+    unused = [name for name in used if name not in prompt.columns]
+    said = [*remarks, f"prompts are made of {listed(prompt.columns)}"]
+    said += [f"columns that are not used: {listed(unused)}"] if unused else []
+    drop = [*dropped, *used]
+    plain = replace(choices, target=targets, drop=drop, text=PROMPT, prompt=None, prompt_file=None)
+    dataset = encode(prompt.added(table), label, plain, wrong, remarks=said, **more)
+    assert dataset.encoding is not None
+    return replace(dataset, encoding=dataset.encoding.prompted(prompt))
 
 
 def _with_lists(

@@ -17,6 +17,7 @@ from evalbench.workloads.inputs import (
     TargetEncodedInput,
     Told,
 )
+from evalbench.workloads.prompts import PROMPT, Prompt
 from evalbench.workloads.table import RawTable, listed
 from evalbench.workloads.text_inputs import TokenizerInput, TokensInput, WordsInput
 from evalbench.workloads.token_inputs import TokenListInput, WordPiecesInput
@@ -52,12 +53,18 @@ class Encoding:
     beside: tuple[str, ...] = ()
     """Columns of the table that are no inputs: the target, and those that were left out."""
     image: ImageInput | None = None
+    prompt: Prompt | None = None
+    """What makes the column `PROMPT` of others."""
 
     @classmethod
     def of(cls, columns: Sequence[ColumnInput], table: RawTable) -> "Encoding":
         """Return the encoding of some columns of a table."""
         used = {column.name for column in columns}
         return cls(tuple(columns), tuple(name for name in table.columns if name not in used))
+
+    def prompted(self, prompt: Prompt) -> "Encoding":
+        """Return the encoding of a table whose column `PROMPT` a prompt makes."""
+        return replace(self, prompt=prompt, beside=tuple(name for name in self.beside if name not in prompt.columns))
 
     @classmethod
     def plain(cls, features: Sequence[str]) -> "Encoding":
@@ -67,14 +74,18 @@ class Encoding:
     def inputs(self, told: Told) -> Numbers:
         """Return the inputs of other rows; what refuses them, by the name of the column, is told."""
         columns = told.table.columns
-        absent = [column.name for column in self.columns if column.name not in columns]
-        known = {*self.beside, *(column.name for column in self.columns)}
+        needed = [column.name for column in self.columns if self.prompt is None or column.name != PROMPT]
+        needed += () if self.prompt is None else self.prompt.columns
+        absent = [name for name in needed if name not in columns]
+        known = {*self.beside, *needed}
         new = [name for name in columns if name not in known]
         if absent:
             told.wrong.append(f"columns that the model was trained with are missing: {_quoted(absent)}: add them")
         if new:
             told.wrong.append(f"columns that the model does not know: {_quoted(new)}: leave them out")
-        present = [column for column in self.columns if column.name in columns]
+        if self.prompt is not None and not absent:
+            told.table = self.prompt.added(told.table)
+        present = [column for column in self.columns if column.name in told.table.columns]
         blocks: list[NDArray[Any]] = [column.values(column.typed(told), told) for column in present]
         return np.concatenate(blocks, axis=1) if blocks else np.zeros((len(told.table.numbers), 0), np.float32)
 
@@ -86,9 +97,10 @@ class Encoding:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The columns of natural language."""
+        """The columns of natural language, whose cells may have any lines."""
         kinds = ("words", "tokens", "token_list", "tokenizer", "word_pieces")
-        return tuple(column.name for column in self.columns if column.kind in kinds)
+        prompted = () if self.prompt is None else self.prompt.columns
+        return (*(column.name for column in self.columns if column.kind in kinds), *prompted)
 
     @property
     def has_lists(self) -> bool:
@@ -101,14 +113,20 @@ class Encoding:
             "columns": [column.spec() for column in self.columns],
             "beside": list(self.beside),
             "image": None if self.image is None else asdict(self.image),
+            **({} if self.prompt is None else {"prompt": asdict(self.prompt)}),
         }
 
     @classmethod
     def read(cls, spec: dict[str, Any]) -> "Encoding":
         """Return what `spec` described; raise `KeyError` or `TypeError` for what no encoding is."""
-        image = spec["image"]
+        image, prompt = spec["image"], spec.get("prompt")
         columns = tuple(_column_input(column) for column in spec["columns"])
-        return cls(columns, tuple(spec["beside"]), None if image is None else ImageInput(**image))
+        return cls(
+            columns,
+            tuple(spec["beside"]),
+            None if image is None else ImageInput(**image),
+            None if prompt is None else Prompt(prompt["template"], tuple(prompt["columns"])),
+        )
 
 
 def _quoted(names: Sequence[str]) -> str:
