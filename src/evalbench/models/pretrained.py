@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from evalbench.config.pretrained import folder_of, hashes
 from evalbench.errors import ConfigError
+from evalbench.models.answers import scored
 
 HEADS = {
     "sequence_classification": "AutoModelForSequenceClassification",
@@ -57,6 +58,7 @@ class Pretrained(nn.Module):
         image: tuple[int, int, int] | None = None,
         vocabulary: int | None = None,
         per_token: bool = False,
+        answers: bool = False,
         head: str | None = None,
         revision: str | None = None,
         gguf_file: str | None = None,
@@ -71,6 +73,7 @@ class Pretrained(nn.Module):
             image: its channels, height and width if rows are images.
             vocabulary: its number of different tokens if rows are tokens.
             per_token: whether every token has a target.
+            answers: whether rows end with answers of K tokens; then it gives `(B, K, 2)`, see `models.answers`.
             head: a key of `HEADS`; None: the one that fits the data.
             revision: a branch, tag or commit of the hub.
             gguf_file: the name of a GGUF file in `path`; None: files of safetensors.
@@ -78,7 +81,7 @@ class Pretrained(nn.Module):
             trust_remote_code: whether Python code that comes with the weights may run.
         """
         super().__init__()
-        head = head or _head_for(image, vocabulary, per_token)
+        head = head or _head_for(image, vocabulary, per_token or answers)
         if head not in HEADS:
             raise ConfigError("model.head", f"must be one of {', '.join(HEADS)}", head, "leave it out")
         source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code)
@@ -93,7 +96,7 @@ class Pretrained(nn.Module):
         """The names of the drawn parameters in `network`, before it is adapted."""
         self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
         self._padding = getattr(original.config.get_text_config(), "pad_token_id", None)
-        self._image = image
+        self._image, self._answer = image, _answer_length(out_features, head, self._padding) if answers else None
         self.evaluates_frozen = False
         """Whether the parts that do not train are always as in evaluation, without dropout: a probe's are."""
         self.unpacked: Callable[[Tensor], AbstractContextManager[Tensor]] = contextlib.nullcontext
@@ -127,11 +130,23 @@ class Pretrained(nn.Module):
         with _traceable_masks(), self.unpacked(inputs) as given:
             if self._image is not None:
                 outputs = self.network(pixel_values=given.reshape(-1, *self._image))
+            elif self._answer is not None and self._padding is not None:
+                return scored(self.network, given, self._padding, self._answer)
             else:
                 seen = torch.ones_like(given) if self._padding is None else (given != self._padding).long()
                 outputs = self.network(input_ids=given, attention_mask=seen)
         logits: Tensor = outputs.logits
         return logits
+
+
+def _answer_length(length: int, head: str, padding: int | None) -> int:
+    """Return the tokens of an answer; raise `ConfigError` if the network cannot tell them from padding."""
+    if head != "causal_lm":
+        raise ConfigError("model.head", "must be causal_lm for answers in words", head, "leave it out")
+    if padding is None:
+        remedy = 'add "pad_token_id" to its config.json'
+        raise ConfigError("model.path", "must have a token of padding for answers in words", None, remedy)
+    return length
 
 
 def _head_for(image: tuple[int, int, int] | None, vocabulary: int | None, per_token: bool) -> str:
