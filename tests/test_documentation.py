@@ -122,6 +122,10 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m model=pretrained model.path=models/minilm adaptation=bitfit,lora optimizer=adamw dataset=csv "
     "dataset.path=films.csv 'dataset.prompt=\"Film: {{ text }}\\nGood or bad?\"' dataset.text_as=tokens "
     "'dataset.tokenizer=${model.path}'": "dataset.text_length=8",
+    "evalbench -m model=pretrained model.path=models/llama model.head=causal_lm adaptation=lora,full optimizer=adamw "
+    "dataset=csv dataset.path=sums.csv dataset.kind=generation dataset.target=answer "
+    "'dataset.prompt=\"Question: {{ question }}\\nAnswer:\"' dataset.text_as=tokens "
+    "'dataset.tokenizer=${model.path}' save=best": "dataset.text_length=8 adaptation=lora",
     **dict.fromkeys(
         [
             f"evalbench +sweep={name} model.path=models/minilm dataset.path=mails.csv"
@@ -348,6 +352,8 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "runs/*.json": write_folds,
     "films.csv": tiny_models.texts,
     "mails.csv": tiny_models.texts,
+    "sums.csv": lambda path: tiny_models.answers(path, question="question"),
+    "models/llama": lambda path: tiny_models.tokenizer(tiny_models.llama(path), eos_token="[SEP]"),
     "models/minilm": lambda path: tiny_models.tokenizer(tiny_models.bert(path)),
     "tensorboard runs": lambda path: write_events(path.with_name("runs")),
 }

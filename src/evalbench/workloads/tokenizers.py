@@ -71,6 +71,11 @@ def padding(path: str) -> int:
     return int(_loaded(path).pad_token_id)
 
 
+def loaded(path: str) -> Any:
+    """Return the tokenizer in a folder, for texts of any length; raise `ConfigError` for one that cannot be used."""
+    return _loaded(path)
+
+
 def vocabulary(path: str) -> int:
     """Return the number of different tokens; raise `ConfigError` for a tokenizer that cannot be used."""
     return len(_loaded(path))
