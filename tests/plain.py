@@ -18,6 +18,7 @@ from evalbench.engine import calls, noise, training
 from evalbench.engine.batches import Batches
 from evalbench.engine.cohort import EVALUATION_STEP
 from evalbench.seeds import Role, derive
+from evalbench.tasks.task import NO_TARGET
 from evalbench.workloads import Kind, draw_split, fit_scaling
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -105,6 +106,9 @@ def _train(
         optimizers = [component.build(matrices), config.optimizer.others.build(rest)]
 
     def loss_of(outputs: Tensor, rows: Tensor, smoothing: float) -> Tensor:
+        if dataset.kind.answers:
+            is_token = targets[rows] != NO_TARGET
+            return -outputs[..., 0][is_token].mean()
         if dataset.kind is Kind.MULTICLASS or dataset.kind.per_token:
             classes = outputs.flatten(0, -2)
             return F.cross_entropy(classes, targets[rows].long().flatten(), label_smoothing=smoothing)
@@ -184,7 +188,9 @@ def _train(
         if config.budget.patience and len(val_losses) - 1 - val_losses.index(min(val_losses)) >= config.budget.patience:
             break
 
-    if dataset.kind is Kind.MULTICLASS or dataset.kind.per_token:
+    if dataset.kind.answers:
+        predictions = best.numpy()
+    elif dataset.kind is Kind.MULTICLASS or dataset.kind.per_token:
         predictions = best.softmax(-1).numpy()
     elif dataset.kind is Kind.BINARY:
         predictions = torch.cat([torch.sigmoid(-best), torch.sigmoid(best)], 1).numpy()

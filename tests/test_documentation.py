@@ -117,12 +117,16 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "evalbench -m model=pretrained model.path=models/minilm adaptation=probe,bitfit,lora optimizer=adamw "
     "optimizer.lr=0.003 dataset=csv dataset.path=films.csv 'dataset.text=[text]' dataset.text_as=tokens "
     "'dataset.tokenizer=${model.path}'": "dataset.text_length=8 adaptation=probe,lora",
-    "evalbench -m model=pretrained model.path=models/minilm adaptation=bitfit,lora optimizer=adamw dataset=csv "
-    "dataset.path=films.csv 'dataset.prompt=\"Film: {{ text }}\\nGood or bad?\"' dataset.text_as=tokens "
-    "'dataset.tokenizer=${model.path}'": "dataset.text_length=8",
     "evalbench -m model=pretrained model.path=models/minilm adaptation=probe,lora optimizer=adamw optimizer.lr=0.003 "
     "dataset=parquet dataset.path=sentences.parquet dataset.tokens=words dataset.target=tags "
     "'dataset.tokenizer=${model.path}'": "dataset.text_length=30 adaptation=probe",
+    "evalbench -m model=pretrained model.path=models/minilm adaptation=bitfit,lora optimizer=adamw dataset=csv "
+    "dataset.path=films.csv 'dataset.prompt=\"Film: {{ text }}\\nGood or bad?\"' dataset.text_as=tokens "
+    "'dataset.tokenizer=${model.path}'": "dataset.text_length=8",
+    "evalbench -m model=pretrained model.path=models/llama model.head=causal_lm adaptation=lora,full optimizer=adamw "
+    "dataset=csv dataset.path=sums.csv dataset.kind=generation dataset.target=answer "
+    "'dataset.prompt=\"Question: {{ question }}\\nAnswer:\"' dataset.text_as=tokens "
+    "'dataset.tokenizer=${model.path}' save=best": "dataset.text_length=8 adaptation=lora",
     **dict.fromkeys(
         [
             f"evalbench +sweep={name} model.path=models/minilm dataset.path=mails.csv"
@@ -354,6 +358,8 @@ FILES: dict[str, Callable[[Path], Any]] = {
     "runs/*.json": write_folds,
     "films.csv": tiny_models.texts,
     "mails.csv": tiny_models.texts,
+    "sums.csv": lambda path: tiny_models.answers(path, question="question"),
+    "models/llama": lambda path: tiny_models.tokenizer(tiny_models.llama(path), eos_token="[SEP]"),
     "models/minilm": lambda path: tiny_models.tokenizer(tiny_models.bert(path)),
     "tensorboard runs": lambda path: write_events(path.with_name("runs")),
 }

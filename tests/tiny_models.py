@@ -53,12 +53,31 @@ def llama(folder: Path) -> Path:
     return save(folder, LlamaForCausalLM(LlamaConfig(vocab_size=128, pad_token_id=0, **SMALL)))
 
 
+def gpt2(folder: Path) -> Path:
+    """Save a decoder with its head, which counts positions."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 32}
+    return save(folder, GPT2LMHeadModel(GPT2Config(vocab_size=128, pad_token_id=0, eos_token_id=3, **sizes)))
+
+
 def vit(folder: Path) -> Path:
     """Save an encoder of images of 8 × 8 pixels without a head."""
     from transformers import ViTConfig, ViTModel
 
     torch.manual_seed(0)
     return save(folder, ViTModel(ViTConfig(image_size=8, patch_size=4, num_channels=1, **SMALL)))
+
+
+def answers(path: Path, rows: int = 40, question: str = "text") -> Path:
+    """Write a table of short texts, and of answers of one or two words that their first word tells."""
+    lines = [f"{question},answer"]
+    for row in range(rows):
+        words = [WORDS[(5 * row + place) % len(WORDS)] for place in range(1 + row % 3)]
+        lines.append(f"{WORDS[row % 6]} {' '.join(words)},{'good film' if row % 6 < 3 else 'bad'}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 def texts(path: Path, rows: int = 60) -> Path:

@@ -148,11 +148,11 @@ def test_metrics_are_found_by_names_with_and_without_a_split() -> None:
     assert find("test/macro_f1") is find("macro_f1") is METRICS["macro_f1"]
     assert METRICS["r2"].on("val") == "val/r2"
     assert find("bleu") is None
-    other = describe("test/exact_match", "minimize", "errors")
+    other = describe("test/first_try", "minimize", "errors")
     assert (other.name, other.direction, other.unit, other.words) == (
-        "exact_match",
+        "first_try",
         "minimize",
         "errors",
-        "exact match",
+        "first try",
     )
     assert base_name("a/b/c") == "c"

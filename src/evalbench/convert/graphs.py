@@ -43,6 +43,9 @@ def write_onnx(trained: Trained, folder: Path) -> Written:
 
 
 def _exported(trained: Trained) -> torch.export.ExportedProgram:
+    if trained.predictor.task.answers:
+        rule = "a network that writes answers takes several passes, which no graph has"
+        raise InputError(f"{rule}: use --to peft or safetensors")
     rows: Tensor = trained.rows[0][:2]
     try:
         return onnx_graphs.program_of(trained.predictor, rows, INPUT)

@@ -9,12 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from evalbench.config.pretrained import folder_of
 from evalbench.convert.tensors import INPUTS, write_scaling
 from evalbench.convert.trained import Trained, Written
 from evalbench.errors import InputError
+from evalbench.models.answers import begun, scored
 from evalbench.models.pretrained import HEADS, Pretrained, Source, quiet, read
+from evalbench.tasks.generation import Generation
+from evalbench.tasks.task import NO_TARGET
 from evalbench.workloads import Kind
 from evalbench.workloads.text_inputs import TokenizerInput
 
@@ -24,10 +28,9 @@ PROBLEMS = {
     Kind.MULTILABEL.name: "multi_label_classification",
     Kind.REGRESSION.name: "regression",
     Kind.MULTI_OUTPUT.name: "regression",
-    Kind.LANGUAGE.name: None,
     Kind.TOKEN_CLASSIFICATION.name: None,
 }
-"""By the task, what Transformers calls its kind of problem; None: it has no word for it."""
+"""By a task with a new head, what Transformers calls its kind of problem; None: it has no word for it."""
 OTHERS = "use --to torch-export or onnx"
 
 
@@ -88,7 +91,7 @@ def _base_loading(trained: Trained, head: str) -> str:
     """Return Python that loads the pretrained network with a head of the right size."""
     settings = trained.description["model"]
     given = {key: settings[key] for key in ("revision", "gguf_file") if settings.get(key)}
-    if trained.predictor.task.name != Kind.LANGUAGE.name:
+    if trained.predictor.task.name in PROBLEMS:
         given["num_labels"] = _num_labels(trained)
     words = "".join(f", {key}={value!r}" for key, value in {**given, "dtype": "float32"}.items())
     return f"{HEADS[head]}.from_pretrained({base_path(trained)!r}{words})"
@@ -129,10 +132,10 @@ def _fit_head(ours: Pretrained, trained: Trained) -> None:
     own unit.
     """
     task, predictor = trained.predictor.task, trained.predictor
+    if task.answers or task.name == Kind.LANGUAGE.name:
+        return  # the head is that of the pretrained network
     if task.name not in PROBLEMS:
         raise InputError(f"Transformers have no head for the task {task.name}: {OTHERS}")
-    if task.name == Kind.LANGUAGE.name:
-        return  # its head is that of the pretrained network
     body = ours.network.get_base_model() if _is_of_peft(ours.network) else ours.network
     outputs = int(trained.description["out_features"])
     layers = [layer for layer in body.modules() if isinstance(layer, nn.Linear) and layer.out_features == outputs]
@@ -178,6 +181,8 @@ def _predicting(network: Any, trained: Trained) -> Callable[[Tensor], Tensor]:
     """Return predictions of a network of Transformers as its pipelines make them."""
     predictor, image = trained.predictor, trained.description["image"]
     padding = getattr(network.config.get_text_config(), "pad_token_id", None)
+    if isinstance(predictor.task, Generation) and padding is not None:
+        return _writing(network, predictor.task, padding, int(trained.description["out_features"]))
 
     def predict(rows: Tensor) -> Tensor:
         if image is not None:
@@ -190,5 +195,23 @@ def _predicting(network: Any, trained: Trained) -> Callable[[Tensor], Tensor]:
         if not predictor.task.is_classification:
             return logits if several else logits.squeeze(-1)
         return logits.sigmoid() if several else logits.softmax(-1)
+
+    return predict
+
+
+def _writing(network: Any, task: Generation, padding: int, length: int) -> Callable[[Tensor], Tensor]:
+    """Return predictions of a network of Transformers that writes answers of at most some tokens by its `generate`."""
+
+    def predict(rows: Tensor) -> Tensor:
+        likelihoods = scored(network, rows, padding, length)[..., 0]
+        prompts = rows[:, :-length]
+        settings = {"do_sample": False, "num_beams": 1, "max_new_tokens": length, "eos_token_id": task.end}
+        tokens = network.generate(
+            input_ids=prompts, attention_mask=begun(prompts, padding), pad_token_id=padding, **settings
+        )[:, prompts.shape[1] :]
+        written = F.pad(tokens, (0, length - tokens.shape[1]), value=NO_TARGET)
+        is_end = written == task.end
+        behind = is_end.cumsum(-1) - is_end.long() > 0
+        return torch.stack([likelihoods, torch.where(behind, NO_TARGET, written)], dim=-1).double()
 
     return predict

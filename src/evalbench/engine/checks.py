@@ -48,6 +48,8 @@ def check(config: Config, dataset: Dataset) -> None:
     _check_network(config, network)
     _check_tokens(config, dataset)
     models.check_outputs(network, *_example(dataset))
+    if dataset.kind.answers:
+        _check_order(config, dataset, network)
     split = split_of(dataset, config.split, config.root_seed, 0)
     hooks = batch_hooks(config, dataset, [split], torch.float32)
     row_weights = weigh_rows(dataset, [split], hooks, torch.float32)
@@ -90,6 +92,18 @@ def _check_tokens(config: Config, dataset: Dataset) -> None:
         if isinstance(column, TokenizerInput) and tokenizers.hash_of(path) not in (tokenizers.NO_FILES, column.files):
             rule, remedy = "must be that of model.path", "say 'dataset.tokenizer=${model.path}'"
             raise ConfigError("dataset.tokenizer", rule, column.path, remedy)
+
+
+def _check_order(config: Config, dataset: Dataset, network: nn.Module) -> None:
+    """Refuse a network that sees the tokens behind the one that it is to foretell, as encoders do."""
+    rows = torch.as_tensor(dataset.inputs[:2]).long()
+    changed = rows.clone()
+    changed[:, -1] = (rows[:, -1] + 1) % (dataset.vocabulary or 1)
+    with torch.no_grad():
+        before, after = (network.eval()(tokens)[:, :-1, 0] for tokens in (rows, changed))
+    if not torch.allclose(before, after, rtol=1e-5, atol=1e-5):
+        rule = "must be a decoder, which foretells a token from those before it"
+        raise ConfigError("model.path", rule, config.model.arguments.get("path"), "choose a decoder, such as a Llama")
 
 
 def _check_network(config: Config, network: nn.Module) -> None:

@@ -5,6 +5,7 @@ Shapes: `C` members, `S` steps in a chunk, `B` rows in a batch, `D` features, `K
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -272,7 +273,7 @@ class Cohort(pl.LightningModule):
         with self.trainer.precision_plugin.val_step_context():
             rows = pick(self.data.validation_rows, self.member_indices)
             kept = pruning.kept(self.optimizer, self._held.stack)
-            outputs = self._evaluate(kept, rows)  # (C, rows, K)
+            outputs = self._evaluate(kept, rows, self._validation.tests)  # (C, rows, K)
         validated = self._validation(outputs, rows, self.member_indices)
         train_losses = (self._tally.sums / num_examples).tolist()
         improved = []
@@ -320,7 +321,7 @@ class Cohort(pl.LightningModule):
         state.check_unchanged(self.shared_tensors, self._checksums)
         self._steps.set_python_state(self._best_python)
         chosen = torch.as_tensor(list(member_indices), dtype=torch.int64, device=rows.device)
-        outputs = self._evaluate(self._best_stack(), rows)[chosen]
+        outputs = self._evaluate(self._best_stack(), rows, tested=True)[chosen]
         return self._validation.metrics(outputs, rows[chosen], member_indices)
 
     def best_weights(self, member_index: int) -> dict[str, Tensor]:
@@ -337,19 +338,17 @@ class Cohort(pl.LightningModule):
         """The tensors that all members share, by name: one copy, which nothing changes."""
         return self._held.stack.shared
 
-    def _evaluate(self, stack: Stack, rows: Tensor) -> Tensor:
-        """Return the outputs `(C, rows, K)` of members for rows `(C, rows)`."""
+    def _evaluate(self, stack: Stack, rows: Tensor, tested: bool) -> Tensor:
+        """Return the outputs `(C, rows, K)` of members for rows `(C, rows)`, those of a test if they are `tested`."""
         with self.recipe.numbers():
-            return self._outputs(stack, rows).to(self.recipe.dtype)
-
-    def _outputs(self, stack: Stack, rows: Tensor) -> Tensor:
-        keys = pick(self.evaluation_keys, stack.member_indices)
-        parts, first = [], 0
-        for part in self.data.inputs.staged(torch.split(rows, self._rows_in_pass(), dim=1)):
-            inputs = self.data.gather(part[None], stack.member_indices)[0][0]
-            parts.append(self._steps.forward(stack, inputs, keys, first))
-            first += part.shape[1]
-        return torch.cat(parts, dim=1)
+            keys = pick(self.evaluation_keys, stack.member_indices)
+            parts, first = [], 0
+            for part in self.data.inputs.staged(torch.split(rows, self._rows_in_pass(), dim=1)):
+                inputs = self.data.gather(part[None], stack.member_indices)[0][0]
+                forward = partial(self._steps.forward, stack, keys=keys, row=first)
+                parts.append(self.task.tested(forward, inputs) if tested else forward(inputs))
+                first += part.shape[1]
+            return torch.cat(parts, dim=1).to(self.recipe.dtype)
 
     @property
     def state_bytes(self) -> int:
@@ -441,7 +440,8 @@ class Cohort(pl.LightningModule):
 
     def _rows_in_pass(self) -> int:
         """Return the maximal number of rows of one member in a forward pass without learning."""
-        return max(1, EVALUATION_EXAMPLES // self.data.targets[0].numel())
+        numbers = self.data.num_columns if self.task.answers else self.data.targets[0].numel()
+        return max(1, EVALUATION_EXAMPLES // numbers)
 
     def _best_stack(self) -> Stack:
         """Return the tensors of all members at their lowest validation loss."""

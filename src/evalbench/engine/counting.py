@@ -25,7 +25,8 @@ def flops_per_step(network: nn.Module, task: Task, rows: int, features: int, tok
     counted. `tokens` says that inputs are tokens, as they always are if each token has a target. The network stays in
     the mode, of training or of evaluation, that it is in.
     """
-    was_training = network.training
+    was_training, owners = network.training, [(part, name) for part in network.modules() for name in part._parameters]
+    parameters = [part._parameters[name] for part, name in owners]
     try:
         for device in ("meta", "cpu"):
             try:
@@ -35,6 +36,8 @@ def flops_per_step(network: nn.Module, task: Task, rows: int, features: int, tok
         return None
     finally:
         network.train(was_training)
+        for (part, name), value in zip(owners, parameters, strict=True):
+            part._parameters[name] = value  # `functional_call` leaves its own in a module that has two names
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -60,5 +63,6 @@ def _count(network: nn.Module, task: Task, rows: int, features: int, tokens: boo
         state[name] = torch.zeros_like(value, device="meta").requires_grad_(value.requires_grad)
     with sdpa_kernel(SDPBackend.MATH), _Counter() as counter:  # type: ignore[no-untyped-call]
         outputs = network(inputs) if device == "cpu" else functional_call(network, state, (inputs,))
-        task.loss(outputs, task.example_targets(inputs, outputs.shape[-1])).backward()  # type: ignore[no-untyped-call]
+        size = outputs.shape[1] if task.answers else outputs.shape[-1]
+        task.loss(outputs, task.example_targets(inputs, size)).backward()  # type: ignore[no-untyped-call]
     return int(counter.total)

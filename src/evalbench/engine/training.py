@@ -430,7 +430,8 @@ def _epoch(batches: Batches, validation_steps: Sequence[int], best_round: int | 
 def shape_of(dataset: Dataset) -> models.Shape:
     """Return the shapes that the data set requires of a network."""
     columns, kind = dataset.inputs.shape[1], dataset.kind
-    return models.Shape(columns, dataset.num_outputs, dataset.image, dataset.vocabulary, kind.per_token, kind.padding)
+    outputs, tokens = dataset.num_outputs, dataset.vocabulary
+    return models.Shape(columns, outputs, dataset.image, tokens, kind.per_token, kind.padding, kind.answers)
 
 
 def network_of(config: Config, dataset: Dataset) -> nn.Module:

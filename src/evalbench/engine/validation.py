@@ -22,6 +22,9 @@ class Validation:
 
     def __init__(self, dataset: Dataset, data: Data) -> None:
         self._dataset, self._data = dataset, data
+        named = (metric for metric in (dataset.primary, dataset.monitor) if metric is not None)
+        self.tests = any(map(dataset.kind.needs_test, named))
+        """Whether it takes the outputs of a test."""
 
     def __call__(self, outputs: Tensor, rows: Tensor, member_indices: Sequence[int]) -> list[Validated]:
         """Return the measurements of outputs `(C, V, K)` for rows `(C, V)`, by member.

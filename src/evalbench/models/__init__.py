@@ -59,6 +59,8 @@ class Shape(NamedTuple):
     """Whether every token has a target."""
     padding: int | None = None
     """The token that fills short rows up, if there is one."""
+    answers: bool = False
+    """Whether the network gives the likelihoods of the answers that rows end with, see `tasks.generation`."""
 
 
 def build(
@@ -70,6 +72,7 @@ def build(
     vocabulary: int | None = None,
     per_token: bool = False,
     padding: int | None = None,
+    answers: bool = False,
 ) -> nn.Module:
     """Build the network of one trial; draw its initial weights by torch's random functions.
 
@@ -84,6 +87,7 @@ def build(
         "vocabulary": vocabulary,
         "per_token": per_token,
         "padding": padding,
+        "answers": answers,
         "activation": activation.module.build,
         "gain": activation.gain,
     }
@@ -91,6 +95,12 @@ def build(
     if activation.gain is None and "gain" in named:
         offered["gain"] = gain.computed(activation.module)
     _check_needs(model, named, offered)
+    if answers and "answers" not in named:
+        rule, remedy = (
+            f"must be a pretrained decoder for answers in words, not {model.target}",
+            "choose model=pretrained",
+        )
+        raise ConfigError("model", rule, remedy=f"{remedy} model.head=causal_lm")
     network = model.build(
         **{name: value for name, value in offered.items() if name in named and name not in model.arguments}
     )

@@ -123,6 +123,7 @@ def _add_tensors(network: Pretrained, adaptation: Component) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of Transformers, for names that PEFT asks for
+            warnings.filterwarnings("ignore", "fan_in_fan_out")  # of PEFT, which corrects it by itself
             network.network = peft.get_peft_model(network.network, config)
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
         rule = f"must fit the network {type(network.network).__name__}"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from evalbench.config.pretrained import folder_of, hashes
 from evalbench.errors import ConfigError
+from evalbench.models.answers import scored
 
 HEADS = {
     "sequence_classification": "AutoModelForSequenceClassification",
@@ -58,6 +59,7 @@ class Pretrained(nn.Module):
         vocabulary: int | None = None,
         per_token: bool = False,
         padding: int | None = None,
+        answers: bool = False,
         head: str | None = None,
         revision: str | None = None,
         gguf_file: str | None = None,
@@ -73,6 +75,7 @@ class Pretrained(nn.Module):
             vocabulary: its number of different tokens if rows are tokens.
             per_token: whether every token has a target.
             padding: the token that fills short rows up, if tokens have targets.
+            answers: whether rows end with answers of K tokens; then it gives `(B, K, 2)`, see `models.answers`.
             head: a key of `HEADS`; None: the one that fits the data.
             revision: a branch, tag or commit of the hub.
             gguf_file: the name of a GGUF file in `path`; None: files of safetensors.
@@ -80,22 +83,17 @@ class Pretrained(nn.Module):
             trust_remote_code: whether Python code that comes with the weights may run.
         """
         super().__init__()
-        head = head or _head_for(image, vocabulary, per_token, padding)
-        if head not in HEADS:
-            raise ConfigError("model.head", f"must be one of {', '.join(HEADS)}", head, "leave it out")
+        head = _head_for(head, image, vocabulary, per_token, padding, answers)
         source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code)
         original, missing = _loaded(source)
         _check_fits(original.config, vocabulary, image)
         self.head = head
-        self.network: Any = copy.deepcopy(original, {id(value): value for value in original.parameters()})
-        for name, value in original.named_parameters():
-            _put(self.network, name, nn.Parameter(torch.empty_like(value) if name in missing else value.data))
-        self.network.tie_weights()
+        self.network: Any = _copied(original, missing)
         self.fresh = _initialized(self.network, missing)
         """The names of the drawn parameters in `network`, before it is adapted."""
         self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
         self._padding = _padding_of(original.config, padding)
-        self._image = image
+        self._image, self._answer = image, _answer_length(out_features, head, self._padding) if answers else None
         self.evaluates_frozen = False
         """Whether the parts that do not train are always as in evaluation, without dropout: a probe's are."""
         self.unpacked: Callable[[Tensor], AbstractContextManager[Tensor]] = contextlib.nullcontext
@@ -129,6 +127,8 @@ class Pretrained(nn.Module):
         with _traceable_masks(), self.unpacked(inputs) as given:
             if self._image is not None:
                 outputs = self.network(pixel_values=given.reshape(-1, *self._image))
+            elif self._answer is not None and self._padding is not None:
+                return scored(self.network, given, self._padding, self._answer)
             else:
                 seen = torch.ones_like(given) if self._padding is None else (given != self._padding).long()
                 outputs = self.network(input_ids=given, attention_mask=seen)
@@ -142,15 +142,37 @@ def _padding_of(config: Any, padding: int | None) -> int | None:
     return padding if known is None else known
 
 
-def _head_for(image: tuple[int, int, int] | None, vocabulary: int | None, per_token: bool, padding: int | None) -> str:
+def _answer_length(length: int, head: str, padding: int | None) -> int:
+    """Return the tokens of an answer; raise `ConfigError` if the network cannot tell them from padding."""
+    if head != "causal_lm":
+        raise ConfigError("model.head", "must be causal_lm for answers in words", head, "leave it out")
+    if padding is None:
+        remedy = 'add "pad_token_id" to its config.json'
+        raise ConfigError("model.path", "must have a token of padding for answers in words", None, remedy)
+    return length
+
+
+def _head_for(
+    given: str | None,
+    image: tuple[int, int, int] | None,
+    vocabulary: int | None,
+    per_token: bool,
+    padding: int | None,
+    answers: bool,
+) -> str:
+    """Return the head that is given, or the one that fits the data; raise `ConfigError`."""
+    if given is not None and given not in HEADS:
+        raise ConfigError("model.head", f"must be one of {', '.join(HEADS)}", given, "leave it out")
+    if given is not None:
+        return given
     if image is not None:
         return "image_classification"
     if vocabulary is None:
         rule, remedy = "needs tokens or images, which this data set does not have", "choose model=mlp for numbers"
         raise ConfigError("model", f"a pretrained network {rule}", remedy=remedy)
-    if not per_token:
-        return "sequence_classification"
-    return "causal_lm" if padding is None else "token_classification"
+    if answers or (per_token and padding is None):
+        return "causal_lm"
+    return "token_classification" if per_token else "sequence_classification"
 
 
 @functools.lru_cache(maxsize=2)
@@ -210,6 +232,15 @@ def _check_fits(config: Any, vocabulary: int | None, image: tuple[int, int, int]
         rule = f"must take images of {image[1]} × {image[2]} pixels in {image[0]} channels"
         remedy = f"say dataset.size={size}" + (" dataset.channels=rgb" if channels == 3 else "")
         raise ConfigError("model.path", rule, f"{size} × {size} in {channels}", remedy)
+
+
+def _copied(original: Any, missing: frozenset[str]) -> Any:
+    """Return a network with parameters of its own in the memory of the original's, those that are missing aside."""
+    network = copy.deepcopy(original, {id(value): value for value in original.parameters()})
+    for name, value in original.named_parameters():
+        _put(network, name, nn.Parameter(torch.empty_like(value) if name in missing else value.data))
+    network.tie_weights()
+    return network
 
 
 def _put(network: nn.Module, name: str, value: nn.Parameter) -> None:

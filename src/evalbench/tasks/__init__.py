@@ -4,6 +4,7 @@ from typing import Final
 
 from evalbench.tasks.binary import Binary
 from evalbench.tasks.count import Count
+from evalbench.tasks.generation import Generation
 from evalbench.tasks.language import Language
 from evalbench.tasks.metric import METRICS, Metric
 from evalbench.tasks.multi_output import MultiOutput
@@ -34,6 +35,7 @@ class Kind:
     RANKING: Final[Task] = Ranking()
     LANGUAGE: Final[Task] = Language()
     TOKEN_CLASSIFICATION: Final[Task] = TokenClassification()
+    GENERATION: Final[Task] = Generation()
     REPORTED: Final[Task] = Reported()
 
 

@@ -37,6 +37,8 @@ CLASSES = ("binary", "multiclass")
 """The tasks with a class per row."""
 TOKENS = "token_classification"
 """The task with a class per token."""
+GENERATION = "generation"
+"""The task with a text as the answer."""
 
 
 @dataclass(frozen=True)
@@ -313,6 +315,8 @@ METRICS: Mapping[str, Metric] = {
         _loss("poisson_deviance", "mean Poisson deviance", _poisson_deviance),
         _gain("ndcg_10", "NDCG@10", ndcg),
         _gain("entity_f1", "entity F1", None),
+        _gain("exact_match", "exact match", None, floor=accuracy_floor),
+        _gain("numeric_match", "numeric match", None, floor=accuracy_floor),
     )
 }
 """By name. A new metric is one line here. A task measures it if the task lists it, or if the user asks for it."""

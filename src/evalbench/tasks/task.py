@@ -75,6 +75,8 @@ class Task(ABC):
     """Rows have several targets, each in a column of its own; the classes are the names of these columns."""
     scores_outputs: ClassVar[bool] = True
     """`score` tells the primary metric of outputs; otherwise it is measured on predictions."""
+    answers: ClassVar[bool] = False
+    """Inputs end with texts that a network is to write, see `Generation`."""
     takes_weights: ClassVar[bool] = True
     """Weights of classes, mixed rows, label smoothing and other losses have a meaning."""
 
@@ -99,6 +101,13 @@ class Task(ABC):
     @abstractmethod
     def trivial(self, train: Array, shape: Sequence[int], num_classes: int) -> Array:
         """Return the predictions of a predictor without inputs for targets of a shape, given the training targets."""
+
+    def trivial_for(self, train: Array, truth: Array, num_classes: int) -> Array:
+        """Return the predictions of a predictor without inputs for rows whose targets are `truth`.
+
+        Their shape alone counts, unless predictions are probabilities of the truth.
+        """
+        return self.trivial(train, truth.shape, num_classes)
 
     @abstractmethod
     def linear(self, inputs: Array, targets: Array, size: int, table: Rows) -> Predictor | None:
@@ -152,6 +161,14 @@ class Task(ABC):
         Probabilities of classes `(..., B, classes)` or of labels `(..., B, L)`, or scaled numbers in the shape of the
         targets.
         """
+
+    def tested(self, forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+        """Return the outputs by which a network, a function of inputs `(..., B, D)`, is tested."""
+        return forward(inputs)
+
+    def needs_test(self, metric: Metric) -> bool:
+        """Return whether a metric means nothing of outputs that are not `tested`."""
+        return False
 
     def loss_of(self, predictions: Array, targets: Array, scale: Any) -> float:
         """Return `loss` of predictions and targets in the target's own unit; `scale` is that of `target_scale`."""

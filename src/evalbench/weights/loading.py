@@ -26,6 +26,8 @@ from evalbench.weights import estimators, onnx_graphs
 from evalbench.weights.new_rows import TableFile
 from evalbench.weights.predictor import EstimatorPredictor, Predictor, Signature
 from evalbench.weights.saving import BASES, DESCRIPTION, ESTIMATOR, GRAPH, VERSION, WEIGHTS, base_path, hash_of
+from evalbench.workloads import answers
+from evalbench.workloads.answers import PromptInput
 from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.target_encoding import TargetEncoded
 
@@ -70,14 +72,15 @@ def load(path: str | Path, packages: Sequence[str] = ()) -> Predictor:
 def _signature(
     path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor], packages: Sequence[str]
 ) -> Signature:
-    encoding, own = description.get("encoding"), description.get("task")
+    given, own = description.get("encoding"), description.get("task")
+    encoding = None if given is None else Encoding.read(given)
     if own is not None:
         _check_code(path / DESCRIPTION, own, packages)
     return Signature(
-        _task(description) if own is None else _component("task", own).build(),
+        _task(description, encoding) if own is None else _component("task", own).build(),
         tuple(description["features"]),
         tuple(description.get("classes", ())),
-        None if encoding is None else Encoding.read(encoding),
+        encoding,
         tuple(TargetEncoded(*column) for column in description.get("encoded", ())),
         tuple(tensors["target_mean"].shape),
         TableFile.of(description.get("config", {}).get("dataset")),
@@ -85,7 +88,12 @@ def _signature(
     )
 
 
-def _task(description: Mapping[str, Any]) -> Task:
+def _task(description: Mapping[str, Any], encoding: Encoding | None) -> Task:
+    """Return the task of a description, of answers in words with the tokenizer that makes texts of them."""
+    columns = () if encoding is None else encoding.columns
+    paths = [column.path for column in columns if isinstance(column, PromptInput)]
+    if paths:
+        return answers.task_of(paths[0])
     task = TASKS[description["kind"]]
     if "padding" in description:
         task = copy.copy(task)
@@ -103,7 +111,8 @@ def _network(path: Path, description: Mapping[str, Any], signature: Signature, p
     model, module = _component("model", description["model"]), _component("activation", activation)
     columns, double = len(signature.features), description["precision"] == "64-true"
     outputs, vocabulary, task = description["out_features"], description["vocabulary"], signature.task
-    shape = models.Shape(columns, outputs, image and tuple(image), vocabulary, task.per_token, task.padding)
+    image = image and tuple(image)
+    shape = models.Shape(columns, outputs, image, vocabulary, task.per_token, task.padding, task.answers)
     adaptation = _adaptation(path / DESCRIPTION, description, packages)
     for change in own_code.changes(
         description.get("code"), {**model.code(), **module.code(), **_task_code(description)}

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from evalbench.errors import DataError
 from evalbench.tasks import Task
 from evalbench.tasks.classes import seen
+from evalbench.tasks.generation import Generation
 from evalbench.tasks.token_classification import UNKNOWN
 from evalbench.weights import estimators
 from evalbench.weights.new_rows import AS_DETECTED, NewRows, TableFile, read
 from evalbench.workloads.preprocessing import Encoding
 from evalbench.workloads.target_encoding import TargetEncoded
 
-BATCH = 1024
-"""Rows that are predicted at once."""
+BATCH, WRITTEN = 1024, 64
+"""Rows that are predicted at once, and those whose answers are written at once."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Signature:
         For tokens they are lists, with an element for each token or word.
         """
         values, several = predictions.numpy(), self.task.per_column
+        if isinstance(self.task, Generation):
+            return {"prediction": self.task.texts(predictions[..., 1])}
         if self.task.per_token:
             tokens = given.inputs != self.task.padding
             return self._of_tokens(values, given.first_tokens or [np.flatnonzero(row).tolist() for row in tokens])
@@ -122,13 +125,13 @@ class Predictor(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return class probabilities `(B, classes)`, for tokens `(B, D, classes)`, or numbers `(B,)`.
 
-        Several labels or numbers per row are `(B, L)`.
+        Several labels or numbers per row are `(B, L)`. For answers in words they are `(B, A, 2)`, see `Generation`.
 
         `rows` is `(B, D)`: floating point, NaN for missing values, or int64 tokens. Predicted numbers are in the
         target's own unit. Predictions are float64, as in the test.
         """
         wide = torch.promote_types(self.mean.dtype, torch.float32)
-        predictions = self.task.predict(self.network(self.prepared(rows)).to(wide))
+        predictions = self.task.predict(self.task.tested(self.network, self.prepared(rows)).to(wide))
         return predictions * self.target_std + self.target_mean if self.task.scales_targets else predictions
 
     def prepared(self, rows: Tensor) -> Tensor:
@@ -156,7 +159,8 @@ class Predictor(nn.Module):
 
         Returns:
             `prediction`, the class or a number in the target's own unit, and `probability: CLASS` for each class. For
-            sentences `prediction` is the list of the tags, and `probability` that of their probabilities. The index
+            sentences `prediction` is the list of the tags, and `probability` that of their probabilities. Of answers
+            in words there is `prediction` alone. The index
             holds the rows: those of a frame of pandas, otherwise lines or files. A warning tells what could not be
             treated as in training, such as a category that training did not have.
 
@@ -177,7 +181,8 @@ class Predictor(nn.Module):
             raise DataError("the model was saved by a version that kept no encoding of columns: train it again")
         file = self.signature.file.asked(rows, delimiter, sheet, decimal)
         given = read(rows, encoding if decimal is None else encoding.written(decimal), self.task, file)
-        parts = [self._part(given, start) for start in range(0, len(given.inputs), BATCH)]
+        size = WRITTEN if self.task.answers else BATCH
+        parts = [self._part(given, slice(start, start + size)) for start in range(0, len(given.inputs), size)]
         predictions = torch.cat(parts)
         frame = pd.DataFrame(self.signature.named(predictions, given))
         frame.index = given.index
@@ -198,8 +203,8 @@ class Predictor(nn.Module):
         return [f"{count:,} of {tokens:,} tokens are unknown to the model"] if count else []
 
     @torch.no_grad()
-    def _part(self, given: NewRows, start: int) -> Tensor:
-        inputs = torch.as_tensor(given.inputs[start : start + BATCH])
+    def _part(self, given: NewRows, rows: slice) -> Tensor:
+        inputs = torch.as_tensor(given.inputs[rows])
         predictions: Tensor = self(inputs if given.inputs.dtype == np.int64 else inputs.to(self.mean.dtype))
         return predictions
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from evalbench.errors import ConfigError
 from evalbench.tasks.classes import MIN_ROWS_PER_CLASS
-from evalbench.tasks.metric import TOKENS
+from evalbench.tasks.metric import GENERATION, TOKENS
 from evalbench.workloads.prompts import names_of, read_template
 
 Names = str | int | Sequence[str | int] | None
 OPTIONS = {
-    "kind": ("classification", "regression", "ordinal", "count", "multilabel", "ranking", TOKENS),
+    "kind": ("classification", "regression", "ordinal", "count", "multilabel", "ranking", TOKENS, GENERATION),
     "missing_target": ("refuse", "drop"),
     "rare": ("refuse", "drop", "merge"),
     "high_cardinality": ("refuse", "drop", "hash", "target"),
@@ -20,7 +20,7 @@ OPTIONS = {
 SEVERAL = ("multilabel", "regression")
 """The kinds that take several targets."""
 LEAST = {"rare_rows": MIN_ROWS_PER_CLASS, "hash_features": 2, "text_features": 2, "text_length": 2, "length": 1}
-LEAST |= {"min_count": 1}
+LEAST |= {"min_count": 1, "answer_length": 2}
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class Choices:
     """Columns of counted words, 256 by default, or different tokens, 2048 by default."""
     text_length: int = 64
     """Tokens of a row."""
+    answer_length: int = 32
+    """Tokens of an answer, with the one that ends it."""
     tokenizer: str | None = None
     """The folder of a pretrained model, whose tokenizer makes the tokens; None: words are hashed."""
     tokens: str | int | None = None
@@ -97,6 +99,7 @@ class Choices:
         _names("text", self.text)
         self._check_target()
         self._check_tokens()
+        self._check_answers()
         if self.template is not None and self.tokens is not None:
             raise ConfigError(
                 "dataset.prompt", "must be left out for lists of tokens", remedy="leave dataset.tokens out"
@@ -128,6 +131,16 @@ class Choices:
         if self.tokens is not None and self.kind not in ("classification", TOKENS):
             rule, remedy = f"must be {TOKENS} if dataset.tokens is given", "leave one of them out"
             raise ConfigError("dataset.kind", rule, self.kind, remedy)
+
+    def _check_answers(self) -> None:
+        if self.kind != GENERATION:
+            return
+        if self.tokenizer is None:
+            rule, remedy = "must make the tokens of prompts and answers", "say 'dataset.tokenizer=${model.path}'"
+            raise ConfigError("dataset.tokenizer", rule, None, f"{remedy} dataset.text_as=tokens")
+        if self.template is None and len(self.texts) != 1:
+            rule, remedy = "must make one text of a row", "for example 'dataset.prompt=\"Question: {{ question }}\"'"
+            raise ConfigError("dataset.prompt", f"{rule}, or dataset.text name one", None, remedy)
 
     def dropped(self, label: str) -> list[str]:
         """Return the columns that are left out of the table of a name."""
@@ -161,7 +174,8 @@ class Choices:
     @property
     def long_texts(self) -> list[str]:
         """Return the columns whose cells may have any lines."""
-        return [*self.texts, *([] if self.template is None else names_of(self.template))]
+        answers = self._targets if self.kind == GENERATION else []
+        return [*self.texts, *answers, *([] if self.template is None else names_of(self.template))]
 
     @property
     def about_rows(self) -> list[str]:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import ConfigError
+from evalbench.tasks.metric import GENERATION
 from evalbench.workloads.about_rows import about_rows
+from evalbench.workloads.answers import with_answers
 from evalbench.workloads.blocks import taken
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.dataset import Dataset
@@ -141,7 +143,7 @@ def _inputs(
     if choices.tokens is not None:
         return token_inputs(table, *labelled, choices, wrong, remarks)
     if choices.texts and choices.text_as == "tokens":
-        return _tokens(table, names, choices, wrong, remarks)
+        return _tokens(table, names, choices, labelled[0], wrong, remarks)
     inputs = Inputs(table, choices, _means(*labelled), wrong)
     for name in names:
         inputs.add(name)
@@ -174,7 +176,12 @@ def _as_given(values: NDArray[Any], scaled: bool | None) -> dict[str, Any]:
 
 
 def _tokens(
-    table: RawTable, used: Sequence[str], choices: Choices, wrong: list[str], remarks: list[str]
+    table: RawTable,
+    used: Sequence[str],
+    choices: Choices,
+    targets: NDArray[Any],
+    wrong: list[str],
+    remarks: list[str],
 ) -> dict[str, Any]:
     text, *others = [*choices.texts, *(name for name in used if name not in choices.texts)]
     if others:
@@ -184,10 +191,12 @@ def _tokens(
         )
     if text not in table.columns:
         return {}
-    inputs = Inputs(table, choices, [], wrong)
-    vocabulary = inputs.add_tokens(text)
+    inputs, is_answered = Inputs(table, choices, [], wrong), choices.kind == GENERATION and targets.ndim == 2
+    vocabulary = inputs.add_tokens(text, targets.shape[1] if is_answered else None)
     remarks += [f"{name}: {how}" for name, (how,) in inputs.remarks.items()]
     (rows,) = inputs.blocks
+    if is_answered:
+        rows = with_answers(rows, targets, str(choices.tokenizer), remarks)
     return {
         "inputs": rows,
         "features": tuple(inputs.features),

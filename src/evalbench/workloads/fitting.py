@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evalbench.workloads import tokenizers
+from evalbench.workloads.answers import PromptInput
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.inputs import (
     CategoryInput,
@@ -80,10 +82,13 @@ class Inputs:
         else:
             self._categories(name, column)
 
-    def add_tokens(self, name: str) -> int:
-        """Encode a column of texts as tokens; return the number of different tokens."""
+    def add_tokens(self, name: str, answer: int | None = None) -> int:
+        """Encode a column of texts as tokens, before answers of some length; return the number of different tokens."""
         path, length = self.choices.tokenizer, self.choices.text_length
-        if path is None:
+        if path is not None and answer is not None:
+            prompts = PromptInput(name, length, tokenizers.vocabulary(path), path, tokenizers.hash_of(path), answer)
+            tokens: TokensInput = prompts.fitted_to(self.table.columns[name])
+        elif path is None:
             tokens = TokensInput(name, length, self.choices.num_tokens)
         else:
             tokens = TokenizerInput.of(name, length, path)

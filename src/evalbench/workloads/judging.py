@@ -96,7 +96,7 @@ def _try(dataset: Dataset, key: str, own: OwnMetric) -> None:
     targets = dataset.targets
     try:
         score = dataset.kind.evaluate(
-            dataset.kind.trivial(targets, targets.shape, len(dataset.classes)), targets, [own.metric]
+            dataset.kind.trivial_for(targets, targets, len(dataset.classes)), targets, [own.metric]
         )
         if not np.isfinite(score.get(own.metric.on("test"), np.nan)):
             raise ValueError(f"of the trivial predictor on {dataset.name} it returns none")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalbench.workloads.answers import PromptInput
 from evalbench.workloads.inputs import (
     CategoryInput,
     ColumnInput,
@@ -27,7 +28,7 @@ KINDS: dict[str, type[ColumnInput]] = {
     one.kind: one
     for one in (
         *(NumberInput, DateInput, CategoryInput, TargetEncodedInput, HashedInput, WordsInput, TokensInput),
-        *(TokenListInput, TokenizerInput, WordPiecesInput),
+        *(TokenListInput, TokenizerInput, WordPiecesInput, PromptInput),
     )
 }
 """By the word for it beside a saved model."""
@@ -98,7 +99,7 @@ class Encoding:
     @property
     def texts(self) -> tuple[str, ...]:
         """The columns of natural language, whose cells may have any lines."""
-        kinds = ("words", "tokens", "token_list", "tokenizer", "word_pieces")
+        kinds = ("words", "tokens", "token_list", "tokenizer", "word_pieces", "prompt")
         prompted = () if self.prompt is None else self.prompt.columns
         return (*(column.name for column in self.columns if column.kind in kinds), *prompted)
 

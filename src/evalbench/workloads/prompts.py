@@ -61,7 +61,7 @@ class Prompt:
         """Return a table with the prompts as another column; raise `ConfigError` for cells that it cannot use."""
         from jinja2 import TemplateError
 
-        cells = [_cells(table.columns[name]) for name in self.columns]
+        cells = [texts_of(table.columns[name]) for name in self.columns]
         names, prompts = [_name(name) for name in self.columns], np.empty(len(table.numbers), dtype=object)
         for row, values in enumerate(zip(*cells, strict=True)):
             try:
@@ -127,8 +127,8 @@ def _short(template: str) -> str:
     return textwrap.shorten(template, 80, placeholder="…")
 
 
-def _cells(column: TableColumn) -> list[Any]:
-    """Return the cells as texts, lists as they are; a missing one is the empty text."""
+def texts_of(column: TableColumn) -> list[Any]:
+    """Return the cells of a column as texts, lists as they are; a missing one is the empty text."""
     values: Any = column.values if column.texts is None else column.texts
     if column.form == "list":
         return list(values)

@@ -25,8 +25,8 @@ def trivial(dataset: Dataset, splits: Mapping[int, Split]) -> Scores:
     targets, num_classes = dataset.targets, len(dataset.classes)
 
     def predict(together: Sequence[Split]) -> NDArray[np.float64]:
-        shape = targets[together[0].test].shape
-        return np.stack([dataset.kind.trivial(targets[split.train], shape, num_classes) for split in together])
+        parts = [(targets[split.train], targets[split.test]) for split in together]
+        return np.stack([dataset.kind.trivial_for(*part, num_classes) for part in parts])
 
     return _scores(dataset, splits, predict)
 

@@ -8,8 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evalbench.tasks import Kind, Task, kind_of
+from evalbench.tasks.metric import GENERATION
 from evalbench.tasks.token_classification import TokenClassification
-from evalbench.workloads import tokenizers
+from evalbench.workloads import answers, tokenizers
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.inputs import plain_number, single
 from evalbench.workloads.sentences import read_tags
@@ -29,6 +30,8 @@ def task_of(choices: Choices, targets: Sequence[str], classes: Sequence[str]) ->
         return TokenClassification(classes, tokenizers.padding(choices.tokenizer), of_pieces=True)
     if choices.tokens is not None:
         return TokenClassification(classes)
+    if choices.kind == GENERATION:
+        return answers.task_of(str(choices.tokenizer))
     if choices.kind == "regression":
         return Kind.MULTI_OUTPUT if len(targets) > 1 else Kind.REGRESSION
     given = {"multilabel": Kind.MULTILABEL, "ordinal": Kind.ORDINAL, "count": Kind.COUNT, "ranking": Kind.RANKING}
@@ -71,6 +74,9 @@ def read_targets(table: RawTable, targets: Sequence[str], choices: Choices, wron
     """Return the targets of all rows; faults are added to `wrong`."""
     if choices.tokens is not None:
         return read_tags(table, targets[0], choices, wrong)
+    if choices.kind == GENERATION:
+        path, most = str(choices.tokenizer), choices.answer_length
+        return answers.read_answers(table, targets[0], choices.texts[0], path, most)
     if choices.kind == "multilabel":
         return np.column_stack([_yes_or_no(table, name, wrong) for name in targets]), tuple(targets)
     if choices.is_number:

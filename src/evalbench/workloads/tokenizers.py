@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evalbench.config.pretrained import check_installed, folder_of
+from evalbench.config.pretrained import check_installed, folder_of, hashes
 from evalbench.errors import ConfigError
 
 FILES = ("*token*.json", "vocab*", "merges.txt", "*.model")
@@ -70,17 +71,35 @@ def padding(path: str) -> int:
     return int(_loaded(path).pad_token_id)
 
 
+def loaded(path: str) -> Any:
+    """Return the tokenizer in a folder, for texts of any length; raise `ConfigError` for one that cannot be used."""
+    return _loaded(path)
+
+
 def vocabulary(path: str) -> int:
     """Return the number of different tokens; raise `ConfigError` for a tokenizer that cannot be used."""
     return len(_loaded(path))
 
 
 def hash_of(path: str) -> str:
-    """Return the hash of the files of a tokenizer, which may lie beside the weights of its model."""
+    """Return the hash of the files of a tokenizer, which may lie beside the weights of its model, or in them."""
     folder, digest = folder_of(path, key="dataset.tokenizer"), hashlib.sha256()
-    for file in sorted({file for pattern in FILES for file in folder.glob(pattern)}):
+    for file in _files(folder):
         digest.update(repr((file.name, file.read_bytes())).encode())
+    gguf_file = _gguf_file(folder)
+    if gguf_file is not None:
+        digest.update(repr(hashes(path, gguf_file=gguf_file)).encode())
     return digest.hexdigest()[:20]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted({file for pattern in FILES for file in folder.glob(pattern)})
+
+
+def _gguf_file(folder: Path) -> str | None:
+    """Return the name of the file that has weights and tokenizer, if that is all that a folder has."""
+    names = [file.name for file in folder.glob("*.gguf")]
+    return names[0] if len(names) == 1 and not _files(folder) else None
 
 
 @lru_cache(maxsize=4)
@@ -89,8 +108,11 @@ def _loaded(path: str) -> Any:
     from transformers import AutoTokenizer
 
     folder = folder_of(path, key="dataset.tokenizer")
+    gguf_file = _gguf_file(folder)
+    settings: dict[str, Any] = {} if gguf_file is None else {"gguf_file": gguf_file}
+    settings |= {"use_fast": True, "padding_side": "right", "model_max_length": 10**9}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, padding_side="right", model_max_length=10**9)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **settings)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError("dataset.tokenizer", "must be the folder of a tokenizer", path, reason) from error

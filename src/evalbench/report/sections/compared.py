@@ -131,7 +131,13 @@ ENGINES = {
 """What is different about the techniques of an engine, by its name."""
 
 
-NOUNS = {"language": "tokens", "token_classification": "tags", "multilabel": "labels", "multi_output": "targets"}
+NOUNS = {
+    "language": "tokens",
+    "token_classification": "tags",
+    "multilabel": "labels",
+    "multi_output": "targets",
+    "generation": "tokens of an answer",
+}
 """What the names of the classes of a task are; of the others they are classes."""
 LINEAR_MODELS = {
     "language": "for text the shares of the tokens that follow the current one",
