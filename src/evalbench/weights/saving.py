@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -24,7 +25,7 @@ from evalbench.config import Component, Config, PretrainedConfig
 from evalbench.config.lightning import LightningConfig
 from evalbench.errors import StorageError
 from evalbench.models.pretrained import Pretrained
-from evalbench.names import one_line
+from evalbench.names import one_line, to_cell
 from evalbench.tasks import OwnTask
 from evalbench.trial import TrialResult, TrialSpec, best_point
 from evalbench.weights import estimators
@@ -35,6 +36,8 @@ log = logging.getLogger(__name__)
 
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
 ESTIMATOR = "estimator.skops"
+ROWS = "rows.csv"
+"""What a network wrote to each test row."""
 VERSION = 2
 """Version of the description; folders of version 1 name none, and lack what predicts rows as people have them."""
 
@@ -107,10 +110,12 @@ def save(
     base: str | None,
     result: TrialResult,
     trial: TrialSpec | None = None,
+    rows: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a network's weights and their description; replace an existing folder, and leave none half done on a crash.
 
     `weights` are the trial's own tensors. `base` is the hash of the tensors that it shares with the other trials.
+    `rows` are columns of a table of the test rows.
     """
     activation, chosen = config.activation, config.parts["model"]
     model: Component = chosen.component if isinstance(chosen, LightningConfig | PretrainedConfig) else chosen
@@ -128,6 +133,10 @@ def save(
     tensors = {f"network.{name}": value for name, value in weights.items()}
     with _replacing(path, description) as temporary:
         _save_tensors({**tensors, **_fitted(scaling, dtype)}, temporary)
+        if rows is not None:
+            pd.DataFrame({name: [to_cell(value) for value in column] for name, column in rows.items()}).to_csv(
+                temporary / ROWS, index=False, lineterminator="\n"
+            )
 
 
 def save_estimator(
