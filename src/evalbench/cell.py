@@ -257,16 +257,18 @@ def check(cell: Cell) -> None:
 def _check_splits(cell: Cell) -> None:
     """Refuse rows on which the metric says nothing, unless each class has its share in all parts."""
     metric, tuning, dataset = cell.dataset.metric, cell.phase is Phase.TUNE, cell.dataset
+    of_rows = dataset.kind.needs_test(metric)  # defined on those with a number as the answer
     by_class = split_methods.has_default_method(dataset, cell.config.split) and dataset.fixed_test_rows is None
     alike = tuning or split_methods.has_one_size(dataset, cell.config.split)
-    for seed in cell.seeds[:1] if alike else cell.seeds:
+    for seed in cell.seeds[:1] if alike and not of_rows else cell.seeds:
         split = cell.split(seed)
-        if by_class:
+        if by_class and not of_rows:
             return
         scored = replace(split, test=split.validation) if tuning else split
         if metric.on("test") not in references.trivial(cell.dataset, {0: scored})[0]:
             rows = f"the {'validation' if tuning else 'test'} rows of {cell.workload} with seed {seed}"
-            rule, remedy = f"must be defined on {rows}, whose targets are all alike", "choose another metric or split"
+            why = "which have no number as an answer" if of_rows else "whose targets are all alike"
+            rule, remedy = f"must be defined on {rows}, {why}", "choose another metric or split"
             raise ConfigError("task.metric", rule, metric.name, remedy)
 
 

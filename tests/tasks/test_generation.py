@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 import tiny_models
 from conftest import make_cell
 from evalbench import load_weights, models, weights
-from evalbench.cell import Cell
+from evalbench.cell import Cell, check
 from evalbench.convert import conversion
 from evalbench.convert.trained import Trained
 from evalbench.engine import checks, counting, training
@@ -122,6 +123,7 @@ def test_repeated_passes_write_what_token_by_token_is_written() -> None:
 
 
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
+@pytest.mark.slow
 def test_members_write_together_what_transformers_generate_row_by_row(folder: Path, model: str) -> None:
     cell = of(folder, model, "dataset.answer_length=6")
     data = cell.dataset
@@ -238,6 +240,31 @@ def test_losses_and_scores_are_means_over_tokens_and_rows_and_members_have_their
     assert float(task.loss(outputs[0], torch.tensor(targets[0]))) == 3.0
 
 
+def test_the_score_of_a_curve_is_the_exact_match_of_its_outputs() -> None:
+    task, generator = Generation(end=7, decode=spoken), torch.Generator().manual_seed(0)
+    targets = torch.tensor([[5, 7, NO_TARGET], [5, 6, 7], [6, 6, 6]]).repeat(20, 1)[None]  # each third one was cut
+    others = torch.randint(5, 8, targets.shape, generator=generator)
+    is_right = torch.rand(targets.shape, generator=generator) < 0.8
+    written = torch.where(is_right, targets.clip(5), others)
+    outputs = torch.stack([torch.zeros(targets.shape), written], dim=-1)
+    score = task.score(outputs, targets)
+    assert 0.1 < float(score) < 0.6
+    assert task.measure(task.metric, task.predict(outputs), targets) == pytest.approx(score)
+
+
+def test_a_new_head_trains_on_all_tokens_because_answers_are_read_while_they_are_written(folder: Path) -> None:
+    from transformers import LlamaModel
+
+    body = tiny_models.tokenizer(folder / "llama", eos_token="[SEP]")
+    LlamaModel.from_pretrained(body).save_pretrained(folder / "body")
+    tiny_models.tokenizer(folder / "body", eos_token="[SEP]")
+    cell = of(folder, "body", "adaptation=probe", "budget.epochs=1")
+    checks.check(cell.config, cell.dataset)
+    cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0))
+    assert set(cohort.current_weights(0)) > {"network.lm_head.weight"}
+    assert cohort.data.num_columns == cell.dataset.inputs.shape[1]
+
+
 def test_the_reference_is_the_most_frequent_answer(folder: Path) -> None:
     cell = of(folder, "llama")
     split, targets = cell.split(0), cell.dataset.targets
@@ -273,6 +300,11 @@ def test_a_saved_network_writes_answers_to_new_rows_and_peft_loads_it(folder: Pa
     written, notes = predictor.predict_and_tell(workspace / "new.csv")
     assert notes == ["0 of 2 texts are longer"]
     assert list(written.columns) == ["prediction"]
+    rows = pd.read_csv(workspace / "kept/s0/answers.csv")
+    assert rows["item"].tolist() == split.test.tolist()
+    assert rows["exact_match"].mean() == result.metrics["test/exact_match"]
+    assert rows["exact_match"].tolist() == (rows["answer"] == rows["written"]).tolist()
+    assert set(rows["answer"]) == {"good film", "bad"}
     description = json.loads((workspace / "kept/s0/model.json").read_text())
     trained = Trained(predictor, description)
     about = conversion.convert(trained, "peft", workspace / "adapter")
@@ -308,6 +340,11 @@ def test_a_saved_network_writes_answers_to_new_rows_and_peft_loads_it(folder: Pa
         ("bert", ("adaptation=full",), "model.path must be a decoder"),
         ("llama", ("loss=focal",), "loss"),
         ("llama", ("loss.label_smoothing=0.1",), "loss.label_smoothing"),
+        (
+            "llama",
+            ("task.metric=numeric_match",),
+            "task.metric must be defined on the test rows.*no number",
+        ),
         ("no_end", (), "dataset.tokenizer must have a token that ends a text.*eos_token"),
         ("no_padding", (), "model.path must have a token of padding"),
     ],
@@ -319,12 +356,12 @@ def test_what_does_not_fit_is_refused(folder: Path, model: str, settings: tuple[
         config = tiny_models.tokenizer(tiny_models.llama(folder / model), eos_token="[SEP]") / "config.json"
         config.write_text(config.read_text().replace('"pad_token_id": 0', '"pad_token_id": null'))
 
-    def check() -> None:
+    def check_all() -> None:
         cell = of(folder, model, *settings)
-        checks.check(cell.config, cell.dataset)
+        check(cell)
 
     with pytest.raises((ConfigError, DataError), match=message):
-        check()
+        check_all()
 
 
 def test_other_networks_write_no_answers(folder: Path) -> None:

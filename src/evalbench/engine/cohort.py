@@ -77,7 +77,7 @@ class Cohort(pl.LightningModule):
         self.data = Data(dataset, splits, recipe.dtype, recipe.on_host)
         self._on_batch, self._row_weights = nn.ModuleDict(recipe.on_batch), recipe.row_weights
         self._loss = recipe.loss if isinstance(recipe.loss, nn.Module) else None  # so that its tensors move along
-        self._validation = Validation(dataset, self.data)
+        self.validation = Validation(dataset, self.data)
         self.register_buffer("noise_seeds", torch.tensor(list(noise_seeds)), persistent=False)
         keys = draws.step_keys(self.noise_seeds, EVALUATION_STEP, 1)[0]
         self.register_buffer("evaluation_keys", keys, persistent=False)
@@ -273,8 +273,8 @@ class Cohort(pl.LightningModule):
         with self.trainer.precision_plugin.val_step_context():
             rows = pick(self.data.validation_rows, self.member_indices)
             kept = pruning.kept(self.optimizer, self._held.stack)
-            outputs = self._evaluate(kept, rows, self._validation.tests)  # (C, rows, K)
-        validated = self._validation(outputs, rows, self.member_indices)
+            outputs = self._evaluate(kept, rows, self.validation.tests)  # (C, rows, K)
+        validated = self.validation(outputs, rows, self.member_indices)
         train_losses = (self._tally.sums / num_examples).tolist()
         improved = []
         for slot, member_index in enumerate(self.member_indices):
@@ -322,7 +322,7 @@ class Cohort(pl.LightningModule):
         self._steps.set_python_state(self._best_python)
         chosen = torch.as_tensor(list(member_indices), dtype=torch.int64, device=rows.device)
         outputs = self._evaluate(self._best_stack(), rows, tested=True)[chosen]
-        return self._validation.metrics(outputs, rows[chosen], member_indices)
+        return self.validation.metrics(outputs, rows[chosen], member_indices)
 
     def best_weights(self, member_index: int) -> dict[str, Tensor]:
         """Return a member's own tensors at the lowest validation loss, by name."""

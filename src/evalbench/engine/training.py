@@ -33,6 +33,7 @@ from evalbench.parts import batch_hooks, distillation, epoch_rows
 from evalbench.parts.pruning import WeightPruning, pruning_of, weights_of
 from evalbench.seeds import Phase, Role, derive
 from evalbench.tasks import OwnTask
+from evalbench.tasks.generation import Generation
 from evalbench.trial import TRAINING_VERSION, CurvePoint, Entrant, State, TrialResult
 from evalbench.workloads import Dataset, Split, fit_scaling, references, split_methods, split_of
 
@@ -154,9 +155,18 @@ def train(
                 entrant = entrants[member_index]
                 path = weights.folder(keep_in, entrant.seed)
                 about = (splits[member_index], scaling, tensors, base, results[member_index], entrant.trial)
+                written = _by_row(cohort, member_index, dataset, splits[member_index])
                 graph = None if graphs is None else graphs.network_of(cohort, member_index)
-                weights.save(path, config, dataset, *about, graph)
+                weights.save(path, config, dataset, *about, graph, written)
     return results
+
+
+def _by_row(cohort: Cohort, member_index: int, dataset: Dataset, split: Split) -> dict[str, Any] | None:
+    """Return columns with what a member has written to each test row; None for a task without answers."""
+    written = cohort.validation.written.get(member_index)
+    if written is None or not isinstance(dataset.kind, Generation):
+        return None
+    return {"item": split.test, **dataset.kind.by_row(written, dataset.targets[split.test])}
 
 
 def _save_base(keep_in: Path, cohort: Cohort, network: nn.Module) -> str | None:
@@ -235,6 +245,8 @@ def _seen_by_head(config: Config, dataset: Dataset) -> features.Seen | None:
     is_pretrained = isinstance(config.parts["model"], PretrainedConfig)
     if not is_pretrained or dataset.vocabulary is None or config.parts["augmentation"] is not None:
         return None  # pixels are scaled by each trial's own training rows
+    if dataset.kind.answers:
+        return None  # at the test the network reads what it has written
     key = ("features", json.dumps([config.model.spec(), config.adaptation and config.adaptation.spec()]))
     if key not in dataset.derived:
         network = network_of(config, dataset)

@@ -25,6 +25,8 @@ class Validation:
         named = (metric for metric in (dataset.primary, dataset.monitor) if metric is not None)
         self.tests = any(map(dataset.kind.needs_test, named))
         """Whether it takes the outputs of a test."""
+        self.written: dict[int, Tensor] = {}
+        """The predictions of answers by member index, from the last time that `metrics` measured them."""
 
     def __call__(self, outputs: Tensor, rows: Tensor, member_indices: Sequence[int]) -> list[Validated]:
         """Return the measurements of outputs `(C, V, K)` for rows `(C, V)`, by member.
@@ -60,5 +62,7 @@ class Validation:
         for first in range(0, len(outputs), count):
             part = slice(first, first + count)
             predictions = self._data.unscaled(self._dataset.kind.predict(outputs[part]), member_indices[part])
+            if self._dataset.kind.answers:
+                self.written |= dict(zip(member_indices[part], predictions.cpu(), strict=True))
             metrics += self._dataset.evaluate_all(predictions, self._data.targets[rows[part]])
         return metrics

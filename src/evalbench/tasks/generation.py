@@ -5,11 +5,12 @@ Shapes: `P` tokens of the longest prompt, `A` of the longest answer.
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -150,10 +151,24 @@ class Generation(Task):
         return metric.name not in ("exact_match", "log_loss")
 
     def texts(self, written: Tensor | Array) -> list[str]:
-        """Return the answers whose tokens `(N, A)` were written, without the token that ends them."""
+        """Return the answers whose tokens `(N, A)` were written, each up to its end."""
         assert self._decode is not None
-        kept = [[int(token) for token in row if token not in (NO_TARGET, self.end)] for row in written.tolist()]
+        ends = (self.end, NO_TARGET)
+        kept = [list(map(int, itertools.takewhile(lambda token: token not in ends, row))) for row in written.tolist()]
         return [text.strip() for text in self._decode(kept)]
+
+    def by_row(self, predictions: Tensor, targets: Array) -> dict[str, Any]:
+        """Return columns with the answers of `N` rows, what was written, and the metrics of each row."""
+        import torch
+
+        truth = torch.as_tensor(targets)
+        rows = predictions[:, None], truth[:, None]  # each alone
+        return {
+            "answer": self.texts(truth),
+            "written": self.texts(predictions[..., 1]),
+            "exact_match": self._exact(*rows).tolist(),
+            "numeric_match": self._numeric(*rows).tolist(),
+        }
 
     def _whole(self, targets: Tensor) -> Tensor:
         """Return whether answers `(..., A)` have their end, and were not cut."""

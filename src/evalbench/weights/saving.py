@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -27,7 +28,7 @@ from evalbench.config import Component, Config, PretrainedConfig
 from evalbench.config.lightning import LightningConfig
 from evalbench.errors import StorageError
 from evalbench.models.pretrained import Pretrained
-from evalbench.names import one_line
+from evalbench.names import one_line, to_cell
 from evalbench.tasks import OwnTask
 from evalbench.trial import TrialResult, TrialSpec, best_point
 from evalbench.weights import estimators
@@ -41,6 +42,8 @@ WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
 ROWS = "rows.npy"
 """A bit for each row of the data set: whether the model was trained on it, or its epoch chosen by it."""
 ESTIMATOR, GRAPH = "estimator.skops", "network.onnx"
+ANSWERS = "answers.csv"
+"""What a network wrote to each test row."""
 VERSION = 2
 """Version of the description; folders of version 1 name none, and lack what predicts rows as people have them."""
 
@@ -122,11 +125,13 @@ def save(
     result: TrialResult,
     trial: TrialSpec | None = None,
     graph: OnnxNetwork | None = None,
+    answers: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a network's weights and their description; replace an existing folder, and leave none half done on a crash.
 
     `weights` are the trial's own tensors. `base` is the hash of the tensors that it shares with the other trials. A
-    network that has become a `graph` is kept as that, without its tensors.
+    network that has become a `graph` is kept as that, without its tensors. `answers` are columns of a table of the test
+    rows.
     """
     activation, chosen = config.activation, config.parts["model"]
     model: Component = chosen.component if isinstance(chosen, LightningConfig | PretrainedConfig) else chosen
@@ -147,6 +152,10 @@ def save(
         _save_tensors({**tensors, **_fitted(scaling, dtype)}, temporary)
         if graph is not None:
             (temporary / GRAPH).write_bytes(graph.content)
+        if answers is not None:
+            pd.DataFrame({name: [to_cell(value) for value in column] for name, column in answers.items()}).to_csv(
+                temporary / ANSWERS, index=False, lineterminator="\n"
+            )
 
 
 def save_estimator(
