@@ -18,13 +18,14 @@ def save(folder: Path, network: Any) -> Path:
     return folder
 
 
-def bert(folder: Path, dropout: float = 0.1) -> Path:
+def bert(folder: Path, dropout: float = 0.1, layers: int = 1) -> Path:
     """Save an encoder without a head."""
     from transformers import BertConfig, BertModel
 
     torch.manual_seed(0)
     rates: dict[str, Any] = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    return save(folder, BertModel(BertConfig(vocab_size=80, max_position_embeddings=32, **SMALL, **rates)))
+    sizes = {**SMALL, "num_hidden_layers": layers}
+    return save(folder, BertModel(BertConfig(vocab_size=80, max_position_embeddings=32, **sizes, **rates)))
 
 
 def tokenizer(folder: Path, **settings: Any) -> Path:

@@ -16,6 +16,7 @@ TARGET = "evalbench.models.pretrained.Pretrained"
 INSTALL = "pip install 'evalbench-dl[large]'"
 SOURCE = ("path", "revision", "gguf_file")
 """Settings that say where the files are: a trial depends on what is in them."""
+FLAGS = ("trust_remote_code", "gradient_checkpointing")
 READ = ("*.safetensors", "*.json", "*.txt", "*.model")
 """The files of a folder that Transformers may read: weights, configurations, tokenizers."""
 CODE = ("*.py",)
@@ -40,6 +41,8 @@ class PretrainedConfig:
     def identity(self) -> dict[str, Any]:
         """Return its entries in the settings that identify a trial: the files in the place of their path."""
         settings = {key: value for key, value in self.component.spec().items() if key not in SOURCE}
+        if not settings.get("gradient_checkpointing"):
+            settings.pop("gradient_checkpointing", None)  # as in trials from before this setting
         return {"model": {**settings, "files": self.files}}
 
     def code(self) -> dict[str, dict[str, str]]:
@@ -50,7 +53,11 @@ class PretrainedConfig:
 def read_pretrained(section: Reader) -> PretrainedConfig:
     """Take the network out of its section; raise `ConfigError`."""
     check_installed("model", "transformers")
-    return PretrainedConfig(section.component())
+    component = section.component()
+    for key in FLAGS:
+        if not isinstance(value := component.arguments.get(key, False), bool):
+            raise ConfigError(f"model.{key}", "must be true or false", value, f"for example model.{key}=true")
+    return PretrainedConfig(component)
 
 
 def read_adaptation(section: Reader) -> Component | None:

@@ -151,20 +151,18 @@ def train(
             has_base = bool(complete) and graphs is None
             base = _save_base(keep_in, cohort, network_of(config, dataset)) if has_base else None
             for member_index in best_first[:1] if config.save == "best" else complete:
-                scaling, tensors = fit_scaling(dataset, splits[member_index].train), cohort.best_weights(member_index)
-                entrant = entrants[member_index]
-                path = weights.folder(keep_in, entrant.seed)
-                about = (splits[member_index], scaling, tensors, base, results[member_index], entrant.trial)
-                written = _by_row(cohort, member_index, dataset, splits[member_index])
-                graph = None if graphs is None else graphs.network_of(cohort, member_index)
-                weights.save(path, config, dataset, *about, graph, written)
+                entrant, split = entrants[member_index], splits[member_index]
+                fitted = (fit_scaling(dataset, split.train), cohort.best_weights(member_index))
+                graph = graphs and graphs.network_of(cohort, member_index)
+                about = (*fitted, base, results[member_index], entrant.trial, graph)
+                written = _by_row(cohort, member_index, dataset, split)
+                weights.save(weights.folder(keep_in, entrant.seed), config, dataset, split, *about, written)
     return results
 
 
 def _by_row(cohort: Cohort, member_index: int, dataset: Dataset, split: Split) -> dict[str, Any] | None:
     """Return columns with what a member has written to each test row; None for a task without answers."""
-    written = cohort.validation.written.get(member_index)
-    if written is None or not isinstance(dataset.kind, Generation):
+    if (written := cohort.validation.written.get(member_index)) is None or not isinstance(dataset.kind, Generation):
         return None
     return {"item": split.test, **dataset.kind.by_row(written, dataset.targets[split.test])}
 

@@ -120,16 +120,18 @@ def _add_tensors(network: Pretrained, adaptation: Component) -> None:
     heads = dict.fromkeys(name.rpartition(".")[0] for name in network.fresh)
     if heads and hasattr(config, "modules_to_save"):
         config.modules_to_save = list(heads)
+    original = network.network
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of Transformers, for names that PEFT asks for
             warnings.filterwarnings("ignore", "fan_in_fan_out")  # of PEFT, which corrects it by itself
-            network.network = peft.get_peft_model(network.network, config)
+            network.network = peft.get_peft_model(original, config)
     except (ValueError, TypeError, AttributeError, NotImplementedError) as error:
-        rule = f"must fit the network {type(network.network).__name__}"
+        rule = f"must fit the network {type(original).__name__}"
         reason = str(error).strip().splitlines()[0]
         if reason.startswith(("Please specify `target_modules`", "Please specify `feedforward_modules`")):
             plus = "" if "target_modules" in adaptation.arguments else "+"
             scaled = " +adaptation.feedforward_modules=[]" if hasattr(config, "feedforward_modules") else ""
             reason = f"PEFT does not know its layers: say {plus}adaptation.target_modules=all-linear{scaled}"
         raise ConfigError("adaptation", rule, adaptation.target, reason) from error
+    original.disable_input_require_grads()  # PEFT's, for a way to recompute activations that is not used here

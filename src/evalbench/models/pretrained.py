@@ -65,6 +65,7 @@ class Pretrained(nn.Module):
         gguf_file: str | None = None,
         attention: str = "sdpa",
         trust_remote_code: bool = False,
+        gradient_checkpointing: bool = False,
     ) -> None:
         """Build the network of one trial; raise `ConfigError` for weights that do not fit the data.
 
@@ -81,6 +82,7 @@ class Pretrained(nn.Module):
             gguf_file: the name of a GGUF file in `path`; None: files of safetensors.
             attention: the implementation of attention, as Transformers names it; `eager` where there is no `sdpa`.
             trust_remote_code: whether Python code that comes with the weights may run.
+            gradient_checkpointing: whether the backward pass computes the activations of each block again.
         """
         super().__init__()
         head = _head_for(head, image, vocabulary, per_token, padding, answers)
@@ -88,7 +90,9 @@ class Pretrained(nn.Module):
         original, missing = _loaded(source)
         _check_fits(original.config, vocabulary, image)
         self.head = head
-        self.network: Any = _copied(original, missing)
+        self.network: Any = _sharing(original, missing)
+        if gradient_checkpointing:
+            _recompute_activations(self.network)
         self.fresh = _initialized(self.network, missing)
         """The names of the drawn parameters in `network`, before it is adapted."""
         self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
@@ -234,8 +238,8 @@ def _check_fits(config: Any, vocabulary: int | None, image: tuple[int, int, int]
         raise ConfigError("model.path", rule, f"{size} × {size} in {channels}", remedy)
 
 
-def _copied(original: Any, missing: frozenset[str]) -> Any:
-    """Return a network with parameters of its own in the memory of the original's, those that are missing aside."""
+def _sharing(original: Any, missing: frozenset[str]) -> Any:
+    """Return a network that shares the memory of the original's parameters, but for those that the weights lack."""
     network = copy.deepcopy(original, {id(value): value for value in original.parameters()})
     for name, value in original.named_parameters():
         _put(network, name, nn.Parameter(torch.empty_like(value) if name in missing else value.data))
@@ -257,6 +261,17 @@ def _initialized(network: Any, missing: frozenset[str]) -> tuple[str, ...]:
     for owner in dict.fromkeys(name.rpartition(".")[0] for name in fresh):
         network._init_weights(network.get_submodule(owner))
     return tuple(fresh)
+
+
+def _recompute_activations(network: Any) -> None:
+    """Have the backward pass compute the activations of each block again; raise `ConfigError` if it cannot."""
+    try:
+        network.activation_checkpointing_enable({"use_reentrant": False})
+    except ValueError as error:
+        rule, kind = "must be false for a network that cannot do it", type(network).__name__
+        raise ConfigError("model.gradient_checkpointing", rule, kind, "lower trainer.microbatch_size") from error
+    network.disable_input_require_grads()  # which only `use_reentrant` needs
+    network.config.use_cache = False  # keys and values are of no use in training
 
 
 @contextmanager
