@@ -153,7 +153,7 @@ def train(
             for member_index in best_first[:1] if config.save == "best" else complete:
                 entrant, split = entrants[member_index], splits[member_index]
                 fitted = (fit_scaling(dataset, split.train), cohort.best_weights(member_index))
-                graph = graphs and graphs.network_of(cohort, member_index)
+                graph = graphs.network_of(cohort, member_index) if graphs else None
                 about = (*fitted, base, results[member_index], entrant.trial, graph)
                 written = _by_row(cohort, member_index, dataset, split)
                 weights.save(weights.folder(keep_in, entrant.seed), config, dataset, split, *about, written)
