@@ -84,7 +84,6 @@ class PlainPruner:
         (MAGNITUDE, "optimizer=adam"),
         (MAGNITUDE, "optimizer=sgd", "compression.scope=layer", "compression.sparsity=0.8"),
         (MAGNITUDE, "compression.schedule=one_shot", "optimizer=muon"),
-        (MOVEMENT, "optimizer=momentum"),
         (MOVEMENT, "optimizer=adam", "compression.scope=layer", "+optimizer.clip_norm=0.5"),
         (MOVEMENT, "compression.schedule=one_shot", "optimizer=adam"),
     ],

@@ -27,6 +27,7 @@ from evalbench.engine.training import (
 from evalbench.errors import ConfigError
 from evalbench.parts import batch_hooks, distillation, rows_of_epoch, weighs_targets
 from evalbench.parts import loss as losses
+from evalbench.parts.quantization import quantization_of
 from evalbench.parts.row_weights import weigh_rows
 from evalbench.seeds import Role
 from evalbench.tasks import OwnTask
@@ -55,7 +56,7 @@ def check(config: Config, dataset: Dataset) -> None:
     row_weights = weigh_rows(dataset, [split], hooks, torch.float32)
     losses.check(config.loss, dataset, weighs_targets(hooks) or row_weights is not None)
     distillation.check(config, dataset, hooks)
-    quantized.check(config, dataset, lambda: network_of(config, dataset))
+    quantized.check(config, dataset, lambda: network_of(config, dataset), split)
     num_rows = rows_of_epoch(config, dataset, len(split.train))
     _check_batches(config, network, num_rows)
     trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
@@ -137,6 +138,7 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
         config.microbatch_size,
         config.devices,
         config.save,
+        quantization_of(config.compression) is None,
     ]
     key = json.dumps(identity, sort_keys=True, default=str)
     if key in _checked:
@@ -151,6 +153,9 @@ def _check_steps(config: Config, dataset: Dataset, network: nn.Module) -> None:
     if cohort.keeps_python_state and config.save != "none":
         rule = f"must be none for {config.model.target}, which keeps state in Python that its weights lack"
         raise ConfigError("save", rule, config.save, "keep the state in a buffer")
+    if cohort.keeps_python_state and quantization_of(config.compression) is not None:
+        rule = f"must be none for {config.model.target}, which keeps state in Python that a graph would lack"
+        raise ConfigError("compression", rule, remedy="keep the state in a buffer")
     split = config.devices > 1 and config.trainer_split == "data"
     if config.verify and (split or config.microbatch_size is not None):
         reason = cohort.why_not_in_parts()

@@ -30,7 +30,7 @@ _graphs: dict[str, tuple[Any, dict[str, str]]] = {}
 
 
 class Quantized:
-    """The quantized graphs of some networks of a cell, made when they are first asked for."""
+    """Make quantized graphs of networks of a cell."""
 
     def __init__(
         self, config: Config, dataset: Dataset, build: Build, quantization: Quantization, splits: Sequence[Split]
@@ -39,20 +39,13 @@ class Quantized:
         self._dataset, self._quantization, self._splits = dataset, quantization, splits
         self._graph, self._names = _exported(config, dataset, build)
         self._data = Data(dataset, splits, torch.float32)
-        self._contents: dict[int, bytes] = {}
-
-    def content(self, member_index: int, tensors: Mapping[str, Tensor]) -> bytes:
-        """Return the file of a member with tensors by name."""
-        if member_index not in self._contents:
-            named = {alias: tensors[name] for alias, name in self._names.items() if name in tensors}
-            values = {alias: value.detach().float().cpu().numpy() for alias, value in named.items()}
-            graph = with_tensors(self._graph, values)
-            self._contents[member_index] = self._quantization.of(graph, self._calibration(member_index))
-        return self._contents[member_index]
 
     def network(self, member_index: int, tensors: Mapping[str, Tensor]) -> onnx_graphs.OnnxNetwork:
-        """Return the graph of a member, which runs."""
-        return onnx_graphs.OnnxNetwork(self.content(member_index, tensors), self._quantization.row_by_row)
+        """Return the graph of a member with tensors by name; the same tensors give the same bytes."""
+        named = {alias: tensors[name] for alias, name in self._names.items() if name in tensors}
+        graph = with_tensors(self._graph, {alias: _array(value) for alias, value in named.items()})
+        content = self._quantization.of(graph, self._calibration(member_index))
+        return onnx_graphs.OnnxNetwork(content, self._quantization.row_by_row)
 
     def network_of(self, cohort: Cohort, member_index: int) -> onnx_graphs.OnnxNetwork:
         """Return the graph of a member of a cohort, at its best validation."""
@@ -82,14 +75,20 @@ class Quantized:
         return inputs
 
 
+def _array(value: Tensor) -> NDArray[Any]:
+    """Return a tensor as an array, numbers of any precision in 32 bits."""
+    array: NDArray[Any] = (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
+    return array
+
+
 def of(config: Config, dataset: Dataset, build: Build, splits: Sequence[Split]) -> Quantized | None:
     """Return the quantized networks of a cell, None if they are not quantized; raise `ConfigError`."""
     quantization = quantization_of(config.compression)
     return None if quantization is None else Quantized(config, dataset, build, quantization, splits)
 
 
-def check(config: Config, dataset: Dataset, build: Build) -> None:
-    """Refuse a network that cannot become a graph; raise `ConfigError`."""
+def check(config: Config, dataset: Dataset, build: Build, split: Split) -> None:
+    """Quantize the network before its training; raise `ConfigError` if it cannot become such a graph."""
     if quantization_of(config.compression) is None:
         return
     absent = onnx_graphs.missing()
@@ -99,7 +98,12 @@ def check(config: Config, dataset: Dataset, build: Build) -> None:
     if config.precision == "64-true":
         rule = "must be none with trainer.precision=64-true, whose numbers a graph would round"
         raise ConfigError("compression", rule, remedy="choose trainer.precision=32-true")
-    _exported(config, dataset, build)
+    try:
+        graph_of(config, dataset, build(), split)
+    except ConfigError:
+        raise
+    except Exception as error:  # ONNX Runtime may raise anything
+        raise _refused(error) from error
 
 
 def graph_of(config: Config, dataset: Dataset, network: nn.Module, split: Split) -> onnx_graphs.OnnxNetwork | None:
@@ -121,7 +125,7 @@ def _exported(config: Config, dataset: Dataset, build: Build) -> tuple[Any, dict
     """Return the graph of the network of a cell, and the parameters or buffers of its tensors by their names there."""
     parts = [config.parts[group] for group in ("model", "activation", "adaptation")]
     shape = [dataset.inputs.shape[1], dataset.num_outputs, dataset.image, dataset.vocabulary, dataset.kind.name]
-    key = json.dumps([*(part and part.identity() for part in parts), *shape], sort_keys=True, default=str)
+    key = json.dumps([*(part and part.identity() for part in parts), *shape, config.code], sort_keys=True, default=str)
     if key not in _graphs:
         _graphs[key] = _export(build().eval(), dataset)
     return _graphs[key]
@@ -141,12 +145,16 @@ def _export(network: nn.Module, dataset: Dataset) -> tuple[Any, dict[str, str]]:
     try:
         graph = onnx_graphs.graph_of(onnx_graphs.program_of(network, rows), rows, optimize=False).model_proto
     except Exception as error:  # an operation without a counterpart, raised by any library
-        reason = one_line((str(error).strip().splitlines() or [type(error).__name__])[0])
-        rule = f"must be none for a network that cannot become an ONNX graph ({reason})"
-        raise ConfigError("compression", rule, remedy="choose compression=none") from error
+        raise _refused(error) from error
     there = {names.get(tensor.name) for tensor in graph.graph.initializer}
     lost = [name for name, value in network.named_parameters() if value.requires_grad and name not in there]
     if lost:
         rule = f"must be none for a network whose ONNX graph lacks {lost[0]}"
         raise ConfigError("compression", rule, remedy="choose compression=none")
     return graph, names
+
+
+def _refused(error: Exception) -> ConfigError:
+    reason = one_line((str(error).strip().splitlines() or [type(error).__name__])[0])
+    rule = f"must be none for a network that cannot become an ONNX graph ({reason})"
+    return ConfigError("compression", rule, remedy="choose compression=none")
