@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib.util
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ INSTALL = "pip install 'evalbench-dl[large]'"
 SOURCE = ("path", "revision", "gguf_file")
 """Settings that say where the files are: a trial depends on what is in them."""
 FLAGS = ("trust_remote_code", "gradient_checkpointing")
+LATER = ("gradient_checkpointing", "bits")
+"""Settings that older trials do not have: a part of the identity where they are set."""
 READ = ("*.safetensors", "*.json", "*.txt", "*.model")
 """The files of a folder that Transformers may read: weights, configurations, tokenizers."""
 CODE = ("*.py",)
@@ -41,13 +44,20 @@ class PretrainedConfig:
     def identity(self) -> dict[str, Any]:
         """Return its entries in the settings that identify a trial: the files in the place of their path."""
         settings = {key: value for key, value in self.component.spec().items() if key not in SOURCE}
-        if not settings.get("gradient_checkpointing"):
-            settings.pop("gradient_checkpointing", None)  # as in trials from before this setting
+        for key in LATER:
+            if not settings.get(key):
+                settings.pop(key, None)
         return {"model": {**settings, "files": self.files}}
 
     def code(self) -> dict[str, dict[str, str]]:
-        """Return the version of Transformers, whose code runs."""
-        return own_code.behind({"library": "transformers.modeling_utils"})
+        """Return the versions of Transformers, whose code runs, and of the library that makes codes of weights."""
+        code = own_code.behind({"library": "transformers.modeling_utils"})
+        return {**code, "bitsandbytes": {"bitsandbytes": version("bitsandbytes")}} if self._bits else code
+
+    @property
+    def _bits(self) -> int | None:
+        bits: int | None = self.component.arguments.get("bits")
+        return bits
 
 
 def read_pretrained(section: Reader) -> PretrainedConfig:
@@ -57,6 +67,10 @@ def read_pretrained(section: Reader) -> PretrainedConfig:
     for key in FLAGS:
         if not isinstance(value := component.arguments.get(key, False), bool):
             raise ConfigError(f"model.{key}", "must be true or false", value, f"for example model.{key}=true")
+    if (bits := component.arguments.get("bits")) is not None:
+        if bits not in (8, 4):
+            raise ConfigError("model.bits", "must be 8, 4 or null", bits, "for example model.bits=4")
+        check_installed("model.bits", "bitsandbytes", "pip install 'evalbench-dl[bits]'")
     return PretrainedConfig(component)
 
 
@@ -68,10 +82,10 @@ def read_adaptation(section: Reader) -> Component | None:
     return adaptation
 
 
-def check_installed(key: str, package: str) -> None:
-    """Raise `ConfigError` if a package of the extra `large` is missing."""
+def check_installed(key: str, package: str, install: str = INSTALL) -> None:
+    """Raise `ConfigError` if a package of an extra is missing."""
     if importlib.util.find_spec(package) is None:
-        raise ConfigError(key, f"needs the package {package}", remedy=f"install it with: {INSTALL}")
+        raise ConfigError(key, f"needs the package {package}", remedy=f"install it with: {install}")
 
 
 @functools.cache

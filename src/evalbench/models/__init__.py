@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from evalbench.config import ActivationConfig, Component
 from evalbench.errors import ConfigError
 from evalbench.models import features, gain, initial
-from evalbench.models.adaptation import adapt
+from evalbench.models.adaptation import adapt, full
 from evalbench.models.images import ImageInputs, takes_images
 from evalbench.models.pretrained import Pretrained
 
@@ -135,6 +135,8 @@ def build_seeded(
             if adaptation is not None:
                 adapt(network, adaptation)
             if isinstance(network, Pretrained):
+                if adaptation is None:
+                    full(network)
                 network.own_trained()
                 if stored:
                     features.cut(network, stored, Shape(*shape).in_features)

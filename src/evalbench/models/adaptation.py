@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from evalbench.config import Component
 from evalbench.errors import ConfigError
 from evalbench.models.pretrained import Pretrained
+from evalbench.models.quantized import QuantizedLinear
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm)
 TASK_TYPES = {
@@ -43,7 +44,8 @@ def adapt(network: nn.Module, adaptation: Component) -> None:
 
 
 def full(network: Pretrained) -> None:
-    """Train all parameters."""
+    """Train all parameters; raise `ConfigError` if some are kept as codes."""
+    _check_weights(network)
     network.requires_grad_(True)
 
 
@@ -64,13 +66,21 @@ def layernorm(network: Pretrained) -> None:
 
 
 def last_k(network: Pretrained, layers: int = 1) -> None:
-    """Train the last blocks; raise `ConfigError` for a network that has fewer."""
+    """Train the last blocks; raise `ConfigError` for a network that has fewer, or keeps their weights as codes."""
     blocks = _blocks(network)
     if isinstance(layers, bool) or not isinstance(layers, int) or not 0 < layers <= len(blocks):
         rule, remedy = f"must be a whole number from 1 to {len(blocks)}", "for example adaptation.layers=1"
         raise ConfigError("adaptation.layers", rule, layers, remedy)
+    for block in blocks[-layers:]:
+        _check_weights(block)
     trained = {id(value) for block in blocks[-layers:] for value in block.parameters()}
     _train_only(network, lambda owner, leaf: id(getattr(owner, leaf)) in trained)
+
+
+def _check_weights(part: nn.Module) -> None:
+    if bits := next((layer.bits for layer in part.modules() if isinstance(layer, QuantizedLinear)), None):
+        rule, remedy = "must be null where weights train", "say adaptation=lora, or leave it out"
+        raise ConfigError("model.bits", rule, bits, remedy)
 
 
 def _train_only(network: Pretrained, trains: Callable[[nn.Module, str], bool]) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from evalbench.config.pretrained import folder_of, hashes
 from evalbench.errors import ConfigError
+from evalbench.models import quantized
 
 HEADS = {
     "sequence_classification": "AutoModelForSequenceClassification",
@@ -40,6 +41,8 @@ class Source:
     attention: str
     trusted: bool
     """Whether Python code that comes with the weights may run."""
+    bits: int | None = None
+    """Of the weights of linear layers, see `models.quantized`; None: as many as numbers have."""
 
 
 class Pretrained(nn.Module):
@@ -63,6 +66,7 @@ class Pretrained(nn.Module):
         attention: str = "sdpa",
         trust_remote_code: bool = False,
         gradient_checkpointing: bool = False,
+        bits: int | None = None,
     ) -> None:
         """Build the network of one trial; raise `ConfigError` for weights that do not fit the data.
 
@@ -78,12 +82,13 @@ class Pretrained(nn.Module):
             attention: the implementation of attention, as Transformers names it.
             trust_remote_code: whether Python code that comes with the weights may run.
             gradient_checkpointing: whether the backward pass computes the activations of each block again.
+            bits: 8 or 4 to keep the weights of linear layers in so many bits, which do not train then.
         """
         super().__init__()
         head = head or _head_for(image, vocabulary, per_token)
         if head not in HEADS:
             raise ConfigError("model.head", f"must be one of {', '.join(HEADS)}", head, "leave it out")
-        source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code)
+        source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code, bits)
         original, missing = _loaded(source)
         _check_fits(original.config, vocabulary, image)
         self.head = head
@@ -92,7 +97,8 @@ class Pretrained(nn.Module):
             _recompute_activations(self.network)
         self.fresh = _initialized(self.network, missing)
         """The names of the drawn parameters in `network`, before it is adapted."""
-        self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
+        common = (*original.parameters(), *quantized.codes_of(original))
+        self._shared = frozenset(value.untyped_storage().data_ptr() for value in common)
         self._padding = getattr(original.config.get_text_config(), "pad_token_id", None)
         self._image = image
         self.evaluates_frozen = False
@@ -119,8 +125,8 @@ class Pretrained(nn.Module):
                 value.data = value.data.clone()
 
     def borrowed(self) -> set[str]:
-        """Return the names of the parameters that are those of the weights that all networks share."""
-        named = self.named_parameters()
+        """Return the names of the tensors that are those of the weights that all networks share."""
+        named = (*self.named_parameters(), *self.named_buffers())
         return {name for name, value in named if value.untyped_storage().data_ptr() in self._shared}
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -148,7 +154,11 @@ def _head_for(image: tuple[int, int, int] | None, vocabulary: int | None, per_to
 def _loaded(source: Source) -> tuple[Any, frozenset[str]]:
     """Return the network of some weights, loaded once per process, and the names of parameters that they lack."""
     with ThreadPoolExecutor(1) as thread:  # without the modes of this one, which answer and record a trial's draws
-        return thread.submit(read, source).result()
+        network, missing = thread.submit(read, source).result()
+        if source.bits is not None and not thread.submit(quantized.quantize, network, source.bits, missing).result():
+            rule, remedy = "must be null for a network without linear layers of torch", "leave it out"
+            raise ConfigError("model.bits", rule, source.bits, remedy)
+        return network, missing
 
 
 def read(source: Source) -> tuple[Any, frozenset[str]]:
@@ -204,7 +214,8 @@ def _check_fits(config: Any, vocabulary: int | None, image: tuple[int, int, int]
 
 def _sharing(original: Any, missing: frozenset[str]) -> Any:
     """Return a network that shares the memory of the original's parameters, but for those that the weights lack."""
-    network = copy.deepcopy(original, {id(value): value for value in original.parameters()})
+    common = (*original.parameters(), *quantized.codes_of(original))
+    network = copy.deepcopy(original, {id(value): value for value in common})
     for name, value in original.named_parameters():
         _put(network, name, nn.Parameter(torch.empty_like(value) if name in missing else value.data))
     network.tie_weights()
