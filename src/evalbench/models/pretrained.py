@@ -7,9 +7,9 @@ import contextlib
 import copy
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from evalbench.config.pretrained import folder_of, hashes
 from evalbench.errors import ConfigError
 from evalbench.models import quantized
+from evalbench.models.shared_weights import SharedWeights
 
 HEADS = {
     "sequence_classification": "AutoModelForSequenceClassification",
@@ -45,12 +46,12 @@ class Source:
     """Of the weights of linear layers, see `models.quantized`; None: as many as numbers have."""
 
 
-class Pretrained(nn.Module):
+class Pretrained(SharedWeights):
     """A network of Transformers with weights that were trained before, and a head for the data set's outputs.
 
     It maps tokens `(B, T)`, or images as rows of pixels `(B, D)`, to `(B, K)`; with a head for tokens to `(B, T, K)`.
     Parameters that the weights lack, as a rule those of the head, are drawn from the trial's seed. All others are the
-    same for all trials, and share one memory until `own_trained`.
+    same for all trials.
     """
 
     def __init__(
@@ -96,38 +97,9 @@ class Pretrained(nn.Module):
         if gradient_checkpointing:
             _recompute_activations(self.network)
         self.fresh = _initialized(self.network, missing)
-        """The names of the drawn parameters in `network`, before it is adapted."""
-        common = (*original.parameters(), *quantized.codes_of(original))
-        self._shared = frozenset(value.untyped_storage().data_ptr() for value in common)
+        self._share((*original.parameters(), *quantized.codes_of(original)))
         self._padding = getattr(original.config.get_text_config(), "pad_token_id", None)
         self._image = image
-        self.evaluates_frozen = False
-        """Whether the parts that do not train are always as in evaluation, without dropout: a probe's are."""
-        self.unpacked: Callable[[Tensor], AbstractContextManager[Tensor]] = contextlib.nullcontext
-        """Takes what the network is given apart: for features the tokens beside them, see `models.features`."""
-
-    def train(self, mode: bool = True) -> "Pretrained":
-        """Set the mode of training, or of evaluation."""
-        super().train(mode)
-        if self.evaluates_frozen:
-            for part in self.network.modules():
-                if (
-                    not any(value.requires_grad for value in part.parameters())
-                    and next(part.parameters(), None) is not None
-                ):
-                    part.train(False)
-        return self
-
-    def own_trained(self) -> None:
-        """Copy the parameters that train, so that no optimizer moves the shared ones."""
-        for value in self.parameters():
-            if value.requires_grad and value.untyped_storage().data_ptr() in self._shared:
-                value.data = value.data.clone()
-
-    def borrowed(self) -> set[str]:
-        """Return the names of the tensors that are those of the weights that all networks share."""
-        named = (*self.named_parameters(), *self.named_buffers())
-        return {name for name, value in named if value.untyped_storage().data_ptr() in self._shared}
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs; tokens that are padding get no attention."""
