@@ -18,6 +18,7 @@ from models.test_image_networks import STAND_IN
 from plain import train as train_plainly
 
 NET = """
+import torch
 from torch import nn
 
 class Net(nn.Module):
@@ -26,12 +27,14 @@ class Net(nn.Module):
         self.body = nn.Linear(in_features, width)
         self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width)) for _ in range(2))
         self.head = nn.Linear(width, out_features)
+        self.register_buffer("shift", torch.zeros(width))
+        self.again = self.body  # tied
 
     def forward(self, x):
         x = self.body(x)
         for block in self.blocks:
             x = x + block(x).relu()
-        return self.head(x)
+        return self.head(x + self.shift)
 """
 BODY, BLOCK = 4 * 8 + 8, 8 * 8 + 8 + 16
 HEAD = 8 * 3 + 3
@@ -43,7 +46,8 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "own_base.py").write_text(NET)
     monkeypatch.syspath_prepend(str(tmp_path))
     torch.manual_seed(7)
-    state = importlib.import_module("own_base").Net(4, 3).state_dict()
+    network = importlib.import_module("own_base").Net(4, 3)
+    state = {**dict(network.named_parameters()), "shift": torch.ones(8)}
     return written(tmp_path / "base.safetensors", {n: v for n, v in state.items() if "head" not in n})
 
 
@@ -85,7 +89,7 @@ def test_an_own_network_is_adapted_like_one_of_transformers(
     cell = of_flowers(base, adaptation, "save=all")
     cohort, _ = training.make_cohort(cell.config, cell.dataset, cell.entrants(0, 1))
     assert cohort.state_bytes == 2 * 4 * trained
-    assert sum(value.numel() for value in cohort.shared_tensors.values()) == shared
+    assert sum(value.numel() for value in cohort.shared_tensors.values()) == shared + 8  # and the buffer
     results = training.train(cell.config, cell.dataset, cell.entrants(0, 1), keep_in=tmp_path / "kept" / "cell")
     assert [result.path["name"] for result in results] == ["batched"] * 2
     expected = train_plainly(cell, 1).val_losses
@@ -105,6 +109,7 @@ def test_the_content_of_the_file_is_the_identity_and_the_head_is_drawn(base: Pat
         models.build_seeded(seed, moved.config.model, moved.config.activation, training.shape_of(moved.dataset))
         for seed in (1, 2)
     )
+    assert torch.equal(one.get_buffer("network.shift"), torch.ones(8))
     assert torch.equal(one.get_parameter("network.body.weight"), other.get_parameter("network.body.weight"))
     assert not torch.equal(one.get_parameter("network.head.weight"), other.get_parameter("network.head.weight"))
     state = load_file(tmp_path / "moved.safetensors")

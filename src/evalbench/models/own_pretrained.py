@@ -32,13 +32,14 @@ class OwnPretrained(SharedWeights):
         body: nn.Module = network.network if wrapped else network  # type: ignore[assignment]
         values = _loaded(weights, hash_of_weights(weights))
         taken = _taken(body, values, weights)
-        for owner in list(body.modules()):
+        kept = list(body.parameters())  # whose ids must stay theirs
+        parameters = {id(value): nn.Parameter(values[taken[id(value)]]) for value in kept if id(value) in taken}
+        for owner in body.modules():
             for leaf, value in list(owner.named_parameters(recurse=False)):
-                if (name := taken.get(id(value))) is not None:
-                    setattr(owner, leaf, nn.Parameter(values[name]))
-            for buffer in owner.buffers(recurse=False):
-                if (name := taken.get(id(buffer))) is not None:
-                    buffer.copy_(values[name])
+                setattr(owner, leaf, parameters.get(id(value), value))  # tied ones stay tied
+        for buffer in body.buffers():
+            if id(buffer) in taken:
+                buffer.copy_(values[taken[id(buffer)]])
         self._share(values.values())
         shared = self.borrowed()
         self.fresh = tuple(name for name, _ in network.named_parameters() if f"network.{name}" not in shared)
@@ -74,11 +75,8 @@ def _taken(network: nn.Module, values: dict[str, Tensor], path: str) -> dict[int
         if every[name].shape == value.shape:
             taken[id(every[name])] = name
         elif name in buffers or name.rpartition(".")[0] != head:
-            rule, remedy = (
-                f"must hold {name} of shape {tuple(every[name].shape)}",
-                "build the network as it was trained",
-            )
-            raise ConfigError("model.weights", rule, f"{tuple(value.shape)} in {path}", remedy)
+            rule = f"must hold {name} of shape {tuple(every[name].shape)}"
+            raise ConfigError("model.weights", rule, f"{tuple(value.shape)} in {path}", "build it as it was trained")
     if not any(id(value) in taken for value in parameters.values()):
         raise ConfigError("model.weights", "must hold a parameter of the network", path, "name another file")
     return taken
