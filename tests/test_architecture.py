@@ -29,7 +29,7 @@ HEAVY = {
         "gpus",
         "convert",
     },
-    "safetensors": {"weights", "workloads", "convert"},
+    "safetensors": {"models", "weights", "workloads", "convert"},
     "skops": {"weights"},
     "pytorch_lightning": {"engine", "engines"},
     "wandb": {"tracking", "imports", "dashboard"},

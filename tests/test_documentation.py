@@ -182,6 +182,8 @@ ONLY_PARSED = {
     "ogbg_model_size=ogbg wmt_glu_tanh=wmt": ABSENT,
     "evalbench judge peft/method_comparison/MetaMathQA/results --out reports/peft": ABSENT,
     "evalbench judge reports/results_small-8c1h.csv --baseline randomforest --where task=adult": ABSENT,
+    "evalbench -m model=own_pretrained model.network._target_=mine.Net model.weights=base.safetensors "
+    "adaptation=full,probe,bitfit": "its network and weights are the user's; its options are parsed",
     "evalbench report --from wandb entity/project --baseline sgd": NETWORK,
     **dict.fromkeys(
         [

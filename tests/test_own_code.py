@@ -237,7 +237,7 @@ NEEDED = {
     "lightning": ["model._target_=pytorch_lightning.demos.boring_classes.BoringModel"],
 }
 """What options ask for that are of no use alone."""
-ABSENT = ("timm", "torchvision", "pretrained")
+ABSENT = ("timm", "torchvision", "pretrained", "own_pretrained")
 """Options of other libraries, whose versions are part of the identity."""
 OF_PARTS = [
     file

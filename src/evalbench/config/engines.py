@@ -8,7 +8,7 @@ from evalbench.config.command import CommandConfig, read_command
 from evalbench.config.component import Component
 from evalbench.config.estimator import EstimatorConfig, read_estimator
 from evalbench.config.lightning import LightningConfig, read_lightning
-from evalbench.config.pretrained import TARGET, PretrainedConfig, read_pretrained
+from evalbench.config.pretrained import OWN, TARGET, PretrainedConfig, read_pretrained
 from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 
@@ -62,4 +62,4 @@ def read_model(
         return read_command(section)
     if engine == "sklearn":
         return read_estimator(section)
-    return read_pretrained(section) if section.rest.get("_target_") == TARGET else section.component()
+    return read_pretrained(section) if section.rest.get("_target_") in (TARGET, OWN) else section.component()

@@ -3,7 +3,9 @@
 import functools
 import hashlib
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 
 TARGET = "evalbench.models.pretrained.Pretrained"
+OWN = "evalbench.models.own_pretrained.OwnPretrained"
 INSTALL = "pip install 'evalbench-dl[large]'"
 SOURCE = ("path", "revision", "gguf_file")
 """Settings that say where the files are: a trial depends on what is in them."""
 FLAGS = ("trust_remote_code", "gradient_checkpointing")
+LATER = ("gradient_checkpointing", "bits")
+"""Settings that older trials do not have: a part of the identity where they are set."""
 READ = ("*.safetensors", "*.json", "*.txt", "*.model")
 """The files of a folder that Transformers may read: weights, configurations, tokenizers."""
 CODE = ("*.py",)
@@ -41,22 +46,90 @@ class PretrainedConfig:
     def identity(self) -> dict[str, Any]:
         """Return its entries in the settings that identify a trial: the files in the place of their path."""
         settings = {key: value for key, value in self.component.spec().items() if key not in SOURCE}
-        if not settings.get("gradient_checkpointing"):
-            settings.pop("gradient_checkpointing", None)  # as in trials from before this setting
+        for key in LATER:
+            if not settings.get(key):
+                settings.pop(key, None)
         return {"model": {**settings, "files": self.files}}
 
     def code(self) -> dict[str, dict[str, str]]:
-        """Return the version of Transformers, whose code runs."""
-        return own_code.behind({"library": "transformers.modeling_utils"})
+        """Return the versions of Transformers, whose code runs, and of the library that makes codes of weights."""
+        code = own_code.behind({"library": "transformers.modeling_utils"})
+        return {**code, "bitsandbytes": {"bitsandbytes": version("bitsandbytes")}} if self._bits else code
+
+    @property
+    def _bits(self) -> int | None:
+        bits: int | None = self.component.arguments.get("bits")
+        return bits
+
+
+class OwnPretrainedConfig(PretrainedConfig):
+    """A network of the user's own, or of a library, and the file with its weights."""
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The hash of the file; raise `ConfigError` if there is none."""
+        return {"weights": hash_of_weights(str(self.component.arguments["weights"]))}
+
+    def identity(self) -> dict[str, Any]:
+        """Return its entries in the settings that identify a trial: the file's content in the place of its path."""
+        return {"model": {**self._without_path.spec(), "files": self.files}}
+
+    def code(self) -> dict[str, dict[str, str]]:
+        """Return the code of the network."""
+        return self._without_path.code()
+
+    @property
+    def network(self) -> Component:
+        """The network by itself."""
+        return Component("model.network", **_split(self.component.arguments.get("network")))
+
+    @property
+    def _without_path(self) -> Component:
+        arguments = {key: value for key, value in self.component.arguments.items() if key != "weights"}
+        return replace(self.component, arguments=arguments)
+
+
+def _split(network: Any) -> dict[str, Any]:
+    settings = dict(network) if isinstance(network, Mapping) else {}
+    if not isinstance(settings.get("_target_"), str):
+        rule, remedy = "must name a class in _target_", "for example model.network._target_=mine.Net"
+        raise ConfigError("model.network", rule, network, remedy)
+    return {"target": settings.pop("_target_"), "arguments": settings}
+
+
+def pretrained_config(component: Component) -> PretrainedConfig:
+    """Return what is known of a pretrained network; raise `ConfigError`."""
+    return (OwnPretrainedConfig if component.target == OWN else PretrainedConfig)(component)
+
+
+def hash_of_weights(path: str) -> str:
+    """Return the hash of a file; raise `ConfigError` if it is none of safetensors."""
+    file = Path(path)
+    if file.suffix != ".safetensors" or not file.is_file():
+        rule, remedy = "must be a file of safetensors", "write it with safetensors.torch.save_file"
+        raise ConfigError("model.weights", rule, path, remedy)
+    return _hash(file, file.stat().st_size, file.stat().st_mtime_ns)
 
 
 def read_pretrained(section: Reader) -> PretrainedConfig:
     """Take the network out of its section; raise `ConfigError`."""
-    check_installed("model", "transformers")
     component = section.component()
+    if component.target == OWN:
+        own = OwnPretrainedConfig(component)
+        for key in component.arguments.keys() - {"network", "weights"}:
+            rule = "must be left out: model=own_pretrained has network and weights"
+            raise ConfigError(f"model.{key}", rule, remedy=f"a setting of the network is model.network.{key}")
+        own.network.locate()
+        hash_of_weights(str(component.arguments.get("weights")))
+        return own
+    check_installed("model", "transformers")
     for key in FLAGS:
         if not isinstance(value := component.arguments.get(key, False), bool):
             raise ConfigError(f"model.{key}", "must be true or false", value, f"for example model.{key}=true")
+    if (bits := component.arguments.get("bits")) is not None:
+        if bits not in (8, 4):
+            raise ConfigError("model.bits", "must be 8, 4 or null", bits, "for example model.bits=4")
+        check_installed("model.bits", "bitsandbytes", "pip install 'evalbench-dl[bits]'")
     return PretrainedConfig(component)
 
 
@@ -68,10 +141,10 @@ def read_adaptation(section: Reader) -> Component | None:
     return adaptation
 
 
-def check_installed(key: str, package: str) -> None:
-    """Raise `ConfigError` if a package of the extra `large` is missing."""
+def check_installed(key: str, package: str, install: str = INSTALL) -> None:
+    """Raise `ConfigError` if a package of an extra is missing."""
     if importlib.util.find_spec(package) is None:
-        raise ConfigError(key, f"needs the package {package}", remedy=f"install it with: {INSTALL}")
+        raise ConfigError(key, f"needs the package {package}", remedy=f"install it with: {install}")
 
 
 @functools.cache

@@ -101,6 +101,8 @@ def _pretrained(trained: Trained) -> Pretrained:
     network = trained.predictor.network
     if not isinstance(network, Pretrained):
         raise InputError("--to peft takes a network of model=pretrained: use --to safetensors, torch-export or onnx")
+    if bits := trained.description["model"].get("bits"):
+        raise InputError(f"Transformers would not read weights of {bits} bits as these are: {OTHERS}")
     return network
 
 

@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from evalbench import gpus, models
-from evalbench.config import Config, PretrainedConfig
+from evalbench.config import Config
+from evalbench.config.pretrained import TARGET
 from evalbench.engine import compiled, instances, optimizers, pruning, quantized
 from evalbench.engine.objective import overridden
 from evalbench.engine.paths import COMPILED
@@ -80,8 +81,7 @@ def check(config: Config, dataset: Dataset) -> None:
 
 def _check_tokens(config: Config, dataset: Dataset) -> None:
     """Refuse tokens of a table that are not those of a pretrained network: its weights would mean nothing for them."""
-    chosen = config.parts["model"]
-    if not isinstance(chosen, PretrainedConfig) or dataset.encoding is None:
+    if config.model.target != TARGET or dataset.encoding is None:
         return
     for column in dataset.encoding.columns:
         if column.kind in ("tokens", "token_list"):
@@ -89,7 +89,7 @@ def _check_tokens(config: Config, dataset: Dataset) -> None:
             words = "dataset.text_as=tokens " if column.kind == "tokens" else ""
             remedy = f"say {words}'dataset.tokenizer=${{model.path}}'"
             raise ConfigError("dataset.tokenizer", rule, remedy=remedy)
-        path = str(chosen.component.arguments["path"])
+        path = str(config.model.arguments["path"])
         if isinstance(column, TokenizerInput) and tokenizers.hash_of(path) not in (tokenizers.NO_FILES, column.files):
             rule, remedy = "must be that of model.path", "say 'dataset.tokenizer=${model.path}'"
             raise ConfigError("dataset.tokenizer", rule, column.path, remedy)

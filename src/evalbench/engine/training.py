@@ -28,7 +28,7 @@ from evalbench.engine.members import Member, Recipe, UnfitSnapshotError
 from evalbench.engine.rows import stays_on_host
 from evalbench.errors import StorageError
 from evalbench.models import features
-from evalbench.models.pretrained import Pretrained
+from evalbench.models.shared_weights import SharedWeights
 from evalbench.parts import batch_hooks, distillation, epoch_rows
 from evalbench.parts.pruning import WeightPruning, pruning_of, weights_of
 from evalbench.seeds import Phase, Role, derive
@@ -248,7 +248,7 @@ def _seen_by_head(config: Config, dataset: Dataset) -> features.Seen | None:
     key = ("features", json.dumps([config.model.spec(), config.adaptation and config.adaptation.spec()]))
     if key not in dataset.derived:
         network = network_of(config, dataset)
-        assert isinstance(network, Pretrained)
+        assert isinstance(network, SharedWeights)
         device, is_probe = device_of(config), network.evaluates_frozen
         dataset.derived[key] = features.seen_by_head(network, dataset, device) if is_probe else None
     seen: features.Seen | None = dataset.derived[key]

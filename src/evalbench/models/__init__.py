@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from evalbench.config import ActivationConfig, Component
+from evalbench.config.pretrained import OWN, OwnPretrainedConfig
 from evalbench.errors import ConfigError
 from evalbench.models import features, gain, initial
-from evalbench.models.adaptation import adapt
+from evalbench.models.adaptation import adapt, full
 from evalbench.models.images import ImageInputs, takes_images
-from evalbench.models.pretrained import Pretrained
+from evalbench.models.own_pretrained import OwnPretrained
+from evalbench.models.shared_weights import SharedWeights
 
 NEEDS = {
     "image": (
@@ -80,6 +82,11 @@ def build(
     non-linearity) and `gain` that its constructor names. A constructor that names `image`, `vocabulary` or `padding`
     without a default requires it. Raises `ConfigError`.
     """
+    if model.target == OWN:
+        own = OwnPretrainedConfig(model).network
+        shape = Shape(in_features, out_features, image, vocabulary, per_token, padding)
+        network = _with_images(build(own, activation, *shape), own, shape)
+        return OwnPretrained(network, str(model.arguments["weights"]))
     offered = {
         "in_features": in_features,
         "out_features": out_features,
@@ -144,7 +151,9 @@ def build_seeded(
             network = build(model, activation, *Shape(*shape))
             if adaptation is not None:
                 adapt(network, adaptation)
-            if isinstance(network, Pretrained):
+            if isinstance(network, SharedWeights):
+                if adaptation is None:
+                    full(network)
                 network.own_trained()
                 if stored:
                     features.cut(network, stored, Shape(*shape).in_features)

@@ -14,6 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from evalbench.config import Component
 from evalbench.errors import ConfigError
 from evalbench.models.pretrained import Pretrained
+from evalbench.models.quantized import QuantizedLinear
+from evalbench.models.shared_weights import SharedWeights
 
 NORMS = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _BatchNorm)
 TASK_TYPES = {
@@ -30,7 +32,7 @@ def adapt(network: nn.Module, adaptation: Component) -> None:
 
     Raises `ConfigError` for a network without pretrained weights, or an adaptation that does not fit it.
     """
-    if not isinstance(network, Pretrained):
+    if not isinstance(network, SharedWeights):
         rule, remedy = "needs a network with pretrained weights", "choose model=pretrained, or adaptation=default"
         raise ConfigError("adaptation", rule, adaptation.target, remedy)
     if adaptation.target.startswith("peft."):
@@ -42,23 +44,24 @@ def adapt(network: nn.Module, adaptation: Component) -> None:
         raise ConfigError("adaptation", rule, adaptation.target, "choose another one, or a model with a new head")
 
 
-def full(network: Pretrained) -> None:
-    """Train all parameters."""
+def full(network: SharedWeights) -> None:
+    """Train all parameters; raise `ConfigError` if some are kept as codes."""
+    _check_weights(network)
     network.requires_grad_(True)
 
 
-def probe(network: Pretrained) -> None:
+def probe(network: SharedWeights) -> None:
     """Train the new head alone, on the rest without dropout: a linear probe (Alain and Bengio 2016)."""
     _train_only(network, lambda owner, leaf: False)
     network.evaluates_frozen = True
 
 
-def bitfit(network: Pretrained) -> None:
+def bitfit(network: SharedWeights) -> None:
     """Train the biases (Ben Zaken et al. 2022); raise `ConfigError` for a network without any."""
     _train_only(network, lambda owner, leaf: leaf == "bias", "biases")
 
 
-def layernorm(network: Pretrained) -> None:
+def layernorm(network: SharedWeights) -> None:
     """Train the scales and offsets of normalizations (Zhao et al. 2023); raise `ConfigError` if there are none."""
 
     def trains(owner: nn.Module, leaf: str) -> bool:
@@ -67,17 +70,25 @@ def layernorm(network: Pretrained) -> None:
     _train_only(network, trains, "normalizations")
 
 
-def last_k(network: Pretrained, layers: int = 1) -> None:
-    """Train the last blocks; raise `ConfigError` for a network that has fewer."""
+def last_k(network: SharedWeights, layers: int = 1) -> None:
+    """Train the last blocks; raise `ConfigError` for a network that has fewer, or keeps their weights as codes."""
     blocks = _blocks(network)
     if isinstance(layers, bool) or not isinstance(layers, int) or not 0 < layers <= len(blocks):
         rule, remedy = f"must be a whole number from 1 to {len(blocks)}", "for example adaptation.layers=1"
         raise ConfigError("adaptation.layers", rule, layers, remedy)
+    for block in blocks[-layers:]:
+        _check_weights(block)
     trained = {id(value) for block in blocks[-layers:] for value in block.parameters()}
     _train_only(network, lambda owner, leaf: id(getattr(owner, leaf)) in trained)
 
 
-def _train_only(network: Pretrained, trains: Callable[[nn.Module, str], bool], sought: str = "") -> None:
+def _check_weights(part: nn.Module) -> None:
+    if bits := next((layer.bits for layer in part.modules() if isinstance(layer, QuantizedLinear)), None):
+        rule, remedy = "must be null where weights train", "say adaptation=lora, or leave it out"
+        raise ConfigError("model.bits", rule, bits, remedy)
+
+
+def _train_only(network: SharedWeights, trains: Callable[[nn.Module, str], bool], sought: str = "") -> None:
     """Train the new head, and the parameters of which `trains` is true for their module and their name in it.
 
     Raises `ConfigError` for a network that has none of those, by the words for what is `sought`.
@@ -99,7 +110,7 @@ def _blocks(network: nn.Module) -> nn.ModuleList:
     return max(lists, key=len, default=nn.ModuleList())
 
 
-def _add_tensors(network: Pretrained, adaptation: Component) -> None:
+def _add_tensors(network: SharedWeights, adaptation: Component) -> None:
     """Add the tensors of a configuration of PEFT; the new head trains too."""
     import peft
 
@@ -109,6 +120,9 @@ def _add_tensors(network: Pretrained, adaptation: Component) -> None:
         raise ConfigError("adaptation._target_", rule, adaptation.target, remedy)
     config: Any = adaptation.build()
     is_prompt = isinstance(config, peft.PromptLearningConfig)
+    if is_prompt and not isinstance(network, Pretrained):
+        rule, remedy = "must not put vectors before the inputs of a network of your own", "choose another one"
+        raise ConfigError("adaptation", rule, adaptation.target, remedy)
     if is_prompt and network.head == "image_classification":
         rule, remedy = "must not put vectors before the tokens of a text, as the network takes images", "choose lora"
         raise ConfigError("adaptation", rule, adaptation.target, remedy)
@@ -116,10 +130,12 @@ def _add_tensors(network: Pretrained, adaptation: Component) -> None:
         rule = "must not put vectors before the tokens of a decoder that is to classify texts"
         reason = "given vectors, it takes the last token for the end of a text, also where that is padding"
         raise ConfigError("adaptation", rule, adaptation.target, reason)
-    config.task_type = config.task_type or TASK_TYPES[network.head]
+    config.task_type = config.task_type or TASK_TYPES.get(network.head)
     heads = dict.fromkeys(name.rpartition(".")[0] for name in network.fresh)
     if heads and hasattr(config, "modules_to_save"):
         config.modules_to_save = list(heads)
+    if hasattr(config, "exclude_modules") and not isinstance(network, Pretrained):  # whose heads PEFT knows
+        config.exclude_modules = config.exclude_modules or list(heads)
     original = network.network
     try:
         with warnings.catch_warnings():
@@ -134,4 +150,5 @@ def _add_tensors(network: Pretrained, adaptation: Component) -> None:
             scaled = " +adaptation.feedforward_modules=[]" if hasattr(config, "feedforward_modules") else ""
             reason = f"PEFT does not know its layers: say {plus}adaptation.target_modules=all-linear{scaled}"
         raise ConfigError("adaptation", rule, adaptation.target, reason) from error
-    original.disable_input_require_grads()  # PEFT's, for a way to recompute activations that is not used here
+    if isinstance(network, Pretrained):
+        original.disable_input_require_grads()  # PEFT's, for a way to recompute activations that is not used here

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from evalbench.models.pretrained import Pretrained
+from evalbench.models.shared_weights import SharedWeights
 from evalbench.workloads import Dataset
 
 ROWS = 64
@@ -86,7 +86,7 @@ def frozen_parts(network: nn.Module, prefix: str = "") -> Iterator[str]:
             yield from frozen_parts(child, f"{prefix}{name}.")
 
 
-def seen_by_head(network: Pretrained, dataset: Dataset, device: torch.device) -> Seen | None:
+def seen_by_head(network: SharedWeights, dataset: Dataset, device: torch.device) -> Seen | None:
     """Return a data set with features as inputs; None if they cannot take the place of the network's frozen parts.
 
     They cannot if the head depends on more than the tensors that these parts return, or if they are too large.
@@ -116,7 +116,7 @@ def seen_by_head(network: Pretrained, dataset: Dataset, device: torch.device) ->
     return Seen(replace(dataset, **inputs, are_features=True), parts)
 
 
-def cut(network: Pretrained, parts: Sequence[FrozenPart], num_tokens: int) -> None:
+def cut(network: SharedWeights, parts: Sequence[FrozenPart], num_tokens: int) -> None:
     """Put stored outputs in the places of parts: from now on the network takes `(B, T + F)`, tokens first."""
     stand_ins = [StoredOutputs(part) for part in parts]
     for stand_in in stand_ins:
@@ -151,7 +151,7 @@ Returned = dict[str, tuple[type, dict[Key, Tensor]]]
 """By the name of a part, the type of what it returned and its tensors by name."""
 
 
-def _run(network: Pretrained, tokens: Tensor) -> tuple[Tensor, Returned]:
+def _run(network: SharedWeights, tokens: Tensor) -> tuple[Tensor, Returned]:
     """Return the outputs of a network, and what its frozen parts returned, in the order of their calls."""
     returned: Returned = {}
 
@@ -178,7 +178,7 @@ def _named(output: Any) -> dict[Key, Any]:
     return dict(enumerate(output)) if isinstance(output, tuple) else {None: output}
 
 
-def _needed(network: Pretrained, returned: Returned, tokens: Tensor) -> tuple[FrozenPart, ...] | None:
+def _needed(network: SharedWeights, returned: Returned, tokens: Tensor) -> tuple[FrozenPart, ...] | None:
     """Return the parts with the outputs on which those of the network depend; None if that is none."""
     rows = len(tokens)
     if not returned or any(len(value) != rows for _, named in returned.values() for value in named.values()):
@@ -200,7 +200,7 @@ def _needed(network: Pretrained, returned: Returned, tokens: Tensor) -> tuple[Fr
     return tuple(parts) if any(output.stored for part in parts for output in part.outputs) else None
 
 
-def _on_features(network: Pretrained, parts: Sequence[FrozenPart], returned: Returned, tokens: Tensor) -> Tensor:
+def _on_features(network: SharedWeights, parts: Sequence[FrozenPart], returned: Returned, tokens: Tensor) -> Tensor:
     """Return the outputs of a copy of the network that is cut, on what its parts returned."""
     copied = copy.deepcopy(network, {id(value): value for value in network.parameters()})
     cut(copied, parts, tokens.shape[1])

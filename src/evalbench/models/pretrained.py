@@ -7,9 +7,9 @@ import contextlib
 import copy
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from evalbench.config.pretrained import folder_of, hashes
 from evalbench.errors import ConfigError
+from evalbench.models import quantized
 from evalbench.models.answers import scored
+from evalbench.models.shared_weights import SharedWeights
 
 HEADS = {
     "sequence_classification": "AutoModelForSequenceClassification",
@@ -41,14 +43,16 @@ class Source:
     attention: str
     trusted: bool
     """Whether Python code that comes with the weights may run."""
+    bits: int | None = None
+    """Of the weights of linear layers, see `models.quantized`; None: as many as numbers have."""
 
 
-class Pretrained(nn.Module):
+class Pretrained(SharedWeights):
     """A network of Transformers with weights that were trained before, and a head for the data set's outputs.
 
     It maps tokens `(B, T)`, or images as rows of pixels `(B, D)`, to `(B, K)`; with a head for tokens to `(B, T, K)`.
     Parameters that the weights lack, as a rule those of the head, are drawn from the trial's seed. All others are the
-    same for all trials, and share one memory until `own_trained`.
+    same for all trials.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Pretrained(nn.Module):
         attention: str = "sdpa",
         trust_remote_code: bool = False,
         gradient_checkpointing: bool = False,
+        bits: int | None = None,
     ) -> None:
         """Build the network of one trial; raise `ConfigError` for weights that do not fit the data.
 
@@ -83,10 +88,11 @@ class Pretrained(nn.Module):
             attention: the implementation of attention, as Transformers names it; `eager` where there is no `sdpa`.
             trust_remote_code: whether Python code that comes with the weights may run.
             gradient_checkpointing: whether the backward pass computes the activations of each block again.
+            bits: 8 or 4 to keep the weights of linear layers in so many bits, which do not train then.
         """
         super().__init__()
         head = _head_for(head, image, vocabulary, per_token, padding, answers)
-        source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code)
+        source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code, bits)
         original, missing = _loaded(source)
         _check_fits(original.config, vocabulary, image)
         self.head = head
@@ -94,37 +100,9 @@ class Pretrained(nn.Module):
         if gradient_checkpointing:
             _recompute_activations(self.network)
         self.fresh = _initialized(self.network, missing)
-        """The names of the drawn parameters in `network`, before it is adapted."""
-        self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
+        self._share((*original.parameters(), *quantized.codes_of(original)))
         self._padding = _padding_of(original.config, padding)
         self._image, self._answer = image, _answer_length(out_features, head, self._padding) if answers else None
-        self.evaluates_frozen = False
-        """Whether the parts that do not train are always as in evaluation, without dropout: a probe's are."""
-        self.unpacked: Callable[[Tensor], AbstractContextManager[Tensor]] = contextlib.nullcontext
-        """Takes what the network is given apart: for features the tokens beside them, see `models.features`."""
-
-    def train(self, mode: bool = True) -> "Pretrained":
-        """Set the mode of training, or of evaluation."""
-        super().train(mode)
-        if self.evaluates_frozen:
-            for part in self.network.modules():
-                if (
-                    not any(value.requires_grad for value in part.parameters())
-                    and next(part.parameters(), None) is not None
-                ):
-                    part.train(False)
-        return self
-
-    def own_trained(self) -> None:
-        """Copy the parameters that train, so that no optimizer moves the shared ones."""
-        for value in self.parameters():
-            if value.requires_grad and value.untyped_storage().data_ptr() in self._shared:
-                value.data = value.data.clone()
-
-    def borrowed(self) -> set[str]:
-        """Return the names of the parameters that are those of the weights that all networks share."""
-        named = self.named_parameters()
-        return {name for name, value in named if value.untyped_storage().data_ptr() in self._shared}
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs; tokens that are padding get no attention."""
@@ -183,7 +161,11 @@ def _head_for(
 def _loaded(source: Source) -> tuple[Any, frozenset[str]]:
     """Return the network of some weights, loaded once per process, and the names of parameters that they lack."""
     with ThreadPoolExecutor(1) as thread:  # without the modes of this one, which answer and record a trial's draws
-        return thread.submit(read, source).result()
+        network, missing = thread.submit(read, source).result()
+        if source.bits is not None and not thread.submit(quantized.quantize, network, source.bits, missing).result():
+            rule, remedy = "must be null for a network without linear layers of torch", "leave it out"
+            raise ConfigError("model.bits", rule, source.bits, remedy)
+        return network, missing
 
 
 def read(source: Source) -> tuple[Any, frozenset[str]]:
@@ -240,7 +222,8 @@ def _check_fits(config: Any, vocabulary: int | None, image: tuple[int, int, int]
 
 def _sharing(original: Any, missing: frozenset[str]) -> Any:
     """Return a network that shares the memory of the original's parameters, but for those that the weights lack."""
-    network = copy.deepcopy(original, {id(value): value for value in original.parameters()})
+    common = (*original.parameters(), *quantized.codes_of(original))
+    network = copy.deepcopy(original, {id(value): value for value in common})
     for name, value in original.named_parameters():
         _put(network, name, nn.Parameter(torch.empty_like(value) if name in missing else value.data))
     network.tie_weights()

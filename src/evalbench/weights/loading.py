@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from evalbench import models, own_code
-from evalbench.config import ActivationConfig, Component, PretrainedConfig
+from evalbench.config import ActivationConfig, Component
+from evalbench.config.pretrained import pretrained_config
 from evalbench.errors import DataError, InputError
-from evalbench.models.pretrained import Pretrained
+from evalbench.models.shared_weights import SharedWeights
 from evalbench.names import one_line
 from evalbench.tasks import TASKS, Task
 from evalbench.weights import estimators, onnx_graphs
@@ -158,7 +159,7 @@ def _estimator(
 def _fill(path: Path, predictor: Predictor, tensors: dict[str, Tensor]) -> None:
     needed = {**dict(predictor.named_parameters()), **dict(predictor.named_buffers())}  # tied weights appear once
     network = predictor.network
-    for name in network.borrowed() if isinstance(network, Pretrained) else ():
+    for name in network.borrowed() if isinstance(network, SharedWeights) else ():
         del needed[f"network.{name}"]
     if "target_unseen" in needed:
         tensors.setdefault("target_unseen", torch.zeros_like(predictor.target_unseen))  # version 1 lacks it
@@ -210,9 +211,9 @@ def _check_files(path: Path, model: Component, description: Mapping[str, Any]) -
     if model.arguments.get("trust_remote_code"):
         remedy = "load the network with Transformers, if you trust its author"
         raise DataError(f"{path}: must not need Python code that comes with pretrained weights: {remedy}")
-    where = f"pretrained weights in {model.arguments.get('path')}"
+    where = f"pretrained weights in {model.arguments.get('path') or model.arguments.get('weights')}"
     try:
-        files = PretrainedConfig(model).files
+        files = pretrained_config(model).files
     except InputError as error:
         raise DataError(f"{path}: needs {where} ({error}): correct the path in this file") from error
     if files != description["files"]:

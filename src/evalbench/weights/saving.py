@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from evalbench.config import Component, Config, PretrainedConfig
 from evalbench.config.lightning import LightningConfig
 from evalbench.errors import StorageError
-from evalbench.models.pretrained import Pretrained
+from evalbench.models.shared_weights import SharedWeights
 from evalbench.names import one_line, to_cell
 from evalbench.tasks import OwnTask
 from evalbench.trial import TrialResult, TrialSpec, best_point
@@ -85,7 +85,7 @@ def save_base(cell: Path, shared: Mapping[str, Tensor], network: nn.Module) -> s
 
     Pretrained weights, which `network` has, stay where they are.
     """
-    borrowed = network.borrowed() if isinstance(network, Pretrained) else set()
+    borrowed = network.borrowed() if isinstance(network, SharedWeights) else set()
     shared = {name: value for name, value in shared.items() if name not in borrowed}
     if not shared:
         return None

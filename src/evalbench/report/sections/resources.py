@@ -40,7 +40,7 @@ def how(measured: Devices) -> str:
     """Say what was measured, on what, and whether it was alone; and what is not known."""
     parts = [f"One trial by itself{_on(measured)}, without its validations."]
     if _is_known(measured, "checkpoint_bytes"):
-        parts.append("A checkpoint has the tensors that `save=best` keeps of a trial: those that train.")
+        parts.append("A checkpoint has the tensors that `save=best` keeps of a trial: those that training changes.")
     if _is_known(measured, "peak_memory_bytes"):
         allocated = "measured: the most that PyTorch's allocator gave the trial"
         computed = "computed: all weights, gradients, optimizer state and the largest sum of a step's tensors"
