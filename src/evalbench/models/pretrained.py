@@ -54,6 +54,7 @@ class Pretrained(nn.Module):
     def __init__(
         self,
         path: str,
+        in_features: int,
         out_features: int,
         image: tuple[int, int, int] | None = None,
         vocabulary: int | None = None,
@@ -70,7 +71,8 @@ class Pretrained(nn.Module):
 
         Args:
             path: a folder, or the name of a model on a hub.
-            out_features: the data set's outputs K.
+            in_features: the columns of the data set: tokens or pixels.
+            out_features: its outputs K.
             image: its channels, height and width if rows are images.
             vocabulary: its number of different tokens if rows are tokens.
             per_token: whether every token has a target.
@@ -84,16 +86,15 @@ class Pretrained(nn.Module):
         """
         super().__init__()
         head = _head_for(head, image, vocabulary, per_token, padding, answers)
-        source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code)
-        original, missing = _loaded(source)
+        original, missing = _loaded(Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code))
         _check_fits(original.config, vocabulary, image)
         self.head = head
         self.network: Any = _copied(original, missing)
         self.fresh = _initialized(self.network, missing)
         """The names of the drawn parameters in `network`, before it is adapted."""
         self._shared = frozenset(value.untyped_storage().data_ptr() for value in original.parameters())
-        self._padding = _padding_of(original.config, padding)
-        self._image, self._answer = image, _answer_length(out_features, head, self._padding) if answers else None
+        self._image, self._padding = image, _padding_of(original.config, padding)
+        self._answer = _answer_length(in_features, out_features, head, self._padding) if answers else None
         self.evaluates_frozen = False
         """Whether the parts that do not train are always as in evaluation, without dropout: a probe's are."""
         self.unpacked: Callable[[Tensor], AbstractContextManager[Tensor]] = contextlib.nullcontext
@@ -127,7 +128,7 @@ class Pretrained(nn.Module):
         with _traceable_masks(), self.unpacked(inputs) as given:
             if self._image is not None:
                 outputs = self.network(pixel_values=given.reshape(-1, *self._image))
-            elif self._answer is not None and self._padding is not None:
+            elif self._answer is not None:
                 return scored(self.network, given, self._padding, self._answer)
             else:
                 seen = torch.ones_like(given) if self._padding is None else (given != self._padding).long()
@@ -142,11 +143,11 @@ def _padding_of(config: Any, padding: int | None) -> int | None:
     return padding if known is None else known
 
 
-def _answer_length(length: int, head: str, padding: int | None) -> int:
-    """Return the tokens of an answer; raise `ConfigError` if the network cannot tell them from padding."""
+def _answer_length(columns: int, length: int, head: str, padding: int | None) -> int:
+    """Return the tokens of an answer; raise `ConfigError` if the network cannot tell prompts from padding."""
     if head != "causal_lm":
         raise ConfigError("model.head", "must be causal_lm for answers in words", head, "leave it out")
-    if padding is None:
+    if padding is None and columns > length + 1:
         remedy = 'add "pad_token_id" to its config.json'
         raise ConfigError("model.path", "must have a token of padding for answers in words", None, remedy)
     return length
