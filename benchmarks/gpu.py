@@ -56,6 +56,7 @@ PARTS = (
     Part("mlp-32", 100, "benchmarks.engine", ("mlp-32",)),
     Part("sweep", 130, "benchmarks.engine", ("sweep",)),
     Part("cnn-32", 30, "benchmarks.engine", ("cnn-32",)),
+    Part("adapters", 100, "benchmarks.adapters", ("--bf16",)),
     Part("transformer-32", 30, "benchmarks.engine", ("transformer-32",)),
 )
 TEST_SECONDS = 110

@@ -26,6 +26,7 @@ PACKAGES = (
     *("optuna", "alembic", "mako", "colorlog", "sqlalchemy", "cmaes"),
     *("pytest-timeout", "pytest-xdist", "execnet"),
     *("nvidia-ml-py", "ictonyx", "seaborn"),
+    *("fastjsonschema", "plotly"),
 )
 SOURCES = ("antlr4-python3-runtime",)
 """Packages without a wheel on the index; theirs is built here."""

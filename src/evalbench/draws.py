@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 MASK = 0xFFFFFFFF
-GOLDEN, CALL = 0x9E3779B9, 0x85EBCA6B
+GOLDEN, CALL = 0x9E3779B9 - 2**32, 0x85EBCA6B - 2**32
+"""Odd factors, as int32 numbers."""
 SECOND_CALL = 2**20
 """What is added to the number of a call for the second uniform number behind a normal one."""
 LOG_2 = (0.693138122559, 9.05800061445e-06)
@@ -29,7 +30,7 @@ SINE = (1.570796290022376, -0.6459633598659523, 0.07968848054054099, -0.00467222
 def step_keys(seeds: Tensor, first_step: int, num_steps: int) -> Tensor:
     """Return a key per step and member, `(S, C)` int64, from the members' noise seeds `(C,)`."""
     steps = torch.arange(first_step, first_step + num_steps, device=seeds.device)[:, None]
-    low = _mix(_narrow(seeds) ^ _mix(_narrow(steps * GOLDEN)))
+    low = _mix(_narrow(seeds) ^ _mix(_narrow(steps) * GOLDEN))
     high = _mix(_narrow(seeds >> 32) ^ _mix(_narrow(_wide(low) + steps)))
     return (_wide(high) >> 1) << 32 | _wide(low)
 
@@ -75,9 +76,9 @@ def uniform(keys: Tensor, call: Tensor | int, shape: Sequence[int], first_row: T
     first, inner = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
     rows = torch.arange(first, device=keys.device) + first_row
     columns = torch.arange(inner, device=keys.device)
-    user = _narrow(keys) ^ (_signed(call * CALL) if isinstance(call, int) else _narrow(call * CALL))
-    row_keys = _mix(_mix(_narrow(rows * GOLDEN)) ^ user[..., None])
-    column_keys = _mix(_narrow(columns * GOLDEN) ^ _narrow(keys >> 32)[..., None])
+    user = _narrow(keys) ^ (_signed(call * CALL) if isinstance(call, int) else _narrow(call) * CALL)
+    row_keys = _mix(_mix(_narrow(rows) * GOLDEN) ^ user[..., None])
+    column_keys = _mix(_narrow(columns) * GOLDEN ^ _narrow(keys >> 32)[..., None])
     bits = _mix(column_keys[..., None, :] ^ row_keys[..., None])
     return (((bits >> 8) & 0xFFFFFF).to(torch.float32) * 2.0**-24).reshape((*user.shape, *shape))
 

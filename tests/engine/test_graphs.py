@@ -25,6 +25,7 @@ NETWORK = {
     "batch norm": ("model._target_=networks.Normed", *MODEL),
     "frozen": ("model._target_=networks.Probe", *MODEL),
 }
+FEW_STEPS = ("budget=steps", "budget.steps=24", "budget.validations=2")
 CASES = {
     "sgd": ("optimizer=minibatch_sgd", *NETWORK["mlp"]),
     "momentum": ("optimizer=momentum", *NETWORK["dropout"]),
@@ -48,9 +49,20 @@ CASES = {
         "model.width=16",
     ),
     "inputs on the host": ("trainer.data=host", *NETWORK["dropout"]),
-    "images": ("dataset=digits", "model=cnn", "budget=steps", "budget.steps=16", "budget.validations=2"),
+    "images": ("dataset=digits", "model=cnn", *FEW_STEPS),
 }
 """Steps that a graph holds as a whole."""
+PARTS_AND_TASKS = {
+    "mixup": ("augmentation=mixup", *NETWORK["mlp"]),
+    "noise in the inputs": ("augmentation=noise", "trainer.data=host", *NETWORK["mlp"]),
+    "flip and crop": ("dataset=digits", "augmentation=flip_crop", *NETWORK["mlp"], *FEW_STEPS),
+    "randaugment": ("dataset=digits", "augmentation=randaugment", *NETWORK["mlp"], *FEW_STEPS),
+    "balanced batches": ("dataset=marriage", "resampling=balanced", *NETWORK["mlp"], *FEW_STEPS),
+    "ordered classes": ("dataset=anes96", *NETWORK["mlp"], *FEW_STEPS),
+    "counts": ("dataset=randhie", *NETWORK["mlp"], *FEW_STEPS),
+    "tags": ("dataset=python_roles", "dataset.num_rows=200", "model=tagger", "model.width=16", *FEW_STEPS),
+}
+"""Steps with parts that act on batches, and steps of other tasks."""
 OUTSIDE = {
     "one cycle": ("schedule=one_cycle", *NETWORK["mlp"]),
     "muon": ("optimizer=muon", "schedule=cosine", *NETWORK["mlp"]),
@@ -92,14 +104,12 @@ def assert_the_same(cell: Cell, device: RecordingDevice, entrants: list[Entrant]
 
 # ── recorded on any device ────────────────────────────────────────────────────────────────────────────────────────────
 
-SLOW = ("images", "momentum", "frozen body", "one batch", "cosine with momentum", "regression", "adamw")
 
-
-@pytest.mark.parametrize("case", [pytest.param(case, marks=pytest.mark.slow if case in SLOW else ()) for case in CASES])
+@pytest.mark.parametrize("case", [*CASES, *PARTS_AND_TASKS])
 @pytest.mark.slow
 def test_a_replayed_step_gives_the_bits_of_a_plain_one(case: str) -> None:
     device = RecordingDevice()
-    results = assert_the_same(cell_of(*CASES[case]), device)
+    results = assert_the_same(cell_of(*{**CASES, **PARTS_AND_TASKS}[case]), device)
     assert device.replayed > 2 * TIMED
     assert case != "divergence" or {State.DIVERGED, State.COMPLETE} == {result.state for result in results}
 
@@ -300,9 +310,9 @@ def close(results: list[TrialResult], expected: list[TrialResult], tolerance: fl
 
 @pytest.mark.gpu
 @cuda
-@pytest.mark.parametrize("case", [*CASES, *OUTSIDE])
+@pytest.mark.parametrize("case", [*CASES, *PARTS_AND_TASKS, *OUTSIDE])
 def test_a_cuda_graph_gives_the_bits_of_the_same_steps_without_it(case: str) -> None:
-    cell = cell_of(*{**CASES, **OUTSIDE}[case])
+    cell = cell_of(*{**CASES, **PARTS_AND_TASKS, **OUTSIDE}[case])
     members = cell.entrants(0, 1, 2, 3)
     device, direct = CountingCuda(), CountingCuda(graphs_are_faster=False)
     replayed, again = train(cell, lambda _: device, members), train(cell, lambda _: direct, members)

@@ -154,6 +154,13 @@ def test_compiled_programs_need_a_compiler_and_a_private_folder(
 
 
 @pytest.mark.slow
+def test_the_reason_is_the_line_that_names_the_error() -> None:
+    nested = "An exception occurred in a subprocess:\n\nTraceback\n  File x\nOSError: the disk is full\n"
+    assert compiled._reason(RuntimeError(nested)) == "OSError: the disk is full"
+    assert compiled._reason(RuntimeError("no kernel\nmore")) == "no kernel"
+    assert compiled._reason(KeyError()) == "KeyError"
+
+
 @pytest.mark.skipif(shutil.which(compiled.compiler()) is None, reason="there is no C++ compiler")
 def test_a_compiled_cohort_agrees_with_a_traced_one(tmp_path: Path) -> None:
     """With dropout, whose numbers come from products of 64 bits that overflow; and batches of two sizes."""

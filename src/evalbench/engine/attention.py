@@ -80,8 +80,18 @@ def written_out(
         weights = scores.softmax(-1)
     else:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
-        weights = scores.softmax(-1) if is_causal else torch.ops.aten._safe_softmax(scores, -1)
+        weights = scores.softmax(-1) if is_causal else _safe_softmax(scores)
     return (weights if dropout is None else dropout(weights)) @ value
+
+
+def _safe_softmax(scores: Tensor) -> Tensor:
+    """Return a softmax over the last axis; zeros where all scores are minus infinity."""
+    if scores.device.type == "cuda" and torch.is_autocast_enabled("cuda"):
+        scores = scores.to(
+            torch.promote_types(scores.dtype, torch.float32)
+        )  # torch's own cast comes after its gradient
+    weights: Tensor = torch.ops.aten._safe_softmax(scores, -1)
+    return weights
 
 
 def _autocast(part: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import copy
 import importlib.util
 import logging
 import os
+import re
 import shutil
 import stat
 import sys
@@ -35,6 +36,8 @@ TOLERANCE_BF16 = 5e-2
 """The same if the program computes in bfloat16, which keeps 8 bits."""
 SMALLEST = 1e-3
 """Differences of a small result are compared with at least this share of the largest number of all results."""
+NAMED = re.compile(r"[\w.]*(Error|Exception)\b")
+"""Begins a line that names an error."""
 
 Run = Callable[..., Any]
 
@@ -50,7 +53,7 @@ def made(program: Program, arguments: tuple[Any, ...], folder: Path) -> tuple[Ru
             run = _compiled(program, tensors_of(arguments))
             run(*_copies(arguments))  # loads, and on CUDA tunes, the kernels
     except Exception as error:  # a compiler may raise anything
-        return _as_traced(program, (str(error).strip().splitlines() or [type(error).__name__])[0])
+        return _as_traced(program, _reason(error))
     seconds = time.perf_counter() - start
     if not _agree(run(*_copies(arguments)), program(*_copies(arguments)), _tolerance(program)):
         return _as_traced(program, "its results differ from those of the traced program")
@@ -58,6 +61,12 @@ def made(program: Program, arguments: tuple[Any, ...], folder: Path) -> tuple[Ru
     log.info("compiled a step in %.1f s: it takes %.0f µs, not %.0f", seconds, after, before)
     measured = {"compiled_in_s": round(seconds, 1), "compiled_us": round(after), "traced_us": round(before)}
     return run, measured
+
+
+def _reason(error: Exception) -> str:
+    """Return the line that names the error; that of a process of Inductor ends with it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return next((line for line in reversed(lines) if NAMED.match(line)), lines[0])
 
 
 def check(on_cuda: bool, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The cost of a trial in a cohort of one member."""
 
+import gc
 import math
 import statistics
 import time
@@ -29,7 +30,9 @@ class TimedCohort:
     def __init__(self, config: Config, dataset: Dataset) -> None:
         self.device = training.device_of(config)
         self.on_cuda = self.device.type == "cuda"
-        self.allocated_before = torch.cuda.memory_allocated(self.device) if self.on_cuda else 0
+        if self.on_cuda:
+            gc.collect()  # what is left of another trial must not be freed, and so subtracted, during this one
+            self.allocated_before = torch.cuda.memory_allocated(self.device)
         self.cohort, _ = training.make_cohort(config, dataset, [Entrant(0)])
         self.precision = config.precision
         self.cohort = self.cohort.to(self.device)

@@ -67,7 +67,7 @@ def rows(findings: Findings) -> str:
     factors, runs = list(evaluation.factors), _runs(table)
     headers = ["technique", "workload", *factors, evaluation.repeated[0], "score", "unit", "state"]
     headers += ["run"] if any(runs) else []
-    scores, settings = _scores(findings, table), table[factors].itertuples(index=False, name=None)
+    scores, settings = _scores(findings, table), [tuple(row) for row in table[factors].to_numpy(object)]
     units = table["workload"].map({name: unit.label for name, unit in findings.units.items()})
     columns = [table["technique"], table["workload"], settings, table["seed"], scores, units, table["state"], runs]
     lines = []
