@@ -127,6 +127,9 @@ CHECKED = {  # they train for minutes: the cells of the shortened command are co
     "dataset=csv dataset.path=sums.csv dataset.kind=generation dataset.target=answer "
     "'dataset.prompt=\"Question: {{ question }}\\nAnswer:\"' dataset.text_as=tokens "
     "'dataset.tokenizer=${model.path}' save=best": "dataset.text_length=8 adaptation=lora",
+    "evalbench -m model=pretrained model.path=models/llama adaptation=lora,full optimizer=adamw dataset=csv "
+    "dataset.path=mails.csv 'dataset.text=[text]' dataset.kind=next_token dataset.text_length=128 "
+    "'dataset.tokenizer=${model.path}'": "dataset.text_length=8 adaptation=lora",
     **dict.fromkeys(
         [
             f"evalbench +sweep={name} model.path=models/minilm dataset.path=mails.csv"

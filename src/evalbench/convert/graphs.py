@@ -9,6 +9,7 @@ from torch import Tensor
 from evalbench.convert.trained import Trained, Written
 from evalbench.errors import InputError
 from evalbench.names import one_line
+from evalbench.tasks.generation import Generation
 from evalbench.weights import onnx_graphs
 
 PROGRAM, ONNX = "model.pt2", "model.onnx"
@@ -43,7 +44,7 @@ def write_onnx(trained: Trained, folder: Path) -> Written:
 
 
 def _exported(trained: Trained) -> torch.export.ExportedProgram:
-    if trained.predictor.task.answers:
+    if isinstance(trained.predictor.task, Generation):
         rule = "a network that writes answers takes several passes, which no graph has"
         raise InputError(f"{rule}: use --to peft or safetensors")
     rows: Tensor = trained.rows[0][:2]

@@ -183,6 +183,8 @@ def _predicting(network: Any, trained: Trained) -> Callable[[Tensor], Tensor]:
     """Return predictions of a network of Transformers as its pipelines make them."""
     predictor, image = trained.predictor, trained.description["image"]
     padding = getattr(network.config.get_text_config(), "pad_token_id", None)
+    if predictor.task is Kind.NEXT_TOKEN:
+        return lambda rows: scored(network, rows, padding, int(trained.description["out_features"])).double()
     if isinstance(predictor.task, Generation) and padding is not None:
         return _writing(network, predictor.task, padding, int(trained.description["out_features"]))
 

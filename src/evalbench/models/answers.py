@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 
-def scored(network: Any, tokens: Tensor, padding: int, length: int) -> Tensor:
+def scored(network: Any, tokens: Tensor, padding: int | None, length: int) -> Tensor:
     """Return `(B, A, 2)`: the logarithm of the probability of each of the last `length` tokens, and the most probable.
 
     Both are given all tokens before. Padding before a prompt is not seen, and positions are counted from its end.
@@ -19,11 +19,12 @@ def scored(network: Any, tokens: Tensor, padding: int, length: int) -> Tensor:
     Args:
         network: of Transformers, with a head that gives logits for the next token.
         tokens: `(B, P + A)`, prompts with padding before them, then answers.
-        padding: the token of padding.
+        padding: the token of padding; a prompt of one token has none.
         length: the tokens of an answer, `A`.
     """
     prompt, answer = tokens[:, :-length], tokens[:, -length:]
-    seen = torch.cat([begun(prompt, padding), torch.ones_like(answer)], dim=1)
+    told = torch.ones_like(prompt) if padding is None or prompt.shape[1] == 1 else begun(prompt, padding)
+    seen = torch.cat([told, torch.ones_like(answer)], dim=1)
     offered = {
         "position_ids": (seen.cumsum(1) - 1).clamp(min=0),
         "logits_to_keep": length + 1,

@@ -58,6 +58,7 @@ class Pretrained(SharedWeights):
     def __init__(
         self,
         path: str,
+        in_features: int,
         out_features: int,
         image: tuple[int, int, int] | None = None,
         vocabulary: int | None = None,
@@ -76,7 +77,8 @@ class Pretrained(SharedWeights):
 
         Args:
             path: a folder, or the name of a model on a hub.
-            out_features: the data set's outputs K.
+            in_features: the columns of the data set: tokens or pixels.
+            out_features: its outputs K.
             image: its channels, height and width if rows are images.
             vocabulary: its number of different tokens if rows are tokens.
             per_token: whether every token has a target.
@@ -92,8 +94,8 @@ class Pretrained(SharedWeights):
         """
         super().__init__()
         head = _head_for(head, image, vocabulary, per_token, padding, answers)
-        source = Source(path, head, out_features, revision, gguf_file, attention, trust_remote_code, bits)
-        original, missing = _loaded(source)
+        given = (path, head, out_features, revision, gguf_file, attention, trust_remote_code, bits)
+        original, missing = _loaded(Source(*given))
         _check_fits(original.config, vocabulary, image)
         self.head = head
         self.network: Any = _sharing(original, missing)
@@ -101,15 +103,15 @@ class Pretrained(SharedWeights):
             _recompute_activations(self.network)
         self.fresh = _initialized(self.network, missing)
         self._share((*original.parameters(), *quantized.codes_of(original)))
-        self._padding = _padding_of(original.config, padding)
-        self._image, self._answer = image, _answer_length(out_features, head, self._padding) if answers else None
+        self._image, self._padding = image, _padding_of(original.config, padding)
+        self._answer = _answer_length(in_features, out_features, head, self._padding) if answers else None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs; tokens that are padding get no attention."""
         with _traceable_masks(), self.unpacked(inputs) as given:
             if self._image is not None:
                 outputs = self.network(pixel_values=given.reshape(-1, *self._image))
-            elif self._answer is not None and self._padding is not None:
+            elif self._answer is not None:
                 return scored(self.network, given, self._padding, self._answer)
             else:
                 seen = torch.ones_like(given) if self._padding is None else (given != self._padding).long()
@@ -124,11 +126,11 @@ def _padding_of(config: Any, padding: int | None) -> int | None:
     return padding if known is None else known
 
 
-def _answer_length(length: int, head: str, padding: int | None) -> int:
-    """Return the tokens of an answer; raise `ConfigError` if the network cannot tell them from padding."""
+def _answer_length(columns: int, length: int, head: str, padding: int | None) -> int:
+    """Return the tokens of an answer; raise `ConfigError` if the network cannot tell prompts from padding."""
     if head != "causal_lm":
         raise ConfigError("model.head", "must be causal_lm for answers in words", head, "leave it out")
-    if padding is None:
+    if padding is None and columns > length + 1:
         remedy = 'add "pad_token_id" to its config.json'
         raise ConfigError("model.path", "must have a token of padding for answers in words", None, remedy)
     return length

@@ -56,6 +56,23 @@ class TokenWeights(nn.Module):
         return torch.stack([values.clamp(min=0).to(self._dtype), others * is_token / share], dim=-1)
 
 
+class AnswerWeights(nn.Module):
+    """Attach to the tokens of a row that are foretold a weight that is proportional to their number.
+
+    So the mean over the rows of a batch of their means is the mean over all tokens, also if it is computed in parts.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+
+    def forward(self, targets: Tensor, rows: Tensor, members: Tensor) -> Tensor:
+        """Return targets and weights `(S, C, B, A, 2)` of rows `(S, C, B)`."""
+        counts = (targets != NO_TARGET).sum(-1, keepdim=True).to(self._dtype)
+        weights = (counts / counts.mean(-2, keepdim=True)).expand(targets.shape)
+        return torch.stack([targets.to(self._dtype), weights], dim=-1)
+
+
 def _unpaired(targets: Tensor, ndim: int) -> tuple[Tensor, Tensor]:
     """Return targets of `ndim` axes and their weights, which are 1 if the targets have none yet."""
     values, weights = targets.unbind(-1) if targets.ndim > ndim else (targets, torch.ones_like(targets))
@@ -64,9 +81,11 @@ def _unpaired(targets: Tensor, ndim: int) -> tuple[Tensor, Tensor]:
 
 def weigh_rows(
     dataset: Dataset, splits: Sequence[Split], hooks: Mapping[str, BatchHook], dtype: torch.dtype
-) -> RowWeights | TokenWeights | None:
+) -> RowWeights | TokenWeights | AnswerWeights | None:
     """Return the weights of rows and tokens, None if all are equal; raise `ConfigError` for hooks that mix rows."""
     row_weights = _row_weights(dataset, splits, hooks, dtype)
+    if dataset.kind.answers:
+        return AnswerWeights(dtype)
     return row_weights if dataset.kind.padding is None else TokenWeights(row_weights, dtype)
 
 

@@ -10,6 +10,7 @@ from evalbench.tasks.metric import METRICS, Metric
 from evalbench.tasks.multi_output import MultiOutput
 from evalbench.tasks.multiclass import Multiclass
 from evalbench.tasks.multilabel import MultiLabel
+from evalbench.tasks.next_token import NextToken
 from evalbench.tasks.ordinal import Ordinal
 from evalbench.tasks.own import own_metric
 from evalbench.tasks.own_task import OwnTask
@@ -34,6 +35,7 @@ class Kind:
     COUNT: Final[Task] = Count()
     RANKING: Final[Task] = Ranking()
     LANGUAGE: Final[Task] = Language()
+    NEXT_TOKEN: Final[Task] = NextToken()
     TOKEN_CLASSIFICATION: Final[Task] = TokenClassification()
     GENERATION: Final[Task] = Generation()
     REPORTED: Final[Task] = Reported()

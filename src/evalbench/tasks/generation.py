@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalbench.errors import DataError
+from evalbench.tasks.likelihoods import Likelihoods, log_loss
 from evalbench.tasks.metric import GENERATION, METRICS, Metric
-from evalbench.tasks.task import NO_TARGET, Array, Predictor, Rows, Task
+from evalbench.tasks.task import NO_TARGET, Array, Predictor, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ TOLERANCE = 1e-6
 """The difference of two numbers that are the same, as a share of the answer, or of 1 if that is larger."""
 
 
-class Generation(Task):
+class Generation(Likelihoods):
     """Cross-entropy per token of the answers; prompts have no loss.
 
     Inputs `(N, P + A)` end with the answers. Targets `(N, A)` are the tokens of these answers, `NO_TARGET` behind the
@@ -38,22 +39,14 @@ class Generation(Task):
     """
 
     name = GENERATION
-    outputs = "log-likelihoods"
-    has_row_classes = False
-    takes_weights = False
-    answers = True
 
     def __init__(self, end: int = -1, decode: Decode | None = None) -> None:
         """Take the token that ends an answer, and what makes texts of tokens."""
         self.end, self._decode = end, decode
-        computed = {"exact_match": self._exact, "numeric_match": self._numeric, "log_loss": self._log_loss}
+        computed = {"exact_match": self._exact, "numeric_match": self._numeric, "log_loss": log_loss}
         self.metrics: tuple[str | Metric, ...] = tuple(
             replace(METRICS[name], compute=compute) for name, compute in computed.items()
         )
-
-    def num_outputs(self, num_classes: int) -> int:
-        """Return one per token of the longest answer."""
-        return num_classes
 
     def check(self, table: Rows) -> None:
         """Raise `DataError` unless the inputs end with the answers, and not all are the same."""
@@ -86,24 +79,6 @@ class Generation(Task):
         """Return None: there is no linear model that writes."""
         return None
 
-    def output_shape(self, inputs: Tensor, num_outputs: int) -> tuple[int, ...]:
-        """Return `(B, A, 2)`."""
-        return len(inputs), num_outputs, 2
-
-    def example_targets(self, inputs: Tensor, num_outputs: int) -> Tensor:
-        """Return `(B, A)` zeros, as whole numbers."""
-        import torch
-
-        return torch.zeros(len(inputs), num_outputs, device=inputs.device, dtype=torch.int64)
-
-    def natural(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the log-likelihoods `(B * A,)` and the tokens `(B * A,)`."""
-        return outputs[..., 0].flatten(), targets.flatten()
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy per token, a mean over the tokens of all answers."""
-        return self._log_loss(outputs, targets)
-
     def score(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the share of rows for which each token of the answer is the most probable one.
 
@@ -111,16 +86,6 @@ class Generation(Task):
         """
         right = ((outputs[..., 1] == targets) | (targets == NO_TARGET)).all(-1) & self._whole(targets)
         return right.to(outputs.dtype).mean(-1)
-
-    def predict(self, outputs: Tensor) -> Tensor:
-        """Return the outputs in float64."""
-        return outputs.double()
-
-    def loss_of(self, predictions: Array, targets: Array, scale: float) -> float:
-        """Return the cross-entropy per token of predictions."""
-        import torch
-
-        return float(self._log_loss(torch.as_tensor(predictions), torch.as_tensor(targets)))
 
     def tested(self, forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """Return the outputs for inputs `(..., B, P + A)`, with the tokens that the network writes by itself.
@@ -173,13 +138,6 @@ class Generation(Task):
     def _whole(self, targets: Tensor) -> Tensor:
         """Return whether answers `(..., A)` have their end, and were not cut."""
         return (targets == self.end).any(-1)
-
-    def _log_loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean of minus the log-likelihood over the tokens `(..., N, A)` of all answers."""
-        import torch
-
-        is_token = targets != NO_TARGET
-        return -torch.where(is_token, predictions[..., 0], 0.0).sum((-2, -1)) / is_token.sum((-2, -1))
 
     def _exact(self, predictions: Tensor, targets: Tensor) -> Tensor:
         """Return the share of rows whose text is that of the answer; one that was cut is never written."""

@@ -39,6 +39,8 @@ TOKENS = "token_classification"
 """The task with a class per token."""
 GENERATION = "generation"
 """The task with a text as the answer."""
+NEXT_TOKEN = "next_token"
+"""The task with windows of texts, whose tokens are foretold."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from evalbench.errors import DataError
-from evalbench.tasks import Task
+from evalbench.tasks import Kind, Task
 from evalbench.workloads import array_files, arrays, csv, frames, images
 from evalbench.workloads.inputs import Told
 from evalbench.workloads.preprocessing import Encoding, ImageInput
@@ -73,7 +73,7 @@ AS_DETECTED = TableFile()
 
 def read(rows: Any, encoding: Encoding, task: Task, file: TableFile = AS_DETECTED) -> NewRows:
     """Return rows of any source; raise `DataError` with all that is wrong with them."""
-    if task.per_token and task.padding is None:
+    if (task.per_token and task.padding is None) or task is Kind.NEXT_TOKEN:
         raise DataError("next tokens are predicted in Python alone: call load_weights(…) with rows of tokens")
     if encoding.image is not None:
         return _images(rows, encoding.image, file)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from evalbench.workloads.choices import Choices
 from evalbench.workloads.inputs import as_category
@@ -43,6 +44,16 @@ def about_rows(table: RawTable, choices: Choices, wrong: list[str]) -> Mapping[s
     if choices.split_column is not None and str(choices.split_column) in table.columns:
         values |= _parts(table, str(choices.split_column), wrong)
     return values
+
+
+def given_rows(
+    given: Mapping[str, NDArray[np.int64] | None], rows: NDArray[np.int64], choices: Choices, wrong: list[str]
+) -> dict[str, Any]:
+    """Return the numbers of given rows by field as they are after rows were left out; `rows` has the old numbers."""
+    numbers = {field: old for field, old in given.items() if old is not None and len(old)}
+    if numbers and choices.split_column is not None:
+        wrong.append("dataset.split_column must be left out, because the data set has parts of its own: leave it out")
+    return {field: np.flatnonzero(np.isin(rows, old)) for field, old in numbers.items()}
 
 
 def _parts(table: RawTable, name: str, wrong: list[str]) -> dict[str, Any]:

@@ -6,12 +6,22 @@ from typing import Any
 
 from evalbench.errors import ConfigError
 from evalbench.tasks.classes import MIN_ROWS_PER_CLASS
-from evalbench.tasks.metric import GENERATION, TOKENS
+from evalbench.tasks.metric import GENERATION, NEXT_TOKEN, TOKENS
 from evalbench.workloads.prompts import names_of, read_template
 
 Names = str | int | Sequence[str | int] | None
 OPTIONS = {
-    "kind": ("classification", "regression", "ordinal", "count", "multilabel", "ranking", TOKENS, GENERATION),
+    "kind": (
+        "classification",
+        "regression",
+        "ordinal",
+        "count",
+        "multilabel",
+        "ranking",
+        TOKENS,
+        GENERATION,
+        NEXT_TOKEN,
+    ),
     "missing_target": ("refuse", "drop"),
     "rare": ("refuse", "drop", "merge"),
     "high_cardinality": ("refuse", "drop", "hash", "target"),
@@ -60,6 +70,8 @@ class Choices:
     """Tokens of a row."""
     answer_length: int = 32
     """Tokens of an answer, with the one that ends it."""
+    packing: bool = True
+    """Texts whose next tokens are foretold share windows; otherwise each has one of its own, and is cut."""
     tokenizer: str | None = None
     """The folder of a pretrained model, whose tokenizer makes the tokens; None: words are hashed."""
     tokens: str | int | None = None
@@ -87,7 +99,7 @@ class Choices:
             if given is not None and (isinstance(given, bool) or not isinstance(given, int) or given < least):
                 rule = f"must be a whole number of at least {least}"
                 raise ConfigError(f"dataset.{key}", rule, given, f"for example dataset.{key}=64")
-        is_of_texts = self.tokenizer is not None and self.tokens is None
+        is_of_texts = self.tokenizer is not None and self.tokens is None and self.kind != NEXT_TOKEN
         if is_of_texts and (self.text_as != "tokens" or self.text_features is not None):
             rule, remedy = "needs tokens, as many as it knows", "say dataset.text_as=tokens, without text_features"
             raise ConfigError("dataset.tokenizer", rule, self.tokenizer, remedy)
@@ -100,6 +112,7 @@ class Choices:
         self._check_target()
         self._check_tokens()
         self._check_answers()
+        self._check_windows()
         if self.template is not None and self.tokens is not None:
             raise ConfigError(
                 "dataset.prompt", "must be left out for lists of tokens", remedy="leave dataset.tokens out"
@@ -142,6 +155,19 @@ class Choices:
             rule, remedy = "must make one text of a row", "for example 'dataset.prompt=\"Question: {{ question }}\"'"
             raise ConfigError("dataset.prompt", f"{rule}, or dataset.text name one", None, remedy)
 
+    def _check_windows(self) -> None:
+        if self.kind != NEXT_TOKEN:
+            return
+        if len(self.texts) != 1 or self.tokens is not None or self.template is not None:
+            rule, remedy = f"must name one column of texts for {NEXT_TOKEN}", "for example 'dataset.text=[text]'"
+            raise ConfigError("dataset.text", rule, self.texts, remedy)
+        if self.tokenizer is None:
+            rule, remedy = f"must make the tokens for {NEXT_TOKEN}", "say 'dataset.tokenizer=${model.path}'"
+            raise ConfigError("dataset.tokenizer", rule, None, remedy)
+        if self.target is not None:
+            rule = f"must be left out for {NEXT_TOKEN}, which foretells the text"
+            raise ConfigError("dataset.target", rule, self.target, "leave it out")
+
     def dropped(self, label: str) -> list[str]:
         """Return the columns that are left out of the table of a name."""
         given = self.drop
@@ -176,6 +202,11 @@ class Choices:
         """Return the columns whose cells may have any lines."""
         answers = self._targets if self.kind == GENERATION else []
         return [*self.texts, *answers, *([] if self.template is None else names_of(self.template))]
+
+    @property
+    def least_columns(self) -> int:
+        """Return how many columns a table must have: inputs and a target, or texts that are both."""
+        return 1 if self.kind == NEXT_TOKEN else 2
 
     @property
     def about_rows(self) -> list[str]:

@@ -41,7 +41,7 @@ def load(
     label = Path(path).stem if name is None else name
     choices.dropped(label)
     wrong: list[str] = []
-    table = read(Path(path), delimiter, wrong, choices.long_texts)
+    table = read(Path(path), delimiter, wrong, choices.long_texts, choices.least_columns)
     return encode(table, label, choices, wrong, marks)
 
 

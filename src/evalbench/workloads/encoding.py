@@ -1,6 +1,6 @@
 """From a table to a data set, the same way for every format. All that is wrong with a table is told at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalbench.errors import ConfigError
-from evalbench.tasks.metric import GENERATION
-from evalbench.workloads.about_rows import about_rows
+from evalbench.tasks.metric import GENERATION, NEXT_TOKEN
+from evalbench.workloads import windows
+from evalbench.workloads.about_rows import about_rows, given_rows
 from evalbench.workloads.answers import with_answers
 from evalbench.workloads.blocks import taken
 from evalbench.workloads.choices import Choices
@@ -41,14 +42,14 @@ def encode(
     If images `(N, channels, height, width)` or numbers `(N, D)` are `given`, these are the inputs, and the table has
     the targets; `scaled`: image files have been, None: they were arrays. Every split tests and validates on the rows
     with the numbers `held_out` and `validated`, from 0, if there are any. `remarks` come first in the description.
-
     All splits have the categories of the whole table, and learn the rest from training rows: see `splits.fit_scaling`.
     """
+    parts = {"held_out": held_out, "validated": validated}
+    if choices.kind == NEXT_TOKEN:
+        return _of_windows(table, label, choices, wrong, remarks, **parts)
     if choices.template is not None:
-        parts = {"held_out": held_out, "validated": validated}
         return _of_prompts(table, label, choices, wrong, remarks, marks=marks, given=given, **parts)
-    targets = choices.targets(list(table.columns))
-    dropped = choices.dropped(label)
+    targets, dropped = choices.targets(list(table.columns)), choices.dropped(label)
     wrong += _absent(table, [*targets, *dropped, *choices.named])
     beside = [*targets, *dropped, *choices.about_rows]
     used = [name for name in table.columns if name not in beside or (name == str(choices.time) and name not in dropped)]
@@ -70,10 +71,25 @@ def encode(
     else:
         inputs = _inputs(table, used, choices, (values, classes), wrong, said)
     inputs |= about_rows(table, choices, wrong)
-    inputs |= _given({"held_out": held_out, "declared_validation": validated}, rows, choices, wrong)
+    inputs |= given_rows({"held_out": held_out, "declared_validation": validated}, rows, choices, wrong)
     refuse(table.source, wrong + faults)
     inputs |= {"kind": task_of(choices, targets, classes), "classes": classes, "description": "; ".join(said)}
     return Dataset(label, **{"targets": with_groups(values, inputs.get("groups"), choices), **inputs})
+
+
+def _of_windows(
+    table: RawTable,
+    label: str,
+    choices: Choices,
+    wrong: list[str],
+    remarks: Sequence[str],
+    held_out: NDArray[np.int64] | None,
+    validated: NDArray[np.int64] | None,
+) -> Dataset:
+    """Return the data set of a table whose texts are inputs and targets."""
+    wrong += _absent(table, [*choices.dropped(label), *choices.named])
+    given = {"held_out": held_out, "declared_validation": validated}
+    return windows.of_texts(table, label, choices, wrong, remarks, given)
 
 
 def _absent(table: RawTable, asked: Sequence[str]) -> list[str]:
@@ -118,16 +134,6 @@ def _with_lists(
     remarks += [f"columns that are not used: {listed(unused)}"] if unused else []
     columns = {name: as_lists(table, name, wrong, remarks) for name in lists}
     return replace(table, columns={**table.columns, **columns}), []
-
-
-def _given(
-    given: Mapping[str, NDArray[np.int64] | None], rows: NDArray[np.int64], choices: Choices, wrong: list[str]
-) -> dict[str, Any]:
-    """Return the numbers of given rows by field as they are after rows were left out; `rows` has the old numbers."""
-    numbers = {field: old for field, old in given.items() if old is not None and len(old)}
-    if numbers and choices.split_column is not None:
-        wrong.append("dataset.split_column must be left out, because the data set has parts of its own: leave it out")
-    return {field: np.flatnonzero(np.isin(rows, old)) for field, old in numbers.items()}
 
 
 def _means(targets: NDArray[Any], classes: Sequence[str]) -> list[str]:

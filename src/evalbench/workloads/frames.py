@@ -163,7 +163,9 @@ def _load(path: str, name: str | None, settings: dict[str, Any], kind: TableForm
 
 def _encoded(frame: Any, source: str, label: str, choices: Choices, first: int) -> Dataset:
     wrong: list[str] = []
-    raw = raw_table(frame, source, wrong, first, choices.unread(label), lists=choices.tokens is not None)
+    raw = raw_table(
+        frame, source, wrong, first, choices.unread(label), choices.least_columns, lists=choices.tokens is not None
+    )
     return encode(raw, label, choices, wrong)
 
 

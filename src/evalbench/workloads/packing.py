@@ -37,13 +37,15 @@ def packed(texts: Sequence[Sequence[int]], length: int, keys: Sequence[Hashable]
 
     A text that is longer than a window fills windows of its own. What is left of it, and each shorter text, goes whole
     into the fullest window that has space for it, long ones first (best-fit packing, Ding et al. 2024). Texts share a
-    window only if their keys are equal.
+    window only if their keys are equal. A window of one token, which foretells nothing, is left out.
     """
     ends = [len(text) - len(text) % length for text in texts]
     shared, window_of = _shared(texts, ends, length, keys)
     windows, is_written = Windows(), [False] * len(shared)
 
     def write(tokens: list[int], texts_of_window: list[int], group: int) -> None:
+        if len(tokens) == 1:
+            return  # it foretells nothing
         windows.tokens.append(tokens)
         windows.texts.append(texts_of_window)
         windows.groups.append(group)

@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from evalbench.errors import ConfigError, DataError
 from evalbench.tasks import Kind
+from evalbench.workloads import tokenizers
 from evalbench.workloads.dataset import MIN_ROWS, Dataset
+from evalbench.workloads.packing import Windows
+from evalbench.workloads.preprocessing import Encoding
+from evalbench.workloads.text_inputs import TokenizerInput
+from evalbench.workloads.windows import of_windows
 
 CHARACTERS = "\t\n " + string.digits + string.ascii_letters + string.punctuation
 OTHER = len(CHARACTERS)
@@ -49,8 +54,13 @@ def source_of(module: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def load(path: str, name: str | None = None, length: int = 64, num_rows: int | None = None) -> Dataset:
-    """Return windows of a text file in UTF-8. Raises `DataError` if the file cannot be used."""
+def load(
+    path: str, name: str | None = None, length: int = 64, num_rows: int | None = None, tokenizer: str | None = None
+) -> Dataset:
+    """Return windows of a text file in UTF-8, of characters or of the tokens of a pretrained decoder.
+
+    Raises `DataError` if the file cannot be used.
+    """
     file = Path(path)
     if not file.is_file():
         raise DataError(f"{path}: no such file: set dataset.path to a text file")
@@ -60,25 +70,26 @@ def load(path: str, name: str | None = None, length: int = 64, num_rows: int | N
         raise DataError(f"{path}: is not text in UTF-8 (byte {error.start}): convert it") from None
     if not text:
         raise DataError(f"{path}: the file is empty: give it text")
+    if tokenizer is not None:
+        return _of_tokens(name or file.stem, text, length, num_rows, tokenizer)
     return _windows(name or file.stem, text, length, num_rows, "next character of a text")
 
 
+def _of_tokens(name: str, text: str, length: int, num_rows: int | None, tokenizer: str) -> Dataset:
+    """Return windows of a text's tokens by a pretrained model's tokenizer; a window takes `length` of them."""
+    (tokens,) = tokenizers.texts([text], tokenizer)
+    starts = _starts(name, len(tokens), length, num_rows, "tokens")
+    rows = [tokens[start : start + length + 1] for start in starts.tolist()]
+    asked = TokenizerInput.of("text", length + 1, tokenizer)
+    return of_windows(Windows(rows), name, asked, ["next token of a text"], encoding=Encoding((asked,)))
+
+
 def _windows(name: str, text: str, length: int, num_rows: int | None, description: str) -> Dataset:
-    for key, value, least in (("length", length, 2), ("num_rows", num_rows, MIN_ROWS)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            rule = f"must be a whole number of at least {least}"
-            raise ConfigError(f"dataset.{key}", rule, value, f"for example dataset.{key}=64")
-    most = len(text) // (length + 1)  # with the character that follows the last
-    if most < (num_rows or MIN_ROWS):
-        remedy = "give more text or a smaller dataset.length" + (" or dataset.num_rows" if num_rows else "")
-        raise DataError(
-            f"{name}: {len(text):,} characters are too few for {num_rows or MIN_ROWS:,} windows of {length}: {remedy}"
-        )
+    starts = _starts(name, len(text), length, num_rows, "characters")
     tokens = _encode(text)
     if np.mean(tokens == OTHER) > 0.5:
         raise DataError(f"{name}: most characters of the text are not ASCII: give a text that is mostly ASCII")
-    chosen = np.linspace(0, most - 1, num_rows or most).round().astype(np.int64)
-    windows = tokens[: most * (length + 1)].reshape(most, length + 1)[chosen]  # (N, length + 1)
+    windows = tokens[starts[:, None] + np.arange(length + 1)]  # (N, length + 1)
     return Dataset(
         name=name,
         kind=Kind.LANGUAGE,
@@ -90,6 +101,22 @@ def _windows(name: str, text: str, length: int, num_rows: int | None, descriptio
         description=description,
         vocabulary=len(VOCABULARY),
     )
+
+
+def _starts(name: str, count: int, length: int, num_rows: int | None, units: str) -> NDArray[np.int64]:
+    """Return where windows of a text of some characters or tokens begin, spread evenly: each with what follows it."""
+    for key, value, least in (("length", length, 2), ("num_rows", num_rows, MIN_ROWS)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            rule = f"must be a whole number of at least {least}"
+            raise ConfigError(f"dataset.{key}", rule, value, f"for example dataset.{key}=64")
+    most = count // (length + 1)
+    if most < (num_rows or MIN_ROWS):
+        remedy = "give more text or a smaller dataset.length" + (" or dataset.num_rows" if num_rows else "")
+        raise DataError(
+            f"{name}: {count:,} {units} are too few for {num_rows or MIN_ROWS:,} windows of {length}: {remedy}"
+        )
+    chosen = np.linspace(0, most - 1, num_rows or most).round().astype(np.int64)
+    return (length + 1) * chosen
 
 
 def _encode(text: str) -> NDArray[np.int64]:

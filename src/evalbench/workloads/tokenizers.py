@@ -36,6 +36,17 @@ def tokens(texts: Sequence[str], path: str, length: int) -> tuple[NDArray[np.int
     return rows, cut
 
 
+def texts(texts: Sequence[str], path: str) -> list[list[int]]:
+    """Return the tokens of whole texts, each with the token that ends a text; raise `ConfigError`."""
+    tokenizer = _read(path)
+    end = tokenizer.eos_token_id
+    if end is None:
+        remedy = 'add "eos_token" to its tokenizer_config.json'
+        raise ConfigError("dataset.tokenizer", "must have a token that ends a text", path, remedy)
+    every = tokenizer(list(texts), return_attention_mask=False)["input_ids"]
+    return [tokens if tokens[-1:] == [end] else [*tokens, end] for tokens in every]
+
+
 def words(
     sentences: Sequence[Sequence[str]], path: str, length: int
 ) -> tuple[NDArray[np.int64], list[list[int]], list[bool]]:
@@ -78,7 +89,7 @@ def loaded(path: str) -> Any:
 
 def vocabulary(path: str) -> int:
     """Return the number of different tokens; raise `ConfigError` for a tokenizer that cannot be used."""
-    return len(_loaded(path))
+    return len(_read(path))
 
 
 def hash_of(path: str) -> str:
@@ -102,8 +113,22 @@ def _gguf_file(folder: Path) -> str | None:
     return names[0] if len(names) == 1 and not _files(folder) else None
 
 
-@lru_cache(maxsize=4)
 def _loaded(path: str) -> Any:
+    """Return a tokenizer that has the token of padding of its model; raise `ConfigError`."""
+    tokenizer = _read(path)
+    if tokenizer.pad_token_id is None:
+        remedy = 'add "pad_token" to its tokenizer_config.json, and "pad_token_id" to its config.json'
+        raise ConfigError("dataset.tokenizer", "must have a token of padding", path, remedy)
+    file = folder_of(path, key="dataset.tokenizer") / "config.json"
+    known = json.loads(file.read_text(encoding="utf-8")).get("pad_token_id") if file.is_file() else None
+    if known not in (None, tokenizer.pad_token_id):
+        rule = f"must have the token of padding of the model, which is {known}"
+        raise ConfigError("dataset.tokenizer", rule, tokenizer.pad_token_id, "correct pad_token_id in config.json")
+    return tokenizer
+
+
+@lru_cache(maxsize=4)
+def _read(path: str) -> Any:
     check_installed("dataset.tokenizer", "transformers")
     from transformers import AutoTokenizer
 
@@ -116,12 +141,4 @@ def _loaded(path: str) -> Any:
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError("dataset.tokenizer", "must be the folder of a tokenizer", path, reason) from error
-    if tokenizer.pad_token_id is None:
-        remedy = 'add "pad_token" to its tokenizer_config.json, and "pad_token_id" to its config.json'
-        raise ConfigError("dataset.tokenizer", "must have a token of padding", path, remedy)
-    file = folder / "config.json"
-    known = json.loads(file.read_text(encoding="utf-8")).get("pad_token_id") if file.is_file() else None
-    if known not in (None, tokenizer.pad_token_id):
-        rule = f"must have the token of padding of the model, which is {known}"
-        raise ConfigError("dataset.tokenizer", rule, tokenizer.pad_token_id, "correct pad_token_id in config.json")
     return tokenizer
