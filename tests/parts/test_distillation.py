@@ -169,7 +169,7 @@ def test_a_teacher_that_has_learned_from_a_test_row_is_refused(teachers: Mapping
         cells.check(student("wine", tmp_path / "other"))
     cells.check(student("wine", tmp_path / "other", "compression.no_test_rows=true"))
     (tmp_path / "other" / weights.DESCRIPTION).write_bytes((teachers["wine"] / "s0" / weights.DESCRIPTION).read_bytes())
-    (tmp_path / "other" / weights.ROWS).unlink()  # of an earlier version
+    (tmp_path / "other" / weights.LEARNED).unlink()  # of an earlier version
     with pytest.raises(ConfigError, match="it is not known whether it has seen the test rows"):
         cells.check(student("wine", tmp_path / "other"))
 

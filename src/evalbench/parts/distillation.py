@@ -250,7 +250,7 @@ def _check_rows(folder: Path, dataset: Dataset, split: Split, settings: Distilla
 
 def _learned(folder: Path) -> NDArray[np.bool_] | None:
     """Return whether a teacher has learned from each row of its data set, padded; None: not known."""
-    path = folder / weights.ROWS
+    path = folder / weights.LEARNED
     return np.unpackbits(np.load(path, allow_pickle=False)).astype(bool) if path.is_file() else None
 
 

@@ -5,7 +5,7 @@ from evalbench.weights.predictor import Predictor, Signature
 from evalbench.weights.saving import (
     BASES,
     DESCRIPTION,
-    ROWS,
+    LEARNED,
     WEIGHTS,
     FittedEstimator,
     file_of,
@@ -21,7 +21,7 @@ from evalbench.weights.saving import (
 __all__ = [
     "BASES",
     "DESCRIPTION",
-    "ROWS",
+    "LEARNED",
     "WEIGHTS",
     "FittedEstimator",
     "Predictor",

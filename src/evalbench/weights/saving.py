@@ -39,7 +39,7 @@ from evalbench.workloads.preprocessing import Encoding
 log = logging.getLogger(__name__)
 
 WEIGHTS, DESCRIPTION, BASES = "weights.safetensors", "model.json", "bases"
-ROWS = "rows.npy"
+LEARNED = "learned.npy"
 """A bit for each row of the data set: whether the model was trained on it, or its epoch chosen by it."""
 ESTIMATOR, GRAPH = "estimator.skops", "network.onnx"
 ANSWERS = "answers.csv"
@@ -258,7 +258,7 @@ def _replacing(path: Path, description: Mapping[str, Any], split: Split) -> Iter
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
-    np.save(temporary / ROWS, np.packbits(learned_from(split)))
+    np.save(temporary / LEARNED, np.packbits(learned_from(split)))
     (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
