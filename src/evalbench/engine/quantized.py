@@ -91,6 +91,9 @@ def check(config: Config, dataset: Dataset, build: Build, split: Split) -> None:
     """Quantize the network before its training; raise `ConfigError` if it cannot become such a graph."""
     if quantization_of(config.compression) is None:
         return
+    if dataset.kind.answers:
+        rule = "must not make a graph of 8 bits of a network that writes or continues texts"
+        raise ConfigError("compression", rule, remedy="choose compression=none")
     absent = onnx_graphs.missing()
     if absent is not None:
         rule = f"needs the package {absent}, which is not installed"
