@@ -32,6 +32,8 @@ CASES = {
         "+loss.weight={_target_:torch.tensor,data:[1.0,2.0,3.0]}",
         "model._target_=networks.Normed",
     ),
+    "pruning": ("optimizer=adam", "compression=magnitude_pruning", "model._target_=networks.Normed"),
+    "pruning by movement": ("optimizer=momentum", "compression=movement_pruning", "model._target_=networks.Normed"),
     "patience": ("optimizer=adam", "optimizer.lr=0.1", "budget.patience=1", "model._target_=networks.Normed"),
 }
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

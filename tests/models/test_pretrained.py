@@ -355,12 +355,14 @@ def test_saved_trials_hold_what_trains_and_predict_the_same(
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-@pytest.mark.parametrize("adaptation", ["full", "probe", "bitfit", "lora", "prompt"])
+@pytest.mark.parametrize(
+    "adaptation", ["full", "probe", "bitfit", "lora", "prompt", "dora model.gradient_checkpointing=true"]
+)
 def test_a_cuda_device_gives_the_numbers_of_the_cpu(bert: Path, texts: Path, adaptation: str, precision: str) -> None:
     curves = []
     for device, number in (("auto", precision), ("cpu", "32-true")):
         chosen = ("trainer.verify=false", f"trainer.accelerator={device}", f"trainer.precision={number}", *ONE_SIZE)
-        cell = of_texts(texts, bert, adaptation, *chosen, "budget.epochs=6")
+        cell = of_texts(texts, bert, *adaptation.split(), *chosen, "budget.epochs=6")
         results = training.train(cell.config, cell.dataset, cell.entrants(0, 1, 2))
         curves.append([point.val_loss for result in results for point in result.curve])
     assert curves[0] == pytest.approx(curves[1], rel=1e-3 if precision == "32-true" else 5e-2)

@@ -383,3 +383,15 @@ def test_flops_of_a_network_with_a_module_under_two_names_leave_it_as_it_was(fol
     columns = cell.dataset.inputs.shape[1]
     assert counting.flops_per_step(network, cell.dataset.kind, 4, columns, tokens=True)
     assert {value.device.type for value in network.parameters()} == {"cpu"}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_cuda_device_gives_the_numbers_of_the_cpu(folder: Path) -> None:
+    cells = [of(folder, "llama", "trainer.verify=false", f"trainer.accelerator={device}") for device in ("auto", "cpu")]
+    on_cuda, on_cpu = (training.train(cell.config, cell.dataset, cell.entrants(0, 1)) for cell in cells)
+    for one, other in zip(on_cuda, on_cpu, strict=True):
+        assert [point.val_loss for point in one.curve] == pytest.approx(
+            [point.val_loss for point in other.curve], rel=1e-3
+        )
+        assert one.metrics["test/exact_match"] == other.metrics["test/exact_match"]
