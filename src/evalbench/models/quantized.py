@@ -20,6 +20,10 @@ BLOCK = 64
 class QuantizedLinear(nn.Linear):
     """A linear layer with codes in the place of its weights; the backward pass computes the weights again."""
 
+    codes: Tensor
+    scales: Tensor
+    values: Tensor
+
     def __init__(self, layer: nn.Linear, bits: int) -> None:
         """Take a layer and 8, for a code of each weight by blocks, or 4, for the NF4 of QLoRA."""
         nn.Module.__init__(self)
@@ -31,10 +35,10 @@ class QuantizedLinear(nn.Linear):
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
         """The weights that the codes stand for, `(out_features, in_features)`."""
-        codes: Any = self.codes
+        codes = self.codes.int()
         if self.bits == 4:
             codes = torch.stack([codes >> 4, codes & 15], dim=-1)
-        numbers = self.values[codes.flatten().int()].reshape(-1, BLOCK) * self.scales[:, None]  # type: ignore[index]
+        numbers = self.values.index_select(0, codes.flatten()).reshape(-1, BLOCK) * self.scales[:, None]
         return numbers.flatten()[: self.out_features * self.in_features].view(self.out_features, self.in_features)
 
     def forward(self, inputs: Tensor) -> Tensor:
