@@ -25,8 +25,8 @@ def flops_per_step(network: nn.Module, task: Task, rows: int, features: int, tok
     counted. `tokens` says that inputs are tokens, as they always are if each token has a target. The network stays in
     the mode, of training or of evaluation, that it is in.
     """
-    was_training, owners = network.training, [(part, name) for part in network.modules() for name in part._parameters]
-    parameters = [part._parameters[name] for part, name in owners]
+    was_training = network.training
+    held = [(part, *named) for part in network.modules() for named in part.named_parameters(recurse=False)]
     try:
         for device in ("meta", "cpu"):
             try:
@@ -36,8 +36,9 @@ def flops_per_step(network: nn.Module, task: Task, rows: int, features: int, tok
         return None
     finally:
         network.train(was_training)
-        for (part, name), value in zip(owners, parameters, strict=True):
-            part._parameters[name] = value  # `functional_call` leaves its own in a module that has two names
+        for part, name, value in held:
+            if getattr(part, name) is not value:  # `functional_call` leaves its own in a module that has two names
+                part._parameters[name] = value
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
