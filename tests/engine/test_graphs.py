@@ -105,7 +105,7 @@ def assert_the_same(cell: Cell, device: RecordingDevice, entrants: list[Entrant]
 # ── recorded on any device ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("case", [*CASES, *PARTS_AND_TASKS])
+@pytest.mark.parametrize("case", [*CASES, "mixup", "noise in the inputs", "balanced batches"])
 @pytest.mark.slow
 def test_a_replayed_step_gives_the_bits_of_a_plain_one(case: str) -> None:
     device = RecordingDevice()
