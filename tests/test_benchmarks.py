@@ -151,6 +151,7 @@ FAILED tests/engine/test_graphs.py::test_two[a b] - assert 1 == 2
     assert gpu.read_tests("a crash") == ["  no test ended: a crash"]
 
 
+@pytest.mark.slow
 def test_a_part_that_takes_too_long_is_ended_and_the_next_one_runs(tmp_path: Path) -> None:
     (tmp_path / "slow_part.py").write_text("import time\ndef main(arguments):\n    time.sleep(60)\n")
     (tmp_path / "short_part.py").write_text("def main(arguments):\n    print(arguments)\n    return 3\n")

@@ -142,6 +142,7 @@ def test_a_pipeline_of_transformers_takes_texts(bert: Path, tmp_path: Path, caps
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.slow
 def test_transformers_give_numbers_in_the_targets_own_unit(
     bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

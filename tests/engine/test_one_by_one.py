@@ -187,6 +187,7 @@ class Sudden(nn.Module):
         return outputs
 
 
+@pytest.mark.slow
 def test_a_shared_weight_that_is_written_late_ends_the_training() -> None:
     cell = cell_of(f"{__name__}.Sudden")
     with pytest.raises(RuntimeError, match=r"the network changed body.weight"):

@@ -164,6 +164,7 @@ def test_the_reason_is_the_line_that_names_the_error() -> None:
 
 
 @pytest.mark.skipif(shutil.which(compiled.compiler()) is None, reason="there is no C++ compiler")
+@pytest.mark.slow
 def test_a_compiled_cohort_agrees_with_a_traced_one(tmp_path: Path) -> None:
     """With dropout, whose numbers come from products of 64 bits that overflow; and batches of two sizes."""
     results = {}

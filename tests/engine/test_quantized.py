@@ -99,6 +99,7 @@ def test_whole_numbers_stay_whole_and_others_have_32_bits() -> None:
     assert [array.dtype for array in arrays] == [np.int64, np.float32]
 
 
+@pytest.mark.slow
 def test_a_candidate_is_judged_on_its_validation_rows() -> None:
     cell = quantized("int8_dynamic", "+search=random").at({}, Phase.TUNE)
     (result,) = training.train(cell.config, cell.dataset, cell.entrants(0))

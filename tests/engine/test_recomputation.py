@@ -27,6 +27,7 @@ def cell_of(reentrant: bool | None) -> Cell:
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # torch's, in evaluation
 @pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.slow
 def test_a_checkpoint_saves_memory_and_changes_no_bit(reentrant: bool) -> None:
     kept, recomputed = cell_of(None), cell_of(reentrant)
     cohorts = [training.make_cohort(cell.config, cell.dataset, cell.entrants(0))[0] for cell in (kept, recomputed)]

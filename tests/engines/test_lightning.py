@@ -78,6 +78,7 @@ REASONS = {
 
 
 @pytest.mark.parametrize("chosen", REASONS)
+@pytest.mark.slow
 def test_any_other_module_trains_in_fits_of_its_own(chosen: str) -> None:
     name, *more = chosen.split()
     cell = make_cell("dataset=wine", "budget.epochs=1", *module(name), *more)
@@ -103,6 +104,7 @@ def test_a_step_need_not_take_the_number_of_its_batch() -> None:
 
 
 @pytest.mark.parametrize("data", [("dataset=wine", "resampling=oversample"), ("dataset=diabetes",)], ids=" ".join)
+@pytest.mark.slow
 def test_the_same_work_as_a_cohort_gives_the_same_scores(data: tuple[str, ...]) -> None:
     shared = (*data, "budget.epochs=3")
     alone = make_cell(*shared, *module("Own"))

@@ -247,6 +247,7 @@ def cohort(overrides: str, *seeds: int) -> Cohort:
 
 
 @pytest.mark.parametrize("overrides", [*(f"augmentation={name}" for name in SHIPPED), *OWN])
+@pytest.mark.slow
 def test_a_member_gets_the_same_bits_alone_and_after_a_resume_and_in_training_only(overrides: str) -> None:
     together, alone, plain = cohort(overrides, 0, 1, 2), cohort(overrides, 1), cohort("augmentation=none", 0, 1, 2)
     rows = next(together.batches.chunks(0, 3, 3))

@@ -199,6 +199,7 @@ def test_candidates_that_are_tuned_see_no_test_row_and_take_the_teachers_in_turn
         (("compression._target_=mine.Own",), "compression._target_ must be one of evalbench's own"),
     ],
 )
+@pytest.mark.slow
 def test_wrong_settings_are_refused_in_one_line(
     overrides: tuple[str, ...], words: str, teachers: Mapping[str, Path]
 ) -> None:

@@ -510,6 +510,7 @@ def test_the_narrowest_scope_is_that_of_all_workloads(tmp_path: Path) -> None:
     assert (found.rows["a"], found.rows["b"], found.words) == (RowScope.NEW_ROWS, RowScope.UNKNOWN, RowScope.UNKNOWN)
 
 
+@pytest.mark.slow
 def test_a_check_that_was_not_made_claims_nothing(tmp_path: Path) -> None:
     def outcomes(**options: Any) -> dict[str, str]:
         checks = with_verdicts(find(load_table(file, Options("sgd", **options)))).checks

@@ -30,6 +30,7 @@ def relabelled(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("options", [{}, {"pairing": "none"}, {"unit": "run"}, {"unit": "seed"}, {"unit": "study"}])
+@pytest.mark.slow
 def test_numbers_of_runs_mean_nothing_unless_pairs_are_declared(options: dict[str, Any]) -> None:
     rows = table(workloads="ab", noise=0.02)
     one, other = (judge(each, "old", rope=0.005, **options) for each in (rows, relabelled(rows)))

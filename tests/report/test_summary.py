@@ -65,6 +65,7 @@ def table(gain: float, seed: int = 0, offset: int = 0, **columns: Any) -> pd.Dat
     ],
     ids=["costs", "failed", "factors", "described"],
 )
+@pytest.mark.slow
 def test_the_summary_of_a_folder_fits_the_schema(tmp_path: Path, make_folder: Make, options: dict[str, Any]) -> None:
     report = read(make_folder(tmp_path, **options))
     content = summary(report, tmp_path)

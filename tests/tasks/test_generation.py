@@ -149,6 +149,7 @@ def test_members_write_together_what_transformers_generate_row_by_row(folder: Pa
 
 
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
+@pytest.mark.slow
 def test_the_loss_is_that_of_transformers_on_the_tokens_of_answers(folder: Path, model: str) -> None:
     cell = of(folder, model)
     network, task = built(cell, 0), cell.dataset.kind

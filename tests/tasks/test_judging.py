@@ -158,6 +158,7 @@ def test_the_report_compares_the_chosen_metric(
     assert name.replace("_", " ") in (folder / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_metric_without_a_best_score_needs_a_smallest_difference(inline: Inline) -> None:
     own = f"task.metric={{_target_:{__name__}.gain,direction:maximize}}"
     with pytest.raises(SystemExit):

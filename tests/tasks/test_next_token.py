@@ -196,6 +196,7 @@ def test_a_file_is_cut_into_windows_of_tokens(llama: Path, tmp_path: Path) -> No
     assert cell.dataset.groups is None
 
 
+@pytest.mark.slow
 def test_what_cannot_be_foretold_is_refused(llama: Path, tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": texts(), "label": ["x"] * 60, "when": range(60)})
     for settings, rule in (

@@ -99,6 +99,7 @@ def test_a_warning_of_a_job_is_one_line_and_a_failed_trial_is_left_to_the_progre
 
 
 @pytest.mark.parametrize("name", ["optimizers", "optimizers-tuned"])
+@pytest.mark.slow
 def test_the_lines_are_the_sentences_and_steps_of_the_page(name: str) -> None:
     findings = judged(read(EXAMPLES / name).findings)
     assert findings is not None

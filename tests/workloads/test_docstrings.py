@@ -14,6 +14,7 @@ from evalbench.workloads import docstrings
 SMALL = ("dataset=docstrings", "dataset.text_features=64", "dataset.text_length=16")
 
 
+@pytest.mark.slow
 def test_tokens_and_words_are_the_same_rows_with_the_same_splits() -> None:
     tokens, words = (make_cell(*SMALL, f"dataset.text_as={kind}") for kind in ("tokens", "words"))
     assert tokens.dataset.classes == docstrings.PACKAGES
