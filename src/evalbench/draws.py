@@ -30,7 +30,7 @@ SINE = (1.570796290022376, -0.6459633598659523, 0.07968848054054099, -0.00467222
 def step_keys(seeds: Tensor, first_step: int, num_steps: int) -> Tensor:
     """Return a key per step and member, `(S, C)` int64, from the members' noise seeds `(C,)`."""
     steps = torch.arange(first_step, first_step + num_steps, device=seeds.device)[:, None]
-    low = _mix(_narrow(seeds) ^ _mix(_spread(steps)))
+    low = _mix(_narrow(seeds) ^ _mix(_times(steps, GOLDEN)))
     high = _mix(_narrow(seeds >> 32) ^ _mix(_narrow(_wide(low) + steps)))
     return (_wide(high) >> 1) << 32 | _wide(low)
 
@@ -76,9 +76,9 @@ def uniform(keys: Tensor, call: Tensor | int, shape: Sequence[int], first_row: T
     first, inner = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
     rows = torch.arange(first, device=keys.device) + first_row
     columns = torch.arange(inner, device=keys.device)
-    user = _narrow(keys) ^ (_signed(call * CALL) if isinstance(call, int) else _narrow(call) * CALL)
-    row_keys = _mix(_mix(_spread(rows)) ^ user[..., None])
-    column_keys = _mix(_spread(columns) ^ _narrow(keys >> 32)[..., None])
+    user = _narrow(keys) ^ (_signed(call * CALL) if isinstance(call, int) else _times(call, CALL))
+    row_keys = _mix(_mix(_times(rows, GOLDEN)) ^ user[..., None])
+    column_keys = _mix(_times(columns, GOLDEN) ^ _narrow(keys >> 32)[..., None])
     bits = _mix(column_keys[..., None, :] ^ row_keys[..., None])
     return (((bits >> 8) & 0xFFFFFF).to(torch.float32) * 2.0**-24).reshape((*user.shape, *shape))
 
@@ -141,12 +141,12 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ ((x >> 16) & 0xFFFF)
 
 
-def _spread(numbers: Tensor) -> Tensor:
-    """Return int64 numbers times an odd factor, modulo 2³² as int32.
+def _times(numbers: Tensor, factor: int) -> Tensor:
+    """Return int64 numbers times a factor, modulo 2³² as int32.
 
     Inductor would multiply indices without the modulus. An operation on bits makes numbers of them.
     """
-    return (_narrow(numbers) ^ 0) * GOLDEN
+    return (_narrow(numbers) ^ 0) * factor
 
 
 def _narrow(x: Tensor) -> Tensor:

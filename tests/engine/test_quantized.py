@@ -121,6 +121,8 @@ def test_sizes_and_times_are_those_of_the_kept_network() -> None:
     assert int8.graph_seconds == int8.inference_seconds
     assert (none.graph_seconds or 0) > 0
     alone = quantized("none")
+    ((unasked,),) = cost.measure([(alone.config, alone.dataset)], 1)
+    assert (unasked.model_bytes, unasked.compressed_bytes) == (None, None)
     assert quantized_engine.graph_of(alone.config, alone.dataset, nn.Linear(13, 3), alone.split(0)) is None
 
 

@@ -108,7 +108,7 @@ def hash_of_weights(path: str) -> str:
     if file.suffix != ".safetensors" or not file.is_file():
         rule, remedy = "must be a file of safetensors", "write it with safetensors.torch.save_file"
         raise ConfigError("model.weights", rule, path, remedy)
-    return _hash(file, file.stat().st_size, file.stat().st_mtime_ns)
+    return file_hash(file)
 
 
 def read_pretrained(section: Reader) -> PretrainedConfig:

@@ -87,9 +87,8 @@ def written_out(
 def _safe_softmax(scores: Tensor) -> Tensor:
     """Return a softmax over the last axis; zeros where all scores are minus infinity."""
     if scores.device.type == "cuda" and torch.is_autocast_enabled("cuda"):
-        scores = scores.to(
-            torch.promote_types(scores.dtype, torch.float32)
-        )  # torch's own cast comes after its gradient
+        # Autocast would cast after the gradient was chosen, which then refuses the other type.
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     weights: Tensor = torch.ops.aten._safe_softmax(scores, -1)
     return weights
 

@@ -109,11 +109,15 @@ def check(config: Config, dataset: Dataset, build: Build, split: Split) -> None:
         raise _refused(error) from error
 
 
+def are_compared(config: Config) -> bool:
+    """Return whether compressions are what an evaluation compares."""
+    return (config.evaluation.factor or "").partition(".")[0] == "compression"
+
+
 def graph_of(config: Config, dataset: Dataset, network: nn.Module, split: Split) -> onnx_graphs.OnnxNetwork | None:
     """Return a network as a graph, quantized or not, if compressions are compared; None if it cannot become one."""
     quantization = quantization_of(config.compression)
-    is_compared = (config.evaluation.factor or "").partition(".")[0] == "compression"
-    if quantization is None and (not is_compared or onnx_graphs.missing() is not None):
+    if quantization is None and (not are_compared(config) or onnx_graphs.missing() is not None):
         return None
     try:
         made = Quantized(config, dataset, lambda: network, quantization or Float32(), [split])

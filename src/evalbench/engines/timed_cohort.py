@@ -19,12 +19,21 @@ from evalbench.engines.contract import Measurement
 from evalbench.parts.quantization import quantization_of
 from evalbench.trial import Entrant
 from evalbench.weights import file_of
+from evalbench.weights.onnx_graphs import OnnxNetwork
 from evalbench.workloads import Dataset
 
 UNIT_SECONDS = 0.04
 """The minimal duration of a measurement: shorter ones are dominated by the noise of the clock and the scheduler."""
 GRADIENTS = 1
 """The number of copies of the parameters that train which a step holds beside them."""
+
+
+def _file_sizes(config: Config, network: nn.Module) -> tuple[int | None, int | None]:
+    """Return the bytes of a network's file, as it is and compressed; None where no compression asks for them."""
+    if config.compression is None and not quantized.are_compared(config):
+        return None, None  # the file of a large network takes its memory once more
+    content = network.content if isinstance(network, OnnxNetwork) else file_of(network)
+    return len(content), len(zlib.compress(content, 1))
 
 
 class TimedCohort:
@@ -49,10 +58,8 @@ class TimedCohort:
         self.parameters = count_parameters(self.network)
         self.graph = quantized.graph_of(config, dataset, network, split)
         if self.graph is not None and quantization_of(config.compression) is not None:
-            self.network, content = self.graph, self.graph.content
-        else:
-            content = file_of(network)
-        self.model_bytes, self.compressed_bytes = len(content), len(zlib.compress(content, 1))
+            self.network = self.graph
+        self.model_bytes, self.compressed_bytes = _file_sizes(config, self.network)
         if self.precision == "64-true":
             self.network = self.network.double()
         chunk_steps = self.cohort.steps_in_chunk()
