@@ -16,6 +16,8 @@ from evalbench.convert.__main__ import main as convert
 from evalbench.engine import checks, training
 from evalbench.errors import ConfigError, DataError
 from evalbench.models.pretrained import HEADS, Pretrained
+from evalbench.report.sections.compared import NOUNS
+from evalbench.tasks import TASKS
 from evalbench.tasks.next_token import NextToken
 from evalbench.tasks.task import NO_TARGET
 from evalbench.workloads import Dataset, dataset_of, draw_split, references
@@ -221,3 +223,7 @@ def test_what_cannot_be_foretold_is_refused(llama: Path, tmp_path: Path) -> None
         cell = of(tmp_path, tiny_models.tokenizer(model, eos_token="[SEP]"), "full")
         with pytest.raises(ConfigError, match=rule):
             checks.check(cell.config, cell.dataset)
+
+
+def test_a_report_counts_tokens_where_there_are_no_classes() -> None:
+    assert {task.name for task in TASKS.values() if task.per_token or task.answers} <= NOUNS.keys()

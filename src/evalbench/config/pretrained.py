@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import importlib.util
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from evalbench.config.component import Component
 from evalbench.config.reader import Reader
 from evalbench.errors import ConfigError
 
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # PEFT imports it, and it warns of kernels that are not used
 TARGET = "evalbench.models.pretrained.Pretrained"
 OWN = "evalbench.models.own_pretrained.OwnPretrained"
 INSTALL = "pip install 'evalbench-dl[large]'"

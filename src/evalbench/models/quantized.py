@@ -4,7 +4,6 @@ The library bitsandbytes makes the codes, on the CPU. Plain operations turn them
 the library's, so that a step of many trials at once can do it once for all of them.
 """
 
-import logging
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that are not used here
 BLOCK = 64
 """The number of weights that share a scale."""
 

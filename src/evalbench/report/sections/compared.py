@@ -137,6 +137,7 @@ NOUNS = {
     "multilabel": "labels",
     "multi_output": "targets",
     "generation": "tokens of an answer",
+    "next_token": "tokens of a row",
 }
 """What the names of the classes of a task are; of the others they are classes."""
 LINEAR_MODELS = {
